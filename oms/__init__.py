@@ -1,0 +1,1 @@
+"""An event-sourced order management subsystem for Interactive Brokers."""
