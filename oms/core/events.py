@@ -1,0 +1,718 @@
+"""Every fact the log can hold, and the envelope it is kept in.
+
+A fact is a frozen pydantic model; its class name is its name in the log for ever, and `VERSION` its
+shape. Adding a field with a default keeps the version; anything else is a new version with an
+upcaster in `codec`. Facts that end in *Received* are broker messages: the envelope beside them
+keeps the wire fields verbatim, so a better decoder can read them again.
+
+The facts deliberately do not say which of our orders a broker message belongs to: IB reuses order
+ids across sessions, so attribution is a fold over the log (`books`) that can be corrected and
+replayed (design D1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from oms.core.contracts import Contract
+
+Side = Literal["BUY", "SELL"]
+OrderType = Literal["MKT", "LMT", "STP", "STP LMT"]
+TimeInForce = Literal["DAY", "GTC", "IOC", "FOK", "OPG", "GTD"]
+Outcome = Literal["complete", "refused", "timed_out", "partial"]
+Severity = Literal["high", "medium", "low"]
+Verdict = Literal["clean", "broken", "unknown"]
+QueryKind = Literal["executions", "open_orders", "completed_orders", "positions", "account_summary"]
+Origin = Literal["ours", "manual", "other_client", "previous_session"]
+BreakClass = Literal[
+    "missing_fill",
+    "extra_fill",
+    "unknown_order",
+    "lost_order",
+    "in_doubt",
+    "wrong_state",
+    "wrong_terms",
+    "two_perm_ids",
+    "quantity_drift",
+    "cost_drift",
+    "contradiction",
+    "unreadable_message",
+    "order_id_rollback",
+]
+
+
+class Record(BaseModel):
+    """A value inside a fact."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Event(Record):
+    """A fact in the log."""
+
+    #: The shape of the payload; see the module's docstring.
+    VERSION: ClassVar[int] = 1
+
+
+# ── the daemon and its sessions ──────────────────────────────────────────────────────────────────
+
+
+class DaemonStarted(Event):
+    """A daemon took the lease and loaded the books."""
+
+    program_version: str
+    host: str
+    process_id: int
+    client_id: int
+    mode: str
+
+
+class DaemonStopped(Event):
+    """The daemon went down on purpose."""
+
+    reason: str
+
+
+class SessionOpened(Event):
+    """The handshake with the gateway is done; order ids that follow belong to this session."""
+
+    host: str
+    port: int
+    client_id: int
+    server_version: int
+    connection_time: str
+    accounts: tuple[str, ...]
+    next_broker_order_id: int
+
+
+class SessionReady(Event):
+    """The first reconciliation of the session has ended; orders may leave."""
+
+    run_id: str
+
+
+class SessionClosed(Event):
+    """The connection to the gateway ended. `deliberate` means that we closed it and stay down."""
+
+    reason: str
+    deliberate: bool
+
+
+class ConnectFailed(Event):
+    """An attempt to connect failed."""
+
+    attempt: int
+    reason: str
+    retry_after_seconds: Decimal | None = None
+
+
+class GapOpened(Event):
+    """From here on the broker may know things that we do not (line lost, 1100, 2110, silence)."""
+
+    cause: str
+
+
+class GapClosed(Event):
+    """The line is whole again; what happened meanwhile is asked for by the reconciliation that
+    follows.
+    """
+
+    cause: str
+    opened_sequence: int
+    #: True after 1101: subscriptions are gone.
+    subscriptions_lost: bool = False
+
+
+class TradingHaltedByPerson(Event):
+    """New orders are denied from here on; cancels pass."""
+
+    reason: str
+
+
+class TradingResumed(Event):
+    """New orders are allowed again."""
+
+    reason: str
+
+
+# ── what we want ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Terms(Record):
+    """What an order asks for; tif is always explicit, because a preset in TWS would set it
+    otherwise (code 10349).
+    """
+
+    side: Side
+    quantity: Decimal
+    order_type: OrderType
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    tif: TimeInForce = "DAY"
+    outside_rth: bool = False
+    oca_group: str = ""
+    oca_type: int = 0
+
+
+class OrderRequested(Event):
+    """A person asked the running daemon for an order; it qualifies and checks, and then intends or
+    denies it.
+    """
+
+    order_id: str
+    account: str
+    contract: Contract
+    terms: Terms
+    #: Both set for a bracket: one request, three orders.
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+    reason: str = ""
+
+
+class OrderIntended(Event):
+    """We are about to send this order. Durable before the first byte leaves."""
+
+    order_id: str
+    account: str
+    contract: Contract
+    terms: Terms
+    #: Our order_id of the parent, for the children of a bracket.
+    parent_order_id: str | None = None
+    #: Orders that were intended in one transaction and belong together.
+    group_id: str | None = None
+    #: False for all but the last order of a bracket: the gateway holds it until the last one comes.
+    transmit: bool = True
+    reason: str = ""
+    #: Names of the checks that the order passed.
+    checks: tuple[str, ...] = ()
+
+
+class OrderDenied(Event):
+    """Our own check refused the order; nothing was sent."""
+
+    order_id: str
+    account: str
+    contract: Contract
+    terms: Terms
+    rule: str
+    value: str
+    limit: str
+    text: str
+
+
+class ModifyRequested(Event):
+    """A person asked the running daemon to change an order."""
+
+    order_id: str
+    limit_price: Decimal | None = None
+    quantity: Decimal | None = None
+    stop_price: Decimal | None = None
+    reason: str = ""
+
+
+class ModifyIntended(Event):
+    """We are about to send new terms for an order."""
+
+    order_id: str
+    revision: int
+    terms: Terms
+    reason: str = ""
+
+
+class ModifyDenied(Event):
+    """Our own check refused the change; nothing was sent and the order stays as it is."""
+
+    order_id: str
+    text: str
+
+
+class CancelRequested(Event):
+    """A person asked the running daemon to cancel an order."""
+
+    order_id: str
+    reason: str = ""
+
+
+class CancelIntended(Event):
+    """We are about to ask for the order's cancellation."""
+
+    order_id: str
+    reason: str = ""
+
+
+class CancelDenied(Event):
+    """The order cannot be cancelled by us: it has ended, or it never left."""
+
+    order_id: str
+    text: str
+
+
+class OrderMessageSent(Event):
+    """Bytes of an order message were handed to the socket; whether they arrived is for the broker
+    to show.
+    """
+
+    kind: Literal["place", "cancel", "global_cancel"]
+    client_id: int
+    broker_order_id: int
+    #: What travels in orderRef: our order_id. Empty in a cancel.
+    order_ref: str = ""
+
+
+class OrderNotSent(Event):
+    """The line was lost before the order's bytes were handed to the socket; the order will not be
+    sent.
+    """
+
+    order_id: str
+    text: str
+
+
+class DoubtResolved(Event):
+    """Evidence, or a person, says what became of an order in doubt."""
+
+    order_id: str
+    outcome: Literal["not_received", "ended"]
+    text: str
+    run_id: str | None = None
+    #: Sequences that prove it; for not_received the complete answers that do not name the order.
+    evidence: tuple[int, ...] = ()
+
+
+class OrderAdopted(Event):
+    """An order that we did not originate is taken into the books, with its provenance."""
+
+    order_id: str
+    origin: Origin
+    account: str
+    contract: Contract
+    terms: Terms
+    perm_id: int
+    client_id: int
+    broker_order_id: int
+    order_ref: str
+    status: str
+    #: The message that showed it.
+    evidence: int
+    run_id: str | None = None
+
+
+class OpeningPositionRecorded(Event):
+    """What the account held before the log knew it; the only position that is not the sum of
+    executions.
+    """
+
+    account: str
+    contract: Contract
+    quantity: Decimal
+    average_cost: Decimal
+    evidence: int
+    run_id: str
+
+
+# ── what the broker said ─────────────────────────────────────────────────────────────────────────
+
+
+class OrderStatusReceived(Event):
+    """orderStatus (3)."""
+
+    broker_order_id: int
+    status: str
+    filled: Decimal
+    remaining: Decimal
+    average_fill_price: Decimal | None = None
+    perm_id: int
+    parent_broker_order_id: int = 0
+    last_fill_price: Decimal | None = None
+    client_id: int
+    why_held: str = ""
+
+
+class OpenOrderReceived(Event):
+    """openOrder (5), the fields that order management needs; the rest is in the wire text."""
+
+    broker_order_id: int
+    client_id: int
+    perm_id: int
+    order_ref: str = ""
+    account: str
+    contract: Contract
+    side: Side
+    quantity: Decimal
+    order_type: str
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    tif: str
+    oca_group: str = ""
+    outside_rth: bool = False
+    parent_broker_order_id: int = 0
+    status: str
+    what_if: bool = False
+    warning_text: str = ""
+
+
+class ExecutionReceived(Event):
+    """execDetails (11). The commission is a fact of its own that may come early, late or never."""
+
+    broker_order_id: int
+    client_id: int
+    perm_id: int
+    order_ref: str = ""
+    account: str
+    contract: Contract
+    exec_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    venue: str
+    #: IB's own text; the envelope's occurred_at is its meaning, where the text names a zone.
+    time_text: str
+    cumulative_quantity: Decimal | None = None
+    average_price: Decimal | None = None
+    liquidation: bool = False
+    price_may_change: bool = False
+    #: True when it answered reqExecutions, False when it was pushed. Not part of what makes two
+    #: deliveries the same.
+    fetched: bool = False
+
+
+class CommissionReceived(Event):
+    """commissionReport (59). None where IB wrote that it is not known or does not apply."""
+
+    exec_id: str
+    commission: Decimal | None
+    currency: str
+    realised_pnl: Decimal | None = None
+
+
+class NoticeReceived(Event):
+    """errMsg (4): a reject, a warning, a refusal of a request, or news of the line. `codes` says
+    which.
+    """
+
+    #: IB's id field: a broker order id, a request id, or -1.
+    subject_id: int
+    code: int
+    text: str
+    advanced_reject: str = ""
+
+
+class CompletedOrderReceived(Event):
+    """completedOrder (101). IB leaves order id and client id out; orderRef and perm id name it."""
+
+    perm_id: int
+    order_ref: str = ""
+    account: str
+    contract: Contract
+    side: Side
+    #: Unreliable here: 0 for filled orders in field samples (broker-semantics B4).
+    quantity: Decimal | None = None
+    order_type: str
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    tif: str = ""
+    status: str
+    filled_quantity: Decimal | None = None
+    completed_time: str = ""
+    completed_status: str = ""
+
+
+class PositionReceived(Event):
+    """position (61): what IB says the account holds."""
+
+    account: str
+    contract: Contract
+    quantity: Decimal
+    #: Per unit, times multiplier, commissions included (broker-semantics B9); a hint, never a
+    #: ledger input.
+    average_cost: Decimal | None = None
+
+
+class PortfolioReceived(Event):
+    """updatePortfolio (7): position with IB's mark and P&L."""
+
+    account: str
+    contract: Contract
+    quantity: Decimal
+    market_price: Decimal | None = None
+    market_value: Decimal | None = None
+    average_cost: Decimal | None = None
+    unrealised_pnl: Decimal | None = None
+    realised_pnl: Decimal | None = None
+
+
+class AccountValueReceived(Event):
+    """updateAccountValue (6), accountSummary (63) or accountUpdateMulti (73): one value of an
+    account.
+    """
+
+    account: str
+    key: str
+    value: str
+    currency: str = ""
+    source: Literal["updates", "summary", "multi"]
+
+
+class NextOrderIdReceived(Event):
+    """nextValidId (9)."""
+
+    broker_order_id: int
+
+
+class ManagedAccountsReceived(Event):
+    """managedAccts (15)."""
+
+    accounts: tuple[str, ...]
+
+
+class OrderBoundReceived(Event):
+    """orderBound (100): a manual order got an API id."""
+
+    perm_id: int
+    client_id: int
+    broker_order_id: int
+
+
+class AnswerEndReceived(Event):
+    """The end marker of a request's answer: without one, what came is not an answer."""
+
+    kind: Literal[
+        "open_orders", "executions", "completed_orders", "positions", "account_summary", "account"
+    ]
+    request_id: int | None = None
+
+
+class BrokerMessageUnreadable(Event):
+    """A message that could not be translated; its wire fields are kept and a break opens."""
+
+    message_id: str
+    reason: str
+
+
+class NaturalKeyConflict(Event):
+    """A second message claimed the natural key of a stored fact with different contents; both are
+    kept.
+    """
+
+    key: str
+    stored_sequence: int
+    type_name: str
+    payload: str
+
+
+# ── asking and comparing ─────────────────────────────────────────────────────────────────────────
+
+
+class QueryAsked(Event):
+    """A question left for the broker."""
+
+    query_id: str
+    kind: QueryKind
+    run_id: str
+    timeout_seconds: Decimal
+
+
+class Question(Record):
+    """How one question was answered; the proof that a report carries."""
+
+    query_id: str
+    kind: QueryKind
+    outcome: Outcome
+    code: int = 0
+    text: str = ""
+    rows: int = 0
+    #: sha256 over the answer's rows as they are stored, empty when there is no complete answer.
+    digest: str = ""
+    #: Nothing before this instant can be in the answer; None where the answer is about now.
+    reaches_back_to: AwareDatetime | None = None
+    reach: str = ""
+    asked_at: AwareDatetime
+    answered_at: AwareDatetime
+    asked_sequence: int
+
+
+class QueryAnswered(Event):
+    """How the question ended. Only `complete` is an answer; silence is not emptiness."""
+
+    run_id: str
+    question: Question
+
+
+class Finding(Record):
+    """One compared thing: a match, a break, or something we could not find out."""
+
+    result: Literal["match", "break", "unknown"]
+    #: What was compared: order, execution, position, commission, message.
+    subject: str
+    break_class: BreakClass | None = None
+    severity: Severity | None = None
+    #: Identifies the difference for ever: the same difference found again has the same key.
+    key: str
+    account: str = ""
+    con_id: int = 0
+    symbol: str = ""
+    order_id: str = ""
+    ours: str = ""
+    theirs: str = ""
+    text: str = ""
+    #: Sequences of the events that show it.
+    evidence: tuple[int, ...] = ()
+    #: What this run did about it: backfilled, adopted, resolved, opened.
+    repair: str = ""
+
+
+class BreakOpened(Event):
+    """A difference between our books and the broker's became a case."""
+
+    break_id: str
+    run_id: str
+    finding: Finding
+    reopened: bool = False
+
+
+class BreakUpdated(Event):
+    """The same difference was found again, with other values."""
+
+    break_id: str
+    run_id: str
+    finding: Finding
+
+
+class BreakClosed(Event):
+    """Evidence made the difference go away, or a person resolved it with a reason."""
+
+    break_id: str
+    run_id: str | None
+    reason: str
+    #: The sequence of the evidence, where there is one.
+    evidence: tuple[int, ...] = ()
+
+
+class ReconciliationStarted(Event):
+    """A reconciliation run began."""
+
+    run_id: str
+    trigger: str
+
+
+class ReconciliationCompleted(Event):
+    """The whole result of a run: questions, findings and verdict, so that it can be shown again
+    exactly as it was.
+    """
+
+    run_id: str
+    trigger: str
+    verdict: Verdict
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+    gap_opened_at: AwareDatetime | None = None
+    server_version: int = 0
+    client_id: int = 0
+    accounts: tuple[str, ...] = ()
+    #: The sequence at which our books were compared.
+    books_sequence: int
+    questions: tuple[Question, ...]
+    findings: tuple[Finding, ...]
+
+
+EVENT_TYPES: Final[dict[str, type[Event]]] = {
+    cls.__name__: cls
+    for cls in (
+        DaemonStarted,
+        DaemonStopped,
+        SessionOpened,
+        SessionReady,
+        SessionClosed,
+        ConnectFailed,
+        GapOpened,
+        GapClosed,
+        TradingHaltedByPerson,
+        TradingResumed,
+        OrderRequested,
+        OrderIntended,
+        OrderDenied,
+        ModifyRequested,
+        ModifyIntended,
+        ModifyDenied,
+        CancelRequested,
+        CancelIntended,
+        CancelDenied,
+        OrderMessageSent,
+        OrderNotSent,
+        DoubtResolved,
+        OrderAdopted,
+        OpeningPositionRecorded,
+        OrderStatusReceived,
+        OpenOrderReceived,
+        ExecutionReceived,
+        CommissionReceived,
+        NoticeReceived,
+        CompletedOrderReceived,
+        PositionReceived,
+        PortfolioReceived,
+        AccountValueReceived,
+        NextOrderIdReceived,
+        ManagedAccountsReceived,
+        OrderBoundReceived,
+        AnswerEndReceived,
+        BrokerMessageUnreadable,
+        NaturalKeyConflict,
+        QueryAsked,
+        QueryAnswered,
+        BreakOpened,
+        BreakUpdated,
+        BreakClosed,
+        ReconciliationStarted,
+        ReconciliationCompleted,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Who says a fact, in which session, about what: the part of the envelope that the caller
+    knows.
+    """
+
+    #: "broker", "daemon", "recovery", "strategy:NAME" or "person:NAME"; required, so that "who" is
+    #: never unknown.
+    actor: str
+    #: Number of the connection to the gateway, from 1; 0 outside any session.
+    session_epoch: int = 0
+    #: The broker's time, aware, where the message names it.
+    occurred_at: datetime | None = None
+    #: Joins the events of one order, one request or one reconciliation run.
+    correlation_id: str | None = None
+    #: Sequence of the event that made us say this.
+    causation_sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A fact on its way into the log."""
+
+    event: Event
+    context: Context
+    #: The broker message's fields as they stood on the wire; None for facts of our own.
+    wire: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A fact in the log, with its place in it."""
+
+    #: Index in the whole log, gapless, from 1.
+    sequence: int
+    event: Event
+    context: Context
+    #: When the appender wrote it, aware UTC.
+    recorded_at: datetime
+    #: Epoch of the daemon's lease under which it was written; 0 for a writer without one (the
+    #: shell).
+    lease_epoch: int = 0
+    wire: tuple[str, ...] | None = None

@@ -1,0 +1,91 @@
+"""The door through which numbers enter, and the id types.
+
+Prices, sizes and money come from the wire as text and stay Decimal until they are shown. IB writes
+"not set" in several ways (broker-semantics A4, incidents rule 10): the empty text, the largest
+double in two spellings, the largest 32- and 64-bit integers. All of them become None here, and
+nowhere else. A commission of -1 means "not known yet" as well, but a price of -1 is a price
+(spreads, futures), so that rule belongs to the commission's own translator.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Final, NewType
+
+#: Ours: a UUID made before sending, carried in IB's orderRef.
+OrderId = NewType("OrderId", str)
+#: IB's account-wide permanent number of an order.
+PermId = NewType("PermId", int)
+#: IB's number of a contract.
+ConId = NewType("ConId", int)
+
+ZERO: Final = Decimal(0)
+ONE: Final = Decimal(1)
+
+#: Numbers below or above these are the wire's spelling of "not set", whatever its digits.
+_UNSET_DOUBLE_FLOOR: Final = Decimal("1e300")
+_UNSET_INTEGERS: Final = frozenset({"2147483647", "9223372036854775807"})
+
+
+class NotANumber(ValueError):
+    """A wire field that must be a number is not one."""
+
+
+def decimal_from_wire(text: str) -> Decimal | None:
+    """Return the number that a wire field holds, or None where IB wrote "not set".
+
+    Raises `NotANumber` for anything else, NaN and infinities included: IB sends them only in broken
+    messages.
+    """
+    if not text or text in _UNSET_INTEGERS:
+        return None
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise NotANumber(f"expected a decimal number, found {text!r}") from error
+    if not number.is_finite():
+        raise NotANumber(f"expected a finite number, found {text!r}")
+    if number > _UNSET_DOUBLE_FLOOR:
+        return None
+    return number
+
+
+def quantity_from_wire(text: str) -> Decimal:
+    """Return a size that must be there; raises `NotANumber` where it is not."""
+    number = decimal_from_wire(text)
+    if number is None:
+        raise NotANumber(f"expected a quantity, found {text!r}")
+    return number
+
+
+def integer_from_wire(text: str) -> int | None:
+    """Return the integer that a wire field holds, or None where IB wrote "not set"."""
+    if not text or text in _UNSET_INTEGERS:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise NotANumber(f"expected an integer, found {text!r}") from error
+
+
+def parse_decimal(text: str) -> Decimal:
+    """Return the Decimal that a person or a program wrote; raises `NotANumber` with the reason."""
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation as error:
+        raise NotANumber(f"{text!r} is not a decimal number") from error
+    if not number.is_finite():
+        raise NotANumber(f"{text!r} is not a finite number")
+    return number
+
+
+def plain(number: Decimal | None) -> str:
+    """Return the number as people write it: no exponent, no trailing zeros after the point, "" for
+    None.
+    """
+    if number is None:
+        return ""
+    text = format(number, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text

@@ -1,0 +1,201 @@
+"""Every error that a caller or an operator can meet, in one tree.
+
+    OmsError
+    ├─ ConfigurationError            exit 2
+    │  ├─ InvalidRequest             exit 2   the caller's own words are off: quantity, price ...
+    │  ├─ LiveAccountRefused         exit 2
+    │  └─ MigrationNeeded            exit 2
+    ├─ StoreError                    exit 1
+    │  ├─ StoreUnavailable           exit 1   locked, read-only, full or gone
+    │  ├─ LeaseHeld                  exit 1   another daemon owns this account and client id
+    │  ├─ LeaseLost                  exit 1   another daemon took over while we were not looking
+    │  ├─ UnknownEventType           exit 4
+    │  └─ ChainBroken                exit 4
+    ├─ BrokerError                   exit 1
+    │  ├─ IBConnectionError          exit 5   nothing listens, or the line is down
+    │  │  ├─ ClientIdInUse           exit 5
+    │  │  └─ GatewayTooOld           exit 5
+    │  ├─ ContractUnknown            exit 1
+    │  ├─ ContractAmbiguous          exit 1
+    │  ├─ IBOrderRejectError         exit 1   definitive; IB's code and text are kept
+    │  └─ OutcomeUnknown             exit 6   ambiguous; the order is IN_DOUBT
+    ├─ OrderDenied                   exit 1   refused by our own checks, nothing was sent
+    ├─ TradingHalted                 exit 1
+    ├─ DaemonNotRunning              exit 1
+    ├─ RequestTimedOut               exit 6
+    ├─ NotFound                      exit 1   no such order, fill, break or report
+    └─ InvariantBroken               exit 1   a bug of ours; never caught below the daemon
+
+The class docstring is the message when none is given. `hint` says what the operator should do next,
+`transient` whether the same call can succeed later without a change, `exit_code` what the command
+line returns. A refusal by rule inside the order manager is a value (`OrderDenied` event); the
+exception of that name is its form at the command line.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OmsError(Exception):
+    """Something went wrong in the order management subsystem."""
+
+    exit_code: ClassVar[int] = 1
+    transient: ClassVar[bool] = False
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        self.message = message if message is not None else (type(self).__doc__ or "").strip()
+        self.hint = hint if hint is not None else self.default_hint
+        super().__init__(self.message)
+
+
+class ConfigurationError(OmsError):
+    """A setting or an argument cannot be used."""
+
+    exit_code = 2
+    default_hint = "`oms settings` lists every setting with its value, unit and bounds"
+
+
+class InvalidRequest(ConfigurationError):
+    """The request cannot be understood as an order."""
+
+    default_hint = "nothing was sent and nothing was written; correct the value and repeat"
+
+
+class LiveAccountRefused(ConfigurationError):
+    """The gateway serves a live account while the settings say paper."""
+
+    default_hint = "connect to a paper gateway, or set OMS_MODE=live if you mean it"
+
+
+class MigrationNeeded(ConfigurationError):
+    """The database was written by another version of the program."""
+
+    default_hint = "run `oms db upgrade`; it makes a backup copy first"
+
+
+class StoreError(OmsError):
+    """The log could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The log cannot be written."""
+
+    transient = True
+    default_hint = "no order leaves meanwhile; check disk space, permissions and other writers"
+
+
+class LeaseHeld(StoreError):
+    """Another daemon already serves this account and client id."""
+
+    default_hint = "stop the other daemon, or choose another client id"
+
+
+class LeaseLost(StoreError):
+    """Another daemon took the lease over; this one must not write any more."""
+
+    default_hint = "this daemon has stopped; the one named in the message owns the log"
+
+
+class UnknownEventType(StoreError):
+    """The log holds an event of a type or version that this program does not know."""
+
+    exit_code = 4
+    default_hint = "the log was written by a newer version; upgrade ib-oms"
+
+
+class ChainBroken(StoreError):
+    """The hash chain of the log does not hold."""
+
+    exit_code = 4
+    default_hint = "stop trading, keep the file as it is, and see docs/operating/chain-broken.md"
+
+    def __init__(self, message: str | None = None, *, sequence: int = 0, hint: str | None = None):
+        super().__init__(message, hint=hint)
+        self.sequence = sequence
+
+
+class BrokerError(OmsError):
+    """The broker or the line to it failed."""
+
+
+class IBConnectionError(BrokerError):
+    """The gateway is not reachable."""
+
+    exit_code = 5
+    transient = True
+    default_hint = "is TWS or IB Gateway running, is OMS_PORT its API port, is this host trusted?"
+
+
+class ClientIdInUse(IBConnectionError):
+    """The gateway refused the client id because another program uses it (326)."""
+
+    default_hint = "stop the other program, or set OMS_CLIENT_ID to a free number"
+
+
+class GatewayTooOld(IBConnectionError):
+    """The gateway's protocol version is below what the OMS can speak."""
+
+    transient = False
+    default_hint = "upgrade TWS or IB Gateway; version 176 or later of the protocol is needed"
+
+
+class ContractUnknown(BrokerError):
+    """IB knows no contract of this description."""
+
+    default_hint = "check symbol, exchange and currency"
+
+
+class ContractAmbiguous(BrokerError):
+    """More than one contract fits the description."""
+
+    default_hint = "name the exchange, the currency or the con_id"
+
+
+class IBOrderRejectError(BrokerError):
+    """IB rejected the order."""
+
+    def __init__(self, message: str | None = None, *, code: int = 0, hint: str | None = None):
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class OutcomeUnknown(BrokerError):
+    """The order may or may not be at the broker."""
+
+    exit_code = 6
+    default_hint = "never resend it; `oms order ID` shows the evidence, `oms reconcile` asks IB"
+
+
+class OrderDenied(OmsError):
+    """The order was refused by our own checks; nothing was sent."""
+
+
+class TradingHalted(OmsError):
+    """New orders are halted."""
+
+    default_hint = "cancels still pass; `oms status` says who halted and why"
+
+
+class DaemonNotRunning(OmsError):
+    """No daemon is running on this database; nothing was written."""
+
+    default_hint = "start one with `oms run` and repeat the command"
+
+
+class RequestTimedOut(OmsError):
+    """The daemon has the request, but its outcome did not arrive in time."""
+
+    exit_code = 6
+    default_hint = "the request stands; `oms order ID` shows what became of it"
+
+
+class NotFound(OmsError):
+    """There is no such record."""
+
+
+class InvariantBroken(OmsError):
+    """An invariant of the program does not hold; this is a bug."""
+
+    default_hint = "keep the database file and report what you did"
