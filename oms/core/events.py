@@ -150,10 +150,11 @@ class Terms(Record):
 
     side: Side
     quantity: Decimal
-    order_type: OrderType
+    #: IB's spelling. Text and not a closed set: adopted orders can be of any type that IB knows.
+    order_type: str
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
-    tif: TimeInForce = "DAY"
+    tif: str = "DAY"
     outside_rth: bool = False
     oca_group: str = ""
     oca_type: int = 0
