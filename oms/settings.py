@@ -1,0 +1,495 @@
+"""Every knob of the OMS, each with its unit, default, bound and reason.
+
+`load` reads them, in falling priority, from the caller's arguments, the environment (`OMS_*`), a
+`.env` file in the working directory and a TOML file (`oms.toml` there, or the path in
+`OMS_CONFIG`). `Settings(...)` itself reads nothing but its arguments, so that a test or an embedded
+daemon gets exactly what it wrote.
+
+A name that is not known is refused wherever it comes from: a misspelt `OMS_ORDER_QUANTITY_MAX`
+would otherwise leave an account without its limit, and nobody would notice until the day it was
+needed. An empty variable counts as not set. Variables that begin with `OMS_TEST_` belong to the
+test suite and are passed over.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NoReturn, get_args
+from zoneinfo import ZoneInfo
+
+import annotated_types
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from oms.core.money import plain
+from oms.errors import ConfigurationError
+
+ENV_PREFIX: Final = "OMS_"
+#: Names the TOML file; it is about the settings, hence not one of them.
+CONFIG_VARIABLE: Final = "OMS_CONFIG"
+TEST_PREFIX: Final = "OMS_TEST_"
+CONFIG_FILE: Final = "oms.toml"
+ENV_FILE: Final = ".env"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What one of a setting's numbers counts."""
+
+    name: str
+
+
+def _split(value: object) -> object:
+    """Let a person write `a, b` where a program writes a list."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(f"no IANA time zone is called {name!r}") from error
+    return name
+
+
+def _durable_url(value: str) -> str:
+    """Accept a database URL or the path of an SQLite file; refuse a log that would not last."""
+    if "://" not in value:
+        if ":memory:" in value:
+            raise ValueError("a log in memory is lost with the process")
+        return f"sqlite:///{Path(value).expanduser()}"
+    scheme, rest = value.split("://", 1)
+    if scheme.split("+")[0] not in {"sqlite", "postgresql"}:
+        raise ValueError(f"{scheme!r} is not supported; use sqlite or postgresql")
+    if scheme.startswith("sqlite") and (not rest.lstrip("/") or ":memory:" in rest):
+        raise ValueError("a log in memory is lost with the process")
+    return value
+
+
+Seconds = Annotated[float, Unit("seconds")]
+Delays = Annotated[
+    tuple[Annotated[float, Field(ge=0.1, le=300)], ...], BeforeValidator(_split), Unit("seconds")
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
+DatabaseUrl = Annotated[str, AfterValidator(_durable_url)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
+
+
+class Settings(BaseSettings):
+    """The settings of one daemon or one command; immutable once read."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        env_file_encoding="utf-8",
+        # Lists are written with commas; the library would insist on JSON.
+        enable_decoding=False,
+    )
+
+    # ── the gateway ──────────────────────────────────────────────────────────────────────────────
+
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Where TWS or IB Gateway listens. The API has neither encryption nor a "
+        "password, so it belongs on this host or behind a tunnel.",
+    )
+    port: int = Field(
+        4002,
+        ge=1,
+        le=65535,
+        description="The gateway's API port: 4002 paper Gateway, 4001 live Gateway, 7497 paper "
+        "TWS, 7496 live TWS.",
+    )
+    client_id: int = Field(
+        1,
+        ge=0,
+        le=2**31 - 1,
+        description="Our number at the gateway. Fixed, because IB attributes orders to it; 0 also "
+        "binds orders that a person enters in TWS.",
+    )
+    mode: Literal["paper", "live"] = Field(
+        "paper",
+        description="What kind of account may be traded. A live account under `paper` is refused "
+        "before anything is asked or sent.",
+    )
+    accounts: Names = Field(
+        (),
+        description="Accounts to serve, separated by commas; empty means every account that the "
+        "gateway manages.",
+    )
+    gateway_zone: Zone = Field(
+        "America/New_York",
+        description="Time zone set in the gateway's login window (IANA name). It gives meaning to "
+        "times that IB sends without a zone, and IB forgets the day's executions at its midnight.",
+    )
+    connect_timeout_seconds: Seconds = Field(
+        10,
+        ge=1,
+        le=120,
+        description="Longest wait for the handshake. A gateway that shows a dialog accepts the "
+        "connection and then says nothing.",
+    )
+    probe_interval_seconds: Seconds = Field(
+        15,
+        ge=1,
+        le=300,
+        description="Silence after which the gateway is asked whether it is there. TCP alone does "
+        "not notice a half-open line for hours.",
+    )
+    probe_timeout_seconds: Seconds = Field(
+        5,
+        ge=0.1,
+        le=60,
+        description="Longest wait for the answer to that question before the line counts as lost.",
+    )
+    reconnect_delays_seconds: Delays = Field(
+        (1, 2, 4, 8, 16),
+        min_length=1,
+        max_length=20,
+        description="Waits before each new attempt to connect, each 0.1 to 300; the last one "
+        "repeats.",
+    )
+    reconnect_jitter_fraction: Annotated[float, Unit("fraction of the delay")] = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="How much of each delay is random, so that several clients do not storm a "
+        "gateway that has just come back.",
+    )
+    messages_per_second_max: Annotated[int, Unit("messages a second")] = Field(
+        50,
+        ge=1,
+        le=50,
+        description="Pace of what we send. IB disconnects a client that sends more than 50.",
+    )
+    request_timeout_seconds: Seconds = Field(
+        20,
+        ge=1,
+        le=600,
+        description="Longest wait for the whole answer to one question of a reconciliation; later "
+        "it is `timed_out`, which is not an empty answer.",
+    )
+
+    # ── the log ──────────────────────────────────────────────────────────────────────────────────
+
+    database_url: DatabaseUrl = Field(
+        "sqlite:///oms.sqlite",
+        description="Where the log lives: the path of an SQLite file, or an SQLAlchemy URL of "
+        "SQLite or PostgreSQL.",
+    )
+    queue_length_max: Annotated[int, Unit("events")] = Field(
+        100_000,
+        ge=1_000,
+        le=1_000_000,
+        description="Events that may wait for the disk. A full queue stops trading; it never drops "
+        "an event. The default holds the busiest minute that we have measured.",
+    )
+    batch_rows_max: Annotated[int, Unit("events")] = Field(
+        1_000,
+        ge=1,
+        le=10_000,
+        description="Events in one transaction at most: more is faster, and makes the first of "
+        "them wait longer.",
+    )
+    resident_records_max: Annotated[int, Unit("records")] = Field(
+        20_000,
+        ge=100,
+        le=10_000_000,
+        description="Ended orders and fills kept in memory; older ones are read back from their "
+        "projection rows when a late message names them.",
+    )
+    poll_interval_seconds: Seconds = Field(
+        0.05,
+        ge=0.005,
+        le=5,
+        description="How often the daemon looks for requests that a shell has appended.",
+    )
+    lease_seconds: Seconds = Field(
+        10,
+        ge=2,
+        le=300,
+        description="Age of a heartbeat after which another daemon may take over this account and "
+        "client id.",
+    )
+
+    # ── orders ───────────────────────────────────────────────────────────────────────────────────
+
+    order_quantity_max: Annotated[Decimal | None, Unit("units of the contract")] = Field(
+        None,
+        gt=0,
+        description="Largest quantity of one order; larger ones are denied. Empty means no limit.",
+    )
+    order_notional_max: Annotated[Decimal | None, Unit("currency of the contract")] = Field(
+        None,
+        gt=0,
+        description="Largest value of one order; larger ones, and those that cannot be valued, are "
+        "denied. Empty means no limit.",
+    )
+    request_age_seconds_max: Seconds = Field(
+        30,
+        ge=1,
+        le=3600,
+        description="A shell's request older than this is denied: whoever asked has stopped "
+        "waiting, and the market has moved.",
+    )
+
+    # ── recovery and reconciliation ──────────────────────────────────────────────────────────────
+
+    doubt_settle_seconds: Seconds = Field(
+        10,
+        ge=0,
+        le=3600,
+        description="How long after sending the broker's silence about an order is no evidence "
+        "yet: the order may still be on its way.",
+    )
+    reconcile_interval_seconds: Seconds = Field(
+        900,
+        ge=0,
+        le=86_400,
+        description="Time between periodic reconciliations; 0 turns them off. Those at start and "
+        "after each reconnect always run.",
+    )
+    report_directory: Path = Field(
+        Path("reports"),
+        description="Where HTML copies of reconciliation reports are written.",
+    )
+
+    # ── telemetry ────────────────────────────────────────────────────────────────────────────────
+
+    log_level: Annotated[
+        LogLevel, BeforeValidator(lambda v: v.upper() if isinstance(v, str) else v)
+    ] = Field("INFO", description="Least severe program message that is written to stderr.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto",
+        description="`console` for people, `json` for programs; `auto` is console on a terminal.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address on which metrics are served; they name accounts' troubles, so not "
+        "the whole network by default.",
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which Prometheus reads metrics; 0 turns it off."
+    )
+
+    #: Where each value came from; what is not here is a default.
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but the arguments here; `load` merges the sources and remembers which."""
+        return (init_settings,)
+
+    def describe(self) -> tuple[SettingRow, ...]:
+        """Return one row a setting, for `oms settings`; passwords are masked."""
+        return tuple(
+            SettingRow(
+                name=name,
+                env=env_name(name),
+                default=_shown(field.default),
+                value=_shown(getattr(self, name)),
+                source=self._sources.get(name, "default"),
+                unit=_unit(field),
+                bounds=_bounds(field),
+                description=field.description or "",
+            )
+            for name, field in type(self).model_fields.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting as a person reads it; every value is text."""
+
+    name: str
+    env: str
+    default: str
+    value: str
+    #: `default`, `argument`, or the variable and file that said it.
+    source: str
+    unit: str
+    bounds: str
+    description: str
+
+
+def load(
+    *,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    **arguments: object,
+) -> Settings:
+    """Return the settings, merged from all sources; an argument that is None counts as not given.
+
+    `directory` stands in for the working directory and `environment` for the process's own. Raises
+    `ConfigurationError` naming the setting, the value, what is allowed and where it was said.
+    """
+    directory = directory if directory is not None else Path()
+    given = {name: value for name, value in arguments.items() if value is not None}
+    variables = _variables(environment)
+    dotenv = DotEnvSettingsSource(Settings, env_file=directory / ENV_FILE).env_vars
+    file = _config_file(directory, variables, dotenv)
+    # Lowest priority first, so that the later ones write over it.
+    layers = (
+        _from_file(file) if file is not None else {},
+        _from_variables(dotenv, f"{ENV_FILE}: "),
+        _from_variables(variables, ""),
+        {name: (value, "argument") for name, value in given.items()},
+    )
+    merged: dict[str, tuple[object, str]] = {}
+    for layer in layers:
+        merged |= layer
+    for name, (_, source) in merged.items():
+        if name not in Settings.model_fields:
+            _refuse_unknown(name, source)
+    try:
+        settings = Settings(**{name: value for name, (value, _) in merged.items()})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise _explained(error, merged) from error
+    settings._sources.update({name: source for name, (_, source) in merged.items()})
+    return settings
+
+
+def env_name(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return ENV_PREFIX + name.upper()
+
+
+def _variables(environment: Mapping[str, str] | None) -> Mapping[str, str | None]:
+    if environment is None:
+        return EnvSettingsSource(Settings).env_vars
+    return {name.lower(): value for name, value in environment.items() if value}
+
+
+def _config_file(directory: Path, *variables: Mapping[str, str | None]) -> Path | None:
+    for mapping in variables:
+        named = mapping.get(CONFIG_VARIABLE.lower())
+        if named:
+            path = directory / Path(named).expanduser()
+            if not path.is_file():
+                raise ConfigurationError(f"{CONFIG_VARIABLE} names {named}, which is not a file")
+            return path
+    path = directory / CONFIG_FILE
+    return path if path.is_file() else None
+
+
+def _from_file(path: Path) -> dict[str, tuple[object, str]]:
+    try:
+        # Numbers of money must not pass through float on their way in.
+        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path.name} cannot be read: {error}") from error
+    return {name: (value, f"{path.name}: {name}") for name, value in table.items()}
+
+
+def _from_variables(
+    variables: Mapping[str, str | None], prefix: str
+) -> dict[str, tuple[object, str]]:
+    return {
+        name.removeprefix(ENV_PREFIX.lower()): (value, f"{prefix}{name.upper()}")
+        for name, value in variables.items()
+        if name.startswith(ENV_PREFIX.lower())
+        and not name.startswith(TEST_PREFIX.lower())
+        and name != CONFIG_VARIABLE.lower()
+        and value
+    }
+
+
+def _refuse_unknown(name: str, source: str) -> NoReturn:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.6)
+    meant = f"; did you mean {close[0]} ({env_name(close[0])})?" if close else ""
+    raise ConfigurationError(f"{name} is not a setting (from {source}){meant}")
+
+
+def _explained(
+    error: ValidationError, merged: Mapping[str, tuple[object, str]]
+) -> ConfigurationError:
+    sentences = []
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0])
+        value, source = merged[name]
+        bounds = _bounds(Settings.model_fields[name])
+        reason = str(problem["msg"]).removeprefix("Value error, ")
+        allowed = f"; allowed: {bounds}" if bounds else ""
+        sentences.append(
+            f"{name} = {_shown(value)} cannot be used: {reason[:1].lower()}{reason[1:]}"
+            f" (from {source}{allowed})"
+        )
+    return ConfigurationError("\n".join(sentences))
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case Decimal():
+            return plain(value) if value.is_finite() else str(value)
+        case float():
+            return f"{value:g}"
+        case tuple() | list():
+            return ", ".join(_shown(part) for part in value)
+        case _:
+            return re.sub(r"(://[^:/@\s]+):[^@\s]*@", r"\1:***@", str(value))
+
+
+def _unit(field: FieldInfo) -> str:
+    return next((part.name for part in field.metadata if isinstance(part, Unit)), "")
+
+
+def _bounds(field: FieldInfo) -> str:
+    choices = _choices(field.annotation)
+    if choices:
+        return " | ".join(choices)
+    low = high = ""
+    for part in field.metadata:
+        match part:
+            case annotated_types.Ge(ge=bound):
+                low = f"{bound} or more"
+            case annotated_types.Gt(gt=bound):
+                low = f"more than {bound}"
+            case annotated_types.Le(le=bound):
+                high = f"{bound} or less"
+            case _:
+                pass
+    if low.endswith(" or more") and high:
+        return f"{low.removesuffix(' or more')} to {high.removesuffix(' or less')}"
+    return " and ".join(part for part in (low, high) if part)
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    return tuple(part for part in get_args(annotation) if isinstance(part, str))
