@@ -1,0 +1,231 @@
+"""Program messages and metrics: how the OMS tells an operator how it is doing.
+
+Program messages are not the log. The log holds facts and is kept for ever; program messages say
+what the program does and may be lost. Each has a stable machine name in `action` (an API: alerts
+and crash tests match on it; `docs/reference/log-actions.md` lists them) and carries the same ids as
+the events: `sequence`, `order_id`, `session_epoch`, `run_id`. structlog calls that key `event`; the
+word is ours, so it is renamed.
+
+They go to stderr, because stdout is for results. `configure` sets that up for a process of our own;
+a program that embeds the OMS keeps its own structlog configuration, and ours follows it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, TextIO, cast
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from oms.errors import ConfigurationError
+
+LogFormat = Literal["auto", "console", "json"]
+
+#: The key that holds the machine name of a program message.
+ACTION: Final = "action"
+#: The action of every message that a library wrote through the standard library's logging.
+LIBRARY_ACTION: Final = "library_message"
+
+#: Libraries that are too talkative at their own level. ib_async formats whole orders at INFO, and
+#: what it has to say about them is in the log already, verbatim.
+_LIBRARY_LEVELS: Final = {
+    "ib_async": logging.WARNING,
+    "eventkit": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
+    "aiosqlite": logging.WARNING,
+    "alembic": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "uvicorn.access": logging.WARNING,
+}
+
+
+def get_logger(room: str) -> FilteringBoundLogger:
+    """Return the logger of a room of the house, such as `store` or `service.recovery`.
+
+    The first argument of each call is the action; everything else is keyword fields.
+    """
+    return cast(FilteringBoundLogger, structlog.get_logger(room=room))
+
+
+def configure(
+    level: str = "INFO", log_format: LogFormat = "auto", stream: TextIO | None = None
+) -> None:
+    """Send program messages, and what libraries log, to `stream` (stderr) in one format.
+
+    Calling it again replaces the configuration. `auto` is the console format on a terminal and one
+    JSON object a line elsewhere.
+    """
+    out = stream if stream is not None else sys.stderr
+    chosen = log_format if log_format != "auto" else "console" if out.isatty() else "json"
+    threshold = logging.getLevelNamesMapping()[level]
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.EventRenamer(ACTION),
+    ]
+    renderers = _renderers(chosen, colours=out.isatty())
+    structlog.configure(
+        processors=[*common, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[_name_library, *common, _keep_library_text],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=threshold, force=True)
+    for name, least in _LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(max(least, threshold))
+
+
+def _renderers(chosen: str, *, colours: bool) -> list[Processor]:
+    if chosen == "console":
+        return [structlog.dev.ConsoleRenderer(colors=colours, event_key=ACTION, timestamp_key="at")]
+    return [
+        structlog.processors.dict_tracebacks,
+        # default=str: a Decimal or a path in a message must not cost us the message.
+        structlog.processors.JSONRenderer(default=str),
+    ]
+
+
+def _name_library(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
+    """Keep a library's free text out of `action`, whose values are an API."""
+    record = fields["_record"]
+    fields["library"] = record.name
+    fields["message"] = fields["event"]
+    fields["event"] = LIBRARY_ACTION
+    return fields
+
+
+def _keep_library_text(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
+    # ProcessorFormatter hands the traceback over in the record; the renderers look for it here.
+    record = fields["_record"]
+    if record.exc_info:
+        fields["exc_info"] = record.exc_info
+    return fields
+
+
+# ── metrics ──────────────────────────────────────────────────────────────────────────────────────
+
+REGISTRY: Final = CollectorRegistry(auto_describe=True)
+
+EVENTS_APPENDED: Final = Counter(
+    "oms_events_appended",
+    "Events that this daemon made durable, by type.",
+    ["type"],
+    registry=REGISTRY,
+)
+APPEND_SECONDS: Final = Histogram(
+    "oms_append_seconds",
+    "Time of one append transaction, from the first event taken to the commit.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=REGISTRY,
+)
+QUEUE_LENGTH: Final = Gauge(
+    "oms_append_queue_length",
+    "Events that wait for the disk. At OMS_QUEUE_LENGTH_MAX trading stops.",
+    registry=REGISTRY,
+)
+HEAD_SEQUENCE: Final = Gauge(
+    "oms_head_sequence", "Sequence of the last event in the log.", registry=REGISTRY
+)
+SESSION_UP: Final = Gauge(
+    "oms_session_up",
+    "1 while a session with the gateway is ready and orders may leave, else 0.",
+    registry=REGISTRY,
+)
+SESSION_EPOCH: Final = Gauge(
+    "oms_session_epoch", "Number of the current or last session.", registry=REGISTRY
+)
+GAP_OPEN: Final = Gauge(
+    "oms_gap_open",
+    "1 while the broker may know things that we do not, else 0.",
+    registry=REGISTRY,
+)
+ORDERS_IN_DOUBT: Final = Gauge(
+    "oms_orders_in_doubt", "Orders whose outcome is not known.", registry=REGISTRY
+)
+OLDEST_DOUBT_SECONDS: Final = Gauge(
+    "oms_oldest_doubt_seconds",
+    "Age of the oldest order in doubt; 0 when there is none.",
+    registry=REGISTRY,
+)
+BREAKS_OPEN: Final = Gauge(
+    "oms_breaks_open",
+    "Open differences between our books and the broker's, by severity.",
+    ["severity"],
+    registry=REGISTRY,
+)
+RECONCILIATIONS: Final = Counter(
+    "oms_reconciliations",
+    "Reconciliation runs that ended, by verdict: clean, broken or unknown.",
+    ["verdict"],
+    registry=REGISTRY,
+)
+MESSAGES_SENT: Final = Counter(
+    "oms_messages_sent",
+    "Order messages handed to the socket, by kind: place, cancel or global_cancel.",
+    ["kind"],
+    registry=REGISTRY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsServer:
+    """Where metrics are served, and how to end it."""
+
+    port: int
+    stop: Callable[[], None]
+
+
+def serve_metrics(host: str, port: int) -> MetricsServer:
+    """Serve the metrics for Prometheus in a thread of their own; port 0 takes a free one.
+
+    Raises `ConfigurationError` where the port cannot be had.
+    """
+    try:
+        server, thread = start_http_server(port, addr=host, registry=REGISTRY)
+    except OSError as error:
+        raise ConfigurationError(
+            f"metrics cannot be served on {host}:{port}: {error.strerror or error}",
+            hint="set OMS_METRICS_PORT to a free port, or to 0 to turn metrics off",
+        ) from error
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return MetricsServer(server.server_port, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric as a person reads it."""
+
+    #: As Prometheus shows it.
+    name: str
+    kind: str
+    description: str
+
+
+def describe_metrics() -> tuple[MetricRow, ...]:
+    """Return one row a metric, by name."""
+    rows = [
+        MetricRow(
+            name=f"{family.name}_total" if family.type == "counter" else family.name,
+            kind=family.type,
+            description=family.documentation,
+        )
+        for family in REGISTRY.collect()
+    ]
+    return tuple(sorted(rows, key=lambda row: row.name))
