@@ -7,13 +7,11 @@ what the fold had. Nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
-from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 from pydantic import TypeAdapter
 
@@ -217,7 +215,7 @@ class Order(Evolving):
 
 @dataclass(frozen=True)
 class Fill(Evolving):
-    """The net effect of one execution after corrections: the highest revision of its stem counts."""
+    """The net effect of one execution after corrections: the highest revision counts."""
 
     COLUMNS: ClassVar[dict[str, ColumnType]] = {
         "exec_id": "text",
@@ -630,34 +628,21 @@ TABLES: Final[dict[str, TableSpec]] = {
         TableSpec("system", SystemRecord, "system_key"),
     )
 }
-TABLE_OF: Final[dict[type[AnyRecord], str]] = {s.record: s.name for s in TABLES.values()}
+TABLE_OF: Final[dict[type[Any], str]] = {s.record: s.name for s in TABLES.values()}
 
-_R = TypeVar("_R")
-
-
-@cache
-def _adapter(cls: type[AnyRecord]) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
-
-
-@cache
-def _encoder(cls: type[AnyRecord]) -> Callable[[AnyRecord], bytes]:
-    serializer = _adapter(cls).serializer
-
-    def encode(record: AnyRecord) -> bytes:
-        return serializer.to_json(record, exclude_none=True)
-
-    return encode
+_ADAPTERS: Final[dict[type[AnyRecord], TypeAdapter[Any]]] = {
+    spec.record: TypeAdapter(spec.record) for spec in TABLES.values()
+}
 
 
 def encode_record(record: AnyRecord) -> str:
     """Return the canonical text of a record: fields in order, money as strings, None left out."""
-    return _encoder(type(record))(record).decode()
+    return _ADAPTERS[type(record)].serializer.to_json(record, exclude_none=True).decode()
 
 
 def decode_record(table: str, body: str) -> AnyRecord:
     """Return the record that a projection row holds."""
-    record: AnyRecord = _adapter(TABLES[table].record).validate_json(body)
+    record: AnyRecord = _ADAPTERS[TABLES[table].record].validator.validate_json(body)
     return record
 
 

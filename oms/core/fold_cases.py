@@ -1,0 +1,112 @@
+"""Folds of reconciliation runs and break cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from oms.core.events import (
+    BreakClosed,
+    BreakOpened,
+    BreakUpdated,
+    Envelope,
+    Event,
+    ReconciliationCompleted,
+    ReconciliationStarted,
+)
+from oms.core.ledger import (
+    Books,
+    set_system,
+)
+from oms.core.records import (
+    BreakCase,
+    RunRecord,
+)
+
+
+def _run_started(books: Books, envelope: Envelope, event: ReconciliationStarted) -> None:
+    books.put(
+        RunRecord(run_id=event.run_id, trigger=event.trigger, started_at=envelope.recorded_at)
+    )
+
+
+def _run_completed(books: Books, envelope: Envelope, event: ReconciliationCompleted) -> None:
+    results = [f.result for f in event.findings]
+    books.put(
+        RunRecord(
+            run_id=event.run_id,
+            trigger=event.trigger,
+            started_at=event.started_at,
+            finished_at=event.finished_at,
+            verdict=event.verdict,
+            matches=results.count("match"),
+            breaks=results.count("break"),
+            unknowns=results.count("unknown"),
+            sequence=envelope.sequence,
+        )
+    )
+    positions_known = any(
+        q.kind == "positions" and q.outcome == "complete" for q in event.questions
+    )
+    opened = books.system.opened_accounts
+    if positions_known:
+        opened = tuple(sorted({*opened, *event.accounts}))
+    set_system(books, last_run_id=event.run_id, opened_accounts=opened)
+
+
+def _break_opened(books: Books, envelope: Envelope, event: BreakOpened) -> None:
+    found = books.get("breaks", event.break_id)
+    if isinstance(found, BreakCase):
+        case = found.evolve(
+            status="open",
+            finding=event.finding,
+            updated_at=envelope.recorded_at,
+            seen=found.seen + 1,
+            reopened=found.reopened + 1,
+            closed_at=None,
+            close_reason="",
+        )
+    else:
+        case = BreakCase(
+            break_id=event.break_id,
+            finding=event.finding,
+            status="open",
+            opened_at=envelope.recorded_at,
+            opened_sequence=envelope.sequence,
+            updated_at=envelope.recorded_at,
+        )
+    books.put(case)
+    if event.finding.order_id:
+        books.link(event.finding.order_id, envelope.sequence)
+
+
+def _break_updated(books: Books, envelope: Envelope, event: BreakUpdated) -> None:
+    case = books.get("breaks", event.break_id)
+    if isinstance(case, BreakCase):
+        books.put(
+            case.evolve(finding=event.finding, updated_at=envelope.recorded_at, seen=case.seen + 1)
+        )
+
+
+def _break_closed(books: Books, envelope: Envelope, event: BreakClosed) -> None:
+    case = books.get("breaks", event.break_id)
+    if isinstance(case, BreakCase):
+        books.put(
+            case.evolve(
+                status="closed",
+                closed_at=envelope.recorded_at,
+                updated_at=envelope.recorded_at,
+                close_reason=event.reason,
+            )
+        )
+        if case.finding.order_id:
+            books.link(case.finding.order_id, envelope.sequence)
+
+
+FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
+    ReconciliationStarted: _run_started,
+    ReconciliationCompleted: _run_completed,
+    BreakOpened: _break_opened,
+    BreakUpdated: _break_updated,
+    BreakClosed: _break_closed,
+}

@@ -1,0 +1,155 @@
+"""Folds of the daemon, its sessions and their gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from oms.core.events import (
+    DaemonStarted,
+    DaemonStopped,
+    Envelope,
+    Event,
+    GapClosed,
+    GapOpened,
+    NextOrderIdReceived,
+    SessionClosed,
+    SessionOpened,
+    SessionReady,
+    TradingHaltedByPerson,
+    TradingResumed,
+)
+from oms.core.ledger import (
+    Books,
+    set_system,
+    settle,
+)
+from oms.core.records import (
+    Anomaly,
+    SessionRecord,
+)
+
+
+def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> None:
+    for session in books.all(SessionRecord):
+        if session.live:
+            reason = "the process ended without closing it"
+            books.put(session.evolve(closed_at=envelope.recorded_at, close_reason=reason))
+    _doubt(books, envelope, "the process ended before IB answered")
+    set_system(
+        books,
+        connected=False,
+        ready=False,
+        process_id=event.process_id,
+        daemon_started_at=envelope.recorded_at,
+        daemon_stopped_at=None,
+        **_gap(books, envelope, "daemon was down") if books.system.session_epoch else {},
+    )
+
+
+def _gap(books: Books, envelope: Envelope, cause: str) -> dict[str, Any]:
+    if books.system.gap_sequence:
+        return {}
+    return {
+        "gap_sequence": envelope.sequence,
+        "gap_cause": cause,
+        "gap_opened_at": envelope.recorded_at,
+    }
+
+
+def _daemon_stopped(books: Books, envelope: Envelope, event: DaemonStopped) -> None:
+    set_system(books, daemon_stopped_at=envelope.recorded_at, connected=False, ready=False)
+
+
+def _session_opened(books: Books, envelope: Envelope, event: SessionOpened) -> None:
+    epoch = envelope.context.session_epoch
+    highest = books.system.highest_broker_order_ids.get(event.client_id, 0)
+    if event.next_broker_order_id <= highest:
+        text = (
+            f"next order id {event.next_broker_order_id} of client {event.client_id} is not above"
+            f" {highest}, which left earlier; ids of this session may name other orders"
+        )
+        books.put(Anomaly(sequence=envelope.sequence, kind="order_id_rollback", text=text))
+    books.put(
+        SessionRecord(
+            epoch=epoch,
+            host=event.host,
+            port=event.port,
+            client_id=event.client_id,
+            server_version=event.server_version,
+            accounts=event.accounts,
+            next_broker_order_id=event.next_broker_order_id,
+            opened_at=envelope.recorded_at,
+            opened_sequence=envelope.sequence,
+        )
+    )
+    set_system(books, session_epoch=epoch, connected=True, ready=False)
+
+
+def _session_ready(books: Books, envelope: Envelope, event: SessionReady) -> None:
+    session = books.get("sessions", str(envelope.context.session_epoch))
+    if isinstance(session, SessionRecord) and session.live:
+        books.put(session.evolve(ready_at=envelope.recorded_at))
+        set_system(books, ready=True)
+
+
+def _session_closed(books: Books, envelope: Envelope, event: SessionClosed) -> None:
+    session = books.get("sessions", str(envelope.context.session_epoch))
+    if isinstance(session, SessionRecord):
+        books.put(
+            session.evolve(
+                closed_at=envelope.recorded_at,
+                close_reason=event.reason,
+                deliberate=event.deliberate,
+            )
+        )
+    _doubt(books, envelope, f"the line was lost before IB answered: {event.reason}")
+    set_system(books, connected=False, ready=False)
+
+
+def _doubt(books: Books, envelope: Envelope, why: str) -> None:
+    """Turn what may have left and was not answered into doubt: silence is not an outcome.
+
+    An intent without a sent event counts too when the process died: the bytes may have left before
+    the event was durable.
+    """
+    crashed = isinstance(envelope.event, DaemonStarted)
+    for order in books.unanswered():
+        if order.doubt or not (order.sent or crashed):
+            continue
+        doubted = order.evolve(doubt=why, doubt_sequence=envelope.sequence)
+        settle(books, doubted, envelope)
+
+
+def _gap_opened(books: Books, envelope: Envelope, event: GapOpened) -> None:
+    set_system(books, ready=False, **_gap(books, envelope, event.cause))
+
+
+def _gap_closed(books: Books, envelope: Envelope, event: GapClosed) -> None:
+    set_system(books, gap_sequence=0, gap_cause="", gap_opened_at=None)
+
+
+def _halted(books: Books, envelope: Envelope, event: TradingHaltedByPerson) -> None:
+    set_system(books, halted=True, halt_reason=event.reason, halt_actor=envelope.context.actor)
+
+
+def _resumed(books: Books, envelope: Envelope, event: TradingResumed) -> None:
+    set_system(books, halted=False, halt_reason="", halt_actor="")
+
+
+def _next_order_id(books: Books, envelope: Envelope, event: NextOrderIdReceived) -> None:
+    """Keep nothing: the session's first one is in SessionOpened, later ones answer reqIds."""
+
+
+FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
+    DaemonStarted: _daemon_started,
+    DaemonStopped: _daemon_stopped,
+    SessionOpened: _session_opened,
+    SessionReady: _session_ready,
+    SessionClosed: _session_closed,
+    GapOpened: _gap_opened,
+    GapClosed: _gap_closed,
+    TradingHaltedByPerson: _halted,
+    TradingResumed: _resumed,
+    NextOrderIdReceived: _next_order_id,
+}
