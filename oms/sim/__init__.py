@@ -1,4 +1,4 @@
-"""A TWS gateway without an account: any TWS API client connects, orders, disconnects and reconnects.
+"""A TWS gateway without an account: any TWS API client trades against it and cannot tell.
 
 Promise: what a client sees on the wire is what IB's gateway has been seen to send (server versions
 157 to 178, text fields), the simulator's books are its own, and every misbehaviour is asked for.

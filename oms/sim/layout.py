@@ -1,8 +1,8 @@
 """What a field list looks like at each server version, written down once and used both ways.
 
-A layout is a tuple of parts.  `Layout.encode` turns named values into fields, `Layout.decode` turns
-fields into named values; both follow the same parts, so they cannot disagree.  Values are text: what
-a client sent for a field nobody here understands comes back to it unchanged.
+A layout is a tuple of parts.  `Layout.encode` turns named values into fields, `Layout.decode`
+turns fields into named values; both follow the same parts, so they cannot disagree.  Values are
+text: what a client sent for a field nobody here understands comes back to it unchanged.
 
     Run       consecutive plain fields
     Since     parts that exist from, or up to, a server version

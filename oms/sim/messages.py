@@ -326,13 +326,11 @@ def account_time(text: str) -> Fields:
     return ["8", "1", text]
 
 
-def account_summary(
-    request_id: str, account: str, tag: str, value: str, currency: str
-) -> Fields:
+def account_summary(request_id: str, account: str, tag: str, value: str, currency: str) -> Fields:
     return ["63", "1", request_id, account, tag, value, currency]
 
 
-def account_update_multi(
+def account_update_multi(  # noqa: PLR0917 (a row of six texts, in wire order)
     request_id: str, account: str, model: str, key: str, value: str, currency: str
 ) -> Fields:
     return ["73", "1", request_id, account, model, key, value, currency]
@@ -385,3 +383,37 @@ def _short_contract(contract: Mapping[str, str], exchange: str) -> list[Any]:
         contract["localSymbol"],
         contract["tradingClass"],
     ]
+
+
+def values_of(version: int, name: str, fields: Fields) -> Mapping[str, Any]:
+    """Named values of a message, as far as a fault may choose by them."""
+    layout = _LONG.get(name)
+    if layout is not None:
+        return layout.decode(version, fields)
+    return dict(zip(_SHORT.get(name, ()), fields, strict=False))
+
+
+_LONG: Final = {
+    "openOrder": _OPEN_ORDER,
+    "completedOrder": _COMPLETED_ORDER,
+    "execDetails": _EXEC_DETAILS,
+}
+_SHORT: Final[Mapping[str, tuple[str, ...]]] = {
+    "orderStatus": (
+        "id",
+        "orderId",
+        "status",
+        "filled",
+        "remaining",
+        "avgFillPrice",
+        "permId",
+        "parentId",
+        "lastFillPrice",
+        "clientId",
+        "whyHeld",
+    ),
+    "errMsg": ("id", "version", "reqId", "code", "text"),
+    "commissionReport": ("id", "version", "execId", "commission", "currency"),
+    "execDetailsEnd": ("id", "version", "reqId"),
+    "position": ("id", "version", "account", "conId", "symbol"),
+}

@@ -102,7 +102,8 @@ PLACE_ORDER: Final = Layout(
     CONTRACT,
     "secIdType secId",
     "action totalQuantity orderType lmtPrice auxPrice tif ocaGroup account openClose origin"
-    " orderRef transmit parentId blockOrder sweepToFill displaySize triggerMethod outsideRth hidden",
+    " orderRef transmit parentId blockOrder sweepToFill displaySize triggerMethod outsideRth"
+    " hidden",
     When(is_combo, COMBO),
     "sharesAllocation discretionaryAmt goodAfterTime goodTillDate faGroup faMethod faPercentage",
     Since(("faProfile",), until=177),

@@ -1,0 +1,103 @@
+"""The gateway's time: real, accelerated, or stepped by a test.  The only reader of a clock here."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+
+class Timer(Protocol):
+    """A call that is still to come."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        ...
+
+    def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Run `action` when that many seconds of this clock have passed."""
+        ...
+
+
+class RealClock:
+    """Wall time, or a multiple of it: `speed` 60 makes an hour pass in a minute."""
+
+    def __init__(self, speed: float = 1.0, start: datetime | None = None) -> None:
+        self._speed = speed
+        self._begun = datetime.now(UTC)
+        self._start = start or self._begun
+
+    def now(self) -> datetime:
+        return self._start + (datetime.now(UTC) - self._begun) * self._speed
+
+    def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        loop = asyncio.get_running_loop()
+        return loop.call_later(seconds / self._speed, action)
+
+
+class _StepTimer:
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action: Callable[[], None] | None = action
+
+    def cancel(self) -> None:
+        self.action = None
+
+
+class SteppedClock:
+    """Time that moves only when told.  `advance` runs what falls due, in order, at its own time."""
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start
+        self._queue: list[tuple[datetime, int, _StepTimer]] = []
+        self._order = itertools.count()
+
+    def now(self) -> datetime:
+        return self._now
+
+    def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        timer = _StepTimer(action)
+        due = self._now + timedelta(seconds=seconds)
+        heapq.heappush(self._queue, (due, next(self._order), timer))
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        end = self._now + timedelta(seconds=seconds)
+        while self._queue and self._queue[0][0] <= end:
+            due, _, timer = heapq.heappop(self._queue)
+            self._now = due
+            if timer.action is not None:
+                timer.action()
+        self._now = end
+
+
+def midnight_before(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The start of the local day that `moment` falls in, as UTC."""
+    local = moment.astimezone(zone)
+    return local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
+def handshake_time(moment: datetime, zone: ZoneInfo) -> str:
+    """`20260101 10:00:00 EST`."""
+    return moment.astimezone(zone).strftime("%Y%m%d %H:%M:%S %Z")
+
+
+def message_time(moment: datetime, zone: ZoneInfo, form: str, version: int) -> str:
+    """A time in an execution or a completed order.
+
+    `form` is the gateway's setting: `zone` (20260101 10:00:00 America/New_York), `utc`
+    (20260101-15:00:00, UTC without saying so) or `bare` (20260101  10:00:00, two blanks, no zone).
+    Below version 174 every gateway sends the bare form.
+    """
+    if form == "bare" or version < 174:
+        return moment.astimezone(zone).strftime("%Y%m%d  %H:%M:%S")
+    if form == "utc":
+        return moment.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S")
+    return f"{moment.astimezone(zone).strftime('%Y%m%d %H:%M:%S')} {zone.key}"

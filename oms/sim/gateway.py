@@ -1,0 +1,244 @@
+"""The gateway: sockets, sessions, and who hears what.
+
+Everything runs on one event loop and nothing here waits: a frame is read, acted on, the books are
+committed, then the answers are written.  A kill of the simulator leaves all of it or none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from zoneinfo import ZoneInfo
+
+from oms.sim import messages, render
+from oms.sim.answers import Answers
+from oms.sim.books import Books
+from oms.sim.clock import Clock, RealClock, handshake_time, message_time
+from oms.sim.desk import Desk
+from oms.sim.faults import FaultPlan
+from oms.sim.instruments import Catalogue, Contract
+from oms.sim.market import Market
+from oms.sim.orders import Execution, Order
+from oms.sim.requests import Request
+from oms.sim.session import Session
+from oms.sim.settings import Settings
+from oms.sim.wire import to_int
+
+log = logging.getLogger("oms.sim.gateway")
+
+CLIENT_ID_IN_USE = (
+    "Unable to connect as the client id is already in use. Retry with a unique client id."
+)
+GREETINGS = (
+    (2104, "Market data farm connection is OK:usfarm"),
+    (2106, "HMDS data farm connection is OK:ushmds"),
+    (2158, "Sec-def data farm connection is OK:secdefil"),
+)
+
+
+class Gateway:
+    """One TWS gateway.  `start` opens the port, `stop` closes it; the books outlive both."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        on_request: Callable[[Session, Request], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or RealClock()
+        self.zone = ZoneInfo(settings.zone)
+        self.faults = FaultPlan(settings.seed)
+        self.books = Books(settings.books)
+        self.desk = Desk(
+            books=self.books,
+            catalogue=Catalogue(),
+            market=Market(settings.seed),
+            clock=self.clock,
+            settings=settings,
+            notify=self,
+        )
+        self.answers = Answers(self)
+        self.sessions: list[Session] = []
+        self.held: list[tuple[Session, Request]] = []
+        self.refusing = False
+        self._on_request = on_request
+        self._touched: dict[Session, None] = {}
+        self._server: asyncio.Server | None = None
+        self._actions: dict[str, Callable[[Session, Request], None]] = {
+            "startApi": self._start_api,
+            "placeOrder": self._place_order,
+            "cancelOrder": self._cancel_order,
+            "reqGlobalCancel": self._cancel_all,
+        }
+
+    # -- the port -------------------------------------------------------------------------------
+
+    async def start(self) -> int:
+        """Open the port and return its number (the setting may be 0: any free one)."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Session(self), self.settings.host, self.settings.port
+        )
+        port: int = self._server.sockets[0].getsockname()[1]
+        # A restarted gateway comes back on the same port.
+        self.settings.port = port
+        return port
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for session in list(self.sessions):
+            session.close()
+        self.flush()
+        self.books.close()
+
+    def restart(self) -> None:
+        """What a restart of the gateway does to its clients and to what was not transmitted."""
+        self.desk.untransmitted.clear()
+        self.held.clear()
+        for session in list(self.sessions):
+            session.cut()
+
+    def opened(self, session: Session) -> None:
+        if self.refusing:
+            session.cut()
+            return
+        self.sessions.append(session)
+
+    def closed(self, session: Session) -> None:
+        if session in self.sessions:
+            self.sessions.remove(session)
+        self._touched.pop(session, None)
+        if session.client_id is not None:
+            log.info("client %s is gone", session.client_id)
+
+    def touched(self, session: Session) -> None:
+        self._touched[session] = None
+
+    def flush(self) -> None:
+        """Make the books durable, then let every waiting byte go."""
+        self.books.commit()
+        touched, self._touched = self._touched, {}
+        for session in touched:
+            session.flush()
+
+    def handshake_time(self) -> str:
+        return handshake_time(self.clock.now(), self.zone)
+
+    def client(self, client_id: int) -> Session | None:
+        return next((one for one in self.sessions if one.client_id == client_id), None)
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def receive(self, session: Session, request: Request) -> None:
+        """Act on a request.  Raises WireError for what no client may send at this point."""
+        if session.client_id is None and request.name != "startApi":
+            log.warning("%s before startApi: ignored", request.name)
+            return
+        log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
+        action = self._actions.get(request.name) or self.answers.actions.get(request.name)
+        if action is None:
+            self.answers.refuse_unknown(session, request)
+        else:
+            action(session, request)
+        if self._on_request is not None:
+            self._on_request(session, request)
+
+    def receive_late(self, session: Session, request: Request) -> None:
+        self.receive(session, request)
+        self.flush()
+
+    def _start_api(self, session: Session, request: Request) -> None:
+        if session.client_id is not None:
+            session.error(-1, 501, "Already connected.")
+            return
+        client_id = to_int(request.values["clientId"])
+        taken = self.client(client_id) is not None
+        full = sum(one.client_id is not None for one in self.sessions) >= self.settings.clients_max
+        if taken or full:
+            session.send_raw(messages.err_msg(session.version, -1, 326, CLIENT_ID_IN_USE))
+            session.close()
+            return
+        session.client_id = client_id
+        log.info("client %s at version %s", client_id, session.version)
+        session.send(messages.managed_accounts(self.settings.accounts))
+        session.send(messages.next_valid_id(self.desk.next_valid_id(client_id)))
+        for code, text in GREETINGS:
+            session.error(-1, code, text)
+        if self.settings.download_open_orders:
+            for order in list(self.books.live.values()):
+                if order.client_id == client_id and order.order_id:
+                    self.send_order(session, order)
+
+    def _place_order(self, session: Session, request: Request) -> None:
+        self.desk.place(self._client_id(session), request.values)
+
+    def _cancel_order(self, session: Session, request: Request) -> None:
+        self.desk.cancel(self._client_id(session), to_int(request.values["orderId"]))
+
+    def _cancel_all(self, session: Session, request: Request) -> None:
+        self.desk.cancel_all()
+
+    def _client_id(self, session: Session) -> int:
+        # `receive` lets nothing but startApi through before the client id is known.
+        return -1 if session.client_id is None else session.client_id
+
+    # -- who hears what (the desk's Notify) --------------------------------------------------------
+
+    def _audience(self, client_id: int, order_id: int) -> Iterator[Session]:
+        """The owner, the master client, and client 0 for what a person did at TWS."""
+        manual = order_id == 0
+        for session in self.sessions:
+            if not session.ready:
+                continue
+            own = session.client_id == client_id and not manual
+            master = session.client_id == self.settings.master_client
+            if own or master or (manual and session.client_id == 0):
+                yield session
+
+    def order(self, order: Order) -> None:
+        for session in self._audience(order.client_id, order.order_id):
+            self.send_order(session, order)
+
+    def send_order(self, session: Session, order: Order) -> None:
+        values = render.open_order(order, self.desk.contract(order.con_id))
+        session.send(messages.open_order(session.version, values))
+        session.send(messages.order_status(render.order_status(order)))
+
+    def status(self, order: Order) -> None:
+        for session in self._audience(order.client_id, order.order_id):
+            session.send(messages.order_status(render.order_status(order)))
+
+    def execution(self, execution: Execution) -> None:
+        for session in self._audience(execution.client_id, execution.order_id):
+            self.send_execution(session, execution, "-1")
+
+    def send_execution(self, session: Session, execution: Execution, request_id: str) -> None:
+        time = self.time_text(session, execution)
+        contract = self.desk.contract(execution.con_id)
+        values = render.execution(execution, contract, time, request_id)
+        session.send(messages.exec_details(session.version, values))
+
+    def time_text(self, session: Session, execution: Execution) -> str:
+        return message_time(execution.time, self.zone, self.settings.time_form, session.version)
+
+    def commission(self, execution: Execution) -> None:
+        for session in self._audience(execution.client_id, execution.order_id):
+            session.send(messages.commission_report(render.commission(execution)))
+
+    def error(self, client_id: int, request_id: int, code: int, text: str) -> None:
+        session = self.client(client_id)
+        if session is not None and request_id != 0:
+            session.error(request_id, code, text)
+
+    def position(self, account: str, con_id: int) -> None:
+        self.answers.position_changed(account, con_id)
+
+    def quote(self, contract: Contract) -> None:
+        self.answers.quote_changed(contract)
+
+    def margin_preview(self, order: Order, contract: Contract) -> None:
+        self.answers.margin_preview(order, contract)

@@ -1,0 +1,112 @@
+"""Quotes from a seed.  Pure: the same seed gives the same prices on every machine."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from oms.sim.instruments import Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The touch and the last print of a contract.  Sizes are in units, not in lots."""
+
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+    bid_size: Decimal = Decimal(500)
+    ask_size: Decimal = Decimal(500)
+    last_size: Decimal = Decimal(100)
+    volume: Decimal = Decimal(1_000_000)
+    open: Decimal = Decimal(0)
+    high: Decimal = Decimal(0)
+    low: Decimal = Decimal(0)
+    close: Decimal = Decimal(0)
+
+
+def on_tick(price: Decimal, tick: Decimal) -> Decimal:
+    """The multiple of `tick` nearest to `price`."""
+    return (price / tick).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * tick
+
+
+class Market:
+    """The quote of every contract.
+
+    A contract's first quote is its base price moved by at most one per cent, chosen by the seed;
+    bid and ask are one tick either side of the last.  The market stands still until `set` or
+    `step` moves it.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._quotes: dict[int, Quote] = {}
+
+    def quote(self, contract: Contract) -> Quote:
+        found = self._quotes.get(contract.con_id)
+        if found is None:
+            found = self._quotes[contract.con_id] = self._first(contract)
+        return found
+
+    def set(
+        self,
+        contract: Contract,
+        *,
+        bid: Decimal | None = None,
+        ask: Decimal | None = None,
+        last: Decimal | None = None,
+        size: Decimal | None = None,
+    ) -> Quote:
+        """Move the touch.  A side left out follows the sides given; `size` is for both sides."""
+        old = self.quote(contract)
+        tick = contract.minimum_tick
+        known = last if last is not None else bid if bid is not None else ask
+        if known is None:
+            known = old.last
+        new_bid = bid if bid is not None else min(known - tick, ask) if ask else known - tick
+        new_ask = ask if ask is not None else max(known + tick, bid) if bid else known + tick
+        if last is None:
+            last = on_tick((new_bid + new_ask) / 2, tick)
+        changed = replace(
+            old,
+            bid=new_bid,
+            ask=new_ask,
+            last=last,
+            high=max(old.high, last),
+            low=min(old.low, last),
+            bid_size=size if size is not None else old.bid_size,
+            ask_size=size if size is not None else old.ask_size,
+        )
+        self._quotes[contract.con_id] = changed
+        return changed
+
+    def print_last(self, contract: Contract, price: Decimal, quantity: Decimal) -> Quote:
+        """A fill is a print: last, last size and volume follow it, the touch does not."""
+        old = self.quote(contract)
+        changed = replace(
+            old,
+            last=price,
+            last_size=quantity,
+            volume=old.volume + quantity,
+            high=max(old.high, price),
+            low=min(old.low, price),
+        )
+        self._quotes[contract.con_id] = changed
+        return changed
+
+    def _first(self, contract: Contract) -> Quote:
+        # A generator of its own for every contract: the order of look-ups must not matter.
+        rng = random.Random(f"{self._seed}:{contract.con_id}")
+        tick = contract.minimum_tick
+        last = on_tick(contract.base_price * Decimal(rng.randint(9900, 10100)) / 10000, tick)
+        last = max(last, tick * 2)
+        return Quote(
+            bid=last - tick,
+            ask=last + tick,
+            last=last,
+            open=last,
+            high=last,
+            low=last,
+            close=last,
+        )

@@ -1,0 +1,230 @@
+"""One client's socket: frames in, frames out, and what faults do to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from oms.sim import messages, wire
+from oms.sim.faults import Fault
+from oms.sim.requests import Request, parse
+from oms.sim.wire import FrameReader, WireError
+
+if TYPE_CHECKING:
+    from oms.sim.gateway import Gateway
+
+log = logging.getLogger("oms.sim.session")
+
+OUTPUT_BYTES_MAX = 64 * 1024 * 1024
+"""A client that reads nothing is cut off when this much waits for it: the day must go on."""
+
+
+class Session(asyncio.Protocol):
+    """From the connect of a socket to its loss.
+
+    Output is collected and written once per burst by `flush`, after the books are committed.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.client_id: int | None = None
+        self.version = 0
+        self.subscriptions: dict[str, Any] = {}
+        self.frozen = False
+        self._transport: asyncio.Transport | None = None
+        self._reader = FrameReader()
+        self._greeted = False
+        self._out = bytearray()
+        self._held_out: list[list[str]] | None = None
+        self._late: list[str] | None = None
+
+    # -- transport ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.gateway.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.gateway.closed(self)
+
+    def data_received(self, chunk: bytes) -> None:
+        if self.frozen:
+            return
+        try:
+            self._receive(chunk)
+        except WireError as error:
+            log.warning("client %s: %s", self.client_id, error)
+            self.refuse_frame(str(error))
+        self.gateway.flush()
+
+    def _receive(self, chunk: bytes) -> None:
+        if not self._greeted:
+            if not self._reader.take_prefix(chunk, wire.HANDSHAKE_PREFIX):
+                return
+            self._greeted = True
+            chunk = b""
+        for payload in self._reader.feed(chunk):
+            if self._transport is None or self._transport.is_closing():
+                return
+            if not self.version:
+                self._greet(payload)
+            else:
+                self._frame(wire.split(payload))
+
+    def _greet(self, payload: bytes) -> None:
+        lowest, highest = wire.parse_versions(payload)
+        version = min(highest, self.gateway.settings.server_version)
+        if version < max(lowest, wire.SERVER_VERSION_MIN):
+            log.warning("client reads versions %s to %s: not served", lowest, highest)
+            self.cut()
+            return
+        self.version = version
+        # Nothing may follow this frame until startApi: a client throws away what does.
+        self.send_raw([str(version), self.gateway.handshake_time()])
+
+    def _frame(self, fields: list[str]) -> None:
+        request = parse(self.version, fields)
+        fault = self.gateway.faults.strike("in", request.name, self.client_id, request.values)
+        if fault is not None:
+            log.info("fault: %s %s from client %s", fault.do, request.name, self.client_id)
+        if fault is None:
+            self.gateway.receive(self, request)
+        else:
+            self._faulty_request(request, fault)
+
+    def _faulty_request(self, request: Request, fault: Fault) -> None:
+        gateway = self.gateway
+        if fault.do == "drop":
+            return
+        if fault.do == "refuse":
+            self.error(request.request_id, fault.code, fault.text)
+        elif fault.do == "hold":
+            gateway.held.append((self, request))
+        elif fault.do == "hold_answer":
+            self.hold_output()
+            gateway.receive(self, request)
+        elif fault.do == "delay":
+            gateway.clock.call_later(fault.seconds, lambda: gateway.receive_late(self, request))
+        elif fault.do == "duplicate":
+            gateway.receive(self, request)
+            gateway.receive(self, request)
+        elif fault.do == "cut":
+            self.cut()
+        else:
+            raise WireError(f"{fault.do} is no fault of incoming messages")
+
+    # -- out ------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        return self.client_id is not None and self._transport is not None
+
+    def send(self, fields: list[str]) -> None:
+        """Queue a message for this client, unless a fault has other plans for it."""
+        if self.frozen or self._transport is None:
+            return
+        if self._held_out is not None:
+            self._held_out.append(fields)
+            return
+        if self.gateway.faults.faults:
+            name = messages.NAMES.get(int(fields[0]), fields[0])
+            values = messages.values_of(self.version, name, fields)
+            fault = self.gateway.faults.strike("out", name, self.client_id, values)
+            if fault is not None:
+                log.info("fault: %s %s to client %s", fault.do, name, self.client_id)
+                self._faulty_send(fields, fault)
+                return
+        self.send_raw(fields)
+
+    def _faulty_send(self, fields: list[str], fault: Fault) -> None:
+        payload = wire.join(fields)
+        if fault.do == "drop":
+            return
+        if fault.do == "duplicate":
+            self.send_raw(fields)
+            self.send_raw(fields)
+        elif fault.do == "delay":
+            self.gateway.clock.call_later(fault.seconds, lambda: self._send_late(fields))
+        elif fault.do == "reorder":
+            # It waits for the next message and goes out after it.
+            self._late = fields
+        elif fault.do == "hold":
+            self.hold_output()
+            self.send(fields)
+        elif fault.do == "truncate":
+            self._write(wire.frame(payload[: fault.at_byte or len(payload) // 2]))
+        elif fault.do == "corrupt":
+            self._write(wire.frame(payload[: fault.at_byte] + b"#" + payload[fault.at_byte + 1 :]))
+        elif fault.do == "cut":
+            self._write(wire.frame(payload)[: fault.at_byte])
+            self.flush()
+            self.cut()
+        else:
+            raise WireError(f"{fault.do} is no fault of outgoing messages")
+
+    def send_raw(self, fields: list[str]) -> None:
+        """Queue a field list whatever the faults say."""
+        self._write(wire.frame(wire.join(fields)))
+        if self._late is not None:
+            late, self._late = self._late, None
+            self._write(wire.frame(wire.join(late)))
+
+    def _send_late(self, fields: list[str]) -> None:
+        if self._transport is not None:
+            self.send_raw(fields)
+            self.gateway.flush()
+
+    def _write(self, chunk: bytes) -> None:
+        self._out += chunk
+        self.gateway.touched(self)
+
+    def error(self, request_id: int | str, code: int, text: str, json: str = "") -> None:
+        self.send(messages.err_msg(self.version, request_id, code, wire.ascii7(text), json))
+
+    def refuse_frame(self, reason: str) -> None:
+        """A frame nobody can read: 320 without an id, then the socket closes."""
+        if self.version:
+            text = f"Error reading request. {reason}"
+            self.send_raw(messages.err_msg(self.version, -1, 320, wire.ascii7(text)))
+        self.gateway.flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def flush(self) -> None:
+        if self._out and self._transport is not None and not self.frozen:
+            self._transport.write(bytes(self._out))
+            if self._transport.get_write_buffer_size() > OUTPUT_BYTES_MAX:
+                log.warning("client %s reads nothing: cut off", self.client_id)
+                self.cut()
+        self._out.clear()
+
+    # -- faults of the whole session --------------------------------------------------------------
+
+    def hold_output(self) -> None:
+        if self._held_out is None:
+            self._held_out = []
+
+    def release_output(self) -> None:
+        held, self._held_out = self._held_out, None
+        for fields in held or ():
+            self.send(fields)
+
+    def freeze(self) -> None:
+        """Half-open: the socket stays, nothing is read from it and nothing written to it."""
+        self.frozen = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def cut(self) -> None:
+        """Reset the connection: what was not yet written is lost."""
+        self._out.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """An orderly close, after what was written."""
+        self.flush()
+        if self._transport is not None:
+            self._transport.close()

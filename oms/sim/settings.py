@@ -1,0 +1,42 @@
+"""What the person who starts a gateway can choose.  Faults are not here: see `faults`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+
+@dataclass(slots=True)
+class Settings:
+    """Every knob with its default; the command line has an option of the same name for each."""
+
+    host: str = "127.0.0.1"
+    port: int = 4002
+    control_port: int = 4003
+    books: Path | None = None
+    seed: int = 1
+    accounts: tuple[str, ...] = ("DU1234567",)
+    zone: str = "America/New_York"
+    time_form: str = "zone"
+    """zone, utc or bare: see `clock.message_time`."""
+    server_version: int = 178
+    cash: Decimal = Decimal(1_000_000)
+    """Opening balance of each account, in `base_currency`."""
+    base_currency: str = "USD"
+    parts: int = 1
+    """A marketable order fills in this many parts, one after the other, at the same price."""
+    part_seconds: float = 0.0
+    """Time between the parts; 0 sends them in one burst."""
+    read_only: bool = False
+    """Refuse orders with 321, as a gateway with the read-only box ticked."""
+    download_open_orders: bool = True
+    """Push the client's own open orders when it connects."""
+    cancel_order: str = "status-first"
+    """status-first: orderStatus Cancelled, then 202; error-first: the other way round."""
+    acknowledge: str = "both"
+    """both: PreSubmitted then Submitted for a resting order; submitted: Submitted only."""
+    master_client: int | None = None
+    clients_max: int = 32
+    market: str = "still"
+    """still: prices move on command only; moving: the seeded path."""
