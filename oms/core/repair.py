@@ -1,0 +1,206 @@
+"""What a reconciliation run writes before it compares: adoptions, resolved doubts, opening
+positions.
+
+Each is an event with its evidence, and each is idempotent: a second run over the same answers
+yields nothing. Nothing here invents a fill or an end; see `reconcile` for the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+from oms.core.events import (
+    CompletedOrderReceived,
+    DoubtResolved,
+    ExecutionReceived,
+    OpeningPositionRecorded,
+    OpenOrderReceived,
+    OrderAdopted,
+    Origin,
+    PositionReceived,
+    Terms,
+)
+from oms.core.ledger import stem_and_revision
+from oms.core.money import ZERO
+from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, Row, Scope
+from oms.core.records import Order, OrderState
+from oms.core.words import terms_of
+
+
+def adoptions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OrderAdopted]:
+    """Yield an adoption for every order that IB names and that our books do not have.
+
+    Open orders come first, then the day's completed ones, then executions that no order claims: the
+    fuller row wins.
+    """
+    seen: set[int] = set()
+    for row in answers.of("open_orders"):
+        event: OpenOrderReceived = row.event
+        if ours.owner(event.order_ref, event.perm_id) is None and event.perm_id not in seen:
+            seen.add(event.perm_id)
+            yield _adopt_open(row, scope)
+    for row in answers.of("completed_orders"):
+        done: CompletedOrderReceived = row.event
+        if ours.owner(done.order_ref, done.perm_id) is None and done.perm_id not in seen:
+            seen.add(done.perm_id)
+            yield _adopt_completed(row, answers, scope)
+    for row in answers.of("executions"):
+        execution: ExecutionReceived = row.event
+        known = ours.owner(execution.order_ref, execution.perm_id)
+        if known is None and execution.perm_id and execution.perm_id not in seen:
+            seen.add(execution.perm_id)
+            yield _adopt_executed(row, answers, scope)
+
+
+def adopted_order_id(perm_id: int) -> str:
+    """Return our id for an order that IB named first: the same row gives the same id, so adoption
+    is idempotent.
+    """
+    return f"perm-{perm_id}"
+
+
+def _origin(client_id: int, broker_order_id: int, scope: Scope) -> Origin:
+    if client_id == scope.client_id and broker_order_id > 0:
+        return "previous_session"
+    return "manual" if client_id == 0 else "other_client"
+
+
+def _adopt_open(row: Row, scope: Scope) -> OrderAdopted:
+    event: OpenOrderReceived = row.event
+    return OrderAdopted(
+        order_id=adopted_order_id(event.perm_id),
+        origin=_origin(event.client_id, event.broker_order_id, scope),
+        account=event.account,
+        contract=event.contract,
+        terms=terms_of(event, event.quantity),
+        perm_id=event.perm_id,
+        client_id=event.client_id,
+        broker_order_id=event.broker_order_id,
+        order_ref=event.order_ref,
+        status=event.status,
+        evidence=row.sequence,
+        run_id=scope.run_id,
+    )
+
+
+def _adopt_completed(row: Row, answers: Answers, scope: Scope) -> OrderAdopted:
+    event: CompletedOrderReceived = row.event
+    executed = [r.event for r in answers.of("executions") if r.event.perm_id == event.perm_id]
+    client_id = executed[0].client_id if executed else 0
+    broker_order_id = executed[0].broker_order_id if executed else 0
+    # totalQuantity is 0 for filled orders in field samples (B4): what was filled is the least it
+    # can have been.
+    quantity = event.quantity or event.filled_quantity or _executed_quantity(executed)
+    return OrderAdopted(
+        order_id=adopted_order_id(event.perm_id),
+        origin=_origin(client_id, broker_order_id, scope),
+        account=event.account,
+        contract=event.contract,
+        terms=terms_of(event, quantity),
+        perm_id=event.perm_id,
+        client_id=client_id,
+        broker_order_id=broker_order_id,
+        order_ref=event.order_ref,
+        status=event.status,
+        evidence=row.sequence,
+        run_id=scope.run_id,
+    )
+
+
+def _adopt_executed(row: Row, answers: Answers, scope: Scope) -> OrderAdopted:
+    event: ExecutionReceived = row.event
+    same = [r.event for r in answers.of("executions") if r.event.perm_id == event.perm_id]
+    return OrderAdopted(
+        order_id=adopted_order_id(event.perm_id),
+        origin=_origin(event.client_id, event.broker_order_id, scope),
+        account=event.account,
+        contract=event.contract,
+        # Only the executions are known: type and size are those of what was done, the rest is open.
+        terms=Terms(side=event.side, quantity=_executed_quantity(same), order_type="", tif=""),
+        perm_id=event.perm_id,
+        client_id=event.client_id,
+        broker_order_id=event.broker_order_id,
+        order_ref=event.order_ref,
+        status="",
+        evidence=row.sequence,
+        run_id=scope.run_id,
+    )
+
+
+def _executed_quantity(executions: Iterable[ExecutionReceived]) -> Decimal:
+    """Return what executions add up to, the highest revision of each stem counting."""
+    latest: dict[str, tuple[int, Decimal]] = {}
+    for event in executions:
+        stem, revision = stem_and_revision(event.exec_id)
+        if stem not in latest or revision > latest[stem][0]:
+            latest[stem] = (revision, event.quantity)
+    return sum((quantity for _, quantity in latest.values()), ZERO)
+
+
+def resolutions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[DoubtResolved]:
+    """Yield a resolution for every order in doubt that complete answers do not name.
+
+    All three places must have answered, they must reach back before the order left, and the doubt
+    must have settled: bytes that were on their way when the line broke can still arrive for a while
+    (INC-07).
+    """
+    if not answers.complete(*ORDER_QUESTIONS):
+        return
+    named = named_orders(ours, answers)
+    for order in ours.orders.values():
+        if order.state is not OrderState.IN_DOUBT or order.order_id in named:
+            continue
+        if not _settled(order, answers, scope):
+            continue
+        yield DoubtResolved(
+            order_id=order.order_id,
+            outcome="not_received",
+            text="IB never received it: open orders, completed orders and executions were answered"
+            " whole and none names it",
+            run_id=scope.run_id,
+            evidence=tuple(answers.questions[k].asked_sequence for k in ORDER_QUESTIONS),
+        )
+
+
+def _settled(order: Order, answers: Answers, scope: Scope) -> bool:
+    asked = min(answers.questions[k].asked_at for k in ORDER_QUESTIONS)
+    if order.updated_at is None or asked < order.updated_at + scope.doubt_settle:
+        return False
+    reaches = answers.questions["executions"].reaches_back_to
+    return reaches is None or order.created_at is None or order.created_at >= reaches
+
+
+def named_orders(ours: OurSide, answers: Answers) -> set[str]:
+    named = set()
+    for kind in ORDER_QUESTIONS:
+        for row in answers.of(kind):
+            owner = ours.owner(row.event.order_ref, row.event.perm_id)
+            if owner is not None:
+                named.add(owner.order_id)
+    return named
+
+
+def openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OpeningPositionRecorded]:
+    """Yield what each account held before the log knew it, the first time it is compared.
+
+    The opening is what IB holds now less what today's executions explain. It needs both answers
+    whole; without them the account stays unopened and its positions unknown.
+    """
+    if not answers.complete("positions", "executions"):
+        return
+    for row in answers.of("positions"):
+        event: PositionReceived = row.event
+        if event.account in ours.opened_accounts or not event.contract.con_id:
+            continue
+        position = ours.positions.get(f"{event.account}:{event.contract.con_id}")
+        held = event.quantity - (position.quantity if position else ZERO)
+        if held:
+            yield OpeningPositionRecorded(
+                account=event.account,
+                contract=event.contract,
+                quantity=held,
+                average_cost=event.average_cost or ZERO,
+                evidence=row.sequence,
+                run_id=scope.run_id,
+            )
