@@ -235,6 +235,7 @@ def _live_finding(
             "lost_order", "high", f"IB lists it neither as open nor as completed; {found}"
         )
     event: OpenOrderReceived = open_row.event
+    working = terms_of(event, event.quantity)
     if order.modify_pending:
         return make.unknown("a change of its terms is under way")
     if event.quantity != order.terms.quantity or not same_prices(
@@ -243,7 +244,7 @@ def _live_finding(
         return make.broken(
             "wrong_terms",
             "high",
-            f"we asked for {describe_terms(order.terms)}, IB works {describe_terms(terms_of(event, event.quantity))}",
+            f"asked: {describe_terms(order.terms)}; at IB: {describe_terms(working)}",
         )
     return make.match()
 

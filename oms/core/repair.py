@@ -1,5 +1,4 @@
-"""What a reconciliation run writes before it compares: adoptions, resolved doubts, opening
-positions.
+"""What a reconciliation run writes before it compares: adoptions, resolved doubts, openings.
 
 Each is an event with its evidence, and each is idempotent: a second run over the same answers
 yields nothing. Nothing here invents a fill or an end; see `reconcile` for the rules.
