@@ -1,0 +1,92 @@
+"""The books as the event loop sees them: the records of the last commit, and a way to wait for the
+next.
+
+The fold lives in the log's writer thread. After each commit it publishes the records that changed;
+this view keeps those that a caller can ask about (live orders and the last ended ones, open breaks,
+positions, the state of the whole) and wakes whoever waits for an order. It never computes anything,
+so it cannot disagree with the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from oms.core.records import (
+    TABLE_OF,
+    Anomaly,
+    AnyRecord,
+    BreakCase,
+    Order,
+    Position,
+    SessionRecord,
+    SystemRecord,
+)
+
+#: Ended orders that stay at hand; older ones are read from the store.
+ENDED_ORDERS_MAX: Final = 1_000
+
+
+class View:
+    """What the last commit left."""
+
+    def __init__(self, records: Iterable[AnyRecord]) -> None:
+        self.orders: dict[str, Order] = {}
+        self.positions: dict[str, Position] = {}
+        self.breaks: dict[str, BreakCase] = {}
+        self.anomalies: dict[str, Anomaly] = {}
+        self.session: SessionRecord | None = None
+        self.system = SystemRecord()
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._changed: asyncio.Event = asyncio.Event()
+        self.take(records)
+
+    def take(self, records: Iterable[AnyRecord]) -> None:
+        """Take the records of a commit and wake everybody who waits."""
+        for record in records:
+            self._take_one(record)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def take_changes(self, changes: dict[str, dict[str, AnyRecord]]) -> None:
+        """Take what the log published."""
+        self.take(record for table in changes.values() for record in table.values())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return when a condition over the view holds; give it a deadline with `asyncio.timeout`."""
+        while not condition():
+            await self._changed.wait()
+
+    def open_breaks(self) -> tuple[BreakCase, ...]:
+        """Return the open cases."""
+        return tuple(c for c in self.breaks.values() if c.live)
+
+    def _take_one(self, record: AnyRecord) -> None:
+        match record:
+            case Order():
+                self._take_order(record)
+            case Position():
+                self.positions[record.key] = record
+            case BreakCase():
+                self.breaks[record.key] = record
+            case Anomaly():
+                self.anomalies[record.key] = record
+            case SessionRecord():
+                if self.session is None or record.epoch >= self.session.epoch:
+                    self.session = record
+            case SystemRecord():
+                self.system = record
+            case _:
+                assert TABLE_OF[type(record)]
+
+    def _take_order(self, order: Order) -> None:
+        self.orders[order.order_id] = order
+        self._ended.pop(order.order_id, None)
+        if order.live:
+            return
+        self._ended[order.order_id] = None
+        while len(self._ended) > ENDED_ORDERS_MAX:
+            oldest, _ = self._ended.popitem(last=False)
+            del self.orders[oldest]
