@@ -65,6 +65,7 @@ def _break_opened(books: Books, envelope: Envelope, event: BreakOpened) -> None:
             reopened=found.reopened + 1,
             closed_at=None,
             close_reason="",
+            closed_by_person=False,
         )
     else:
         case = BreakCase(
@@ -97,6 +98,7 @@ def _break_closed(books: Books, envelope: Envelope, event: BreakClosed) -> None:
                 closed_at=envelope.recorded_at,
                 updated_at=envelope.recorded_at,
                 close_reason=event.reason,
+                closed_by_person=event.run_id is None,
             )
         )
         if case.finding.order_id:

@@ -427,6 +427,8 @@ class BreakCase(Evolving):
     reopened: int = 0
     closed_at: datetime | None = None
     close_reason: str = ""
+    #: A person's word stands until the finding's values change; a run's yields to the next run.
+    closed_by_person: bool = False
 
     @property
     def key(self) -> str:

@@ -1,0 +1,87 @@
+"""From findings to cases: what a reconciliation run opens, updates and closes (design D12).
+
+A finding is what one run saw; a case is the difference itself, with a number that it keeps for
+ever. A break's key is its class and the thing that it is about (`lost_order:ORDER`), a match's key
+is its subject and the same thing (`order:ORDER`), so a match answers every break about its thing.
+The rules:
+
+- a difference opens once, and is written again only when its values have changed;
+- a run closes a case only by evidence: every question was answered whole and the thing matched;
+  that nobody mentioned the thing closes nothing;
+- the same difference found again later reopens the same case;
+- a case that a person closed stays closed until the values of its finding change, and what no
+  answer can settle (a message that could not be read, two permanent numbers) only a person closes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from oms.core.events import BreakClosed, BreakOpened, BreakUpdated, Finding
+from oms.core.records import BreakCase
+
+
+def break_id_of(finding: Finding) -> str:
+    """Return the number of the case that a finding belongs to: the same for the same key."""
+    return f"B{hashlib.sha256(finding.key.encode()).hexdigest()[:8]}"
+
+
+def settled_by(finding: Finding) -> str:
+    """Return the key of the match that settles a break; "" where no answer can."""
+    if finding.subject == "message":
+        return ""
+    _, _, thing = finding.key.partition(":")
+    return f"{finding.subject}:{thing}"
+
+
+def same_difference(one: Finding, other: Finding) -> bool:
+    """Say whether two findings state the same, whichever messages showed it."""
+    return _values(one) == _values(other)
+
+
+def case_events(
+    cases: Mapping[str, BreakCase],
+    findings: Iterable[Finding],
+    *,
+    run_id: str,
+    complete: bool,
+) -> list[BreakOpened | BreakUpdated | BreakClosed]:
+    """Return what a run writes about cases, in the order of its findings; closings come last.
+
+    `cases` are all that are known, by number. `complete` says that every question of the run was
+    answered whole; only then can the run close anything. A second run with the same findings
+    returns nothing.
+    """
+    found = list(findings)
+    breaks = {break_id_of(f): f for f in found if f.result == "break"}
+    written: list[BreakOpened | BreakUpdated | BreakClosed] = []
+    for break_id, finding in breaks.items():
+        case = cases.get(break_id)
+        if case is None:
+            written.append(BreakOpened(break_id=break_id, run_id=run_id, finding=finding))
+        elif case.status == "open":
+            if not same_difference(case.finding, finding):
+                written.append(BreakUpdated(break_id=break_id, run_id=run_id, finding=finding))
+        elif not (case.closed_by_person and same_difference(case.finding, finding)):
+            written.append(
+                BreakOpened(break_id=break_id, run_id=run_id, finding=finding, reopened=True)
+            )
+    if not complete:
+        return written
+    matches = {f.key: f for f in found if f.result == "match"}
+    for break_id, case in cases.items():
+        match = matches.get(settled_by(case.finding))
+        if case.status == "open" and break_id not in breaks and match is not None:
+            written.append(_closed(break_id, run_id, match))
+    return written
+
+
+def _closed(break_id: str, run_id: str, match: Finding) -> BreakClosed:
+    seen = " and ".join(w for w in (match.ours, match.theirs) if w)
+    reason = f"the answers agree with our books: {seen}" if seen else "the answers agree"
+    return BreakClosed(break_id=break_id, run_id=run_id, reason=reason, evidence=match.evidence)
+
+
+def _values(finding: Finding) -> Finding:
+    return finding.model_copy(update={"evidence": (), "repair": ""})
