@@ -55,7 +55,7 @@ class View:
         self.take(record for table in changes.values() for record in table.values())
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Return when a condition over the view holds; give it a deadline with `asyncio.timeout`."""
+        """Return when a condition holds; give it a deadline with `asyncio.timeout`."""
         while not condition():
             await self._changed.wait()
 

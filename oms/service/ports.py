@@ -1,0 +1,125 @@
+"""What the service needs from the log and from the broker, as small as it can be said.
+
+`store.log.EventLog` and `broker.gateway.Gateway` fit; the daemon is the only place that names them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+from oms.core.contracts import Contract
+from oms.core.events import Envelope, Pending, Terms
+from oms.core.records import AnyRecord
+
+
+class ReceiptLike(Protocol):
+    """Where a fact stands in the log."""
+
+    @property
+    def sequence(self) -> int:
+        """Return the sequence under which the fact is stored."""
+        ...
+
+    @property
+    def duplicate(self) -> bool:
+        """Say whether the fact was stored before."""
+        ...
+
+    @property
+    def conflict(self) -> bool:
+        """Say whether another fact holds its natural key."""
+        ...
+
+
+class Log(Protocol):
+    """The durable log: appending is the only way to change anything."""
+
+    def append(self, pending: Pending) -> asyncio.Future[Any]:
+        """Hand a fact over; the future resolves when it is durable."""
+        ...
+
+    def append_together(self, pendings: Sequence[Pending]) -> asyncio.Future[Any]:
+        """Hand facts over that stand or fall together."""
+        ...
+
+    def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Call back on the loop after each commit; returns the way to stop."""
+        ...
+
+
+class Reader(Protocol):
+    """The stored events and rows."""
+
+    async def one(self, table: str, key: str) -> AnyRecord | None:
+        """Return the row of a key."""
+        ...
+
+    async def rows(self, table: str, where: Mapping[str, Any] | None = None) -> list[Any]:
+        """Return the rows whose columns have these values."""
+        ...
+
+    async def events(self, **wanted: Any) -> list[Envelope]:
+        """Return events, filtered."""
+        ...
+
+
+class QualifiedLike(Protocol):
+    """A contract that IB knows, with the rules its orders must keep."""
+
+    @property
+    def contract(self) -> Contract:
+        """Return the contract with its con_id."""
+        ...
+
+    @property
+    def min_tick(self) -> Decimal | None:
+        """Return the smallest price step, None where IB did not say."""
+        ...
+
+
+class Orders(Protocol):
+    """The way orders leave: paced, and sent means handed to the socket."""
+
+    @property
+    def client_id(self) -> int:
+        """Return the client id under which orders leave."""
+        ...
+
+    @property
+    def session_epoch(self) -> int:
+        """Return the number of the current session, 0 without one."""
+        ...
+
+    @property
+    def managed_accounts(self) -> tuple[str, ...]:
+        """Return the accounts that the gateway announced."""
+        ...
+
+    async def qualify(self, contract: Contract) -> QualifiedLike:
+        """Return the one contract that fits; raises ContractUnknown or ContractAmbiguous."""
+        ...
+
+    def next_broker_order_id(self) -> int:
+        """Return an order id that this client id has never used."""
+        ...
+
+    def place(
+        self,
+        *,
+        order_id: str,
+        account: str,
+        contract: Contract,
+        terms: Terms,
+        broker_order_id: int,
+        parent_broker_order_id: int = 0,
+        transmit: bool = True,
+    ) -> None:
+        """Send an order, or new terms for it; raises NotConnected when there is no line."""
+        ...
+
+    def cancel(self, *, order_id: str, broker_order_id: int) -> None:
+        """Ask for a cancellation; raises NotConnected when there is no line."""
+        ...
