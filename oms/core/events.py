@@ -594,11 +594,20 @@ class BreakClosed(Event):
     evidence: tuple[int, ...] = ()
 
 
+class ReconciliationRequested(Event):
+    """A person asked the running daemon to compare the books with the broker's now."""
+
+    request_id: str
+    reason: str = ""
+
+
 class ReconciliationStarted(Event):
     """A reconciliation run began."""
 
     run_id: str
     trigger: str
+    #: Of the ReconciliationRequested that it answers, where a person asked.
+    request_id: str = ""
 
 
 class ReconciliationCompleted(Event):
@@ -608,6 +617,7 @@ class ReconciliationCompleted(Event):
 
     run_id: str
     trigger: str
+    request_id: str = ""
     verdict: Verdict
     started_at: AwareDatetime
     finished_at: AwareDatetime
@@ -668,6 +678,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         BreakOpened,
         BreakUpdated,
         BreakClosed,
+        ReconciliationRequested,
         ReconciliationStarted,
         ReconciliationCompleted,
     )
