@@ -1,0 +1,360 @@
+"""One connection to SQLite or PostgreSQL, as the writer thread and the batch jobs use it.
+
+SQLAlchemy makes the connection and knows the URL; the hot statements go to the driver itself,
+because a Core execution costs as much as SQLite's own work for a small transaction
+(docs/decisions/0002-one-writer-thread.md). Statements are written once, with `?` for a value.
+
+Errors of a driver leave this module only as errors of our tree, with the cause kept.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from oms.errors import ConfigurationError, MigrationNeeded, OmsError, StoreError, StoreUnavailable
+
+Access = Literal["write", "read"]
+Value = str | int | float | bytes | None
+
+#: How long a statement waits for another writer's transaction before it gives up.
+BUSY_TIMEOUT_SECONDS: Final = 5
+#: Values in one statement: SQLite's default ceiling is 32,766, PostgreSQL's 65,535.
+VALUES_MAX: Final = 32_000
+#: Of all writers of one PostgreSQL database, the one that holds this advisory lock appends.
+ADVISORY_LOCK: Final = 0x6F6D_735F_6C6F_67
+
+#: Each pragma with its reason. `wal_autocheckpoint` and the page size stay at SQLite's defaults:
+#: a longer WAL makes single commits slower, because a recycled WAL is overwritten in place.
+SQLITE_WRITE_PRAGMAS: Final = (
+    # Readers never wait for the writer nor it for them; one fsync per commit instead of two.
+    "PRAGMA journal_mode = WAL",
+    # A commit that was acknowledged survives a power cut. NORMAL would lose the last ones, and
+    # gains nothing once commits are grouped.
+    "PRAGMA synchronous = FULL",
+    # Off by default in SQLite; costs nothing while no table declares a foreign key.
+    "PRAGMA foreign_keys = ON",
+    # Another writer (the shell appends requests) holds the lock for milliseconds: wait for it.
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",
+    # Projection rows of the orders at work stay in memory; the default 2 MB does not hold them.
+    "PRAGMA cache_size = -32768",
+    # Sorting for a report must not need a writable temporary folder.
+    "PRAGMA temp_store = MEMORY",
+    # A schema that was tampered with must not run functions with side effects.
+    "PRAGMA trusted_schema = OFF",
+)
+SQLITE_READ_PRAGMAS: Final = (
+    # Belt to the braces of mode=ro: a statement that writes fails, whatever the file allows.
+    "PRAGMA query_only = ON",
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+def parse_url(text: str) -> URL:
+    """Return a database URL without its driver; raises `ConfigurationError` for other databases.
+
+    A bare path means a SQLite file.
+    """
+    if "://" not in text:
+        text = f"sqlite:///{text}"
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigurationError(f"{text!r} is not a database URL") from error
+    name = url.get_backend_name()
+    if name not in ("sqlite", "postgresql"):
+        raise ConfigurationError(f"expected a sqlite or postgresql URL, found {name!r}")
+    if name == "sqlite" and (not url.database or url.database == ":memory:"):
+        # Neither a second process nor a read-only connection can reach it, and it cannot survive.
+        raise ConfigurationError("expected the path of a SQLite file, found a database in memory")
+    return url.set(drivername=name)
+
+
+def sync_engine(url: URL, access: Access) -> Engine:
+    """Return an engine whose connections are set up for the log."""
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(
+            sqlite_url(url, access).set(drivername="sqlite+pysqlite"),
+            poolclass=NullPool,
+            # Large inserts leave large prepared statements behind; the default keeps 128.
+            connect_args={"isolation_level": None, "cached_statements": 32},
+        )
+        event.listen(engine, "connect", set_pragmas(access))
+        return engine
+    with needs_driver():
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            poolclass=NullPool,
+            connect_args=postgresql_arguments(access),
+        )
+
+
+def connect(url: URL, access: Access = "write") -> Connection:
+    """Open a connection of one's own; raises `StoreUnavailable` where the database is not there."""
+    engine = sync_engine(url, access)
+    with driver_errors():
+        # SQLAlchemy's facade is kept, not the driver's object alone: letting go of it closes the
+        # connection under us.
+        facade = engine.raw_connection()
+        if url.get_backend_name() == "sqlite":
+            return SQLiteConnection(facade)
+        return PostgreSQLConnection(facade)
+
+
+@contextmanager
+def needs_driver() -> Iterator[None]:
+    """Say how to get the optional driver where it is missing."""
+    try:
+        yield
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise ConfigurationError(
+            "the PostgreSQL driver is not installed", hint="pip install 'ib-oms[postgres]'"
+        ) from error
+
+
+@contextmanager
+def driver_errors() -> Iterator[None]:
+    """Turn what a driver raises into an error of our tree."""
+    try:
+        yield
+    except OmsError:
+        raise
+    except DBAPIError as error:
+        raise translate(error.orig or error) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("sqlite3", "psycopg"):
+            raise
+        raise translate(error) from error
+
+
+def translate(error: BaseException) -> OmsError:
+    """Return our error for a driver's."""
+    text = " ".join(str(error).split())
+    lower = text.lower()
+    for marks, hint in _UNAVAILABLE:
+        if any(mark in lower for mark in marks):
+            return StoreUnavailable(f"the log cannot be used: {text}", hint=hint)
+    if "no such table" in lower or "no such column" in lower or "does not exist" in lower:
+        return MigrationNeeded(f"the database lacks what this version needs: {text}")
+    if "not a database" in lower or "malformed" in lower:
+        return StoreError(
+            f"the file is damaged or no database: {text}",
+            hint="keep the file as it is and restore a backup beside it",
+        )
+    if isinstance(error, sqlite3.OperationalError) or type(error).__name__ in _LOST:
+        return StoreUnavailable(f"the log cannot be used: {text}")
+    return StoreError(f"the database refused: {text}")
+
+
+_UNAVAILABLE: Final = (
+    (
+        ("locked", "lock timeout", "canceling statement due to lock"),
+        "another program holds the database; it is tried again after a restart",
+    ),
+    (("readonly", "read-only"), "make the file and its folder writable for this user"),
+    (("full", "no space", "disk i/o"), "free disk space, then start the daemon again"),
+    (("unable to open", "permission denied"), "check the path in OMS_DATABASE_URL and its folder"),
+    (("connection", "server closed"), "is PostgreSQL running at the address of OMS_DATABASE_URL?"),
+)
+#: psycopg's classes for a server that is gone; named, because the driver is optional.
+_LOST: Final = frozenset({"OperationalError", "AdminShutdown", "InterfaceError"})
+
+
+class Connection(ABC):
+    """A connection in autocommit mode; transactions are opened by name."""
+
+    backend_name: str
+    placeholder: str
+    #: ORDER BY of a text key, the same in every database whatever its locale.
+    binary_order: str
+    #: Condition on a column that is given its values as one parameter, so that the statement's
+    #: text does not depend on their number and is compiled once.
+    membership: str
+
+    def __init__(self, facade: Any) -> None:
+        self._facade = facade
+        # Any: the two drivers share PEP 249 but no type.
+        self._driver: Any = facade.driver_connection
+        self._cursor: Any = self._driver.cursor()
+
+    def rows(self, statement: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return every row."""
+        with driver_errors():
+            self._cursor.execute(self._own(statement), values)
+            found: list[tuple[Any, ...]] = self._cursor.fetchall()
+            return found
+
+    def execute(self, statement: str, values: Sequence[Value] = ()) -> int:
+        """Run a statement that returns no rows; return how many rows it changed."""
+        with driver_errors():
+            self._cursor.execute(self._own(statement), values)
+            return int(self._cursor.rowcount)
+
+    def insert(self, head: str, rows: Sequence[Sequence[Value]], tail: str = "") -> None:
+        """Insert rows with as few statements as the database allows.
+
+        Not `executemany`: it gives the interpreter lock away once a row, and with a busy event loop
+        beside it waits five milliseconds for each to come back (measured: 400 rows a second
+        instead of 36,000).
+        """
+        width = len(rows[0]) if rows else 0
+        step = VALUES_MAX // width if rows else 1
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            statement = _multi_insert(head, tail, width, len(part), self.placeholder)
+            with driver_errors():
+                self._cursor.execute(statement, [value for row in part for value in row])
+
+    def among(self, select: str, column: str, values: Sequence[str | int]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query whose column has one of the values."""
+        return self.rows(f"{select} WHERE {column} {self.membership}", (self._members(values),))
+
+    def commit(self) -> None:
+        """Make the transaction durable."""
+        self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the transaction, if one is open; never raises, the cause is what matters."""
+        try:
+            self._cursor.execute("ROLLBACK")
+        except Exception:  # noqa: BLE001  # nothing to undo, or nobody to undo it
+            return
+
+    def close(self) -> None:
+        """Close the connection."""
+        with driver_errors():
+            self._cursor.close()
+            self._facade.close()
+
+    @abstractmethod
+    def begin_write(self) -> None:
+        """Begin a transaction that no other writer can enter before it ends."""
+
+    @abstractmethod
+    def begin_read(self) -> None:
+        """Begin a transaction that sees one state of the database from start to end."""
+
+    @abstractmethod
+    def changed_elsewhere(self) -> bool:
+        """Say whether another connection may have committed since this was last asked."""
+
+    @abstractmethod
+    def _own(self, statement: str) -> str: ...
+
+    @abstractmethod
+    def _members(self, values: Sequence[str | int]) -> Any: ...
+
+
+class SQLiteConnection(Connection):
+    """A connection to a SQLite file."""
+
+    backend_name = "sqlite"
+    placeholder = "?"
+    binary_order = "COLLATE BINARY"
+    membership = "IN (SELECT value FROM json_each(?))"
+
+    def begin_write(self) -> None:
+        """Begin as a writer: one that begins as a reader can fail when it turns into a writer."""
+        self.execute("BEGIN IMMEDIATE")
+
+    def begin_read(self) -> None:
+        """Begin a snapshot; it is taken at the first read."""
+        self.execute("BEGIN")
+
+    _data_version = 0
+
+    def changed_elsewhere(self) -> bool:
+        """Ask SQLite's own counter, which our own commits leave alone."""
+        before, self._data_version = self._data_version, self.rows("PRAGMA data_version")[0][0]
+        return bool(before != self._data_version)
+
+    def _own(self, statement: str) -> str:
+        return statement
+
+    def _members(self, values: Sequence[str | int]) -> Any:
+        return json.dumps(list(values))
+
+
+class PostgreSQLConnection(Connection):
+    """A connection to a PostgreSQL database."""
+
+    backend_name = "postgresql"
+    placeholder = "%s"
+    binary_order = 'COLLATE "C"'
+    membership = "= ANY(?)"
+
+    def __init__(self, facade: Any) -> None:
+        # Transactions are opened by name here, not by the driver.
+        facade.driver_connection.autocommit = True
+        super().__init__(facade)
+
+    def begin_write(self) -> None:
+        """Begin, and wait until no other writer is appending."""
+        self.execute("BEGIN")
+        self.rows(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+
+    def begin_read(self) -> None:
+        """Begin a snapshot."""
+        self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def changed_elsewhere(self) -> bool:
+        """Return True: the server does not tell, so the caller must look."""
+        return True
+
+    def _own(self, statement: str) -> str:
+        return statement.replace("?", "%s")
+
+    def _members(self, values: Sequence[str | int]) -> Any:
+        return list(values)
+
+
+@lru_cache(maxsize=256)
+def _multi_insert(head: str, tail: str, width: int, count: int, placeholder: str) -> str:
+    row = f"({','.join([placeholder] * width)})"
+    return f"{head} VALUES {','.join([row] * count)} {tail}"
+
+
+def sqlite_url(url: URL, access: Access) -> URL:
+    """Return the URL that opens a SQLite file in one mode."""
+    # mode=rw: a wrong path is an error, never a new and empty log. Migration creates the file.
+    mode = "ro" if access == "read" else "rw"
+    file = f"file:{quote(url.database or '')}"
+    return url.set(database=file, query={"mode": mode, "uri": "true"})
+
+
+def set_pragmas(access: Access) -> Callable[[Any, object], None]:
+    """Return what SQLAlchemy calls with each new SQLite connection."""
+    pragmas = SQLITE_WRITE_PRAGMAS if access == "write" else SQLITE_READ_PRAGMAS
+
+    def set_pragmas(driver: Any, _record: object) -> None:
+        cursor = driver.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    return set_pragmas
+
+
+def postgresql_arguments(access: Access) -> dict[str, Any]:
+    """Return what each new PostgreSQL connection is opened with."""
+    options = [
+        f"-c lock_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
+        # Acknowledged means durable, whatever the server's default says.
+        "-c synchronous_commit=on",
+    ]
+    if access == "read":
+        options.append("-c default_transaction_read_only=on")
+    return {"options": " ".join(options), "connect_timeout": 10}

@@ -1,0 +1,145 @@
+"""Between facts and rows of the log: the one place that knows the order of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from oms.core import codec
+from oms.core.codec import Header
+from oms.core.events import Context, Envelope, Event, Pending
+from oms.errors import ChainBroken
+from oms.store.backend import Value
+from oms.store.tables import EVENT_COLUMNS
+
+SELECT_EVENTS: Final = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events"
+INSERT_EVENTS: Final = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)})"
+SELECT_HEAD: Final = "SELECT sequence, hash, recorded_at FROM events ORDER BY sequence DESC LIMIT 1"
+
+HASH: Final = EVENT_COLUMNS.index("hash")
+
+Row = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the chain ends."""
+
+    sequence: int = 0
+    hash: bytes = codec.GENESIS
+    #: Of the last event, None in an empty log.
+    recorded_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Draft:
+    """A fact as it will be stored, but for what only the writer knows: sequence, time and hash.
+
+    Made at hand-over, so that a fact that cannot be stored is refused while its caller is there.
+    """
+
+    event: Event
+    context: Context
+    wire: tuple[str, ...] | None
+    payload: str
+    wire_text: str | None
+    occurred_at: str | None
+    natural_key: str | None
+
+
+def draft(pending: Pending) -> Draft:
+    """Return the stored form of a fact; raises ValueError where a header field is not printable."""
+    context = pending.context
+    codec.check_header_text("actor", context.actor)
+    codec.check_header_text("correlation_id", context.correlation_id)
+    moment = context.occurred_at
+    return Draft(
+        pending.event,
+        context,
+        pending.wire,
+        codec.encode(pending.event),
+        codec.encode_wire(pending.wire),
+        None if moment is None else codec.time_text(moment.astimezone(UTC)),
+        codec.natural_key(pending.event),
+    )
+
+
+def chained(
+    previous: bytes, draft: Draft, sequence: int, recorded_at: str, lease_epoch: int
+) -> tuple[tuple[Value, ...], bytes]:
+    """Return the row of an event that follows the one with the given hash, and its own hash."""
+    context = draft.context
+    header = Header(
+        sequence,
+        type(draft.event).__name__,
+        draft.event.VERSION,
+        recorded_at,
+        draft.occurred_at,
+        lease_epoch,
+        context.session_epoch,
+        context.actor,
+        context.correlation_id,
+        context.causation_sequence,
+        draft.natural_key,
+    )
+    digest = codec.link(previous, header, draft.payload, draft.wire_text)
+    row = (
+        header.sequence,
+        header.type_name,
+        header.version,
+        recorded_at,
+        header.occurred_at,
+        lease_epoch,
+        header.session_epoch,
+        header.actor,
+        header.correlation_id,
+        header.causation_sequence,
+        header.natural_key,
+        digest,
+        draft.payload,
+        draft.wire_text,
+    )
+    return row, digest
+
+
+def envelope(row: Row) -> Envelope:
+    """Return the fact that a row of the log holds."""
+    occurred_at = row[4]
+    return Envelope(
+        sequence=row[0],
+        event=codec.decode(row[1], row[2], row[12]),
+        context=Context(
+            actor=row[7],
+            session_epoch=row[6],
+            occurred_at=None if occurred_at is None else datetime.fromisoformat(occurred_at),
+            correlation_id=row[8],
+            causation_sequence=row[9],
+        ),
+        recorded_at=datetime.fromisoformat(row[3]),
+        lease_epoch=row[5],
+        wire=codec.decode_wire(row[13]),
+    )
+
+
+def follow(previous: bytes, expected: int, row: Row) -> bytes:
+    """Check that a row is the next link of the chain and return its hash.
+
+    Raises `ChainBroken` with the first sequence that does not hold.
+    """
+    if row[0] != expected:
+        raise ChainBroken(f"expected event {expected}, found {row[0]}", sequence=expected)
+    digest = codec.link(previous, Header(*row[:HASH]), row[12], row[13])
+    if digest != row[HASH]:
+        raise ChainBroken(
+            f"event {expected} does not carry the hash of its contents and of the event before: "
+            f"expected {digest.hex()[:16]}…, found {bytes(row[HASH]).hex()[:16]}…",
+            sequence=expected,
+        )
+    return digest
+
+
+def head_of(row: Row) -> Head:
+    """Return the head that a row of `SELECT_HEAD` names."""
+    return Head(row[0], bytes(row[1]), datetime.fromisoformat(row[2]))

@@ -1,0 +1,338 @@
+"""The log: one writer thread, many events a commit (design D3).
+
+`append` takes a fact from any callback of the event loop, fixes its place in the order of this
+daemon, and returns at once with a future that is done when the fact is durable. A thread that owns
+the connection takes whatever has gathered and makes it one transaction (`writer`). So the loop
+never waits for a disk, a commit carries as many events as came while the last one ran, and the
+order of sequence is the order of hand-over.
+
+A fact that was handed over is stored or the log fails; it is never dropped in silence. When it
+fails (disk full, lock not given, lease taken over, buffer full, a fold with a bug) `failed` is
+resolved first, then the futures of the facts that were not stored, and every later `append` raises.
+Nothing else may be sent to the broker from that moment; the daemon stops.
+
+If the process dies, facts that were handed over and not committed are lost, and nobody was told
+that they were stored. What the broker said is asked for again by the next reconciliation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oms.clock import Clock
+from oms.core.books import Books
+from oms.core.events import Pending
+from oms.errors import DaemonNotRunning, OmsError, StoreUnavailable
+from oms.store import lease as leases
+from oms.store.backend import Connection, parse_url
+from oms.store.envelopes import Draft, draft
+from oms.store.lease import LeaseRequest
+from oms.store.projector import RESIDENT_RECORDS_MAX
+from oms.store.writer import Committed, Receipt, Writer
+from oms.telemetry import get_logger
+
+__all__ = ["Committed", "EventLog", "LeaseRequest", "Receipt", "append_foreign"]
+
+QUEUE_LENGTH_MAX: Final = 100_000
+BATCH_ROWS_MAX: Final = 1_000
+POLL_SECONDS: Final = 0.05
+
+logger = get_logger("store")
+
+
+@dataclass(slots=True)
+class _Group:
+    """Facts that are stored in one transaction or not at all, and who waits for them."""
+
+    drafts: tuple[Draft, ...]
+    future: asyncio.Future[Any]
+    #: A single fact's future carries its receipt, a group's the tuple of them.
+    single: bool
+
+
+class EventLog:
+    """The only writer of events in a daemon. Its methods belong to the event loop's thread."""
+
+    def __init__(
+        self, writer: Writer, *, queue_length_max: int, batch_rows_max: int, poll_seconds: float
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._writer = writer
+        self._queue_length_max = queue_length_max
+        self._batch_rows_max = batch_rows_max
+        self._poll_seconds = poll_seconds
+        # Unbounded by itself: `append` counts, because it must know before it hands over.
+        self._queue: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._subscribers: list[Callable[[Committed], None]] = []
+        self._failure: Exception | None = None
+        self._closed = False
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        #: Resolves with the exception when the log can no longer be written; await it beside the
+        #: daemon's work. Stays pending when the log is closed in good order.
+        self.failed: asyncio.Future[None] = self._loop.create_future()
+        # A daemon thread: a program that dies without `close` must not hang on it, and a
+        # transaction that is cut off has told nobody that it is durable.
+        self._thread = threading.Thread(target=self._run, name="oms-log-writer", daemon=True)
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        lease: LeaseRequest | None,
+        queue_length_max: int = QUEUE_LENGTH_MAX,
+        batch_rows_max: int = BATCH_ROWS_MAX,
+        projector: bool = True,
+        poll_seconds: float = POLL_SECONDS,
+        resident_records_max: int = RESIDENT_RECORDS_MAX,
+    ) -> EventLog:
+        """Open the log of a database, with the books at its end.
+
+        With a lease this is the daemon's log; without one, a writer that claims nothing (imports,
+        benchmarks). Raises `MigrationNeeded`, `LeaseHeld`, `ChainBroken` or `StoreUnavailable`.
+        """
+        writer = Writer(
+            parse_url(url),
+            clock=clock,
+            lease=lease,
+            projector=projector,
+            resident_records_max=resident_records_max,
+        )
+        log = cls(
+            writer,
+            queue_length_max=queue_length_max,
+            batch_rows_max=batch_rows_max,
+            poll_seconds=poll_seconds,
+        )
+        log._thread.start()
+        # Shielded: a caller that gives up must not leave a thread behind that holds the lease.
+        try:
+            await asyncio.shield(log._opened)
+        except asyncio.CancelledError:
+            await log.close()
+            raise
+        return log
+
+    @property
+    def books(self) -> Books:
+        """Return the live fold, which the writer thread changes; read it only where no append is
+        under way, and `Committed.changes` otherwise.
+        """
+        return self._writer.books
+
+    @property
+    def lease_epoch(self) -> int:
+        """Return the epoch that is on every event of this writer; 0 without a lease."""
+        return self._writer.lease_epoch
+
+    @property
+    def waiting(self) -> int:
+        """Return how many facts were handed over and are not durable yet."""
+        return self._waiting
+
+    def append(self, pending: Pending) -> asyncio.Future[Receipt]:
+        """Hand a fact over; the future is done when it is durable.
+
+        Never blocks. Cancelling the future, or the task that awaits it, does not take the fact
+        back. Raises `StoreUnavailable` where the log has failed, is closed or is full.
+        """
+        return self._hand_over((draft(pending),), single=True)
+
+    def append_together(self, pendings: Sequence[Pending]) -> asyncio.Future[tuple[Receipt, ...]]:
+        """Hand facts over that are stored in one transaction: all of them or none."""
+        return self._hand_over(tuple(draft(p) for p in pendings), single=False)
+
+    def subscribe(self, callback: Callable[[Committed], None]) -> Callable[[], None]:
+        """Call back on the loop after every commit, in order; return what ends that.
+
+        A callback that raises has missed a fact: the log fails with its exception.
+        """
+        self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    async def flush(self) -> None:
+        """Wait until everything handed over so far is durable and published."""
+        await self._hand_over((), single=False)
+
+    async def close(self) -> None:
+        """Store what was handed over, release the lease, close the database; repeatable."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.shield(self._ended)
+
+    # ── on the loop ──────────────────────────────────────────────────────────────────────────────
+
+    def _hand_over(self, drafts: tuple[Draft, ...], *, single: bool) -> asyncio.Future[Any]:
+        if self._failure is not None:
+            raise StoreUnavailable(f"the log has failed: {self._failure}") from self._failure
+        if self._closed:
+            raise StoreUnavailable("the log is closed")
+        if self._waiting + len(drafts) > self._queue_length_max:
+            full = StoreUnavailable(
+                f"{self._waiting} events wait for the disk, more than OMS_QUEUE_LENGTH_MAX allows",
+                hint="the disk is too slow or another program holds the database; nothing was "
+                "dropped silently, what was not stored is asked for after a restart",
+            )
+            self._fail(full)
+            raise full
+        self._waiting += len(drafts)
+        future = self._loop.create_future()
+        self._queue.put(_Group(drafts, future, single))
+        return future
+
+    def _publish(
+        self, groups: list[_Group], receipts: list[tuple[Receipt, ...]], committed: Committed
+    ) -> None:
+        for group, given in zip(groups, receipts, strict=True):
+            self._waiting -= len(group.drafts)
+            # Whoever awaited it may have been cancelled; the fact is stored all the same.
+            if not group.future.done():
+                group.future.set_result(given[0] if group.single else given)
+        if not committed.envelopes:
+            return
+        for callback in tuple(self._subscribers):
+            try:
+                callback(committed)
+            except Exception as error:  # noqa: BLE001  # carried by `failed`, which stops the daemon
+                self._fail(error)
+
+    def _fail(self, error: Exception, groups: Sequence[_Group] = ()) -> None:
+        if self._failure is None:
+            self._failure = error
+            logger.critical("log_failed", reason=str(error), kind=type(error).__name__)
+            if not self.failed.done():
+                self.failed.set_exception(error)
+                # The exception counts as seen: not everybody who embeds the log awaits it.
+                self.failed.exception()
+        for group in groups:
+            self._waiting -= len(group.drafts)
+            if not group.future.done():
+                group.future.set_exception(error)
+                group.future.exception()
+
+    # ── in the writer thread ─────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        try:
+            self._writer.open()
+        except Exception as error:  # noqa: BLE001  # raised again in `open`
+            self._tell(_resolve, self._opened, error)
+            self._tell(_resolve, self._ended, None)
+            return
+        self._tell(_resolve, self._opened, None)
+        try:
+            self._serve()
+        finally:
+            self._end()
+
+    def _serve(self) -> None:
+        while True:
+            groups, more = self._take()
+            try:
+                if groups:
+                    self._write(groups)
+                elif more:
+                    committed = self._writer.poll()
+                    if committed is not None:
+                        self._tell(self._publish, [], [], committed)
+            except Exception as error:  # noqa: BLE001  # carried by `failed` and the futures
+                self._give_up(error, groups)
+                return
+            if not more:
+                return
+
+    def _take(self) -> tuple[list[_Group], bool]:
+        """Wait for facts, up to a poll's length, and take what has gathered; False at the end."""
+        groups: list[_Group] = []
+        rows = 0
+        try:
+            group = self._queue.get(timeout=self._poll_seconds)
+            while group is not None:
+                groups.append(group)
+                rows += len(group.drafts)
+                if rows >= self._batch_rows_max:
+                    return groups, True
+                group = self._queue.get_nowait()
+        except queue.Empty:
+            return groups, True
+        return groups, False
+
+    def _write(self, groups: list[_Group]) -> None:
+        logger.debug("batch_taken", groups=len(groups))
+        if any(group.drafts for group in groups):
+            receipts, committed = self._writer.write(group.drafts for group in groups)
+        else:
+            receipts, committed = [() for _ in groups], Committed((), {})
+        logger.debug("batch_committed", sequence=self._writer.head.sequence)
+        self._tell(self._publish, groups, receipts, committed)
+
+    def _give_up(self, error: Exception, groups: list[_Group]) -> None:
+        """Refuse these facts and all that follow, until the log is closed."""
+        self._tell(self._fail, error, groups)
+        while (group := self._queue.get()) is not None:
+            self._tell(self._fail, error, [group])
+
+    def _end(self) -> None:
+        try:
+            self._writer.close()
+        except OmsError as error:
+            # The lease ends by its heartbeat.
+            logger.warning("lease_not_released", reason=str(error))
+        self._tell(_resolve, self._ended, None)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            # The loop is gone, and with it everybody who could be told.
+            return
+
+
+def append_foreign(
+    url: str, pendings: Sequence[Pending], *, clock: Clock, lease_name_prefix: str = ""
+) -> list[Receipt]:
+    """Append facts from outside the daemon, for it to see and act on; blocks for one commit.
+
+    All are stored or none. Raises `DaemonNotRunning`, and stores nothing, unless a lease whose name
+    begins so is held by a daemon that shows signs of life, seen in the same transaction.
+    """
+    import socket
+
+    host = socket.gethostname()
+
+    def guard(connection: Connection) -> None:
+        now = clock.now()
+        held = leases.read_all(connection, lease_name_prefix)
+        if not any(lease.held(now, host) for lease in held):
+            raise DaemonNotRunning
+
+    writer = Writer(parse_url(url), clock=clock, guard=guard)
+    writer.open()
+    try:
+        receipts, _ = writer.write([[draft(p) for p in pendings]])
+    finally:
+        writer.close()
+    return list(receipts[0])
+
+
+def _resolve(future: asyncio.Future[None], error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,140 @@
+"""Keeps the projection rows equal to the fold of the log, in the transaction of the append.
+
+The fold itself is `core.books` and knows no database. This module brings the stored records into
+memory that the next events need, writes back what they touched (each row once a transaction,
+however often it changed), and lets ended records go when there are many.
+
+If the process dies, rows and checkpoint are those of the last commit, which is also the last event
+that anybody was told of; start-up folds whatever other programs appended after it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from oms.core import books as folds
+from oms.core.books import Books
+from oms.core.events import Envelope
+from oms.core.records import TABLES, AnyRecord, TableSpec, decode_record, encode_record
+from oms.store.backend import Connection, Value
+
+#: Touched records by table and key.
+Changes = dict[str, dict[str, AnyRecord]]
+
+#: Ended orders and fills that stay in memory, because a late fill, correction or commission is
+#: likely to name them soon. 20,000 records are about 60 MB.
+RESIDENT_RECORDS_MAX: Final = 20_000
+
+
+class Projector:
+    """The live fold and its rows; every method runs inside the owning thread's transaction."""
+
+    def __init__(
+        self, connection: Connection, *, resident_records_max: int = RESIDENT_RECORDS_MAX
+    ) -> None:
+        self.books: Books = folds.initial()
+        self._connection = connection
+        self._resident_records_max = resident_records_max
+        self._written_since_eviction = 0
+        self._writers = {name: _RowWriter(spec) for name, spec in TABLES.items()}
+
+    def restore(self, sequence: int) -> Changes:
+        """Start again from the live rows, which have reached a sequence, and return them."""
+        self.books = folds.initial()
+        self.books.sequence = sequence
+        changes: Changes = {}
+        for table in TABLES:
+            for (body,) in self._connection.rows(f"{_select(table)} WHERE live = 1"):
+                record = decode_record(table, body)
+                self.books.restore(table, record)
+                changes.setdefault(table, {})[record.key] = record
+        return changes
+
+    def fold(self, envelopes: Sequence[Envelope]) -> None:
+        """Apply events in memory; raises what the fold raises, and the books are void then."""
+        self._page_in(envelopes)
+        apply, books = folds.apply, self.books
+        for envelope in envelopes:
+            books = apply(books, envelope)
+        self.books = books
+
+    def write(self) -> Changes:
+        """Write every record that was touched since the last call, and return them."""
+        books = self.books
+        changes: Changes = {}
+        for table, keys in books.touched().items():
+            records: dict[str, AnyRecord] = {}
+            for key in keys:
+                record = books.get(table, key)
+                assert record is not None, f"{table} {key} was touched and is gone"
+                records[key] = record
+            if records:
+                self._writers[table].write(self._connection, list(records.values()))
+                self._written_since_eviction += len(records)
+                changes[table] = records
+        links = books.links()
+        if links:
+            self._connection.insert(
+                "INSERT INTO order_events (order_id, sequence)", links, "ON CONFLICT DO NOTHING"
+            )
+        books.clear_touched()
+        self._evict()
+        return changes
+
+    def _page_in(self, envelopes: Sequence[Envelope]) -> None:
+        books, wanted = self.books, folds.wanted
+        missing: dict[tuple[str, str], set[str | int]] = defaultdict(set)
+        for envelope in envelopes:
+            for want in wanted(envelope.event, envelope.context):
+                missing[want.table, want.column].add(want.value)
+        for (table, column), values in missing.items():
+            if not column:
+                absent = [v for v in values if books.get(table, str(v)) is None]
+            else:
+                # Memory is indexed by key only, so whether it holds them all is not known.
+                absent = list(values)
+            if not absent:
+                continue
+            name = column or TABLES[table].key_name
+            for (body,) in self._connection.among(_select(table), name, absent):
+                # Keeps what is in memory, which is as new as its row or newer.
+                books.restore(table, decode_record(table, body))
+
+    def _evict(self) -> None:
+        # Asking what is evictable walks the books, so it is done once per many rows written.
+        if self._written_since_eviction < self._resident_records_max // 4:
+            return
+        self._written_since_eviction = 0
+        evictable = self.books.evictable()
+        for table, key in evictable[: max(0, len(evictable) - self._resident_records_max)]:
+            self.books.evict(table, key)
+
+
+class _RowWriter:
+    """Writes the rows of one projection."""
+
+    def __init__(self, spec: TableSpec) -> None:
+        self._columns = tuple(spec.columns)
+        names = (spec.key_name, *self._columns, "live", "body")
+        self._head = f"INSERT INTO {spec.name} ({', '.join(names)})"
+        self._tail = f"ON CONFLICT ({spec.key_name}) DO UPDATE SET " + ", ".join(
+            f"{name} = excluded.{name}" for name in names[1:]
+        )
+
+    def write(self, connection: Connection, records: Sequence[AnyRecord]) -> None:
+        connection.insert(self._head, [self._row(record) for record in records], self._tail)
+
+    def _row(self, record: AnyRecord) -> tuple[Value, ...]:
+        columns = record.columns()
+        return (
+            record.key,
+            *(columns[name] for name in self._columns),
+            1 if record.live else 0,
+            encode_record(record),
+        )
+
+
+def _select(table: str) -> str:
+    return f"SELECT body FROM {table}"

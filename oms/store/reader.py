@@ -1,0 +1,177 @@
+"""Reading the log and its projections, from any number of programs, while the daemon writes.
+
+Connections are read-only and every call is one short transaction, so that a reader holds nobody up
+and sees, within a call, one state. What it returns is decoded: envelopes and records, never rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
+
+from sqlalchemy import Select, event, func, select
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from oms.core.events import Envelope
+from oms.core.records import TABLES, AnyRecord, decode_record
+from oms.errors import NotFound
+from oms.store import schema
+from oms.store.backend import (
+    driver_errors,
+    needs_driver,
+    parse_url,
+    postgresql_arguments,
+    set_pragmas,
+    sqlite_url,
+)
+from oms.store.envelopes import Head, envelope, head_of
+from oms.store.tables import EVENTS, ORDER_EVENTS, PROJECTIONS
+
+#: Rows of one call where the caller names no limit: a page of a screen, not a whole log.
+LIMIT: Final = 1_000
+
+Order = Literal["key", "newest"]
+
+
+class Reader:
+    """Asynchronous reads of one database. Open it with `Reader.open`, close it when done."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @classmethod
+    async def open(cls, url: str) -> Reader:
+        """Return a reader of a database that has this version's tables.
+
+        Raises `MigrationNeeded` where it has not, `StoreUnavailable` where there is none.
+        """
+        parsed = parse_url(url)
+        schema.check_current(url)
+        return cls(_engine(parsed))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+    async def head(self) -> Head:
+        """Return where the log ends."""
+        columns = (EVENTS.c.sequence, EVENTS.c.hash, EVENTS.c.recorded_at)
+        rows = await self._rows(select(*columns).order_by(EVENTS.c.sequence.desc()).limit(1))
+        return head_of(rows[0]) if rows else Head()
+
+    async def events(
+        self,
+        after: int = 0,
+        *,
+        limit: int = LIMIT,
+        before: int | None = None,
+        type: str | None = None,
+        order_id: str | None = None,
+        correlation_id: str | None = None,
+        session: int | None = None,
+        reverse: bool = False,
+    ) -> list[Envelope]:
+        """Return events with `after < sequence < before` that meet every condition given.
+
+        In order of sequence, the newest first with `reverse`; at most `limit`.
+        """
+        query = select(EVENTS).where(EVENTS.c.sequence > after)
+        if before is not None:
+            query = query.where(EVENTS.c.sequence < before)
+        if type is not None:
+            query = query.where(EVENTS.c.type == type)
+        if order_id is not None:
+            story = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id == order_id)
+            query = query.where(EVENTS.c.sequence.in_(story))
+        if correlation_id is not None:
+            query = query.where(EVENTS.c.correlation_id == correlation_id)
+        if session is not None:
+            query = query.where(EVENTS.c.session_epoch == session)
+        by = EVENTS.c.sequence.desc() if reverse else EVENTS.c.sequence
+        return [envelope(row) for row in await self._rows(query.order_by(by).limit(limit))]
+
+    async def event(self, sequence: int) -> Envelope:
+        """Return one event; raises `NotFound`."""
+        found = await self.events(sequence - 1, limit=1, before=sequence + 1)
+        if not found:
+            raise NotFound(f"the log has no event {sequence}")
+        return found[0]
+
+    async def order_events(self, order_id: str) -> list[Envelope]:
+        """Return the whole story of an order, in order of sequence."""
+        story = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id == order_id)
+        query = select(EVENTS).where(EVENTS.c.sequence.in_(story)).order_by(EVENTS.c.sequence)
+        return [envelope(row) for row in await self._rows(query)]
+
+    async def one(self, table: str, key: str) -> AnyRecord | None:
+        """Return the record of a projection with that key, None where there is none."""
+        found = PROJECTIONS[table]
+        query = select(found.c.body).where(found.c[TABLES[table].key_name] == key)
+        rows = await self._rows(query)
+        return decode_record(table, rows[0][0]) if rows else None
+
+    async def rows(
+        self,
+        table: str,
+        where: Mapping[str, object] | None = None,
+        *,
+        order: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> list[AnyRecord]:
+        """Return the records of a projection whose columns have the values given.
+
+        A value that is a list or tuple matches each of its members; besides the table's columns,
+        `live` can be asked for. Ordered by the column named, by key where none is.
+        """
+        found = PROJECTIONS[table]
+        query = select(found.c.body)
+        for name, value in (where or {}).items():
+            column = found.c[name]
+            several = isinstance(value, list | tuple | set | frozenset)
+            query = query.where(column.in_(list(value)) if several else column == value)  # type: ignore[call-overload]
+        key = found.c[TABLES[table].key_name]
+        by = (found.c[order], key) if order else (key,)
+        query = query.order_by(*(c.desc() if reverse else c for c in by)).limit(limit)
+        return [decode_record(table, body) for (body,) in await self._rows(query)]
+
+    async def count(self, table: str, where: Mapping[str, object] | None = None) -> int:
+        """Return how many records of a projection have the values given."""
+        found = PROJECTIONS[table]
+        query = select(func.count()).select_from(found)
+        for name, value in (where or {}).items():
+            query = query.where(found.c[name] == value)
+        return int((await self._rows(query))[0][0])
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        with driver_errors():
+            async with self._engine.connect() as connection:
+                yield connection
+
+    async def _rows(self, query: Select[Any]) -> Sequence[Any]:
+        async with self._connection() as connection:
+            rows: Sequence[Any] = (await connection.execute(query)).all()
+            return rows
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(
+            sqlite_url(url, "read").set(drivername="sqlite+aiosqlite"),
+            # Each connection is a thread of its own; a screen asks a few questions at once.
+            pool_size=2,
+            max_overflow=6,
+            connect_args={"isolation_level": None},
+        )
+        event.listen(engine.sync_engine, "connect", set_pragmas("read"))
+        return engine
+    with needs_driver():
+        return create_async_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_size=2,
+            max_overflow=6,
+            connect_args=postgresql_arguments("read"),
+        )

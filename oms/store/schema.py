@@ -1,0 +1,188 @@
+"""Which version of the tables a database has, and how it gets the newest one.
+
+Alembic does the work and is imported only then: a daemon that starts on a current database asks one
+question. Before an existing SQLite database is changed, a copy is made beside it with SQLite's own
+backup, which is consistent whatever other programs do meanwhile.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL
+
+from oms.clock import Clock, SystemClock
+from oms.errors import ConfigurationError, MigrationNeeded, StoreUnavailable
+from oms.store.backend import Connection, connect, driver_errors, parse_url, sync_engine
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: Every revision that this program knows, oldest first; the last one is what it needs. A test
+#: compares them with the scripts.
+REVISIONS: Final = ("0001",)
+HEAD: Final = REVISIONS[-1]
+
+_TABLE_EXISTS: Final = {
+    "sqlite": "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'",
+    "postgresql": "SELECT count(*) FROM pg_tables WHERE tablename = 'alembic_version'"
+    " AND schemaname = current_schema()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What an upgrade did."""
+
+    #: None for a database that was empty.
+    before: str | None
+    after: str
+    #: The copy that was made before, where there was something to copy.
+    backup: Path | None
+
+
+def current(url: str) -> str | None:
+    """Return the revision of a database, None where it has no tables or does not exist yet."""
+    parsed = parse_url(url)
+    if _is_absent(parsed):
+        return None
+    with closing(connect(parsed, "read")) as connection:
+        return _revision(connection, parsed.get_backend_name())
+
+
+def check_current(url: str) -> None:
+    """Raise `MigrationNeeded` unless the database has the tables of this version."""
+    _check(current(url))
+
+
+def check_connection(connection: Connection) -> None:
+    """Do the same on a connection that is open."""
+    _check(_revision(connection, connection.backend_name))
+
+
+def upgrade(url: str, *, backup: bool = True, clock: Clock | None = None) -> Upgrade:
+    """Bring a database to the tables of this version, creating the SQLite file where needed.
+
+    Returns what it did; an up-to-date database is left alone. Raises `MigrationNeeded` where the
+    database is newer than this program, and `StoreUnavailable` where it cannot be written; it is
+    unchanged then. PostgreSQL databases are not copied: that is the work of its own tools.
+    """
+    parsed = parse_url(url)
+    before = current(url)
+    if before == HEAD:
+        return Upgrade(before, HEAD, None)
+    if before is not None:
+        _check_known(before)
+    copy = None
+    if parsed.get_backend_name() == "sqlite":
+        if before is None:
+            _create(parsed)
+        elif backup:
+            copy = _copy(parsed, before, clock if clock is not None else SystemClock())
+    _migrate(parsed)
+    return Upgrade(before, HEAD, copy)
+
+
+def script_location() -> Path:
+    """Return the folder of the migrations: beside the package in a checkout, inside it when
+    installed.
+    """
+    inside = Path(str(importlib.resources.files("oms"))) / "_migrations"
+    beside = Path(__file__).resolve().parents[2] / "migrations"
+    for folder in (inside, beside):
+        if (folder / "env.py").is_file():
+            return folder
+    raise ConfigurationError(
+        "the migrations are missing from this installation", hint="reinstall ib-oms"
+    )
+
+
+def alembic_config() -> Config:
+    """Return Alembic's configuration without a database."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(script_location()).replace("%", "%%"))
+    return config
+
+
+def _check(revision: str | None) -> None:
+    if revision == HEAD:
+        return
+    if revision is None:
+        raise MigrationNeeded("the database has no tables yet", hint="run `oms db upgrade`")
+    _check_known(revision)
+    raise MigrationNeeded(f"the database is at revision {revision}, this version needs {HEAD}")
+
+
+def _check_known(revision: str) -> None:
+    if revision not in REVISIONS:
+        raise MigrationNeeded(
+            f"the database is at revision {revision}, which this version does not know",
+            hint="it was written by a newer version: upgrade ib-oms, or restore the backup "
+            "copy that the upgrade made",
+        )
+
+
+def _revision(connection: Connection, backend_name: str) -> str | None:
+    if not connection.rows(_TABLE_EXISTS[backend_name])[0][0]:
+        return None
+    rows = connection.rows("SELECT version_num FROM alembic_version")
+    return str(rows[0][0]) if rows else None
+
+
+def _migrate(url: URL) -> None:
+    from alembic import command
+
+    engine = sync_engine(url, "write")
+    if url.get_backend_name() == "sqlite":
+        # All of an upgrade or nothing: left alone, the driver would commit every statement.
+        event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
+    config = alembic_config()
+    try:
+        with driver_errors(), engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _is_absent(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+
+
+def _create(url: URL) -> None:
+    """Make an empty file; connections never do, so that a wrong path is not a new and empty log."""
+    path = Path(url.database or "")
+    try:
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{path} cannot be created: {error.strerror}",
+            hint="check the path in OMS_DATABASE_URL and its folder",
+        ) from error
+
+
+def _copy(url: URL, revision: str, clock: Clock) -> Path:
+    path = Path(url.database or "")
+    moment = clock.now().strftime("%Y%m%dT%H%M%S.%fZ")
+    copy = path.with_name(f"{path.name}.{revision}.{moment}.bak")
+    with driver_errors(), _plain(path) as source, _plain(copy) as target:
+        source.backup(target)
+    return copy
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path)
+    try:
+        yield connection
+    finally:
+        connection.close()
