@@ -46,6 +46,10 @@ ORDER_QUESTIONS: Final[tuple[QueryKind, ...]] = (
 )
 
 
+#: What a position finding says when asking again can settle it.
+MOVED: Final = "it moved while positions were being asked for"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of an answer and the sequence under which it is in the log (the stored one, for a
@@ -285,7 +289,8 @@ def _executions(
         if scope.accounts and event.account not in scope.accounts:
             continue
         fill = ours.fills.get(key)
-        yield _execution_finding(event, row, fill, key not in before.fills)
+        learnt_now = fill is not None and fill.booked_sequence > scope.started_sequence
+        yield _execution_finding(event, row, fill, learnt_now)
     question = answers.questions.get("executions")
     if question is None or question.outcome != "complete" or question.reaches_back_to is None:
         return
@@ -410,7 +415,7 @@ def _judge_position(
     if not excess:
         return finding
     if position is not None and _moved(position, answers.questions["positions"].asked_sequence):
-        return unknown("it moved while positions were being asked for")
+        return unknown(MOVED)
     if not answers.complete("executions"):
         return unknown("executions were not answered whole, so the difference has no explanation")
     text = (

@@ -48,7 +48,7 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An order on its way through the checks, with what is known about its contract and the world."""
+    """An order on its way through the checks, with what is known about contract and world."""
 
     account: str
     contract: Contract

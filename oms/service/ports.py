@@ -57,12 +57,27 @@ class Reader(Protocol):
         """Return the row of a key."""
         ...
 
-    async def rows(self, table: str, where: Mapping[str, Any] | None = None) -> list[Any]:
-        """Return the rows whose columns have these values."""
+    async def rows(
+        self,
+        table: str,
+        where: Mapping[str, object] | None = None,
+        *,
+        order: str = "",
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> list[AnyRecord]:
+        """Return the rows whose columns have these values (a list means any of them)."""
         ...
 
-    async def events(self, **wanted: Any) -> list[Envelope]:
-        """Return events, filtered."""
+    async def events(
+        self,
+        after: int = 0,
+        *,
+        limit: int = 1000,
+        type: str | None = None,
+        reverse: bool = False,
+    ) -> list[Envelope]:
+        """Return events in order of sequence, filtered."""
         ...
 
 

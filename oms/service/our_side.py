@@ -1,0 +1,107 @@
+"""Our side of a comparison, read from the rows that the last commits left.
+
+Read from the store, not from the fold: the rows of one commit are complete, and reading them does
+not stop the writer. What ended long ago is read only where an answer names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
+
+from oms.core.ledger import stem_and_revision
+from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, perm_index
+from oms.core.records import Anomaly, Fill, Order, Position, SystemRecord
+from oms.service.ports import Reader
+
+_R = TypeVar("_R")
+
+#: Rows asked for in one query; SQLite takes 32,766 values in a statement.
+VALUES_MAX: Final = 5_000
+
+
+async def load_our_side(reader: Reader, answers: Answers | None = None) -> OurSide:
+    """Return live orders, positions and open anomalies, and what the answers name beside them."""
+    orders: dict[str, Order] = {}
+    fills: dict[str, Fill] = {}
+    positions = _of(Position, await reader.rows("positions", {"live": True}))
+    anomalies = _of(Anomaly, await reader.rows("anomalies", {"live": True}))
+    system = await reader.one("system", "system")
+    _add(orders, await reader.rows("orders", {"live": True}))
+    if answers is not None:
+        await _add_named_orders(reader, answers, orders)
+        await _add_named_fills(reader, answers, fills)
+    by_key = {p.key: p for p in positions}
+    if answers is not None:
+        named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.of("positions")}
+        for position in _of(
+            Position, await _any(reader, "positions", "position_key", named - set(by_key))
+        ):
+            by_key[position.key] = position
+    sequences = [o.last_sequence for o in orders.values()]
+    sequences += [p.last_sequence for p in by_key.values()]
+    return OurSide(
+        sequence=max(sequences, default=0),
+        orders=orders,
+        fills=fills,
+        positions=by_key,
+        anomalies=tuple(anomalies),
+        opened_accounts=system.opened_accounts if isinstance(system, SystemRecord) else (),
+        by_perm_id=perm_index(orders.values()),
+    )
+
+
+async def _add_named_orders(reader: Reader, answers: Answers, orders: dict[str, Order]) -> None:
+    refs: set[str] = set()
+    perm_ids: set[int] = set()
+    for kind in ORDER_QUESTIONS:
+        for row in answers.of(kind):
+            refs.add(row.event.order_ref)
+            perm_ids.add(row.event.perm_id)
+    known = perm_index(orders.values())
+    _add(orders, await _any(reader, "orders", "order_id", refs - set(orders) - {""}))
+    _add(orders, await _any(reader, "orders", "perm_id", perm_ids - set(known) - {0}))
+
+
+async def _add_named_fills(reader: Reader, answers: Answers, fills: dict[str, Fill]) -> None:
+    keys = set()
+    for row in answers.of("executions"):
+        stem, _ = stem_and_revision(row.event.exec_id)
+        keys.add(f"{row.event.account}:{stem}")
+    for fill in _of(Fill, await _any(reader, "fills", "fill_key", keys)):
+        fills[fill.key] = fill
+    question = answers.questions.get("executions")
+    if question is None or question.reaches_back_to is None:
+        return
+    # Newest first, until one is older than the answer can reach: those that IB should have named.
+    page = 500
+    rows = _of(Fill, await reader.rows("fills", order="booked_sequence", reverse=True, limit=page))
+    while rows:
+        for fill in rows:
+            fills.setdefault(fill.key, fill)
+        oldest = rows[-1].occurred_at
+        if len(rows) < page or (oldest is not None and oldest < question.reaches_back_to):
+            return
+        page *= 4
+        rows = _of(
+            Fill, await reader.rows("fills", order="booked_sequence", reverse=True, limit=page)
+        )
+
+
+async def _any(reader: Reader, table: str, column: str, values: Iterable[Any]) -> list[Any]:
+    """Return the rows whose column has one of many values, a few thousand values at a time."""
+    wanted = sorted(values)
+    found: list[Any] = []
+    for start in range(0, len(wanted), VALUES_MAX):
+        part = wanted[start : start + VALUES_MAX]
+        found += await reader.rows(table, {column: part})
+    return found
+
+
+def _add(orders: dict[str, Order], rows: Iterable[Any]) -> None:
+    for order in _of(Order, rows):
+        orders[order.order_id] = order
+
+
+def _of(kind: type[_R], rows: Iterable[Any]) -> list[_R]:
+    return [r for r in rows if isinstance(r, kind)]
