@@ -14,6 +14,7 @@ branch_labels = None
 depends_on = None
 
 NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 TYPES = {"text": sa.Text(), "integer": NUMBER, "boolean": sa.Integer()}
 
 #: The insert trigger is needed as well: without it `INSERT OR REPLACE` removes a row without firing
@@ -127,7 +128,7 @@ def bookmarks() -> None:
     )
     op.create_table(
         "order_events",
-        sa.Column("order_id", sa.Text, primary_key=True),
+        sa.Column("order_id", KEY, primary_key=True),
         sa.Column("sequence", NUMBER, primary_key=True, autoincrement=False),
         sqlite_with_rowid=False,
     )
@@ -137,7 +138,7 @@ def projection(table: str, key: str, **columns: str) -> None:
     """Create one fold's table: its key, the columns that readers search by, and the record."""
     op.create_table(
         table,
-        sa.Column(key, sa.Text, primary_key=True),
+        sa.Column(key, KEY, primary_key=True),
         *(sa.Column(name, TYPES[kind]) for name, kind in columns.items()),
         sa.Column("live", sa.Integer, nullable=False),
         sa.Column("body", sa.Text, nullable=False),

@@ -130,11 +130,13 @@ def follow(previous: bytes, expected: int, row: Row) -> bytes:
     """
     if row[0] != expected:
         raise ChainBroken(f"expected event {expected}, found {row[0]}", sequence=expected)
-    digest = codec.link(previous, Header(*row[:HASH]), row[12], row[13])
-    if digest != row[HASH]:
+    digest = codec.link(previous, Header._make(row[:HASH]), row[12], row[13])
+    found = row[HASH]
+    if digest != found:
+        text = found.hex()[:16] if isinstance(found, bytes) else repr(found)
         raise ChainBroken(
             f"event {expected} does not carry the hash of its contents and of the event before: "
-            f"expected {digest.hex()[:16]}…, found {bytes(row[HASH]).hex()[:16]}…",
+            f"expected {digest.hex()[:16]}, found {text}",
             sequence=expected,
         )
     return digest

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -310,8 +311,6 @@ def append_foreign(
     All are stored or none. Raises `DaemonNotRunning`, and stores nothing, unless a lease whose name
     begins so is held by a daemon that shows signs of life, seen in the same transaction.
     """
-    import socket
-
     host = socket.gethostname()
 
     def guard(connection: Connection) -> None:

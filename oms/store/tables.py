@@ -37,6 +37,9 @@ METADATA: Final = MetaData()
 #: SQLite's row number is an alias of INTEGER PRIMARY KEY only; PostgreSQL's INTEGER ends at 2^31.
 Number: Final[TypeEngine[int]] = BigInteger().with_variant(Integer, "sqlite")
 
+#: A projection's key, which pages of a comparison follow: sorted byte for byte everywhere.
+Key: Final[TypeEngine[str]] = Text().with_variant(Text(collation="C"), "postgresql")
+
 EVENTS: Final = Table(
     "events",
     METADATA,
@@ -100,10 +103,13 @@ LOG_CHECKPOINT: Final = "log"
 #: The checkpoint of the projector: the sequence that the projection rows have reached.
 BOOKS_CHECKPOINT: Final = "books"
 
-ORDER_EVENTS: Final = Table(
+ORDER_  #: A projection's key, which pages of a comparison follow: sorted byte for byte everywhere.
+Key: Final[TypeEngine[str]] = Text().with_variant(Text(collation="C"), "postgresql")
+
+EVENTS: Final = Table(
     "order_events",
     METADATA,
-    Column("order_id", Text, primary_key=True),
+    Column("order_id", Key, primary_key=True),
     Column("sequence", Number, primary_key=True, autoincrement=False),
     # The primary key is the whole row: one tree instead of two.
     sqlite_with_rowid=False,
@@ -120,7 +126,7 @@ def _projection(spec: TableSpec) -> Table:
     table = Table(
         spec.name,
         METADATA,
-        Column(spec.key_name, Text, primary_key=True),
+        Column(spec.key_name, Key, primary_key=True),
         *(Column(name, _COLUMN_TYPES[kind]) for name, kind in spec.columns.items()),
         Column("live", Integer, nullable=False),
         Column("body", Text, nullable=False),

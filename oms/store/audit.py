@@ -1,0 +1,131 @@
+"""Checks that the log is what was appended: nothing changed, removed, inserted or cut off.
+
+Each event carries the hash of its contents and of the event before, so a change shows at the first
+sequence that does not hold. Where the chain ended is written down beside it (`checkpoints`) in the
+transaction of every append, so a log that was cut, or whose end was written anew with hashes that
+fit, shows as well. Whoever rewrites both the end and the checkpoints is found only by comparing the
+head's hash with one that was kept elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oms.clock import Clock, SystemClock
+from oms.core import codec
+from oms.errors import ChainBroken, NotFound, StoreError
+from oms.store import schema
+from oms.store.backend import Connection, connect, parse_url
+from oms.store.envelopes import SELECT_EVENTS, SELECT_HEAD, Head, follow, head_of
+
+#: Called with the number of events checked so far and the number there are.
+Progress = Callable[[int, int], None]
+
+#: Small pages stay in the processor's cache between reading and hashing.
+PAGE_ROWS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """A chain that holds, and where it ends: worth writing down outside the database."""
+
+    events: int
+    head_sequence: int
+    #: Hexadecimal; of 32 zero bytes for an empty log.
+    head_hash: str
+    seconds: float
+
+
+def verify(
+    url: str,
+    progress: Progress | None = None,
+    *,
+    from_sequence: int = 1,
+    clock: Clock | None = None,
+) -> VerifyResult:
+    """Check every link from a sequence to the end of the log; blocks, and holds nobody up.
+
+    With `from_sequence` above 1 the event before it is taken at its word. Raises `ChainBroken` with
+    the first sequence that does not hold, and `NotFound` where the log does not reach that far.
+    """
+    time = clock if clock is not None else SystemClock()
+    started = time.monotonic()
+    with closing(connect(parse_url(url), "read")) as connection:
+        schema.check_connection(connection)
+        # Before the head: an append in between makes the log longer than its checkpoint, which is
+        # right, never the other way round.
+        marks = connection.rows("SELECT sequence, name, hash FROM checkpoints ORDER BY sequence")
+        rows = connection.rows(SELECT_HEAD)
+        head = head_of(rows[0]) if rows else Head()
+        sequence = from_sequence - 1
+        digest = _hash_before(connection, from_sequence)
+        marked = {mark[0] for mark in marks}
+        for link in _links(connection, sequence, head.sequence, digest, progress):
+            sequence, digest = link
+            if sequence in marked:
+                _check_marks(sequence, digest, marks)
+        if marks and sequence < marks[-1][0]:
+            raise ChainBroken(
+                f"the log ends at {sequence}, but {marks[-1][0]} events were appended",
+                sequence=sequence + 1,
+            )
+    return VerifyResult(
+        events=sequence - from_sequence + 1,
+        head_sequence=sequence,
+        head_hash=digest.hex(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _hash_before(connection: Connection, sequence: int) -> bytes:
+    if sequence <= 1:
+        return codec.GENESIS
+    rows = connection.rows("SELECT hash FROM events WHERE sequence = ?", (sequence - 1,))
+    if not rows:
+        raise NotFound(f"the log has no event {sequence - 1}")
+    return bytes(rows[0][0])
+
+
+def _links(
+    connection: Connection, sequence: int, head: int, digest: bytes, progress: Progress | None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the sequence and the hash of every event that holds."""
+    first = sequence
+    while sequence < head:
+        for row in _page(connection, sequence):
+            sequence += 1
+            digest = follow(digest, sequence, row)
+            yield sequence, digest
+        if progress is not None:
+            progress(sequence - first, head - first)
+
+
+def _page(connection: Connection, after: int) -> list[tuple[Any, ...]]:
+    try:
+        return connection.rows(
+            f"{SELECT_EVENTS} WHERE sequence > ? ORDER BY sequence LIMIT {PAGE_ROWS}", (after,)
+        )
+    except StoreError:
+        # A flipped bit can leave text that is not UTF-8, or a page that is no page: the driver
+        # refuses all rows for one, so each is read alone to say which.
+        for sequence in range(after + 1, after + 1 + PAGE_ROWS):
+            try:
+                connection.rows(f"{SELECT_EVENTS} WHERE sequence = ?", (sequence,))
+            except StoreError as error:
+                raise ChainBroken(
+                    f"event {sequence} cannot be read: {error.message}", sequence=sequence
+                ) from error
+        raise
+
+
+def _check_marks(sequence: int, digest: bytes, marks: list[tuple[Any, ...]]) -> None:
+    for marked, name, expected in marks:
+        if marked == sequence and digest != expected:
+            raise ChainBroken(
+                f"event {sequence} is not the one that checkpoint {name!r} was made at: the end of "
+                "the log was written anew",
+                sequence=sequence,
+            )

@@ -1,0 +1,301 @@
+"""Folds the log again from its first event and compares the result with the stored projections.
+
+The live books, written event by event over months, must equal a fold of the whole log in one go;
+that they do is what makes them projections and not a second truth. The shadow is a temporary SQLite
+file whatever the database is, filled by the same projector, so memory stays flat however long the
+log is.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.engine import URL
+
+from oms.clock import Clock, SystemClock
+from oms.core.records import TABLES, decode_record, differing_fields
+from oms.errors import LeaseHeld, StoreUnavailable
+from oms.store import lease as leases
+from oms.store import schema
+from oms.store.audit import Progress
+from oms.store.backend import Connection, connect, parse_url, sync_engine
+from oms.store.envelopes import SELECT_EVENTS, envelope
+from oms.store.projector import RESIDENT_RECORDS_MAX, Projector
+from oms.store.tables import BOOKS_CHECKPOINT, METADATA, ORDER_EVENTS, PROJECTIONS
+
+PAGE_ROWS: Final = 1_000
+#: Events between two writes of the shadow: the more, the more often a row that changes often is
+#: written once, and the more rows wait in memory.
+EVENTS_PER_WRITE: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that the two folds do not agree about."""
+
+    table: str
+    key: str
+    #: The stored row's record as text, None where only the rebuilt one exists.
+    ours: str | None
+    rebuilt: str | None
+    #: The fields in which the records differ; empty where one of them is missing.
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildResult:
+    """What a rebuild found."""
+
+    equal: bool
+    #: How many events were folded: the sequence that both sides have reached.
+    events: int
+    #: Rows compared, by table.
+    tables: dict[str, int]
+    differences: int
+    first_difference: Difference | None
+    seconds: float
+
+
+def rebuild_check(
+    url: str,
+    progress: Progress | None = None,
+    *,
+    clock: Clock | None = None,
+    resident_records_max: int = RESIDENT_RECORDS_MAX,
+) -> RebuildResult:
+    """Fold the log from zero up to where the projections stand, and compare row for row.
+
+    Changes nothing and may run beside the daemon; blocks the caller.
+    """
+    time = clock if clock is not None else SystemClock()
+    started = time.monotonic()
+    with closing(connect(parse_url(url), "read")) as source:
+        schema.check_connection(source)
+        with _shadow(resident_records_max) as shadow:
+            shadow.follow(source, _checkpoint(source), progress)
+            # The daemon has gone on meanwhile: what is left is small, and from here on both sides
+            # are compared in one snapshot.
+            source.begin_read()
+            shadow.follow(source, _checkpoint(source), None)
+            counts, number, first = _compare(source, shadow.connection)
+            source.rollback()
+            return RebuildResult(
+                equal=number == 0,
+                events=shadow.sequence,
+                tables=counts,
+                differences=number,
+                first_difference=first,
+                seconds=time.monotonic() - started,
+            )
+
+
+def rebuild(
+    url: str,
+    progress: Progress | None = None,
+    *,
+    clock: Clock | None = None,
+    resident_records_max: int = RESIDENT_RECORDS_MAX,
+) -> RebuildResult:
+    """Replace the projections by a fold of the whole log, in one transaction.
+
+    Returns what differed before. Raises `LeaseHeld` where there is a difference and a daemon is at
+    work: its books in memory would be another truth. Nothing is changed then.
+    """
+    time = clock if clock is not None else SystemClock()
+    started = time.monotonic()
+    with closing(connect(parse_url(url))) as target, _shadow(resident_records_max) as shadow:
+        schema.check_connection(target)
+        shadow.follow(target, _head(target), progress)
+        target.begin_write()
+        try:
+            shadow.follow(target, _head(target), None)
+            counts, number, first = _compare(target, shadow.connection)
+            if number or _checkpoint(target) != shadow.sequence:
+                _refuse_beside_daemon(target, time)
+                _replace(target, shadow)
+            target.commit()
+        except BaseException:
+            target.rollback()
+            raise
+        return RebuildResult(
+            number == 0, shadow.sequence, counts, number, first, time.monotonic() - started
+        )
+
+
+class _Shadow:
+    """The projections of a fold from zero, in a database of their own."""
+
+    def __init__(self, connection: Connection, resident_records_max: int) -> None:
+        self.connection = connection
+        self.sequence = 0
+        self._projector = Projector(connection, resident_records_max=resident_records_max)
+
+    def follow(self, source: Connection, to: int, progress: Progress | None) -> None:
+        """Fold the events of a log up to a sequence."""
+        first, unwritten = self.sequence, 0
+        self.connection.begin_write()
+        while self.sequence < to:
+            rows = source.rows(
+                f"{SELECT_EVENTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
+                f" LIMIT {PAGE_ROWS}",
+                (self.sequence, to),
+            )
+            if not rows:
+                raise StoreUnavailable(f"the log has no event {self.sequence + 1}")
+            self._projector.fold([envelope(row) for row in rows])
+            self.sequence = rows[-1][0]
+            unwritten += len(rows)
+            if unwritten >= EVENTS_PER_WRITE:
+                self._projector.write()
+                unwritten = 0
+            if progress is not None:
+                progress(self.sequence - first, to - first)
+        self._projector.write()
+        self.connection.commit()
+
+
+@contextmanager
+def _shadow(resident_records_max: int) -> Iterator[_Shadow]:
+    with tempfile.TemporaryDirectory(prefix="oms-rebuild-") as folder:
+        path = Path(folder) / "shadow.sqlite"
+        path.touch()
+        url = URL.create("sqlite", database=str(path))
+        engine = sync_engine(url, "write")
+        METADATA.create_all(engine, tables=[*PROJECTIONS.values(), ORDER_EVENTS])
+        engine.dispose()
+        with closing(connect(url)) as connection:
+            # Nobody needs it after a power cut.
+            connection.rows("PRAGMA journal_mode = OFF")
+            connection.execute("PRAGMA synchronous = OFF")
+            yield _Shadow(connection, resident_records_max)
+
+
+def _checkpoint(connection: Connection) -> int:
+    rows = connection.rows("SELECT sequence FROM checkpoints WHERE name = ?", (BOOKS_CHECKPOINT,))
+    return int(rows[0][0]) if rows else 0
+
+
+def _head(connection: Connection) -> int:
+    return int(connection.rows("SELECT coalesce(max(sequence), 0) FROM events")[0][0])
+
+
+# ── comparing ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _compare(
+    ours: Connection, rebuilt: Connection
+) -> tuple[dict[str, int], int, Difference | None]:
+    counts: dict[str, int] = {}
+    number = 0
+    first: Difference | None = None
+    for table, spec in TABLES.items():
+        columns = (spec.key_name, *spec.columns, "live", "body")
+        counts[table] = 0
+        for key, one, other in _pairs(ours, rebuilt, table, columns, 1):
+            counts[table] += 1
+            if one != other:
+                number += 1
+                first = first if first is not None else _difference(table, key[0], one, other)
+    counts["order_events"] = 0
+    for key, one, other in _pairs(ours, rebuilt, "order_events", ("order_id", "sequence"), 2):
+        counts["order_events"] += 1
+        if one != other:
+            number += 1
+            name = f"{key[0]} at {key[1]}"
+            stored = Difference("order_events", name, _text(one), _text(other))
+            first = first if first is not None else stored
+    return counts, number, first
+
+
+Row = tuple[Any, ...]
+
+
+def _pairs(
+    ours: Connection, rebuilt: Connection, table: str, columns: tuple[str, ...], key_width: int
+) -> Iterator[tuple[Row, Row | None, Row | None]]:
+    """Yield every key that either side has, with the row of each side."""
+    left = _ordered(ours, table, columns, key_width)
+    right = _ordered(rebuilt, table, columns, key_width)
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and _key(one, key_width) < _key(other, key_width)):
+            assert one is not None
+            yield one[:key_width], one, None
+            one = next(left, None)
+        elif one is None or _key(other, key_width) < _key(one, key_width):
+            yield other[:key_width], None, other
+            other = next(right, None)
+        else:
+            yield one[:key_width], one, other
+            one, other = next(left, None), next(right, None)
+
+
+def _ordered(
+    connection: Connection, table: str, columns: tuple[str, ...], key_width: int
+) -> Iterator[Row]:
+    """Yield the rows of a table by key, compared byte for byte as both databases can."""
+    keys = [f"{columns[0]} {connection.binary_order}", *columns[1:key_width]]
+    # A row value comparison, so that a page begins after the last row of the page before.
+    above = f"({', '.join(keys)}) > ({', '.join('?' * key_width)})"
+    page = f"SELECT {', '.join(columns)} FROM {table}"
+    end = f"ORDER BY {', '.join(keys)} LIMIT {PAGE_ROWS}"
+    rows = connection.rows(f"{page} {end}")
+    while rows:
+        yield from rows
+        rows = connection.rows(f"{page} WHERE {above} {end}", rows[-1][:key_width])
+
+
+def _key(row: Row, width: int) -> tuple[Any, ...]:
+    # UTF-8 keeps the order of code points, so both databases and Python sort text alike.
+    return tuple(v.encode() if isinstance(v, str) else v for v in row[:width])
+
+
+def _difference(table: str, key: str, one: Row | None, other: Row | None) -> Difference:
+    if one is None or other is None:
+        return Difference(table, key, _text(one), _text(other))
+    fields = differing_fields(decode_record(table, one[-1]), decode_record(table, other[-1]))
+    return Difference(table, key, _text(one), _text(other), fields)
+
+
+def _text(row: Row | None) -> str | None:
+    return None if row is None else str(row[-1])
+
+
+# ── replacing ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _refuse_beside_daemon(connection: Connection, clock: Clock) -> None:
+    host, now = socket.gethostname(), clock.now()
+    for lease in leases.read_all(connection):
+        if lease.held(now, host):
+            raise LeaseHeld(
+                f"{lease.name} is served by {lease.holder} on {lease.host}, process "
+                f"{lease.process_id}; its books are in memory",
+                hint="stop the daemon, rebuild, and start it again",
+            )
+
+
+def _replace(target: Connection, shadow: _Shadow) -> None:
+    layouts = {s.name: ((s.key_name, *s.columns, "live", "body"), 1) for s in TABLES.values()}
+    layouts["order_events"] = (("order_id", "sequence"), 2)
+    for table, (columns, key_width) in layouts.items():
+        target.execute(f"DELETE FROM {table}")
+        page: list[Row] = []
+        for row in _ordered(shadow.connection, table, columns, key_width):
+            page.append(row)
+            if len(page) == PAGE_ROWS:
+                target.insert(f"INSERT INTO {table} ({', '.join(columns)})", page)
+                page = []
+        target.insert(f"INSERT INTO {table} ({', '.join(columns)})", page)
+    rows = target.rows("SELECT hash FROM events WHERE sequence = ?", (shadow.sequence,))
+    target.insert(
+        "INSERT INTO checkpoints (name, sequence, hash)",
+        [(BOOKS_CHECKPOINT, shadow.sequence, row[0]) for row in rows],
+        "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
+    )
