@@ -103,10 +103,7 @@ LOG_CHECKPOINT: Final = "log"
 #: The checkpoint of the projector: the sequence that the projection rows have reached.
 BOOKS_CHECKPOINT: Final = "books"
 
-ORDER_  #: A projection's key, which pages of a comparison follow: sorted byte for byte everywhere.
-Key: Final[TypeEngine[str]] = Text().with_variant(Text(collation="C"), "postgresql")
-
-EVENTS: Final = Table(
+ORDER_EVENTS: Final = Table(
     "order_events",
     METADATA,
     Column("order_id", Key, primary_key=True),
