@@ -1,0 +1,451 @@
+"""One plain sentence for every fact in the log.
+
+The sentence says what the fact says and no more: who, what, how much, at what price. Ids of the log
+(sequence, order id) stand beside it wherever it is shown, so they are left out of it. A test goes
+over every event type, so a new one cannot be without words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import singledispatch
+from typing import Final
+
+from oms.core import codes, events
+from oms.core.contracts import Contract
+from oms.core.events import Envelope, Event, Terms
+from oms.core.money import plain
+from oms.report.words import counted, query_words
+
+#: What a code's kind means for the reader of a notice; kinds that say nothing more are left out.
+_KINDS: Final[dict[codes.Kind, str]] = {
+    "reject": "refuses the order",
+    "cancelled": "the order is cancelled",
+    "cancel_reject": "refuses the cancel",
+    "modify_reject": "refuses the change",
+    "reject_or_modify_reject": "refuses the order or the change",
+    "warning": "a warning",
+    "held": "the order is held",
+    "outcome_unknown": "the outcome is unknown",
+    "connectivity": "about the line",
+    "farm": "about a data farm",
+    "market_data": "about market data",
+    "account": "about the account",
+    "configuration": "about the gateway's configuration",
+    "protocol": "about the protocol",
+    "local": "from the client library",
+    "unknown": "a code we do not know",
+}
+
+
+def sentence(envelope: Envelope) -> str:
+    """Return what an event says, as one line of plain text without a full stop."""
+    return _say(envelope.event).replace("\n", " ")
+
+
+def describe_terms(terms: Terms, contract: Contract) -> str:
+    """Return an order in a trader's words: `BUY 100 AAPL LMT 185.5 DAY`."""
+    prices = [
+        plain(terms.limit_price) if terms.limit_price is not None else "",
+        f"stop {plain(terms.stop_price)}" if terms.stop_price is not None else "",
+        terms.tif,
+        "outside regular hours" if terms.outside_rth else "",
+        f"OCA {terms.oca_group}" if terms.oca_group else "",
+    ]
+    words = [terms.side, plain(terms.quantity), name_of(contract), terms.order_type, *prices]
+    return " ".join(word for word in words if word)
+
+
+def name_of(contract: Contract) -> str:
+    """Return the shortest name of a contract that a trader would not mistake."""
+    if contract.sec_type == "STK":
+        return contract.symbol
+    if contract.local_symbol:
+        return contract.local_symbol
+    parts = [contract.symbol, contract.expiry, plain(contract.strike), contract.right]
+    return " ".join(part for part in parts if part)
+
+
+@singledispatch
+def _say(event: Event) -> str:
+    raise AssertionError(f"{type(event).__name__} has no sentence")
+
+
+def _with(text: str, reason: str) -> str:
+    return f"{text}: {reason}" if reason else text
+
+
+def _at(price: Decimal | None) -> str:
+    return f" at {plain(price)}" if price is not None else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _order_number(broker_order_id: int, client_id: int | None = None) -> str:
+    if not broker_order_id:
+        return "an order without an API id"
+    client = f" of client {client_id}" if client_id is not None else ""
+    return f"order {broker_order_id}{client}"
+
+
+# ── the daemon and its sessions ──────────────────────────────────────────────────────────────────
+
+
+@_say.register
+def _(event: events.DaemonStarted) -> str:
+    return (
+        f"The daemon started on {event.host} (process {event.process_id}, client "
+        f"{event.client_id}, {event.mode}, version {event.program_version})"
+    )
+
+
+@_say.register
+def _(event: events.DaemonStopped) -> str:
+    return _with("The daemon stopped", event.reason)
+
+
+@_say.register
+def _(event: events.SessionOpened) -> str:
+    return (
+        f"Connected to the gateway at {event.host}:{event.port} as client {event.client_id} "
+        f"(server version {event.server_version}); accounts {_listed(event.accounts)}"
+    )
+
+
+@_say.register
+def _(event: events.SessionReady) -> str:
+    return "The session is ready: the books were compared and orders may leave"
+
+
+@_say.register
+def _(event: events.SessionClosed) -> str:
+    what = "We closed the session" if event.deliberate else "The session was lost"
+    return _with(what, event.reason)
+
+
+@_say.register
+def _(event: events.ConnectFailed) -> str:
+    again = event.retry_after_seconds
+    after = f"; next attempt in {plain(again)} s" if again is not None else "; no further attempt"
+    return f"Attempt {event.attempt} to connect failed: {event.reason}{after}"
+
+
+@_say.register
+def _(event: events.GapOpened) -> str:
+    return _with("From here on the broker may know things that we do not", event.cause)
+
+
+@_say.register
+def _(event: events.GapClosed) -> str:
+    lost = "; market data subscriptions are gone" if event.subscriptions_lost else ""
+    return _with("The line is whole again", event.cause) + lost
+
+
+@_say.register
+def _(event: events.TradingHaltedByPerson) -> str:
+    return _with("New orders are halted", event.reason)
+
+
+@_say.register
+def _(event: events.TradingResumed) -> str:
+    return _with("New orders are allowed again", event.reason)
+
+
+# ── what we want ─────────────────────────────────────────────────────────────────────────────────
+
+
+@_say.register
+def _(event: events.OrderRequested) -> str:
+    text = f"Asked for: {describe_terms(event.terms, event.contract)} in {event.account}"
+    if event.take_profit is not None:
+        text += f", take profit at {plain(event.take_profit)}"
+    if event.stop_loss is not None:
+        text += f", stop loss at {plain(event.stop_loss)}"
+    return _with(text, event.reason)
+
+
+@_say.register
+def _(event: events.OrderIntended) -> str:
+    child = " as a child of a bracket" if event.parent_order_id else ""
+    held = "" if event.transmit else " (held at the gateway until the last of its group)"
+    terms = describe_terms(event.terms, event.contract)
+    return _with(f"We are about to send: {terms} in {event.account}{child}{held}", event.reason)
+
+
+@_say.register
+def _(event: events.OrderDenied) -> str:
+    terms = describe_terms(event.terms, event.contract)
+    return f"We refused {terms} and sent nothing ({event.rule}): {event.text}"
+
+
+@_say.register
+def _(event: events.ModifyRequested) -> str:
+    changes = (
+        ("quantity", event.quantity),
+        ("limit", event.limit_price),
+        ("stop", event.stop_price),
+    )
+    wanted = ", ".join(f"{name} {plain(value)}" for name, value in changes if value is not None)
+    return _with(f"Asked to change the order to {wanted or 'what it is'}", event.reason)
+
+
+@_say.register
+def _(event: events.ModifyIntended) -> str:
+    terms = event.terms
+    prices = f"{_at(terms.limit_price)}{' stop' if terms.stop_price else ''}{_at(terms.stop_price)}"
+    text = f"We are about to send revision {event.revision}: {plain(terms.quantity)}{prices}"
+    return _with(f"{text} {terms.tif}", event.reason)
+
+
+@_say.register
+def _(event: events.ModifyDenied) -> str:
+    return f"We refused the change; the order stays as it is: {event.text}"
+
+
+@_say.register
+def _(event: events.CancelRequested) -> str:
+    return _with("Asked to cancel the order", event.reason)
+
+
+@_say.register
+def _(event: events.CancelIntended) -> str:
+    return _with("We are about to ask for its cancellation", event.reason)
+
+
+@_say.register
+def _(event: events.CancelDenied) -> str:
+    return f"We sent no cancel: {event.text}"
+
+
+@_say.register
+def _(event: events.OrderMessageSent) -> str:
+    if event.kind == "global_cancel":
+        return "Handed to the socket: cancel every order of the gateway"
+    what = "place" if event.kind == "place" else "cancel"
+    return f"Handed to the socket: {what} {_order_number(event.broker_order_id, event.client_id)}"
+
+
+@_say.register
+def _(event: events.OrderNotSent) -> str:
+    return _with("The order never left and will not be sent", event.text)
+
+
+@_say.register
+def _(event: events.DoubtResolved) -> str:
+    outcome = {
+        "not_received": "the broker never received the order",
+        "ended": "the order has ended",
+    }[event.outcome]
+    return _with(f"No longer in doubt: {outcome}", event.text)
+
+
+@_say.register
+def _(event: events.OrderAdopted) -> str:
+    origin = {
+        "ours": "one of ours that the books did not have",
+        "manual": "entered by hand in TWS",
+        "other_client": f"sent by client {event.client_id}",
+        "previous_session": "from an earlier session",
+    }[event.origin]
+    terms = describe_terms(event.terms, event.contract)
+    return f"Taken into the books: {terms} in {event.account}, {origin}, status {event.status}"
+
+
+@_say.register
+def _(event: events.OpeningPositionRecorded) -> str:
+    return (
+        f"Before this log began, {event.account} held {plain(event.quantity)} "
+        f"{name_of(event.contract)} at average cost {plain(event.average_cost)}"
+    )
+
+
+# ── what the broker said ─────────────────────────────────────────────────────────────────────────
+
+
+@_say.register
+def _(event: events.OrderStatusReceived) -> str:
+    fills = f"filled {plain(event.filled)}{_at(event.average_fill_price)}" if event.filled else ""
+    parts = [
+        f"{_order_number(event.broker_order_id, event.client_id)} is {event.status}",
+        fills,
+        f"{plain(event.remaining)} remaining",
+        f"held: {event.why_held}" if event.why_held else "",
+    ]
+    return "IB: " + ", ".join(part for part in parts if part)
+
+
+@_say.register
+def _(event: events.OpenOrderReceived) -> str:
+    prices = _at(event.limit_price) + (
+        f" stop {plain(event.stop_price)}" if event.stop_price is not None else ""
+    )
+    text = (
+        f"IB: {_order_number(event.broker_order_id, event.client_id)} in {event.account} is "
+        f"{event.side} {plain(event.quantity)} {name_of(event.contract)} {event.order_type}"
+        f"{prices} {event.tif}, {event.status}"
+    )
+    return _with(text + (" (what-if)" if event.what_if else ""), event.warning_text)
+
+
+@_say.register
+def _(event: events.ExecutionReceived) -> str:
+    verb = "bought" if event.side == "BUY" else "sold"
+    notes = [
+        f"execution {event.exec_id}",
+        "learnt by asking" if event.fetched else "",
+        "a liquidation by IB" if event.liquidation else "",
+        "the price may change" if event.price_may_change else "",
+    ]
+    return (
+        f"IB: {event.account} {verb} {plain(event.quantity)} {name_of(event.contract)}"
+        f"{_at(event.price)} on {event.venue} ({', '.join(note for note in notes if note)})"
+    )
+
+
+@_say.register
+def _(event: events.CommissionReceived) -> str:
+    cost = "not known" if event.commission is None else f"{plain(event.commission)} "
+    currency = event.currency if event.commission is not None else ""
+    return f"IB: the commission of execution {event.exec_id} is {cost}{currency}"
+
+
+@_say.register
+def _(event: events.NoticeReceived) -> str:
+    kind = _KINDS[codes.meaning(event.code).kind]
+    about = f" on id {event.subject_id}" if event.subject_id > 0 else ""
+    more = f" ({event.advanced_reject})" if event.advanced_reject else ""
+    return f"IB: notice {event.code}{about}, {kind}: {event.text}{more}"
+
+
+@_say.register
+def _(event: events.CompletedOrderReceived) -> str:
+    how = event.completed_status or event.status
+    filled = f", filled {plain(event.filled_quantity)}" if event.filled_quantity else ""
+    return (
+        f"IB: a completed order of {event.account}, {event.side} {name_of(event.contract)} "
+        f"{event.order_type}, ended as {how}{filled}"
+    )
+
+
+@_say.register
+def _(event: events.PositionReceived) -> str:
+    cost = f", average cost {plain(event.average_cost)}" if event.average_cost is not None else ""
+    return f"IB: {event.account} holds {plain(event.quantity)} {name_of(event.contract)}{cost}"
+
+
+@_say.register
+def _(event: events.PortfolioReceived) -> str:
+    value = f", worth {plain(event.market_value)}" if event.market_value is not None else ""
+    return f"IB: {event.account} holds {plain(event.quantity)} {name_of(event.contract)}{value}"
+
+
+@_say.register
+def _(event: events.AccountValueReceived) -> str:
+    currency = f" {event.currency}" if event.currency else ""
+    return f"IB: {event.key} of {event.account} is {event.value}{currency}"
+
+
+@_say.register
+def _(event: events.NextOrderIdReceived) -> str:
+    return f"IB: the next order id is {event.broker_order_id}"
+
+
+@_say.register
+def _(event: events.ManagedAccountsReceived) -> str:
+    return f"IB: the gateway manages {_listed(event.accounts)}"
+
+
+@_say.register
+def _(event: events.OrderBoundReceived) -> str:
+    number = _order_number(event.broker_order_id, event.client_id)
+    return f"IB: the order with permanent id {event.perm_id} is now {number}"
+
+
+@_say.register
+def _(event: events.AnswerEndReceived) -> str:
+    return f"IB: end of the answer about {query_words(event.kind)}"
+
+
+@_say.register
+def _(event: events.BrokerMessageUnreadable) -> str:
+    return (
+        f"IB: message {event.message_id} could not be read; it is kept as it came: {event.reason}"
+    )
+
+
+@_say.register
+def _(event: events.NaturalKeyConflict) -> str:
+    return (
+        f"A second {event.type_name} claims {event.key}, which event {event.stored_sequence} "
+        "states differently; both are kept"
+    )
+
+
+# ── asking and comparing ─────────────────────────────────────────────────────────────────────────
+
+
+@_say.register
+def _(event: events.QueryAsked) -> str:
+    return f"Asked the broker for {query_words(event.kind)}"
+
+
+@_say.register
+def _(event: events.QueryAnswered) -> str:
+    question = event.question
+    asked = query_words(question.kind)
+    match question.outcome:
+        case "complete":
+            return f"The broker answered about {asked}: {counted(question.rows, 'row')}"
+        case "refused":
+            reason = f" ({question.code}: {question.text})" if question.code else ""
+            return f"The broker refused to answer about {asked}{reason}"
+        case "timed_out":
+            return f"The broker did not answer about {asked} in time"
+        case "partial":
+            return (
+                f"The answer about {asked} stopped half-way after {counted(question.rows, 'row')}"
+            )
+
+
+def _case(finding: events.Finding) -> str:
+    subject = " ".join(part for part in (finding.account, finding.symbol) if part)
+    difference = f"ours {finding.ours or 'nothing'}, theirs {finding.theirs or 'nothing'}"
+    return f"{finding.text or finding.subject}{f' ({subject})' if subject else ''}: {difference}"
+
+
+@_say.register
+def _(event: events.BreakOpened) -> str:
+    what = "reopened" if event.reopened else "opened"
+    return f"Break {event.break_id} {what}: {_case(event.finding)}"
+
+
+@_say.register
+def _(event: events.BreakUpdated) -> str:
+    return f"Break {event.break_id} found again: {_case(event.finding)}"
+
+
+@_say.register
+def _(event: events.BreakClosed) -> str:
+    return _with(f"Break {event.break_id} closed", event.reason)
+
+
+@_say.register
+def _(event: events.ReconciliationRequested) -> str:
+    return _with("Asked to compare the books with the broker's", event.reason)
+
+
+@_say.register
+def _(event: events.ReconciliationStarted) -> str:
+    return f"A reconciliation began ({event.trigger})"
+
+
+@_say.register
+def _(event: events.ReconciliationCompleted) -> str:
+    results = [finding.result for finding in event.findings]
+    return (
+        f"The reconciliation ended {event.verdict}: {results.count('match')} match, "
+        f"{counted(results.count('break'), 'break')}, {results.count('unknown')} unknown"
+    )

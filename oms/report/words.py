@@ -1,0 +1,176 @@
+"""The words of reports: what a break is called, what it means and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from oms.core.events import BreakClass, Outcome, Severity, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class BreakWords:
+    """How a class of breaks is spoken of."""
+
+    title: str
+    #: What the difference says, in one sentence.
+    meaning: str
+    #: What a person does next.
+    action: str
+
+
+BREAKS: Final[dict[BreakClass, BreakWords]] = {
+    "missing_fill": BreakWords(
+        "Fill that our books lack",
+        "The broker reports an execution that our books did not have.",
+        "Look at the execution and its order with `oms order ID`; `oms reconcile` fetches it again "
+        "if it was not taken in.",
+    ),
+    "extra_fill": BreakWords(
+        "Fill that the broker does not report",
+        "Our books count an execution that the broker's complete answer does not name.",
+        "Compare it with the trade log of TWS; a bust there will reach the log as a correction.",
+    ),
+    "unknown_order": BreakWords(
+        "Order that we did not send",
+        "The broker has an order that did not come from us; our books follow it now.",
+        "Find out who sent it: a person in TWS, another program, or this client id before this log "
+        "began.",
+    ),
+    "lost_order": BreakWords(
+        "Order that the broker does not know",
+        "Our books say the order is live; no complete answer of the broker names it.",
+        "Look for it in TWS. Do not send it again before its end is known.",
+    ),
+    "in_doubt": BreakWords(
+        "Order in doubt",
+        "The order was perhaps sent, and nothing shows whether it arrived.",
+        "Never send it again by hand; `oms reconcile` asks the broker once more, `oms order ID` "
+        "shows the evidence.",
+    ),
+    "wrong_state": BreakWords(
+        "Order state differs",
+        "The broker and our books disagree about whether the order is live, filled or ended.",
+        "Read the order's story with `oms order ID`; the executions decide, not the status.",
+    ),
+    "wrong_terms": BreakWords(
+        "Order terms differ",
+        "The broker works the order with another quantity or price than we last asked for.",
+        "Find out who changed it (TWS shows the last change), then modify or cancel it.",
+    ),
+    "two_perm_ids": BreakWords(
+        "One order, two permanent ids",
+        "Two orders at the broker carry the same order reference of ours.",
+        "Both may fill. Look at both in TWS and cancel the one that is not wanted.",
+    ),
+    "quantity_drift": BreakWords(
+        "Position differs",
+        "The broker holds another quantity than the executions in our books add up to.",
+        "Look for trades by hand, assignments, transfers and splits in TWS; new orders in this "
+        "contract stay closed meanwhile.",
+    ),
+    "cost_drift": BreakWords(
+        "Average cost differs",
+        "The quantity agrees, the average cost differs by more than commissions explain.",
+        "Look for a corrected price or a corporate action; the quantity is right.",
+    ),
+    "contradiction": BreakWords(
+        "The broker contradicts itself",
+        "Two of the broker's own messages cannot both be true.",
+        "Read the evidence in order; the books follow the executions.",
+    ),
+    "unreadable_message": BreakWords(
+        "Message that could not be read",
+        "The gateway sent something that this program does not understand.",
+        "It is kept verbatim; look at it with `oms log` and report it with the gateway's version.",
+    ),
+    "order_id_rollback": BreakWords(
+        "Order ids went back",
+        "The gateway announced an order id that was already used.",
+        "Reset the API order ids in the gateway only with no order open; ours are skipped ahead.",
+    ),
+}
+
+#: High first: what a person must look at first stands first.
+SEVERITIES: Final[tuple[Severity, ...]] = ("high", "medium", "low")
+
+OUTCOMES: Final[dict[Outcome, str]] = {
+    "complete": "answered",
+    "refused": "refused",
+    "timed_out": "no answer in time",
+    "partial": "stopped half-way",
+}
+
+VERDICTS: Final[dict[Verdict, str]] = {
+    "clean": "Clean",
+    "broken": "Broken",
+    "unknown": "Unknown",
+}
+
+#: How each repair is spoken of, in the order in which reports show them.
+REPAIRS: Final[dict[str, str]] = {
+    "backfilled": "Backfilled",
+    "adopted": "Adopted",
+    "resolved": "Resolved",
+}
+#: Everything else that was different before the run.
+UPDATED: Final = "Brought up to date"
+
+_QUERIES: Final[dict[str, str]] = {
+    "executions": "executions",
+    "open_orders": "open orders",
+    "completed_orders": "completed orders",
+    "positions": "positions",
+    "account_summary": "the account summary",
+    "account": "the account",
+}
+
+_TRIGGERS: Final[dict[str, str]] = {
+    "start": "at start",
+    "reconnect": "after a reconnect",
+    "interval": "on schedule",
+    "request": "on request",
+}
+
+
+def before_words(repair: str) -> str:
+    """Return what our books said before the run repaired them; "" where it repaired nothing."""
+    return (
+        "not in our books" if repair in {"backfilled", "adopted"} else repair.removeprefix("was ")
+    )
+
+
+def query_words(kind: str) -> str:
+    """Return the name of a question's subject."""
+    return _QUERIES[kind]
+
+
+def trigger_words(trigger: str) -> str:
+    """Return why a run was made; a trigger without words of its own speaks for itself."""
+    return _TRIGGERS.get(trigger, trigger)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return `1 order`, `12,345 orders`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def moment(at: datetime | None) -> str:
+    """Return a time to the second, in UTC and saying so; "" for None."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at is not None else ""
+
+
+def duration(span: timedelta) -> str:
+    """Return a duration in its two largest units, as people say it."""
+    seconds = span.total_seconds()
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour} h"
+    if hours:
+        return f"{hours} h {minute} min"
+    return f"{minutes} min {second} s" if minutes else f"{second} s"

@@ -1,0 +1,120 @@
+"""What every test shares: a clean environment, one seed, and the gates of the expensive suites."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+import hypothesis
+import pytest
+
+from oms.settings import ENV_PREFIX, TEST_PREFIX
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Marker -> the option without which its tests are skipped.
+GATES = {"benchmark": "--benchmark", "ib_integration": "--run-ib-integration"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("ib-oms")
+    group.addoption(
+        "--update-docs",
+        action="store_true",
+        help="rewrite generated reference pages and golden outputs instead of comparing them",
+    )
+    group.addoption(
+        "--seed",
+        type=int,
+        default=None,
+        help="seed of everything random; default: made from the commit, so that each tests anew",
+    )
+    group.addoption("--benchmark", action="store_true", help="run the benchmarks")
+    group.addoption(
+        "--run-ib-integration",
+        action="store_true",
+        help="run the order cards against the gateway named by OMS_TEST_GATEWAY (host:port)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    # A developer's own settings must not decide what the tests see.
+    for name in list(os.environ):
+        if name.startswith(ENV_PREFIX) and not name.startswith(TEST_PREFIX):
+            del os.environ[name]
+    if config.option.seed is None:
+        config.option.seed = _seed_of_commit()
+    if getattr(config.option, "hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(config.option.seed)
+    # No example database: with it, what is tried would depend on earlier runs, not on the seed.
+    # No deadline: a loaded machine is not a failure.
+    hypothesis.settings.register_profile("oms", database=None, deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("oms")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.option.seed}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    failed = [report.nodeid for report in terminalreporter.getreports("failed")]
+    if failed:
+        seed = terminalreporter.config.option.seed
+        terminalreporter.section("repeat")
+        for nodeid in failed[:20]:
+            terminalreporter.write_line(f"pytest --seed {seed} '{nodeid}'")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker, option in GATES.items():
+            if item.get_closest_marker(marker) and not config.getoption(option):
+                item.add_marker(pytest.mark.skip(reason=f"needs {option}"))
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    """Return the seed of this run; everything random in a test starts from it."""
+    value: int = request.config.option.seed
+    return value
+
+
+@pytest.fixture(scope="session")
+def update_docs(request: pytest.FixtureRequest) -> bool:
+    """Say whether generated pages and golden outputs are to be rewritten."""
+    return bool(request.config.getoption("--update-docs"))
+
+
+class Stored(Protocol):
+    """Compares a text with the one stored under a path, or stores it under `--update-docs`."""
+
+    def __call__(self, path: Path, text: str) -> None: ...
+
+
+@pytest.fixture
+def stored(update_docs: bool) -> Stored:
+    """Return the comparison of generated pages and golden outputs with their files."""
+
+    def compare(path: Path, text: str) -> None:
+        if update_docs:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        name = path.relative_to(ROOT)
+        assert path.is_file(), f"{name} is missing; `pytest --update-docs` writes it"
+        found = path.read_text(encoding="utf-8")
+        assert found == text, f"{name} is not what the code makes; see `pytest --update-docs`"
+
+    return compare
+
+
+def _seed_of_commit() -> int:
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0  # not a checkout: an unpacked archive has no commit
+    return int(commit[:7], 16)
