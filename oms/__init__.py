@@ -1,1 +1,82 @@
-"""An event-sourced order management subsystem for Interactive Brokers."""
+"""An event-sourced order management subsystem for Interactive Brokers.
+
+    import oms
+
+    async with oms.connect() as om:
+        ticket = await om.submit(oms.Stock("SPY"), oms.Limit("BUY", 100, "512.35"))
+        await ticket.acknowledged()
+
+`connect` runs the whole subsystem inside the caller's process: the log, the session with the
+gateway, recovery and reconciliation. The names below are the public ones; everything else can
+change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from oms._version import __version__
+from oms.core.contracts import Contract, Stock
+from oms.core.events import Terms
+from oms.core.order_types import Limit, Market, Stop, StopLimit
+from oms.core.records import Fill, Order, OrderState, Position
+from oms.errors import OmsError
+
+if TYPE_CHECKING:
+    from oms.service.manager import OrderManager, Ticket
+    from oms.settings import Settings
+
+__all__ = [
+    "Contract",
+    "Fill",
+    "Limit",
+    "Market",
+    "OmsError",
+    "Order",
+    "OrderManager",
+    "OrderState",
+    "Position",
+    "Stock",
+    "Stop",
+    "StopLimit",
+    "Terms",
+    "Ticket",
+    "__version__",
+    "connect",
+]
+
+
+@asynccontextmanager
+async def connect(
+    settings: Settings | None = None, *, strategy: str = "python", wait_seconds: float = 60.0
+) -> AsyncIterator[OrderManager]:
+    """Run the subsystem in this process and give its order manager, once orders may leave.
+
+    Settings come from the environment, `.env` and `oms.toml` where none are given. Raises
+    `IBConnectionError` when no gateway answered whole within `wait_seconds`, and `LeaseHeld` when a
+    daemon serves the same database already.
+    """
+    # Imported late: a program that only reads the log should not load ib_async.
+    from oms.errors import IBConnectionError
+    from oms.service.daemon import open_oms
+    from oms.settings import load
+
+    async with open_oms(settings or load(), actor=f"strategy:{strategy}") as running:
+        try:
+            await running.ready(wait_seconds)
+        except TimeoutError as error:
+            raise IBConnectionError(
+                f"no gateway at {running.settings.host}:{running.settings.port} answered every"
+                f" question within {wait_seconds:g} s"
+            ) from error
+        yield running.manager
+
+
+def __getattr__(name: str) -> object:
+    if name in {"OrderManager", "Ticket"}:
+        from oms.service import manager
+
+        return getattr(manager, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

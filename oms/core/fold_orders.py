@@ -106,10 +106,17 @@ def _cancel_intended(books: Books, envelope: Envelope, event: CancelIntended) ->
     settle(books, order.evolve(**pending), envelope)
 
 
-def _refused_by_us(books: Books, envelope: Envelope, event: CancelDenied | ModifyDenied) -> None:
+def _modify_denied(books: Books, envelope: Envelope, event: ModifyDenied) -> None:
     order = books.order(event.order_id)
     if order is not None:
-        settle(books, order.evolve(refusal=event.text), envelope)
+        changes = {"modify_pending": False, "pending_terms": None, "refusal": event.text}
+        settle(books, order.evolve(**changes), envelope)
+
+
+def _cancel_denied(books: Books, envelope: Envelope, event: CancelDenied) -> None:
+    order = books.order(event.order_id)
+    if order is not None:
+        settle(books, order.evolve(cancel_pending=False, refusal=event.text), envelope)
 
 
 def _message_sent(books: Books, envelope: Envelope, event: OrderMessageSent) -> None:
@@ -278,9 +285,9 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     OrderIntended: _intended,
     OrderDenied: _denied,
     ModifyIntended: _modify_intended,
-    ModifyDenied: _refused_by_us,
+    ModifyDenied: _modify_denied,
     CancelIntended: _cancel_intended,
-    CancelDenied: _refused_by_us,
+    CancelDenied: _cancel_denied,
     OrderMessageSent: _message_sent,
     OrderNotSent: _not_sent,
     DoubtResolved: _doubt_resolved,

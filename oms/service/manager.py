@@ -35,7 +35,6 @@ from oms.core.events import (
     ModifyIntended,
     OrderDenied,
     OrderIntended,
-    OrderNotSent,
     Pending,
     Side,
     Terms,
@@ -43,7 +42,6 @@ from oms.core.events import (
 from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
     BrokerError,
-    IBConnectionError,
     InvalidRequest,
     NotFound,
     OmsError,
@@ -267,7 +265,7 @@ class OrderManager:
             order_id=order_id, revision=order.revision + 1, terms=terms, reason=reason
         )
         await self._log.append(Pending(intent, self._context(order_id, by)))
-        self._orders.place(
+        self._orders.modify(
             order_id=order.order_ref or order_id,
             account=order.account,
             contract=order.contract,
@@ -351,7 +349,7 @@ class OrderManager:
                 )
             return tickets
         if await self._intend(account, qualified, legs, reason, by):
-            await self._send(account, qualified, legs)
+            self._send(account, qualified, legs)
         return tickets
 
     def _account(self, account: str | None) -> str:
@@ -410,29 +408,20 @@ class OrderManager:
         log.info("order_intended", order_id=legs[0].order_id, sequence=receipts[0].sequence)
         return not any(r.duplicate or r.conflict for r in receipts)
 
-    async def _send(self, account: str, qualified: QualifiedLike, legs: Sequence[Leg]) -> None:
+    def _send(self, account: str, qualified: QualifiedLike, legs: Sequence[Leg]) -> None:
         numbers: dict[str | None, int] = {None: 0}
         for leg in legs:
             numbers[leg.order_id] = self._orders.next_broker_order_id()
-        for index, leg in enumerate(legs):
-            try:
-                self._orders.place(
-                    order_id=leg.order_id,
-                    account=account,
-                    contract=qualified.contract,
-                    terms=leg.terms,
-                    broker_order_id=numbers[leg.order_id],
-                    parent_broker_order_id=numbers[leg.parent_order_id],
-                    transmit=leg.transmit,
-                )
-            except IBConnectionError as error:
-                await self._not_sent(legs[index:], str(error))
-                return
-
-    async def _not_sent(self, legs: Sequence[Leg], why: str) -> None:
         for leg in legs:
-            event = OrderNotSent(order_id=leg.order_id, text=why)
-            await self._log.append(Pending(event, self._context(leg.order_id, By("daemon"))))
+            self._orders.place(
+                order_id=leg.order_id,
+                account=account,
+                contract=qualified.contract,
+                terms=leg.terms,
+                broker_order_id=numbers[leg.order_id],
+                parent_broker_order_id=numbers[leg.parent_order_id],
+                transmit=leg.transmit,
+            )
 
     async def _why_not_modify(self, order: Order, terms: Terms) -> str:
         if not order.live or not order.acknowledged:

@@ -131,10 +131,23 @@ class Orders(Protocol):
         broker_order_id: int,
         parent_broker_order_id: int = 0,
         transmit: bool = True,
-    ) -> None:
-        """Send an order, or new terms for it; raises NotConnected when there is no line."""
+    ) -> object:
+        """Send an order; what cannot leave is reported to the gateway's `on_not_sent`."""
         ...
 
-    def cancel(self, *, order_id: str, broker_order_id: int) -> None:
-        """Ask for a cancellation; raises NotConnected when there is no line."""
+    def modify(
+        self,
+        *,
+        order_id: str,
+        account: str,
+        contract: Contract,
+        terms: Terms,
+        broker_order_id: int,
+        parent_broker_order_id: int = 0,
+    ) -> object:
+        """Send new terms for an order, under the same order id."""
+        ...
+
+    def cancel(self, *, order_id: str, broker_order_id: int) -> object:
+        """Ask for a cancellation."""
         ...

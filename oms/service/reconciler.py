@@ -192,7 +192,7 @@ class Reconciler:
         return Answers(questions, rows)
 
     async def _ask_again(self, answers: Answers, run_id: str) -> Answers:
-        """Ask again for what moved: executions first, so that they can explain the new positions."""
+        """Ask again for what moved: executions first, to explain the new positions."""
         questions = dict(answers.questions)
         rows = dict(answers.rows)
         again: tuple[QueryKind, ...] = ("executions", "positions")
@@ -243,5 +243,5 @@ class Reconciler:
 
 
 def _moved(finding: Finding) -> bool:
-    """Say whether asking again can settle it: a position that moved, not one that nobody answered."""
+    """Say whether asking again can settle it."""
     return finding.result == "unknown" and finding.text == MOVED

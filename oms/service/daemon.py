@@ -1,0 +1,387 @@
+"""The composition root: the only place that constructs the store and the broker.
+
+Order of things, and why:
+
+1. the database is brought up to date, after a backup copy;
+2. the log is opened under the lease, so that nobody else writes for this account and client id;
+3. `DaemonStarted` is appended: the fold turns what an earlier process left unanswered into doubt;
+4. requests that nobody took up are denied; they are too old to be what the person wants now;
+5. the session is opened; each time it comes up, and after each gap, the books are compared, and
+only
+   a comparison whose every question was answered lets orders leave.
+
+What cannot be written stops the daemon: a failed append, a full buffer, a lost lease. It leaves
+with the error's exit code and no order leaves after it. SIGTERM and SIGINT close the session on
+purpose, write `DaemonStopped` and release the lease. SIGKILL at any instruction loses nothing that
+was acknowledged to anybody, see `manager` and `store.writer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from oms._version import __version__
+from oms.broker.gateway import Gateway
+from oms.broker.outbox import Outgoing
+from oms.broker.session import ConnectionSettings, LineRecovered, News, SessionDown, SessionUp
+from oms.clock import Clock, SystemClock
+from oms.core.events import (
+    CancelDenied,
+    Context,
+    DaemonStarted,
+    DaemonStopped,
+    Event,
+    GapClosed,
+    ModifyDenied,
+    OrderNotSent,
+    Pending,
+    ReconciliationCompleted,
+)
+from oms.core.records import TABLES, AnyRecord, OrderState
+from oms.errors import OmsError
+from oms.service.checks import Limits
+from oms.service.manager import OrderManager
+from oms.service.reconciler import QUESTIONS, Reconciler
+from oms.service.requests import Requests
+from oms.service.view import View
+from oms.settings import Settings
+from oms.store import schema
+from oms.store.log import Committed, EventLog, LeaseRequest
+from oms.store.reader import Reader
+from oms.telemetry import get_logger
+
+log = get_logger("service.daemon")
+
+#: Seconds between attempts to get every question answered, while orders wait for it.
+RETRY_DELAYS_SECONDS: Final = (2.0, 5.0, 15.0, 30.0)
+
+
+@dataclass(slots=True)
+class Oms:
+    """A running order management subsystem: what the daemon serves and what a strategy holds."""
+
+    settings: Settings
+    clock: Clock
+    log: EventLog
+    reader: Reader
+    view: View
+    gateway: Gateway
+    manager: OrderManager
+    reconciler: Reconciler
+    requests: Requests
+    #: Set when somebody asked it to stop.
+    stopping: asyncio.Event
+    #: Why it cannot go on, once it cannot.
+    failure: asyncio.Future[BaseException]
+
+    async def ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - a deadline in the caller's words
+        """Return when orders may leave; raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            await self.view.until(lambda: self.view.system.ready)
+
+
+async def run_daemon(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
+    """Run until SIGTERM or SIGINT, or until the log cannot be written; returns the exit code."""
+    async with open_oms(settings, actor="daemon") as oms:
+        _stop_on_signals(oms.stopping)
+        if ready is not None:
+            ready()
+        stopped = asyncio.ensure_future(oms.stopping.wait())
+        await asyncio.wait({stopped, oms.failure}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if oms.failure.done():
+            raise oms.failure.result()
+    return 0
+
+
+@asynccontextmanager
+async def open_oms(
+    settings: Settings, *, actor: str = "strategy:python", clock: Clock | None = None
+) -> AsyncIterator[Oms]:
+    """Run the whole subsystem inside this process for as long as the block lasts.
+
+    Raises `LeaseHeld` when a daemon runs on the same database for the same account and client id,
+    and `StoreUnavailable`, `MigrationNeeded` or `ChainBroken` for the log. A gateway that is away
+    is not an error: the supervisor goes on trying.
+    """
+    clock = clock or SystemClock()
+    await asyncio.to_thread(schema.upgrade, settings.database_url, clock=clock)
+    event_log = await EventLog.open(
+        settings.database_url,
+        clock=clock,
+        lease=_lease(settings),
+        queue_length_max=settings.queue_length_max,
+        batch_rows_max=settings.batch_rows_max,
+        resident_records_max=settings.resident_records_max,
+    )
+    try:
+        reader = await Reader.open(settings.database_url)
+    except BaseException:
+        await event_log.close()
+        raise
+    oms = _assemble(settings, clock, event_log, reader, actor)
+    try:
+        await _start(oms)
+        async with _background(oms):
+            yield oms
+    finally:
+        await _stop(oms)
+
+
+def _lease(settings: Settings) -> LeaseRequest:
+    account = "+".join(settings.accounts) or "*"
+    return LeaseRequest(
+        name=f"{account}/{settings.client_id}",
+        holder=f"oms {__version__} for client id {settings.client_id}",
+        host=socket.gethostname(),
+        process_id=os.getpid(),
+        seconds=settings.lease_seconds,
+    )
+
+
+def _assemble(
+    settings: Settings, clock: Clock, event_log: EventLog, reader: Reader, actor: str
+) -> Oms:
+    failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def fail(error: BaseException) -> None:
+        if not failure.done():
+            failure.set_result(error)
+
+    books = event_log.books
+    view = View(_all_records(books.tables))
+    gateway = Gateway(
+        ConnectionSettings(
+            host=settings.host,
+            port=settings.port,
+            client_id=settings.client_id,
+            mode=settings.mode,
+            accounts=settings.accounts,
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            probe_interval_seconds=settings.probe_interval_seconds,
+            probe_timeout_seconds=settings.probe_timeout_seconds,
+            reconnect_delays_seconds=settings.reconnect_delays_seconds,
+            reconnect_jitter_fraction=float(settings.reconnect_jitter_fraction),
+        ),
+        event_log,
+        clock,
+        zone=ZoneInfo(settings.gateway_zone),
+        request_timeout_seconds=settings.request_timeout_seconds,
+        messages_per_second_max=settings.messages_per_second_max,
+        first_epoch=view.system.session_epoch + 1,
+        highest_broker_order_id=view.system.highest_broker_order_ids.get(settings.client_id, 0),
+        on_not_sent=lambda message, reason: _report_not_sent(event_log, gateway, message, reason),
+        on_failure=fail,
+    )
+    manager = OrderManager(
+        log=event_log,
+        reader=reader,
+        orders=gateway,
+        view=view,
+        clock=clock,
+        limits=Limits(
+            order_quantity_max=settings.order_quantity_max,
+            order_notional_max=settings.order_notional_max,
+            accounts=settings.accounts,
+        ),
+        actor=actor,
+    )
+    reconciler = Reconciler(
+        log=event_log,
+        reader=reader,
+        asker=gateway,
+        view=view,
+        clock=clock,
+        doubt_settle_seconds=settings.doubt_settle_seconds,
+    )
+    requests = Requests(
+        log=event_log,
+        manager=manager,
+        reconciler=reconciler,
+        clock=clock,
+        age_seconds_max=settings.request_age_seconds_max,
+    )
+
+    def note(committed: Committed) -> None:
+        view.take_changes(committed.changes)
+        reconciler.note(committed.envelopes)
+        requests.note(committed.envelopes)
+
+    event_log.subscribe(note)
+    event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, fail))
+    return Oms(
+        settings=settings,
+        clock=clock,
+        log=event_log,
+        reader=reader,
+        view=view,
+        gateway=gateway,
+        manager=manager,
+        reconciler=reconciler,
+        requests=requests,
+        stopping=asyncio.Event(),
+        failure=failure,
+    )
+
+
+def _all_records(tables: dict[str, dict[str, AnyRecord]]) -> list[AnyRecord]:
+    return [record for name in TABLES for record in tables[name].values()]
+
+
+def _pass_on(failed: asyncio.Future[None], fail: Callable[[BaseException], None]) -> None:
+    error = failed.exception()
+    if error is not None:
+        fail(error)
+
+
+def _report_not_sent(event_log: EventLog, gateway: Gateway, message: Outgoing, reason: str) -> None:
+    """Write that a message did not leave: an order is over, a change or a cancel is refused."""
+    event: Event
+    match message.kind:
+        case "place":
+            event = OrderNotSent(order_id=message.order_id, text=reason)
+        case "modify":
+            event = ModifyDenied(order_id=message.order_id, text=f"not sent: {reason}")
+        case _:
+            event = CancelDenied(order_id=message.order_id, text=f"not sent: {reason}")
+    context = Context(
+        actor="daemon", session_epoch=gateway.session_epoch, correlation_id=message.order_id
+    )
+    log.warning("message_not_sent", kind=message.kind, order_id=message.order_id, reason=reason)
+    event_log.append(Pending(event, context))
+
+
+async def _start(oms: Oms) -> None:
+    await oms.log.append(
+        Pending(
+            DaemonStarted(
+                program_version=__version__,
+                host=socket.gethostname(),
+                process_id=os.getpid(),
+                client_id=oms.settings.client_id,
+                mode=oms.settings.mode,
+            ),
+            Context(actor="daemon"),
+        )
+    )
+    log.info("daemon_started", process_id=os.getpid(), sequence=oms.log.books.sequence)
+    await oms.requests.deny_stale(oms.reader)
+
+
+async def _stop(oms: Oms) -> None:
+    with contextlib.suppress(OmsError):
+        await oms.gateway.close("the daemon stops")
+    if not oms.log.failed.done():
+        with contextlib.suppress(OmsError):
+            await oms.log.append(
+                Pending(DaemonStopped(reason="asked to stop"), Context(actor="daemon"))
+            )
+    await oms.reader.close()
+    await oms.log.close()
+    log.info("daemon_stopped")
+
+
+@asynccontextmanager
+async def _background(oms: Oms) -> AsyncIterator[None]:
+    """Run what goes on by itself; an error in any of it is the daemon's failure."""
+    wake = asyncio.Event()
+    triggers: list[str] = []
+
+    def ask(trigger: str) -> None:
+        triggers.append(trigger)
+        wake.set()
+
+    oms.gateway.listeners.append(lambda news: _on_news(oms, news, ask))
+    tasks = [
+        asyncio.create_task(oms.requests.serve(), name="requests"),
+        asyncio.create_task(_reconcile_when_due(oms, wake, triggers), name="reconcile"),
+    ]
+    for task in tasks:
+        task.add_done_callback(lambda t: _task_ended(t, oms.failure))
+    try:
+        await oms.gateway.open()
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _task_ended(task: asyncio.Task[None], failure: asyncio.Future[BaseException]) -> None:
+    if not task.cancelled() and (error := task.exception()) and not failure.done():
+        failure.set_result(error)
+
+
+def _on_news(oms: Oms, news: News, ask: Callable[[str], None]) -> None:
+    match news:
+        case SessionUp(epoch=epoch):
+            gap = oms.view.system.gap_sequence
+            if gap:
+                # The session closes its own gaps; this one was left by a process that is gone.
+                event = GapClosed(cause=f"session {epoch} opened", opened_sequence=gap)
+                oms.log.append(Pending(event, Context(actor="daemon", session_epoch=epoch)))
+            ask("start" if epoch == 1 else "reconnect")
+        case LineRecovered(cause=cause):
+            ask(cause)
+        case SessionDown(reason=reason):
+            log.warning("session_down", reason=reason)
+        case _:
+            pass
+
+
+async def _reconcile_when_due(oms: Oms, wake: asyncio.Event, triggers: list[str]) -> None:
+    """Compare when the line comes up, after each gap, while answers are missing, and from time to
+    time.
+    """
+    attempt = 0
+    report: ReconciliationCompleted | None = None
+    while True:
+        delay = _delay(oms, report, attempt)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await wake.wait()
+        wake.clear()
+        trigger = triggers.pop() if triggers else ("retry" if attempt else "schedule")
+        triggers.clear()
+        if not oms.gateway.is_up:
+            report, attempt = None, 0
+            continue
+        report = await oms.reconciler.run(trigger)
+        attempt = 0 if _is_whole(report) else attempt + 1
+
+
+def _is_whole(report: ReconciliationCompleted) -> bool:
+    answered = {q.kind for q in report.questions if q.outcome == "complete"}
+    return answered == set(QUESTIONS)
+
+
+def _delay(oms: Oms, report: ReconciliationCompleted | None, attempt: int) -> float | None:
+    """Return how long to wait for the next comparison; None is until somebody asks."""
+    if report is None:
+        return None
+    if attempt:
+        return RETRY_DELAYS_SECONDS[min(attempt, len(RETRY_DELAYS_SECONDS)) - 1]
+    if any(o.state is OrderState.IN_DOUBT for o in oms.view.orders.values()):
+        return oms.settings.doubt_settle_seconds + 0.1
+    interval = oms.settings.reconcile_interval_seconds
+    # Jitter, so that a fleet of daemons does not ask one gateway at the same moment.
+    return interval * random.uniform(0.9, 1.1) if interval else None
+
+
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stopping.set)
+        except NotImplementedError:  # Windows: the loop has no signal handlers
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))

@@ -1,0 +1,215 @@
+"""What people ask for at a shell: requests in the log, and the one who carries them out.
+
+A request is durable before anybody acts on it, and it is only a request: the daemon qualifies the
+contract, checks, and then intends or denies the order, each as an event that names the request as
+its cause. A request that is older than the limit when the daemon sees it (it was down, or the line
+was) is denied: a price of ten minutes ago is not what the person wants now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from oms.clock import Clock
+from oms.core.events import (
+    CancelDenied,
+    CancelRequested,
+    Context,
+    Envelope,
+    Event,
+    ModifyDenied,
+    ModifyRequested,
+    OrderRequested,
+    Pending,
+    ReconciliationRequested,
+)
+from oms.errors import OmsError
+from oms.service.checks import Denial
+from oms.service.manager import By, OrderManager, as_denial
+from oms.service.ports import Log, Reader
+from oms.service.reconciler import Reconciler
+
+log = structlog.get_logger(__name__)
+
+#: Requests of before this start that are looked at; more than a person types in a minute.
+UNANSWERED_REQUESTS_MAX: Final = 1_000
+
+Request = OrderRequested | ModifyRequested | CancelRequested | ReconciliationRequested
+
+
+class Requests:
+    """Carries out what the log asks for."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        manager: OrderManager,
+        reconciler: Reconciler,
+        clock: Clock,
+        age_seconds_max: float,
+    ) -> None:
+        self._log = log
+        self._manager = manager
+        self._reconciler = reconciler
+        self._clock = clock
+        self._age_max = timedelta(seconds=age_seconds_max)
+        self._queue: asyncio.Queue[Envelope] = asyncio.Queue()
+
+    def note(self, envelopes: Iterable[Envelope]) -> None:
+        """Queue the requests of a commit; called on the loop with every commit."""
+        for envelope in envelopes:
+            if isinstance(envelope.event, Request):
+                self._queue.put_nowait(envelope)
+
+    async def deny_stale(self, reader: Reader) -> None:
+        """Deny the orders that were asked for before this start and that nobody took up."""
+        envelopes = await reader.events(
+            type=OrderRequested.__name__, reverse=True, limit=UNANSWERED_REQUESTS_MAX
+        )
+        for envelope in reversed(envelopes):
+            event = envelope.event
+            assert isinstance(event, OrderRequested)
+            if await reader.one("orders", event.order_id) is None:
+                await self._deny_order(envelope, event, self._too_old(envelope))
+
+    async def serve(self) -> None:
+        """Carry out requests for ever: those about one order in turn, others side by side.
+
+        A cancel must not wait behind another order's contract look-up, nor behind a reconciliation.
+        """
+        latest: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                envelope = await self._queue.get()
+                subject = _subject(envelope)
+                before = latest.get(subject)
+                task = tasks.create_task(self._serve_one(envelope, before))
+                latest[subject] = task
+                task.add_done_callback(_forget(latest, subject))
+
+    async def _serve_one(self, envelope: Envelope, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            await self._carry_out(envelope)
+        except OmsError as error:
+            log.warning(
+                "request_refused",
+                sequence=envelope.sequence,
+                reason=error.message,
+                hint=error.hint,
+            )
+            await self._refuse(envelope, error)
+
+    async def _carry_out(self, envelope: Envelope) -> None:
+        by = By(envelope.context.actor, envelope.sequence)
+        match envelope.event:
+            case OrderRequested() as event:
+                if self._clock.now() - envelope.recorded_at > self._age_max:
+                    await self._deny_order(envelope, event, self._too_old(envelope))
+                else:
+                    await self._submit(event, by)
+            case ModifyRequested() as event:
+                await self._manager.modify(
+                    event.order_id,
+                    limit_price=event.limit_price,
+                    quantity=event.quantity,
+                    stop_price=event.stop_price,
+                    reason=event.reason,
+                    by=by,
+                )
+            case CancelRequested() as event:
+                await self._manager.cancel(event.order_id, reason=event.reason, by=by)
+            case ReconciliationRequested() as event:
+                await self._reconciler.run(event.reason or "request", request_id=event.request_id)
+            case _:
+                raise AssertionError(envelope.event)
+
+    async def _submit(self, event: OrderRequested, by: By) -> None:
+        if event.take_profit is None or event.stop_loss is None:
+            await self._manager.submit(
+                event.contract,
+                event.terms,
+                account=event.account or None,
+                order_id=event.order_id,
+                reason=event.reason,
+                by=by,
+            )
+            return
+        await self._manager.submit_bracket(
+            event.contract,
+            event.terms,
+            take_profit=event.take_profit,
+            stop_loss=event.stop_loss,
+            account=event.account or None,
+            order_id=event.order_id,
+            reason=event.reason,
+            by=by,
+        )
+
+    async def _refuse(self, envelope: Envelope, error: OmsError) -> None:
+        """Write why a request came to nothing, where the person who asked will look."""
+        match envelope.event:
+            case OrderRequested() as event:
+                await self._deny_order(envelope, event, as_denial(error))
+            case ModifyRequested() as event:
+                await self._say(envelope, ModifyDenied(order_id=event.order_id, text=error.message))
+            case CancelRequested() as event:
+                await self._say(envelope, CancelDenied(order_id=event.order_id, text=error.message))
+            case _:
+                pass
+
+    async def _deny_order(self, envelope: Envelope, event: OrderRequested, denial: Denial) -> None:
+        await self._manager.deny(
+            event.order_id,
+            account=event.account,
+            contract=event.contract,
+            terms=event.terms,
+            denial=denial,
+            by=By(envelope.context.actor, envelope.sequence),
+        )
+
+    async def _say(self, envelope: Envelope, event: Event) -> None:
+        context = Context(
+            actor="daemon",
+            correlation_id=envelope.context.correlation_id,
+            causation_sequence=envelope.sequence,
+        )
+        await self._log.append(Pending(event, context))
+
+    def _too_old(self, envelope: Envelope) -> Denial:
+        age = (self._clock.now() - envelope.recorded_at).total_seconds()
+        return Denial(
+            "request_age",
+            f"{age:.0f} s",
+            f"{self._age_max.total_seconds():.0f} s",
+            f"the request was {age:.0f} s old when the daemon could act on it; ask again",
+        )
+
+
+def _subject(envelope: Envelope) -> str:
+    match envelope.event:
+        case OrderRequested() | ModifyRequested() | CancelRequested() as event:
+            return event.order_id
+        case ReconciliationRequested() as event:
+            return event.request_id
+        case _:
+            raise AssertionError(envelope.event)
+
+
+def _forget(
+    latest: dict[str, asyncio.Task[None]], subject: str
+) -> Callable[[asyncio.Task[None]], None]:
+    """Return what takes an ended task out of the table, unless a later one stands there."""
+
+    def forget(task: asyncio.Task[None]) -> None:
+        if latest.get(subject) is task:
+            del latest[subject]
+
+    return forget
