@@ -1,0 +1,120 @@
+"""What the session tells others: its news, and the gaps as facts in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from oms.broker.ports import Durable
+from oms.clock import Clock
+from oms.core import gap
+from oms.core.events import Event, GapClosed, GapOpened
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUp:
+    """A session is open and may be asked and sent to: reconcile."""
+
+    epoch: int
+    server_version: int
+    accounts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDown:
+    """The session is over; what has not been sent by now will not be."""
+
+    epoch: int
+    reason: str
+    deliberate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LineLost:
+    """A gap has opened; the session may still be there (1100) or not."""
+
+    epoch: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineRecovered:
+    """A gap within a session is over: reconcile."""
+
+    epoch: int
+    cause: str
+    subscriptions_lost: bool
+
+
+News = SessionUp | SessionDown | LineLost | LineRecovered
+
+
+class Line:
+    """Keeps the gap machine and does what it says."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        append: Callable[[Event], Durable | None],
+        publish: Callable[[News], None],
+        give_up: Callable[[str], None],
+        open_gap_sequence: int,
+    ) -> None:
+        """`open_gap_sequence` is the fact that opened a gap before this process, or 0."""
+        self.state = gap.Line()
+        self._clock = clock
+        self._append = append
+        self._publish = publish
+        self._give_up = give_up
+        self._opened_at = clock.monotonic()
+        self._opened: Durable | None = None
+        self._opened_earlier = open_gap_sequence
+        if open_gap_sequence:
+            self.state = gap.Line("down", "away")
+
+    def seconds_open(self) -> float:
+        """Return the age of the open gap, or 0."""
+        return self._clock.monotonic() - self._opened_at if self.state.gap_is_open else 0.0
+
+    def signal(self, signal: gap.Signal, epoch: int) -> None:
+        """Take a signal and do what follows from it."""
+        self.state, actions = gap.step(self.state, signal)
+        for action in actions:
+            match action:
+                case gap.OpenGap(cause=cause):
+                    self._opened_at = self._clock.monotonic()
+                    self._opened = self._append(GapOpened(cause=cause))
+                    self._publish(LineLost(epoch, cause))
+                case gap.Recover():
+                    self._recover(action, epoch)
+                case gap.GiveUp(reason=reason):
+                    self._give_up(reason)
+
+    def _recover(self, recover: gap.Recover, epoch: int) -> None:
+        if self._opened_earlier:
+            sequence, self._opened_earlier = self._opened_earlier, 0
+            self._close(recover, sequence, epoch)
+            return
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return  # the log did not take the opening; it has failed, and said so
+
+        # GapClosed names the sequence of GapOpened, which is not known before it is durable.
+        def close(opened: Durable) -> None:
+            if opened.exception() is None:
+                self._close(recover, opened.result().sequence, epoch)
+
+        opened.add_done_callback(close)
+
+    def _close(self, recover: gap.Recover, opened_sequence: int, epoch: int) -> None:
+        self._append(
+            GapClosed(
+                cause=recover.cause,
+                opened_sequence=opened_sequence,
+                subscriptions_lost=recover.subscriptions_lost,
+            )
+        )
+        # After a new connection it is SessionUp that calls for a reconciliation.
+        if recover.cause != gap.Signal.TRANSPORT_UP.value:
+            self._publish(LineRecovered(epoch, recover.cause, recover.subscriptions_lost))

@@ -1,0 +1,178 @@
+"""Contracts as IB knows them: the one that fits, and the rules that its orders must keep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import ib_async
+
+from oms.broker.outbox import contract_for_ib
+from oms.broker.session import Session
+from oms.core.contracts import Contract
+from oms.core.money import parse_decimal
+from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
+
+#: IB's code for a description that fits nothing, or too much.
+NO_SUCH_CONTRACT: Final = 200
+#: How many candidates an error message lists.
+_CANDIDATES_SHOWN: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PriceStep:
+    """From this price on, prices are multiples of the increment."""
+
+    low_edge: Decimal
+    increment: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Qualified:
+    """A contract that IB knows, with the rules its orders must keep. None where IB did not say."""
+
+    contract: Contract
+    #: The finest step of any venue; a venue may ask for a coarser one, see `price_steps`.
+    min_tick: Decimal | None
+    #: The steps of the contract's own exchange, from the lowest edge up; empty where unknown.
+    price_steps: tuple[PriceStep, ...] = ()
+    min_size: Decimal | None = None
+    size_increment: Decimal | None = None
+    #: Prices are quoted in units of 1/this: 100 for pence.
+    price_magnifier: int = 1
+    long_name: str = ""
+
+    def step_at(self, price: Decimal) -> Decimal | None:
+        """Return the price step that holds at a price."""
+        steps = [one.increment for one in self.price_steps if one.low_edge <= abs(price)]
+        return steps[-1] if steps else self.min_tick
+
+
+class Lookup:
+    """Asks IB for contracts; remembers the price rules, which belong to venues."""
+
+    def __init__(self, ib: ib_async.IB, session: Session, *, timeout_seconds: float) -> None:
+        self._ib: Any = ib
+        self._session = session
+        self._timeout_seconds = timeout_seconds
+        self._price_steps: dict[int, tuple[PriceStep, ...]] = {}
+
+    async def qualify(self, contract: Contract) -> Qualified:
+        """Return the one contract that fits.
+
+        Raises `ContractUnknown`, `ContractAmbiguous` with the candidates, `IBConnectionError` where
+        nobody answers, and `BrokerError` where IB refuses the question for another reason.
+        """
+        found = await self._details(contract)
+        if not found:
+            raise ContractUnknown(f"IB knows no contract like {describe(contract)}")
+        if len(found) > 1:
+            raise ContractAmbiguous(
+                f"{len(found)} contracts fit {describe(contract)}: {_candidates(found)}"
+            )
+        details = found[0]
+        return Qualified(
+            contract=contract_from_ib(details.contract),
+            min_tick=_number(details.minTick) or None,
+            price_steps=await self._steps_of(details),
+            min_size=_number(details.minSize) or None,
+            size_increment=_number(details.sizeIncrement) or None,
+            price_magnifier=int(details.priceMagnifier or 1),
+            long_name=details.longName,
+        )
+
+    async def _details(self, contract: Contract) -> list[Any]:
+        if not self._session.is_up:
+            raise IBConnectionError("there is no session with the gateway")
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return list(await self._ib.reqContractDetailsAsync(contract_for_ib(contract)))
+        except TimeoutError as error:
+            raise IBConnectionError(
+                f"IB did not say within {self._timeout_seconds:g} seconds what fits"
+                f" {describe(contract)}"
+            ) from error
+        except ConnectionError as error:
+            raise IBConnectionError("the connection was lost during the question") from error
+        except ib_async.RequestError as error:
+            if error.code == NO_SUCH_CONTRACT:
+                return []
+            raise BrokerError(f"IB refused the question ({error.code}): {error.message}") from error
+
+    async def _steps_of(self, details: Any) -> tuple[PriceStep, ...]:
+        """Return the steps of the exchange that the contract names.
+
+        IB gives one rule per valid exchange, in the same order. No rule is no error: the tick of
+        the contract still holds.
+        """
+        venues = details.validExchanges.split(",")
+        rules = details.marketRuleIds.split(",")
+        by_venue = dict(zip(venues, rules, strict=False))
+        rule = by_venue.get(details.contract.exchange, "")
+        if not rule.isdigit():
+            return ()
+        number = int(rule)
+        if number not in self._price_steps:
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    increments = await self._ib.reqMarketRuleAsync(number)
+            except (TimeoutError, ConnectionError, ib_async.RequestError):
+                return ()
+            if not increments:
+                return ()
+            self._price_steps[number] = tuple(
+                PriceStep(_exactly(one.lowEdge), _exactly(one.increment)) for one in increments
+            )
+        return self._price_steps[number]
+
+
+def contract_from_ib(form: Any) -> Contract:
+    """Return our form of ib_async's contract."""
+    strike = _number(form.strike)
+    return Contract(
+        con_id=form.conId,
+        symbol=form.symbol,
+        sec_type=form.secType,
+        currency=form.currency,
+        exchange=form.exchange,
+        primary_exchange=form.primaryExchange,
+        local_symbol=form.localSymbol,
+        trading_class=form.tradingClass,
+        expiry=form.lastTradeDateOrContractMonth,
+        strike=strike if strike or form.secType in {"OPT", "FOP"} else None,
+        right={"C": "C", "CALL": "C", "P": "P", "PUT": "P"}.get(form.right, ""),
+        multiplier=parse_decimal(form.multiplier) if form.multiplier else None,
+    )
+
+
+def describe(contract: Contract) -> str:
+    """Return a contract's description as its owner wrote it."""
+    words = [
+        contract.symbol,
+        contract.sec_type,
+        contract.expiry,
+        str(contract.strike or ""),
+        contract.right,
+        contract.exchange,
+        contract.currency,
+        f"con_id {contract.con_id}" if contract.con_id else "",
+    ]
+    return " ".join(word for word in words if word)
+
+
+def _candidates(found: Iterable[Any]) -> str:
+    names = [describe(contract_from_ib(one.contract)) for one in found]
+    more = len(names) - _CANDIDATES_SHOWN
+    return "; ".join(names[:_CANDIDATES_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _exactly(number: float) -> Decimal:
+    # ib_async parsed it to a float; repr is the shortest text with that value, the one IB wrote.
+    return Decimal(repr(number))
+
+
+def _number(number: float) -> Decimal | None:
+    return _exactly(number) if -1e300 < number < 1e300 else None

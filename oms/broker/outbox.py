@@ -1,0 +1,286 @@
+"""Orders on their way out: our own paced queue, so that "sent" means handed to the socket.
+
+ib_async's queue stays empty (its throttle is off): on a lost line it drops what waits in it without
+a word. Ours says so. A message is handed to the socket within the call where the pace allows it, or
+waits its turn; what still waits when the line is lost is reported as not sent, and is never sent
+later.
+
+Never more than the given number of messages leaves in any second, whatever else the session sends
+meanwhile. Cancels overtake everything but the messages of their own order.
+
+Nothing here is durable. The caller has written the intent before it calls; if the process dies in
+between, the order is in doubt and the broker is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal, Protocol
+
+import ib_async
+
+from oms.broker.capture import Capture
+from oms.clock import Clock
+from oms.core.contracts import Contract
+from oms.core.events import Terms
+from oms.core.money import plain
+from oms.errors import InvalidRequest
+
+#: What became of a message within the call.
+Handed = Literal["sent", "queued", "not_sent"]
+#: IB counts messages over one second.
+WINDOW_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One order message on its way out."""
+
+    kind: Literal["place", "modify", "cancel"]
+    order_id: str
+    broker_order_id: int
+    #: None for a cancel.
+    contract: Contract | None = None
+    terms: Terms | None = None
+    account: str = ""
+    parent_broker_order_id: int = 0
+    transmit: bool = True
+
+
+class Timer(Protocol):
+    """Calls back later, like `loop.call_later`."""
+
+    def __call__(self, delay: float, callback: Callable[[], None], /) -> object: ...
+
+
+def _call_later(delay: float, callback: Callable[[], None], /) -> object:
+    return asyncio.get_running_loop().call_later(delay, callback)
+
+
+class Outbox:
+    """Sends order messages at the allowed pace, or says that it did not."""
+
+    def __init__(
+        self,
+        ib: ib_async.IB,
+        capture: Capture,
+        clock: Clock,
+        *,
+        on_not_sent: Callable[[Outgoing, str], None],
+        messages_per_second_max: int = 50,
+        queue_length_max: int = 10_000,
+        call_later: Timer = _call_later,
+    ) -> None:
+        """`on_not_sent` gets every message that did not leave, with the reason."""
+        self._client: Any = ib.client
+        self._capture = capture
+        self._clock = clock
+        self._on_not_sent = on_not_sent
+        self._messages_per_second_max = messages_per_second_max
+        self._queue_length_max = queue_length_max
+        self._call_later = call_later
+        self._cancels: deque[Outgoing] = deque()
+        self._orders: deque[Outgoing] = deque()
+        self._sent_at: deque[float] = deque()
+        self._wake_is_set = False
+        capture.sent_listeners.append(self._note_sent)
+
+    def place(
+        self,
+        *,
+        order_id: str,
+        contract: Contract,
+        terms: Terms,
+        account: str,
+        broker_order_id: int,
+        parent_broker_order_id: int = 0,
+        transmit: bool = True,
+    ) -> Handed:
+        """Send a new order, whose intent is durable."""
+        message = Outgoing(
+            "place",
+            order_id,
+            broker_order_id,
+            contract,
+            terms,
+            account,
+            parent_broker_order_id,
+            transmit,
+        )
+        return self._submit(message)
+
+    def modify(
+        self,
+        *,
+        order_id: str,
+        contract: Contract,
+        terms: Terms,
+        account: str,
+        broker_order_id: int,
+        parent_broker_order_id: int = 0,
+    ) -> Handed:
+        """Send new terms for an order: the whole order again, under the same id."""
+        message = Outgoing(
+            "modify",
+            order_id,
+            broker_order_id,
+            contract,
+            terms,
+            account,
+            parent_broker_order_id,
+        )
+        return self._submit(message)
+
+    def cancel(self, *, order_id: str, broker_order_id: int) -> Handed:
+        """Ask for the end of an order."""
+        return self._submit(Outgoing("cancel", order_id, broker_order_id))
+
+    def __len__(self) -> int:
+        return len(self._cancels) + len(self._orders)
+
+    def drop(self, reason: str) -> None:
+        """Report everything that waits as not sent. Called when the line is lost."""
+        waiting = [*self._cancels, *self._orders]
+        self._cancels.clear()
+        self._orders.clear()
+        for message in waiting:
+            self._on_not_sent(message, reason)
+
+    def _submit(self, message: Outgoing) -> Handed:
+        _check_text(message)
+        if not self._line_is_up():
+            self._on_not_sent(message, "there is no session with the gateway")
+            return "not_sent"
+        # Nobody waits and the pace allows it: the shortest way from a durable intent to the socket.
+        if not self._cancels and not self._orders and self._room():
+            self._write(message)
+            return "sent"
+        queue = self._queue_for(message)
+        if len(queue) >= self._queue_length_max:
+            self._on_not_sent(message, f"{len(queue)} messages wait already, the most allowed")
+            return "not_sent"
+        queue.append(message)
+        self._set_wake()
+        return "queued"
+
+    def _queue_for(self, message: Outgoing) -> deque[Outgoing]:
+        own_order_waits = any(
+            one.broker_order_id == message.broker_order_id for one in self._orders
+        )
+        # Before its own order, a cancel would be for an order that does not exist yet.
+        return self._cancels if message.kind == "cancel" and not own_order_waits else self._orders
+
+    def _line_is_up(self) -> bool:
+        transport = self._client.conn.transport
+        return self._client.isReady() and transport is not None and not transport.is_closing()
+
+    # ── pace ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _note_sent(self) -> None:
+        # Questions and probes count as well: IB limits the session, not its orders.
+        self._sent_at.append(self._clock.monotonic())
+
+    def _room(self) -> bool:
+        self._forget_old()
+        return len(self._sent_at) < self._messages_per_second_max
+
+    def _forget_old(self) -> None:
+        horizon = self._clock.monotonic() - WINDOW_SECONDS
+        while self._sent_at and self._sent_at[0] <= horizon:
+            self._sent_at.popleft()
+
+    def _set_wake(self) -> None:
+        if self._wake_is_set:
+            return
+        self._wake_is_set = True
+        # The next message may leave when the one that many messages ago is a second old.
+        first = max(0, len(self._sent_at) - self._messages_per_second_max)
+        ready_at = self._sent_at[first] + WINDOW_SECONDS if self._sent_at else 0.0
+        self._call_later(max(0.0, ready_at - self._clock.monotonic()), self._wake)
+
+    def _wake(self) -> None:
+        self._wake_is_set = False
+        if len(self) and not self._line_is_up():
+            self.drop("the line was lost")
+        while len(self) and self._room():
+            self._write((self._cancels or self._orders).popleft())
+        if len(self):
+            self._set_wake()
+
+    # ── the wire ─────────────────────────────────────────────────────────────────────────────────
+
+    def _write(self, message: Outgoing) -> None:
+        self._capture.subject = message.order_id
+        try:
+            if message.kind == "cancel":
+                self._client.cancelOrder(message.broker_order_id, "")
+                return
+            assert message.contract is not None
+            self._client.placeOrder(
+                message.broker_order_id, _contract_for(message.contract), _order_for(message)
+            )
+        finally:
+            self._capture.subject = None
+
+
+@lru_cache(maxsize=1024)
+def _contract_for(contract: Contract) -> Any:
+    return contract_for_ib(contract)
+
+
+def contract_for_ib(contract: Contract) -> ib_async.Contract:
+    """Return ib_async's form of a contract, with numbers as the text that goes on the wire."""
+    strike: Any = 0.0 if contract.strike is None else plain(contract.strike)
+    return ib_async.Contract(
+        conId=contract.con_id,
+        symbol=contract.symbol,
+        secType=contract.sec_type,
+        lastTradeDateOrContractMonth=contract.expiry,
+        right=contract.right,
+        multiplier=plain(contract.multiplier),
+        exchange=contract.exchange,
+        primaryExchange=contract.primary_exchange,
+        currency=contract.currency,
+        localSymbol=contract.local_symbol,
+        tradingClass=contract.trading_class,
+        strike=strike,
+    )
+
+
+def _order_for(message: Outgoing) -> Any:
+    terms = message.terms
+    assert terms is not None
+    # Text, because ib_async writes floats by repr and Decimals with exponents (1E-7); account and
+    # tif always, because a preset of TWS would fill them otherwise.
+    order: Any = ib_async.Order(
+        action=terms.side,
+        orderType=terms.order_type,
+        tif=terms.tif,
+        ocaGroup=terms.oca_group,
+        ocaType=terms.oca_type,
+        account=message.account,
+        orderRef=message.order_id,
+        transmit=message.transmit,
+        parentId=message.parent_broker_order_id,
+        outsideRth=terms.outside_rth,
+    )
+    order.totalQuantity = plain(terms.quantity)
+    order.lmtPrice = plain(terms.limit_price)
+    order.auxPrice = plain(terms.stop_price)
+    return order
+
+
+def _check_text(message: Outgoing) -> None:
+    """Refuse text that would end a field on the wire early and move all that follow."""
+    contract, terms = message.contract, message.terms
+    texts = [message.order_id, message.account, terms.oca_group if terms else ""]
+    if contract is not None:
+        texts += [value for value in contract.__dict__.values() if isinstance(value, str)]
+    if any("\0" in text for text in texts):
+        raise InvalidRequest(
+            f"order {message.order_id!r} holds a zero byte, which ends IB's fields"
+        )

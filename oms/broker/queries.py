@@ -1,0 +1,352 @@
+"""Questions to the broker, and what their answers are worth.
+
+A question ends in one of four ways, and only the first is an answer (broker-semantics B8):
+
+- `complete`: its end marker came, and every row before it could be read;
+- `refused`: the gateway said no, or there was nobody to ask;
+- `partial`: rows came and no end, or the connection was lost half-way, or a row was unreadable;
+- `timed_out`: nothing came before the deadline.
+
+Silence is none of the exceptions: every ending is a value and a fact (`QueryAsked`,
+`QueryAnswered`). The rows are taken from the tap, so they are in the log already; an answer is
+returned when all of them are durable, with the sequence up to which our books must be folded before
+they are compared with it.
+
+One question of a kind at a time, and one without a request id at all: the gateway refuses those
+with the id -1, which names none of them. For the same reason the end of one that was given up may
+come during the next; then the next is complete only with an end of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final, cast
+from zoneinfo import ZoneInfo
+
+import ib_async
+
+from oms.broker.capture import Capture, Captured
+from oms.broker.line import News, SessionDown
+from oms.broker.ports import Durable, Sink
+from oms.broker.session import Session
+from oms.clock import Clock
+from oms.core import codec
+from oms.core.codes import meaning
+from oms.core.events import (
+    AccountValueReceived,
+    AnswerEndReceived,
+    BrokerMessageUnreadable,
+    CommissionReceived,
+    CompletedOrderReceived,
+    Context,
+    Event,
+    ExecutionReceived,
+    NoticeReceived,
+    OpenOrderReceived,
+    OrderStatusReceived,
+    Outcome,
+    Pending,
+    PositionReceived,
+    QueryAnswered,
+    QueryAsked,
+    QueryKind,
+    Question,
+)
+from oms.core.reconcile import Row
+
+ACTOR: Final = "daemon"
+#: ib_async's code for a request without a connection, used for the same thing.
+NOT_CONNECTED: Final = 504
+ACCOUNT_TAGS: Final = (
+    "AccountType,NetLiquidation,TotalCashValue,SettledCash,AccruedCash,BuyingPower,"
+    "EquityWithLoanValue,GrossPositionValue,InitMarginReq,MaintMarginReq,AvailableFunds,"
+    "ExcessLiquidity,Cushion,DayTradesRemaining,Leverage,$LEDGER:ALL"
+)
+#: Kinds of notice that refuse a question which has no id of its own, when they come with -1.
+_REFUSES_WITHOUT_ID: Final = frozenset(
+    {
+        "reject",
+        "reject_or_modify_reject",
+        "protocol",
+        "outcome_unknown",
+        "configuration",
+        "account",
+    }
+)
+_NEVER_REFUSES: Final = frozenset({"warning", "farm"})
+_WITH_REQUEST_ID: Final = frozenset({"executions", "account_summary"})
+#: The wire messages that an answer consists of, for those that cannot be read.
+_ROW_IDS: Final[Mapping[QueryKind, frozenset[str]]] = MappingProxyType(
+    {
+        "executions": frozenset({"11", "55"}),
+        "open_orders": frozenset({"5", "53"}),
+        "completed_orders": frozenset({"101", "102"}),
+        "positions": frozenset({"61", "62"}),
+        "account_summary": frozenset({"63", "64"}),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a question ended, and the rows that came, whether it is an answer or not."""
+
+    question: Question
+    rows: tuple[Row, ...]
+    #: Our books must have reached this sequence before they are compared with the rows.
+    sequence: int
+
+
+@dataclass(slots=True)
+class _Open:
+    """A question under way."""
+
+    kind: QueryKind
+    request_id: int | None
+    ended: asyncio.Future[tuple[Outcome, int, str]]
+    rows: list[tuple[Event, Durable]] = field(default_factory=list)
+    exec_ids: set[str] = field(default_factory=set)
+    unreadable: int = 0
+    last: Durable | None = None
+    #: An earlier question of this kind was given up; the next end may be its end.
+    an_end_is_owed: bool = False
+    saw_owed_end: bool = False
+
+    def end(self, outcome: Outcome, code: int = 0, text: str = "") -> None:
+        if not self.ended.done():
+            self.ended.set_result((outcome, code, text))
+
+
+class Queries:
+    """Asks the broker, one question of a kind at a time."""
+
+    def __init__(
+        self,
+        ib: ib_async.IB,
+        capture: Capture,
+        session: Session,
+        sink: Sink,
+        clock: Clock,
+        *,
+        zone: ZoneInfo,
+        timeout_seconds: float = 20,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        """`zone` is the gateway's: at its midnight IB forgets the day's executions."""
+        self._client: Any = ib.client
+        self._session = session
+        self._sink = sink
+        self._clock = clock
+        self._zone = zone
+        self._timeout_seconds = timeout_seconds
+        self._new_id = new_id
+        self._open: list[_Open] = []
+        #: Kinds of which an unanswered question may still be answered late.
+        self._owed: set[QueryKind] = set()
+        self._without_id = asyncio.Lock()
+        self._turns = {kind: asyncio.Lock() for kind in _WITH_REQUEST_ID}
+        capture.listeners.append(self._on_captured)
+        session.listeners.append(self._on_news)
+
+    async def ask(self, kind: QueryKind, run_id: str) -> Answer:
+        """Ask one question and return how it ended.
+
+        Raises only what the log raises; the broker's silence and its refusals are answers here.
+        """
+        async with self._turns.get(kind, self._without_id):
+            return await self._ask(kind, run_id)
+
+    async def _ask(self, kind: QueryKind, run_id: str) -> Answer:
+        query_id = self._new_id()
+        asked_at = self._clock.now()
+        asked = await self._append(
+            QueryAsked(
+                query_id=query_id,
+                kind=kind,
+                run_id=run_id,
+                timeout_seconds=Decimal(str(self._timeout_seconds)),
+            ),
+            run_id,
+        )
+        open_ = _Open(kind, None, asyncio.get_running_loop().create_future())
+        open_.an_end_is_owed = kind in self._owed
+        self._owed.discard(kind)
+        outcome, code, text = await self._await_end(open_)
+        rows = tuple([Row(event, (await durable).sequence) for event, durable in open_.rows])
+        last = (await open_.last).sequence if open_.last is not None else asked.sequence
+        if outcome == "complete" and open_.unreadable:
+            outcome, text = "partial", f"{open_.unreadable} messages could not be read"
+        reaches_back_to, reach = self._reach(kind, asked_at)
+        question = Question(
+            query_id=query_id,
+            kind=kind,
+            outcome=outcome,
+            code=code,
+            text=text,
+            rows=len(rows),
+            digest=_digest(rows) if outcome == "complete" else "",
+            reaches_back_to=reaches_back_to,
+            reach=reach,
+            asked_at=asked_at,
+            answered_at=self._clock.now(),
+            asked_sequence=asked.sequence,
+        )
+        await self._append(QueryAnswered(run_id=run_id, question=question), run_id)
+        return Answer(question, rows, max(last, *(row.sequence for row in rows), asked.sequence))
+
+    async def _await_end(self, open_: _Open) -> tuple[Outcome, int, str]:
+        if not self._session.is_up:
+            return "refused", NOT_CONNECTED, "there is no session with the gateway"
+        self._open.append(open_)
+        try:
+            self._send(open_)
+            async with asyncio.timeout(self._timeout_seconds):
+                return await open_.ended
+        except TimeoutError:
+            # Unanswered over two deadlines counts as never answered, or nothing would ever again.
+            if open_.request_id is None and not open_.saw_owed_end:
+                self._owed.add(open_.kind)
+            seconds = f"within {self._timeout_seconds:g} seconds"
+            if open_.saw_owed_end:
+                return "partial", 0, f"one end {seconds}, which may be that of an earlier question"
+            if open_.rows:
+                return "partial", 0, f"{len(open_.rows)} rows, but no end {seconds}"
+            return "timed_out", 0, f"nothing came {seconds}"
+        except ConnectionError:
+            return "refused", NOT_CONNECTED, "there is no session with the gateway"
+        finally:
+            self._open.remove(open_)
+            self._release(open_)
+
+    def _send(self, open_: _Open) -> None:
+        client = self._client
+        match open_.kind:
+            case "executions":
+                open_.request_id = client.getReqId()
+                client.reqExecutions(open_.request_id, ib_async.ExecutionFilter())
+            case "account_summary":
+                open_.request_id = client.getReqId()
+                client.reqAccountSummary(open_.request_id, "All", ACCOUNT_TAGS)
+            case "open_orders":
+                client.reqAllOpenOrders()
+            case "completed_orders":
+                client.reqCompletedOrders(False)
+            case "positions":
+                client.reqPositions()
+
+    def _release(self, open_: _Open) -> None:
+        """Give back what the gateway would go on sending, or counts against us (322)."""
+        if not self._session.is_up:
+            return
+        if open_.kind == "positions":
+            self._client.cancelPositions()
+        elif open_.kind == "account_summary" and open_.request_id is not None:
+            self._client.cancelAccountSummary(open_.request_id)
+
+    def _reach(self, kind: QueryKind, asked_at: datetime) -> tuple[datetime | None, str]:
+        match kind:
+            case "executions":
+                local = asked_at.astimezone(self._zone)
+                midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+                return midnight.astimezone(UTC), f"since midnight in {self._zone.key}"
+            case "completed_orders":
+                return None, f"orders that ended since midnight in {self._zone.key}"
+            case _:
+                return None, "as of now"
+
+    # ── from the tap ─────────────────────────────────────────────────────────────────────────────
+
+    def _on_captured(self, captured: Captured) -> None:
+        event = captured.event
+        if isinstance(event, AnswerEndReceived) and event.request_id is None:
+            self._owed.difference_update({event.kind} if event.kind != "account" else ())
+        for open_ in self._open:
+            if open_.ended.done():
+                continue
+            match event:
+                case AnswerEndReceived(kind=open_.kind, request_id=open_.request_id):
+                    _end(open_, captured.durable)
+                case NoticeReceived(subject_id=subject, code=code, text=text):
+                    if _refuses(open_, subject, code):
+                        open_.last = captured.durable
+                        open_.end("refused", code, text)
+                case BrokerMessageUnreadable(message_id=message_id):
+                    if message_id in _ROW_IDS[open_.kind]:
+                        open_.unreadable += 1
+                        open_.last = captured.durable
+                case _ if _belongs(open_, event, captured.wire):
+                    open_.rows.append((event, captured.durable))
+                    open_.last = captured.durable
+                case _:
+                    pass
+
+    def _on_news(self, news: News) -> None:
+        if isinstance(news, SessionDown):
+            self._owed.clear()
+            for open_ in self._open:
+                text = f"the connection was lost after {len(open_.rows)} rows"
+                open_.end("partial", 0, text)
+
+    async def _append(self, event: Event, run_id: str) -> Any:
+        context = Context(actor=ACTOR, session_epoch=self._session.epoch, correlation_id=run_id)
+        return await self._sink.append(Pending(event, context))
+
+
+def _end(open_: _Open, durable: Durable) -> None:
+    open_.last = durable
+    if not open_.an_end_is_owed:
+        open_.end("complete")
+        return
+    # Rows before it may belong to the earlier answer, whose first rows we did not keep.
+    open_.an_end_is_owed, open_.saw_owed_end = False, True
+    open_.rows.clear()
+
+
+def _belongs(open_: _Open, event: Event, wire: tuple[str, ...]) -> bool:
+    """Say whether a fact is a row of the answer.
+
+    Rows of questions without a request id cannot be told from what was pushed in the same moment;
+    both are what the broker says now.
+    """
+    match open_.kind, event:
+        case "executions", ExecutionReceived(exec_id=exec_id):
+            if wire[1] != str(open_.request_id):
+                return False
+            open_.exec_ids.add(exec_id)
+            return True
+        case "executions", CommissionReceived(exec_id=exec_id):
+            return exec_id in open_.exec_ids
+        case "open_orders", OpenOrderReceived(what_if=what_if):
+            return not what_if
+        case "open_orders", OrderStatusReceived():
+            return True
+        case "completed_orders", CompletedOrderReceived():
+            return True
+        case "positions", PositionReceived():
+            return True
+        case "account_summary", AccountValueReceived(source="summary"):
+            return wire[2] == str(open_.request_id)
+        case _:
+            return False
+
+
+def _refuses(open_: _Open, subject_id: int, code: int) -> bool:
+    kind = meaning(code).kind
+    if open_.request_id is not None:
+        return subject_id == open_.request_id and kind not in _NEVER_REFUSES
+    return subject_id == -1 and open_.kind not in _WITH_REQUEST_ID and kind in _REFUSES_WITHOUT_ID
+
+
+def _digest(rows: tuple[Row, ...]) -> str:
+    """Return the sha256 of the rows' canonical text, in order."""
+    text = "\n".join(
+        f"{type(row.event).__name__} {codec.encode(cast(Event, row.event))}" for row in rows
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

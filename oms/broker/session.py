@@ -1,0 +1,488 @@
+"""The connection to the gateway: made, watched, lost, made again, and closed for good.
+
+A supervisor task owns it. It connects with a growing delay, checks before anything else that the
+gateway is the one that the settings mean (version, accounts, paper or live), watches it with a
+question that must be answered in time (TCP alone does not notice a half-open line for hours), and
+appends what happened as facts: `SessionOpened`, `SessionClosed`, `ConnectFailed`, `GapOpened`,
+`GapClosed`. What the gaps are is decided in `core.gap`.
+
+Only ib_async's low-level handshake is used: its own start-up requests fill a state that nobody
+reads here. What has to be asked after a connect is the reconciliation's business; it learns from
+`SessionUp` and `LineRecovered` that it is time.
+
+A number is an order id or a request id, never both, and is used once in the life of the process:
+ids come from one counter above everything that the log, the gateway and other clients have shown.
+
+If the process dies, the log holds a session without an end; the next start closes nothing in its
+name, it opens a new one with a higher epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any, Final, cast
+
+import ib_async
+
+from oms.broker.capture import Capture, Captured
+from oms.broker.handshake import (
+    COMFORTABLE_VERSION,
+    ConnectionSettings,
+    Greeting,
+    objection_to_accounts,
+    objection_to_version,
+)
+from oms.broker.line import Line, News, SessionDown, SessionUp
+from oms.broker.ports import Durable, Sink
+from oms.clock import Clock
+from oms.core.codes import meaning
+from oms.core.events import (
+    ConnectFailed,
+    Context,
+    Event,
+    NoticeReceived,
+    OpenOrderReceived,
+    OrderStatusReceived,
+    Pending,
+    SessionClosed,
+    SessionOpened,
+)
+from oms.core.gap import Signal, signal_of_code
+from oms.errors import ClientIdInUse, IBConnectionError, OmsError
+from oms.telemetry import get_logger
+
+ACTOR: Final = "daemon"
+#: IB refuses order ids above it (320). An id near it is somebody's mistake, not a floor (INC-35).
+HIGHEST_ORDER_ID: Final = 2**31 - 1
+_FLOOR_LIMIT: Final = HIGHEST_ORDER_ID - 10_000_000
+#: How long a closed socket may take to say so.
+_CLOSE_SECONDS: Final = 2.0
+
+_log = get_logger("broker.session")
+
+
+class Session:
+    """The one connection of this process to the gateway."""
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        ib: ib_async.IB,
+        capture: Capture,
+        sink: Sink,
+        clock: Clock,
+        *,
+        first_epoch: int,
+        highest_broker_order_id: int = 0,
+        open_gap_sequence: int = 0,
+        on_failure: Callable[[BaseException], None],
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        """`first_epoch`, `highest_broker_order_id` and `open_gap_sequence` (the fact that opened
+        the gap since the last daemon, 0 for none) continue what the log has seen.
+        """
+        self.settings = settings
+        self.epoch = 0
+        self.accounts: tuple[str, ...] = ()
+        self.server_version = 0
+        self.connection_time = ""
+        #: Resolves when the session stays down: with None after `close`, else with the reason.
+        self.ended: asyncio.Future[OmsError | None] | None = None
+        self.listeners: list[Callable[[News], None]] = []
+        self._client: Any = ib.client
+        self._ib: Any = ib
+        self._capture = capture
+        self._sink = sink
+        self._clock = clock
+        self._next_epoch = first_epoch
+        self._next_id = highest_broker_order_id + 1
+        self._on_failure = on_failure
+        self._uniform = uniform
+        self._is_open = False
+        self._closing = False
+        self._refusal: OmsError | None = None
+        self._leave_reason = ""
+        self._close_reason = ""
+        self._transport_gone = asyncio.Event()
+        self._farms_reported = asyncio.Event()
+        self._attempt_over = asyncio.Event()
+        self._last_heard = 0.0
+        self._supervisor: asyncio.Task[None] | None = None
+        self._greeting = Greeting()
+        self._line = Line(
+            clock,
+            append=self._append,
+            publish=self._publish,
+            give_up=self._give_up,
+            open_gap_sequence=open_gap_sequence,
+        )
+        self._hook()
+
+    # ── for callers ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_up(self) -> bool:
+        """Say whether a session is open."""
+        return self._is_open
+
+    @property
+    def gap_is_open(self) -> bool:
+        """Say whether the broker may know things that we do not."""
+        return self._line.state.gap_is_open
+
+    async def open(self, *, fail_fast: bool = False) -> None:
+        """Start the supervisor.
+
+        With `fail_fast` the first attempt is awaited and its error raised: `IBConnectionError` and
+        its kinds, `LiveAccountRefused` or `ConfigurationError`. Without it the supervisor tries for
+        ever, except against a gateway that the settings do not mean.
+        """
+        assert self._supervisor is None, "a session is opened once"
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.get_running_loop().create_future()
+        self._supervisor = asyncio.create_task(self._supervise(first, fail_fast), name="session")
+        self._supervisor.add_done_callback(self._supervisor_ended)
+        if fail_fast:
+            await asyncio.shield(first)
+
+    async def close(self, reason: str) -> None:
+        """Close the connection and stay down."""
+        self._closing = True
+        self._close_reason = reason
+        if self._supervisor is not None and not self._supervisor.done():
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        await self._hang_up()
+        if self.ended is not None and not self.ended.done():
+            self.ended.set_result(None)
+
+    def next_broker_order_id(self) -> int:
+        """Return an order id that was never used: above the log's, the gateway's, and every id that
+        other clients have shown. Raises `IBConnectionError` without a session.
+        """
+        if not self._is_open:
+            raise IBConnectionError("there is no session with the gateway")
+        return self._draw_id()
+
+    # ── the supervisor ───────────────────────────────────────────────────────────────────────────
+
+    async def _supervise(self, first: asyncio.Future[None], fail_fast: bool) -> None:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._connect()
+            except OmsError as error:
+                gives_up = not error.transient or (fail_fast and not first.done())
+                delay = None if gives_up else self._delay(attempt)
+                self._fail_attempt(attempt, error, delay)
+                if delay is None:
+                    self._stay_down(error, first)
+                    return
+            else:
+                if not first.done():
+                    first.set_result(None)
+                opened_at = self._clock.monotonic()
+                await self._watch()
+                # A gateway that takes the connection and drops it at once gets longer delays too.
+                if self._clock.monotonic() - opened_at > self.settings.reconnect_delays_seconds[-1]:
+                    attempt = 0
+                delay = self._delay(attempt + 1)
+            await asyncio.sleep(delay)
+
+    def _supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
+        if not supervisor.cancelled() and supervisor.exception() is not None:
+            self._on_failure(cast(BaseException, supervisor.exception()))
+
+    def _delay(self, attempt: int) -> float:
+        delays = self.settings.reconnect_delays_seconds
+        base = delays[min(max(attempt, 1), len(delays)) - 1]
+        return base * (1 + self.settings.reconnect_jitter_fraction * (2 * self._uniform() - 1))
+
+    def _fail_attempt(self, attempt: int, error: OmsError, delay: float | None) -> None:
+        retry = None if delay is None else Decimal(f"{delay:.3f}")
+        _log.warning("connect_failed", attempt=attempt, reason=error.message, hint=error.hint)
+        self._append(
+            ConnectFailed(attempt=attempt, reason=error.message, retry_after_seconds=retry), epoch=0
+        )
+
+    def _stay_down(self, error: OmsError, first: asyncio.Future[None]) -> None:
+        if self.ended is not None and not self.ended.done():
+            self.ended.set_result(error)
+        if not first.done():
+            first.set_exception(error)
+            first.exception()  # seen, also where nobody waits for the first attempt
+
+    async def _connect(self) -> None:
+        settings = self.settings
+        self._begin_attempt()
+        connecting = asyncio.ensure_future(
+            # No time-outs of its own: it would wait out a refusal (326) to the end.
+            self._client.connectAsync(settings.host, settings.port, settings.client_id, 0)
+        )
+        over = asyncio.ensure_future(self._attempt_over.wait())
+        try:
+            await asyncio.wait(
+                {connecting, over},
+                timeout=settings.connect_timeout_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if self._refusal is not None:
+                raise self._refusal
+            if connecting.done():
+                _check_connected(connecting, settings)
+            elif over.done():
+                raise IBConnectionError(
+                    f"the gateway at {settings.address} closed the connection during the handshake"
+                )
+            else:
+                raise IBConnectionError(
+                    f"the gateway at {settings.address} did not finish the handshake"
+                    f" within {settings.connect_timeout_seconds} seconds",
+                    hint="is a dialog or a login window open at the gateway?",
+                )
+            await self._wait_for_farms()
+        except BaseException:
+            await _cancelled(connecting)
+            await self._hang_up()
+            raise
+        finally:
+            await _cancelled(over)
+        if self._is_open:
+            self._publish(SessionUp(self.epoch, self.server_version, self.accounts))
+
+    def _begin_attempt(self) -> None:
+        self._refusal = None
+        self._leave_reason = ""
+        self._greeting = Greeting()
+        self._transport_gone.clear()
+        self._attempt_over.clear()
+        self._farms_reported.clear()
+        self._ib.wrapper.clientId = self.settings.client_id
+        # What comes before the session is announced (accounts, a refusal) belongs to it already.
+        self._capture.session_epoch = self._next_epoch
+        self._last_heard = self._clock.monotonic()
+
+    async def _wait_for_farms(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.farm_timeout_seconds):
+                await self._farms_reported.wait()
+
+    async def _watch(self) -> None:
+        """Return when the transport is gone; take care that a dead one goes."""
+        while not self._transport_gone.is_set():
+            quiet = self._clock.monotonic() - self._last_heard
+            await self._wait_for_loss(self.settings.probe_interval_seconds - quiet)
+            if self._transport_gone.is_set():
+                return
+            if self._gap_is_overdue():
+                self._line.signal(Signal.OVERDUE, self.epoch)
+            elif self._is_quiet() and not await self._answers():
+                self._line.signal(Signal.SILENCE, self.epoch)
+            if self._line.state.phase == "leaving":
+                await self._hang_up()
+
+    def _is_quiet(self) -> bool:
+        quiet = self._clock.monotonic() - self._last_heard
+        return quiet >= self.settings.probe_interval_seconds
+
+    def _gap_is_overdue(self) -> bool:
+        is_cut_off = self._line.state.phase == "cut_off"
+        return is_cut_off and self._line.seconds_open() >= self.settings.gap_patience_seconds
+
+    async def _wait_for_loss(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._transport_gone.wait()
+
+    async def _answers(self) -> bool:
+        """Ask for the time; anything that arrives before the deadline is a sign of life."""
+        asked_at = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self.settings.probe_timeout_seconds):
+                await self._ib.reqCurrentTimeAsync()
+        except TimeoutError:
+            return self._last_heard > asked_at
+        except ConnectionError:
+            return True  # the transport went meanwhile, and says so itself
+        # Counted from the answer on, also where the gateway answers with nothing but that.
+        self._last_heard = self._clock.monotonic()
+        return True
+
+    def _give_up(self, reason: str) -> None:
+        """Let go of a connection that has no future, without waiting for the other side."""
+        self._leave_reason = f"given up: {reason}"
+        _log.warning("connection_given_up", reason=reason)
+        if self._client.conn.transport is not None:
+            self._client.conn.transport.abort()
+
+    async def _hang_up(self) -> None:
+        """Close the socket and wait until it is gone; a peer that does not read cannot delay it."""
+        transport = self._client.conn.transport
+        if transport is None:
+            return
+        if self._closing:
+            transport.close()
+            await self._wait_for_loss(_CLOSE_SECONDS)
+        if self._client.conn.transport is not None:
+            transport.abort()
+            await self._wait_for_loss(_CLOSE_SECONDS)
+
+    # ── hooks, called by the socket ──────────────────────────────────────────────────────────────
+
+    def _hook(self) -> None:
+        connection, client = self._client.conn, self._client
+        # Before the client's own handler: the handshake frame never reaches the decoder.
+        connection.hasData.disconnect(client._onSocketHasData)
+        connection.hasData.connect(self._on_bytes)
+        connection.hasData.connect(client._onSocketHasData)
+        connection.disconnected.connect(self._on_transport_lost)
+        client.apiStart.connect(self._on_handshake_done)
+        client.MaxRequests = 0  # the outbox paces
+        client.getReqId = self._draw_id
+        self._capture.listeners.append(self._on_captured)
+        # On every 1102 it would subscribe to the account summary again, until IB refuses (322).
+        self._ib.errorEvent.disconnect(self._ib._onError)
+        self._ib.RaiseRequestErrors = True
+
+    def _on_bytes(self, data: bytes) -> None:
+        self._last_heard = self._clock.monotonic()
+        if self._greeting.is_complete:
+            return
+        with self._guarded():
+            self._greeting.feed(data)
+            if self._greeting.is_complete:
+                version = self._greeting.server_version
+                self._refuse(objection_to_version(version))
+                if version < COMFORTABLE_VERSION:
+                    _log.warning("gateway_is_old", server_version=version)
+
+    def _on_handshake_done(self) -> None:
+        with self._guarded():
+            accounts = tuple(self._client.getAccounts())
+            self._refuse(objection_to_accounts(accounts, self.settings))
+            if self._refusal is None:
+                self._open_session(accounts)
+
+    def _refuse(self, objection: OmsError | None) -> None:
+        """End this attempt, if there is an objection: `_connect` raises the first one."""
+        if objection is not None and self._refusal is None:
+            self._refusal = objection
+            self._attempt_over.set()
+
+    def _open_session(self, accounts: tuple[str, ...]) -> None:
+        self.epoch = self._next_epoch
+        self._next_epoch += 1
+        self.accounts = accounts
+        self.server_version = self._greeting.server_version
+        self.connection_time = self._greeting.connection_time
+        # The client has just taken the number from nextValidId; nothing was drawn since.
+        next_valid_id = self._client._reqIdSeq
+        self._raise_floor(next_valid_id - 1)
+        self._is_open = True
+        self._append(
+            SessionOpened(
+                host=self.settings.host,
+                port=self.settings.port,
+                client_id=self.settings.client_id,
+                server_version=self.server_version,
+                connection_time=self.connection_time,
+                accounts=accounts,
+                next_broker_order_id=next_valid_id,
+            )
+        )
+        self._line.signal(Signal.TRANSPORT_UP, self.epoch)
+
+    def _on_transport_lost(self, text: str) -> None:
+        with self._guarded():
+            self._transport_gone.set()
+            self._attempt_over.set()
+            self._farms_reported.set()  # nothing more to wait for
+            if not self._is_open:
+                return
+            self._is_open = False
+            deliberate = self._closing
+            reason = self._close_reason if deliberate else self._leave_reason or text
+            reason = reason or "the gateway closed the connection"
+            self._append(SessionClosed(reason=reason, deliberate=deliberate))
+            self._line.signal(Signal.CLOSED if deliberate else Signal.TRANSPORT_LOST, self.epoch)
+            self._publish(SessionDown(self.epoch, reason, deliberate))
+
+    def _on_captured(self, captured: Captured) -> None:
+        match captured.event:
+            case NoticeReceived(code=326, text=text) if not self._is_open:
+                self._refuse(
+                    ClientIdInUse(f"client id {self.settings.client_id} is in use: {text}")
+                )
+            case NoticeReceived(code=code):
+                if meaning(code).kind == "farm":
+                    self._farms_reported.set()
+                signal = signal_of_code(code)
+                if signal is not None:
+                    self._line.signal(signal, self.epoch)
+            case (
+                OpenOrderReceived(broker_order_id=shown)
+                | OrderStatusReceived(broker_order_id=shown)
+            ):
+                # IB refuses ids that are not above those of other clients' orders too (INC-33).
+                self._raise_floor(shown)
+            case _:
+                pass
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Report what goes wrong in a callback; ib_async's events would swallow it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - see above
+            self._on_failure(error)
+
+    # ── ids ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _draw_id(self) -> int:
+        if not self._client.isReady():
+            raise ConnectionError("there is no session with the gateway")
+        drawn = self._next_id
+        self._next_id += 1
+        return drawn
+
+    def _raise_floor(self, shown: int) -> None:
+        if shown < _FLOOR_LIMIT:
+            self._next_id = max(self._next_id, shown + 1)
+        else:
+            _log.warning("order_id_near_the_limit", broker_order_id=shown)
+
+    # ── facts and news ───────────────────────────────────────────────────────────────────────────
+
+    def _append(self, event: Event, epoch: int | None = None) -> Durable | None:
+        context = Context(actor=ACTOR, session_epoch=self.epoch if epoch is None else epoch)
+        try:
+            return self._sink.append(Pending(event, context))
+        except OmsError as error:
+            self._on_failure(error)
+            return None
+
+    def _publish(self, news: News) -> None:
+        for listener in list(self.listeners):
+            listener(news)
+
+
+def _check_connected(connecting: asyncio.Future[None], settings: ConnectionSettings) -> None:
+    error = connecting.exception()
+    if isinstance(error, OSError):
+        raise IBConnectionError(
+            f"nothing listens at {settings.address} ({error.strerror or error})"
+        ) from error
+    if error is not None:
+        raise IBConnectionError(f"the handshake failed: {error!r}") from error
+
+
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
