@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Final
 
 from oms.sim.instruments import Contract
-from oms.sim.ledger import ZERO, commission_fixed
+from oms.sim.ledger import ZERO, commission, margin
 from oms.sim.orders import Order
 from oms.sim.wire import number
 
@@ -55,18 +55,15 @@ class Totals:
     gross: Decimal
     unrealized: Decimal
     realized: Decimal
+    initial_margin: Decimal
 
     @property
     def net(self) -> Decimal:
         return self.cash + self.positions
 
     @property
-    def initial_margin(self) -> Decimal:
-        return self.gross / 2
-
-    @property
     def maintenance_margin(self) -> Decimal:
-        return self.gross / 4
+        return self.initial_margin / 2
 
     @property
     def available(self) -> Decimal:
@@ -74,6 +71,10 @@ class Totals:
 
 
 def totals(desk: Desk, account: str) -> Totals:
+    """The worth of an account now.
+
+    A future is worth what it has gained or lost; a forex pair nothing, its currencies are in cash.
+    """
     base = desk.settings.base_currency
     cash = sum(
         (
@@ -83,18 +84,22 @@ def totals(desk: Desk, account: str) -> Totals:
         ),
         ZERO,
     )
-    positions = gross = unrealized = realized = ZERO
+    positions = gross = unrealized = realized = initial = ZERO
     for (owner, con_id), row in desk.books.positions.items():
         if owner != account:
             continue
         contract = desk.contract(con_id)
         factor = rate(contract.currency, base)
-        value = row.quantity * desk.market.quote(contract).last * contract.multiplier * factor
-        positions += value
+        last = desk.market.quote(contract).last
+        value = row.quantity * last * contract.multiplier * factor
+        gain = value - row.quantity * row.average_cost * factor
+        if contract.sec_type != "CASH":
+            positions += gain if contract.sec_type == "FUT" else value
         gross += abs(value)
-        unrealized += value - row.quantity * row.average_cost * factor
+        unrealized += gain
         realized += row.realized * factor
-    return Totals(cash, positions, gross, unrealized, realized)
+        initial += margin(contract, row.quantity, last) * factor
+    return Totals(cash, positions, gross, unrealized, realized, initial)
 
 
 def rows(desk: Desk, account: str) -> Iterator[Row]:
@@ -158,43 +163,41 @@ def _ledger(desk: Desk, account: str, total: Totals) -> Iterator[Row]:
         yield Row("RealCurrency", currency, currency, per_currency=True)
 
 
-def portfolio_row(desk: Desk, account: str, contract: Contract) -> list[str]:
-    """Position, market price, market value, average cost, unrealised and realised P&L."""
+def portfolio_row(desk: Desk, account: str, contract: Contract) -> dict[str, str]:
+    """The amounts of an updatePortfolio message."""
     row = desk.books.position(account, contract.con_id)
     last = desk.market.quote(contract).last
     value = row.quantity * last * contract.multiplier
     unrealized = value - row.quantity * row.average_cost
-    return [
-        number(row.quantity),
-        number(last),
-        _money(value),
-        number(row.average_cost),
-        _money(unrealized),
-        _money(row.realized),
-    ]
+    return {
+        "position": number(row.quantity),
+        "marketPrice": number(last),
+        "marketValue": _money(value),
+        "averageCost": number(row.average_cost),
+        "unrealizedPNL": _money(unrealized),
+        "realizedPNL": _money(row.realized),
+    }
 
 
 def preview(desk: Desk, order: Order, contract: Contract) -> dict[str, str]:
     """The margin and commission fields of a whatIf answer."""
     total = totals(desk, order.account)
-    price = order.limit_price or desk.market.quote(contract).ask
-    sign = 1 if order.is_buy else -1
+    price = order.limit_price or desk.quote(order).ask
     factor = rate(contract.currency, desk.settings.base_currency)
-    value = sign * order.quantity * price * contract.multiplier * factor
     held = desk.books.position(order.account, contract.con_id).quantity
-    before = abs(held) * price * contract.multiplier * factor
-    change = abs(held * price * contract.multiplier * factor + value) - before
-    charge = commission_fixed(contract, order.quantity, price)
+    after = held + order.quantity * (1 if order.is_buy else -1)
+    change = (margin(contract, after, price) - margin(contract, held, price)) * factor
+    charge = commission(contract, order.quantity, price, desk.settings.commission)
     return {
         "whatIf": "1",
         "initMarginBefore": _money(total.initial_margin),
         "maintMarginBefore": _money(total.maintenance_margin),
         "equityWithLoanBefore": _money(total.net),
-        "initMarginChange": _money(change / 2),
-        "maintMarginChange": _money(change / 4),
+        "initMarginChange": _money(change),
+        "maintMarginChange": _money(change / 2),
         "equityWithLoanChange": _money(-charge),
-        "initMarginAfter": _money(total.initial_margin + change / 2),
-        "maintMarginAfter": _money(total.maintenance_margin + change / 4),
+        "initMarginAfter": _money(total.initial_margin + change),
+        "maintMarginAfter": _money(total.maintenance_margin + change / 2),
         "equityWithLoanAfter": _money(total.net - charge),
         "commission": number(charge),
         "minCommission": number(charge),

@@ -14,11 +14,13 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO, Position
 from oms.sim.orders import Execution, Order
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS contracts (con_id INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS clients (client_id INTEGER PRIMARY KEY, highest_order_id INTEGER);
 CREATE TABLE IF NOT EXISTS orders (
   perm_id INTEGER PRIMARY KEY, client_id INTEGER, order_id INTEGER, order_ref TEXT,
@@ -57,6 +59,9 @@ class Books:
         self._open = False
         self.live: dict[int, Order] = {}
         self._live_by_client: dict[tuple[int, int], Order] = {}
+        # Perm ids of live orders, by what connects them: a fill must not look at every order.
+        self._groups: dict[tuple[str, int | str], dict[int, None]] = {}
+        self._contracts: set[int] = set()
         self.positions: dict[tuple[str, int], Position] = {}
         self.cash: dict[tuple[str, str], Decimal] = {}
         self._highest: dict[int, int] = {}
@@ -79,6 +84,38 @@ class Books:
         self.live[order.perm_id] = order
         if order.order_id:
             self._live_by_client[order.client_id, order.order_id] = order
+        for group in _groups_of(order):
+            self._groups.setdefault(group, {})[order.perm_id] = None
+
+    def _drop(self, order: Order) -> None:
+        if self.live.pop(order.perm_id, None) is None:
+            return
+        self._live_by_client.pop((order.client_id, order.order_id), None)
+        for group in _groups_of(order):
+            members = self._groups.get(group, {})
+            members.pop(order.perm_id, None)
+            if not members:
+                self._groups.pop(group, None)
+
+    def _members(self, group: tuple[str, int | str]) -> list[Order]:
+        return [self.live[perm_id] for perm_id in self._groups.get(group, ())]
+
+    def affected_by(self, con_id: int) -> list[Order]:
+        """Live orders that look at a contract's quote."""
+        return self._members(("contract", con_id))
+
+    def children(self, parent: Order) -> list[Order]:
+        return self._members(("parent", parent.perm_id))
+
+    def one_cancels_other(self, order: Order) -> list[Order]:
+        """The other members of an order's OCA group; the children of one parent are a group too."""
+        if order.oca_group:
+            members = self._members(("oca", f"{order.account}:{order.oca_group}"))
+        elif order.parent_perm_id:
+            members = self._members(("parent", order.parent_perm_id))
+        else:
+            return []
+        return [other for other in members if other.perm_id != order.perm_id]
 
     # -- durability ---------------------------------------------------------------------------
 
@@ -122,6 +159,21 @@ class Books:
     def client_ids(self) -> list[int]:
         return sorted(self._highest)
 
+    # -- contracts ----------------------------------------------------------------------------
+
+    def remember(self, contract: Contract) -> None:
+        """Keep the terms of a contract that was traded: options come and go with the days."""
+        if contract.con_id not in self._contracts:
+            self._contracts.add(contract.con_id)
+            self._write(
+                "INSERT OR IGNORE INTO contracts VALUES (?, ?)",
+                (contract.con_id, contract.to_json()),
+            )
+
+    def contracts(self) -> list[Contract]:
+        rows = self._db.execute("SELECT body FROM contracts ORDER BY con_id").fetchall()
+        return [Contract.from_json(body) for (body,) in rows]
+
     # -- orders -------------------------------------------------------------------------------
 
     def save(self, order: Order) -> None:
@@ -139,8 +191,7 @@ class Books:
             ),
         )
         if order.ended:
-            self.live.pop(order.perm_id, None)
-            self._live_by_client.pop((order.client_id, order.order_id), None)
+            self._drop(order)
         else:
             self._keep(order)
 
@@ -288,3 +339,12 @@ class Books:
             rows.append((after, sequence, (Decimal(quantity), Decimal(cost))))
         rows.sort(key=lambda row: row[:2])
         return [entry for _, _, entry in rows]
+
+
+def _groups_of(order: Order) -> list[tuple[str, int | str]]:
+    groups: list[tuple[str, int | str]] = [("contract", con_id) for con_id in order.contracts]
+    if order.parent_perm_id:
+        groups.append(("parent", order.parent_perm_id))
+    if order.oca_group:
+        groups.append(("oca", f"{order.account}:{order.oca_group}"))
+    return groups

@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from oms.sim import messages
-from oms.sim.desk import Refusal
+from oms.sim.checks import Refusal
 from oms.sim.faults import Fault
 from oms.sim.gateway import Gateway
 from oms.sim.instruments import Contract
@@ -173,21 +173,20 @@ class Commands:
     def fill(self, command: Command) -> Answer:
         """Execute `quantity` (else what remains) of an order at `price` (else the touch)."""
         order = self._order(command)
-        contract = self.gateway.desk.contract(order.con_id)
-        quote = self.gateway.desk.market.quote(contract)
+        quote = self.gateway.desk.quote(order)
         price = _decimal(command, "price") or (quote.ask if order.is_buy else quote.bid)
         quantity = _decimal(command, "quantity") or order.remaining
         if quantity <= 0:
             raise CommandError("nothing remains of that order", "name a quantity to overfill it")
         after_end = order.ended
-        execution = self.gateway.desk.fill(order, quantity, price, after_end=after_end)
-        return {"exec_id": execution.exec_id}
+        rows = self.gateway.desk.fill(order, quantity, price, after_end=after_end)
+        return {"exec_id": rows[0].exec_id}
 
     def cancel(self, command: Command) -> Answer:
         """The broker cancels an order by itself, with `code` (202) and `text`."""
         order = self._live(command)
         text = str(command.get("text", "Order Canceled - reason:"))
-        self.gateway.desk.end(order, "Cancelled", text, int(command.get("code", 202)))
+        self.gateway.desk.end(order, text=text, code=int(command.get("code", 202)))
         return {"perm_id": order.perm_id}
 
     def reject(self, command: Command) -> Answer:
@@ -219,7 +218,8 @@ class Commands:
             terms=terms,
             placed_at=self.gateway.clock.now(),
         )
-        self.gateway.desk.manual_order(order)
+        order.origin = "manual"
+        self.gateway.desk.enter(order)
         return {"perm_id": order.perm_id, "status": order.status}
 
     # -- the market and the account ---------------------------------------------------------------
@@ -244,12 +244,11 @@ class Commands:
     def position_adjust(self, command: Command) -> Answer:
         """Change a position without an execution: assignment, exercise, split, transfer."""
         contract = self._contract(command)
-        row = self.gateway.desk.adjust_position(
-            self._account(command),
-            contract,
-            Decimal(str(command["quantity"])),
-            _decimal(command, "average_cost"),
-        )
+        account = self._account(command)
+        quantity, cost = Decimal(str(command["quantity"])), _decimal(command, "average_cost")
+        row = self.gateway.desk.back_office.adjust_position(account, contract, quantity, cost)
+        self.gateway.books.remember(contract)
+        self.gateway.position(account, contract.con_id)
         return {"quantity": number(row.quantity), "average_cost": number(row.average_cost)}
 
     def correct(self, command: Command) -> Answer:

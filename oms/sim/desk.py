@@ -1,4 +1,4 @@
-"""The life of an order: taken in, refused, worked, filled, cancelled.
+"""The life of an order: taken in, refused, worked, filled, ended.
 
 The desk changes the books and tells `Notify` what a client has a right to hear, in the order in
 which IB's gateway has been seen to send it.  It knows no socket and no session.
@@ -7,28 +7,34 @@ which IB's gateway has been seen to send it.  It knows no socket and no session.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from oms.sim import matching
+from oms.sim import accounting, checks, conditions, hours, ledger, matching
+from oms.sim.booking import BackOffice
 from oms.sim.books import Books
+from oms.sim.checks import Refusal
 from oms.sim.clock import Clock, midnight_before
 from oms.sim.instruments import Catalogue, Contract, Query
-from oms.sim.ledger import ZERO, Position, commission_fixed
-from oms.sim.market import Market
+from oms.sim.ledger import ZERO
+from oms.sim.market import Market, Quote
 from oms.sim.orders import Execution, Order, terms_of
 from oms.sim.settings import Settings
 from oms.sim.wire import number, to_bool, to_decimal, to_int
 
-ORDER_ID_MAX: Final = 2**31 - 1
-OFF_TICK: Final = "The price does not conform to the minimum price variation for this contract."
+CANCELLED_TEXT: Final = "Order Canceled - reason:"
+ROUND_THE_CLOCK: Final = frozenset(("CASH", "FUT"))
+"""Kinds of contract that the regular hours do not stop."""
 
 
 class Notify(Protocol):
     """Who is told, and what.  The gateway decides which sessions may hear it."""
+
+    def accepted(self, order: Order) -> None:
+        """A new order has its permanent id; nothing was said about it yet."""
 
     def order(self, order: Order) -> None:
         """openOrder, then orderStatus."""
@@ -40,43 +46,32 @@ class Notify(Protocol):
     def position(self, account: str, con_id: int) -> None: ...
     def quote(self, contract: Contract) -> None: ...
     def margin_preview(self, order: Order, contract: Contract) -> None: ...
-
-
-class Refusal(Exception):
-    """A request the gateway turns down with an error message and nothing else."""
-
-    def __init__(self, code: int, text: str, request_id: int | None = None) -> None:
-        super().__init__(f"{code} {text}")
-        self.code = code
-        self.text = text
-        self.request_id = request_id
+    def flush(self) -> None:
+        """End of something that no client message started: let the bytes go."""
 
 
 class Desk:
     """The broker's order desk.  Everything it does is visible in `books`."""
 
     def __init__(
-        self,
-        *,
-        books: Books,
-        catalogue: Catalogue,
-        market: Market,
-        clock: Clock,
-        settings: Settings,
-        notify: Notify,
+        self, *, books: Books, market: Market, clock: Clock, settings: Settings, notify: Notify
     ) -> None:
         self.books = books
-        self.catalogue = catalogue
         self.market = market
         self.clock = clock
         self.settings = settings
         self.notify = notify
         self.zone = ZoneInfo(settings.zone)
+        self.catalogue = Catalogue(clock.now().astimezone(self.zone).date())
+        for contract in books.contracts():
+            self.catalogue.add(contract)
+        self.back_office = BackOffice(
+            books=books, catalogue=self.catalogue, market=market, clock=clock, settings=settings
+        )
         self.untransmitted: dict[tuple[int, int], Order] = {}
-        identity = random.Random(f"identity:{settings.seed}")
-        self._perm_base = identity.randint(100_000_000, 1_900_000_000)
-        self._exec_prefix = f"0000{identity.randrange(16**4):04x}"
-        self._exec_base = identity.randrange(16**8 // 2)
+        self.placed = 0
+        self.session_open = settings.hours == "always" or hours.is_open(clock.now(), self.zone)
+        self._perm_base = random.Random(f"orders:{settings.seed}").randint(10**8, 19 * 10**8)
         for account in settings.accounts:
             if (account, settings.base_currency) not in books.cash:
                 books.add_cash(account, settings.base_currency, settings.cash)
@@ -94,8 +89,8 @@ class Desk:
             self.notify.error(client_id, request_id, refusal.code, refusal.text)
 
     def _place(self, client_id: int, order_id: int, values: Mapping[str, Any]) -> None:
-        if order_id > ORDER_ID_MAX:
-            text = f"Error reading request. Unable to parse data. For input string: {order_id}"
+        if order_id > checks.ORDER_ID_MAX:
+            text = f"Error reading request. Unable to parse field. For input string: {order_id}"
             raise Refusal(320, text, request_id=-1)
         key = (client_id, order_id)
         live = self.books.live_order(client_id, order_id) or self.untransmitted.get(key)
@@ -103,11 +98,7 @@ class Desk:
         kind = "what_if" if what_if else "modify" if live is not None else "new"
         self.books.count_placement(client_id, order_id, values["orderRef"], kind)
         if self.settings.read_only:
-            raise Refusal(
-                321,
-                "Error validating request.-'bW' : cause - The API interface is currently in"
-                " Read-Only mode.",
-            )
+            raise Refusal(321, checks.READ_ONLY)
         if live is not None and not what_if:
             self._modify(live, values)
             return
@@ -115,6 +106,8 @@ class Desk:
             self._check_order_id(client_id, order_id)
         order, contract = self._new_order(client_id, order_id, values)
         if what_if:
+            if not to_bool(values["transmit"]):
+                raise Refusal(413, "What-if order should have the transmit flag set to true.")
             self.notify.margin_preview(order, contract)
             return
         self.books.set_highest_order_id(client_id, order_id)
@@ -126,26 +119,24 @@ class Desk:
         return max(self.books.highest_order_id(client_id), 0) + 1
 
     def cancel(self, client_id: int, order_id: int) -> None:
+        """cancelOrder: 202 and the end, or why not."""
         held = self.untransmitted.pop((client_id, order_id), None)
         if held is not None:
             held.status = "ApiCancelled"
             self.notify.status(held)
-            self.notify.error(client_id, order_id, 202, "Order Canceled - reason:")
+            self.notify.error(client_id, order_id, 202, CANCELLED_TEXT)
             return
         order = self.books.live_order(client_id, order_id)
         if order is not None:
-            self.end(order, "Cancelled", "Order Canceled - reason:")
+            self.end(order)
             return
         gone = self.books.by_client(client_id, order_id)
+        needs = f"OrderId {order_id} that needs to be cancelled"
         if gone is None or not order_id:
-            text = f"OrderId {order_id} that needs to be cancelled is not found."
-            self.notify.error(client_id, order_id, 10147, text)
-            return
-        text = (
-            f"OrderId {order_id} that needs to be cancelled cannot be cancelled, state:"
-            f" {gone.wire_status}."
-        )
-        self.notify.error(client_id, order_id, 10148, text)
+            self.notify.error(client_id, order_id, 10147, f"{needs} is not found.")
+        else:
+            text = f"{needs} cannot be cancelled, state: {gone.wire_status}."
+            self.notify.error(client_id, order_id, 10148, text)
 
     def cancel_all(self) -> None:
         """reqGlobalCancel: every order of every client, manual ones too."""
@@ -153,7 +144,7 @@ class Desk:
             self.cancel(*key)
         for order in list(self.books.live.values()):
             if not order.ended:
-                self.end(order, "Cancelled", "Order Canceled - reason:")
+                self.end(order)
 
     # -- taking in --------------------------------------------------------------------------------
 
@@ -184,7 +175,9 @@ class Desk:
             parent_id=to_int(values["parentId"]),
             placed_at=self.clock.now(),
         )
-        self._validate(order, contract)
+        checks.check(order, contract, self.clock.now(), self.zone)
+        if contract.sec_type == "BAG" and len(list(self.back_office.legs(order))) < 2:
+            raise Refusal(321, "Error validating request.-'b9' : cause - Invalid combination legs")
         if order.parent_id and self._parent(order) is None:
             raise Refusal(10006, "Missing parent order")
         return order, contract
@@ -192,13 +185,12 @@ class Desk:
     def resolve(self, values: Mapping[str, str]) -> Contract:
         found = self.catalogue.resolve(Query.from_wire(values))
         if not found:
-            raise Refusal(200, "No security definition has been found for the request")
+            raise Refusal(200, checks.NO_CONTRACT)
         if len(found) > 1:
             raise Refusal(
                 200,
-                "The contract description specified for"
-                f" {values.get('symbol', '')} is ambiguous; you must specify the"
-                " multiplier or trading class.",
+                f"The contract description specified for {values.get('symbol', '')} is ambiguous;"
+                " you must specify the multiplier or trading class.",
             )
         return found[0]
 
@@ -211,45 +203,29 @@ class Desk:
             raise Refusal(435, "You must specify an account.")
         raise Refusal(321, "Error validating request.-'b9' : cause - Invalid account code")
 
-    def _validate(self, order: Order, contract: Contract) -> None:
-        if order.side not in ("BUY", "SELL", "SSHORT"):
-            text = f"Error validating request.-'b9' : cause - Invalid side {order.side}"
-            raise Refusal(321, text)
-        if order.order_type not in matching.SUPPORTED:
-            raise Refusal(387, "Unsupported order type for this exchange and security type.")
-        if order.quantity == 0:
-            raise Refusal(434, "The order size cannot be zero.")
-        if order.quantity < 0:
-            raise Refusal(321, "Error validating request.-'b9' : cause - Invalid quantity")
-        if order.quantity % contract.size_increment:
-            raise Refusal(10243, "Fractional-sized order cannot be placed via API.")
-        needed = []
-        if order.order_type in matching.LIMITED:
-            needed.append(order.limit_price)
-        if order.order_type in matching.STOPS:
-            needed.append(order.aux_price)
-        for price in needed:
-            if price is None:
-                raise Refusal(403, "Invalid price for this order type.")
-            if price % contract.minimum_tick:
-                raise Refusal(110, OFF_TICK)
-
     def _modify(self, order: Order, values: Mapping[str, Any]) -> None:
+        """New terms for a live order.  A refusal leaves the old ones in force."""
         contract = self.contract(order.con_id)
-        account = values["account"] or order.account
-        said = self.catalogue.resolve(Query.from_wire(values))
-        same = order.side == values["action"] and account == order.account and contract in said
-        if not same:
-            raise Refusal(105, "Order being modified does not match original order.")
-        if order.order_type != values["orderType"]:
-            raise Refusal(329, "Order modify failed. Cannot change to the new order type.")
         new = self._modified(order, values)
-        self._validate(new, contract)
+        if new.account != order.account or new.side != order.side or not self._same(order, values):
+            raise Refusal(105, "Order being modified does not match original order.")
+        if new.kind != order.kind:
+            raise Refusal(329, "Order modify failed. Cannot change to the new order type.")
+        if new.oca_group != order.oca_group:
+            raise Refusal(10326, "OCA group revision is not allowed.")
+        checks.check(new, contract, self.clock.now(), self.zone)
         if new.quantity <= order.filled:
             raise Refusal(104, "Cannot modify a filled order.")
-        order.terms = new.terms
-        order.quantity = new.quantity
-        order.order_ref = new.order_ref
+        shortfall = self._shortfall(new) if order.perm_id else None
+        if shortfall is not None:
+            self.notify.error(order.client_id, order.order_id, 201, shortfall)
+            if self.settings.modify_reject == "kill":
+                self.reject(order, 201, shortfall, said=True)
+            else:
+                self.notify.order(order)
+            return
+        order.terms, order.quantity, order.order_ref = new.terms, new.quantity, new.order_ref
+        order.trail_price = None
         if not order.perm_id:
             if to_bool(values["transmit"]):
                 self._transmit(order)
@@ -258,19 +234,24 @@ class Desk:
         self.notify.order(order)
         self.work(order)
 
+    def _same(self, order: Order, values: Mapping[str, Any]) -> bool:
+        said = self.catalogue.resolve(Query.from_wire(values))
+        return any(one.con_id == order.con_id for one in said)
+
     def _modified(self, order: Order, values: Mapping[str, Any]) -> Order:
         return Order(
             perm_id=order.perm_id,
             client_id=order.client_id,
             order_id=order.order_id,
-            account=order.account,
+            account=values["account"] or order.account,
             con_id=order.con_id,
             exchange=order.exchange,
-            side=order.side,
+            side=values["action"],
             quantity=to_decimal(values["totalQuantity"]) or ZERO,
-            order_type=order.order_type,
+            order_type=values["orderType"],
             order_ref=values["orderRef"] or order.order_ref,
             terms=terms_of(values),
+            filled=order.filled,
         )
 
     # -- transmission -----------------------------------------------------------------------------
@@ -307,8 +288,10 @@ class Desk:
         return [one for child in children for one in (child, *self._descendants(child))]
 
     def accept(self, order: Order) -> None:
-        """The order reaches IB: a permanent id, a check of the money, then the market."""
-        order.perm_id = self.next_perm_id()
+        """The order reaches IB: a permanent id, then a check of the money."""
+        contract = self.contract(order.con_id)
+        order.perm_id = self._perm_base + self.books.next_number("perm_id")
+        self.placed += 1
         parent = None
         if order.parent_id:
             parent = self.books.by_client(order.client_id, order.parent_id)
@@ -316,44 +299,42 @@ class Desk:
             order.parent_perm_id = parent.perm_id
         order.why_held = matching.held_for(order, child=parent is not None and not parent.ended)
         self.books.save(order)
+        self.books.remember(contract)
+        self.notify.accepted(order)
         shortfall = self._shortfall(order)
         if shortfall is not None:
             self.reject(order, 201, shortfall)
             return
         if order.why_held or self.settings.acknowledge != "submitted":
             self.notify.order(order)
+        warning = checks.warning(order, contract)
+        if warning is not None:
+            self.notify.error(order.client_id, order.order_id, 399, warning)
         if parent is not None and parent.ended and parent.status != "Filled":
-            self.end(order, "Cancelled", "Order Canceled - reason:")
-
-    def next_perm_id(self) -> int:
-        return self._perm_base + self.books.next_number("perm_id")
+            self.end(order)
+        self.arm(order)
 
     def _shortfall(self, order: Order) -> str | None:
+        """Why the money does not suffice, or None when it does."""
         contract = self.contract(order.con_id)
-        quote = self.market.quote(contract)
-        price = order.limit_price or quote.ask
+        price = order.limit_price or self.quote(order).ask
         opening = self._opening_quantity(order)
-        value = opening * price * contract.multiplier
-        available = self.buying_power(order.account)
-        if value <= available:
+        base = self.settings.base_currency
+        needed = ledger.margin(contract, opening, price)
+        needed *= accounting.rate(contract.currency, base)
+        available = accounting.totals(self, order.account).available
+        if needed <= available or not opening:
             return None
         return (
-            "Order rejected - reason:We are unable to accept your order. Your Available Funds"
-            f" are insufficient to cover the required margin [{available:.2f}"
-            f" {self.settings.base_currency}, needs {value:.2f}]"
+            "Order rejected - reason:We are unable to accept your order. Your Available Funds are"
+            f" insufficient to cover the change in margin [{available:.2f} {base},"
+            f" {needed:.2f} {base}]"
         )
 
     def _opening_quantity(self, order: Order) -> Decimal:
         held = self.books.position(order.account, order.con_id).quantity
-        if order.is_buy and held < 0:
-            return max(order.quantity + held, ZERO)
-        if not order.is_buy and held > 0:
-            return max(order.quantity - held, ZERO)
-        return order.quantity
-
-    def buying_power(self, account: str) -> Decimal:
-        """Cash in the base currency, twice: Reg T's initial margin of one half."""
-        return max(self.books.cash.get((account, self.settings.base_currency), ZERO), ZERO) * 2
+        against = -held if order.is_buy else held
+        return max(order.remaining - max(against, ZERO), ZERO)
 
     # -- working ----------------------------------------------------------------------------------
 
@@ -363,54 +344,182 @@ class Desk:
             raise LookupError(f"con id {con_id} is not in the catalogue")
         return found
 
+    def quote(self, order: Order) -> Quote:
+        """The quote an order trades against; a combination's is made of its legs'."""
+        contract = self.contract(order.con_id)
+        if contract.sec_type != "BAG":
+            return self.market.quote(contract)
+        bid = ask = last = ZERO
+        for leg, ratio in self.back_office.legs(order):
+            quote = self.market.quote(leg)
+            bid += ratio * (quote.bid if ratio > 0 else quote.ask)
+            ask += ratio * (quote.ask if ratio > 0 else quote.bid)
+            last += ratio * quote.last
+        return Quote(bid=bid, ask=ask, last=last, close=last)
+
+    def arm(self, order: Order) -> None:
+        """Set the timers an order needs: its good-after and good-till times, its conditions'."""
+        if order.ended:
+            return
+        texts = [order.terms.get("goodAfterTime", ""), order.terms.get("goodTillDate", "")]
+        texts += [one.get("time", "") for one in order.terms.get("conditions", ())]
+        for text in texts:
+            moment = checks.order_time(str(text), self.zone) if text else None
+            if moment is not None:
+                seconds = (moment - self.clock.now()).total_seconds()
+                self.clock.call_later(max(seconds, 0.0) + 0.001, lambda: self._look_at(order))
+
+    def _look_at(self, order: Order) -> None:
+        live = self.books.live.get(order.perm_id)
+        if live is None:
+            return
+        until = checks.order_time(str(live.terms.get("goodTillDate", "")), self.zone)
+        if live.tif == "GTD" and until is not None and until <= self.clock.now():
+            self.end(live)
+        else:
+            self.work(live)
+        self.notify.flush()
+
+    def waits(self, order: Order) -> bool:
+        """True while something other than the price keeps an order from working."""
+        if "child" in order.why_held or order.why_held == "locate":
+            return True
+        after = checks.order_time(str(order.terms.get("goodAfterTime", "")), self.zone)
+        if after is not None and after > self.clock.now():
+            return True
+        if order.kind in matching.AT_CLOSE or order.tif == "OPG":
+            return True
+        closed = not self.session_open and not order.flag("outsideRth")
+        if closed and self.contract(order.con_id).sec_type not in ROUND_THE_CLOCK:
+            return True
+        return not self._conditions_hold(order)
+
+    def _conditions_hold(self, order: Order) -> bool:
+        wanted = order.terms.get("conditions")
+        if not wanted:
+            return True
+        total = accounting.totals(self, order.account)
+        cushion = ZERO
+        if total.net:
+            cushion = (total.net - total.maintenance_margin) * 100 / total.net
+
+        def quote(con_id: int) -> Quote | None:
+            contract = self.catalogue.by_id(con_id)
+            return self.market.quote(contract) if contract is not None else None
+
+        executed = {
+            self.contract(row.con_id).symbol for row in self.books.executions(self.day_start())
+        }
+        sight = conditions.Sight(self.clock.now(), self.zone, quote, cushion, frozenset(executed))
+        return conditions.hold(wanted, sight)
+
     def work(self, order: Order) -> None:
         """Bring an order to the market: trigger it, fill it, or let it rest."""
-        if order.ended or "child" in order.why_held:
+        if order.ended or self.waits(order):
             return
-        contract = self.contract(order.con_id)
-        decision = matching.decide(order, self.market.quote(contract))
+        if order.terms.get("conditions") and order.flag("conditionsCancelOrder"):
+            self.end(order)
+            return
+        decision = matching.decide(order, self.quote(order))
+        order.trail_price = decision.trail_price
         if not decision.triggered:
             return
-        if order.order_type in matching.STOPS and not order.triggered:
+        if order.kind in matching.TRIGGERED and not order.triggered:
             order.triggered = True
             order.why_held = ""
-        if decision.price is not None:
-            self._fill_in_parts(order, contract, decision.price)
-        elif order.status == "PreSubmitted":
+        if decision.price is not None and self.settings.fills == "market":
+            self._fill_in_parts(order, decision.price)
+        if not order.ended and order.tif in ("IOC", "FOK"):
+            self.end(order)
+        elif order.status == "PreSubmitted" and not order.ended:
             order.status = "Submitted"
             self.books.save(order)
             self.notify.order(order)
 
-    def _fill_in_parts(self, order: Order, contract: Contract, price: Decimal) -> None:
-        pieces = matching.parts(order.remaining, self.settings.parts, contract.size_increment)
-        if not self.settings.part_seconds:
-            for piece in pieces:
-                if not order.ended:
-                    self.fill(order, piece, price)
+    def _fill_in_parts(self, order: Order, price: Decimal) -> None:
+        contract = self.contract(order.con_id)
+        quantity = order.remaining
+        if self.settings.liquidity == "touch":
+            quantity = min(quantity, self.market.size(contract, order.is_buy))
+        whole = order.tif == "FOK" or order.flag("allOrNone")
+        if quantity <= 0 or (whole and quantity < order.remaining):
             return
-        self.fill(order, pieces[0], price)
-        if order.ended:
-            return
-
-        def go_on() -> None:
-            live = self.books.live.get(order.perm_id)
-            if live is not None:
-                self.work(live)
-
-        self.clock.call_later(self.settings.part_seconds, go_on)
+        pieces = matching.parts(quantity, self.settings.parts, contract.size_increment)
+        if self.settings.part_seconds:
+            pieces = pieces[:1]
+            self.clock.call_later(self.settings.part_seconds, lambda: self._look_at(order))
+        for piece in pieces:
+            if not order.ended:
+                self.market.take(contract, order.is_buy, piece, self.settings.liquidity)
+                self.fill(order, piece, price)
 
     def on_quote(self, con_id: int) -> None:
-        """The market of a contract has moved: look at every order in it."""
+        """The market of a contract has moved: look at every order that depends on it."""
         self.notify.quote(self.contract(con_id))
-        for order in list(self.books.live.values()):
-            if order.con_id == con_id and not order.ended:
+        for order in self.books.affected_by(con_id):
+            if not order.ended:
                 self.work(order)
+
+    # -- the trading day --------------------------------------------------------------------------
+
+    def follow_hours(self) -> None:
+        """Open and close by the clock from now on, if the settings say so."""
+        if self.settings.hours != "regular":
+            return
+        change = hours.next_change(self.clock.now(), self.zone)
+        seconds = (change - self.clock.now()).total_seconds()
+
+        def turn() -> None:
+            if hours.is_open(self.clock.now() + timedelta(milliseconds=1), self.zone):
+                self.open_session()
+            else:
+                self.close_session()
+            self.notify.flush()
+            self.follow_hours()
+
+        self.clock.call_later(max(seconds, 0.0) + 0.001, turn)
+
+    def open_session(self) -> None:
+        """Market and limit orders on the open trade, whatever waited goes to work."""
+        self.session_open = True
+        for order in list(self.books.live.values()):
+            if order.ended or "child" in order.why_held:
+                continue
+            if order.tif == "OPG":
+                self._cross(order, "At the open order can not be executed")
+            else:
+                self.work(order)
+
+    def close_session(self) -> None:
+        """Orders on the close trade, day orders end."""
+        for order in list(self.books.live.values()):
+            if not order.ended and order.kind in matching.AT_CLOSE and not order.why_held:
+                self._cross(order, CANCELLED_TEXT)
+        self.session_open = False
+        for order in list(self.books.live.values()):
+            if not order.ended and order.tif == "DAY":
+                self.end(order, silent=not self.settings.expiry_notice)
+
+    def _cross(self, order: Order, failure: str) -> None:
+        """Fill wholly at the last price, or end."""
+        price = self.quote(order).last
+        limit = order.limit_price if order.kind in matching.LIMITED else None
+        if limit is None or matching.within(order, price, limit):
+            self.fill(order, order.remaining, price)
+        else:
+            self.end(order, text=failure)
 
     # -- fills ------------------------------------------------------------------------------------
 
     def fill(
-        self, order: Order, quantity: Decimal, price: Decimal, *, after_end: bool = False
-    ) -> Execution:
+        self,
+        order: Order,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        after_end: bool = False,
+        liquidation: bool = False,
+    ) -> list[Execution]:
         """Execute part or all of an order.
 
         Messages: execDetails, openOrder, orderStatus, commissionReport.  With `after_end` the
@@ -420,94 +529,40 @@ class Desk:
         order.filled += quantity
         order.value += quantity * price
         order.last_price = price
-        execution = self._execute(order, contract, quantity, price)
+        rows = self.back_office.execute(order, contract, quantity, price, liquidation)
         if not after_end:
             order.why_held = ""
             if order.remaining > 0:
                 order.status = "Submitted"
             else:
                 order.status = "Filled"
-                order.completed_at = execution.time
+                order.completed_at = rows[0].time
                 order.completed_status = f"Filled Size: {number(order.filled)}"
         self.books.save(order)
-        self.market.print_last(contract, price, quantity)
-        self.notify.execution(execution)
+        if contract.sec_type != "BAG":
+            self.market.print_last(contract, price, quantity)
+        for row in rows:
+            self.notify.execution(row)
         self.notify.order(order)
-        self.notify.commission(execution)
-        self.notify.position(order.account, order.con_id)
+        for row in rows:
+            if row.commission is not None:
+                self.notify.commission(row)
+                self.notify.position(row.account, row.con_id)
         if not after_end:
             self._after_fill(order, quantity)
-        return execution
-
-    def _execute(
-        self, order: Order, contract: Contract, quantity: Decimal, price: Decimal
-    ) -> Execution:
-        serial = self.books.next_number("execution")
-        execution = Execution(
-            exec_id=f"{self._exec_prefix}.{self._exec_base + serial:08x}.01.01",
-            perm_id=order.perm_id,
-            client_id=max(order.client_id, 0),
-            order_id=order.order_id,
-            order_ref=order.order_ref,
-            account=order.account,
-            con_id=order.con_id,
-            side="BOT" if order.is_buy else "SLD",
-            quantity=quantity,
-            price=price,
-            time=self.clock.now().replace(microsecond=0),
-            venue=contract.primary_exchange,
-            cumulative=order.filled,
-            average_price=order.average_price,
-            commission=commission_fixed(contract, quantity, price),
-            commission_currency=contract.currency,
-        )
-        self._book(execution, contract)
-        self.books.add_execution(execution)
-        return execution
-
-    def _book(self, execution: Execution, contract: Contract) -> None:
-        commission = execution.commission or ZERO
-        before = self.books.position(execution.account, execution.con_id)
-        after, execution.realized = before.after(
-            execution.signed, execution.price, contract.multiplier, commission
-        )
-        self.books.set_position(execution.account, execution.con_id, after)
-        paid = execution.signed * execution.price * contract.multiplier + commission
-        self.books.add_cash(execution.account, contract.currency, -paid)
+        return rows
 
     def _after_fill(self, order: Order, quantity: Decimal) -> None:
         if order.ended:
-            for child in self._live_children(order):
+            for child in self.books.children(order):
                 self._release(child)
-        for other in self._one_cancels_other(order):
-            if order.ended or other.oca_type == 1:
-                self.end(other, "Cancelled", "Order Canceled - reason:")
-            elif other.remaining > quantity:
+        for other in self.books.one_cancels_other(order):
+            if order.ended or other.oca_type == 1 or other.remaining <= quantity:
+                self.end(other)
+            else:
                 other.quantity -= quantity
                 self.books.save(other)
                 self.notify.order(other)
-
-    def _live_children(self, parent: Order) -> list[Order]:
-        return [
-            order
-            for order in self.books.live.values()
-            if order.parent_perm_id == parent.perm_id and not order.ended
-        ]
-
-    def _one_cancels_other(self, order: Order) -> list[Order]:
-        """The other members of an order's OCA group; the children of one parent are a group too."""
-
-        def together(other: Order) -> bool:
-            if order.oca_group:
-                return other.oca_group == order.oca_group and other.account == order.account
-            return bool(order.parent_perm_id) and other.parent_perm_id == order.parent_perm_id
-
-        others = self.books.live.values()
-        return [
-            other
-            for other in others
-            if other.perm_id != order.perm_id and not other.ended and together(other)
-        ]
 
     def _release(self, child: Order) -> None:
         """The parent has filled: the child goes to work."""
@@ -519,24 +574,35 @@ class Desk:
 
     # -- ends -------------------------------------------------------------------------------------
 
-    def end(self, order: Order, status: str, text: str, code: int = 202) -> None:
-        """Cancel what is left of an order, with its children."""
+    def end(
+        self,
+        order: Order,
+        *,
+        status: str = "Cancelled",
+        code: int = 202,
+        text: str = CANCELLED_TEXT,
+        silent: bool = False,
+    ) -> None:
+        """Cancel what is left of an order, with its children.
+
+        `silent` leaves the error message out, as an end of day may.
+        """
         order.status = status
         order.why_held = ""
         order.completed_at = self.clock.now()
         order.completed_status = "Cancelled"
         self.books.save(order)
-        if self.settings.cancel_order == "error-first":
+        told = not silent
+        if told and self.settings.cancel_order == "error-first":
             self.notify.error(order.client_id, order.order_id, code, text)
-            self.notify.status(order)
-        else:
-            self.notify.status(order)
+        self.notify.status(order)
+        if told and self.settings.cancel_order != "error-first":
             self.notify.error(order.client_id, order.order_id, code, text)
-        for child in self._live_children(order):
-            self.end(child, "Cancelled", "Order Canceled - reason:")
+        for child in self.books.children(order):
+            self.end(child)
 
-    def reject(self, order: Order, code: int, text: str) -> None:
-        """The error comes first; the order shows as Inactive after it."""
+    def reject(self, order: Order, code: int, text: str, *, said: bool = False) -> None:
+        """The error comes first (unless it was `said`); the order shows as Inactive after it."""
         order.status = "Rejected"
         order.why_held = ""
         order.reject_code = code
@@ -544,103 +610,36 @@ class Desk:
         order.completed_at = self.clock.now()
         order.completed_status = f"Rejected: {text}"
         self.books.save(order)
-        self.notify.error(order.client_id, order.order_id, code, text)
+        if not said:
+            self.notify.error(order.client_id, order.order_id, code, text)
         self.notify.order(order)
-        for child in self._live_children(order):
-            self.end(child, "Cancelled", "Order Canceled - reason:")
+        for child in self.books.children(order):
+            self.end(child)
 
-    # -- what happens to the books without an order ------------------------------------------------
+    # -- what a person or the broker does ---------------------------------------------------------
 
-    def manual_order(self, order: Order) -> Order:
-        """A person at TWS: order id 0, client id 0, visible to every client that asks for all."""
-        order.origin = "manual"
-        self._validate(order, self.contract(order.con_id))
+    def enter(self, order: Order) -> None:
+        """An order that came by no API client: a person at TWS, or the broker's liquidation."""
+        checks.check(order, self.contract(order.con_id), self.clock.now(), self.zone)
         self.accept(order)
         self.work(order)
-        return order
 
-    def adjust_position(
-        self, account: str, contract: Contract, quantity: Decimal, cost: Decimal | None
-    ) -> Position:
-        """Assignment, exercise, split, transfer: a position changes and no execution says so."""
-        old = self.books.position(account, contract.con_id)
-        total = old.quantity + quantity
-        average = cost if cost is not None else old.average_cost
-        row = Position(total, average if total else ZERO, old.realized)
-        self.books.set_position(account, contract.con_id, row)
-        self.books.add_adjustment(account, contract.con_id, total, row.average_cost)
-        self.notify.position(account, contract.con_id)
-        return row
+    def change(self, order: Order, *, status: str, why_held: str) -> None:
+        """Show an order in another live state: parked, located, pending a cancel."""
+        order.status, order.why_held = status, why_held
+        self.books.save(order)
+        self.notify.order(order)
 
     def correct(
         self, old: Execution, *, quantity: Decimal | None, price: Decimal | None
     ) -> Execution:
-        """Replace an execution by its next revision, with a commission of its own.
-
-        A bust is a revision to quantity 0.
-        """
-        order = self.books.by_perm_id(old.perm_id)
-        if order is None:
-            raise LookupError(f"no order with perm id {old.perm_id}")
-        contract = self.contract(old.con_id)
-        new = Execution.from_json(old.to_json())
-        new.exec_id = f"{old.stem}.{old.revision + 1:02d}"
-        new.quantity = old.quantity if quantity is None else quantity
-        new.price = old.price if price is None else price
-        order.filled += new.quantity - old.quantity
-        order.value += new.quantity * new.price - old.quantity * old.price
-        new.cumulative = order.filled
-        new.average_price = order.average_price
-        new.commission = (
-            commission_fixed(contract, new.quantity, new.price) if new.quantity else ZERO
-        )
-        old.superseded = True
-        self.books.save_execution(old)
-        self.books.add_execution(new)
-        self.books.save(order)
-        paid_old = old.signed * old.price * contract.multiplier + (old.commission or ZERO)
-        paid_new = new.signed * new.price * contract.multiplier + new.commission
-        self.books.add_cash(new.account, contract.currency, paid_old - paid_new)
-        self._recount(new, contract)
+        """Send the next revision of an execution, with its commission."""
+        new = self.back_office.correct(old, self.contract(old.con_id), quantity, price)
         self.notify.execution(new)
         self.notify.commission(new)
         self.notify.position(new.account, new.con_id)
         return new
 
-    def _recount(self, corrected: Execution, contract: Contract) -> None:
-        """Rebuild a position from its history: a correction changes what came after it too."""
-        row = Position()
-        entries = self.books.history(corrected.account, corrected.con_id)
-        for entry in _revised(entries):
-            if isinstance(entry, Execution):
-                row, realized = row.after(
-                    entry.signed, entry.price, contract.multiplier, entry.commission or ZERO
-                )
-                if entry.exec_id == corrected.exec_id:
-                    corrected.realized = realized
-                    self.books.save_execution(corrected)
-            else:
-                row = Position(entry[0], entry[1], row.realized)
-        self.books.set_position(corrected.account, corrected.con_id, row)
-
     def day_start(self) -> datetime:
         """Midnight before now in the gateway's zone: how far back executions are answered."""
         return midnight_before(self.clock.now(), self.zone)
-
-
-def _revised(
-    entries: Iterable[Execution | tuple[Decimal, Decimal]],
-) -> Iterable[Execution | tuple[Decimal, Decimal]]:
-    """The last revision of every execution, standing where its first revision stood."""
-    rows = list(entries)
-    latest: dict[str, Execution] = {}
-    for row in rows:
-        if isinstance(row, Execution):
-            latest[row.stem] = row
-    seen: set[str] = set()
-    for row in rows:
-        if not isinstance(row, Execution):
-            yield row
-        elif row.stem not in seen:
-            seen.add(row.stem)
-            yield latest[row.stem]

@@ -24,7 +24,12 @@ ACTIONS: Final = (
     "hold_answer",
     "refuse",
     "cut",
+    "edit",
 )
+INCOMING: Final = frozenset(
+    ("drop", "delay", "duplicate", "hold", "hold_answer", "refuse", "cut", "edit")
+)
+OUTGOING: Final = frozenset(ACTIONS) - {"hold_answer", "refuse"}
 
 
 @dataclass(slots=True)
@@ -39,6 +44,10 @@ class Fault:
     probability of happening at each match, 0 to 1
     client_id   only this client's messages
     where       only messages in which these fields have these texts
+    set         edit: these fields get these texts
+    seconds     delay: how long
+    at_byte     truncate, corrupt, cut: where in the frame
+    code, text  refuse: the error that is answered
     """
 
     direction: str
@@ -49,6 +58,7 @@ class Fault:
     probability: float = 1.0
     client_id: int | None = None
     where: Mapping[str, str] = field(default_factory=dict)
+    set: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     at_byte: int = 0
     code: int = 0
@@ -75,10 +85,12 @@ class FaultPlan:
         self.faults: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        if fault.do not in ACTIONS:
-            raise ValueError(f"{fault.do!r} is not a fault: {', '.join(ACTIONS)}")
         if fault.direction not in ("in", "out"):
             raise ValueError(f"{fault.direction!r} is not a direction: in, out")
+        possible = INCOMING if fault.direction == "in" else OUTGOING
+        if fault.do not in possible:
+            known = ", ".join(sorted(possible))
+            raise ValueError(f"{fault.do!r} is no fault of {fault.direction}: {known}")
         fault.number = next(self._numbers)
         self.faults.append(fault)
         return fault

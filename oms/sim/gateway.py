@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
-from oms.sim import messages, render
+from oms.sim import render
 from oms.sim.answers import Answers
 from oms.sim.books import Books
 from oms.sim.clock import Clock, RealClock, handshake_time, message_time
 from oms.sim.desk import Desk
 from oms.sim.faults import FaultPlan
-from oms.sim.instruments import Catalogue, Contract
+from oms.sim.instruments import Contract
 from oms.sim.market import Market
 from oms.sim.orders import Execution, Order
 from oms.sim.requests import Request
@@ -54,7 +54,6 @@ class Gateway:
         self.books = Books(settings.books)
         self.desk = Desk(
             books=self.books,
-            catalogue=Catalogue(),
             market=Market(settings.seed),
             clock=self.clock,
             settings=settings,
@@ -85,7 +84,20 @@ class Gateway:
         port: int = self._server.sockets[0].getsockname()[1]
         # A restarted gateway comes back on the same port.
         self.settings.port = port
+        for order in list(self.books.live.values()):
+            self.desk.arm(order)
+        self.desk.follow_hours()
+        if self.settings.market == "moving":
+            self.clock.call_later(self.settings.step_seconds, self._move)
         return port
+
+    def _move(self) -> None:
+        """One step of the seeded path for every contract that somebody has looked at."""
+        for con_id in self.desk.market.quoted:
+            self.desk.market.step(self.desk.contract(con_id))
+            self.desk.on_quote(con_id)
+        self.flush()
+        self.clock.call_later(self.settings.step_seconds, self._move)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -159,13 +171,12 @@ class Gateway:
         taken = self.client(client_id) is not None
         full = sum(one.client_id is not None for one in self.sessions) >= self.settings.clients_max
         if taken or full:
-            session.send_raw(messages.err_msg(session.version, -1, 326, CLIENT_ID_IN_USE))
-            session.close()
+            session.refuse(326, CLIENT_ID_IN_USE)
             return
         session.client_id = client_id
         log.info("client %s at version %s", client_id, session.version)
-        session.send(messages.managed_accounts(self.settings.accounts))
-        session.send(messages.next_valid_id(self.desk.next_valid_id(client_id)))
+        session.send("managedAccts", {"accounts": ",".join(self.settings.accounts)})
+        session.send("nextValidId", {"orderId": str(self.desk.next_valid_id(client_id))})
         for code, text in GREETINGS:
             session.error(-1, code, text)
         if self.settings.download_open_orders:
@@ -204,13 +215,12 @@ class Gateway:
             self.send_order(session, order)
 
     def send_order(self, session: Session, order: Order) -> None:
-        values = render.open_order(order, self.desk.contract(order.con_id))
-        session.send(messages.open_order(session.version, values))
-        session.send(messages.order_status(render.order_status(order)))
+        session.send("openOrder", render.open_order(order, self.desk.contract(order.con_id)))
+        session.send("orderStatus", render.order_status(order))
 
     def status(self, order: Order) -> None:
         for session in self._audience(order.client_id, order.order_id):
-            session.send(messages.order_status(render.order_status(order)))
+            session.send("orderStatus", render.order_status(order))
 
     def execution(self, execution: Execution) -> None:
         for session in self._audience(execution.client_id, execution.order_id):
@@ -219,15 +229,14 @@ class Gateway:
     def send_execution(self, session: Session, execution: Execution, request_id: str) -> None:
         time = self.time_text(session, execution)
         contract = self.desk.contract(execution.con_id)
-        values = render.execution(execution, contract, time, request_id)
-        session.send(messages.exec_details(session.version, values))
+        session.send("execDetails", render.execution(execution, contract, time, request_id))
 
     def time_text(self, session: Session, execution: Execution) -> str:
         return message_time(execution.time, self.zone, self.settings.time_form, session.version)
 
     def commission(self, execution: Execution) -> None:
         for session in self._audience(execution.client_id, execution.order_id):
-            session.send(messages.commission_report(render.commission(execution)))
+            session.send("commissionReport", render.commission(execution))
 
     def error(self, client_id: int, request_id: int, code: int, text: str) -> None:
         session = self.client(client_id)
@@ -235,10 +244,29 @@ class Gateway:
             session.error(request_id, code, text)
 
     def position(self, account: str, con_id: int) -> None:
-        self.answers.position_changed(account, con_id)
+        self.answers.accounts.position_changed(account, con_id)
 
     def quote(self, contract: Contract) -> None:
-        self.answers.quote_changed(contract)
+        self.answers.quotes.quote_changed(contract)
+
+    def bind(self, order: Order) -> None:
+        """Give a manual order an API id of client 0, and tell client 0."""
+        session = self.client(0)
+        if self.settings.bind_negative:
+            order_id = -self.books.next_number("bound")
+        else:
+            order_id = self.desk.next_valid_id(0)
+            self.books.set_highest_order_id(0, order_id)
+        self.books.rebind(order, 0, order_id)
+        if session is not None:
+            values = {"permId": str(order.perm_id), "clientId": "0", "orderId": str(order_id)}
+            session.send("orderBound", values)
+
+    def accepted(self, order: Order) -> None:
+        """A new order exists: client 0 may have asked to bind every manual one."""
+        session = self.client(0)
+        if not order.order_id and session is not None and session.auto_bind:
+            self.bind(order)
 
     def margin_preview(self, order: Order, contract: Contract) -> None:
         self.answers.margin_preview(order, contract)

@@ -1,7 +1,8 @@
-"""Positions, cash and commission as IB counts them.  Pure."""
+"""Positions, cash, margin and commission as IB counts them.  Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
@@ -11,6 +12,15 @@ from oms.sim.instruments import Contract
 ZERO: Final = Decimal(0)
 _CENT: Final = Decimal("0.01")
 _COST_DIGITS: Final = Decimal("0.00000001")
+
+INITIAL_MARGIN: Final[Mapping[str, Decimal]] = {
+    "STK": Decimal("0.5"),
+    "OPT": Decimal(1),
+    "FUT": Decimal("0.1"),
+    "CASH": Decimal("0.03"),
+    "BAG": Decimal("0.5"),
+}
+"""Part of an order's value that must be free.  Maintenance margin is half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,7 @@ class Position:
         if closing:
             direction = 1 if self.quantity > 0 else -1
             realized = (unit - self.average_cost) * closing * direction - commission_closing
+            realized = realized.quantize(_COST_DIGITS, rounding=ROUND_HALF_UP)
         quantity = self.quantity + signed
         if opening:
             sign = 1 if signed > 0 else -1
@@ -55,9 +66,47 @@ class Position:
         return Position(quantity, cost, total), realized
 
 
-def commission_fixed(contract: Contract, quantity: Decimal, price: Decimal) -> Decimal:
-    """IB's fixed schedule for US stocks: 0.005 a share, at least 1.00, at most 1 % of the value."""
+def cash_flows(
+    contract: Contract, signed: Decimal, price: Decimal, realized: Decimal | None, charge: Decimal
+) -> dict[str, Decimal]:
+    """What an execution does to cash, by currency.
+
+    A future pays no price, only what it realises (commission is in that already); a forex pair
+    moves both of its currencies.
+    """
+    value = signed * price * contract.multiplier
+    if contract.sec_type == "FUT":
+        return {contract.currency: realized if realized is not None else -charge}
+    flows = {contract.currency: -value - charge}
+    if contract.sec_type == "CASH":
+        flows[contract.symbol] = flows.get(contract.symbol, ZERO) + signed
+    return flows
+
+
+def margin(contract: Contract, quantity: Decimal, price: Decimal) -> Decimal:
+    """Initial margin of a quantity, in the contract's currency."""
+    rate = INITIAL_MARGIN.get(contract.sec_type, Decimal(1))
+    return abs(quantity * price * contract.multiplier) * rate
+
+
+def commission(contract: Contract, quantity: Decimal, price: Decimal, schedule: str) -> Decimal:
+    """What an execution costs under the `fixed` or the `tiered` schedule; `none` is nothing.
+
+    Stocks by the share with a minimum, at most 1 % of the value; options and futures by the
+    contract; forex 0.2 basis points, at least 2.  Exchange and clearing charges of the tiered
+    schedule are left out.
+    """
+    if schedule == "none":
+        return ZERO
+    tiered = schedule == "tiered"
     value = abs(quantity * price * contract.multiplier)
-    charge = max(Decimal("1.00"), quantity * Decimal("0.005"))
-    charge = min(charge, value / 100)
+    if contract.sec_type == "OPT":
+        charge = max(Decimal("1.00"), quantity * Decimal("0.65"))
+    elif contract.sec_type == "FUT":
+        charge = quantity * Decimal("0.85" if tiered else "2.25")
+    elif contract.sec_type == "CASH":
+        charge = max(Decimal("2.00"), value * Decimal("0.00002"))
+    else:
+        each, least = ("0.0035", "0.35") if tiered else ("0.005", "1.00")
+        charge = min(max(Decimal(least), quantity * Decimal(each)), value / 100)
     return charge.quantize(_CENT, rounding=ROUND_HALF_UP)

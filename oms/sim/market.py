@@ -42,6 +42,7 @@ class Market:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._quotes: dict[int, Quote] = {}
+        self._paths: dict[int, random.Random] = {}
 
     def quote(self, contract: Contract) -> Quote:
         found = self._quotes.get(contract.con_id)
@@ -94,6 +95,39 @@ class Market:
         )
         self._quotes[contract.con_id] = changed
         return changed
+
+    def size(self, contract: Contract, buying: bool) -> Decimal:
+        """Units on offer at the touch."""
+        quote = self.quote(contract)
+        return quote.ask_size if buying else quote.bid_size
+
+    def take(self, contract: Contract, buying: bool, quantity: Decimal, liquidity: str) -> None:
+        """Use up the touch, where it can be used up; the next quote renews it."""
+        if liquidity != "touch":
+            return
+        quote = self.quote(contract)
+        if buying:
+            quote = replace(quote, ask_size=max(quote.ask_size - quantity, Decimal(0)))
+        else:
+            quote = replace(quote, bid_size=max(quote.bid_size - quantity, Decimal(0)))
+        self._quotes[contract.con_id] = quote
+
+    @property
+    def quoted(self) -> list[int]:
+        """Con ids that somebody has asked for."""
+        return list(self._quotes)
+
+    def step(self, contract: Contract) -> Quote:
+        """The next price of a contract's path: one tick up, one down, or none, by the seed."""
+        path = self._paths.get(contract.con_id)
+        if path is None:
+            path = self._paths[contract.con_id] = random.Random(
+                f"{self._seed}:path:{contract.con_id}"
+            )
+        tick = contract.minimum_tick
+        last = max(self.quote(contract).last + path.choice((-1, 0, 1)) * tick, tick * 2)
+        size = Decimal(path.randint(1, 10) * 100)
+        return self.set(contract, last=last, size=size)
 
     def _first(self, contract: Contract) -> Quote:
         # A generator of its own for every contract: the order of look-ups must not matter.

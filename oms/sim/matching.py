@@ -1,7 +1,8 @@
 """When an order trades, and at what price.  Pure.
 
-The rule: an order that crosses the touch trades at the touch, wholly; the touch does not move
-because of it.  A stop is triggered by the last price.
+The rule: an order that crosses the touch trades at the touch; the touch does not move because of
+it.  A stop is triggered by the last price, a price-touched order the other way round.  A trailing
+stop follows the last price and never steps back.
 """
 
 from __future__ import annotations
@@ -13,37 +14,80 @@ from typing import Final
 from oms.sim.market import Quote
 from oms.sim.orders import Order
 
-STOPS: Final = frozenset(("STP", "STP LMT"))
-SUPPORTED: Final = frozenset(("MKT", "LMT")) | STOPS
-LIMITED: Final = frozenset(("LMT", "STP LMT"))
+TRAILING: Final = frozenset(("TRAIL", "TRAIL LIMIT"))
+STOPS: Final = frozenset(("STP", "STP LMT")) | TRAILING
+TOUCHED: Final = frozenset(("MIT", "LIT"))
+TRIGGERED: Final = STOPS | TOUCHED
+AT_CLOSE: Final = frozenset(("MOC", "LOC"))
+LIMITED: Final = frozenset(("LMT", "STP LMT", "TRAIL LIMIT", "LIT", "LOC"))
+SUPPORTED: Final = frozenset(("MKT", "LMT", "MTL")) | TRIGGERED | AT_CLOSE
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a quote does to an order: `price` is None when it does not trade."""
+    """What a quote does to an order.
+
+    `price` is None when it does not trade; `trail_price` is where a trailing stop stands now.
+    """
 
     triggered: bool
-    price: Decimal | None
+    price: Decimal | None = None
+    trail_price: Decimal | None = None
 
 
 def decide(order: Order, quote: Quote) -> Decision:
-    if order.order_type in STOPS and not order.triggered:
-        stop = order.aux_price
-        hit = stop is not None and (quote.last >= stop if order.is_buy else quote.last <= stop)
-        if not hit:
-            return Decision(triggered=False, price=None)
+    trail = trail_price(order, quote.last) if order.kind in TRAILING else None
+    if order.kind in TRIGGERED and not order.triggered:
+        level = trail if trail is not None else order.aux_price
+        if level is None or not _reached(order, quote.last, level):
+            return Decision(triggered=False, trail_price=trail)
     touch = quote.ask if order.is_buy else quote.bid
-    if order.order_type in LIMITED:
-        limit = order.limit_price
-        crosses = limit is not None and (touch <= limit if order.is_buy else touch >= limit)
-        return Decision(triggered=True, price=touch if crosses else None)
-    return Decision(triggered=True, price=touch)
+    if order.kind in LIMITED:
+        limit = limit_price(order, trail)
+        crosses = limit is not None and within(order, touch, limit)
+        return Decision(triggered=True, price=touch if crosses else None, trail_price=trail)
+    return Decision(triggered=True, price=touch, trail_price=trail)
+
+
+def _reached(order: Order, last: Decimal, level: Decimal) -> bool:
+    """A buy stop waits for the price to rise to its level, a buy if-touched for it to fall."""
+    upwards = order.is_buy == (order.kind in STOPS)
+    return last >= level if upwards else last <= level
+
+
+def within(order: Order, price: Decimal, limit: Decimal) -> bool:
+    return price <= limit if order.is_buy else price >= limit
+
+
+def trail_price(order: Order, last: Decimal) -> Decimal:
+    """Where the stop stands after `last`: it only ever moves towards the market."""
+    if order.triggered and order.trail_price is not None:
+        return order.trail_price
+    percent = order.price("trailingPercent")
+    amount = last * percent / 100 if percent is not None else order.aux_price or Decimal(0)
+    now = last + amount if order.is_buy else last - amount
+    before = order.trail_price
+    if before is None:
+        before = order.price("trailStopPrice")
+    if before is None:
+        return now
+    return min(before, now) if order.is_buy else max(before, now)
+
+
+def limit_price(order: Order, trail: Decimal | None) -> Decimal | None:
+    """The limit of a limited order; that of a trailing one hangs on its stop."""
+    if order.kind != "TRAIL LIMIT" or trail is None:
+        return order.limit_price
+    offset = order.price("lmtPriceOffset")
+    if offset is None:
+        return order.limit_price
+    return trail + offset if order.is_buy else trail - offset
 
 
 def held_for(order: Order, child: bool) -> str:
     """The whyHeld text of an order that is not working yet."""
     reasons = ["child"] if child else []
-    if order.order_type in STOPS and not order.triggered:
+    if order.kind in TRIGGERED and not order.triggered:
         reasons.append("trigger")
     return ",".join(reasons)
 

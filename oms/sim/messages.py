@@ -1,13 +1,14 @@
 """Server messages: named values as the text fields of a frame, for a server version.
 
-Each function returns the whole field list, message id first.  Defaults in the long layouts are what
-a real gateway sends for a plain order (A6 of the notes on the wire: right `?`, rule80A `0`,
-adjustedOrderType and deltaNeutralOrderType `None`, ocaType 3, displaySize unset).
+`encode` is the only door.  Names of values are IB's; a value left out is sent as the default that
+stands beside its name in the layout, and those defaults are what a real gateway sends for a plain
+order (right `?`, rule80A `0`, adjustedOrderType and deltaNeutralOrderType `None`, ocaType 3,
+displaySize unset).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from oms.sim.layout import Conditions, Layout, Repeat, Since, Values, When
@@ -20,56 +21,21 @@ from oms.sim.requests import (
     TAG,
     has,
 )
+from oms.sim.wire import WireError
 
-Fields = list[str]
 
-NAMES: Final[Mapping[int, str]] = {
-    1: "tickPrice",
-    2: "tickSize",
-    3: "orderStatus",
-    4: "errMsg",
-    5: "openOrder",
-    6: "updateAccountValue",
-    7: "updatePortfolio",
-    8: "updateAccountTime",
-    9: "nextValidId",
-    10: "contractDetails",
-    11: "execDetails",
-    15: "managedAccts",
-    45: "tickGeneric",
-    46: "tickString",
-    49: "currentTime",
-    50: "realtimeBar",
-    52: "contractDetailsEnd",
-    53: "openOrderEnd",
-    54: "accountDownloadEnd",
-    55: "execDetailsEnd",
-    57: "tickSnapshotEnd",
-    58: "marketDataType",
-    59: "commissionReport",
-    61: "position",
-    62: "positionEnd",
-    63: "accountSummary",
-    64: "accountSummaryEnd",
-    71: "positionMulti",
-    72: "positionMultiEnd",
-    73: "accountUpdateMulti",
-    74: "accountUpdateMultiEnd",
-    75: "securityDefinitionOptionParameter",
-    76: "securityDefinitionOptionParameterEnd",
-    77: "softDollarTiers",
-    78: "familyCodes",
-    79: "symbolSamples",
-    81: "tickReqParams",
-    93: "marketRule",
-    94: "pnl",
-    95: "pnlSingle",
-    99: "tickByTick",
-    100: "orderBound",
-    101: "completedOrder",
-    102: "completedOrdersEnd",
-    107: "userInfo",
-}
+def encode(name: str, version: int, values: Values) -> list[str]:
+    """The whole field list of a message, its id first."""
+    return LAYOUTS[name].encode(version, values)
+
+
+def decode(version: int, fields: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The name and the values of a server message: for transcripts and tests."""
+    name = NAMES.get(fields[0] if fields else "")
+    if name is None:
+        raise WireError(f"{fields[:1]} is no server message")
+    return name, LAYOUTS[name].decode(version, fields)
+
 
 END_OF: Final[Mapping[str, str]] = {
     "reqOpenOrders": "openOrderEnd",
@@ -131,7 +97,7 @@ _OPEN_ORDER: Final = Layout(
     " randomizeSize=0 randomizePrice=0",
     PEG_BENCH,
     Conditions(),
-    "adjustedOrderType=None triggerPrice stopPrice lmtPriceOffset adjustedStopPrice"
+    "adjustedOrderType=None triggerPrice trailStopPrice lmtPriceOffset adjustedStopPrice"
     " adjustedStopLimitPrice adjustedTrailingAmount adjustableTrailingUnit=0 softDollarTierName"
     " softDollarTierValue softDollarTierDisplayName cashQty=0 dontUseAutoPriceForHedge=0"
     " isOmsContainer=0 discretionaryUpToLimitPrice=0 usePriceMgmtAlgo=0",
@@ -170,7 +136,7 @@ _COMPLETED_ORDER: Final = Layout(
     "solicited=0 status randomizeSize=0 randomizePrice=0",
     PEG_BENCH,
     Conditions(),
-    "stopPrice lmtPriceOffset cashQty=0 dontUseAutoPriceForHedge=0 isOmsContainer=0"
+    "trailStopPrice lmtPriceOffset cashQty=0 dontUseAutoPriceForHedge=0 isOmsContainer=0"
     " autoCancelDate filledQuantity refFuturesConId=0 autoCancelParent=0 shareholder"
     " imbalanceOnly=0 routeMarketableToBbo=0 parentPermId=9223372036854775807 completedTime"
     " completedStatus",
@@ -202,218 +168,111 @@ _CONTRACT_DETAILS: Final = Layout(
 )
 
 
-def open_order(version: int, values: Values) -> Fields:
-    return _OPEN_ORDER.encode(version, values)
+_SHORT_CONTRACT: Final = (
+    "conId symbol secType lastTradeDateOrContractMonth strike=0 right multiplier"
+)
+_POSITION_CONTRACT: Final = (_SHORT_CONTRACT, "exchange currency localSymbol tradingClass")
 
 
-def completed_order(version: int, values: Values) -> Fields:
-    return _COMPLETED_ORDER.encode(version, values)
+# One match of a symbol search: five contract fields, the number of derivative types (none here).
+SAMPLE: Final = (
+    *("conId", "symbol", "secType", "primaryExchange", "currency", "derivatives"),
+    *("description", "issuerId"),
+)
 
 
-def exec_details(version: int, values: Values) -> Fields:
-    return _EXEC_DETAILS.encode(version, values)
-
-
-def contract_details(version: int, values: Values) -> Fields:
-    return _CONTRACT_DETAILS.encode(version, values)
-
-
-def order_status(values: Values) -> Fields:
-    """No version field: it went at 131."""
-    return [
-        "3",
-        *(
-            values[name]
-            for name in (
-                "orderId",
-                "status",
-                "filled",
-                "remaining",
-                "avgFillPrice",
-                "permId",
-                "parentId",
-                "lastFillPrice",
-                "clientId",
-                "whyHeld",
-                "mktCapPrice",
-            )
-        ),
-    ]
-
-
-def err_msg(version: int, request_id: int | str, code: int, text: str, json: str = "") -> Fields:
-    """`json` is the advanced reject: empty, or valid JSON, which one client parses."""
-    fields = ["4", "2", str(request_id), str(code), text]
-    return [*fields, json] if version >= 166 else fields
-
-
-def next_valid_id(order_id: int) -> Fields:
-    return ["9", "1", str(order_id)]
-
-
-def managed_accounts(accounts: Iterable[str]) -> Fields:
-    return ["15", "1", ",".join(accounts)]
-
-
-def current_time(epoch_seconds: int) -> Fields:
-    return ["49", "1", str(epoch_seconds)]
-
-
-def tick_price(request_id: str, tick: int, price: str, size: str, mask: int = 0) -> Fields:
-    return ["1", "6", request_id, str(tick), price, size, str(mask)]
-
-
-def tick_size(request_id: str, tick: int, size: str) -> Fields:
-    return ["2", "6", request_id, str(tick), size]
-
-
-def tick_string(request_id: str, tick: int, text: str) -> Fields:
-    return ["46", "6", request_id, str(tick), text]
-
-
-def tick_snapshot_end(request_id: str) -> Fields:
-    return ["57", "1", request_id]
-
-
-def tick_request_parameters(request_id: str, minimum_tick: str, exchanges: str) -> Fields:
-    return ["81", request_id, minimum_tick, exchanges, "3"]
-
-
-def market_price_type(request_id: str, kind: int) -> Fields:
-    return ["58", "1", request_id, str(kind)]
-
-
-def commission_report(values: Values) -> Fields:
-    return [
-        "59",
-        "1",
-        *(
-            values[name]
-            for name in (
-                "execId",
-                "commission",
-                "currency",
-                "realizedPNL",
-                "yield",
-                "yieldRedemptionDate",
-            )
-        ),
-    ]
-
-
-def position(account: str, contract: Mapping[str, str], quantity: str, cost: str) -> Fields:
-    return ["61", "3", account, *_short_contract(contract, exchange=""), quantity, cost]
-
-
-def position_multi(
-    request_id: str, account: str, contract: Mapping[str, str], quantity: str, cost: str
-) -> Fields:
-    row = _short_contract(contract, exchange="")
-    return ["71", "1", request_id, account, *row, quantity, cost, ""]
-
-
-def update_portfolio(account: str, contract: Mapping[str, str], amounts: Iterable[str]) -> Fields:
-    """`amounts`: position, market price, market value, average cost, unrealised, realised."""
-    row = _short_contract(contract, exchange=contract["primaryExchange"])
-    return ["7", "8", *row, *amounts, account]
-
-
-def account_value(account: str, key: str, value: str, currency: str) -> Fields:
-    return ["6", "2", key, value, currency, account]
-
-
-def account_time(text: str) -> Fields:
-    return ["8", "1", text]
-
-
-def account_summary(request_id: str, account: str, tag: str, value: str, currency: str) -> Fields:
-    return ["63", "1", request_id, account, tag, value, currency]
-
-
-def account_update_multi(  # noqa: PLR0917 (a row of six texts, in wire order)
-    request_id: str, account: str, model: str, key: str, value: str, currency: str
-) -> Fields:
-    return ["73", "1", request_id, account, model, key, value, currency]
-
-
-def account_download_end(account: str) -> Fields:
-    return ["54", "1", account]
-
-
-def open_order_end() -> Fields:
-    return ["53", "1"]
-
-
-def position_end() -> Fields:
-    return ["62", "1"]
-
-
-def completed_orders_end() -> Fields:
-    return ["102"]
-
-
-def end(name: str, request_id: str) -> Fields:
+def _end(number: int) -> Layout:
     """The End messages that are a version and the request's id."""
-    number = {
-        "contractDetailsEnd": "52",
-        "execDetailsEnd": "55",
-        "accountSummaryEnd": "64",
-        "positionMultiEnd": "72",
-        "accountUpdateMultiEnd": "74",
-    }[name]
-    return [number, "1", request_id]
+    return Layout(f"id={number} version=1 reqId")
 
 
-def order_bound(perm_id: int, client_id: int, order_id: int) -> Fields:
-    return ["100", str(perm_id), str(client_id), str(order_id)]
+def _tick_kind(*kinds: str) -> Any:
+    return lambda values: values.get("tickType") in kinds
 
 
-def _short_contract(contract: Mapping[str, str], exchange: str) -> list[Any]:
-    """The eleven contract fields of position and portfolio rows."""
-    return [
-        contract["conId"],
-        contract["symbol"],
-        contract["secType"],
-        contract["lastTradeDateOrContractMonth"],
-        contract["strike"],
-        contract["right"],
-        contract["multiplier"],
-        exchange,
-        contract["currency"],
-        contract["localSymbol"],
-        contract["tradingClass"],
-    ]
-
-
-def values_of(version: int, name: str, fields: Fields) -> Mapping[str, Any]:
-    """Named values of a message, as far as a fault may choose by them."""
-    layout = _LONG.get(name)
-    if layout is not None:
-        return layout.decode(version, fields)
-    return dict(zip(_SHORT.get(name, ()), fields, strict=False))
-
-
-_LONG: Final = {
-    "openOrder": _OPEN_ORDER,
-    "completedOrder": _COMPLETED_ORDER,
-    "execDetails": _EXEC_DETAILS,
-}
-_SHORT: Final[Mapping[str, tuple[str, ...]]] = {
-    "orderStatus": (
-        "id",
-        "orderId",
-        "status",
-        "filled",
-        "remaining",
-        "avgFillPrice",
-        "permId",
-        "parentId",
-        "lastFillPrice",
-        "clientId",
-        "whyHeld",
+LAYOUTS: Final[Mapping[str, Layout]] = {
+    "tickPrice": Layout("id=1 version=6 reqId tickType price size attrMask=0"),
+    "tickSize": Layout("id=2 version=6 reqId tickType size"),
+    # No version field: it went at 131.
+    "orderStatus": Layout(
+        "id=3 orderId status filled=0 remaining=0 avgFillPrice=0 permId parentId=0"
+        " lastFillPrice=0 clientId whyHeld mktCapPrice=0"
     ),
-    "errMsg": ("id", "version", "reqId", "code", "text"),
-    "commissionReport": ("id", "version", "execId", "commission", "currency"),
-    "execDetailsEnd": ("id", "version", "reqId"),
-    "position": ("id", "version", "account", "conId", "symbol"),
+    # advancedOrderRejectJson is empty or valid JSON: one client parses it.
+    "errMsg": Layout(
+        "id=4 version=2 reqId=-1 code text", Since(("advancedOrderRejectJson",), since=166)
+    ),
+    "openOrder": _OPEN_ORDER,
+    "updateAccountValue": Layout("id=6 version=2 key value currency account"),
+    "updatePortfolio": Layout(
+        "id=7 version=8",
+        _SHORT_CONTRACT,
+        "primaryExchange currency localSymbol tradingClass position marketPrice marketValue"
+        " averageCost unrealizedPNL realizedPNL account",
+    ),
+    "updateAccountTime": Layout("id=8 version=1 time"),
+    "nextValidId": Layout("id=9 version=1 orderId"),
+    "contractDetails": _CONTRACT_DETAILS,
+    "execDetails": _EXEC_DETAILS,
+    "managedAccts": Layout("id=15 version=1 accounts"),
+    "tickOptionComputation": Layout(
+        "id=21 reqId tickType tickAttrib=0 impliedVol delta optPrice pvDividend=0 gamma vega theta"
+        " undPrice"
+    ),
+    "tickGeneric": Layout("id=45 version=6 reqId tickType value"),
+    "tickString": Layout("id=46 version=6 reqId tickType value"),
+    "currentTime": Layout("id=49 version=1 time"),
+    "realtimeBar": Layout("id=50 version=3 reqId time open high low close volume wap count"),
+    "contractDetailsEnd": _end(52),
+    "openOrderEnd": Layout("id=53 version=1"),
+    "accountDownloadEnd": Layout("id=54 version=1 account"),
+    "execDetailsEnd": _end(55),
+    "tickSnapshotEnd": _end(57),
+    "marketDataType": Layout("id=58 version=1 reqId marketDataType"),
+    "commissionReport": Layout(
+        "id=59 version=1 execId commission currency realizedPNL=1.7976931348623157E308"
+        " yield=1.7976931348623157E308 yieldRedemptionDate"
+    ),
+    "position": Layout("id=61 version=3 account", *_POSITION_CONTRACT, "position avgCost"),
+    "positionEnd": Layout("id=62 version=1"),
+    "accountSummary": Layout("id=63 version=1 reqId account tag value currency"),
+    "accountSummaryEnd": _end(64),
+    "positionMulti": Layout(
+        "id=71 version=1 reqId account", *_POSITION_CONTRACT, "position avgCost modelCode"
+    ),
+    "positionMultiEnd": _end(72),
+    "accountUpdateMulti": Layout("id=73 version=1 reqId account modelCode key value currency"),
+    "accountUpdateMultiEnd": _end(74),
+    "securityDefinitionOptionParameter": Layout(
+        "id=75 reqId exchange underlyingConId tradingClass multiplier",
+        Repeat("expirations", ("expiration",)),
+        Repeat("strikes", ("strike",)),
+    ),
+    "securityDefinitionOptionParameterEnd": Layout("id=76 reqId"),
+    "softDollarTiers": Layout("id=77 reqId", Repeat("tiers", ("name", "value", "displayName"))),
+    "familyCodes": Layout("id=78", Repeat("codes", ("account", "familyCode"))),
+    "symbolSamples": Layout(
+        "id=79 reqId",
+        Since((Repeat("samples", SAMPLE[:6]),), until=176),
+        Since((Repeat("samples", SAMPLE),), since=176),
+    ),
+    "tickReqParams": Layout("id=81 reqId minTick bboExchange snapshotPermissions=3"),
+    "marketRule": Layout("id=93 marketRuleId", Repeat("increments", ("lowEdge", "increment"))),
+    "pnl": Layout("id=94 reqId dailyPnL unrealizedPnL realizedPnL"),
+    "pnlSingle": Layout("id=95 reqId position dailyPnL unrealizedPnL realizedPnL value"),
+    "tickByTick": Layout(
+        "id=99 reqId tickType time",
+        When(_tick_kind("1", "2"), ("price size attrMask=0 exchange specialConditions",)),
+        When(_tick_kind("3"), ("bidPrice askPrice bidSize askSize attrMask=0",)),
+        When(_tick_kind("4"), ("midPoint",)),
+    ),
+    "orderBound": Layout("id=100 permId clientId orderId"),
+    "completedOrder": _COMPLETED_ORDER,
+    "completedOrdersEnd": Layout("id=102"),
+    "userInfo": Layout("id=107 reqId whiteBrandingId"),
 }
+
+NAMES: Final[Mapping[str, str]] = {
+    layout.encode(178, {})[0]: name for name, layout in LAYOUTS.items()
+}
+"""Message id, as text, to IB's name of the message."""

@@ -32,9 +32,16 @@ _DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "strike": ("0", "0.0"),
     "displaySize": ("0",),
     "ocaType": ("0",),
+    "rule80A": ("0",),
     "referencePriceType": ("0",),
     "volatilityType": ("0",),
     "cashQty": ("0", "0.0"),
+}
+
+_KINDS: Final[Mapping[str, str]] = {
+    "STPLMT": "STP LMT",
+    "TRAILLMT": "TRAIL LIMIT",
+    "TRAIL LMT": "TRAIL LIMIT",
 }
 
 
@@ -124,6 +131,17 @@ class Order:
     @property
     def aux_price(self) -> Decimal | None:
         return self.price("auxPrice")
+
+    @property
+    def kind(self) -> str:
+        """The order type in one spelling."""
+        return _KINDS.get(self.order_type, self.order_type)
+
+    @property
+    def contracts(self) -> set[int]:
+        """Con ids whose quotes matter to it: its own, its legs', its conditions'."""
+        named = [*self.terms.get("comboLegs", ()), *self.terms.get("conditions", ())]
+        return {self.con_id, *(to_int(one.get("conId", "")) for one in named)}
 
     @property
     def tif(self) -> str:

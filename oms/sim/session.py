@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from oms.sim import messages, wire
 from oms.sim.faults import Fault
+from oms.sim.layout import Values
 from oms.sim.requests import Request, parse
 from oms.sim.wire import FrameReader, WireError
 
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oms.sim.session")
 
-OUTPUT_BYTES_MAX = 64 * 1024 * 1024
+NOTHING: Final[Mapping[str, Any]] = {}
+OUTPUT_BYTES_MAX: Final = 64 * 1024 * 1024
 """A client that reads nothing is cut off when this much waits for it: the day must go on."""
 
 
@@ -31,12 +35,13 @@ class Session(asyncio.Protocol):
         self.client_id: int | None = None
         self.version = 0
         self.subscriptions: dict[str, Any] = {}
+        self.auto_bind = False
         self.frozen = False
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
         self._greeted = False
         self._out = bytearray()
-        self._held_out: list[list[str]] | None = None
+        self._held_out: list[tuple[str, Values]] | None = None
         self._late: list[str] | None = None
 
     # -- transport ------------------------------------------------------------------------------
@@ -110,10 +115,11 @@ class Session(asyncio.Protocol):
         elif fault.do == "duplicate":
             gateway.receive(self, request)
             gateway.receive(self, request)
-        elif fault.do == "cut":
-            self.cut()
+        elif fault.do == "edit":
+            edited = replace(request, values={**request.values, **fault.set})
+            gateway.receive(self, edited)
         else:
-            raise WireError(f"{fault.do} is no fault of incoming messages")
+            self.cut()
 
     # -- out ------------------------------------------------------------------------------------
 
@@ -121,28 +127,29 @@ class Session(asyncio.Protocol):
     def ready(self) -> bool:
         return self.client_id is not None and self._transport is not None
 
-    def send(self, fields: list[str]) -> None:
+    def send(self, name: str, values: Values = NOTHING) -> None:
         """Queue a message for this client, unless a fault has other plans for it."""
         if self.frozen or self._transport is None:
             return
         if self._held_out is not None:
-            self._held_out.append(fields)
+            self._held_out.append((name, values))
             return
         if self.gateway.faults.faults:
-            name = messages.NAMES.get(int(fields[0]), fields[0])
-            values = messages.values_of(self.version, name, fields)
             fault = self.gateway.faults.strike("out", name, self.client_id, values)
             if fault is not None:
                 log.info("fault: %s %s to client %s", fault.do, name, self.client_id)
-                self._faulty_send(fields, fault)
+                self._faulty_send(name, values, fault)
                 return
-        self.send_raw(fields)
+        self.send_raw(messages.encode(name, self.version, values))
 
-    def _faulty_send(self, fields: list[str], fault: Fault) -> None:
+    def _faulty_send(self, name: str, values: Values, fault: Fault) -> None:
+        fields = messages.encode(name, self.version, {**values, **fault.set})
         payload = wire.join(fields)
         if fault.do == "drop":
             return
-        if fault.do == "duplicate":
+        if fault.do == "edit":
+            self.send_raw(fields)
+        elif fault.do == "duplicate":
             self.send_raw(fields)
             self.send_raw(fields)
         elif fault.do == "delay":
@@ -152,17 +159,15 @@ class Session(asyncio.Protocol):
             self._late = fields
         elif fault.do == "hold":
             self.hold_output()
-            self.send(fields)
+            self.send(name, values)
         elif fault.do == "truncate":
             self._write(wire.frame(payload[: fault.at_byte or len(payload) // 2]))
         elif fault.do == "corrupt":
-            self._write(wire.frame(payload[: fault.at_byte] + b"#" + payload[fault.at_byte + 1 :]))
-        elif fault.do == "cut":
-            self._write(wire.frame(payload)[: fault.at_byte])
-            self.flush()
-            self.cut()
+            at = fault.at_byte % len(payload)
+            self._write(wire.frame(payload[:at] + b"#" + payload[at + 1 :]))
         else:
-            raise WireError(f"{fault.do} is no fault of outgoing messages")
+            self._write(wire.frame(payload)[: fault.at_byte])
+            self.cut_after_output()
 
     def send_raw(self, fields: list[str]) -> None:
         """Queue a field list whatever the faults say."""
@@ -181,16 +186,30 @@ class Session(asyncio.Protocol):
         self.gateway.touched(self)
 
     def error(self, request_id: int | str, code: int, text: str, json: str = "") -> None:
-        self.send(messages.err_msg(self.version, request_id, code, wire.ascii7(text), json))
+        self.send("errMsg", self._error(request_id, code, text, json))
+
+    @staticmethod
+    def _error(request_id: int | str, code: int, text: str, json: str = "") -> dict[str, str]:
+        return {
+            "reqId": str(request_id),
+            "code": str(code),
+            "text": wire.ascii7(text),
+            "advancedOrderRejectJson": json,
+        }
+
+    def refuse(self, code: int, text: str) -> None:
+        """An error to the connection as a whole, past every fault, and the socket closes."""
+        fields = messages.encode("errMsg", self.version, self._error(-1, code, text))
+        self.send_raw(fields)
+        self.gateway.flush()
+        self.close()
 
     def refuse_frame(self, reason: str) -> None:
         """A frame nobody can read: 320 without an id, then the socket closes."""
         if self.version:
-            text = f"Error reading request. {reason}"
-            self.send_raw(messages.err_msg(self.version, -1, 320, wire.ascii7(text)))
-        self.gateway.flush()
-        if self._transport is not None:
-            self._transport.close()
+            self.refuse(320, f"Error reading request. {reason}")
+        else:
+            self.cut()
 
     def flush(self) -> None:
         if self._out and self._transport is not None and not self.frozen:
@@ -208,8 +227,8 @@ class Session(asyncio.Protocol):
 
     def release_output(self) -> None:
         held, self._held_out = self._held_out, None
-        for fields in held or ():
-            self.send(fields)
+        for name, values in held or ():
+            self.send(name, values)
 
     def freeze(self) -> None:
         """Half-open: the socket stays, nothing is read from it and nothing written to it."""
@@ -222,6 +241,11 @@ class Session(asyncio.Protocol):
         self._out.clear()
         if self._transport is not None:
             self._transport.abort()
+
+    def cut_after_output(self) -> None:
+        """Write what waits, then lose the connection: a cut in the middle of a frame."""
+        self.gateway.books.commit()
+        self.close()
 
     def close(self) -> None:
         """An orderly close, after what was written."""

@@ -24,6 +24,12 @@ class Settings:
     cash: Decimal = Decimal(1_000_000)
     """Opening balance of each account, in `base_currency`."""
     base_currency: str = "USD"
+    commission: str = "fixed"
+    """fixed, tiered or none: see `ledger.commission`."""
+    hours: str = "always"
+    """always: the market is open; regular: 09:30 to 16:00 on weekdays in `zone`."""
+    liquidity: str = "endless"
+    """endless: the touch fills any size; touch: its displayed size, renewed by the next quote."""
     parts: int = 1
     """A marketable order fills in this many parts, one after the other, at the same price."""
     part_seconds: float = 0.0
@@ -38,5 +44,16 @@ class Settings:
     """both: PreSubmitted then Submitted for a resting order; submitted: Submitted only."""
     master_client: int | None = None
     clients_max: int = 32
+    account_summaries_max: int = 2
+    """Concurrent reqAccountSummary of one client; more get 322.  The field reports 2 and 3."""
+    bind_negative: bool = True
+    """Bound manual orders get ids -1, -2, ...; otherwise client 0's next ones."""
+    fills: str = "market"
+    """market: orders trade by the liquidity rule; manual: only the control command fills them."""
+    modify_reject: str = "keep"
+    """What a 201 to a modify does to the live order: keep its old terms, or kill it."""
+    expiry_notice: bool = True
+    """Send 202 when a day order ends with the session, as well as its status."""
     market: str = "still"
-    """still: prices move on command only; moving: the seeded path."""
+    """still: prices move on command only; moving: a step of the seeded path each `step_seconds`."""
+    step_seconds: float = 1.0

@@ -1,0 +1,241 @@
+"""Positions, account values and P&L: answers, and what follows on a subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from oms.sim import accounting
+from oms.sim.wire import number, to_bool, to_int
+
+if TYPE_CHECKING:
+    from oms.sim.gateway import Gateway
+    from oms.sim.requests import Request
+    from oms.sim.session import Session
+
+
+class AccountAnswers:
+    """Subscriptions live in the session under `kind:request id` and die with it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.actions: Mapping[str, Callable[[Session, Request], None]] = {
+            "reqPositions": self._positions,
+            "cancelPositions": self._cancel_positions,
+            "reqPositionsMulti": self._positions_multi,
+            "cancelPositionsMulti": forget,
+            "reqAccountSummary": self._account_summary,
+            "cancelAccountSummary": forget,
+            "reqAccountUpdates": self._account_updates,
+            "reqAccountUpdatesMulti": self._account_updates_multi,
+            "cancelAccountUpdatesMulti": forget,
+            "reqPnL": self._pnl,
+            "cancelPnL": forget,
+            "reqPnLSingle": self._pnl_single,
+            "cancelPnLSingle": forget,
+            "reqFamilyCodes": self._family_codes,
+            "reqUserInfo": self._user,
+            "reqSoftDollarTiers": self._soft_dollar_tiers,
+        }
+
+    # -- positions ------------------------------------------------------------------------------
+
+    def _positions(self, session: Session, request: Request) -> None:
+        session.subscriptions["Positions"] = True
+        for (account, con_id), row in self.gateway.books.positions.items():
+            if row.quantity:
+                self._send_position(session, account, con_id)
+        session.send("positionEnd")
+
+    def _cancel_positions(self, session: Session, request: Request) -> None:
+        session.subscriptions.pop("Positions", None)
+
+    def _send_position(self, session: Session, account: str, con_id: int) -> None:
+        session.send("position", self._position_values(account, con_id))
+
+    def _position_values(self, account: str, con_id: int) -> dict[str, str]:
+        """A position row.  Its contract has no exchange: it often has none at IB."""
+        row = self.gateway.books.position(account, con_id)
+        values = self.gateway.desk.contract(con_id).wire()
+        values |= {
+            "exchange": "",
+            "account": account,
+            "position": number(row.quantity),
+            "avgCost": number(row.average_cost),
+        }
+        return values
+
+    def _positions_multi(self, session: Session, request: Request) -> None:
+        request_id, wanted = request.values["reqId"], request.values["account"]
+        subscribe(session, request, wanted)
+        for (account, con_id), row in self.gateway.books.positions.items():
+            if wanted in ("", "All", account) and row.quantity:
+                values = self._position_values(account, con_id)
+                session.send("positionMulti", {**values, "reqId": request_id})
+        session.send("positionMultiEnd", {"reqId": request_id})
+
+    # -- account values -------------------------------------------------------------------------
+
+    def _account_summary(self, session: Session, request: Request) -> None:
+        request_id = request.values["reqId"]
+        others = [name for name in session.subscriptions if name.startswith("AccountSummary:")]
+        if len(others) >= self.gateway.settings.account_summaries_max:
+            text = (
+                "Error processing request.-'bI' : cause - Maximum number of account summary"
+                " requests exceeded"
+            )
+            session.error(request_id, 322, text)
+            return
+        subscribe(session, request, request.values["tags"])
+        asked = request.values["tags"].split(",")
+        ledger = any(tag.startswith("$LEDGER") for tag in asked)
+        for account in self.gateway.settings.accounts:
+            for row in accounting.rows(self.gateway.desk, account):
+                if (row.per_currency and ledger) or (not row.per_currency and row.key in asked):
+                    values = {"reqId": request_id, "account": account, "tag": row.key}
+                    values |= {"value": row.value, "currency": row.currency}
+                    session.send("accountSummary", values)
+        session.send("accountSummaryEnd", {"reqId": request_id})
+
+    def _account_updates(self, session: Session, request: Request) -> None:
+        if not to_bool(request.values["subscribe"]):
+            session.subscriptions.pop("AccountUpdates", None)
+            return
+        accounts = self.gateway.settings.accounts
+        account = request.values["account"] or accounts[0]
+        if account not in accounts:
+            session.error(-1, 321, "Error validating request.-'bT' : cause - Invalid account code")
+            return
+        before = session.subscriptions.get("AccountUpdates")
+        if before not in (None, account):
+            # The second subscription takes the place of the first.
+            session.error(-1, 2100, "API client has been unsubscribed from account data.")
+        session.subscriptions["AccountUpdates"] = account
+        for row in accounting.rows(self.gateway.desk, account):
+            values = {"key": row.key, "value": row.value, "currency": row.currency}
+            session.send("updateAccountValue", {**values, "account": account})
+        for owner, con_id in list(self.gateway.books.positions):
+            if owner == account:
+                self._send_portfolio(session, account, con_id)
+        now = self.gateway.clock.now().astimezone(self.gateway.zone)
+        session.send("updateAccountTime", {"time": now.strftime("%H:%M")})
+        session.send("accountDownloadEnd", {"account": account})
+
+    def _send_portfolio(self, session: Session, account: str, con_id: int) -> None:
+        contract = self.gateway.desk.contract(con_id)
+        values = contract.wire()
+        values |= accounting.portfolio_row(self.gateway.desk, account, contract)
+        session.send("updatePortfolio", {**values, "account": account})
+
+    def _account_updates_multi(self, session: Session, request: Request) -> None:
+        asked = request.values
+        subscribe(session, request, asked["account"])
+        for account in self.gateway.settings.accounts:
+            if asked["account"] not in ("", "All", account):
+                continue
+            for row in accounting.rows(self.gateway.desk, account):
+                values = {"key": row.key, "value": row.value, "currency": row.currency}
+                values |= {"reqId": asked["reqId"], "account": account}
+                values["modelCode"] = asked["modelCode"]
+                session.send("accountUpdateMulti", values)
+        session.send("accountUpdateMultiEnd", {"reqId": asked["reqId"]})
+
+    # -- profit and loss --------------------------------------------------------------------------
+
+    def _pnl(self, session: Session, request: Request) -> None:
+        account = request.values["account"]
+        if account not in self.gateway.settings.accounts:
+            text = "Error validating request.-'bP' : cause - Invalid account"
+            session.error(request.values["reqId"], 321, text)
+            return
+        subscribe(session, request, account)
+        self._send_pnl(session, request.values["reqId"], account)
+
+    def _send_pnl(self, session: Session, request_id: str, account: str) -> None:
+        total = accounting.totals(self.gateway.desk, account)
+        values = {
+            "reqId": request_id,
+            "dailyPnL": number(total.unrealized + total.realized),
+            "unrealizedPnL": number(total.unrealized),
+            "realizedPnL": number(total.realized),
+        }
+        session.send("pnl", values)
+
+    def _pnl_single(self, session: Session, request: Request) -> None:
+        asked = (request.values["account"], to_int(request.values["conId"]))
+        if self.gateway.desk.catalogue.by_id(asked[1]) is None:
+            text = "Error validating request.-'bP' : cause - Invalid contract id"
+            session.error(request.values["reqId"], 321, text)
+            return
+        subscribe(session, request, asked)
+        self._send_pnl_single(session, request.values["reqId"], *asked)
+
+    def _send_pnl_single(
+        self, session: Session, request_id: str, account: str, con_id: int
+    ) -> None:
+        desk = self.gateway.desk
+        contract = desk.contract(con_id)
+        row = self.gateway.books.position(account, con_id)
+        value = row.quantity * desk.market.quote(contract).last * contract.multiplier
+        unrealized = value - row.quantity * row.average_cost
+        values = {
+            "reqId": request_id,
+            "position": number(row.quantity),
+            "dailyPnL": number(unrealized + row.realized),
+            "unrealizedPnL": number(unrealized),
+            "realizedPnL": number(row.realized),
+            "value": number(value),
+        }
+        session.send("pnlSingle", values)
+
+    # -- who the user is ------------------------------------------------------------------------
+
+    def _family_codes(self, session: Session, request: Request) -> None:
+        codes = [{"account": one, "familyCode": ""} for one in self.gateway.settings.accounts]
+        session.send("familyCodes", {"codes": codes})
+
+    def _user(self, session: Session, request: Request) -> None:
+        session.send("userInfo", {"reqId": request.values["reqId"]})
+
+    def _soft_dollar_tiers(self, session: Session, request: Request) -> None:
+        session.send("softDollarTiers", {"reqId": request.values["reqId"]})
+
+    # -- subscriptions ----------------------------------------------------------------------------
+
+    def position_changed(self, account: str, con_id: int) -> None:
+        """Position, portfolio and P&L rows go to whoever subscribed."""
+        for session in self.gateway.sessions:
+            if not session.ready or not session.subscriptions:
+                continue
+            if "Positions" in session.subscriptions:
+                self._send_position(session, account, con_id)
+            if session.subscriptions.get("AccountUpdates") == account:
+                self._send_portfolio(session, account, con_id)
+            for kind, request_id, value in subscriptions(session):
+                if kind == "PositionsMulti" and value in ("", "All", account):
+                    values = self._position_values(account, con_id)
+                    session.send("positionMulti", {**values, "reqId": request_id})
+                elif kind == "PnL" and value == account:
+                    self._send_pnl(session, request_id, account)
+                elif kind == "PnLSingle" and value == (account, con_id):
+                    self._send_pnl_single(session, request_id, account, con_id)
+
+
+def subscribe(session: Session, request: Request, value: Any) -> None:
+    session.subscriptions[f"{request.name.removeprefix('req')}:{request.values['reqId']}"] = value
+
+
+def forget(session: Session, request: Request) -> None:
+    """Cancel a subscription by its request id; one that is not there is no error at IB."""
+    kind = request.name.removeprefix("cancel")
+    session.subscriptions.pop(f"{kind}:{request.values['reqId']}", None)
+
+
+def subscriptions(session: Session) -> list[tuple[str, str, Any]]:
+    """Kind, request id and value of each subscription that has a request id."""
+    rows = []
+    for name, value in session.subscriptions.items():
+        kind, colon, request_id = name.partition(":")
+        if colon:
+            rows.append((kind, request_id, value))
+    return rows

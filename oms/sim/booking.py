@@ -1,0 +1,198 @@
+"""The back office: executions and what they do to positions and cash."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from oms.sim import ledger
+from oms.sim.books import Books
+from oms.sim.clock import Clock
+from oms.sim.instruments import Catalogue, Contract
+from oms.sim.ledger import ZERO, Position
+from oms.sim.market import Market
+from oms.sim.orders import Execution, Order
+from oms.sim.settings import Settings
+from oms.sim.wire import to_int
+
+History = Execution | tuple[Decimal, Decimal]
+
+
+class BackOffice:
+    """Turns fills into executions.  Execution ids never repeat, over restarts neither."""
+
+    def __init__(
+        self,
+        *,
+        books: Books,
+        catalogue: Catalogue,
+        market: Market,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self.books = books
+        self.catalogue = catalogue
+        self.market = market
+        self.clock = clock
+        self.settings = settings
+        identity = random.Random(f"executions:{settings.seed}")
+        self._prefix = f"0000{identity.randrange(16**4):04x}"
+        self._base = identity.randrange(16**8 // 2)
+
+    def execute(
+        self,
+        order: Order,
+        contract: Contract,
+        quantity: Decimal,
+        price: Decimal,
+        liquidation: bool = False,
+    ) -> list[Execution]:
+        """The executions of a fill: one, or for a combination its own and one for every leg.
+
+        The order's filled quantity and value must be up to date.  A combination's own execution
+        moves no position, its legs do.
+        """
+        stem = f"{self._prefix}.{self._base + self.books.next_number('execution'):08x}.01"
+        whole = self._execution(order, contract, quantity, price, f"{stem}.01")
+        whole.liquidation = liquidation
+        if contract.sec_type != "BAG":
+            self._book(whole, contract)
+            self.books.add_execution(whole)
+            return [whole]
+        self.books.add_execution(whole)
+        rows = [whole]
+        for number, (leg, ratio, leg_price) in enumerate(self._leg_prices(order, price), start=2):
+            signed = ratio * quantity * (1 if order.is_buy else -1)
+            row = self._execution(order, leg, abs(signed), leg_price, f"{stem}.{number:02d}.01")
+            row.side = "BOT" if signed > 0 else "SLD"
+            row.cumulative, row.average_price = row.quantity, leg_price
+            self._book(row, leg)
+            self.books.add_execution(row)
+            rows.append(row)
+        return rows
+
+    def _execution(
+        self, order: Order, contract: Contract, quantity: Decimal, price: Decimal, exec_id: str
+    ) -> Execution:
+        return Execution(
+            exec_id=exec_id,
+            perm_id=order.perm_id,
+            client_id=order.client_id,
+            order_id=order.order_id,
+            order_ref=order.order_ref,
+            account=order.account,
+            con_id=contract.con_id,
+            side="BOT" if order.is_buy else "SLD",
+            quantity=quantity,
+            price=price,
+            time=self.clock.now().replace(microsecond=0),
+            venue=contract.primary_exchange,
+            cumulative=order.filled,
+            average_price=order.average_price,
+            model_code=str(order.terms.get("modelCode", "")),
+        )
+
+    def legs(self, order: Order) -> Iterator[tuple[Contract, Decimal]]:
+        """The legs of a combination with their signed ratios."""
+        for leg in order.terms.get("comboLegs", ()):
+            contract = self.catalogue.by_id(to_int(leg["conId"]))
+            if contract is not None:
+                sign = 1 if leg["action"] == "BUY" else -1
+                yield contract, Decimal(to_int(leg["ratio"], 1) * sign)
+
+    def _leg_prices(
+        self, order: Order, price: Decimal
+    ) -> Iterator[tuple[Contract, Decimal, Decimal]]:
+        """Each leg at its last price; the first one makes up for the difference to `price`."""
+        legs = list(self.legs(order))
+        lasts = [self.market.quote(leg).last for leg, _ in legs]
+        total = sum((ratio * last for (_, ratio), last in zip(legs, lasts, strict=True)), ZERO)
+        for number, ((leg, ratio), last) in enumerate(zip(legs, lasts, strict=True)):
+            yield leg, ratio, last + (price - total) / ratio if number == 0 else last
+
+    def _book(self, row: Execution, contract: Contract) -> None:
+        charge = ledger.commission(contract, row.quantity, row.price, self.settings.commission)
+        row.commission, row.commission_currency = charge, contract.currency
+        before = self.books.position(row.account, row.con_id)
+        after, row.realized = before.after(row.signed, row.price, contract.multiplier, charge)
+        self.books.set_position(row.account, row.con_id, after)
+        self._pay(row, contract, 1)
+
+    def _pay(self, row: Execution, contract: Contract, times: int) -> None:
+        charge = row.commission or ZERO
+        flows = ledger.cash_flows(contract, row.signed, row.price, row.realized, charge)
+        for currency, amount in flows.items():
+            self.books.add_cash(row.account, currency, amount * times)
+
+    # -- changes without an order -----------------------------------------------------------------
+
+    def adjust_position(
+        self, account: str, contract: Contract, quantity: Decimal, cost: Decimal | None
+    ) -> Position:
+        """Assignment, exercise, expiry, split, transfer: no execution says so."""
+        old = self.books.position(account, contract.con_id)
+        total = old.quantity + quantity
+        average = cost if cost is not None else old.average_cost
+        row = Position(total, average if total else ZERO, old.realized)
+        self.books.set_position(account, contract.con_id, row)
+        self.books.add_adjustment(account, contract.con_id, total, row.average_cost)
+        return row
+
+    def correct(
+        self, old: Execution, contract: Contract, quantity: Decimal | None, price: Decimal | None
+    ) -> Execution:
+        """Replace an execution by its next revision, with a commission of its own.
+
+        A bust is a revision to quantity 0.
+        """
+        order = self.books.by_perm_id(old.perm_id)
+        if order is None:
+            raise LookupError(f"no order with perm id {old.perm_id}")
+        new = Execution.from_json(old.to_json())
+        new.exec_id = f"{old.stem}.{old.revision + 1:02d}"
+        new.quantity = old.quantity if quantity is None else quantity
+        new.price = old.price if price is None else price
+        order.filled += new.quantity - old.quantity
+        order.value += new.quantity * new.price - old.quantity * old.price
+        new.cumulative, new.average_price = order.filled, order.average_price
+        new.commission = ledger.commission(
+            contract, new.quantity, new.price, self.settings.commission
+        )
+        old.superseded = True
+        self._pay(old, contract, -1)
+        self.books.save_execution(old)
+        self.books.add_execution(new)
+        self.books.save(order)
+        self._recount(new, contract)
+        self._pay(new, contract, 1)
+        return new
+
+    def _recount(self, corrected: Execution, contract: Contract) -> None:
+        """Rebuild a position from its history: a correction changes what came after it too."""
+        row = Position()
+        for entry in _revised(self.books.history(corrected.account, corrected.con_id)):
+            if isinstance(entry, Execution):
+                row, realized = row.after(
+                    entry.signed, entry.price, contract.multiplier, entry.commission or ZERO
+                )
+                if entry.exec_id == corrected.exec_id:
+                    corrected.realized = realized
+                    self.books.save_execution(corrected)
+            else:
+                row = Position(entry[0], entry[1], row.realized)
+        self.books.set_position(corrected.account, corrected.con_id, row)
+
+
+def _revised(entries: Iterable[History]) -> Iterator[Any]:
+    """The last revision of every execution, standing where its first revision stood."""
+    rows = list(entries)
+    latest = {row.stem: row for row in rows if isinstance(row, Execution)}
+    seen: set[str] = set()
+    for row in rows:
+        if not isinstance(row, Execution):
+            yield row
+        elif row.stem not in seen:
+            seen.add(row.stem)
+            yield latest[row.stem]

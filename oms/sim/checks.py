@@ -1,0 +1,112 @@
+"""What the gateway refuses before an order reaches the market.  Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from oms.sim import matching
+from oms.sim.instruments import Contract
+from oms.sim.orders import Order
+
+ORDER_ID_MAX: Final = 2**31 - 1
+OFF_TICK: Final = "The price does not conform to the minimum price variation for this contract."
+READ_ONLY: Final = (
+    "Error validating request.-'bW' : cause - The API interface is currently in Read-Only mode."
+)
+NO_CONTRACT: Final = "No security definition has been found for the request"
+TIFS: Final = frozenset(("DAY", "GTC", "IOC", "FOK", "GTD", "OPG"))
+ODD_LOT_BELOW: Final = 25_000
+"""Units of the base currency under which IDEALPRO routes an order as an odd lot."""
+
+
+class Refusal(Exception):
+    """A request the gateway turns down with an error message and nothing else.
+
+    `request_id` is None for the order's own id.
+    """
+
+    def __init__(self, code: int, text: str, request_id: int | None = None) -> None:
+        super().__init__(f"{code} {text}")
+        self.code = code
+        self.text = text
+        self.request_id = request_id
+
+
+def check(order: Order, contract: Contract, now: datetime, zone: ZoneInfo) -> None:
+    """Raise the Refusal that IB gives for an order that cannot be, or do nothing."""
+    if order.side not in ("BUY", "SELL", "SSHORT"):
+        raise Refusal(321, f"Error validating request.-'b9' : cause - Invalid side {order.side}")
+    if order.kind not in matching.SUPPORTED:
+        raise Refusal(387, "Unsupported order type for this exchange and security type.")
+    _check_quantity(order, contract)
+    _check_prices(order, contract)
+    if order.tif not in TIFS:
+        raise Refusal(10052, f"Invalid time in force:{order.tif}")
+    if order.tif == "GTD" and not order.terms.get("goodTillDate"):
+        raise Refusal(337, "Good till date is required for this time in force.")
+    for name, code in (("goodTillDate", 343), ("goodAfterTime", 334)):
+        text = str(order.terms.get(name, ""))
+        if text and order_time(text, zone) is None:
+            raise Refusal(code, f"The time or time-zone entered is invalid: {text}")
+    until = order_time(str(order.terms.get("goodTillDate", "")), zone)
+    if order.tif == "GTD" and until is not None and until <= now:
+        raise Refusal(343, "The date, time, or time-zone entered is invalid: it is in the past")
+
+
+def _check_quantity(order: Order, contract: Contract) -> None:
+    if order.quantity == 0:
+        raise Refusal(434, "The order size cannot be zero.")
+    if order.quantity < 0:
+        raise Refusal(321, "Error validating request.-'b9' : cause - Invalid quantity")
+    if order.quantity % contract.size_increment:
+        raise Refusal(10243, "Fractional-sized order cannot be placed via API.")
+
+
+def _check_prices(order: Order, contract: Contract) -> None:
+    needed: list[Decimal | None] = []
+    if order.kind in ("LMT", "STP LMT", "LIT", "LOC"):
+        needed.append(order.limit_price)
+    if order.kind in ("STP", "STP LMT", "MIT", "LIT"):
+        needed.append(order.aux_price)
+    if order.kind in matching.TRAILING:
+        if order.aux_price is None and order.price("trailingPercent") is None:
+            raise Refusal(361, "Invalid trailing amount or percentage.")
+        stop = order.price("trailStopPrice")
+        needed += [stop] if stop is not None else []
+    for price in needed:
+        if price is None:
+            raise Refusal(403, "Invalid price for this order type.")
+        if price % contract.minimum_tick:
+            raise Refusal(110, OFF_TICK)
+
+
+def warning(order: Order, contract: Contract) -> str | None:
+    """The 399 of an order that is taken all the same."""
+    if contract.sec_type == "CASH" and order.quantity < ODD_LOT_BELOW:
+        return (
+            f"Order Message:\n{order.side} {order.quantity} {contract.local_symbol} Forex\n"
+            "Warning: your order size is below the minimum and will be routed as an odd lot order."
+        )
+    return None
+
+
+def order_time(text: str, zone: ZoneInfo) -> datetime | None:
+    """The time in goodTillDate, goodAfterTime or a time condition; None when it is none.
+
+    `yyyymmdd hh:mm:ss [zone]`, `yyyymmdd-hh:mm:ss` in UTC, or `yyyymmdd` for the end of the day.
+    """
+    text = text.strip()
+    try:
+        if len(text) == 8:
+            day = datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007
+            return day.replace(hour=23, minute=59, second=59, tzinfo=zone).astimezone(UTC)
+        moment = datetime.strptime(text[:8] + text[9:17], "%Y%m%d%H:%M:%S")  # noqa: DTZ007
+        if text[8] == "-":
+            return moment.replace(tzinfo=UTC)
+        name = text[17:].strip()
+        return moment.replace(tzinfo=ZoneInfo(name) if name else zone).astimezone(UTC)
+    except (ValueError, KeyError, IndexError):
+        return None
