@@ -90,14 +90,13 @@ def read_file(path: Path) -> OmsFile:
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
         database.row_factory = sqlite3.Row
         database.execute("BEGIN")
-        # Not by `sequence` alone: the order of the rows is what is checked.
         events = database.execute(
             f"SELECT {_HASHED}, hash FROM events ORDER BY sequence"
         ).fetchall()
         ends = database.execute("SELECT sequence, hash FROM checkpoints WHERE name = 'log'")
         end = ends.fetchone()
         return OmsFile(
-            events=[dict(row) for row in events],
+            events=rows,
             orders=_bodies(database, "orders"),
             fills=_bodies(database, "fills"),
             positions=_bodies(database, "positions"),
