@@ -70,7 +70,7 @@ def read(connection: Connection, name: str) -> Lease | None:
 def read_all(connection: Connection, name_prefix: str = "") -> list[Lease]:
     """Return the leases whose name begins so."""
     rows = connection.rows(f"{_SELECT} ORDER BY name")
-    return [_lease(row) for row in rows if row[0].startswith(name_prefix)]
+    return [lease_of(row) for row in rows if row[0].startswith(name_prefix)]
 
 
 def take(connection: Connection, request: LeaseRequest, now: datetime) -> int:
@@ -131,7 +131,8 @@ def release(connection: Connection, request: LeaseRequest, epoch: int) -> None:
     )
 
 
-def _lease(row: Sequence[Any]) -> Lease:
+def lease_of(row: Sequence[Any]) -> Lease:
+    """Return the lease that a row of the table holds, its columns in the order of the fields."""
     name, holder, host, process_id, epoch, seconds, beat_at = row
     moment = None if beat_at is None else datetime.fromisoformat(beat_at)
     return Lease(name, holder, host, process_id, epoch, seconds, moment)

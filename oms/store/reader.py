@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any, Final, Literal
 
 from sqlalchemy import Select, event, func, select
@@ -27,7 +28,8 @@ from oms.store.backend import (
     sqlite_url,
 )
 from oms.store.envelopes import Head, envelope, head_of
-from oms.store.tables import EVENTS, ORDER_EVENTS, PROJECTIONS
+from oms.store.lease import Lease, lease_of
+from oms.store.tables import CHECKPOINTS, EVENTS, LEASES, ORDER_EVENTS, PROJECTIONS
 
 #: Rows of one call where the caller names no limit: a page of a screen, not a whole log.
 LIMIT: Final = 1_000
@@ -144,6 +146,23 @@ class Reader:
         for name, value in (where or {}).items():
             query = query.where(found.c[name] == value)
         return int((await self._rows(query))[0][0])
+
+    async def keys(self, table: str, prefix: str, *, limit: int = LIMIT) -> list[str]:
+        """Return the keys of a projection that begin so, in their order."""
+        key = PROJECTIONS[table].c[TABLES[table].key_name]
+        query = select(key).where(key.startswith(prefix, autoescape=True)).order_by(key)
+        return [str(found) for (found,) in await self._rows(query.limit(limit))]
+
+    async def leases(self) -> list[Lease]:
+        """Return every claim of a daemon, whatever its state."""
+        columns = [LEASES.c[field.name] for field in fields(Lease)]
+        rows = await self._rows(select(*columns).order_by(LEASES.c.name))
+        return [lease_of(row) for row in rows]
+
+    async def checkpoints(self) -> dict[str, int]:
+        """Return the sequence that each fold has reached."""
+        rows = await self._rows(select(CHECKPOINTS.c.name, CHECKPOINTS.c.sequence))
+        return {name: int(sequence) for name, sequence in rows}
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
