@@ -27,13 +27,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from oms._version import __version__
 from oms.broker.gateway import Gateway
+from oms.broker.handshake import ConnectionSettings
+from oms.broker.line import LineRecovered, News, SessionDown, SessionUp
 from oms.broker.outbox import Outgoing
-from oms.broker.session import ConnectionSettings, LineRecovered, News, SessionDown, SessionUp
 from oms.clock import Clock, SystemClock
 from oms.core.events import (
     CancelDenied,
@@ -41,7 +42,6 @@ from oms.core.events import (
     DaemonStarted,
     DaemonStopped,
     Event,
-    GapClosed,
     ModifyDenied,
     OrderNotSent,
     Pending,
@@ -97,7 +97,8 @@ async def run_daemon(settings: Settings, *, ready: Callable[[], None] | None = N
         if ready is not None:
             ready()
         stopped = asyncio.ensure_future(oms.stopping.wait())
-        await asyncio.wait({stopped, oms.failure}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {stopped, oms.failure}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if oms.failure.done():
             raise oms.failure.result()
@@ -160,7 +161,11 @@ def _assemble(
 
     books = event_log.books
     view = View(_all_records(books.tables))
-    gateway = Gateway(
+
+    def report_not_sent(message: Outgoing, reason: str) -> None:
+        _report_not_sent(event_log, message, reason, gateway.session_epoch)
+
+    gateway: Gateway = Gateway(
         ConnectionSettings(
             host=settings.host,
             port=settings.port,
@@ -179,8 +184,9 @@ def _assemble(
         request_timeout_seconds=settings.request_timeout_seconds,
         messages_per_second_max=settings.messages_per_second_max,
         first_epoch=view.system.session_epoch + 1,
+        open_gap_sequence=view.system.gap_sequence,
         highest_broker_order_id=view.system.highest_broker_order_ids.get(settings.client_id, 0),
-        on_not_sent=lambda message, reason: _report_not_sent(event_log, gateway, message, reason),
+        on_not_sent=report_not_sent,
         on_failure=fail,
     )
     manager = OrderManager(
@@ -244,7 +250,7 @@ def _pass_on(failed: asyncio.Future[None], fail: Callable[[BaseException], None]
         fail(error)
 
 
-def _report_not_sent(event_log: EventLog, gateway: Gateway, message: Outgoing, reason: str) -> None:
+def _report_not_sent(event_log: EventLog, message: Outgoing, reason: str, epoch: int) -> None:
     """Write that a message did not leave: an order is over, a change or a cancel is refused."""
     event: Event
     match message.kind:
@@ -254,9 +260,7 @@ def _report_not_sent(event_log: EventLog, gateway: Gateway, message: Outgoing, r
             event = ModifyDenied(order_id=message.order_id, text=f"not sent: {reason}")
         case _:
             event = CancelDenied(order_id=message.order_id, text=f"not sent: {reason}")
-    context = Context(
-        actor="daemon", session_epoch=gateway.session_epoch, correlation_id=message.order_id
-    )
+    context = Context(actor="daemon", session_epoch=epoch, correlation_id=message.order_id)
     log.warning("message_not_sent", kind=message.kind, order_id=message.order_id, reason=reason)
     event_log.append(Pending(event, context))
 
@@ -301,7 +305,7 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
         triggers.append(trigger)
         wake.set()
 
-    oms.gateway.listeners.append(lambda news: _on_news(oms, news, ask))
+    unsubscribe = oms.gateway.subscribe(lambda news: _on_news(news, ask))
     tasks = [
         asyncio.create_task(oms.requests.serve(), name="requests"),
         asyncio.create_task(_reconcile_when_due(oms, wake, triggers), name="reconcile"),
@@ -310,8 +314,10 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
         task.add_done_callback(lambda t: _task_ended(t, oms.failure))
     try:
         await oms.gateway.open()
+        oms.gateway.ended.add_done_callback(lambda f: _stays_down(f, oms.failure))
         yield
     finally:
+        unsubscribe()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -322,14 +328,17 @@ def _task_ended(task: asyncio.Task[None], failure: asyncio.Future[BaseException]
         failure.set_result(error)
 
 
-def _on_news(oms: Oms, news: News, ask: Callable[[str], None]) -> None:
+def _stays_down(
+    ended: asyncio.Future[OmsError | None], failure: asyncio.Future[BaseException]
+) -> None:
+    """A session that stays down for a reason (a live account under paper settings) ends the daemon."""
+    if not ended.cancelled() and (error := ended.result()) and not failure.done():
+        failure.set_result(error)
+
+
+def _on_news(news: News, ask: Callable[[str], None]) -> None:
     match news:
         case SessionUp(epoch=epoch):
-            gap = oms.view.system.gap_sequence
-            if gap:
-                # The session closes its own gaps; this one was left by a process that is gone.
-                event = GapClosed(cause=f"session {epoch} opened", opened_sequence=gap)
-                oms.log.append(Pending(event, Context(actor="daemon", session_epoch=epoch)))
             ask("start" if epoch == 1 else "reconnect")
         case LineRecovered(cause=cause):
             ask(cause)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -348,8 +348,10 @@ class OrderManager:
                     by=by,
                 )
             return tickets
+        # Before the intent: without a session there are no numbers, and then nothing is written.
+        numbers = {leg.order_id: self._orders.next_broker_order_id() for leg in legs}
         if await self._intend(account, qualified, legs, reason, by):
-            self._send(account, qualified, legs)
+            self._send(account, qualified, legs, numbers)
         return tickets
 
     def _account(self, account: str | None) -> str:
@@ -408,10 +410,13 @@ class OrderManager:
         log.info("order_intended", order_id=legs[0].order_id, sequence=receipts[0].sequence)
         return not any(r.duplicate or r.conflict for r in receipts)
 
-    def _send(self, account: str, qualified: QualifiedLike, legs: Sequence[Leg]) -> None:
-        numbers: dict[str | None, int] = {None: 0}
-        for leg in legs:
-            numbers[leg.order_id] = self._orders.next_broker_order_id()
+    def _send(
+        self,
+        account: str,
+        qualified: QualifiedLike,
+        legs: Sequence[Leg],
+        numbers: Mapping[str, int],
+    ) -> None:
         for leg in legs:
             self._orders.place(
                 order_id=leg.order_id,
@@ -419,7 +424,7 @@ class OrderManager:
                 contract=qualified.contract,
                 terms=leg.terms,
                 broker_order_id=numbers[leg.order_id],
-                parent_broker_order_id=numbers[leg.parent_order_id],
+                parent_broker_order_id=numbers.get(leg.parent_order_id or "", 0),
                 transmit=leg.transmit,
             )
 
