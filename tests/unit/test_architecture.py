@@ -1,0 +1,415 @@
+"""The house rules of design.md, section 4 and 5, as tests.
+
+Each rule is a function from a parsed module to sentences about what is wrong in it. Each is first
+shown a snippet that breaks it, so that a rule which has gone blind is noticed; then all modules.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FUNCTION_LINES_MAX = 70
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a room may import: rooms of `oms`, and packages of others."""
+
+    rooms: frozenset[str]
+    packages: frozenset[str]
+
+
+def allowed(rooms: str = "", packages: str = "") -> Allowed:
+    return Allowed(frozenset(rooms.split()), frozenset(packages.split()))
+
+
+FOUNDATION = "core errors clock telemetry"
+EVERYTHING = f"{FOUNDATION} settings store service report web"
+
+#: Who may import whom; anything else is forbidden. A room may always import itself.
+HOUSE = {
+    "_version": allowed(),
+    "errors": allowed(),
+    "clock": allowed(),
+    "core": allowed("errors", "pydantic pydantic_core"),
+    "settings": allowed("errors core.money", "pydantic pydantic_settings annotated_types"),
+    "telemetry": allowed("errors core.money", "structlog prometheus_client"),
+    "store": allowed(FOUNDATION, "sqlalchemy alembic"),
+    "broker": allowed(FOUNDATION, "ib_async"),
+    "service": allowed(f"{FOUNDATION} settings store broker _version"),
+    "report": allowed("core", "jinja2 markupsafe rich"),
+    "web": allowed("store core report settings telemetry errors", "starlette uvicorn"),
+    "cli": allowed(f"{EVERYTHING} _version", "typer rich click"),
+    "sim": allowed(),
+    # The front door: it only re-exports.
+    "": allowed(f"{EVERYTHING} _version"),
+}
+
+#: The only readers of time; the simulator knows nothing of oms, hence has a clock of its own.
+CLOCKS = {"oms.clock", "oms.sim.clock"}
+
+BANNED_WORDS = {"data", "info", "manager", "helper", "util", "process", "handle", "trade"}
+#: Identifiers with a banned word that say what they mean.
+BANNED_WORDS_GRACE = {
+    "OrderManager": "the name that strategies know (design, section 5)",
+    "manager": "an OrderManager, and its module (design, section 4)",
+    "_manager": "the same",
+    "market_data": "what the whole field calls it; the module's name in the design",
+    "process_id": "a process of the operating system",
+    "process_is_alive": "the same",
+    "_data_version": "SQLite's own name for it",
+    "data_received": "a hook of asyncio.Protocol",
+}
+
+CLOCK_READS = {
+    "datetime": {"now", "utcnow", "today"},
+    "date": {"today"},
+    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"},
+}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A parsed file; `name` is dotted, `oms.core.money` or `tests.unit.test_money`."""
+
+    name: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str | None:
+        """Return the room of the house, or None outside it."""
+        head, _, rest = self.name.partition(".")
+        return rest.split(".")[0] if head == "oms" else None
+
+
+Rule = Callable[[Module], Iterator[str]]
+
+
+# ── the rules ────────────────────────────────────────────────────────────────────────────────────
+
+
+def imports_only_what_its_room_may(module: Module) -> Iterator[str]:
+    if module.room is None:
+        return
+    rule = HOUSE.get(module.room)
+    if rule is None:
+        yield f"oms.{module.room} is no room of the house; add it to HOUSE with what it may import"
+        return
+    for line, name in imported(module.tree):
+        head, _, rest = name.partition(".")
+        if head in sys.stdlib_module_names:
+            continue
+        if head != "oms":
+            if head not in rule.packages:
+                yield f"line {line}: imports {head}"
+        elif rest.split(".")[0] != module.room and not any(
+            rest == room or rest.startswith(f"{room}.") for room in rule.rooms
+        ):
+            yield f"line {line}: imports {name}"
+
+
+def only_the_daemon_constructs_store_and_broker(module: Module) -> Iterator[str]:
+    if module.room != "service" or module.name == "oms.service.daemon":
+        return
+    for line, name in imported(module.tree):
+        if name.startswith(("oms.store", "oms.broker")):
+            yield f"line {line}: imports {name}; take it as an argument, typed by a port"
+
+
+def imports_nothing_by_name_at_run_time(module: Module) -> Iterator[str]:
+    if module.room is None:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and name_of_call(node) in {"__import__", "import_module"}:
+            yield f"line {node.lineno}: an import that the import rule cannot see"
+
+
+def uses_no_mock_library(module: Module) -> Iterator[str]:
+    for line, name in imported(module.tree):
+        if name.startswith(("unittest.mock", "mock.", "pytest_mock")) or name == "mock":
+            yield f"line {line}: imports {name}"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.arg) and node.arg == "mocker":
+            yield f"line {node.lineno}: asks for the fixture mocker"
+
+
+def core_knows_no_float(module: Module) -> Iterator[str]:
+    if module.room != "core":
+        return
+    refused = {
+        # `case float():` is how a float is told apart in order to be refused.
+        id(node.cls)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.MatchClass)
+    }
+    for node in ast.walk(module.tree):
+        literal = isinstance(node, ast.Constant) and isinstance(node.value, float)
+        named = isinstance(node, ast.Name) and node.id == "float" and id(node) not in refused
+        if literal or named:
+            yield f"line {node.lineno}: a float"
+
+
+def reads_no_clock(module: Module) -> Iterator[str]:
+    if module.room is None or module.name in CLOCKS:
+        return
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=owner), attr=attr):
+                if attr in CLOCK_READS.get(owner, ()):
+                    yield f"line {node.lineno}: {owner}.{attr}"
+            case ast.Attribute(value=ast.Call() as call, attr="time"):
+                if name_of_call(call) in {"get_running_loop", "get_event_loop"}:
+                    yield f"line {node.lineno}: the event loop's time"
+            case ast.ImportFrom(module="time", names=names):
+                for alias in names:
+                    if alias.name in CLOCK_READS["time"]:
+                        yield f"line {node.lineno}: time.{alias.name}"
+            case _:
+                pass
+
+
+def functions_fit_a_screen(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            lines = node.end_lineno - node.lineno + 1
+            if lines > FUNCTION_LINES_MAX:
+                yield f"line {node.lineno}: {node.name} has {lines} lines"
+
+
+def says_what_it_is(module: Module) -> Iterator[str]:
+    if module.tree.body and not ast.get_docstring(module.tree):
+        yield "has no docstring"
+
+
+def postpones_annotations(module: Module) -> Iterator[str]:
+    annotated = (ast.FunctionDef, ast.AsyncFunctionDef, ast.AnnAssign)
+    code = [node for node in module.tree.body if not is_docstring(node)]
+    if any(isinstance(node, annotated) for node in ast.walk(module.tree)) and not (
+        isinstance(code[0], ast.ImportFrom)
+        and code[0].module == "__future__"
+        and [alias.name for alias in code[0].names] == ["annotations"]
+    ):
+        yield "does not begin with `from __future__ import annotations`"
+
+
+def names_say_what_things_are(module: Module) -> Iterator[str]:
+    if module.room is None:
+        return  # Tests speak the words of the libraries that they drive.
+    for line, name in [(1, module.name.rsplit(".", 1)[-1]), *defined(module.tree)]:
+        if name in BANNED_WORDS_GRACE:
+            continue
+        for word in words_of(name) & BANNED_WORDS:
+            yield f"line {line}: {name} (say what it is instead of {word!r})"
+
+
+RULES: dict[Rule, tuple[str, str]] = {
+    # rule: (name of a module, a text of it that breaks the rule)
+    imports_only_what_its_room_may: ("oms.core.x", "def f():\n    from oms.store import log"),
+    only_the_daemon_constructs_store_and_broker: ("oms.service.x", "import oms.store.log"),
+    imports_nothing_by_name_at_run_time: ("oms.cli.x", "importlib.import_module('ib_async')"),
+    uses_no_mock_library: ("tests.unit.x", "from unittest import mock"),
+    core_knows_no_float: ("oms.core.x", "half = 0.5"),
+    reads_no_clock: ("oms.service.x", "at = datetime.now(UTC)"),
+    functions_fit_a_screen: ("oms.x", "def f():\n" + "    a = 1\n" * FUNCTION_LINES_MAX),
+    says_what_it_is: ("oms.x", "a = 1"),
+    postpones_annotations: ("oms.x", '"""It."""\n\ndef f(): ...'),
+    names_say_what_things_are: ("oms.x", "def get_trade_info(): ..."),
+}
+
+
+# ── the tests ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rule_sees_what_breaks_it(rule: Rule) -> None:
+    name, text = RULES[rule]
+    assert list(rule(Module(name, ast.parse(text))))
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "text"),
+    [
+        (imports_only_what_its_room_may, "oms.sim.x", "import ib_async"),
+        (imports_only_what_its_room_may, "oms.sim.x", "from oms import core"),
+        (imports_only_what_its_room_may, "oms.sim.x", "from oms.core import money"),
+        (imports_only_what_its_room_may, "oms.cli.x", "from oms.broker.session import Session"),
+        (imports_only_what_its_room_may, "oms.store.x", "import ib_async"),
+        (imports_only_what_its_room_may, "oms.settings", "from oms.core import events"),
+        (imports_only_what_its_room_may, "oms.attic.x", "import os"),
+        (core_knows_no_float, "oms.core.x", "a = float(b)"),
+        (core_knows_no_float, "oms.core.x", "def f(price: float): ..."),
+        (reads_no_clock, "oms.x", "import time\ntime.monotonic()"),
+        (reads_no_clock, "oms.x", "from time import perf_counter"),
+        (reads_no_clock, "oms.sim.gateway", "asyncio.get_running_loop().time()"),
+        (uses_no_mock_library, "tests.x", "def test_it(mocker): ..."),
+        (names_say_what_things_are, "oms.x", "class TradeHandle: ..."),
+        (names_say_what_things_are, "oms.x", "self.last_data = 1"),
+        (names_say_what_things_are, "oms.core.utils", ""),
+    ],
+)
+def test_rule_is_not_walked_around(rule: Rule, name: str, text: str) -> None:
+    assert list(rule(Module(name, ast.parse(text))))
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "text"),
+    [
+        (imports_only_what_its_room_may, "oms.core.x", "from oms.core import money"),
+        (imports_only_what_its_room_may, "oms.settings", "from oms.core.money import plain"),
+        (imports_only_what_its_room_may, "oms.sim.x", "from oms.sim import wire"),
+        (core_knows_no_float, "oms.core.x", "match a:\n    case float(): raise InvalidRequest"),
+        (names_say_what_things_are, "oms.x", "log.info('x')\nmanaged = database = tradeable = 1"),
+        (reads_no_clock, "oms.x", "clock.now()\nself.clock.monotonic()"),
+    ],
+)
+def test_rule_lets_good_code_pass(rule: Rule, name: str, text: str) -> None:
+    assert not list(rule(Module(name, ast.parse(text))))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_house_keeps_the_rule(rule: Rule) -> None:
+    broken = [f"{module.name}: {fault}" for module in modules() for fault in rule(module)]
+    assert not broken, "\n" + "\n".join(broken)
+
+
+def test_modules_import_each_other_in_one_direction() -> None:
+    graph = {
+        module.name: sorted(on_import(module) & {m.name for m in modules()} - {module.name})
+        for module in modules()
+        if module.room is not None
+    }
+    assert cycle(graph) is None, " -> ".join(cycle(graph) or ())
+
+
+def test_cycle_is_found() -> None:
+    assert cycle({"a": ["b"], "b": ["c"], "c": ["a"]}) == ["a", "b", "c", "a"]
+    assert cycle({"a": ["b", "c"], "b": ["c"], "c": []}) is None
+
+
+def test_every_module_is_used_by_the_program() -> None:
+    house = [module for module in modules() if module.room is not None]
+    used = {name for module in house for _, name in imported(module.tree)}
+    # What the console scripts and `python -m` start, and what other programs import.
+    doors = {"oms", "oms.cli", "oms.sim.__main__", "oms.sim"}
+    packages = {module.name.rpartition(".")[0] for module in house}
+    unused = [
+        module.name
+        for module in house
+        if module.name not in used | doors | packages
+        and not all(is_docstring(node) for node in module.tree.body)
+        and not any(name.startswith(f"{module.name}.") for name in used)
+    ]
+    assert unused == [], "imported by no module: " + ", ".join(unused)
+
+
+def test_every_grace_is_still_needed() -> None:
+    house = [module for module in modules() if module.room is not None]
+    names = {name for module in house for _, name in defined(module.tree)}
+    names |= {module.name.rsplit(".", 1)[-1] for module in house}
+    assert [name for name in BANNED_WORDS_GRACE if name not in names] == []
+
+
+# ── reading modules ──────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    """Return every module of the package and of the tests, parsed."""
+    found = []
+    for folder in ("oms", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts).removesuffix(".__init__")
+            found.append(Module(name, ast.parse(path.read_text(encoding="utf-8"))))
+    return tuple(found)
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and full name of everything that is imported, wherever in the module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def on_import(module: Module) -> set[str]:
+    """Return what is imported while this module is: not inside functions, not for types only."""
+    names = set()
+    for node in module.tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for _, name in imported(node):
+                names |= {name, name.rpartition(".")[0]}
+    return names
+
+
+def cycle(graph: dict[str, list[str]]) -> list[str] | None:
+    """Return one cycle of a graph, or None."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str] | None:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return None
+        for other in graph.get(name, ()):
+            found = visit(other, [*path, name])
+            if found:
+                return found
+        done.add(name)
+        return None
+
+    return next((found for name in graph if (found := visit(name, []))), None)
+
+
+def defined(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and name of everything that the module itself gives a name to."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.lineno, node.name
+            case ast.arg():
+                yield node.lineno, node.arg
+            case ast.Name(ctx=ast.Store()):
+                yield node.lineno, node.id
+            case ast.Attribute(ctx=ast.Store()):
+                yield node.lineno, node.attr
+            case ast.alias(asname=str(name)):
+                yield node.lineno, name
+            case _:
+                pass
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words of an identifier in lower case, each also without a plural's s."""
+    words = {w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)}
+    return words | {word.removesuffix("s") for word in words}
+
+
+def name_of_call(call: ast.Call) -> str:
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def is_docstring(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
