@@ -47,8 +47,9 @@ from oms.core.events import (
     Pending,
     ReconciliationCompleted,
 )
-from oms.core.records import TABLES, AnyRecord, OrderState
+from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
+from oms.service import metrics
 from oms.service.checks import Limits
 from oms.service.manager import OrderManager
 from oms.service.reconciler import QUESTIONS, Reconciler
@@ -58,7 +59,7 @@ from oms.settings import Settings
 from oms.store import schema
 from oms.store.log import Committed, EventLog, LeaseRequest
 from oms.store.reader import Reader
-from oms.telemetry import get_logger
+from oms.telemetry import get_logger, serve_metrics
 
 log = get_logger("service.daemon")
 
@@ -92,6 +93,19 @@ class Oms:
 
 async def run_daemon(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
     """Run until SIGTERM or SIGINT, or until the log cannot be written; returns the exit code."""
+    server = (
+        serve_metrics(settings.metrics_host, settings.metrics_port)
+        if settings.metrics_port
+        else None
+    )
+    try:
+        return await _run(settings, ready)
+    finally:
+        if server is not None:
+            server.stop()
+
+
+async def _run(settings: Settings, ready: Callable[[], None] | None) -> int:
     async with open_oms(settings, actor="daemon") as oms:
         _stop_on_signals(oms.stopping)
         if ready is not None:
@@ -140,10 +154,15 @@ async def open_oms(
 
 
 def _lease(settings: Settings) -> LeaseRequest:
-    account = "+".join(settings.accounts) or "*"
+    """Ask for the one lease of the database.
+
+    Books, sessions and gaps are of one gateway connection, so a second daemon with another client
+    id is refused as well; it belongs on a database of its own.
+    """
+    accounts = ", ".join(settings.accounts) or "all accounts"
     return LeaseRequest(
-        name=f"{account}/{settings.client_id}",
-        holder=f"oms {__version__} for client id {settings.client_id}",
+        name="daemon",
+        holder=f"client id {settings.client_id} on {accounts}",
         host=socket.gethostname(),
         process_id=os.getpid(),
         seconds=settings.lease_seconds,
@@ -220,6 +239,7 @@ def _assemble(
 
     def note(committed: Committed) -> None:
         view.take_changes(committed.changes)
+        metrics.observe(committed, view, event_log, clock)
         reconciler.note(committed.envelopes)
         requests.note(committed.envelopes)
 
@@ -331,7 +351,7 @@ def _task_ended(task: asyncio.Task[None], failure: asyncio.Future[BaseException]
 def _stays_down(
     ended: asyncio.Future[OmsError | None], failure: asyncio.Future[BaseException]
 ) -> None:
-    """A session that stays down for a reason (a live account under paper settings) ends the daemon."""
+    """End the daemon with a session that stays down for a reason, such as a live account."""
     if not ended.cancelled() and (error := ended.result()) and not failure.done():
         failure.set_result(error)
 
@@ -380,7 +400,7 @@ def _delay(oms: Oms, report: ReconciliationCompleted | None, attempt: int) -> fl
         return None
     if attempt:
         return RETRY_DELAYS_SECONDS[min(attempt, len(RETRY_DELAYS_SECONDS)) - 1]
-    if any(o.state is OrderState.IN_DOUBT for o in oms.view.orders.values()):
+    if oms.view.in_doubt():
         return oms.settings.doubt_settle_seconds + 0.1
     interval = oms.settings.reconcile_interval_seconds
     # Jitter, so that a fleet of daemons does not ask one gateway at the same moment.

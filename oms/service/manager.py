@@ -23,8 +23,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-import structlog
-
 from oms.clock import Clock
 from oms.core.contracts import Contract
 from oms.core.events import (
@@ -50,8 +48,9 @@ from oms.errors import (
 from oms.service.checks import CHECKS, Denial, Limits, Proposal, check, check_terms, validate
 from oms.service.ports import Log, Orders, QualifiedLike, Reader
 from oms.service.view import View
+from oms.telemetry import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger("service.manager")
 
 _IN_MOTION = frozenset({OrderState.INTENDED, OrderState.IN_FLIGHT})
 

@@ -24,8 +24,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-import structlog
-
 from oms.clock import Clock
 from oms.core.cases import case_events
 from oms.core.events import (
@@ -47,8 +45,9 @@ from oms.core.repair import adoptions, openings, resolutions
 from oms.service.our_side import load_our_side
 from oms.service.ports import Log, Reader
 from oms.service.view import View
+from oms.telemetry import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger("service.reconciler")
 
 #: Executions come after the orders they belong to, positions after the executions that explain
 #: them.

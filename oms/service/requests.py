@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
-import structlog
-
 from oms.clock import Clock
 from oms.core.events import (
     CancelDenied,
@@ -33,8 +31,9 @@ from oms.service.checks import Denial
 from oms.service.manager import By, OrderManager, as_denial
 from oms.service.ports import Log, Reader
 from oms.service.reconciler import Reconciler
+from oms.telemetry import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger("service.requests")
 
 #: Requests of before this start that are looked at; more than a person types in a minute.
 UNANSWERED_REQUESTS_MAX: Final = 1_000

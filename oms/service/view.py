@@ -20,6 +20,7 @@ from oms.core.records import (
     AnyRecord,
     BreakCase,
     Order,
+    OrderState,
     Position,
     SessionRecord,
     SystemRecord,
@@ -40,6 +41,7 @@ class View:
         self.session: SessionRecord | None = None
         self.system = SystemRecord()
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._in_doubt: dict[str, None] = {}
         self._changed: asyncio.Event = asyncio.Event()
         self.take(records)
 
@@ -58,6 +60,10 @@ class View:
         """Return when a condition holds; give it a deadline with `asyncio.timeout`."""
         while not condition():
             await self._changed.wait()
+
+    def in_doubt(self) -> tuple[Order, ...]:
+        """Return the orders whose outcome is not known."""
+        return tuple(self.orders[i] for i in self._in_doubt)
 
     def open_breaks(self) -> tuple[BreakCase, ...]:
         """Return the open cases."""
@@ -83,6 +89,10 @@ class View:
 
     def _take_order(self, order: Order) -> None:
         self.orders[order.order_id] = order
+        if order.state is OrderState.IN_DOUBT:
+            self._in_doubt[order.order_id] = None
+        else:
+            self._in_doubt.pop(order.order_id, None)
         self._ended.pop(order.order_id, None)
         if order.live:
             return
