@@ -162,6 +162,14 @@ class Desk:
                 await self._heard.wait()
         return found[number - 1]
 
+    async def fail(self) -> BaseException:
+        """Wait for the first failure that was reported."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not self.failures:
+                self._heard.clear()
+                await self._heard.wait()
+        return self.failures[0]
+
 
 MakeDesk = Callable[..., Desk]
 
@@ -198,7 +206,7 @@ async def make_desk() -> AsyncIterator[MakeDesk]:
             sink,
             SystemClock(),
             zone=NEW_YORK,
-            on_failure=failures.append,
+            on_failure=lambda error: (failures.append(error), heard.set()),  # type: ignore[func-returns-value]
             on_not_sent=lambda message, reason: not_sent.append((message, reason)),
             **({"first_epoch": 1} | {k: v for k, v in options.items() if k in names}),
         )
