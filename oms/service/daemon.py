@@ -86,9 +86,16 @@ class Oms:
     failure: asyncio.Future[BaseException]
 
     async def ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - a deadline in the caller's words
-        """Return when orders may leave; raises TimeoutError."""
-        async with asyncio.timeout(timeout):
-            await self.view.until(lambda: self.view.system.ready)
+        """Return when orders may leave; raises TimeoutError, or why the subsystem cannot go on."""
+        ready = asyncio.ensure_future(self.view.until(lambda: self.view.system.ready))
+        waiting: set[asyncio.Future[Any]] = {ready, self.failure}
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if self.failure.done():
+            raise self.failure.result()
 
 
 async def run_daemon(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
@@ -332,6 +339,7 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
     ]
     for task in tasks:
         task.add_done_callback(lambda t: _task_ended(t, oms.failure))
+    oms.failure.add_done_callback(lambda f: tasks.append(asyncio.create_task(_fail_safe(oms, f))))
     try:
         await oms.gateway.open()
         oms.gateway.ended.add_done_callback(lambda f: _stays_down(f, oms.failure))
@@ -341,6 +349,13 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _fail_safe(oms: Oms, failure: asyncio.Future[BaseException]) -> None:
+    """Hang up when the subsystem cannot go on: without a session every new order is denied."""
+    error = failure.result()
+    log.critical("daemon_failed", reason=str(error), error=type(error).__name__)
+    await oms.gateway.close(f"the daemon failed: {error}")
 
 
 def _task_ended(task: asyncio.Task[None], failure: asyncio.Future[BaseException]) -> None:

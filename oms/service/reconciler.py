@@ -27,6 +27,7 @@ from typing import Final, Protocol
 from oms.clock import Clock
 from oms.core.cases import case_events
 from oms.core.events import (
+    CommissionReceived,
     Context,
     DaemonStarted,
     Envelope,
@@ -187,7 +188,7 @@ class Reconciler:
         for kind in QUESTIONS:
             answer = await self._asker.ask(kind, run_id)
             questions[kind] = answer.question
-            rows[kind] = tuple(answer.rows)
+            rows[kind] = _rows(answer)
         return Answers(questions, rows)
 
     async def _ask_again(self, answers: Answers, run_id: str) -> Answers:
@@ -198,7 +199,7 @@ class Reconciler:
         for kind in again:
             answer = await self._asker.ask(kind, run_id)
             questions[kind] = answer.question
-            rows[kind] = tuple(answer.rows)
+            rows[kind] = _rows(answer)
         return Answers(questions, rows)
 
     async def _repair(self, answers: Answers, scope: Scope) -> OurSide:
@@ -239,6 +240,11 @@ class Reconciler:
             actor="reconciler", session_epoch=self._asker.session_epoch, correlation_id=run_id
         )
         return Pending(event, context)
+
+
+def _rows(answer: AnswerLike) -> tuple[Row, ...]:
+    """Return the rows that are compared; commission reports come between executions and are not."""
+    return tuple(r for r in answer.rows if not isinstance(r.event, CommissionReceived))
 
 
 def _moved(finding: Finding) -> bool:
