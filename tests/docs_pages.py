@@ -1,0 +1,340 @@
+"""Reference pages that the code writes: settings, events, errors, metrics, log actions, commands.
+
+`PAGES` maps each file to the function that makes its text. `tests/unit/test_docs.py` compares them
+with what is stored, and `pytest --update-docs` rewrites them.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oms import errors, telemetry
+from oms.core import contracts, events
+from oms.errors import OmsError
+from oms.settings import CONFIG_VARIABLE, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+GENERATED = "<!-- Written by `pytest --update-docs tests/unit/test_docs.py`; edit the code. -->"
+LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+
+
+def settings_page() -> str:
+    rows = [
+        (
+            f"`{row.name}`",
+            f"`{row.env}`",
+            f"`{row.default}`" if row.default else "none",
+            _escaped("; ".join(part for part in (row.unit, row.bounds) if part)),
+            _escaped(row.description),
+        )
+        for row in Settings().describe()
+    ]
+    return _page(
+        "Settings",
+        _lines(
+            "Each setting is looked for in this order: an argument, the environment variable, a "
+            "`.env` file in the working directory, a TOML file.",
+            "The TOML file is `oms.toml` in the working directory, or the path in "
+            f"`{CONFIG_VARIABLE}`; its keys are the names in the first column.",
+            "`oms settings` shows the value in force and where it came from.",
+        ),
+        _lines(
+            "A name that is not in this table is refused, wherever it is said: a misspelt limit "
+            "would otherwise be no limit.",
+            "An empty variable counts as not set.",
+            "Lists are written with commas.",
+        ),
+        _table(("Setting", "Variable", "Default", "Unit and bounds", "Why"), rows),
+    )
+
+
+def env_example() -> str:
+    lines = [
+        "# Copy to .env and change what you need; every line is optional.",
+        "# Each setting is explained in docs/reference/settings.md.",
+    ]
+    for row in Settings().describe():
+        hint = "; ".join(part for part in (row.unit, row.bounds) if part)
+        lines += ["", f"# {hint}"] if hint else [""]
+        lines.append(f"#{row.env}={row.default}")
+    return "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    tree = inspect.getdoc(errors) or ""
+    rows = [
+        (
+            f"`{cls.__name__}`",
+            _escaped(inspect.getdoc(cls) or ""),
+            str(cls.exit_code),
+            "yes" if cls.transient else "no",
+            _escaped(cls.default_hint),
+        )
+        for cls in error_types()
+    ]
+    return _page(
+        "Errors",
+        _lines(
+            "Every error that a caller or an operator can meet is a subclass of "
+            "`oms.errors.OmsError`.",
+            "It carries `message`, `hint` (what to do next), `exit_code` (see "
+            "[exit codes](exit-codes.md)) and `transient` (whether the same call can succeed later "
+            "without a change).",
+        ),
+        "```text\n" + inspect.cleandoc(re.split(r"\n\n(?=The class)", tree)[0]) + "\n```",
+        _table(("Error", "Meaning", "Exit code", "Transient", "Hint"), rows),
+    )
+
+
+def metrics_page() -> str:
+    rows = [
+        (f"`{row.name}`", row.kind, _escaped(row.description))
+        for row in telemetry.describe_metrics()
+    ]
+    return _page(
+        "Metrics",
+        _lines(
+            "Prometheus reads them on `OMS_METRICS_PORT` (off by default) at `/metrics`.",
+            "Names and labels are an API: alerts depend on them.",
+        ),
+        _table(("Metric", "Kind", "Meaning"), rows),
+    )
+
+
+def log_actions_page() -> str:
+    rows = [
+        (
+            f"`{call.action}`",
+            call.level,
+            f"`{call.module}`",
+            ", ".join(f"`{name}`" for name in call.fields),
+        )
+        for call in sorted(log_calls(), key=lambda call: (call.action, call.module))
+    ]
+    return _page(
+        "Log actions",
+        _lines(
+            "Program messages go to stderr, one line each; JSON unless stderr is a terminal "
+            "(`OMS_LOG_FORMAT`).",
+            "`action` is the machine name of a message and an API: alerts and crash tests match on "
+            "it.",
+            "Every line also has `at` (UTC), `level` and `room`; ids are the same as the events'.",
+            f"What libraries say has the action `{telemetry.LIBRARY_ACTION}`, with their text in "
+            "`message`.",
+        ),
+        _table(("Action", "Level", "Written by", "Fields"), dict.fromkeys(rows)),
+    )
+
+
+def events_page() -> str:
+    source = Source(events)
+    parts: list[str] = []
+    heading = ""
+    for name, cls in events.EVENT_TYPES.items():
+        if source.heading_of(name) != heading:
+            heading = source.heading_of(name)
+            parts.append(f"## {heading[:1].upper()}{heading[1:]}")
+        parts += [f"### {name}", source.describe(name)]
+        if cls.VERSION > 1:
+            parts.append(f"Version {cls.VERSION}.")
+        parts.append(source.fields_table(name))
+    parts.append("## Values inside events")
+    for name in ("Terms", "Question", "Finding"):
+        parts += [f"### {name}", source.describe(name), source.fields_table(name)]
+    contract = Source(contracts)
+    parts += ["### Contract", contract.describe("Contract"), contract.fields_table("Contract")]
+    parts += ["## Vocabularies", _table(("Name", "Values"), source.vocabularies())]
+    return _page(
+        "Events",
+        _lines(
+            "Every fact that the log can hold, in groups.",
+            "A fact's class name is its name in the log for ever.",
+            "Numbers of money are JSON strings, absent values are left out.",
+            "Names that end in *Received* are broker messages: their wire fields are kept beside "
+            "the payload.",
+        ),
+        "## The envelope",
+        "Every event stands in the log inside an envelope; the context is the part of it that "
+        "whoever says the fact knows.",
+        source.fields_table("Envelope"),
+        source.fields_table("Context"),
+        *parts,
+    )
+
+
+def commands_page() -> str:
+    """Return the command reference, from the command line program itself."""
+    import click
+
+    command = command_line()
+    parts: list[str] = []
+    for path, verb in verbs(command, "oms"):
+        context = click.Context(verb, info_name=path)
+        rows = [
+            (
+                f"`{_escaped(' '.join([*option.opts, *option.secondary_opts]))}`",
+                _escaped(getattr(option, "help", None) or ""),
+                "" if option.default in {None, False, ()} else f"`{option.default}`",
+            )
+            for option in verb.get_params(context)
+            if option.name != "help" and not getattr(option, "hidden", False)
+        ]
+        usage = verb.get_usage(context).removeprefix("Usage: ")
+        parts += [f"## {path}", f"```text\n{usage}\n```", inspect.cleandoc(verb.help or "")]
+        if rows:
+            parts.append(_table(("Argument", "Meaning", "Default"), rows))
+    return _page("Commands", command.help or "", *parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    ".env.example": env_example,
+    "docs/reference/settings.md": settings_page,
+    "docs/reference/events.md": events_page,
+    "docs/reference/errors.md": errors_page,
+    "docs/reference/metrics.md": metrics_page,
+    "docs/reference/log-actions.md": log_actions_page,
+    "docs/reference/commands.md": commands_page,
+}
+
+
+# ── reading the code ─────────────────────────────────────────────────────────────────────────────
+
+
+def error_types(root: type[OmsError] = OmsError) -> Iterator[type[OmsError]]:
+    """Yield the tree of errors, parents first."""
+    yield root
+    for child in root.__subclasses__():
+        yield from error_types(child)
+
+
+def command_line() -> Any:
+    """Return the command line program; imported here, so that the other pages can do without."""
+    import typer
+
+    from oms.cli import app
+
+    return typer.main.get_command(app)
+
+
+def verbs(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield every verb of a command line program with its full name, groups left out."""
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for name, child in sorted(children.items()):
+        if not child.hidden:
+            yield from verbs(child, f"{path} {name}")
+
+
+@dataclass(frozen=True)
+class LogCall:
+    """One place that writes a program message."""
+
+    action: str
+    level: str
+    module: str
+    fields: tuple[str, ...]
+
+
+def log_calls() -> Iterator[LogCall]:
+    """Yield every program message that the OMS can write; the simulator's are prose."""
+    for path in sorted((ROOT / "oms").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if name.startswith("oms.sim."):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="log" | "_log" | "logger"), attr=level),
+                    args=[action, *_],
+                    keywords=keywords,
+                ) if level in LOG_LEVELS:
+                    fields = tuple(keyword.arg or "**" for keyword in keywords)
+                    text = action.value if isinstance(action, ast.Constant) else ast.unparse(action)
+                    yield LogCall(str(text), level, name, fields)
+
+
+class Source:
+    """A module's text: docstrings, `#:` comments and section banners."""
+
+    def __init__(self, module: Any) -> None:
+        text = inspect.getsource(module)
+        self.lines = text.splitlines()
+        self.body = ast.parse(text).body
+        self.classes = {node.name: node for node in self.body if isinstance(node, ast.ClassDef)}
+
+    def describe(self, name: str) -> str:
+        """Return a class's docstring, one paragraph a line."""
+        text = inspect.cleandoc(ast.get_docstring(self.classes[name]) or "")
+        return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+    def heading_of(self, name: str) -> str:
+        """Return the banner above a class."""
+        for line in reversed(self.lines[: self.classes[name].lineno]):
+            if found := re.match(r"# ── (.+?) ─", line):
+                return found.group(1)
+        return ""
+
+    def fields_table(self, name: str) -> str:
+        """Return the fields of a class with type, default and meaning; "" where it has none."""
+        rows = [
+            (
+                f"`{node.target.id}`",
+                f"`{_escaped(ast.unparse(node.annotation))}`",
+                "required" if node.value is None else f"`{_escaped(ast.unparse(node.value))}`",
+                _escaped(self._comment_above(node.lineno)),
+            )
+            for node in self.classes[name].body
+            if isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and not ast.unparse(node.annotation).startswith("ClassVar")
+        ]
+        return _table(("Field", "Type", "Default", "Meaning"), rows) if rows else ""
+
+    def vocabularies(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of closed sets of words, with their words."""
+        for node in self.body:
+            match node:
+                case ast.Assign(
+                    targets=[ast.Name(id=name)],
+                    value=ast.Subscript(value=ast.Name(id="Literal"), slice=words),
+                ):
+                    members = words.elts if isinstance(words, ast.Tuple) else [words]
+                    yield f"`{name}`", ", ".join(f"`{ast.literal_eval(m)}`" for m in members)
+                case _:
+                    pass
+
+    def _comment_above(self, lineno: int) -> str:
+        found: list[str] = []
+        for line in reversed(self.lines[: lineno - 1]):
+            if not line.strip().startswith("#:"):
+                break
+            found.insert(0, line.strip().removeprefix("#:").strip())
+        return " ".join(found)
+
+
+# ── writing Markdown ─────────────────────────────────────────────────────────────────────────────
+
+
+def _page(title: str, *parts: str) -> str:
+    return "\n\n".join(part for part in (f"# {title}", GENERATED, *parts) if part) + "\n"
+
+
+def _lines(*sentences: str) -> str:
+    return "\n".join(sentences)
+
+
+def _table(headers: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [headers, tuple("---" for _ in headers), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

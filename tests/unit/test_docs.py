@@ -1,0 +1,229 @@
+"""What the code has, the documentation names; what the documentation names, exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from oms.core.events import EVENT_TYPES, BreakClass
+from oms.core.records import OrderState
+from oms.settings import Settings
+from tests import docs_pages
+from tests.conftest import Stored
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+GOLDEN = Path(__file__).parent / "golden"
+PROSE = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+TEXT_SUFFIXES = {"", ".py", ".md", ".toml", ".ini", ".j2", ".html", ".json", ".txt", ".mako"}
+
+
+@pytest.mark.parametrize("page", docs_pages.PAGES)
+def test_generated_page_is_what_the_code_makes(page: str, stored: Stored) -> None:
+    stored(ROOT / page, docs_pages.PAGES[page]())
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+def test_event_is_documented_field_by_field(name: str) -> None:
+    text = section(read("events.md"), f"### {name}")
+    for field in EVENT_TYPES[name].model_fields:
+        assert f"| `{field}` |" in text
+
+
+def test_every_setting_is_documented_and_used() -> None:
+    page = read("settings.md")
+    assert [name for name in Settings.model_fields if f"`{name}`" not in page] == []
+    program = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "oms").rglob("*.py")
+        if path.name != "settings.py"
+    )
+    unread = [name for name in Settings.model_fields if not re.search(rf"\b{name}\b", program)]
+    assert unread == [], "a setting that nothing reads is a promise that nobody keeps"
+
+
+def test_every_error_has_a_row_with_its_exit_code() -> None:
+    page = read("errors.md")
+    for cls in docs_pages.error_types():
+        assert re.search(rf"^\| `{cls.__name__}` \|.*\| {cls.exit_code} \|", page, re.MULTILINE)
+
+
+def test_tree_of_errors_is_drawn_as_it_is() -> None:
+    drawn = re.findall(r"[├└]─ (\w+) +exit (\d)", read("errors.md"))
+    assert {name: int(code) for name, code in drawn} == {
+        cls.__name__: cls.exit_code
+        for cls in docs_pages.error_types()
+        if cls is not docs_pages.OmsError
+    }
+
+
+def test_every_exit_code_is_documented() -> None:
+    documented = {int(code) for code in re.findall(r"^\| (\d) \|", read("exit-codes.md"), re.M)}
+    assert {cls.exit_code for cls in docs_pages.error_types()} <= documented
+    assert documented == set(range(7))
+
+
+def test_every_dependency_has_a_reason_and_no_other_is_named() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {required(text) for text in project["dependencies"]}
+    for extra in project["optional-dependencies"].values():
+        wanted |= {required(text) for text in extra} - {project["name"]}
+    named = set(re.findall(r"^\| `([\w.-]+)` \|", read("dependencies.md"), re.MULTILINE))
+    assert named == wanted
+
+
+def test_every_metric_is_set_by_the_program() -> None:
+    constants = re.findall(
+        r"^([A-Z_]+): Final = (?:Counter|Gauge|Histogram)\(",
+        (ROOT / "oms" / "telemetry.py").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    program = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "oms").rglob("*.py")
+        if path.name != "telemetry.py"
+    )
+    assert constants
+    assert [name for name in constants if not re.search(rf"\b{name}\b", program)] == []
+
+
+def test_log_actions_are_constant_machine_names() -> None:
+    wrong = [c for c in docs_pages.log_calls() if not re.fullmatch(r"[a-z]+(_[a-z]+)+", c.action)]
+    assert wrong == []
+
+
+def test_glossary_names_every_state_and_class_of_break() -> None:
+    page = read("glossary.md")
+    words = [state.value for state in OrderState] + list(get_args(BreakClass))
+    assert [word for word in words if f"`{word}`" not in page] == []
+
+
+@pytest.mark.parametrize("form", ["report_clean", "report_broken", "report_unknown", "story"])
+def test_every_json_key_is_in_the_contract(form: str) -> None:
+    page = read("json-output.md")
+    value = json.loads((GOLDEN / f"{form}.json").read_text(encoding="utf-8"))
+    assert [key for key in keys_of(value) if f"`{key}`" not in page] == []
+
+
+def test_every_verb_is_documented_with_help_and_examples() -> None:
+    page = read("commands.md")
+    for path, verb in docs_pages.verbs(docs_pages.command_line(), "oms"):
+        assert f"## {path}\n" in page
+        assert verb.help, path
+        assert verb.help.count(f"{path}") >= 2, f"{path}: two examples belong into its help"
+
+
+def test_readme_has_commands_and_fits_two_screens() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 110
+    assert re.findall(r"^```(?:sh|console|bash)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PROSE)
+def test_links_of_a_page_resolve(page: str) -> None:
+    path = ROOT / page
+    broken = []
+    for target in links(path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        other = (path.parent / file).resolve() if file else path
+        if not other.exists() or (anchor and anchor not in anchors(other)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_decision_follows_the_template() -> None:
+    order = ["Context", "Options", "Decision", "Consequences", "What would change it"]
+    decisions = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [path.name[:4] for path in decisions]
+    assert len(set(numbers)) == len(numbers)
+    for path in decisions:
+        headings = re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert headings == [heading for heading in order if heading in headings], path.name
+        assert {"Context", "Decision", "Consequences"} <= set(headings), path.name
+
+
+def test_no_file_names_a_machine_or_a_package_registry() -> None:
+    # Put together here, so that this file does not name them either.
+    folders = "|".join(("home", "root", "work", "Users"))
+    registries = "|".join(("pypi" + r"\.org", "pythonhosted" + r"\.org", "npmjs" + r"\.org"))
+    forbidden = re.compile(
+        rf"(?<![\w.~}}])/(?:{folders})/\w|[A-Z]:\\Users|{registries}|index[-_]url"
+    )
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()[:80]}"
+        for path in texts()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if forbidden.search(line)
+    ]
+    assert found == []
+
+
+def test_program_has_no_loose_ends() -> None:
+    marks = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in texts()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if marks.search(line)
+    ]
+    assert found == []
+
+
+# ── reading pages ────────────────────────────────────────────────────────────────────────────────
+
+
+def read(page: str) -> str:
+    return (REFERENCE / page).read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    """Return a heading and what stands under it, up to the next one of its level or above."""
+    level = heading.split(" ", maxsplit=1)[0]
+    rest = text.split(f"{heading}\n", 1)[1]
+    return re.split(rf"^#{{1,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def required(requirement: str) -> str:
+    found = re.match(r"[\w.-]+", requirement)
+    assert found is not None
+    return found.group()
+
+
+def links(text: str) -> Iterator[str]:
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    yield from re.findall(r"\]\(([^)\s]+)\)", prose)
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def keys_of(value: Any) -> Iterator[str]:
+    """Yield the keys of the contract; what the log itself holds is documented with the events."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            if key not in {"payload", "order", "ids"}:
+                yield from keys_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_of(inner)
+
+
+def texts() -> Iterator[Path]:
+    """Yield every text file that people wrote or that tests compare with."""
+    for top in ("oms", "tests", "docs", "migrations", ".ci"):
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.is_file() and path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts:
+                yield path
+    yield from (path for path in sorted(ROOT.iterdir()) if path.suffix in TEXT_SUFFIXES - {""})
