@@ -1,4 +1,10 @@
-"""`oms-sim`: the gateway simulator from the shell."""
+"""The gateway simulator from the shell.
+
+oms-sim serve --port 4002 --books gateway.db     a gateway that trades until it is stopped
+oms-sim script FILE --port 4002                  the same, playing a scenario
+oms-sim fuzz --seed 7 --port 4002                the same, with faults at random from the seed
+oms-sim do quote symbol=AAPL bid=99 ask=99.01    one command to a running gateway
+"""
 
 from __future__ import annotations
 
@@ -11,13 +17,19 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from oms.sim.clock import RealClock
-from oms.sim.control import Commands, ControlPort
+from oms.sim.clock import Clock, RealClock, SteppedClock
+from oms.sim.control import Commands, ControlPort, call
+from oms.sim.faults import weather
 from oms.sim.gateway import Gateway
+from oms.sim.scenarios import Player, Scenario, ScenarioError
 from oms.sim.settings import Settings
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,15 +40,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(name)s %(message)s",
     )
     with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(_serve(_settings(options), options))
-    return 0
+        if options.verb == "do":
+            return asyncio.run(_do(options))
+        return _run(options)
+    return EXIT_DONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    scenario = None
+    if options.verb == "script":
+        try:
+            scenario = Scenario.read(options.file)
+        except (OSError, ScenarioError) as error:
+            sys.stderr.write(f"{options.file}: {error}\n")
+            return EXIT_USAGE
+        scenario.apply(settings)
+    return asyncio.run(_serve(settings, options, scenario))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="oms-sim", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="oms-sim", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     serve = verbs.add_parser("serve", help="open the port and trade until stopped")
-    _add_settings(serve)
+    script = verbs.add_parser("script", help="the same, playing a scenario")
+    script.add_argument("file", type=Path, help="the scenario")
+    script.add_argument("--once", action="store_true", help="stop when every block has happened")
+    fuzz = verbs.add_parser("fuzz", help="the same, with faults at random from the seed")
+    fuzz.add_argument("--rate", type=float, default=0.01, help="of the chances (default: 0.01)")
+    for one in (serve, script, fuzz):
+        _add_settings(one)
+    do = verbs.add_parser("do", help="one command to a running gateway")
+    do.add_argument("command", help="a verb of the control port, such as books")
+    do.add_argument("fields", nargs="*", help="field=text")
+    do.add_argument("--control-port", type=int, default=Settings().control_port)
+    do.add_argument("--verbose", action="store_true")
     return parser
 
 
@@ -47,69 +87,109 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=default.port, help="API port, 0 for any free one")
     add("--control-port", type=int, default=default.control_port, help="control port, 0 for any")
     add("--books", type=Path, help="file that keeps the broker's books; without it, memory")
-    add("--seed", type=int, default=default.seed, help="identities and prices (default: 1)")
+    add("--seed", type=int, default=default.seed, help="identities, prices, faults (default: 1)")
     add("--account", "--accounts", default=",".join(default.accounts), help="A or A,B,C")
     add("--cash", type=Decimal, default=default.cash, help="opening balance of each account")
     add("--zone", default=default.zone, help="the gateway's time zone (default: %(default)s)")
     add("--time-format", choices=("zone", "utc", "bare"), default=default.time_form)
     add("--server-version", type=int, default=default.server_version, help="157 to 178")
+    add("--commission", choices=("fixed", "tiered", "none"), default=default.commission)
+    add("--hours", choices=("always", "regular"), default=default.hours)
+    add("--market", choices=("still", "moving"), default=default.market)
+    add("--liquidity", choices=("endless", "touch"), default=default.liquidity)
+    add("--fills", choices=("market", "manual"), default=default.fills)
     add("--parts", type=int, default=default.parts, help="a marketable order fills in N parts")
     add("--part-seconds", type=float, default=default.part_seconds, help="time between parts")
     add("--read-only", action="store_true", help="refuse orders with 321")
     add("--no-download-open-orders", action="store_true", help="push nothing on connect")
     add("--cancel-order", choices=("status-first", "error-first"), default=default.cancel_order)
     add("--acknowledge", choices=("both", "submitted"), default=default.acknowledge)
+    add("--modify-reject", choices=("keep", "kill"), default=default.modify_reject)
+    add("--bind", choices=("negative", "positive"), default="negative", help="ids of bound orders")
     add("--master-client", type=int, help="client id that sees every client's orders")
-    add("--market", choices=("still", "moving"), default=default.market)
+    add("--messages-per-second", type=int, default=default.messages_per_second, help="0: any")
+    add("--chunk-bytes", type=int, default=default.chunk_bytes, help="cut the output up; 0: no")
+    add("--clock", choices=("real", "stepped"), default="real", help="stepped: by `advance`")
+    add("--start", help="the clock's start, such as 2026-01-05T14:30:00+00:00")
     add("--speed", type=float, default=1.0, help="how many times faster the clock runs")
     add("--verbose", action="store_true", help="log every message")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
+    same = (
+        *("host", "port", "control_port", "books", "seed", "cash", "zone", "server_version"),
+        *("commission", "hours", "market", "liquidity", "fills", "parts", "part_seconds"),
+        *("read_only", "cancel_order", "acknowledge", "modify_reject", "master_client"),
+        *("messages_per_second", "chunk_bytes"),
+    )
     return Settings(
-        host=options.host,
-        port=options.port,
-        control_port=options.control_port,
-        books=options.books,
-        seed=options.seed,
+        **{name: getattr(options, name) for name in same},
         accounts=tuple(options.account.split(",")),
-        cash=options.cash,
-        zone=options.zone,
         time_form=options.time_format,
-        server_version=options.server_version,
-        parts=options.parts,
-        part_seconds=options.part_seconds,
-        read_only=options.read_only,
         download_open_orders=not options.no_download_open_orders,
-        cancel_order=options.cancel_order,
-        acknowledge=options.acknowledge,
-        master_client=options.master_client,
-        market=options.market,
+        bind_negative=options.bind == "negative",
     )
 
 
-async def _serve(settings: Settings, options: argparse.Namespace) -> int:
+def _clock(options: argparse.Namespace) -> Clock:
+    start = datetime.fromisoformat(options.start) if options.start else None
+    if options.clock == "stepped":
+        return SteppedClock(start or datetime.now(UTC))
+    return RealClock(options.speed, start)
+
+
+async def _serve(settings: Settings, options: argparse.Namespace, scenario: Scenario | None) -> int:
     stopped = asyncio.Event()
-    gateway = Gateway(settings, clock=RealClock(options.speed))
+    gateway = Gateway(settings, clock=_clock(options))
+    if options.verb == "fuzz":
+        for fault in weather(options.rate):
+            gateway.faults.add(fault)
+    player = Player(scenario, gateway) if scenario is not None else None
+    if player is not None:
+        player.start()
+        if options.once:
+            player.on_end = stopped.set
     control = ControlPort(Commands(gateway, on_quit=stopped.set))
     port = await gateway.start()
     control_port = await control.start(settings.control_port)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    ready = {
-        "ready": True,
-        "port": port,
-        "control_port": control_port,
-        "accounts": list(settings.accounts),
-        "pid": os.getpid(),
-    }
-    sys.stdout.write(json.dumps(ready) + "\n")
-    sys.stdout.flush()
+    accounts = list(settings.accounts)
+    _say(ready=True, port=port, control_port=control_port, accounts=accounts, pid=os.getpid())
     await stopped.wait()
     await control.stop()
     await gateway.stop()
-    return 0
+    if player is None:
+        return EXIT_DONE
+    _say(played=len(player.played), waiting=player.waiting, failures=player.failures)
+    return EXIT_FAILED if player.failures or player.waiting else EXIT_DONE
+
+
+async def _do(options: argparse.Namespace) -> int:
+    command: dict[str, Any] = {"do": options.command}
+    for word in options.fields:
+        name, equals, text = word.partition("=")
+        if not equals:
+            sys.stderr.write(f"{word!r} is not field=text\n")
+            return EXIT_USAGE
+        outer, dot, inner = name.partition(".")
+        if dot:
+            command.setdefault(outer, {})[inner] = text
+        else:
+            command[name] = text
+    try:
+        answer = await call(options.control_port, command)
+    except OSError as error:
+        sys.stderr.write(f"no gateway at control port {options.control_port}: {error}\n")
+        return EXIT_NOT_REACHABLE
+    sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    return EXIT_DONE if answer["ok"] else EXIT_FAILED
+
+
+def _say(**values: object) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Desk:
             books=books, catalogue=self.catalogue, market=market, clock=clock, settings=settings
         )
         self.untransmitted: dict[tuple[int, int], Order] = {}
-        self.placed = 0
+        self.accepted_ids: list[int] = []
         self.session_open = settings.hours == "always" or hours.is_open(clock.now(), self.zone)
         self._perm_base = random.Random(f"orders:{settings.seed}").randint(10**8, 19 * 10**8)
         for account in settings.accounts:
@@ -291,7 +291,7 @@ class Desk:
         """The order reaches IB: a permanent id, then a check of the money."""
         contract = self.contract(order.con_id)
         order.perm_id = self._perm_base + self.books.next_number("perm_id")
-        self.placed += 1
+        self.accepted_ids.append(order.perm_id)
         parent = None
         if order.parent_id:
             parent = self.books.by_client(order.client_id, order.parent_id)

@@ -117,3 +117,21 @@ class FaultPlan:
                     self.remove([fault])
             return fault
         return None
+
+
+def weather(rate: float) -> list[Fault]:
+    """Faults of every kind that a client must live with, each at `rate` of the chances.
+
+    The seed of the plan decides which messages they hit.
+    """
+    faults = [
+        Fault("out", message, do, times=None, probability=rate, seconds=0.05)
+        for message in ("openOrder", "orderStatus", "execDetails", "commissionReport")
+        for do in ("drop", "duplicate", "delay", "reorder")
+    ]
+    for message in ("placeOrder", "cancelOrder", "reqOpenOrders", "reqExecutions", "reqPositions"):
+        faults.append(Fault("in", message, "delay", times=None, probability=rate, seconds=0.05))
+        faults.append(Fault("in", message, "drop", times=None, probability=rate / 2))
+        faults.append(Fault("in", message, "cut", times=None, probability=rate / 4))
+    faults.append(Fault("out", "*", "cut", times=None, probability=rate / 20, at_byte=7))
+    return faults

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from oms.sim import render
@@ -37,16 +39,23 @@ GREETINGS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something an observer may want to know.
+
+    kind    before, on (a client message), sent (a server message), order, disconnect
+    """
+
+    kind: str
+    name: str
+    client_id: int | None
+    values: Mapping[str, Any]
+
+
 class Gateway:
     """One TWS gateway.  `start` opens the port, `stop` closes it; the books outlive both."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        clock: Clock | None = None,
-        on_request: Callable[[Session, Request], None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or RealClock()
         self.zone = ZoneInfo(settings.zone)
@@ -63,7 +72,8 @@ class Gateway:
         self.sessions: list[Session] = []
         self.held: list[tuple[Session, Request]] = []
         self.refusing = False
-        self._on_request = on_request
+        self.observers: list[Callable[[Event], None]] = []
+        self._later: list[Callable[[], None]] = []
         self._touched: dict[Session, None] = {}
         self._server: asyncio.Server | None = None
         self._actions: dict[str, Callable[[Session, Request], None]] = {
@@ -102,6 +112,7 @@ class Gateway:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
+        self.observers.clear()
         for session in list(self.sessions):
             session.close()
         self.flush()
@@ -126,12 +137,16 @@ class Gateway:
         self._touched.pop(session, None)
         if session.client_id is not None:
             log.info("client %s is gone", session.client_id)
+            self.observe("disconnect", "", session.client_id, {})
+            self.flush()
 
     def touched(self, session: Session) -> None:
         self._touched[session] = None
 
     def flush(self) -> None:
-        """Make the books durable, then let every waiting byte go."""
+        """Do what was put off, make the books durable, then let every waiting byte go."""
+        while self._later:
+            self._later.pop(0)()
         self.books.commit()
         touched, self._touched = self._touched, {}
         for session in touched:
@@ -152,12 +167,24 @@ class Gateway:
             return
         log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
         action = self._actions.get(request.name) or self.answers.actions.get(request.name)
+        self.observe("before", request.name, session.client_id, request.values)
         if action is None:
             self.answers.refuse_unknown(session, request)
         else:
             action(session, request)
-        if self._on_request is not None:
-            self._on_request(session, request)
+        self.observe("on", request.name, session.client_id, request.values)
+
+    def observe(
+        self, kind: str, name: str, client_id: int | None, values: Mapping[str, Any]
+    ) -> None:
+        if self.observers:
+            event = Event(kind, name, client_id, values)
+            for observer in self.observers:
+                observer(event)
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Do something when what goes on now is finished, before its bytes are written."""
+        self._later.append(action)
 
     def receive_late(self, session: Session, request: Request) -> None:
         self.receive(session, request)
@@ -211,6 +238,7 @@ class Gateway:
                 yield session
 
     def order(self, order: Order) -> None:
+        self.observe("order", "", order.client_id, {})
         for session in self._audience(order.client_id, order.order_id):
             self.send_order(session, order)
 
@@ -219,6 +247,7 @@ class Gateway:
         session.send("orderStatus", render.order_status(order))
 
     def status(self, order: Order) -> None:
+        self.observe("order", "", order.client_id, {})
         for session in self._audience(order.client_id, order.order_id):
             session.send("orderStatus", render.order_status(order))
 

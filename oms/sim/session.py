@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("oms.sim.session")
 
 NOTHING: Final[Mapping[str, Any]] = {}
+BREACHES_MAX: Final = 3
 OUTPUT_BYTES_MAX: Final = 64 * 1024 * 1024
 """A client that reads nothing is cut off when this much waits for it: the day must go on."""
 
@@ -43,6 +45,9 @@ class Session(asyncio.Protocol):
         self._out = bytearray()
         self._held_out: list[tuple[str, Values]] | None = None
         self._late: list[str] | None = None
+        self._pieces: deque[bytes] = deque()
+        self._arrivals: deque[float] = deque()
+        self._breaches = 0
 
     # -- transport ------------------------------------------------------------------------------
 
@@ -90,6 +95,8 @@ class Session(asyncio.Protocol):
         self.send_raw([str(version), self.gateway.handshake_time()])
 
     def _frame(self, fields: list[str]) -> None:
+        if self.gateway.settings.messages_per_second and self._too_fast():
+            return
         request = parse(self.version, fields)
         fault = self.gateway.faults.strike("in", request.name, self.client_id, request.values)
         if fault is not None:
@@ -98,6 +105,24 @@ class Session(asyncio.Protocol):
             self.gateway.receive(self, request)
         else:
             self._faulty_request(request, fault)
+
+    def _too_fast(self) -> bool:
+        """Count this message; True when it is refused with error 100."""
+        limit = self.gateway.settings.messages_per_second
+        now = self.gateway.clock.now().timestamp()
+        self._arrivals.append(now)
+        while self._arrivals[0] <= now - 1:
+            self._arrivals.popleft()
+        if len(self._arrivals) <= limit:
+            return False
+        self._arrivals.clear()
+        self._breaches += 1
+        text = f"Max rate of messages per second has been exceeded:max={limit}"
+        if self._breaches >= BREACHES_MAX:
+            self.refuse(100, text)
+        else:
+            self.error(-1, 100, text)
+        return True
 
     def _faulty_request(self, request: Request, fault: Fault) -> None:
         gateway = self.gateway
@@ -141,6 +166,7 @@ class Session(asyncio.Protocol):
                 self._faulty_send(name, values, fault)
                 return
         self.send_raw(messages.encode(name, self.version, values))
+        self.gateway.observe("sent", name, self.client_id, values)
 
     def _faulty_send(self, name: str, values: Values, fault: Fault) -> None:
         fields = messages.encode(name, self.version, {**values, **fault.set})
@@ -213,11 +239,29 @@ class Session(asyncio.Protocol):
 
     def flush(self) -> None:
         if self._out and self._transport is not None and not self.frozen:
-            self._transport.write(bytes(self._out))
+            if self.gateway.settings.chunk_bytes:
+                self._write_in_pieces(bytes(self._out))
+            else:
+                self._transport.write(bytes(self._out))
             if self._transport.get_write_buffer_size() > OUTPUT_BYTES_MAX:
                 log.warning("client %s reads nothing: cut off", self.client_id)
                 self.cut()
         self._out.clear()
+
+    def _write_in_pieces(self, chunk: bytes) -> None:
+        """Cut the output up, so that a client sees frames begin and end anywhere."""
+        size = self.gateway.settings.chunk_bytes
+        idle = not self._pieces
+        self._pieces.extend(chunk[at : at + size] for at in range(0, len(chunk), size))
+        if idle:
+            self._write_piece()
+
+    def _write_piece(self) -> None:
+        if self._transport is None or not self._pieces:
+            return
+        self._transport.write(self._pieces.popleft())
+        if self._pieces:
+            asyncio.get_running_loop().call_soon(self._write_piece)
 
     # -- faults of the whole session --------------------------------------------------------------
 
@@ -251,4 +295,6 @@ class Session(asyncio.Protocol):
         """An orderly close, after what was written."""
         self.flush()
         if self._transport is not None:
+            self._transport.write(b"".join(self._pieces))
+            self._pieces.clear()
             self._transport.close()

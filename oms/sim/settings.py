@@ -54,6 +54,11 @@ class Settings:
     """What a 201 to a modify does to the live order: keep its old terms, or kill it."""
     expiry_notice: bool = True
     """Send 202 when a day order ends with the session, as well as its status."""
+    messages_per_second: int = 0
+    """More than so many from one client in a second get error 100, the third time the connection
+    ends.  0 takes any number; IB's own limit is 50."""
+    chunk_bytes: int = 0
+    """Write the output in pieces of so many bytes, one a turn of the event loop; 0: as it comes."""
     market: str = "still"
     """still: prices move on command only; moving: a step of the seeded path each `step_seconds`."""
     step_seconds: float = 1.0
