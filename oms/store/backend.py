@@ -147,7 +147,7 @@ def translate(error: BaseException) -> OmsError:
     for marks, hint in _UNAVAILABLE:
         if any(mark in lower for mark in marks):
             return StoreUnavailable(f"the log cannot be used: {text}", hint=hint)
-    if "no such table" in lower or "no such column" in lower or "does not exist" in lower:
+    if "no such table" in lower or "no such column" in lower or type(error).__name__ in _UNKNOWN:
         return MigrationNeeded(f"the database lacks what this version needs: {text}")
     if "not a database" in lower or "malformed" in lower:
         return StoreError(
@@ -169,7 +169,9 @@ _UNAVAILABLE: Final = (
     (("unable to open", "permission denied"), "check the path in OMS_DATABASE_URL and its folder"),
     (("connection", "server closed"), "is PostgreSQL running at the address of OMS_DATABASE_URL?"),
 )
-#: psycopg's classes for a server that is gone; named, because the driver is optional.
+#: psycopg's classes for what is not there, and for a server that is gone; as names, because the
+#: driver is optional.
+_UNKNOWN: Final = frozenset({"UndefinedTable", "UndefinedColumn"})
 _LOST: Final = frozenset({"OperationalError", "AdminShutdown", "InterfaceError"})
 
 

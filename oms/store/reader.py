@@ -6,12 +6,12 @@ and sees, within a call, one state. What it returns is decoded: envelopes and re
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from sqlalchemy import Select, event, func, select
+from sqlalchemy import ColumnElement, Select, Table, event, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -33,8 +33,6 @@ from oms.store.tables import CHECKPOINTS, EVENTS, LEASES, ORDER_EVENTS, PROJECTI
 
 #: Rows of one call where the caller names no limit: a page of a screen, not a whole log.
 LIMIT: Final = 1_000
-
-Order = Literal["key", "newest"]
 
 
 class Reader:
@@ -129,11 +127,7 @@ class Reader:
         `live` can be asked for. Ordered by the column named, by key where none is.
         """
         found = PROJECTIONS[table]
-        query = select(found.c.body)
-        for name, value in (where or {}).items():
-            column = found.c[name]
-            several = isinstance(value, list | tuple | set | frozenset)
-            query = query.where(column.in_(list(value)) if several else column == value)  # type: ignore[call-overload]
+        query = select(found.c.body).where(*_conditions(found, where))
         key = found.c[TABLES[table].key_name]
         by = (found.c[order], key) if order else (key,)
         query = query.order_by(*(c.desc() if reverse else c for c in by)).limit(limit)
@@ -142,9 +136,7 @@ class Reader:
     async def count(self, table: str, where: Mapping[str, object] | None = None) -> int:
         """Return how many records of a projection have the values given."""
         found = PROJECTIONS[table]
-        query = select(func.count()).select_from(found)
-        for name, value in (where or {}).items():
-            query = query.where(found.c[name] == value)
+        query = select(func.count()).select_from(found).where(*_conditions(found, where))
         return int((await self._rows(query))[0][0])
 
     async def keys(self, table: str, prefix: str, *, limit: int = LIMIT) -> list[str]:
@@ -154,7 +146,7 @@ class Reader:
         return [str(found) for (found,) in await self._rows(query.limit(limit))]
 
     async def leases(self) -> list[Lease]:
-        """Return every claim of a daemon, whatever its state."""
+        """Return every lease that was ever taken; `Lease.held` says which daemon is alive."""
         columns = [LEASES.c[field.name] for field in fields(Lease)]
         rows = await self._rows(select(*columns).order_by(LEASES.c.name))
         return [lease_of(row) for row in rows]
@@ -174,6 +166,14 @@ class Reader:
         async with self._connection() as connection:
             rows: Sequence[Any] = (await connection.execute(query)).all()
             return rows
+
+
+def _conditions(table: Table, where: Mapping[str, object] | None) -> Iterator[ColumnElement[bool]]:
+    for name, value in (where or {}).items():
+        several = isinstance(value, list | tuple | set | frozenset)
+        members: Iterable[object] = value if several else (value,)  # type: ignore[assignment]
+        # Booleans are stored as numbers, and PostgreSQL does not compare the two.
+        yield table.c[name].in_([int(m) if isinstance(m, bool) else m for m in members])
 
 
 def _engine(url: URL) -> AsyncEngine:

@@ -1,0 +1,202 @@
+"""Every way to falsify a log is found, at the first sequence that is false."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oms.clock import SystemClock
+from oms.core import codec
+from oms.core.codec import Header
+from oms.errors import ChainBroken, MigrationNeeded, NotFound
+from oms.store import audit
+from oms.store.backend import connect, parse_url
+from oms.store.envelopes import HASH, SELECT_EVENTS
+from oms.store.log import EventLog
+from tests.conformance.conftest import Place
+from tests.conformance.facts import execution, gap, status
+from tests.conformance.test_event_log import filled, opened_log
+
+EVENTS = 20
+
+
+@pytest.fixture
+async def log(place: Place) -> Place:
+    """Return a log of twenty events that nobody guards any more."""
+    await filled(place, [gap(str(n)) if n % 2 else status(n, "Submitted") for n in range(18)])
+    await filled(place, [execution("e.01"), gap("last")])
+    place.remove_guards()
+    return place
+
+
+async def test_untouched_log_holds(log: Place) -> None:
+    """The result names the head, so that it can be kept elsewhere; progress ends at the end."""
+    told: list[tuple[int, int]] = []
+    result = audit.verify(log.url, lambda done, of: told.append((done, of)))
+    head = log.sql(f"SELECT hash FROM events WHERE sequence = {EVENTS}")[0][0]
+    assert (result.events, result.head_sequence) == (EVENTS, EVENTS)
+    assert result.head_hash == bytes(head).hex()
+    assert told == [(EVENTS, EVENTS)]
+
+
+async def test_empty_log_holds(place: Place) -> None:
+    """Before the first event the head is 32 zero bytes."""
+    result = audit.verify(place.url)
+    assert (result.events, result.head_hash) == (0, "00" * 32)
+
+
+async def test_verification_can_begin_in_the_middle(log: Place) -> None:
+    """The event before is taken at its word; beyond the end there is nothing to verify."""
+    log.sql("UPDATE events SET payload = '{}' WHERE sequence = 3")
+    assert audit.verify(log.url, from_sequence=5).events == EVENTS - 4
+    assert audit.verify(log.url, from_sequence=EVENTS + 1).events == 0
+    with pytest.raises(NotFound):
+        audit.verify(log.url, from_sequence=EVENTS + 2)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("payload", '\'{"cause":"forged"}\''),
+        ("wire", "'[\"forged\"]'"),
+        ("type", "'GapClosed'"),
+        ("version", "2"),
+        ("recorded_at", "'2026-11-20T12:00:00.000001+00:00'"),
+        ("occurred_at", "'2026-11-20T12:00:00.000001+00:00'"),
+        ("lease_epoch", "99"),
+        ("session_epoch", "99"),
+        ("actor", "'person:eve'"),
+        ("correlation_id", "'other'"),
+        ("causation_sequence", "1"),
+        ("natural_key", "'execution:x:y'"),
+    ],
+)
+async def test_changed_column_is_found(log: Place, column: str, value: str) -> None:
+    """No column of an event is outside the hash."""
+    log.sql(f"UPDATE events SET {column} = {value} WHERE sequence = 8")
+    assert broken_at(log) == 8
+
+
+async def test_changed_hash_is_found(log: Place) -> None:
+    """The hash itself is forged."""
+    forged = "zeroblob(32)" if log.is_sqlite else "'\\x00'::bytea"
+    log.sql(f"UPDATE events SET hash = {forged} WHERE sequence = 8")
+    assert broken_at(log) == 8
+
+
+@pytest.mark.parametrize("sequence", [1, 8, EVENTS - 1])
+async def test_deleted_event_is_found(log: Place, sequence: int) -> None:
+    """A hole shows where it is."""
+    log.sql(f"DELETE FROM events WHERE sequence = {sequence}")
+    assert broken_at(log) == sequence
+
+
+async def test_deleted_event_whose_hole_was_closed_is_found(log: Place) -> None:
+    """The events after it are renumbered."""
+    log.sql("DELETE FROM events WHERE sequence = 8")
+    for sequence in range(9, EVENTS + 1):
+        log.sql(f"UPDATE events SET sequence = {sequence - 1} WHERE sequence = {sequence}")
+    assert broken_at(log) == 8
+
+
+async def test_swapped_events_are_found(log: Place) -> None:
+    """Two events change places, with everything that belongs to them."""
+    for old, new in ((8, -1), (11, 8), (-1, 11)):
+        log.sql(f"UPDATE events SET sequence = {new} WHERE sequence = {old}")
+    assert broken_at(log) == 8
+
+
+@pytest.mark.parametrize("left", [0, 1, EVENTS - 1])
+async def test_cut_log_is_found(log: Place, left: int) -> None:
+    """What is left holds by itself; the checkpoint says that there was more."""
+    log.sql(f"DELETE FROM events WHERE sequence > {left}")
+    assert broken_at(log) == left + 1
+    with pytest.raises(ChainBroken) as caught:
+        await EventLog.open(log.url, **opening())
+    assert caught.value.sequence == left + 1
+
+
+async def test_end_that_was_written_anew_is_found(log: Place) -> None:
+    """From the eighth event on every hash fits its forged contents; the checkpoint does not."""
+    rewrite(log, 8)
+    assert broken_at(log) == EVENTS
+    with pytest.raises(ChainBroken):
+        await EventLog.open(log.url, **opening())
+
+
+async def test_inserted_event_is_found(log: Place) -> None:
+    """An event is put between two others, the later ones are renumbered."""
+    for sequence in range(EVENTS, 7, -1):
+        log.sql(f"UPDATE events SET sequence = {sequence + 1} WHERE sequence = {sequence}")
+    columns = "version, recorded_at, lease_epoch, session_epoch, actor, hash, payload"
+    log.sql(
+        f"INSERT INTO events (sequence, type, {columns})"
+        f" SELECT 8, 'GapOpened', {columns} FROM events WHERE sequence = 3"
+    )
+    assert broken_at(log) == 8
+
+
+async def test_forged_event_of_another_program_stops_the_daemon(place: Place) -> None:
+    """A running daemon verifies what others append before it folds it."""
+    async with opened_log(place, fails=True, projector=True) as running:
+        await running.append(gap())
+        columns = "version, recorded_at, lease_epoch, session_epoch, actor, payload"
+        place.sql(
+            f"INSERT INTO events (sequence, type, hash, {columns})"
+            f" SELECT 2, type, hash, {columns} FROM events WHERE sequence = 1"
+        )
+        with pytest.raises(ChainBroken) as caught:
+            await running.append(gap())
+        assert caught.value.sequence == 2
+
+
+async def test_flipped_bit_in_the_file_is_found(tmp_path: Path, sqlite_template: Path) -> None:
+    """Bit rot in the text of an event, in the file itself, valid text or not."""
+    marks = {4: b"mark-of-the-fourth", 9: b"mark-of-the-ninth"}
+    for bit in (0x01, 0x80):
+        path = tmp_path / f"log{bit}.sqlite"
+        shutil.copyfile(sqlite_template, path)
+        place = Place(f"sqlite:///{path}")
+        facts = [gap(marks.get(n, b"plain").decode()) for n in range(1, 13)]
+        await filled(place, facts)
+        assert not path.with_name(f"{path.name}-wal").exists()
+        contents = bytearray(path.read_bytes())
+        contents[contents.index(marks[9]) + 3] ^= bit
+        path.write_bytes(contents)
+        assert broken_at(place) == 9
+
+
+async def test_database_of_another_version_is_not_judged(place: Place) -> None:
+    """A log of unknown layout is neither good nor bad."""
+    place.sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(MigrationNeeded):
+        audit.verify(place.url)
+
+
+def broken_at(place: Place) -> int:
+    with pytest.raises(ChainBroken) as caught:
+        audit.verify(place.url)
+    assert caught.value.exit_code == 4
+    return caught.value.sequence
+
+
+def opening() -> dict[str, Any]:
+    return {"clock": SystemClock(), "lease": None}
+
+
+def rewrite(place: Place, first: int) -> None:
+    """Forge every event from a sequence on, with hashes that fit."""
+    with closing(connect(parse_url(place.url))) as connection:
+        rows = connection.rows(f"{SELECT_EVENTS} ORDER BY sequence")
+        digest = bytes(rows[first - 2][HASH])
+        for row in rows[first - 1 :]:
+            payload = row[12].replace("Submitted", "Cancelled")
+            digest = codec.link(digest, Header(*row[:HASH]), payload, row[13])
+            connection.execute(
+                "UPDATE events SET payload = ?, hash = ? WHERE sequence = ?",
+                (payload, digest, row[0]),
+            )

@@ -1,0 +1,215 @@
+"""The projection rows equal a fold of the whole log, however the log came about."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+
+import pytest
+
+from oms.clock import SystemClock
+from oms.core.records import Order
+from oms.errors import ConfigurationError, LeaseHeld, NotFound, StoreUnavailable
+from oms.store import rebuild
+from oms.store.backend import connect, parse_url
+from oms.store.log import append_foreign
+from oms.store.reader import Reader
+from tests.conformance.conftest import Place
+from tests.conformance.facts import NOON, commission, execution, gap, intent, lives, session, status
+from tests.conformance.test_event_log import filled, lease, opened_log, rebuilt_equal
+
+
+async def test_rebuild_equals_the_live_projections(place: Place, seed: int) -> None:
+    """Many lives in batches of every size, over restarts, with next to nothing kept in memory."""
+    rnd = random.Random(seed)
+    facts = list(lives(seed, 60))
+    while facts:
+        async with opened_log(place, resident_records_max=4, batch_rows_max=7) as log:
+            for _ in range(rnd.randrange(1, 12)):
+                size = rnd.choice((1, 1, 3, 40))
+                await asyncio.gather(*(log.append(f) for f in facts[:size]))
+                del facts[:size]
+    assert rebuilt_equal(place)
+    whole = rebuild.rebuild_check(place.url, resident_records_max=3)
+    assert whole.equal
+    assert whole.tables["orders"] == 60
+
+
+async def test_ended_orders_leave_memory_and_come_back(place: Place) -> None:
+    """A correction and a commission of an order that was evicted are booked on it."""
+    async with opened_log(place, resident_records_max=4) as log:
+        await log.append(session())
+        await log.append(intent("first"))
+        await log.append(execution("e.01.01", order_id="first"))
+        await log.append(status(1, "Filled", 100, 0))
+        for number in range(2, 30):
+            await log.append(intent(f"other-{number}"))
+            await log.append(
+                execution(f"x.{number}.01", order_id=f"other-{number}", broker_order_id=number)
+            )
+            await log.append(status(number, "Filled", 100, 0))
+        assert log.books.order("first") is None
+        await log.append(commission("e.01.01", "2.50"))
+        await log.append(execution("e.01.02", order_id="first", price="11"))
+    reader = await Reader.open(place.url)
+    order = await reader.one("orders", "first")
+    await reader.close()
+    assert isinstance(order, Order)
+    assert (order.filled, order.notional) == (100, 1100)
+    assert [str(amount) for _, amount in order.commissions] == ["2.50"]
+    assert rebuilt_equal(place)
+
+
+async def test_start_reads_live_rows_and_the_tail_only(place: Place) -> None:
+    """What was appended without a projector is folded at the next start; ended orders stay out."""
+    await filled(place, [session(), intent("ended"), execution("e.01", order_id="ended")])
+    await filled(place, [status(1, "Filled", 100, 0), intent("at-work")])
+    async with opened_log(place, projector=False) as log:
+        for number in range(2500):
+            log.append(gap(str(number)))
+        await log.append(intent("late"))
+    async with opened_log(place) as log:
+        assert log.books.sequence == 2506
+        assert sorted(log.books.tables["orders"]) == ["at-work", "late"]
+    assert rebuilt_equal(place)
+
+
+async def test_changed_row_is_found_named_and_repaired(place: Place, seed: int) -> None:
+    """Somebody edits an order, deletes a fill and adds a position by hand."""
+    await filled(place, list(lives(seed, 20)))
+    body = place.sql("SELECT body FROM orders WHERE order_id = 'order-7'")[0][0]
+    forged = body.replace('"account":"DU1234567"', '"account":"DU7654321"')
+    place.sql("UPDATE orders SET body = ? WHERE order_id = 'order-7'", (forged,))
+    result = rebuild.rebuild_check(place.url)
+    assert (result.equal, result.differences) == (False, 1)
+    assert result.first_difference == rebuild.Difference(
+        "orders", "order-7", forged, body, ("account",)
+    )
+    key = place.sql("SELECT fill_key FROM fills ORDER BY fill_key")[0][0]
+    place.sql("DELETE FROM fills WHERE fill_key = ?", (key,))
+    place.sql("INSERT INTO order_events VALUES ('order-7', 99999)")
+    place.sql("INSERT INTO positions (position_key, live, body) VALUES ('x', 1, '{}')")
+    assert rebuild.rebuild_check(place.url).differences == 4
+    repaired = rebuild.rebuild(place.url)
+    assert (repaired.equal, repaired.differences) == (False, 4)
+    assert rebuilt_equal(place)
+    assert rebuild.rebuild(place.url).equal
+
+
+async def test_rebuild_is_refused_beside_a_daemon(place: Place) -> None:
+    """Its books in memory would be another truth; where nothing differs there is nothing to do."""
+    async with opened_log(place, lease=lease()) as log:
+        await log.append(intent("order-1"))
+        assert (await asyncio.to_thread(rebuild.rebuild, place.url)).equal
+        place.sql("DELETE FROM orders")
+        with pytest.raises(LeaseHeld, match="in memory"):
+            await asyncio.to_thread(rebuild.rebuild, place.url)
+        assert place.sql("SELECT count(*) FROM orders") == [(0,)]
+
+
+async def test_check_runs_beside_a_daemon_that_appends(place: Place, seed: int) -> None:
+    """The comparison is made in one snapshot, at the sequence that the rows have reached."""
+    async with opened_log(place) as log:
+        facts = list(lives(seed, 40))
+        await asyncio.gather(*(log.append(f) for f in facts[:100]))
+        check = asyncio.create_task(asyncio.to_thread(rebuild.rebuild_check, place.url))
+        for fact in facts[100:]:
+            await log.append(fact)
+        result = await check
+    assert result.equal, result
+    assert result.events >= 100
+
+
+async def test_reader_finds_events_by_each_condition(place: Place) -> None:
+    """Conditions narrow, limits and directions hold, an order's story is whole."""
+    await filled(
+        place,
+        [session(), intent("a"), intent("b"), execution("e.01.01", order_id="a"), gap()],
+    )
+    reader = await Reader.open(place.url)
+
+    async def sequences(**conditions: object) -> list[int]:
+        return [e.sequence for e in await reader.events(**conditions)]  # type: ignore[arg-type]
+
+    assert await sequences() == [1, 2, 3, 4, 5]
+    assert await sequences(after=2, limit=2) == [3, 4]
+    assert await sequences(before=4, reverse=True) == [3, 2, 1]
+    assert await sequences(type="OrderIntended") == [2, 3]
+    assert await sequences(order_id="a") == [2, 4]
+    assert await sequences(correlation_id="b") == [3]
+    assert await sequences(session=1) == [1, 4]
+    assert [e.sequence for e in await reader.order_events("a")] == [2, 4]
+    assert (await reader.event(4)).context.occurred_at == NOON
+    assert (await reader.head()).sequence == 5
+    with pytest.raises(NotFound, match="no event 6"):
+        await reader.event(6)
+    await reader.close()
+
+
+async def test_reader_finds_records_by_column(place: Place) -> None:
+    """One value, several, none; by key, and counted."""
+    await filled(place, [session(), intent("a"), intent("b", number=1), intent("c")])
+    reader = await Reader.open(place.url)
+    rows = await reader.rows("orders", {"symbol": "S0"})
+    assert [row.key for row in rows] == ["a", "c"]
+    rows = await reader.rows("orders", {"symbol": ["S0", "S1"], "live": True}, reverse=True)
+    assert [row.key for row in rows] == ["c", "b", "a"]
+    assert [r.key for r in await reader.rows("orders", order="symbol", limit=1)] == ["a"]
+    one = await reader.one("orders", "b")
+    assert isinstance(one, Order)
+    assert one.contract.symbol == "S1"
+    assert await reader.one("orders", "z") is None
+    assert await reader.count("orders", {"live": True}) == 3
+    await reader.close()
+
+
+async def test_reader_neither_waits_for_the_writer_nor_writes(place: Place) -> None:
+    """While a transaction is open, readers see the state before it; their connections refuse to
+    write.
+    """
+    await filled(place, [gap()])
+    reader = await Reader.open(place.url)
+    writer = connect(parse_url(place.url))
+    writer.begin_write()
+    writer.execute("UPDATE leases SET holder = 'x'")
+    assert (await reader.head()).sequence == 1
+    writer.rollback()
+    writer.close()
+    await reader.close()
+    connection = connect(parse_url(place.url), "read")
+    with pytest.raises(StoreUnavailable, match=r"read-?only"):
+        connection.execute("DELETE FROM orders")
+    connection.close()
+
+
+async def test_leases_are_shown_to_readers(place: Place) -> None:
+    """`oms status` says which daemon runs, and whether it shows signs of life."""
+    async with opened_log(place, lease=lease(holder="the daemon")):
+        reader = await Reader.open(place.url)
+        (found,) = await reader.leases()
+        assert (found.name, found.holder, found.epoch) == ("DU1/7", "the daemon", 1)
+        assert found.heartbeat_at is not None
+        assert found.held(found.heartbeat_at + timedelta(seconds=9), found.host)
+        assert not found.held(found.heartbeat_at + timedelta(seconds=10), found.host)
+        await reader.close()
+
+
+async def test_foreign_append_to_an_unprojected_tail_is_folded_once(place: Place) -> None:
+    """A shell appends while the daemon is busy with its own batch."""
+    async with opened_log(place, lease=lease(), poll_seconds=5) as log:
+        await log.append(session())
+        await asyncio.to_thread(append_foreign, place.url, [intent("a")], clock=SystemClock())
+        receipts = await log.append_together([execution("e.01", order_id="a"), gap()])
+        order = log.books.order("a")
+    assert [r.sequence for r in receipts] == [3, 4]
+    assert order is not None
+    assert order.filled == 100
+    assert rebuilt_equal(place)
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "sqlite:///:memory:", "://"])
+def test_databases_that_cannot_hold_a_log_are_refused(url: str) -> None:
+    """Another engine, or a database that would not last."""
+    with pytest.raises(ConfigurationError):
+        parse_url(url)
