@@ -83,7 +83,9 @@ class Gateway:
             queue_length_max=queue_length_max,
         )
         self.session.listeners.append(self._drop_what_waits)
-        self._lookup = Lookup(self._ib, self.session, timeout_seconds=request_timeout_seconds)
+        self._lookup = Lookup(
+            self._ib, self.capture, self.session, timeout_seconds=request_timeout_seconds
+        )
 
     # ── the session ──────────────────────────────────────────────────────────────────────────────
 

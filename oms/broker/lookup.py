@@ -10,9 +10,12 @@ from typing import Any, Final
 
 import ib_async
 
+from oms.broker.capture import Capture, Captured
 from oms.broker.outbox import contract_for_ib
 from oms.broker.session import Session
+from oms.core.codes import meaning
 from oms.core.contracts import Contract
+from oms.core.events import NoticeReceived
 from oms.core.money import parse_decimal
 from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
 
@@ -54,11 +57,18 @@ class Qualified:
 class Lookup:
     """Asks IB for contracts; remembers the price rules, which belong to venues."""
 
-    def __init__(self, ib: ib_async.IB, session: Session, *, timeout_seconds: float) -> None:
+    def __init__(
+        self, ib: ib_async.IB, capture: Capture, session: Session, *, timeout_seconds: float
+    ) -> None:
         self._ib: Any = ib
+        self._client: Any = ib.client
+        self._wrapper: Any = ib.wrapper
         self._session = session
         self._timeout_seconds = timeout_seconds
         self._price_steps: dict[int, tuple[PriceStep, ...]] = {}
+        #: Code and text of the notices about questions under way, by request id.
+        self._refusals: dict[int, asyncio.Future[tuple[int, str]]] = {}
+        capture.listeners.append(self._on_captured)
 
     async def qualify(self, contract: Contract) -> Qualified:
         """Return the one contract that fits.
@@ -87,20 +97,39 @@ class Lookup:
     async def _details(self, contract: Contract) -> list[Any]:
         if not self._session.is_up:
             raise IBConnectionError("there is no session with the gateway")
+        form = contract_for_ib(contract)
+        request_id = self._client.getReqId()
+        refused = self._refusals[request_id] = asyncio.get_running_loop().create_future()
+        answer = asyncio.ensure_future(self._wrapper.startReq(request_id, form))
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return list(await self._ib.reqContractDetailsAsync(contract_for_ib(contract)))
-        except TimeoutError as error:
-            raise IBConnectionError(
-                f"IB did not say within {self._timeout_seconds:g} seconds what fits"
-                f" {describe(contract)}"
-            ) from error
+            self._client.reqContractDetails(request_id, form)
+            await asyncio.wait(
+                {answer, refused},
+                timeout=self._timeout_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if refused.done():
+                return _nothing_or_raise(*refused.result())
+            if not answer.done():
+                raise IBConnectionError(
+                    f"IB did not say within {self._timeout_seconds:g} seconds what fits"
+                    f" {describe(contract)}"
+                )
+            return list(answer.result())
         except ConnectionError as error:
             raise IBConnectionError("the connection was lost during the question") from error
-        except ib_async.RequestError as error:
-            if error.code == NO_SUCH_CONTRACT:
-                return []
-            raise BrokerError(f"IB refused the question ({error.code}): {error.message}") from error
+        finally:
+            del self._refusals[request_id]
+            answer.cancel()
+
+    def _on_captured(self, captured: Captured) -> None:
+        # ib_async takes some refusals for warnings (321) and would let the question wait for ever.
+        notice = captured.event
+        if not self._refusals or not isinstance(notice, NoticeReceived):
+            return
+        refused = self._refusals.get(notice.subject_id)
+        if refused is not None and not refused.done() and meaning(notice.code).kind != "warning":
+            refused.set_result((notice.code, notice.text))
 
     async def _steps_of(self, details: Any) -> tuple[PriceStep, ...]:
         """Return the steps of the exchange that the contract names.
@@ -119,7 +148,7 @@ class Lookup:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     increments = await self._ib.reqMarketRuleAsync(number)
-            except (TimeoutError, ConnectionError, ib_async.RequestError):
+            except (TimeoutError, ConnectionError):
                 return ()
             if not increments:
                 return ()
@@ -127,6 +156,12 @@ class Lookup:
                 PriceStep(_exactly(one.lowEdge), _exactly(one.increment)) for one in increments
             )
         return self._price_steps[number]
+
+
+def _nothing_or_raise(code: int, text: str) -> list[Any]:
+    if code == NO_SUCH_CONTRACT:
+        return []
+    raise BrokerError(f"IB refused the question ({code}): {text}")
 
 
 def contract_from_ib(form: Any) -> Contract:

@@ -34,6 +34,7 @@ from oms.errors import InvalidRequest
 Handed = Literal["sent", "queued", "not_sent"]
 #: IB counts messages over one second.
 WINDOW_SECONDS: Final = 1.0
+_LEAST_DELAY_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +190,8 @@ class Outbox:
         return len(self._sent_at) < self._messages_per_second_max
 
     def _forget_old(self) -> None:
-        horizon = self._clock.monotonic() - WINDOW_SECONDS
-        while self._sent_at and self._sent_at[0] <= horizon:
+        now = self._clock.monotonic()
+        while self._sent_at and self._sent_at[0] + WINDOW_SECONDS <= now:
             self._sent_at.popleft()
 
     def _set_wake(self) -> None:
@@ -200,7 +201,9 @@ class Outbox:
         # The next message may leave when the one that many messages ago is a second old.
         first = max(0, len(self._sent_at) - self._messages_per_second_max)
         ready_at = self._sent_at[first] + WINDOW_SECONDS if self._sent_at else 0.0
-        self._call_later(max(0.0, ready_at - self._clock.monotonic()), self._wake)
+        # A timer may ring a hair early; the least delay keeps that from becoming a busy loop.
+        delay = max(_LEAST_DELAY_SECONDS, ready_at - self._clock.monotonic())
+        self._call_later(delay, self._wake)
 
     def _wake(self) -> None:
         self._wake_is_set = False

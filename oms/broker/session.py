@@ -348,7 +348,6 @@ class Session:
         self._capture.listeners.append(self._on_captured)
         # On every 1102 it would subscribe to the account summary again, until IB refuses (322).
         self._ib.errorEvent.disconnect(self._ib._onError)
-        self._ib.RaiseRequestErrors = True
 
     def _on_bytes(self, data: bytes) -> None:
         self._last_heard = self._clock.monotonic()

@@ -30,6 +30,8 @@ from oms.core.events import (
 from oms.errors import StoreUnavailable
 from tests.integration.conftest import Desk, Journal, MakeDesk, Simulator
 
+pytestmark = pytest.mark.slow
+
 AAPL = Stock("AAPL")
 MARKET = Terms(side="BUY", quantity=Decimal(10), order_type="MKT")
 LIMIT = Terms(side="BUY", quantity=Decimal(10), order_type="LMT", limit_price=Decimal(100))

@@ -32,6 +32,8 @@ from oms.errors import (
 )
 from tests.integration.conftest import Desk, MakeDesk, Simulator, StartSimulator
 
+pytestmark = pytest.mark.slow
+
 AAPL = Stock("AAPL")
 LIMIT = Terms(side="BUY", quantity=Decimal(10), order_type="LMT", limit_price=Decimal(100))
 
