@@ -90,9 +90,8 @@ def read_file(path: Path) -> OmsFile:
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
         database.row_factory = sqlite3.Row
         database.execute("BEGIN")
-        events = database.execute(
-            f"SELECT {_HASHED}, hash FROM events ORDER BY sequence"
-        ).fetchall()
+        events = database.execute(f"SELECT {_HASHED}, hash FROM events ORDER BY sequence")
+        rows = [dict(row) for row in events]
         ends = database.execute("SELECT sequence, hash FROM checkpoints WHERE name = 'log'")
         end = ends.fetchone()
         return OmsFile(

@@ -1,0 +1,81 @@
+"""Finding what a person means: any unique beginning of an id names it, as in git.
+
+Ids of ours are 32 hexadecimal digits, and the legs of a bracket add `-tp` and `-sl`. Tables show
+the first eight with the leg, and what they show is accepted everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from oms.core.records import AnyRecord, BreakCase, Order, RunRecord
+from oms.errors import InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from oms.store.reader import Reader
+
+#: What tables show of an id that nobody chose.
+SHOWN_LENGTH: Final = 8
+#: Ids up to here are shown whole; a person may have chosen them.
+WHOLE_LENGTH_MAX: Final = 16
+_LEGS: Final = ("-tp", "-sl")
+#: Candidates that are looked at; more than that is ambiguous anyway.
+_CANDIDATES_MAX: Final = 1_000
+
+
+def short(order_id: str) -> str:
+    """Return what tables show of an order id."""
+    head, leg = _split(order_id)
+    return order_id if len(head) <= WHOLE_LENGTH_MAX else head[:SHOWN_LENGTH] + leg
+
+
+async def find_order(reader: Reader, text: str) -> Order:
+    """Return the order that a text names; raises `NotFound`, or `InvalidRequest` for several."""
+    hint = "`oms orders --all` lists them"
+    return cast(Order, await _find(reader, "orders", text, "order", hint))
+
+
+async def find_break(reader: Reader, text: str) -> BreakCase:
+    """Return the break that a text names; raises the same."""
+    hint = "`oms breaks --all` lists them"
+    return cast(BreakCase, await _find(reader, "breaks", text, "break", hint))
+
+
+async def find_run(reader: Reader, text: str) -> RunRecord:
+    """Return the reconciliation run that a text names, `last` for the newest; raises the same."""
+    hint = "`oms report list` lists them"
+    if text == "last":
+        newest = await reader.rows("runs", order="sequence", reverse=True, limit=1)
+        if not newest:
+            raise NotFound("there has been no reconciliation yet", hint=hint)
+        return cast(RunRecord, newest[0])
+    return cast(RunRecord, await _find(reader, "runs", text, "report", hint))
+
+
+async def _find(reader: Reader, table: str, text: str, noun: str, hint: str) -> AnyRecord:
+    exact = await reader.one(table, text)
+    if exact is not None:
+        return exact
+    head, leg = _split(text)
+    keys = await reader.keys(table, head, limit=_CANDIDATES_MAX) if head else []
+    matching = [key for key in keys if key.startswith(text) or (leg and key.endswith(leg))]
+    if not matching:
+        raise NotFound(f"there is no {noun} {text!r}", hint=hint)
+    first = matching[0]
+    # The legs of a bracket begin with their parent's id; who means a leg says so.
+    if any(not key.startswith(f"{first}-") for key in matching[1:]):
+        shown = ", ".join(matching[:4]) + (" ..." if len(matching) > 4 else "")
+        raise InvalidRequest(
+            f"{text!r} fits {len(matching)} {noun}s: {shown}", hint="give more of the id"
+        )
+    record = await reader.one(table, first)
+    if record is None:
+        raise NotFound(f"there is no {noun} {text!r}", hint=hint)
+    return record
+
+
+def _split(text: str) -> tuple[str, str]:
+    for leg in _LEGS:
+        if text.endswith(leg):
+            return text.removesuffix(leg), leg
+    return text, ""

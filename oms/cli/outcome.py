@@ -1,0 +1,132 @@
+"""Waiting for what becomes of a request, and the exit status that it stands for.
+
+Everything is read back from the log; a deadline that passes is an unknown outcome, never a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import typer
+
+from oms.cli.frame import say
+from oms.cli.request import looks
+from oms.core.events import (
+    CancelDenied,
+    CancelIntended,
+    ModifyDenied,
+    ModifyIntended,
+    OrderDenied,
+)
+from oms.core.records import Order
+from oms.errors import OutcomeUnknown, RequestTimedOut
+
+if TYPE_CHECKING:
+    from oms.store.reader import Reader
+    from oms.store.writer import Receipt
+
+_UNANSWERED: Final = frozenset({"INTENDED", "IN_FLIGHT"})
+
+
+async def answered(reader: Reader, order_id: str, seconds: float) -> Order | None:
+    """Return the order once IB has named it or it has ended, or as it is at the deadline."""
+    order: Order | None = None
+    async for _ in looks(seconds):
+        order = await _row(reader, order_id)
+        if order is not None and order.state.value not in _UNANSWERED:
+            break
+    return order
+
+
+async def rule(reader: Reader, order: Order) -> str:
+    """Return the name of the rule that denied an order."""
+    for envelope in await reader.order_events(order.order_id) if order.denied else ():
+        if isinstance(envelope.event, OrderDenied):
+            return envelope.event.rule
+    return ""
+
+
+def judge(order: Order, rule: str, seconds: float) -> None:
+    """End with the exit status that the order's state stands for."""
+    state = order.state.value
+    if state == "DENIED":
+        refuse(f"denied by the rule {rule!r}: {order.text}; nothing was sent")
+    if state == "REJECTED":
+        refuse(f"IB rejected it with code {order.code}: {order.text}")
+    if state == "NOT_SENT":
+        refuse(f"not sent: {order.text or 'the line was lost before it left'}")
+    if state == "IN_DOUBT":
+        raise OutcomeUnknown(f"order {order.order_id} is in doubt: {order.doubt}")
+    if state in _UNANSWERED:
+        raise RequestTimedOut(f"order {order.order_id} is still {state} after {seconds:g} s")
+
+
+async def modified(
+    reader: Reader, order_id: str, sequence: int, seconds: float
+) -> tuple[str, Order]:
+    """Return why the change was refused, or "", and the order; raises `RequestTimedOut`."""
+    taken_up = False
+    async for _ in looks(seconds):
+        order = await current(reader, order_id)
+        for envelope in await reader.events(sequence, order_id=order_id):
+            caused = envelope.context.causation_sequence == sequence
+            if caused and isinstance(envelope.event, ModifyDenied):
+                return envelope.event.text, order
+            taken_up = taken_up or (caused and isinstance(envelope.event, ModifyIntended))
+        if taken_up and order.pending_terms is None and not order.modify_pending:
+            return order.refusal, order
+        if not order.live:
+            return order.refusal or f"the order is {order.state.value}", order
+    raise RequestTimedOut(
+        f"IB has not shown the new terms of {order_id} after {seconds:g} s",
+        hint="the change stands as asked for; `oms order ID` shows what became of it",
+    )
+
+
+async def cancelled(
+    reader: Reader, orders: Sequence[Order], receipts: Sequence[Receipt], seconds: float
+) -> list[str]:
+    """Wait until every order has ended or its cancel was refused; return the refusals."""
+    open_ = {o.order_id: receipt.sequence for o, receipt in zip(orders, receipts, strict=True)}
+    refusals: list[str] = []
+    async for _ in looks(seconds):
+        for order_id, sequence in list(open_.items()):
+            order = await current(reader, order_id)
+            refusal = await _cancel_refusal(reader, order, sequence)
+            if refusal:
+                refusals.append(f"{order_id}: {refusal}")
+            if refusal or not order.live:
+                del open_[order_id]
+        if not open_:
+            break
+    return refusals
+
+
+async def _cancel_refusal(reader: Reader, order: Order, sequence: int) -> str:
+    if not order.live:
+        return ""
+    for envelope in await reader.events(sequence, order_id=order.order_id):
+        if envelope.context.causation_sequence != sequence:
+            continue
+        if isinstance(envelope.event, CancelDenied):
+            return envelope.event.text
+        if isinstance(envelope.event, CancelIntended) and not order.cancel_pending:
+            return order.refusal
+    return ""
+
+
+async def _row(reader: Reader, order_id: str) -> Order | None:
+    found = await reader.one("orders", order_id)
+    return found if isinstance(found, Order) else None
+
+
+async def current(reader: Reader, order_id: str) -> Order:
+    order = await _row(reader, order_id)
+    assert order is not None, "an order never leaves the books"
+    return order
+
+
+def refuse(words: str) -> NoReturn:
+    say(words)
+    raise typer.Exit(1)
