@@ -69,7 +69,8 @@ def parse_url(text: str) -> URL:
     A bare path means a SQLite file.
     """
     if "://" not in text:
-        text = f"sqlite:///{text}"
+        # Not pasted into a URL: in a path, a question mark is a letter like any other.
+        return URL.create("sqlite", database=text)
     try:
         url = make_url(text)
     except ArgumentError as error:
@@ -80,6 +81,8 @@ def parse_url(text: str) -> URL:
     if name == "sqlite" and (not url.database or url.database == ":memory:"):
         # Neither a second process nor a read-only connection can reach it, and it cannot survive.
         raise ConfigurationError("expected the path of a SQLite file, found a database in memory")
+    if name == "sqlite" and url.query:
+        raise ConfigurationError(f"a SQLite URL takes no options here, found {text!r}")
     return url.set(drivername=name)
 
 

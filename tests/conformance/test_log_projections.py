@@ -208,7 +208,9 @@ async def test_foreign_append_to_an_unprojected_tail_is_folded_once(place: Place
     assert rebuilt_equal(place)
 
 
-@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "sqlite:///:memory:", "://"])
+@pytest.mark.parametrize(
+    "url", ["mysql://x/y", "sqlite://", "sqlite:///:memory:", "sqlite:///x?a=b", "://"]
+)
 def test_databases_that_cannot_hold_a_log_are_refused(url: str) -> None:
     """Another engine, or a database that would not last."""
     with pytest.raises(ConfigurationError):

@@ -1,0 +1,160 @@
+"""A database is brought up to date with a copy made before, or refused with a reason."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from oms.clock import ManualClock
+from oms.errors import ConfigurationError, MigrationNeeded, StoreError, StoreUnavailable
+from oms.store import schema
+from oms.store.backend import parse_url, sync_engine
+from oms.store.tables import METADATA
+
+NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a folder?" / "log #1.sqlite"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    path.parent.mkdir()
+    return str(path)
+
+
+def test_missing_file_is_created_with_every_table(url: str, path: Path) -> None:
+    assert schema.current(url) is None
+    assert schema.upgrade(url) == schema.Upgrade(None, schema.HEAD, None)
+    assert schema.current(url) == schema.HEAD
+    schema.check_current(url)
+    assert list(path.parent.glob("*.bak")) == []
+
+
+def test_tables_are_those_that_the_program_expects(url: str) -> None:
+    schema.upgrade(url)
+    engine = sync_engine(parse_url(url), "read")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+        found = {index["name"] for t in METADATA.tables for index in _indexes(connection, t)}
+    expected = {index.name for table in METADATA.tables.values() for index in table.indexes}
+    assert found == expected
+
+
+def test_upgrade_of_a_current_database_changes_nothing(url: str, path: Path) -> None:
+    schema.upgrade(url)
+    before = path.read_bytes()
+    assert schema.upgrade(url) == schema.Upgrade(schema.HEAD, schema.HEAD, None)
+    assert path.read_bytes() == before
+
+
+def test_older_database_is_copied_before_it_is_changed(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema.upgrade(url)
+    _write(path, "INSERT INTO checkpoints VALUES ('log', 0, zeroblob(32))")
+    _write(path, "UPDATE alembic_version SET version_num = '0000'")
+    monkeypatch.setattr(schema, "REVISIONS", ("0000", *schema.REVISIONS))
+    monkeypatch.setattr(schema, "_migrate", lambda _: None)
+    with pytest.raises(MigrationNeeded, match="revision 0000, this version needs"):
+        schema.check_current(url)
+    result = schema.upgrade(url, clock=ManualClock(NOON))
+    copy = path.with_name("log #1.sqlite.0000.20261120T123000.000000Z.bak")
+    assert result == schema.Upgrade("0000", schema.HEAD, copy)
+    assert schema.current(str(copy)) == "0000"
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT name FROM checkpoints").fetchall() == [("log",)]
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert schema.upgrade(url, backup=False).backup is None
+
+
+def test_newer_database_is_refused_and_left_alone(url: str, path: Path) -> None:
+    schema.upgrade(url)
+    _write(path, "UPDATE alembic_version SET version_num = '9999'")
+    before = path.read_bytes()
+    for attempt in (schema.check_current, schema.upgrade):
+        with pytest.raises(MigrationNeeded, match="9999, which this version does not know") as e:
+            attempt(url)
+        assert "upgrade ib-oms" in e.value.hint
+    assert path.read_bytes() == before
+    assert list(path.parent.glob("*.bak")) == []
+
+
+def test_upgrade_that_fails_leaves_nothing_half_done(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.touch()
+    _write(path, "CREATE TABLE order_events (x)")
+    with pytest.raises(StoreError, match="order_events"):
+        schema.upgrade(url)
+    with closing(sqlite3.connect(path)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert names == [("order_events",)]
+
+
+def test_database_without_tables_is_refused(url: str, path: Path) -> None:
+    path.touch()
+    with pytest.raises(MigrationNeeded, match="no tables") as caught:
+        schema.check_current(url)
+    assert "oms db upgrade" in caught.value.hint
+    assert schema.upgrade(url).before is None
+
+
+def test_file_that_is_no_database_is_refused(url: str, path: Path) -> None:
+    path.write_text("these are minutes of a meeting" * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        schema.upgrade(url)
+    assert path.read_text().startswith("these are minutes")
+
+
+def test_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be created") as caught:
+        schema.upgrade(f"sqlite:///{tmp_path}/missing/log.sqlite")
+    assert "folder" in caught.value.hint
+
+
+def test_revisions_that_the_program_knows_are_the_scripts() -> None:
+    scripts = ScriptDirectory.from_config(schema.alembic_config())
+    found = tuple(s.revision for s in reversed(list(scripts.walk_revisions())))
+    assert found == schema.REVISIONS
+
+
+def test_alembic_alone_sees_the_same_history(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """`alembic current` with the checkout's own configuration, as a developer runs it."""
+    schema.upgrade(url)
+    monkeypatch.setenv("OMS_DATABASE_URL", url)
+    out = io.StringIO()
+    config = schema.alembic_config()
+    config.stdout = out
+    command.current(config)
+    assert out.getvalue().strip() == f"{schema.HEAD} (head)"
+
+
+def test_missing_scripts_are_a_broken_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(schema, "__file__", str(tmp_path / "oms" / "store" / "schema.py"))
+    with pytest.raises(ConfigurationError, match="missing"):
+        schema.script_location()
+
+
+def _write(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(statement)
+
+
+def _indexes(connection: object, table: str) -> list[dict[str, object]]:
+    return inspect(connection).get_indexes(table)  # type: ignore[no-any-return, return-value]
