@@ -101,7 +101,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        allow_inf_nan=False,
         validate_default=True,
         hide_input_in_errors=True,
         env_prefix=ENV_PREFIX,

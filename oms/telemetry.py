@@ -77,7 +77,7 @@ def configure(
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[_name_library, *common, _keep_library_text],
+        foreign_pre_chain=[_name_library, *common],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
     )
     handler = logging.StreamHandler(out)
@@ -92,7 +92,7 @@ def _renderers(chosen: str, *, colours: bool) -> list[Processor]:
         return [structlog.dev.ConsoleRenderer(colors=colours, event_key=ACTION, timestamp_key="at")]
     return [
         structlog.processors.dict_tracebacks,
-        # default=str: a Decimal or a path in a message must not cost us the message.
+        # As text: a Decimal or a path in a message must not cost us the message.
         structlog.processors.JSONRenderer(default=str),
     ]
 
@@ -103,14 +103,6 @@ def _name_library(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
     fields["library"] = record.name
     fields["message"] = fields["event"]
     fields["event"] = LIBRARY_ACTION
-    return fields
-
-
-def _keep_library_text(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
-    # ProcessorFormatter hands the traceback over in the record; the renderers look for it here.
-    record = fields["_record"]
-    if record.exc_info:
-        fields["exc_info"] = record.exc_info
     return fields
 
 

@@ -73,11 +73,11 @@ def test_lists_are_written_with_commas(tmp_path: Path) -> None:
 
 
 def test_limits_stay_exact_from_every_source(tmp_path: Path) -> None:
-    (tmp_path / "oms.toml").write_text("order_notional_max = 100000.10\n")
+    (tmp_path / "oms.toml").write_text("order_notional_max = 100000.1234567890123456\n")
     settings = load(directory=tmp_path, environment={"OMS_ORDER_QUANTITY_MAX": "0.1"})
     assert (settings.order_quantity_max, settings.order_notional_max) == (
         Decimal("0.1"),
-        Decimal("100000.10"),
+        Decimal("100000.1234567890123456"),
     )
 
 
@@ -87,7 +87,7 @@ def test_fractions_of_seconds_are_read_from_the_file(tmp_path: Path) -> None:
 
 
 def test_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("OMS_HOST=\nOMS_PORT=7497\n")
+    (tmp_path / ".env").write_text("OMS_HOST=\nOMS_MODE\nOMS_PORT=7497\n")
     settings = load(directory=tmp_path, environment={"OMS_PORT": ""})
     assert (settings.host, settings.port) == ("127.0.0.1", 7497)
 
