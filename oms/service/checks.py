@@ -103,7 +103,7 @@ def _price(name: str, price: Decimal | None, needed: bool, order_type: str) -> N
 def check(proposal: Proposal, limits: Limits) -> Denial | None:
     """Return the first rule that refuses a new order, or None when all of them pass."""
     return (
-        _world(proposal.system)
+        check_world(proposal.system)
         or _account(proposal, limits)
         or check_terms(proposal.terms, proposal.min_tick, limits)
         or _notional(proposal, limits)
@@ -133,7 +133,8 @@ def check_terms(terms: Terms, min_tick: Decimal | None, limits: Limits) -> Denia
     return None
 
 
-def _world(system: SystemRecord) -> Denial | None:
+def check_world(system: SystemRecord) -> Denial | None:
+    """Return why no new order may leave now, whatever it is."""
     if system.halted:
         return Denial("halt", "halted", "not halted", f"trading is halted: {system.halt_reason}")
     if not system.connected:

@@ -315,11 +315,19 @@ async def _stop(oms: Oms) -> None:
     if not oms.log.failed.done():
         with contextlib.suppress(OmsError):
             await oms.log.append(
-                Pending(DaemonStopped(reason="asked to stop"), Context(actor="daemon"))
+                Pending(DaemonStopped(reason=_why_stopped(oms)), Context(actor="daemon"))
             )
+    log.info("daemon_stopping")
     await oms.reader.close()
     await oms.log.close()
     log.info("daemon_stopped")
+
+
+def _why_stopped(oms: Oms) -> str:
+    if not oms.failure.done():
+        return "asked to stop"
+    error = oms.failure.result()
+    return f"{type(error).__name__}: {error}"
 
 
 @asynccontextmanager
@@ -332,7 +340,8 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
         triggers.append(trigger)
         wake.set()
 
-    unsubscribe = oms.gateway.subscribe(lambda news: _on_news(news, ask))
+    first_epoch = oms.view.system.session_epoch + 1
+    unsubscribe = oms.gateway.subscribe(lambda news: _on_news(news, first_epoch, ask))
     tasks = [
         asyncio.create_task(oms.requests.serve(), name="requests"),
         asyncio.create_task(_reconcile_when_due(oms, wake, triggers), name="reconcile"),
@@ -371,10 +380,10 @@ def _stays_down(
         failure.set_result(error)
 
 
-def _on_news(news: News, ask: Callable[[str], None]) -> None:
+def _on_news(news: News, first_epoch: int, ask: Callable[[str], None]) -> None:
     match news:
         case SessionUp(epoch=epoch):
-            ask("start" if epoch == 1 else "reconnect")
+            ask("start" if epoch == first_epoch else "reconnect")
         case LineRecovered(cause=cause):
             ask(cause)
         case SessionDown(reason=reason):

@@ -18,10 +18,13 @@ an event, and an order in state DENIED.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from oms.clock import Clock
 from oms.core.contracts import Contract
@@ -33,6 +36,7 @@ from oms.core.events import (
     ModifyIntended,
     OrderDenied,
     OrderIntended,
+    OrderNotSent,
     Pending,
     Side,
     Terms,
@@ -44,9 +48,19 @@ from oms.errors import (
     NotFound,
     OmsError,
     RequestTimedOut,
+    StoreUnavailable,
 )
-from oms.service.checks import CHECKS, Denial, Limits, Proposal, check, check_terms, validate
-from oms.service.ports import Log, Orders, QualifiedLike, Reader
+from oms.service.checks import (
+    CHECKS,
+    Denial,
+    Limits,
+    Proposal,
+    check,
+    check_terms,
+    check_world,
+    validate,
+)
+from oms.service.ports import Log, Orders, QualifiedLike, Reader, ReceiptLike
 from oms.service.view import View
 from oms.telemetry import get_logger
 
@@ -150,6 +164,9 @@ class OrderManager:
         self._clock = clock
         self._limits = limits
         self._by = By(actor)
+        #: The numbers of orders that may still wait for their turn to leave, oldest first: a cancel
+        #: needs the number before the log has it.
+        self._numbers: OrderedDict[str, int] = OrderedDict()
         self.view = view
 
     def order(self, order_id: str) -> Order:
@@ -264,6 +281,7 @@ class OrderManager:
             order_id=order_id, revision=order.revision + 1, terms=terms, reason=reason
         )
         await self._log.append(Pending(intent, self._context(order_id, by)))
+        log.info("modify_intended", order_id=order_id, revision=intent.revision)
         self._orders.modify(
             order_id=order.order_ref or order_id,
             account=order.account,
@@ -272,6 +290,7 @@ class OrderManager:
             broker_order_id=order.broker_order_id,
             parent_broker_order_id=self._parent_number(order),
         )
+        log.info("modify_handed_over", order_id=order_id, revision=intent.revision)
         return self.order(order_id)
 
     async def cancel(self, order_id: str, *, reason: str = "", by: By | None = None) -> Order:
@@ -290,7 +309,9 @@ class OrderManager:
             return self.order(order_id)
         intent = CancelIntended(order_id=order_id, reason=reason)
         await self._log.append(Pending(intent, self._context(order_id, by)))
-        self._orders.cancel(order_id=order_id, broker_order_id=order.broker_order_id)
+        log.info("cancel_intended", order_id=order_id)
+        self._orders.cancel(order_id=order_id, broker_order_id=self._number(order))
+        log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
 
     async def deny(
@@ -350,7 +371,7 @@ class OrderManager:
         # Before the intent: without a session there are no numbers, and then nothing is written.
         numbers = {leg.order_id: self._orders.next_broker_order_id() for leg in legs}
         if await self._intend(account, qualified, legs, reason, by):
-            self._send(account, qualified, legs, numbers)
+            self._send(account, qualified, legs, numbers, by)
         return tickets
 
     def _account(self, account: str | None) -> str:
@@ -385,29 +406,53 @@ class OrderManager:
     async def _intend(
         self, account: str, qualified: QualifiedLike, legs: Sequence[Leg], reason: str, by: By
     ) -> bool:
-        """Make the intents durable; False when another caller was first with this key."""
+        """Make the intents durable; False when another caller was first with this key.
+
+        A caller that gives up meanwhile takes nothing back: the intent becomes durable, and what
+        will not leave must be said.
+        """
         group = legs[0].order_id if len(legs) > 1 else None
-        receipts = await self._log.append_together(
-            [
-                Pending(
-                    OrderIntended(
-                        order_id=leg.order_id,
-                        account=account,
-                        contract=qualified.contract,
-                        terms=leg.terms,
-                        parent_order_id=leg.parent_order_id,
-                        group_id=group,
-                        transmit=leg.transmit,
-                        reason=reason,
-                        checks=CHECKS,
-                    ),
-                    self._context(leg.order_id, by),
-                )
-                for leg in legs
-            ]
-        )
+        pendings = [
+            Pending(
+                OrderIntended(
+                    order_id=leg.order_id,
+                    account=account,
+                    contract=qualified.contract,
+                    terms=leg.terms,
+                    parent_order_id=leg.parent_order_id,
+                    group_id=group,
+                    transmit=leg.transmit,
+                    reason=reason,
+                    checks=CHECKS,
+                ),
+                self._context(leg.order_id, by),
+            )
+            for leg in legs
+        ]
+        durable = self._log.append_together(pendings)
+        try:
+            receipts = await asyncio.shield(durable)
+        except asyncio.CancelledError:
+            durable.add_done_callback(lambda f: self._given_up(f, legs, by))
+            raise
         log.info("order_intended", order_id=legs[0].order_id, sequence=receipts[0].sequence)
-        return not any(r.duplicate or r.conflict for r in receipts)
+        fresh = _fresh(legs, receipts)
+        if len(fresh) < len(legs):
+            self._not_sent(fresh, "another order has the id of a leg of its group", by)
+        return len(fresh) == len(legs)
+
+    def _given_up(self, durable: asyncio.Future[Any], legs: Sequence[Leg], by: By) -> None:
+        if not durable.cancelled() and durable.exception() is None:
+            # Where the log is closed by now, the next start doubts the order and asks the broker.
+            with contextlib.suppress(StoreUnavailable):
+                fresh = _fresh(legs, durable.result())
+                self._not_sent(fresh, "the caller gave up before it left", by)
+
+    def _not_sent(self, legs: Sequence[Leg], text: str, by: By) -> None:
+        for leg in legs:
+            event = OrderNotSent(order_id=leg.order_id, text=text)
+            self._log.append(Pending(event, self._context(leg.order_id, by)))
+            log.info("order_not_sent", order_id=leg.order_id, reason=text)
 
     def _send(
         self,
@@ -415,7 +460,15 @@ class OrderManager:
         qualified: QualifiedLike,
         legs: Sequence[Leg],
         numbers: Mapping[str, int],
+        by: By,
     ) -> None:
+        # The intent took its time on the disk; a halt or a gap that came meanwhile counts.
+        denial = check_world(self.view.system)
+        if denial is not None:
+            self._not_sent(legs, denial.text, by)
+            return
+        self._forget_numbers()
+        self._numbers.update(numbers)
         for leg in legs:
             self._orders.place(
                 order_id=leg.order_id,
@@ -426,6 +479,18 @@ class OrderManager:
                 parent_broker_order_id=numbers.get(leg.parent_order_id or "", 0),
                 transmit=leg.transmit,
             )
+            log.info("order_handed_over", order_id=leg.order_id)
+
+    def _number(self, order: Order) -> int:
+        """Return the number under which an order left, or will leave when its turn comes."""
+        return order.broker_order_id or self._numbers.get(order.order_id, 0)
+
+    def _forget_numbers(self) -> None:
+        for order_id in list(self._numbers):
+            order = self.view.orders.get(order_id)
+            if order is not None and order.state is OrderState.INTENDED:
+                return
+            del self._numbers[order_id]
 
     async def _why_not_modify(self, order: Order, terms: Terms) -> str:
         if not order.live or not order.acknowledged:
@@ -439,9 +504,11 @@ class OrderManager:
         return denial.text if denial else ""
 
     def _why_not_cancel(self, order: Order) -> str:
+        if order.origin == "ours" and not order.sent:
+            if self._number(order):
+                return ""
+            return "the order has not left; there is nothing to cancel at IB"
         if order.client_id != self._orders.client_id or order.broker_order_id <= 0:
-            if order.origin == "ours" and not order.sent:
-                return "the order has not left; there is nothing to cancel at IB"
             return "another client or a person owns the order; only its owner can cancel it"
         return ""
 
@@ -472,6 +539,12 @@ class OrderManager:
             correlation_id=order_id,
             causation_sequence=by.causation_sequence,
         )
+
+
+def _fresh(legs: Sequence[Leg], receipts: Sequence[ReceiptLike]) -> list[Leg]:
+    """Return the legs whose intents were not in the log before."""
+    both = zip(legs, receipts, strict=True)
+    return [leg for leg, receipt in both if not (receipt.duplicate or receipt.conflict)]
 
 
 def new_order_id() -> str:

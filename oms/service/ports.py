@@ -74,10 +74,11 @@ class Reader(Protocol):
         after: int = 0,
         *,
         limit: int = 1000,
+        before: int | None = None,
         type: str | None = None,
         reverse: bool = False,
     ) -> list[Envelope]:
-        """Return events in order of sequence, filtered."""
+        """Return events with `after < sequence < before` in order of sequence, filtered."""
         ...
 
 

@@ -27,14 +27,17 @@ from typing import Final, Protocol
 from oms.clock import Clock
 from oms.core.cases import case_events
 from oms.core.events import (
-    CommissionReceived,
+    CompletedOrderReceived,
     Context,
     DaemonStarted,
     Envelope,
     Event,
+    ExecutionReceived,
     Finding,
     GapOpened,
+    OpenOrderReceived,
     Pending,
+    PositionReceived,
     QueryKind,
     Question,
     ReconciliationCompleted,
@@ -59,6 +62,9 @@ QUESTIONS: Final[tuple[QueryKind, ...]] = (
     "positions",
     "account_summary",
 )
+#: The rows of answers that are compared. What comes between them (the status of an open order, the
+#: commission of an execution) is in the log and in the books.
+_COMPARED: Final = (OpenOrderReceived, CompletedOrderReceived, ExecutionReceived, PositionReceived)
 #: How often positions that moved while they were asked for are asked again.
 REASK_COUNT_MAX: Final = 3
 
@@ -90,6 +96,11 @@ class Asker(Protocol):
         ...
 
     @property
+    def gap_is_open(self) -> bool:
+        """Say whether the broker may know things that we do not."""
+        ...
+
+    @property
     def client_id(self) -> int:
         """Return our client id."""
         ...
@@ -118,10 +129,13 @@ class Reconciler:
         self._runs = 0
         #: Since when the broker may know things that we do not; until a run answers everything.
         self._gap_since: datetime | None = None
+        #: Gaps seen so far; answers from before a gap prove nothing about what came in it.
+        self._gaps = 0
 
     def note(self, envelopes: Iterable[Envelope]) -> None:
         """Remember since when we were blind; called with every commit."""
         for envelope in envelopes:
+            self._gaps += isinstance(envelope.event, GapOpened)
             blind = isinstance(envelope.event, GapOpened) or (
                 isinstance(envelope.event, DaemonStarted) and envelope.sequence > 1
             )
@@ -137,7 +151,7 @@ class Reconciler:
         started_at = self._clock.now()
         self._runs += 1
         run_id = f"R{started_at:%Y%m%dT%H%M%S}-{self._asker.session_epoch}.{self._runs}"
-        epoch = self._asker.session_epoch
+        line = self._line()
         started = await self._log.append(
             self._fact(
                 ReconciliationStarted(run_id=run_id, trigger=trigger, request_id=request_id),
@@ -179,8 +193,16 @@ class Reconciler:
             questions=tuple(answers.questions.values()),
             findings=tuple(findings),
         )
-        await self._conclude(report, findings, epoch, whole=answers.complete(*QUESTIONS))
+        # A line that broke meanwhile makes whole answers old ones; the next run is on its way.
+        whole = (
+            answers.complete(*QUESTIONS) and line == self._line() and not self._asker.gap_is_open
+        )
+        await self._conclude(report, findings, whole=whole)
         return report
+
+    def _line(self) -> tuple[int, int]:
+        """Return what changes whenever the line breaks: session, and gaps seen."""
+        return self._asker.session_epoch, self._gaps
 
     async def _ask_all(self, run_id: str) -> Answers:
         questions: dict[QueryKind, Question] = {}
@@ -216,7 +238,6 @@ class Reconciler:
         self,
         report: ReconciliationCompleted,
         findings: list[Finding],
-        epoch: int,
         *,
         whole: bool,
     ) -> None:
@@ -224,7 +245,7 @@ class Reconciler:
         facts = [self._fact(event, report.run_id) for event in (*cases, report)]
         if whole:
             self._gap_since = None
-            if epoch == self._asker.session_epoch and not self._view.system.ready:
+            if not self._view.system.ready:
                 facts.append(self._fact(SessionReady(run_id=report.run_id), report.run_id))
         await self._log.append_together(facts)
         log.info(
@@ -243,8 +264,8 @@ class Reconciler:
 
 
 def _rows(answer: AnswerLike) -> tuple[Row, ...]:
-    """Return the rows that are compared; commission reports come between executions and are not."""
-    return tuple(r for r in answer.rows if not isinstance(r.event, CommissionReceived))
+    """Return the rows that are compared; statuses and commissions come between them."""
+    return tuple(row for row in answer.rows if isinstance(row.event, _COMPARED))
 
 
 def _moved(finding: Finding) -> bool:

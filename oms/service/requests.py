@@ -9,23 +9,27 @@ was) is denied: a price of ten minutes ago is not what the person wants now.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
 from oms.clock import Clock
 from oms.core.events import (
     CancelDenied,
+    CancelIntended,
     CancelRequested,
     Context,
+    DaemonStarted,
     Envelope,
     Event,
     ModifyDenied,
+    ModifyIntended,
     ModifyRequested,
     OrderRequested,
     Pending,
     ReconciliationRequested,
 )
+from oms.core.records import Order
 from oms.errors import OmsError
 from oms.service.checks import Denial
 from oms.service.manager import By, OrderManager, as_denial
@@ -35,8 +39,13 @@ from oms.telemetry import get_logger
 
 log = get_logger("service.requests")
 
-#: Requests of before this start that are looked at; more than a person types in a minute.
-UNANSWERED_REQUESTS_MAX: Final = 1_000
+#: What says that a request about an order was taken up.
+_ANSWERS: Final[Mapping[type[Event], tuple[type[Event], ...]]] = {
+    ModifyRequested: (ModifyIntended, ModifyDenied),
+    CancelRequested: (CancelIntended, CancelDenied),
+}
+#: Events of one page.
+_PAGE: Final = 1_000
 
 Request = OrderRequested | ModifyRequested | CancelRequested | ReconciliationRequested
 
@@ -67,15 +76,28 @@ class Requests:
                 self._queue.put_nowait(envelope)
 
     async def deny_stale(self, reader: Reader) -> None:
-        """Deny the orders that were asked for before this start and that nobody took up."""
-        envelopes = await reader.events(
-            type=OrderRequested.__name__, reverse=True, limit=UNANSWERED_REQUESTS_MAX
-        )
-        for envelope in reversed(envelopes):
+        """Deny what was asked of the daemon before this one and what it did not take up.
+
+        Requests come only while a daemon runs, so those of earlier ones were denied at that start.
+        """
+        starts = await reader.events(type=DaemonStarted.__name__, reverse=True, limit=2)
+        own, before = starts[0].sequence, starts[-1].sequence
+        if own == before:
+            return
+        for envelope in await _events(reader, OrderRequested, before, own):
             event = envelope.event
             assert isinstance(event, OrderRequested)
             if await reader.one("orders", event.order_id) is None:
-                await self._deny_order(envelope, event, self._too_old(envelope))
+                await self._deny_order(envelope, event, self._left_over(envelope))
+        for request, answers in _ANSWERS.items():
+            answered = {
+                e.context.causation_sequence
+                for answer in answers
+                for e in await _events(reader, answer, before, own)
+            }
+            for envelope in await _events(reader, request, before, own):
+                if envelope.sequence not in answered:
+                    await self._deny_change(envelope, reader)
 
     async def serve(self) -> None:
         """Carry out requests for ever: those about one order in turn, others side by side.
@@ -174,6 +196,17 @@ class Requests:
             by=By(envelope.context.actor, envelope.sequence),
         )
 
+    async def _deny_change(self, envelope: Envelope, reader: Reader) -> None:
+        event = envelope.event
+        assert isinstance(event, ModifyRequested | CancelRequested)
+        order = await reader.one("orders", event.order_id)
+        if isinstance(event, CancelRequested) and not (isinstance(order, Order) and order.live):
+            return  # it has ended, which is what the person wanted
+        log.warning("request_stale", sequence=envelope.sequence, order_id=event.order_id)
+        denied = CancelDenied if isinstance(event, CancelRequested) else ModifyDenied
+        text = self._left_over(envelope).text
+        await self._say(envelope, denied(order_id=event.order_id, text=text))
+
     async def _say(self, envelope: Envelope, event: Event) -> None:
         context = Context(
             actor="daemon",
@@ -181,6 +214,15 @@ class Requests:
             causation_sequence=envelope.sequence,
         )
         await self._log.append(Pending(event, context))
+
+    def _left_over(self, envelope: Envelope) -> Denial:
+        age = (self._clock.now() - envelope.recorded_at).total_seconds()
+        return Denial(
+            "request_age",
+            f"{age:.0f} s",
+            "the start of this daemon",
+            "the daemon that was asked stopped before it took the request up; ask again",
+        )
 
     def _too_old(self, envelope: Envelope) -> Denial:
         age = (self._clock.now() - envelope.recorded_at).total_seconds()
@@ -190,6 +232,17 @@ class Requests:
             f"{self._age_max.total_seconds():.0f} s",
             f"the request was {age:.0f} s old when the daemon could act on it; ask again",
         )
+
+
+async def _events(reader: Reader, kind: type[Event], after: int, before: int) -> list[Envelope]:
+    """Return every event of a type between two sequences."""
+    found: list[Envelope] = []
+    while True:
+        page = await reader.events(after, before=before, type=kind.__name__, limit=_PAGE)
+        found += page
+        if len(page) < _PAGE:
+            return found
+        after = page[-1].sequence
 
 
 def _subject(envelope: Envelope) -> str:
