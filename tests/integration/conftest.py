@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -19,56 +18,12 @@ from oms.broker.line import News
 from oms.broker.outbox import Outgoing
 from oms.clock import SystemClock
 from oms.core.events import Event, Pending
+from tests.simulator import Simulator, running_simulator
+from tests.world import World, a_world
 
 DEADLINE_SECONDS = 10
 NEW_YORK = ZoneInfo("America/New_York")
 E = TypeVar("E", bound=Event)
-
-
-@dataclass
-class Simulator:
-    """A gateway simulator and its control port."""
-
-    host: str
-    port: int
-    control_port: int
-    process: asyncio.subprocess.Process
-
-    async def do(self, command: str, **fields: object) -> dict[str, Any]:
-        """Run a control command; a refusal fails the test."""
-        reader, writer = await asyncio.open_connection(self.host, self.control_port)
-        try:
-            writer.write(json.dumps({"do": command, **fields}).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(await reader.readline())
-        finally:
-            writer.close()
-            await writer.wait_closed()
-        assert answer["ok"], answer
-        return answer
-
-    async def stop(self) -> None:
-        """Take the gateway away."""
-        if self.process.returncode is None:
-            self.process.terminate()
-        await self.process.wait()
-
-
-@asynccontextmanager
-async def running_simulator(*options: str) -> AsyncIterator[Simulator]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "oms.sim", "serve", "--port", "0", "--control-port", "0"),
-        *options,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        ready = json.loads(await process.stdout.readline())
-    simulator = Simulator("127.0.0.1", ready["port"], ready["control_port"], process)
-    try:
-        yield simulator
-    finally:
-        await simulator.stop()
 
 
 StartSimulator = Callable[..., Awaitable[Simulator]]
@@ -228,3 +183,10 @@ async def desk(simulator: Simulator, make_desk: MakeDesk) -> Desk:
     await made.gateway.open(fail_fast=True)
     await made.hear(object)
     return made
+
+
+@pytest.fixture
+async def world(tmp_path: Path, simulator: Simulator) -> AsyncIterator[World]:
+    """The whole service against the simulator; see `tests.world`."""
+    async with a_world(tmp_path, simulator) as made:
+        yield made
