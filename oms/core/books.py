@@ -11,16 +11,17 @@ in orderRef, else to the one that owns its permId, else to the one that used its
 same session and client id. An order id alone never reaches across sessions: IB hands them out
 again.
 
-Records that have ended may leave memory (`evictable`); `wanted` names the stored rows that an event
-can touch, and the caller puts them back (`restore`) before it applies the event. What happens if
-the process dies: nothing, the log is the truth and the rows carry the sequence they have reached.
+Records that have ended may leave memory (`evictable`). `wanted` names the stored rows that an event
+can touch and `companions` those that must stand beside them; the caller puts them back (`restore`)
+before it applies the event, and the books are the same as if nothing had ever left. If the process
+dies, nothing is lost: the log is the truth, and the rows carry the sequence they have reached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from oms.core import fold_cases, fold_fills, fold_orders, fold_sessions
 from oms.core.events import (
@@ -42,6 +43,7 @@ from oms.core.events import (
     OpeningPositionRecorded,
     OpenOrderReceived,
     OrderAdopted,
+    OrderBoundReceived,
     OrderDenied,
     OrderIntended,
     OrderMessageSent,
@@ -49,13 +51,13 @@ from oms.core.events import (
     OrderStatusReceived,
     PortfolioReceived,
     PositionReceived,
+    SessionClosed,
+    SessionReady,
 )
-from oms.core.ledger import Books, broker_key, stem_and_revision
-from oms.core.records import (
-    TABLES,
-)
+from oms.core.ledger import NO_ORDER_IDS, Books, broker_key, stem_and_revision
+from oms.core.records import TABLES, AnyRecord, Fill, SessionRecord
 
-__all__ = ["TABLES", "Books", "Want", "apply", "initial", "wanted"]
+__all__ = ["TABLES", "Books", "Want", "apply", "companions", "initial", "wanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,75 +88,151 @@ def apply(books: Books, envelope: Envelope) -> Books:
     return books
 
 
-def wanted(event: Event, context: Context) -> tuple[Want, ...]:
-    """Return the stored rows that applying an event may need, whatever the books hold."""
+def wanted(event: Event, context: Context, books: Books) -> tuple[Want, ...]:
+    """Return the stored rows that applying an event may need, whether or not memory holds them."""
+    find = _WANTED.get(type(event))
+    return () if find is None else tuple(find(event, context, books))
+
+
+def companions(record: AnyRecord) -> tuple[Want, ...]:
+    """Return the stored rows that must be in memory beside one that an event needs.
+
+    A late commission names a fill, and moves the fill's order and position.
+    """
+    if not isinstance(record, Fill):
+        return ()
+    position = Want("positions", "", record.position_key)
+    return (position, Want("orders", "", record.order_id)) if record.order_id else (position,)
+
+
+_Wants = Iterator[Want]
+
+
+def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> _Wants:
+    stem, revision = stem_and_revision(event.exec_id)
+    position_key = f"{event.account}:{event.contract.con_id}"
+    yield Want("fills", "", f"{event.account}:{stem}")
+    earlier = books.fill(f"{event.account}:{stem}")
+    if earlier is not None:
+        yield from companions(earlier)
+    yield Want("positions", "", position_key)
+    if revision > 1:
+        # A correction folds the position again over all its fills.
+        yield Want("fills", "position_key", position_key)
+    yield from _for_order(event.order_ref, event.perm_id)
+    yield from _for_numbers(event, context)
+
+
+def _for_commission(event: CommissionReceived, context: Context, books: Books) -> _Wants:
+    fill = books.fill_of_execution(event.exec_id)
+    if fill is None:
+        yield Want("fills", "exec_id", event.exec_id)
+    else:
+        yield from companions(fill)
+
+
+def _for_open_order(event: OpenOrderReceived, context: Context, books: Books) -> _Wants:
+    yield from _for_order(event.order_ref, event.perm_id)
+    yield from _for_numbers(event, context)
+
+
+def _for_completed(event: CompletedOrderReceived, context: Context, books: Books) -> _Wants:
+    yield from _for_order(event.order_ref, event.perm_id)
+
+
+def _for_status(
+    event: OrderStatusReceived | OrderBoundReceived, context: Context, books: Books
+) -> _Wants:
+    yield from _for_order("", event.perm_id)
+    yield from _for_numbers(event, context)
+
+
+def _for_notice(event: NoticeReceived, context: Context, books: Books) -> _Wants:
     epoch = context.session_epoch
-    match event:
-        case ExecutionReceived():
-            stem, revision = stem_and_revision(event.exec_id)
-            wants = [
-                Want("fills", "", f"{event.account}:{stem}"),
-                Want("positions", "", f"{event.account}:{event.contract.con_id}"),
-                Want("early_commissions", "", event.exec_id),
-                *_order_wants(event.order_ref, event.perm_id),
-            ]
-            if revision > 1:
-                key = f"{event.account}:{event.contract.con_id}"
-                wants.append(Want("fills", "position_key", key))
-            return tuple(wants)
-        case CommissionReceived():
-            return (Want("fills", "exec_id", event.exec_id),)
-        case OpenOrderReceived() | CompletedOrderReceived():
-            return tuple(_order_wants(event.order_ref, event.perm_id))
-        case OrderStatusReceived():
-            return tuple(_order_wants("", event.perm_id))
-        case NoticeReceived():
-            return ()
-        case OrderMessageSent():
-            if context.correlation_id:
-                return (Want("orders", "", context.correlation_id),)
-            return (
-                Want(
-                    "orders",
-                    "broker_key",
-                    broker_key(epoch, event.client_id, event.broker_order_id),
-                ),
-            )
-        case OrderAdopted():
-            return (
-                Want("orders", "", event.order_id),
-                Want("fills", "perm_id", event.perm_id),
-            )
-        case OpeningPositionRecorded():
-            key = f"{event.account}:{event.contract.con_id}"
-            return (Want("positions", "", key), Want("fills", "position_key", key))
-        case PositionReceived() | PortfolioReceived():
-            return (Want("positions", "", f"{event.account}:{event.contract.con_id}"),)
-        case (
-            CancelIntended()
-            | CancelDenied()
-            | ModifyIntended()
-            | ModifyDenied()
-            | OrderNotSent()
-            | DoubtResolved()
-            | OrderIntended()
-            | OrderDenied()
-        ):
-            return (Want("orders", "", event.order_id),)
-        case BreakOpened() | BreakUpdated() | BreakClosed():
-            return (Want("breaks", "", event.break_id),)
-        case _:
-            return ()
+    session = books.get("sessions", str(epoch))
+    if event.subject_id not in NO_ORDER_IDS and isinstance(session, SessionRecord):
+        yield Want("orders", "broker_key", broker_key(epoch, session.client_id, event.subject_id))
 
 
-def _order_wants(order_ref: str, perm_id: int) -> list[Want]:
-    wants = []
-    if order_ref:
-        wants.append(Want("orders", "", order_ref))
+def _for_message_sent(event: OrderMessageSent, context: Context, books: Books) -> _Wants:
+    yield from _for_order(event.order_ref, 0)
+    yield from _for_order(context.correlation_id or "", 0)
+
+
+def _for_our_word(event: _OurWord, context: Context, books: Books) -> _Wants:
+    yield Want("orders", "", event.order_id)
+
+
+def _for_opening(event: OpeningPositionRecorded, context: Context, books: Books) -> _Wants:
+    position_key = f"{event.account}:{event.contract.con_id}"
+    yield Want("positions", "", position_key)
+    yield Want("fills", "position_key", position_key)
+
+
+def _for_position(
+    event: PositionReceived | PortfolioReceived, context: Context, books: Books
+) -> _Wants:
+    yield Want("positions", "", f"{event.account}:{event.contract.con_id}")
+
+
+def _for_session(event: SessionReady | SessionClosed, context: Context, books: Books) -> _Wants:
+    yield Want("sessions", "", str(context.session_epoch))
+
+
+def _for_case(
+    event: BreakOpened | BreakUpdated | BreakClosed, context: Context, books: Books
+) -> _Wants:
+    yield Want("breaks", "", event.break_id)
+
+
+def _for_order(order_id: str, perm_id: int) -> _Wants:
+    if order_id:
+        yield Want("orders", "", order_id)
     if perm_id:
-        wants.append(Want("orders", "perm_id", perm_id))
-    return wants
+        yield Want("orders", "perm_id", perm_id)
 
+
+def _for_numbers(
+    event: ExecutionReceived | OpenOrderReceived | OrderStatusReceived | OrderBoundReceived,
+    context: Context,
+) -> _Wants:
+    if event.broker_order_id not in NO_ORDER_IDS:
+        key = broker_key(context.session_epoch, event.client_id, event.broker_order_id)
+        yield Want("orders", "broker_key", key)
+
+
+_OurWord = (
+    OrderIntended
+    | OrderDenied
+    | OrderAdopted
+    | OrderNotSent
+    | ModifyIntended
+    | ModifyDenied
+    | CancelIntended
+    | CancelDenied
+    | DoubtResolved
+)
+
+#: What each event may need; the others need nothing but what is always in memory.
+_WANTED: Final[dict[type[Event], Callable[[Any, Context, Books], _Wants]]] = {
+    **dict.fromkeys(get_args(_OurWord), _for_our_word),
+    OrderMessageSent: _for_message_sent,
+    OrderStatusReceived: _for_status,
+    OrderBoundReceived: _for_status,
+    OpenOrderReceived: _for_open_order,
+    CompletedOrderReceived: _for_completed,
+    NoticeReceived: _for_notice,
+    ExecutionReceived: _for_execution,
+    CommissionReceived: _for_commission,
+    OpeningPositionRecorded: _for_opening,
+    PositionReceived: _for_position,
+    PortfolioReceived: _for_position,
+    SessionReady: _for_session,
+    SessionClosed: _for_session,
+    BreakOpened: _for_case,
+    BreakUpdated: _for_case,
+    BreakClosed: _for_case,
+}
 
 _FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     **fold_orders.FOLDS,

@@ -298,6 +298,11 @@ class OrderAdopted(Event):
     broker_order_id: int
     order_ref: str
     status: str
+    #: True where complete answers show that it has ended: IB lists it among the day's completed
+    #: orders, or knows its executions and lists it nowhere.
+    ended: bool = False
+    #: IB's words for the end, from the completed order.
+    completed_status: str = ""
     #: The message that showed it.
     evidence: int
     run_id: str | None = None
@@ -386,7 +391,7 @@ class CommissionReceived(Event):
     """commissionReport (59). None where IB wrote that it is not known or does not apply."""
 
     exec_id: str
-    commission: Decimal | None
+    commission: Decimal | None = None
     currency: str
     realised_pnl: Decimal | None = None
 
@@ -588,7 +593,7 @@ class BreakClosed(Event):
     """Evidence made the difference go away, or a person resolved it with a reason."""
 
     break_id: str
-    run_id: str | None
+    run_id: str | None = None
     reason: str
     #: The sequence of the evidence, where there is one.
     evidence: tuple[int, ...] = ()

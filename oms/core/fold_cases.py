@@ -14,14 +14,8 @@ from oms.core.events import (
     ReconciliationCompleted,
     ReconciliationStarted,
 )
-from oms.core.ledger import (
-    Books,
-    set_system,
-)
-from oms.core.records import (
-    BreakCase,
-    RunRecord,
-)
+from oms.core.ledger import Books, set_system
+from oms.core.records import Anomaly, BreakCase, RunRecord
 
 
 def _run_started(books: Books, envelope: Envelope, event: ReconciliationStarted) -> None:
@@ -45,11 +39,10 @@ def _run_completed(books: Books, envelope: Envelope, event: ReconciliationComple
             sequence=envelope.sequence,
         )
     )
-    positions_known = any(
-        q.kind == "positions" and q.outcome == "complete" for q in event.questions
-    )
+    answered = {q.kind for q in event.questions if q.outcome == "complete"}
     opened = books.system.opened_accounts
-    if positions_known:
+    if answered >= {"positions", "executions"}:
+        # What the accounts held before the log knew them is recorded by now; see repair.openings.
         opened = tuple(sorted({*opened, *event.accounts}))
     set_system(books, last_run_id=event.run_id, opened_accounts=opened)
 
@@ -103,6 +96,15 @@ def _break_closed(books: Books, envelope: Envelope, event: BreakClosed) -> None:
         )
         if case.finding.order_id:
             books.link(case.finding.order_id, envelope.sequence)
+        if event.run_id is None and case.finding.subject == "message":
+            _close_anomaly(books, case)
+
+
+def _close_anomaly(books: Books, case: BreakCase) -> None:
+    """Let go of what was to be shown until a person has seen it; its key ends in its sequence."""
+    anomaly = books.get("anomalies", case.finding.key.rpartition(":")[2])
+    if isinstance(anomaly, Anomaly):
+        books.put(anomaly.evolve(closed=True))
 
 
 FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {

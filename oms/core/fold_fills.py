@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, Final
 
 from oms.core import order as orders
 from oms.core import position as positions
+from oms.core.contracts import Contract
 from oms.core.events import (
     CommissionReceived,
     Envelope,
@@ -17,60 +17,48 @@ from oms.core.events import (
     PortfolioReceived,
     PositionReceived,
 )
-from oms.core.ledger import (
-    Books,
-    learn,
-    settle,
-    stem_and_revision,
-)
+from oms.core.ledger import Books, learn_perm_id, settle, stem_and_revision
 from oms.core.money import ZERO
 from oms.core.records import (
     EarlyCommission,
     Fill,
     Order,
+    OrderChanges,
     Position,
+    PositionChanges,
     add_commission,
 )
 
 
 def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> None:
-    epoch = envelope.context.session_epoch
+    epoch, sequence = envelope.context.session_epoch, envelope.sequence
     order = books.attribute(
         event.order_ref, event.perm_id, epoch, event.client_id, event.broker_order_id
     )
     stem, revision = stem_and_revision(event.exec_id)
-    earlier = books.get("fills", f"{event.account}:{stem}")
-    assert earlier is None or isinstance(earlier, Fill)
+    earlier = books.fill(f"{event.account}:{stem}")
+    if order is None and earlier is not None:
+        order = books.order(earlier.order_id)
+    changes: OrderChanges = {}
     if order is not None:
-        order = learn(
-            books,
-            envelope,
-            order,
-            perm_id=event.perm_id,
-            client_id=event.client_id,
-            broker_order_id=event.broker_order_id,
-        )
-        order = orders.seen_by_broker(order, envelope.sequence)
+        # An execution can be fetched in a later session, so it teaches no order id.
+        changes = learn_perm_id(books, envelope, order, event.perm_id)
+        if order.terms_known:
+            changes |= orders.seen_by_broker(order, sequence)
     if earlier is not None and earlier.revision >= revision:
         # An older revision that comes late: kept in the log, named by the fill, without effect.
-        books.put(
-            earlier.evolve(
-                superseded=(*earlier.superseded, event.exec_id), last_sequence=envelope.sequence
-            )
-        )
+        if event.exec_id != earlier.exec_id and event.exec_id not in earlier.superseded:
+            superseded = (*earlier.superseded, event.exec_id)
+            books.put(earlier.evolve(superseded=superseded, last_sequence=sequence))
     else:
         fill = _fill_from(event, envelope, order, earlier)
-        fill = _with_early_commission(books, fill, envelope.sequence)
+        fill = _with_early_commission(books, fill)
         books.put(fill)
         if order is not None:
-            before = (
-                (earlier.quantity, earlier.quantity * earlier.price) if earlier else (ZERO, ZERO)
-            )
-            order = with_fill(order, fill, *before)
-            order = _with_commission(order, fill.commission_currency, _charged(fill, earlier))
+            changes |= counted(order, fill, earlier)
         _move_position(books, envelope, fill, earlier)
     if order is not None:
-        settle(books, order, envelope)
+        settle(books, envelope, order, changes)
 
 
 def _fill_from(
@@ -82,7 +70,7 @@ def _fill_from(
         stem=stem,
         exec_id=event.exec_id,
         revision=revision,
-        order_id=order.order_id if order else (earlier.order_id if earlier else ""),
+        order_id=order.order_id if order else "",
         contract=event.contract,
         side=event.side,
         quantity=event.quantity,
@@ -106,84 +94,99 @@ def _fill_from(
     )
 
 
-def _with_early_commission(books: Books, fill: Fill, sequence: int) -> Fill:
+def _with_early_commission(books: Books, fill: Fill) -> Fill:
     early = books.get("early_commissions", fill.exec_id)
     if not isinstance(early, EarlyCommission) or early.joined:
         return fill
     books.put(early.evolve(joined=True))
-    books.link(fill.order_id, early.sequence)
+    if fill.order_id:
+        books.link(fill.order_id, early.sequence)
+    if early.commission is None:
+        return fill
     return fill.evolve(
         commission=early.commission,
         commission_currency=early.currency,
         realised_pnl=early.realised_pnl,
-        last_sequence=sequence,
     )
 
 
-def with_fill(
-    order: Order, fill: Fill, quantity_before: Decimal, notional_before: Decimal
-) -> Order:
-    """Count a fill on its order; of a combo only the combo's own executions, its legs are
-    positions.
+def counted(order: Order, fill: Fill, earlier: Fill | None = None) -> OrderChanges:
+    """Count a fill on its order, in place of the revision that it corrects.
+
+    Of a combo only the combo's own executions count; its legs are positions and costs.
     """
-    if (order.contract.sec_type == "BAG") != (fill.contract.sec_type == "BAG"):
-        return order
-    return order.evolve(
-        filled=order.filled + fill.quantity - quantity_before,
-        notional=order.notional + fill.quantity * fill.price - notional_before,
-    )
-
-
-def _charged(fill: Fill, earlier: Fill | None) -> Decimal:
-    """Return what a fill adds to commissions; a correction may bring the report of its own."""
+    changes: OrderChanges = {}
     before = earlier.commission if earlier and earlier.commission is not None else ZERO
-    return (fill.commission if fill.commission is not None else ZERO) - before
+    charged = (fill.commission if fill.commission is not None else ZERO) - before
+    if charged:
+        currency = fill.commission_currency
+        changes["commissions"] = add_commission(order.commissions, currency, charged)
+    if (order.contract.sec_type == "BAG") != (fill.contract.sec_type == "BAG"):
+        return changes
+    quantity, notional = fill.quantity, fill.quantity * fill.price
+    if earlier is not None:
+        quantity -= earlier.quantity
+        notional -= earlier.quantity * earlier.price
+        if order.status_filled is not None:
+            # What IB claimed had counted the execution that is now restated.
+            changes["status_filled"] = order.status_filled + quantity
+    filled = changes["filled"] = order.filled + quantity
+    changes["notional"] = order.notional + notional
+    if not order.terms_known and filled > order.terms.quantity:
+        # Its executions are all that is known of it: it asked for at least as much.
+        changes["terms"] = order.terms.model_copy(update={"quantity": filled})
+    return changes
 
 
-def _with_commission(order: Order, currency: str, amount: Decimal) -> Order:
-    return order.evolve(commissions=add_commission(order.commissions, currency, amount))
+def claim_fills(books: Books, order: Order, perm_id: int) -> OrderChanges:
+    """Give an order the fills of its permanent number that came before it was known."""
+    changes: OrderChanges = {}
+    for fill in books.unclaimed(perm_id):
+        books.put(fill.evolve(order_id=order.order_id))
+        books.link(order.order_id, fill.booked_sequence)
+        order = order.evolve(**counted(order, fill))
+        changes |= {
+            "filled": order.filled,
+            "notional": order.notional,
+            "commissions": order.commissions,
+        }
+    return changes
 
 
 def _move_position(books: Books, envelope: Envelope, fill: Fill, earlier: Fill | None) -> None:
     if not positions.moves_position(fill):
         return
-    position = _position_of(books, fill.account, fill)
+    position = _position_of(books, fill.account, fill.contract)
     if earlier is None:
-        position = positions.book(position, fill)
+        changes = positions.booked(position, (fill,))
     else:
-        position = positions.restate(position, books.fills_at(fill.position_key))
-    _put_position(books, envelope, position)
+        changes = positions.restated(position, books.fills_at(fill.position_key))
+    _put_moved(books, envelope, position, changes)
 
 
-def _position_of(
-    books: Books, account: str, source: Fill | PositionReceived | PortfolioReceived
-) -> Position:
-    contract = source.contract
+def _position_of(books: Books, account: str, contract: Contract) -> Position:
     found = books.get("positions", f"{account}:{contract.con_id}")
     return found if isinstance(found, Position) else Position(account=account, contract=contract)
 
 
-def _put_position(books: Books, envelope: Envelope, position: Position) -> None:
-    books.put(position.evolve(last_sequence=envelope.sequence, updated_at=envelope.recorded_at))
+def _put_moved(
+    books: Books, envelope: Envelope, position: Position, changes: PositionChanges
+) -> None:
+    sequence, at = envelope.sequence, envelope.recorded_at
+    books.put(
+        position.evolve(
+            **changes, moved_sequence=sequence, moved_at=at, last_sequence=sequence, updated_at=at
+        )
+    )
 
 
 def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> None:
     fill = books.fill_of_execution(event.exec_id)
     if fill is None:
-        books.put(
-            EarlyCommission(
-                exec_id=event.exec_id,
-                commission=event.commission,
-                currency=event.currency,
-                realised_pnl=event.realised_pnl,
-                sequence=envelope.sequence,
-            )
-        )
+        _keep_early(books, envelope, event)
         return
     if event.commission is None:
-        # IB's "not known yet": the report that counts comes later.
-        books.put(fill.evolve(last_sequence=envelope.sequence))
-        return
+        return  # IB's "not known yet": the report that counts comes later.
     known = fill.commission if fill.commission is not None else ZERO
     changed = event.commission - known
     books.put(
@@ -196,39 +199,56 @@ def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> 
     )
     order = books.order(fill.order_id)
     if order is not None:
-        settle(books, _with_commission(order, event.currency, changed), envelope)
+        totals = add_commission(order.commissions, event.currency, changed)
+        settle(books, envelope, order, {"commissions": totals})
     if positions.moves_position(fill):
-        position = _position_of(books, fill.account, fill)
+        position = _position_of(books, fill.account, fill.contract)
         totals = add_commission(position.commissions, event.currency, changed)
-        _put_position(books, envelope, position.evolve(commissions=totals))
+        books.put(
+            position.evolve(
+                commissions=totals,
+                last_sequence=envelope.sequence,
+                updated_at=envelope.recorded_at,
+            )
+        )
+
+
+def _keep_early(books: Books, envelope: Envelope, event: CommissionReceived) -> None:
+    early = books.get("early_commissions", event.exec_id)
+    if isinstance(early, EarlyCommission) and early.commission is not None:
+        return  # "Not known yet" repeated after the report says nothing.
+    books.put(
+        EarlyCommission(
+            exec_id=event.exec_id,
+            commission=event.commission,
+            currency=event.currency,
+            realised_pnl=event.realised_pnl,
+            sequence=envelope.sequence,
+        )
+    )
 
 
 def _broker_position(
     books: Books, envelope: Envelope, event: PositionReceived | PortfolioReceived
 ) -> None:
-    position = _position_of(books, event.account, event)
-    _put_position(
-        books,
-        envelope,
+    position = _position_of(books, event.account, event.contract)
+    books.put(
         position.evolve(
             broker_quantity=event.quantity,
             broker_average_cost=event.average_cost,
             broker_sequence=envelope.sequence,
             broker_at=envelope.recorded_at,
-        ),
+            last_sequence=envelope.sequence,
+            updated_at=envelope.recorded_at,
+        )
     )
 
 
 def _opening(books: Books, envelope: Envelope, event: OpeningPositionRecorded) -> None:
-    key = f"{event.account}:{event.contract.con_id}"
-    found = books.get("positions", key)
-    position = (
-        found
-        if isinstance(found, Position)
-        else Position(account=event.account, contract=event.contract)
-    )
-    position = positions.open_with(position, event.quantity, event.average_cost)
-    _put_position(books, envelope, positions.restate(position, books.fills_at(key)))
+    position = _position_of(books, event.account, event.contract)
+    fills = books.fills_at(position.key)
+    changes = positions.opened(position, event.quantity, event.average_cost, fills)
+    _put_moved(books, envelope, position, changes)
 
 
 FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {

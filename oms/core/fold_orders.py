@@ -28,22 +28,16 @@ from oms.core.events import (
     OrderNotSent,
     OrderStatusReceived,
 )
-from oms.core.fold_fills import with_fill
+from oms.core.fold_fills import claim_fills
 from oms.core.ledger import (
     NO_ORDER_IDS,
     Books,
-    broker_key,
-    learn,
+    learn_order_id,
+    learn_perm_id,
     note_broker_order_id,
     settle,
 )
-from oms.core.money import ZERO
-from oms.core.records import (
-    AccountValue,
-    Anomaly,
-    Order,
-    SessionRecord,
-)
+from oms.core.records import AccountValue, Anomaly, Order, OrderChanges, SessionRecord
 
 
 def _intended(books: Books, envelope: Envelope, event: OrderIntended) -> None:
@@ -62,7 +56,7 @@ def _intended(books: Books, envelope: Envelope, event: OrderIntended) -> None:
         created_at=envelope.recorded_at,
         intent_sequence=envelope.sequence,
     )
-    settle(books, order, envelope)
+    settle(books, envelope, order, {})
 
 
 def _denied(books: Books, envelope: Envelope, event: OrderDenied) -> None:
@@ -78,88 +72,95 @@ def _denied(books: Books, envelope: Envelope, event: OrderDenied) -> None:
         created_at=envelope.recorded_at,
         intent_sequence=envelope.sequence,
     )
-    settle(books, order, envelope)
+    settle(books, envelope, order, {})
 
 
 def _modify_intended(books: Books, envelope: Envelope, event: ModifyIntended) -> None:
     order = books.order(event.order_id)
     if order is None:
         return
-    settle(
-        books,
-        order.evolve(
-            modify_pending=True,
-            pending_terms=event.terms,
-            revision=event.revision,
-            refusal="",
-            pending_epoch=books.system.session_epoch,
-        ),
-        envelope,
-    )
+    changes: OrderChanges = {
+        "modify_pending": True,
+        "pending_terms": event.terms,
+        "revision": event.revision,
+        "refusal": "",
+        "pending_epoch": books.system.session_epoch,
+    }
+    settle(books, envelope, order, changes)
 
 
 def _cancel_intended(books: Books, envelope: Envelope, event: CancelIntended) -> None:
     order = books.order(event.order_id)
     if order is None:
         return
-    pending = {"cancel_pending": True, "refusal": "", "pending_epoch": books.system.session_epoch}
-    settle(books, order.evolve(**pending), envelope)
+    changes: OrderChanges = {
+        "cancel_pending": True,
+        "refusal": "",
+        "pending_epoch": books.system.session_epoch,
+    }
+    settle(books, envelope, order, changes)
 
 
 def _modify_denied(books: Books, envelope: Envelope, event: ModifyDenied) -> None:
     order = books.order(event.order_id)
     if order is not None:
-        changes = {"modify_pending": False, "pending_terms": None, "refusal": event.text}
-        settle(books, order.evolve(**changes), envelope)
+        changes: OrderChanges = {
+            "modify_pending": False,
+            "pending_terms": None,
+            "refusal": event.text,
+        }
+        settle(books, envelope, order, changes)
 
 
 def _cancel_denied(books: Books, envelope: Envelope, event: CancelDenied) -> None:
     order = books.order(event.order_id)
     if order is not None:
-        settle(books, order.evolve(cancel_pending=False, refusal=event.text), envelope)
+        settle(books, envelope, order, {"cancel_pending": False, "refusal": event.text})
 
 
 def _message_sent(books: Books, envelope: Envelope, event: OrderMessageSent) -> None:
     note_broker_order_id(books, event.client_id, event.broker_order_id)
-    order_id = event.order_ref or envelope.context.correlation_id or ""
-    order = books.order(order_id)
+    order = books.order(event.order_ref) or books.order(envelope.context.correlation_id or "")
     if order is None:
         return
     epoch = envelope.context.session_epoch
-    order = order.evolve(
-        client_id=event.client_id,
-        broker_order_id=event.broker_order_id,
-        broker_key=broker_key(epoch, event.client_id, event.broker_order_id),
-    )
+    changes = learn_order_id(books, envelope, order, event.client_id, event.broker_order_id)
     if event.kind == "place":
-        order = order.evolve(
-            sent=True, sent_sequence=order.sent_sequence or envelope.sequence, not_sent=False
-        )
-    settle(books, order, envelope)
+        changes["sent"] = True
+        changes["sent_sequence"] = order.sent_sequence or envelope.sequence
+        changes["not_sent"] = False
+    if order.cancel_pending or order.modify_pending:
+        changes["pending_epoch"] = epoch
+    settle(books, envelope, order, changes)
 
 
 def _not_sent(books: Books, envelope: Envelope, event: OrderNotSent) -> None:
     order = books.order(event.order_id)
     if order is not None and not order.sent:
-        settle(books, order.evolve(not_sent=True, text=event.text), envelope)
+        settle(books, envelope, order, {"not_sent": True, "text": event.text})
 
 
 def _doubt_resolved(books: Books, envelope: Envelope, event: DoubtResolved) -> None:
     order = books.order(event.order_id)
-    if order is None or not order.doubt:
+    by_person = event.run_id is None
+    if order is None or not order.live or not (order.doubt or by_person):
         return  # Evidence was faster: the order is known by now, and a verdict about it is void.
-    changes: dict[str, Any] = {"doubt": "", "text": event.text, "doubt_sequence": 0}
-    if event.outcome == "not_received":
+    changes: OrderChanges = {"doubt": "", "text": event.text, "doubt_sequence": 0}
+    if event.outcome == "not_received" and not order.acknowledged:
         changes["not_sent"] = True
     else:
-        changes["end"] = "cancelled"
-    settle(books, order.evolve(**changes), envelope)
+        changes["end"] = "cancelled" if order.terms_known else "filled"
+        changes["concluded"] = True
+    settle(books, envelope, order, changes)
+
+
+#: Why an order that was adopted from its executions alone is in doubt.
+_ONLY_EXECUTIONS: Final = "IB has named only its executions; whether more of it works is not known"
 
 
 def _adopted(books: Books, envelope: Envelope, event: OrderAdopted) -> None:
     if books.order(event.order_id) is not None:
         return
-    epoch = envelope.context.session_epoch
     order = Order(
         order_id=event.order_id,
         origin=event.origin,
@@ -172,36 +173,33 @@ def _adopted(books: Books, envelope: Envelope, event: OrderAdopted) -> None:
         perm_ids=(event.perm_id,) if event.perm_id else (),
         client_id=event.client_id,
         broker_order_id=event.broker_order_id,
-        broker_key=broker_key(epoch, event.client_id, event.broker_order_id)
-        if event.broker_order_id not in NO_ORDER_IDS
-        else "",
         order_ref=event.order_ref,
         created_at=envelope.recorded_at,
         intent_sequence=envelope.sequence,
         acknowledged_sequence=envelope.sequence,
     )
-    for fill in books.claim(event.perm_id):
-        books.put(fill.evolve(order_id=event.order_id))
-        books.link(event.order_id, fill.booked_sequence)
-        order = with_fill(order, fill, ZERO, ZERO)
-    order = orders.on_status(order, event.status, "", envelope.sequence, epoch)
-    settle(books, order, envelope)
+    changes: OrderChanges
+    if event.ended:
+        changes = orders.on_adopted_end(order, event.status, event.completed_status)
+    elif event.status:
+        epoch = envelope.context.session_epoch
+        changes = orders.on_status(order, event.status, "", envelope.sequence, epoch)
+        # Only an open order says under which id it goes in this session.
+        changes |= learn_order_id(books, envelope, order, event.client_id, event.broker_order_id)
+    else:
+        changes = {"doubt": _ONLY_EXECUTIONS, "doubt_sequence": envelope.sequence}
+    changes |= claim_fills(books, order, event.perm_id)
+    settle(books, envelope, order, changes)
 
 
 def _order_status(books: Books, envelope: Envelope, event: OrderStatusReceived) -> None:
     epoch = envelope.context.session_epoch
-    order = books.attribute("", event.perm_id, epoch, event.client_id, event.broker_order_id)
+    order = books.attribute(None, event.perm_id, epoch, event.client_id, event.broker_order_id)
     if order is None:
         return
-    order = learn(
-        books,
-        envelope,
-        order,
-        perm_id=event.perm_id,
-        client_id=event.client_id,
-        broker_order_id=event.broker_order_id,
-    )
-    settle(books, orders.on_order_status(order, event, envelope.sequence, epoch), envelope)
+    changes = orders.on_order_status(order, event, envelope.sequence, epoch)
+    changes |= _learn_ids(books, envelope, order, event)
+    settle(books, envelope, order, changes)
 
 
 def _open_order(books: Books, envelope: Envelope, event: OpenOrderReceived) -> None:
@@ -213,23 +211,32 @@ def _open_order(books: Books, envelope: Envelope, event: OpenOrderReceived) -> N
     )
     if order is None:
         return
-    order = learn(
-        books,
-        envelope,
-        order,
-        perm_id=event.perm_id,
-        client_id=event.client_id,
-        broker_order_id=event.broker_order_id,
-    )
-    settle(books, orders.on_open_order(order, event, envelope.sequence, epoch), envelope)
+    changes = orders.on_open_order(order, event, envelope.sequence, epoch)
+    changes |= _learn_ids(books, envelope, order, event)
+    settle(books, envelope, order, changes)
+
+
+def _learn_ids(
+    books: Books,
+    envelope: Envelope,
+    order: Order,
+    event: OrderStatusReceived | OpenOrderReceived | OrderBoundReceived,
+) -> OrderChanges:
+    changes = learn_order_id(books, envelope, order, event.client_id, event.broker_order_id)
+    if event.perm_id and event.perm_id not in order.perm_ids:
+        changes |= learn_perm_id(books, envelope, order, event.perm_id)
+        changes |= claim_fills(books, order, event.perm_id)
+    return changes
 
 
 def _completed(books: Books, envelope: Envelope, event: CompletedOrderReceived) -> None:
     order = books.attribute(event.order_ref, event.perm_id, 0, 0, 0)
     if order is None:
         return
-    order = learn(books, envelope, order, perm_id=event.perm_id)
-    settle(books, orders.on_completed(order, event, envelope.sequence), envelope)
+    changes = orders.on_completed(order, event, envelope.sequence)
+    changes |= learn_perm_id(books, envelope, order, event.perm_id)
+    changes |= claim_fills(books, order, event.perm_id)
+    settle(books, envelope, order, changes)
 
 
 def _notice(books: Books, envelope: Envelope, event: NoticeReceived) -> None:
@@ -237,9 +244,9 @@ def _notice(books: Books, envelope: Envelope, event: NoticeReceived) -> None:
     session = books.get("sessions", str(epoch))
     if event.subject_id in NO_ORDER_IDS or not isinstance(session, SessionRecord):
         return
-    order = books.attribute("", 0, epoch, session.client_id, event.subject_id)
+    order = books.attribute(None, 0, epoch, session.client_id, event.subject_id)
     if order is not None:
-        settle(books, orders.on_notice(order, event, envelope.sequence), envelope)
+        settle(books, envelope, order, orders.on_notice(order, event, envelope.sequence))
 
 
 def _account_value(books: Books, envelope: Envelope, event: AccountValueReceived) -> None:
@@ -256,17 +263,9 @@ def _account_value(books: Books, envelope: Envelope, event: AccountValueReceived
 
 
 def _bound(books: Books, envelope: Envelope, event: OrderBoundReceived) -> None:
-    order = books.attribute("", event.perm_id, 0, 0, 0)
+    order = books.attribute(None, event.perm_id, 0, 0, 0)
     if order is not None:
-        order = learn(
-            books,
-            envelope,
-            order,
-            perm_id=event.perm_id,
-            client_id=event.client_id,
-            broker_order_id=event.broker_order_id,
-        )
-        settle(books, order, envelope)
+        settle(books, envelope, order, _learn_ids(books, envelope, order, event))
 
 
 def _unreadable(books: Books, envelope: Envelope, event: BrokerMessageUnreadable) -> None:

@@ -19,15 +19,8 @@ from oms.core.events import (
     TradingHaltedByPerson,
     TradingResumed,
 )
-from oms.core.ledger import (
-    Books,
-    set_system,
-    settle,
-)
-from oms.core.records import (
-    Anomaly,
-    SessionRecord,
-)
+from oms.core.ledger import Books, set_system, settle
+from oms.core.records import Anomaly, SessionRecord
 
 
 def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> None:
@@ -117,8 +110,7 @@ def _doubt(books: Books, envelope: Envelope, why: str) -> None:
     for order in books.unanswered():
         if order.doubt or not (order.sent or crashed):
             continue
-        doubted = order.evolve(doubt=why, doubt_sequence=envelope.sequence)
-        settle(books, doubted, envelope)
+        settle(books, envelope, order, {"doubt": why, "doubt_sequence": envelope.sequence})
 
 
 def _gap_opened(books: Books, envelope: Envelope, event: GapOpened) -> None:

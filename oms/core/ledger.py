@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from oms.core import order as orders
-from oms.core.events import (
-    Envelope,
-)
+from oms.core.events import Envelope
 from oms.core.records import (
     TABLE_OF,
     TABLES,
@@ -17,12 +15,14 @@ from oms.core.records import (
     AnyRecord,
     Fill,
     Order,
+    OrderChanges,
     SystemRecord,
 )
 
 _R = TypeVar("_R", bound=AnyRecord)
-#: What IB writes where an order has no id of ours: manual orders, and errors about nothing.
-NO_ORDER_IDS: Final = frozenset({0, -1})
+#: What IB writes where an order has no id in this session: manual orders, executions of other
+#: sessions, and errors about nothing (INC-22, INC-26, INC-169).
+NO_ORDER_IDS: Final = frozenset({0, -1, 2147483647})
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class Books:
     _unclaimed: dict[int, set[str]] = field(default_factory=dict)
     #: Orders that left, or may have left, and that the broker has not named.
     _unanswered: set[str] = field(default_factory=set)
+    #: What may leave memory, oldest first.
     _ended: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
 
     # ── what the store needs ──
@@ -50,10 +51,25 @@ class Books:
         """Return a record that is in memory."""
         return self.tables[table].get(key)
 
+    def holds(self, table: str, column: str, value: str | int) -> bool:
+        """Say whether memory is known to have every stored row whose column has a value; "" is the
+        key.
+        """
+        match table, column:
+            case _, "":
+                return value in self.tables[table]
+            case "orders", "perm_id":
+                return value in self._by_perm_id
+            case "orders", "broker_key":
+                return value in self._by_broker_key
+            case "fills", "exec_id":
+                return value in self._fill_by_exec_id
+        return False
+
     def restore(self, table: str, record: AnyRecord) -> None:
         """Put a stored record back into memory, unless a newer one is there."""
         if record.key not in self.tables[table]:
-            self._keep(table, record)
+            self._keep(table, record.key, record)
 
     def touched(self) -> dict[str, set[str]]:
         """Return the keys that were written since the last `clear_touched`, by table."""
@@ -73,13 +89,15 @@ class Books:
         return list(self._ended)
 
     def evict(self, table: str, key: str) -> None:
-        """Take a record out of memory; its row stays."""
+        """Take a record out of memory; its row stays, and `books.wanted` asks for it back."""
         self._ended.pop((table, key), None)
         record = self.tables[table].pop(key, None)
         if isinstance(record, Order):
             for perm_id in record.perm_ids:
-                self._by_perm_id.pop(perm_id, None)
-            self._by_broker_key.pop(record.broker_key, None)
+                if self._by_perm_id.get(perm_id) == key:
+                    del self._by_perm_id[perm_id]
+            if self._by_broker_key.get(record.broker_key) == key:
+                del self._by_broker_key[record.broker_key]
         elif isinstance(record, Fill):
             self._fill_by_exec_id.pop(record.exec_id, None)
 
@@ -87,9 +105,9 @@ class Books:
 
     def put(self, record: AnyRecord) -> None:
         """Write a record: keep it, index it, mark it for the store."""
-        table = TABLE_OF[type(record)]
-        self._keep(table, record)
-        self._touched[table].add(record.key)
+        table, key = TABLE_OF[type(record)], record.key
+        self._keep(table, key, record)
+        self._touched[table].add(key)
 
     def order(self, order_id: str) -> Order | None:
         """Return an order by our id."""
@@ -97,12 +115,16 @@ class Books:
         assert found is None or isinstance(found, Order)
         return found
 
+    def fill(self, key: str) -> Fill | None:
+        """Return a fill by account and stem."""
+        found = self.tables["fills"].get(key)
+        assert found is None or isinstance(found, Fill)
+        return found
+
     def fill_of_execution(self, exec_id: str) -> Fill | None:
         """Return the fill whose current revision has this execution id."""
         key = self._fill_by_exec_id.get(exec_id)
-        found = self.tables["fills"].get(key) if key is not None else None
-        assert found is None or isinstance(found, Fill)
-        return found
+        return None if key is None else self.fill(key)
 
     @property
     def system(self) -> SystemRecord:
@@ -117,9 +139,19 @@ class Books:
         return [r for r in found if isinstance(r, kind)]
 
     def attribute(
-        self, order_ref: str, perm_id: int, epoch: int, client_id: int, broker_order_id: int
+        self,
+        order_ref: str | None,
+        perm_id: int,
+        epoch: int,
+        client_id: int,
+        broker_order_id: int,
     ) -> Order | None:
-        """Return the order that a broker message belongs to: by orderRef, permId, then session."""
+        """Return the order that a broker message belongs to: by orderRef, permId, then session.
+
+        `order_ref` is None for messages that carry none. One that does carry it is never given to
+        an order with another: executions and open orders are answered in later sessions as well,
+        under order ids that may name another order by then (INC-18, INC-19).
+        """
         if order_ref:
             found = self.order(order_ref)
             if found is not None:
@@ -131,7 +163,13 @@ class Books:
         if broker_order_id in NO_ORDER_IDS:
             return None
         owner = self._by_broker_key.get(broker_key(epoch, client_id, broker_order_id))
-        return self.order(owner) if owner is not None else None
+        found = None if owner is None else self.order(owner)
+        if found is None or (order_ref is not None and order_ref != found.order_ref):
+            return None
+        if perm_id and found.perm_ids and found.origin != "ours":
+            # Of a foreign order we know no more than its numbers: another number, another order.
+            return None
+        return found
 
     def unanswered(self) -> list[Order]:
         """Return the orders that may be at the broker without its having named them."""
@@ -141,49 +179,61 @@ class Books:
         """Return the fills of a position that are in memory."""
         return [f for f in self.all(Fill) if f.position_key == position_key]
 
-    def claim(self, perm_id: int) -> list[Fill]:
+    def unclaimed(self, perm_id: int) -> list[Fill]:
         """Return the fills of a permanent number that no order has claimed."""
-        keys = sorted(self._unclaimed.get(perm_id, ()))
-        return [f for f in (self.tables["fills"].get(k) for k in keys) if isinstance(f, Fill)]
+        keys = self._unclaimed.get(perm_id)
+        if not keys:
+            return []
+        return [f for f in (self.fill(k) for k in sorted(keys)) if f is not None]
 
     def link(self, order_id: str, sequence: int) -> None:
         """Say that an event is part of an order's story."""
         self._links.append((order_id, sequence))
 
-    def _keep(self, table: str, record: AnyRecord) -> None:
-        self.tables[table][record.key] = record
-        match record:
-            case Order():
-                self._index_order(record)
-            case Fill():
-                self._index_fill(record)
-            case _:
-                pass
+    def _keep(self, table: str, key: str, record: AnyRecord) -> None:
+        rows = self.tables[table]
+        before = rows.get(key)
+        rows[key] = record
+        if isinstance(record, Order):
+            self._index_order(key, before, record)
+        elif isinstance(record, Fill):
+            self._index_fill(key, before, record)
+        live = record.live
+        if before is not None and before.live is live:
+            return
+        if live:
+            self._ended.pop((table, key), None)
+        else:
+            self._ended[table, key] = None
 
-    def _index_order(self, order: Order) -> None:
-        key = order.order_id
-        for perm_id in order.perm_ids:
-            self._by_perm_id.setdefault(perm_id, key)
-        if order.broker_key:
-            self._by_broker_key[order.broker_key] = key
-        if order.live and not order.acknowledged:
+    def _index_order(self, key: str, before: AnyRecord | None, order: Order) -> None:
+        assert before is None or isinstance(before, Order)
+        if before is None or before.perm_ids is not order.perm_ids:
+            for perm_id in order.perm_ids:
+                self._by_perm_id.setdefault(perm_id, key)
+        if before is None or before.broker_key != order.broker_key:
+            if before is not None and self._by_broker_key.get(before.broker_key) == key:
+                del self._by_broker_key[before.broker_key]
+            if order.broker_key:
+                self._by_broker_key[order.broker_key] = key
+        if not order.acknowledged and order.live:
             self._unanswered.add(key)
-        else:
+        elif self._unanswered:
             self._unanswered.discard(key)
-        if order.live:
-            self._ended.pop(("orders", key), None)
-        else:
-            self._ended[("orders", key)] = None
 
-    def _index_fill(self, fill: Fill) -> None:
-        self._fill_by_exec_id[fill.exec_id] = fill.key
-        if fill.order_id:
-            waiting = self._unclaimed.get(fill.perm_id)
-            if waiting is not None:
-                waiting.discard(fill.key)
-        elif fill.perm_id:
-            self._unclaimed.setdefault(fill.perm_id, set()).add(fill.key)
-        self._ended[("fills", fill.key)] = None
+    def _index_fill(self, key: str, before: AnyRecord | None, fill: Fill) -> None:
+        assert before is None or isinstance(before, Fill)
+        if before is None or before.exec_id != fill.exec_id:
+            if before is not None:
+                del self._fill_by_exec_id[before.exec_id]
+            self._fill_by_exec_id[fill.exec_id] = key
+        if fill.live:
+            self._unclaimed.setdefault(fill.perm_id, set()).add(key)
+        elif before is not None and before.live:
+            waiting = self._unclaimed[fill.perm_id]
+            waiting.discard(key)
+            if not waiting:
+                del self._unclaimed[fill.perm_id]
 
 
 def broker_key(epoch: int, client_id: int, broker_order_id: int) -> str:
@@ -204,53 +254,50 @@ def stem_and_revision(exec_id: str) -> tuple[str, int]:
 
 
 def set_system(books: Books, **changes: Any) -> None:
+    """Change the state of the whole."""
     books.put(books.system.evolve(**changes))
 
 
-def settle(books: Books, order: Order, envelope: Envelope) -> None:
-    books.put(orders.settle(order, envelope.sequence, envelope.recorded_at))
+def settle(books: Books, envelope: Envelope, order: Order, changes: OrderChanges) -> None:
+    """Write an order as an event has left it, and make the event part of its story."""
+    books.put(orders.settled(order, changes, envelope.sequence, envelope.recorded_at))
     books.link(order.order_id, envelope.sequence)
 
 
-def learn(
-    books: Books,
-    envelope: Envelope,
-    order: Order,
-    *,
-    perm_id: int,
-    client_id: int = 0,
-    broker_order_id: int = 0,
-) -> Order:
-    """Add the ids that a broker message shows to the order it belongs to."""
-    changes: dict[str, Any] = {}
-    if perm_id and perm_id not in order.perm_ids:
-        changes["perm_ids"] = (*order.perm_ids, perm_id)
-        if order.perm_ids:
-            text = f"IB shows order {order.order_id} under {order.perm_id} and {perm_id}"
-            books.put(
-                Anomaly(
-                    sequence=envelope.sequence,
-                    kind="two_perm_ids",
-                    text=text,
-                    order_id=order.order_id,
-                    account=order.account,
-                    con_id=order.contract.con_id,
-                    symbol=order.contract.symbol,
-                )
+def learn_perm_id(books: Books, envelope: Envelope, order: Order, perm_id: int) -> OrderChanges:
+    """Add a permanent number to the order that it belongs to; a second one is an anomaly."""
+    if not perm_id or perm_id in order.perm_ids:
+        return {}
+    if order.perm_ids:
+        books.put(
+            Anomaly(
+                sequence=envelope.sequence,
+                kind="two_perm_ids",
+                text=f"IB shows order {order.order_id} under {order.perm_id} and {perm_id}",
+                order_id=order.order_id,
+                account=order.account,
+                con_id=order.contract.con_id,
+                symbol=order.contract.symbol,
             )
-    if broker_order_id not in NO_ORDER_IDS:
-        key = broker_key(envelope.context.session_epoch, client_id, broker_order_id)
-        if key != order.broker_key:
-            changes |= {
-                "broker_key": key,
-                "client_id": client_id,
-                "broker_order_id": broker_order_id,
-            }
-            note_broker_order_id(books, client_id, broker_order_id)
-    return order.evolve(**changes) if changes else order
+        )
+    return {"perm_ids": (*order.perm_ids, perm_id)}
+
+
+def learn_order_id(
+    books: Books, envelope: Envelope, order: Order, client_id: int, broker_order_id: int
+) -> OrderChanges:
+    """Take over the order id under which the order goes in this session."""
+    if broker_order_id in NO_ORDER_IDS:
+        return {}
+    key = broker_key(envelope.context.session_epoch, client_id, broker_order_id)
+    if key == order.broker_key:
+        return {}
+    note_broker_order_id(books, client_id, broker_order_id)
+    return {"broker_key": key, "client_id": client_id, "broker_order_id": broker_order_id}
 
 
 def note_broker_order_id(books: Books, client_id: int, broker_order_id: int) -> None:
+    """Remember the highest order id of a client, so that none is used twice."""
     highest = books.system.highest_broker_order_ids
-    if broker_order_id > highest.get(client_id, 0):
+    if broker_order_id not in NO_ORDER_IDS and broker_order_id > highest.get(client_id, 0):
         set_system(books, highest_broker_order_ids={**highest, client_id: broker_order_id})

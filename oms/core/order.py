@@ -2,25 +2,27 @@
 
 The state is never set. It follows from facts that only ever accumulate (was it sent, did the broker
 name it, did it end, what do its executions add up to), because IB repeats, skips and reorders its
-messages, and a machine of allowed transitions would have to guess at each gap. What the rules below
-promise:
+messages, and a machine of allowed transitions would have to guess at each gap. A rule reads the
+order as it was and says what changes; `settled` applies the changes in one copy and draws the
+state. What the rules promise:
 
 - silence changes nothing, except that a lost line turns what was sent and not answered into doubt;
 - an error code ends an order only where the table in `codes` says so, and never a live one on its
-own, but 202;
+  own, but 202;
 - a fill is always booked, after an end too; the end then stands beside it and the contradiction is
-shown;
-- an end by IB's word for the order (Filled, Cancelled) is not taken back by a late repetition of an
-older status, while an
-  end that we concluded from a code is taken back as soon as IB shows the order alive.
+  shown;
+- an end by IB's word for the order (Filled, Cancelled, a completed order) is not taken back by a
+  late repetition of an older status; an end that was concluded, from a code or by a person, is
+  taken back as soon as IB shows the order at work.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
-from oms.core.codes import CodeMeaning, ends, meaning
+from oms.core.codes import CodeMeaning, ends, meaning, state_named
 from oms.core.events import (
     CompletedOrderReceived,
     NoticeReceived,
@@ -28,19 +30,23 @@ from oms.core.events import (
     OrderStatusReceived,
     Terms,
 )
-from oms.core.records import End, Order, OrderState
+from oms.core.records import ENDED, End, Order, OrderChanges, OrderState
+from oms.core.words import terms_of
 
 #: IB's words for an order that is at work (broker-semantics B1).
-_WORKING = frozenset({"PreSubmitted", "Submitted"})
-_CANCELLED = frozenset({"Cancelled", "ApiCancelled"})
-_NOT_YET = frozenset({"PendingSubmit", "ApiPending"})
+_WORKING: Final = frozenset({"PreSubmitted", "Submitted"})
+_CANCELLED: Final = frozenset({"Cancelled", "ApiCancelled"})
+_NOT_YET: Final = frozenset({"PendingSubmit", "ApiPending"})
+#: What an order that has ended may still be called by a message that was under way.
+_OLDER: Final = _WORKING | _NOT_YET | {"PendingCancel", "Inactive"}
+_FINAL: Final = _CANCELLED | {"Filled"}
 
 
 def state_of(order: Order) -> OrderState:
     """Return the state that the facts of an order add up to."""
     if order.denied:
         return OrderState.DENIED
-    if order.filled and order.filled >= order.terms.quantity:
+    if order.filled and order.filled >= _asked(order) and order.terms_known:
         return OrderState.FILLED
     if order.end:
         return OrderState(order.end.upper())
@@ -61,128 +67,154 @@ def state_of(order: Order) -> OrderState:
     return OrderState.PARTIALLY_FILLED if order.filled else OrderState.WORKING
 
 
-def settle(order: Order, sequence: int, at: datetime) -> Order:
-    """Return the order with its state drawn from its facts, and the times that follow from the
-    change.
+def _asked(order: Order) -> Decimal:
+    """Return the size that would fill the order: while a larger one is on its way, that one."""
+    asked, pending = order.terms.quantity, order.pending_terms
+    return asked if pending is None else max(asked, pending.quantity)
+
+
+def settled(order: Order, changes: OrderChanges, sequence: int, at: datetime) -> Order:
+    """Return the order with changes applied, its state drawn from its facts, and the times that
+    follow.
     """
-    state = state_of(order)
-    changes: dict[str, object] = {"last_sequence": sequence, "updated_at": at}
-    if state is not order.state:
-        changes["state"] = state
-    settled = order.evolve(**changes)
-    if not settled.live and order.ended_at is None:
-        return settled.evolve(ended_at=at, end_sequence=sequence)
-    if settled.live and order.ended_at is not None:
-        return settled.evolve(ended_at=None, end_sequence=0)
-    return settled
+    new = order.evolve(**changes, last_sequence=sequence, updated_at=at)
+    state = state_of(new)
+    # Nobody has seen the copy yet, so drawing its state needs no second one.
+    drawn = new.__dict__
+    drawn["state"] = state
+    if state not in ENDED:
+        drawn["ended_at"] = None
+        drawn["end_sequence"] = 0
+    elif order.ended_at is None:
+        drawn["ended_at"] = at
+        drawn["end_sequence"] = sequence
+    return new
 
 
-def seen_by_broker(order: Order, sequence: int) -> Order:
-    """Return the order with the fact that the broker named it: it was sent, it is not in doubt."""
+def seen_by_broker(order: Order, sequence: int) -> OrderChanges:
+    """Record that the broker named the order: it was sent, it is not in doubt."""
     if order.acknowledged and not order.doubt and not order.not_sent:
-        return order
-    return order.evolve(
-        sent=True,
-        acknowledged=True,
-        acknowledged_sequence=order.acknowledged_sequence or sequence,
-        doubt="",
-        not_sent=False,
-    )
+        return {}
+    return {
+        "sent": True,
+        "acknowledged": True,
+        "acknowledged_sequence": order.acknowledged_sequence or sequence,
+        "doubt": "",
+        "not_sent": False,
+    }
 
 
-def on_status(order: Order, status: str, why_held: str, sequence: int, epoch: int) -> Order:
-    """Return the order after IB named its status, in orderStatus or openOrder."""
+def on_status(order: Order, status: str, why_held: str, sequence: int, epoch: int) -> OrderChanges:
+    """Take IB's name for the order's status, from orderStatus, openOrder or an adoption."""
     if status in _NOT_YET:
         # The gateway has it, IB's server has not: sent, not acknowledged, and no longer in doubt.
-        return order.evolve(sent=True, doubt="", not_sent=False, status=status)
-    order = seen_by_broker(order, sequence).evolve(status=status, why_held=why_held)
+        return {"sent": True, "doubt": "", "not_sent": False, "status": status}
+    changes = seen_by_broker(order, sequence)
+    changes["status"] = status
+    changes["why_held"] = why_held
+    if status in _WORKING:
+        return changes | _working(order, epoch)
     if status == "Filled":
-        return order.evolve(end="filled", **_NOTHING_PENDING)
+        return changes | _ended("filled")
     if status in _CANCELLED:
-        return order.evolve(end=_end_of_cancelled(order), **_NOTHING_PENDING)
+        return changes | _ended(_end_of_cancelled(order))
     if status == "Inactive":
         if is_reject(order.code) and why_held != "locate":
-            return order.evolve(end="rejected", **_NOTHING_PENDING)
+            return changes | _ended("rejected", concluded=True)
         # Ambiguous by IB's own texts: held, or dead without a word. It stays live until evidence
         # comes.
-        return order.evolve(held=True)
-    if status == "PendingCancel":
-        return order.evolve(cancel_pending=True)
-    if status in _WORKING:
-        return _working(order, epoch)
-    return order
+        changes["held"] = True
+    elif status == "PendingCancel":
+        changes["cancel_pending"] = True
+        changes["pending_epoch"] = epoch
+    return changes
 
 
-_NOTHING_PENDING: dict[str, object] = {
-    "held": False,
-    "cancel_pending": False,
-    "modify_pending": False,
-    "pending_terms": None,
-}
+def _ended(end: End, *, concluded: bool = False) -> OrderChanges:
+    return {
+        "end": end,
+        "concluded": concluded,
+        "held": False,
+        "cancel_pending": False,
+        "modify_pending": False,
+        "pending_terms": None,
+    }
 
 
 def _end_of_cancelled(order: Order) -> End:
     """IB reports price-check and venue rejects as Cancelled; the code before it tells which."""
-    if order.end:
+    if order.end and not (order.concluded and order.end == "filled"):
         return order.end
     ours = order.cancel_pending or order.filled
     return "rejected" if is_reject(order.code) and not ours else "cancelled"
 
 
-def _working(order: Order, epoch: int) -> Order:
-    changes: dict[str, object] = {"held": False}
-    if order.end == "rejected":
-        # Concluded from a code; IB shows it alive, so the conclusion was wrong.
+def _working(order: Order, epoch: int) -> OrderChanges:
+    changes: OrderChanges = {}
+    if order.held:
+        changes["held"] = False
+    if order.concluded:
+        # IB shows it alive, so the conclusion was wrong.
         changes["end"] = ""
+        changes["concluded"] = False
     if order.cancel_pending and order.pending_epoch < epoch:
-        changes |= {
-            "cancel_pending": False,
-            "refusal": "the cancel was sent in an earlier session; IB shows the order working",
-        }
-    return order.evolve(**changes)
+        changes["cancel_pending"] = False
+        changes["refusal"] = "the cancel was sent in an earlier session; IB shows the order working"
+    return changes
 
 
-def on_order_status(order: Order, event: OrderStatusReceived, sequence: int, epoch: int) -> Order:
-    """Return the order after an orderStatus."""
-    if _is_late_repetition(order, event):
-        return order
-    order = on_status(order, event.status, event.why_held, sequence, epoch)
-    return order.evolve(status_filled=event.filled)
+def on_order_status(
+    order: Order, event: OrderStatusReceived, sequence: int, epoch: int
+) -> OrderChanges:
+    """Take an orderStatus: IB's word for the order, and how much it claims was filled."""
+    if _is_late_repetition(order, event.status):
+        return {}
+    changes = on_status(order, event.status, event.why_held, sequence, epoch)
+    changes["status_filled"] = event.filled
+    changes["claim_is_final"] = event.status in _FINAL
+    return changes
 
 
-def _is_late_repetition(order: Order, event: OrderStatusReceived) -> bool:
-    """Say whether a working status comes after IB's own word for the end: repeats arrive late
-    (INC-71, INC-74).
-    """
-    ended_by_word = order.end in {"filled", "cancelled"} or order.state is OrderState.FILLED
-    return ended_by_word and event.status in (_WORKING | _NOT_YET | {"PendingCancel"})
+def _is_late_repetition(order: Order, status: str) -> bool:
+    """Say whether an older status comes after the end: repeats arrive late (INC-71, INC-74)."""
+    if status not in _OLDER:
+        return False
+    if order.end:
+        return not order.concluded
+    return order.state is OrderState.FILLED
 
 
-def on_open_order(order: Order, event: OpenOrderReceived, sequence: int, epoch: int) -> Order:
-    """Return the order after an openOrder: status, and the terms as IB has them."""
-    ended_by_word = order.end in {"filled", "cancelled"}
-    if not (ended_by_word and event.status in _WORKING | _NOT_YET | {"PendingCancel"}):
-        order = on_status(order, event.status, order.why_held, sequence, epoch)
-    changes: dict[str, object] = {
-        "broker_limit_price": event.limit_price,
-        "broker_stop_price": event.stop_price,
-        "broker_quantity": event.quantity,
-    }
+def on_open_order(
+    order: Order, event: OpenOrderReceived, sequence: int, epoch: int
+) -> OrderChanges:
+    """Take an openOrder: status, and the terms as IB has them."""
+    late = _is_late_repetition(order, event.status)
+    changes: OrderChanges = (
+        {} if late else on_status(order, event.status, order.why_held, sequence, epoch)
+    )
+    changes["broker_limit_price"] = event.limit_price
+    changes["broker_stop_price"] = event.stop_price
+    changes["broker_quantity"] = event.quantity
     if event.warning_text:
         changes["warning"] = event.warning_text
-    if order.pending_terms is not None and _fits(order.pending_terms, event):
-        changes |= {
-            "terms": order.pending_terms,
-            "pending_terms": None,
-            "modify_pending": False,
-        }
-    return order.evolve(**changes)
+    if not order.terms_known:
+        changes["terms"] = terms_of(event, event.quantity)
+    elif order.pending_terms is not None:
+        changes |= _answer_to_modify(order, order.pending_terms, event, epoch)
+    return changes
 
 
-def _fits(terms: Terms, event: OpenOrderReceived) -> bool:
-    return terms.quantity == event.quantity and same_prices(
-        terms, event.limit_price, event.stop_price
-    )
+def _answer_to_modify(
+    order: Order, wanted: Terms, event: OpenOrderReceived, epoch: int
+) -> OrderChanges:
+    if wanted.quantity == event.quantity and same_prices(
+        wanted, event.limit_price, event.stop_price
+    ):
+        return {"terms": wanted, "pending_terms": None, "modify_pending": False}
+    if order.pending_epoch < epoch:
+        text = "the change was sent in an earlier session; IB shows the order on other terms"
+        return {"pending_terms": None, "modify_pending": False, "refusal": text}
+    return {}
 
 
 def same_prices(terms: Terms, limit_price: Decimal | None, stop_price: Decimal | None) -> bool:
@@ -194,62 +226,102 @@ def same_prices(terms: Terms, limit_price: Decimal | None, stop_price: Decimal |
     )
 
 
-def on_completed(order: Order, event: CompletedOrderReceived, sequence: int) -> Order:
-    """Return the order after IB listed it among the day's completed orders: its true end."""
-    order = seen_by_broker(order, sequence).evolve(
-        status=event.status,
-        text=event.completed_status or order.text,
-        **_NOTHING_PENDING,
+def on_completed(order: Order, event: CompletedOrderReceived, sequence: int) -> OrderChanges:
+    """Take IB's row among the day's completed orders: the order's true end."""
+    words = f"{event.completed_status} {event.completed_time}"
+    changes = seen_by_broker(order, sequence) | _ended(
+        _end_of_completed(order, event.status, words)
     )
+    changes["status"] = event.status
+    if event.completed_status:
+        changes["text"] = event.completed_status
     if event.filled_quantity is not None:
-        order = order.evolve(status_filled=event.filled_quantity)
-    return order.evolve(end=_end_of_completed(order, event))
+        changes["status_filled"] = event.filled_quantity
+        changes["claim_is_final"] = True
+    if not order.terms_known:
+        # totalQuantity is 0 for filled orders in field samples (B4).
+        quantity = event.quantity or event.filled_quantity or order.terms.quantity
+        changes["terms"] = terms_of(event, quantity)
+    return changes
 
 
-def _end_of_completed(order: Order, event: CompletedOrderReceived) -> End:
-    words = f"{event.completed_status} {event.completed_time}".lower()
-    if event.status == "Filled":
+def on_adopted_end(order: Order, status: str, completed_status: str) -> OrderChanges:
+    """Take the end of an order that was over before our books knew it."""
+    changes = _ended(_end_of_completed(order, status, completed_status), concluded=not status)
+    changes["status"] = status
+    changes["text"] = completed_status
+    return changes
+
+
+def _end_of_completed(order: Order, status: str, words: str) -> End:
+    words = words.lower()
+    if status == "Filled":
         return "filled"
     if "expire" in words:
         return "expired"
-    if event.status == "Inactive" or "reject" in words:
+    if status == "Inactive" or "reject" in words:
         return "rejected"
+    if not status and not order.terms_known:
+        # Only executions are known of it, and they have come to an end.
+        return "filled"
     return order.end or "cancelled"
 
 
-def on_notice(order: Order, event: NoticeReceived, sequence: int) -> Order:
-    """Return the order after an error or a warning that names it; `codes` decides (D9)."""
+def on_notice(order: Order, event: NoticeReceived, sequence: int) -> OrderChanges:
+    """Take an error or a warning that names the order; `codes` decides (D9)."""
     what = meaning(event.code)
+    said = f"{event.code} {event.text}"
     if what.kind == "warning":
-        return order.evolve(warning=f"{event.code} {event.text}")
+        return {"warning": said}
     if what.kind == "held":
-        return seen_by_broker(order, sequence).evolve(held=True, why_held=event.text)
-    if what.kind in {"cancel_reject"}:
-        return order.evolve(cancel_pending=False, refusal=f"{event.code} {event.text}")
+        return seen_by_broker(order, sequence) | {"held": True, "why_held": event.text}
+    if what.kind == "cancel_reject":
+        # 10148 names the state, and PendingCancel means that the cancel is still under way.
+        still_pending = order.cancel_pending and state_named(event.text) == "PendingCancel"
+        return {"cancel_pending": still_pending, "refusal": said}
     if _refuses_modify(order, what):
-        return order.evolve(
-            modify_pending=False, pending_terms=None, refusal=f"{event.code} {event.text}"
-        )
-    order = order.evolve(code=event.code, text=event.text, advanced_reject=event.advanced_reject)
-    verdict = ends(event.code, order.acknowledged)
-    if verdict != "ends":
-        return order
-    end: End = "cancelled" if what.kind == "cancelled" else "rejected"
-    order = seen_by_broker(order, sequence)
-    return order.evolve(end=order.end or end, **_NOTHING_PENDING)
+        return {"modify_pending": False, "pending_terms": None, "refusal": said}
+    changes: OrderChanges = {
+        "code": event.code,
+        "text": event.text,
+        "advanced_reject": event.advanced_reject,
+    }
+    if not order.end or order.concluded:
+        changes |= _end_by_code(order, what, event.text, sequence)
+    elif order.end == "cancelled" and what.kind == "cancelled" and "expire" in event.text.lower():
+        changes["end"] = "expired"
+    return changes
+
+
+def _end_by_code(order: Order, what: CodeMeaning, text: str, sequence: int) -> OrderChanges:
+    if what.kind == "cancelled":
+        end: End = "expired" if "expire" in text.lower() else "cancelled"
+        return seen_by_broker(order, sequence) | _ended(order.end or end)
+    if not is_reject(what.code):
+        return {}
+    if order.held and order.status == "Inactive" and order.why_held != "locate":
+        # The 201 usually comes first; the order of the two must not decide.
+        return _ended("rejected", concluded=True)
+    if ends(what.code, order.acknowledged) != "ends" or order.modify_pending:
+        # While a change is under way and IB has named neither, the code may be about either.
+        return {}
+    return seen_by_broker(order, sequence) | _ended("rejected", concluded=True)
 
 
 def is_reject(code: int) -> bool:
     """Say whether a code refuses an order, or a change of one."""
-    return meaning(code).kind in {"reject", "reject_or_modify_reject"}
+    return meaning(code).kind in {"reject", "reject_or_modify_reject", "protocol"}
 
 
 def _refuses_modify(order: Order, what: CodeMeaning) -> bool:
     """Say whether a code refuses the change and leaves the order on its old terms.
 
     For 201 that is not documented (broker-semantics E); if IB has kept neither, the next openOrder
-    or completedOrder says so, and terms that differ are a break.
+    or completedOrder says so, and terms that differ are a break. A change that comes too soon is
+    answered with 103, the order's own id (INC-34).
     """
     if what.kind == "modify_reject":
         return True
-    return order.modify_pending and order.acknowledged and is_reject(what.code)
+    if not order.modify_pending:
+        return False
+    return what.code == 103 or (order.acknowledged and is_reject(what.code))

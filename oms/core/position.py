@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from oms.core.money import ZERO
-from oms.core.records import Fill, Position, add_commission
+from oms.core.records import Fill, Position, PositionChanges, add_commission
 
 
 def moves_position(fill: Fill) -> bool:
@@ -24,27 +24,28 @@ def moves_position(fill: Fill) -> bool:
     return fill.contract.sec_type != "BAG"
 
 
-def book(position: Position, fill: Fill) -> Position:
-    """Return the position after one more fill."""
-    quantity, average, gained = _move(
-        position.quantity,
-        position.average_price,
-        fill.signed_quantity,
-        fill.price,
-    )
-    commissions = position.commissions
-    if fill.commission is not None:
-        commissions = add_commission(commissions, fill.commission_currency, fill.commission)
-    return position.evolve(
-        quantity=quantity,
-        average_price=average,
-        realised_pnl=position.realised_pnl + gained * fill.contract.units,
-        commissions=commissions,
-        fill_count=position.fill_count + 1,
-    )
+def booked(position: Position, fills: Iterable[Fill]) -> PositionChanges:
+    """Return what more fills, in booking order, change about a position."""
+    quantity, average = position.quantity, position.average_price
+    realised, commissions = position.realised_pnl, position.commissions
+    count = position.fill_count
+    for fill in fills:
+        quantity, average, gained = _move(quantity, average, fill.signed_quantity, fill.price)
+        if gained:
+            realised += gained * fill.contract.units
+        if fill.commission is not None:
+            commissions = add_commission(commissions, fill.commission_currency, fill.commission)
+        count += 1
+    return {
+        "quantity": quantity,
+        "average_price": average,
+        "realised_pnl": realised,
+        "commissions": commissions,
+        "fill_count": count,
+    }
 
 
-def restate(position: Position, fills: Iterable[Fill]) -> Position:
+def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
     """Return the position folded again from its opening balance over all its fills."""
     fresh = position.evolve(
         quantity=position.opening_quantity,
@@ -53,22 +54,22 @@ def restate(position: Position, fills: Iterable[Fill]) -> Position:
         commissions=(),
         fill_count=0,
     )
-    for fill in sorted(fills, key=lambda f: f.booked_sequence):
-        fresh = book(fresh, fill)
-    return fresh
+    return booked(fresh, sorted(fills, key=lambda f: f.booked_sequence))
 
 
-def open_with(position: Position, quantity: Decimal, average_cost: Decimal) -> Position:
+def opened(
+    position: Position, quantity: Decimal, average_cost: Decimal, fills: Iterable[Fill]
+) -> PositionChanges:
     """Return the position with what the account held before the log knew it.
 
     `average_cost` is IB's: per unit, times multiplier, commissions included. The opening is older
-    than every fill, so what has been booked already must be folded again on top of it; see
-    `restate`.
+    than every fill, so what has been booked already is folded again on top of it.
     """
-    return position.evolve(
-        opening_quantity=quantity,
-        opening_average_price=average_cost / position.contract.units,
-    )
+    opening: PositionChanges = {
+        "opening_quantity": quantity,
+        "opening_average_price": average_cost / position.contract.units,
+    }
+    return opening | restated(position.evolve(**opening), fills)
 
 
 def unrealised_pnl(position: Position, mark: Decimal) -> Decimal:
