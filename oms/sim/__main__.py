@@ -22,6 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from oms.sim import reference
 from oms.sim.clock import Clock, RealClock, SteppedClock
 from oms.sim.control import Commands, ControlPort, call
 from oms.sim.faults import weather
@@ -39,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
         format="%(asctime)s %(name)s %(message)s",
     )
+    if options.verb == "reference":
+        for path in reference.write(options.folder):
+            sys.stdout.write(f"{path}\n")
+        return EXIT_DONE
     with contextlib.suppress(KeyboardInterrupt):
         if options.verb == "do":
             return asyncio.run(_do(options))
@@ -72,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     fuzz.add_argument("--rate", type=float, default=0.01, help="of the chances (default: 0.01)")
     for one in (serve, script, fuzz):
         _add_settings(one)
+    pages = verbs.add_parser("reference", help="write the reference pages")
+    pages.add_argument("folder", type=Path)
+    pages.add_argument("--verbose", action="store_true")
     do = verbs.add_parser("do", help="one command to a running gateway")
     do.add_argument("command", help="a verb of the control port, such as books")
     do.add_argument("fields", nargs="*", help="field=text")

@@ -32,6 +32,7 @@ log = logging.getLogger("oms.sim.gateway")
 CLIENT_ID_IN_USE = (
     "Unable to connect as the client id is already in use. Retry with a unique client id."
 )
+STOP_SECONDS = 2.0
 GREETINGS = (
     (2104, "Market data farm connection is OK:usfarm"),
     (2106, "HMDS data farm connection is OK:ushmds"),
@@ -72,6 +73,8 @@ class Gateway:
         self.sessions: list[Session] = []
         self.held: list[tuple[Session, Request]] = []
         self.refusing = False
+        self._nobody = asyncio.Event()
+        self._nobody.set()
         self.observers: list[Callable[[Event], None]] = []
         self._later: list[Callable[[], None]] = []
         self._touched: dict[Session, None] = {}
@@ -115,6 +118,13 @@ class Gateway:
         self.observers.clear()
         for session in list(self.sessions):
             session.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._nobody.wait()
+        except TimeoutError:
+            # A client that reads nothing keeps its socket from closing in good order.
+            for session in list(self.sessions):
+                session.cut()
         self.flush()
         self.books.close()
 
@@ -130,10 +140,13 @@ class Gateway:
             session.cut()
             return
         self.sessions.append(session)
+        self._nobody.clear()
 
     def closed(self, session: Session) -> None:
         if session in self.sessions:
             self.sessions.remove(session)
+        if not self.sessions:
+            self._nobody.set()
         self._touched.pop(session, None)
         if session.client_id is not None:
             log.info("client %s is gone", session.client_id)

@@ -105,7 +105,7 @@ async def test_the_program_keeps_its_books_over_a_kill(tmp_path: Path) -> None:
     ib = IB()
     await ib.connectAsync("127.0.0.1", program.port, clientId=3, raiseSyncErrors=True)
     ib.placeOrder(Stock("AAPL", "SMART", "USD"), MarketOrder("BUY", 7, tif="DAY", orderRef="k"))
-    await until(lambda: bool(ib.fills()))
+    await until(ib, lambda: bool(ib.fills()))
     program.child.send_signal(signal.SIGKILL)
     await program.child.wait()
     ib.disconnect()
@@ -120,11 +120,11 @@ async def test_the_program_keeps_its_books_over_a_kill(tmp_path: Path) -> None:
 # -- the world of these tests -----------------------------------------------------------------
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Give way to the event loop until the condition holds, with a deadline."""
+async def until(ib: IB, condition: Callable[[], bool]) -> None:
+    """Wait for packets of the gateway until the condition holds, with a deadline."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():
-            await asyncio.sleep(0)
+            await ib.updateEvent
 
 
 class Desk:
@@ -137,7 +137,9 @@ class Desk:
         self.port = port
         self.commands = Commands(gateway)
         self.ib = IB()
-        self.until = until
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        await until(self.ib, condition)
 
     async def connect(self) -> None:
         await self.ib.connectAsync(
@@ -163,7 +165,6 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     await desk.connect()
     yield desk
     desk.ib.disconnect()
-    await until(lambda: not gateway.sessions)
     await gateway.stop()
 
 
