@@ -11,7 +11,7 @@ from typing import Any
 from oms.sim import messages, requests, wire
 from oms.sim.clock import Clock
 from oms.sim.control import Commands
-from oms.sim.gateway import Gateway
+from oms.sim.gateway import Event, Gateway
 from oms.sim.scenarios import Player, parse
 from oms.sim.settings import Settings
 
@@ -160,6 +160,18 @@ class World:
         self.port = port
         self.commands = Commands(gateway)
         self.clients: list[WireClient] = []
+        self._new = asyncio.Event()
+        gateway.observers.append(self._observe)
+
+    def _observe(self, event: Event) -> None:
+        self._new.set()
+        self._new = asyncio.Event()
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Wait for events of the gateway until the condition holds, with a deadline."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not condition():
+                await self._new.wait()
 
     async def client(self, client_id: int = 1, versions: str = "v157..178") -> WireClient:
         client = await WireClient.start(self.port, client_id, versions)

@@ -1,0 +1,443 @@
+"""Every fault and every verb, from a scenario or the control port, seen on a bare socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from oms.sim.clock import SteppedClock
+from oms.sim.commands import VERBS
+from oms.sim.control import ControlPort, call
+from tests.integration.sim_world import world
+
+NOON = datetime(2026, 1, 5, 17, 0, tzinfo=UTC)
+FILL = ("execDetails", "openOrder", "orderStatus", "commissionReport")
+
+
+async def story_of_a_fill(script: str, *, clock: SteppedClock | None = None) -> list[str]:
+    """What a client hears of a market order under a scenario, acknowledgement left out."""
+    async with world(script=script, acknowledge="submitted", clock=clock) as sim:
+        client = await sim.client()
+        client.forget()
+        client.place(orderRef="a")
+        await client.settle()
+        return client.story(*FILL)
+
+
+NORMAL = ["execDetails", "openOrder Filled", "orderStatus Filled", "commissionReport"]
+
+
+async def test_without_a_fault_a_fill_is_told_once() -> None:
+    assert await story_of_a_fill("") == NORMAL
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("message=orderStatus action=drop", [NORMAL[0], NORMAL[1], NORMAL[3]]),
+        ("message=execDetails action=duplicate", [NORMAL[0], *NORMAL]),
+        ("message=execDetails action=reorder", [NORMAL[1], NORMAL[0], *NORMAL[2:]]),
+        ("message=execDetails action=delay seconds=60", NORMAL[1:]),
+        ("message=orderStatus action=edit set.status=Submitted",
+         [*NORMAL[:2], "orderStatus Submitted", NORMAL[3]]),
+        ("message=orderStatus action=drop where.status=Filled", [*NORMAL[:2], NORMAL[3]]),
+        ("message=orderStatus action=drop where.status=Cancelled", NORMAL),
+        ("message=orderStatus action=drop client_id=77", NORMAL),
+        ("message=* action=drop times=4", []),
+    ],
+)  # fmt: skip
+async def test_a_fault_of_outgoing_messages(fault: str, expected: list[str]) -> None:
+    script = f"on startApi\n  fault direction=out {fault}"
+    if "times" not in fault:
+        script += " times=1"
+    assert await story_of_a_fill(script, clock=SteppedClock(NOON)) == expected
+
+
+async def test_a_commission_may_come_before_its_execution() -> None:
+    script = """
+        on startApi
+          fault direction=out message=execDetails action=hold times=1
+    """
+    script = "\n".join(line[8:] for line in script.splitlines())
+    async with world(script=script) as sim:
+        client = await sim.client()
+        client.forget()
+        client.place(orderRef="a")
+        await sim.until(lambda: sim.books()["executions"])
+        sim.do("send", message="commissionReport", order_ref="a")
+        sim.do("release")
+        await client.settle()
+        told = client.story("commissionReport", "execDetails")
+        assert told == ["commissionReport", "execDetails", "commissionReport"]
+
+
+async def test_a_delayed_message_comes_when_its_time_has_come() -> None:
+    script = "on startApi\n  fault direction=out message=commissionReport action=delay seconds=10"
+    async with world(script=script, clock=SteppedClock(NOON)) as sim:
+        client = await sim.client()
+        client.place()
+        await client.settle()
+        assert client.story("commissionReport") == []
+        sim.do("advance", seconds="10")
+        await client.wait_for("commissionReport")
+
+
+@pytest.mark.parametrize("at_byte", [0, 1, 3, 4, 5, 60])
+async def test_the_socket_is_cut_at_any_byte_of_a_frame(at_byte: int) -> None:
+    cut = f"fault direction=out message=execDetails action=cut at_byte={at_byte} times=1"
+    script = f"on startApi\n  {cut}"
+    async with world(script=script) as sim:
+        client = await sim.client()
+        client.forget()
+        client.place()
+        await client.until(lambda: client.ended)
+        assert client.story("execDetails") == []
+        assert len(sim.books()["executions"]) == 1
+
+
+async def test_a_truncated_message_is_a_shorter_frame() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        sim.do("fault", direction="out", message="managedAccts", action="truncate", at_byte="7",
+               times="1")  # fmt: skip
+        client.ask("reqManagedAccts")
+        client.ask("reqCurrentTime")
+        await client.wait_for("currentTime")
+        assert client.last("managedAccts")["accounts"] == "DU"
+
+
+async def test_a_corrupt_byte_keeps_the_stream_in_step() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        sim.do("fault", direction="out", message="currentTime", action="corrupt", at_byte="5",
+               times="1")  # fmt: skip
+        client.ask("reqCurrentTime")
+        client.ask("reqManagedAccts")
+        await client.wait_for("currentTime")
+        assert "#" in "".join(client.last("currentTime").values())
+
+
+@pytest.mark.parametrize(
+    ("action", "orders", "executions"),
+    [("drop", 0, 0), ("duplicate", 1, 1), ("delay seconds=5", 0, 0), ("hold", 0, 0), ("cut", 0, 0)],
+)
+async def test_a_fault_of_an_incoming_order(action: str, orders: int, executions: int) -> None:
+    script = f"on startApi\n  fault direction=in message=placeOrder times=1 action={action}"
+    async with world(script=script, clock=SteppedClock(NOON)) as sim:
+        client = await sim.client()
+        client.place()
+        if action == "cut":
+            await client.until(lambda: client.ended)
+        else:
+            await client.settle()
+        books = sim.books()
+        assert (len(books["orders"]), len(books["executions"])) == (orders, executions)
+        if action.startswith("delay"):
+            sim.do("advance", seconds="5")
+        if action == "hold":
+            assert sim.do("release")["released"] == 1
+        if action.startswith(("delay", "hold")):
+            assert len(sim.books()["orders"]) == 1
+
+
+async def test_an_incoming_message_can_be_refused_or_edited() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        sim.do("fault", direction="in", message="placeOrder", action="refuse", code="10147",
+               text="no", times="1")  # fmt: skip
+        first = client.place()
+        await client.wait_for("errMsg", reqId=str(first), code="10147", text="no")
+        sim.do("fault", direction="in", message="placeOrder", action="edit", times="1",
+               set={"totalQuantity": "7"})  # fmt: skip
+        client.place()
+        await client.settle()
+        assert sim.books()["orders"][0]["quantity"] == "7"
+
+
+async def test_the_broker_may_have_received_without_answering() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.forget()
+        sim.do("hold", message="placeOrder", what="answer")
+        client.place(orderRef="a")
+        await sim.until(lambda: len(sim.books()["executions"]) == 1)
+        client.ask("reqCurrentTime")
+        assert client.story() == []
+        sim.do("release")
+        await client.wait_for("currentTime")
+        assert client.story()[-2:] == ["commissionReport", "currentTime"]
+
+
+@pytest.mark.parametrize("request_name", ["reqExecutions", "reqOpenOrders", "reqPositions"])
+async def test_a_request_is_left_without_answer_end_or_is_refused(request_name: str) -> None:
+    async with world() as sim:
+        client = await sim.client()
+        for mode, expected in (("answer", []), ("end", []), ("refuse", ["errMsg 321"])):
+            sim.do("silence", request=request_name, mode=mode)
+            client.forget()
+            client.ask(request_name, reqId="5")
+            await client.settle()
+            assert client.story() == expected
+            assert sim.do("unsilence", request=request_name)["removed"] == 1
+        client.ask(request_name, reqId="5")
+        await client.settle()
+        assert len(client.story()) == 2
+
+
+async def test_a_half_open_socket_takes_bytes_and_answers_nothing() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.forget()
+        sim.do("half_open")
+        client.place()
+        await client.writer.drain()
+        other = await sim.client(2)
+        other.place()
+        await other.wait_for("commissionReport")
+        assert (client.story(), client.ended) == ([], False)
+
+
+async def test_connections_are_refused_until_they_are_accepted() -> None:
+    async with world(clock=SteppedClock(NOON)) as sim:
+        sim.do("refuse")
+        assert (await sim.socket()).ended
+        sim.do("accept")
+        sim.do("refuse", seconds="5")
+        assert (await sim.socket()).ended
+        sim.do("advance", seconds="5")
+        assert (await sim.client()).version == 178
+
+
+async def test_the_next_valid_id_rolls_back_on_command() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        for _ in range(4):
+            client.place(orderType="LMT", lmtPrice="1")
+        await client.settle()
+        sim.do("restart", roll_back="3", client_id="1")
+        again = await sim.client()
+        assert again.next_id == 2
+
+
+async def test_a_fill_may_arrive_after_the_cancel() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        order_id = client.place(orderType="LMT", lmtPrice="1", orderRef="late")
+        client.cancel(order_id)
+        await client.settle()
+        client.forget()
+        sim.do("fill", order_ref="late", quantity="40", price="1")
+        await client.settle()
+        assert client.story() == [
+            "execDetails", "openOrder Cancelled", "orderStatus Cancelled", "commissionReport",
+        ]  # fmt: skip
+        assert sim.books()["positions"][0]["quantity"] == "40"
+
+
+async def test_an_order_is_parked_and_comes_back_to_life() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.place(orderType="LMT", lmtPrice="1", action="SELL", orderRef="short")
+        client.place(orderType="LMT", lmtPrice="1", orderRef="other")
+        await client.settle()
+        client.forget()
+        sim.do("status", order_ref="other", status="Inactive", why_held="locate", code="404",
+               text="Order held while securities are located.")  # fmt: skip
+        sim.do("quote", symbol="AAPL", ask="0.5", bid="0.49")
+        sim.do("status", order_ref="other", status="Submitted")
+        sim.do("quote", symbol="AAPL", ask="0.5", bid="0.49")
+        await client.settle()
+        assert client.story("errMsg", "orderStatus") == [
+            "errMsg 404", "orderStatus Inactive", "orderStatus Submitted", "orderStatus Filled",
+        ]  # fmt: skip
+
+
+async def test_a_correction_is_the_next_revision_and_moves_the_books() -> None:
+    async with world(commission="none") as sim:
+        client = await sim.client()
+        client.place(orderRef="a", orderType="LMT", lmtPrice="250")
+        await client.settle()
+        (first,) = sim.books()["executions"]
+        sim.do("correct", exec_id=first["exec_id"], price="150", quantity="90")
+        second = await client.wait_for("execDetails", price="150")
+        assert second["execId"] == first["exec_id"][:-2] + "02"
+        books = sim.books()
+        assert books["positions"][0]["quantity"] == "90"
+        assert books["positions"][0]["average_cost"] == "150"
+        assert Decimal(books["cash"][0]["amount"]) == Decimal(1_000_000) - 90 * 150
+        sim.do("bust", order_ref="a")
+        await client.wait_for("execDetails", shares="0")
+        assert sim.books()["positions"][0]["quantity"] == "0"
+        assert Decimal(sim.books()["cash"][0]["amount"]) == 1_000_000
+
+
+async def test_a_liquidation_is_marked_and_no_client_owns_it() -> None:
+    async with world() as sim:
+        zero = await sim.client(0)
+        sim.do("position_adjust", symbol="AAPL", quantity="10", average_cost="150")
+        sim.do("liquidate", symbol="AAPL", side="SELL", quantity="10")
+        row = await zero.wait_for("execDetails")
+        assert (row["liquidation"], row["orderId"]) == ("1", "0")
+        assert sim.books()["positions"][0]["quantity"] == "0"
+
+
+async def test_positions_change_without_an_execution() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.ask("reqPositions")
+        await client.wait_for("positionEnd")
+        sim.do("position_adjust", symbol="AAPL", quantity="100", average_cost="150")
+        await client.wait_for("position", position="100", avgCost="150")
+        sim.do("split", symbol="AAPL", ratio="4")
+        await client.wait_for("position", position="400", avgCost="37.5")
+        sim.do("position_adjust", symbol="AAPL", quantity="-400")
+        await client.wait_for("position", position="0", avgCost="0")
+        assert sim.books()["executions"] == []
+
+
+async def test_orders_of_other_clients_and_of_persons_exist_without_them() -> None:
+    async with world() as sim:
+        order = {"symbol": "AAPL", "side": "BUY", "quantity": "1", "order_type": "LMT"}
+        sim.do("manual_order", **order, limit_price="1")
+        sim.do("manual_order", **order, limit_price="1", client_id="8", order_id="40")
+        sim.do("modify", client_id="8", order_id="40", limit_price="2")
+        rows = [(one["origin"], one["client_id"], one["limit_price"])
+                for one in sim.books()["orders"]]  # fmt: skip
+        assert rows == [("manual", 0, "1"), ("api", 8, "2")]
+        client = await sim.client(8)
+        assert (client.next_id, client.story("orderStatus")) == (41, ["orderStatus Submitted"])
+
+
+async def test_a_message_is_made_up_without_touching_the_books() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.place(orderType="LMT", lmtPrice="1", orderRef="a")
+        await client.settle()
+        before = sim.books()
+        client.forget()
+        sim.do("send", message="orderStatus", order="1", times="2",
+               set={"status": "Filled", "filled": "100", "permId": "0"})  # fmt: skip
+        sim.do("send", message="completedOrder", order="last")
+        sim.do("error", order_ref="a", code="10349", text="Order TIF was set to DAY")
+        sim.do("send_notice", code="1100", text="Connectivity lost")
+        sim.do("raw", fields=["99999", "x"], client_id="77")
+        await client.settle()
+        assert client.story() == [
+            "orderStatus Filled", "orderStatus Filled", "completedOrder", "errMsg 10349",
+            "errMsg 1100",
+        ]  # fmt: skip
+        assert sim.books() == before
+
+
+async def test_a_scenario_plays_its_blocks_in_the_order_of_their_triggers() -> None:
+    script = """
+title    A fill in the outage window
+gateway  fills=manual seed=7
+
+start
+  position_adjust symbol=AAPL quantity=100 average_cost=150
+
+on placeOrder orderRef=entry
+  send_notice code=1100 text="Connectivity has been lost"
+then after 2
+  fill order=1 price=150.25
+then after 3
+  send_notice code=1102 text="Connectivity restored"
+then disconnect client_id=1
+  fill order=2
+
+before placeOrder nth=2
+  send_notice code=2103 text="farm"
+
+when order=2 status=Submitted
+  send_notice code=2104 text="farm"
+
+sent execDetails
+  send_notice code=2106 text="farm"
+"""
+    async with world(script=script, clock=SteppedClock(NOON)) as sim:
+        client = await sim.client()
+        client.forget()
+        client.place(orderRef="entry", orderType="LMT", lmtPrice="150.25")
+        await client.settle()
+        assert client.story("errMsg") == ["errMsg 1100"]
+        sim.do("advance", seconds="2")
+        sim.do("advance", seconds="3")
+        await client.wait_for("errMsg", code="1102")
+        client.place(orderType="LMT", lmtPrice="1")
+        await client.settle()
+        told = client.story("errMsg", "execDetails")
+        assert told == ["errMsg 1100", "execDetails", "errMsg 2106", "errMsg 1102", "errMsg 2103",
+                        "errMsg 2104"]  # fmt: skip
+        await client.stop()
+        await sim.until(lambda: len(sim.books()["executions"]) == 2)
+
+
+async def test_the_same_seed_hits_the_same_messages() -> None:
+    told = []
+    for seed in (3, 3, 4):
+        async with world(seed=seed) as sim:
+            client = await sim.client()
+            sim.do("fault", direction="out", message="*", action="drop", probability="0.3",
+                   client_id="1")  # fmt: skip
+            for _ in range(20):
+                client.place(totalQuantity="1")
+            await sim.until(lambda: len(sim.books()["executions"]) == 20)
+            sim.do("clear")
+            await client.settle()
+            told.append(client.story())
+    assert told[0] == told[1] != told[2]
+
+
+# -- the control port ------------------------------------------------------------------------------
+
+
+async def test_the_control_port_answers_a_line_for_a_line() -> None:
+    async with world() as sim:
+        control = ControlPort(sim.commands)
+        port = await control.start(0)
+        assert (await call(port, {"do": "clients"})) == {"ok": True, "clients": []}
+        wrong = await call(port, {"do": "nonsense"})
+        assert (wrong["ok"], "nonsense" in wrong["error"], "books" in wrong["hint"]) == (
+            False, True, True,
+        )  # fmt: skip
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"not json\n[1]\n" + json.dumps({"do": "time"}).encode() + b"\n")
+        answers = [json.loads(await reader.readline()) for _ in range(3)]
+        assert [one["ok"] for one in answers] == [False, False, True]
+        writer.close()
+        await writer.wait_closed()
+        await control.stop()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ({"do": "quote"}, "no such contract"),
+        ({"do": "quote", "symbl": "AAPL"}, "no field 'symbl'"),
+        ({"do": "fill"}, "no order is named"),
+        ({"do": "fill", "order": "1"}, "no such order"),
+        ({"do": "bust", "exec_id": "x"}, "no such execution"),
+        ({"do": "cash"}, "needs the field 'amount'"),
+        ({"do": "cash", "amount": "much"}, "is not an amount"),
+        ({"do": "advance", "seconds": "1"}, "not stepped"),
+        ({"do": "fault", "direction": "up", "message": "*", "action": "drop"}, "not a direction"),
+        ({"do": "fault", "direction": "in", "message": "*", "action": "reorder"}, "no fault of in"),
+        ({"do": "silence", "request": "reqIds", "mode": "end"}, "no end message"),
+        ({"do": "send", "message": "x"}, "no server message"),
+        ({"do": "manual_order", "symbol": "AAPL", "side": "BUY", "quantity": "0"}, "zero"),
+    ],
+)
+async def test_a_command_that_cannot_be_done_says_why(command: dict[str, str], said: str) -> None:
+    async with world() as sim:
+        answer = sim.commands.do(command)
+        assert answer["ok"] is False
+        assert said in answer["error"]
+
+
+def test_every_verb_is_described() -> None:
+    assert [name for name, one in VERBS.items() if not one.description] == []
