@@ -48,7 +48,10 @@ HOUSE = {
     "broker": allowed(FOUNDATION, "ib_async"),
     "service": allowed(f"{FOUNDATION} settings store broker _version"),
     "report": allowed("core", "jinja2 markupsafe rich"),
-    "web": allowed("store core report settings telemetry errors", "starlette uvicorn"),
+    "web": allowed(
+        "store core report settings telemetry errors",
+        "starlette uvicorn jinja2 markupsafe prometheus_client",
+    ),
     "cli": allowed(f"{EVERYTHING} _version", "typer rich click"),
     "sim": allowed(),
     # The front door: it only re-exports.
