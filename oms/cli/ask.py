@@ -130,7 +130,7 @@ def resolve(
             if case.live:
                 event = BreakClosed(break_id=case.break_id, run_id=None, reason=reason)
                 append(settings_of(context).database_url, [(event, case.break_id)])
-                async for _ in looks(10.0):
+                async for _ in looks(reader, 10.0):
                     case = await find_break(reader, case.break_id)
                     if not case.live:
                         break
@@ -223,7 +223,7 @@ async def _completed(reader: Reader, request_id: str, after: int, seconds: float
     from oms.core.events import ReconciliationCompleted
     from oms.errors import RequestTimedOut
 
-    async for _ in looks(seconds):
+    async for _ in looks(reader, seconds):
         for envelope in await reader.events(after, type=ReconciliationCompleted.__name__):
             event = envelope.event
             if isinstance(event, ReconciliationCompleted) and event.request_id == request_id:

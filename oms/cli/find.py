@@ -6,6 +6,7 @@ the first eight with the leg, and what they show is accepted everywhere.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, cast
 
 from oms.core.records import AnyRecord, BreakCase, Order, RunRecord
@@ -14,10 +15,10 @@ from oms.errors import InvalidRequest, NotFound
 if TYPE_CHECKING:
     from oms.store.reader import Reader
 
-#: What tables show of an id that nobody chose.
+#: Digits that tables show of an id of ours.
 SHOWN_LENGTH: Final = 8
-#: Ids up to here are shown whole; a person may have chosen them.
-WHOLE_LENGTH_MAX: Final = 16
+#: Ids that nobody chose; those that a person or IB chose are shown whole.
+_MADE: Final = re.compile(r"[0-9a-f]{32}")
 _LEGS: Final = ("-tp", "-sl")
 #: Candidates that are looked at; more than that is ambiguous anyway.
 _CANDIDATES_MAX: Final = 1_000
@@ -26,7 +27,7 @@ _CANDIDATES_MAX: Final = 1_000
 def short(order_id: str) -> str:
     """Return what tables show of an order id."""
     head, leg = _split(order_id)
-    return order_id if len(head) <= WHOLE_LENGTH_MAX else head[:SHOWN_LENGTH] + leg
+    return head[:SHOWN_LENGTH] + leg if _MADE.fullmatch(head) else order_id
 
 
 async def find_order(reader: Reader, text: str) -> Order:

@@ -184,5 +184,5 @@ def _console() -> Console:
     from rich.console import Console
 
     # A pipe has no width; 80 columns would cut the ids that the next program looks for.
-    width = None if sys.stdout.isatty() else 200
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
     return Console(width=width, highlight=False, markup=False, emoji=False)

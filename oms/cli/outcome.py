@@ -32,7 +32,7 @@ _UNANSWERED: Final = frozenset({"INTENDED", "IN_FLIGHT"})
 async def answered(reader: Reader, order_id: str, seconds: float) -> Order | None:
     """Return the order once IB has named it or it has ended, or as it is at the deadline."""
     order: Order | None = None
-    async for _ in looks(seconds):
+    async for _ in looks(reader, seconds):
         order = await _row(reader, order_id)
         if order is not None and order.state.value not in _UNANSWERED:
             break
@@ -67,7 +67,7 @@ async def modified(
 ) -> tuple[str, Order]:
     """Return why the change was refused, or "", and the order; raises `RequestTimedOut`."""
     taken_up = False
-    async for _ in looks(seconds):
+    async for _ in looks(reader, seconds):
         order = await current(reader, order_id)
         for envelope in await reader.events(sequence, order_id=order_id):
             caused = envelope.context.causation_sequence == sequence
@@ -90,7 +90,7 @@ async def cancelled(
     """Wait until every order has ended or its cancel was refused; return the refusals."""
     open_ = {o.order_id: receipt.sequence for o, receipt in zip(orders, receipts, strict=True)}
     refusals: list[str] = []
-    async for _ in looks(seconds):
+    async for _ in looks(reader, seconds):
         for order_id, sequence in list(open_.items()):
             order = await current(reader, order_id)
             refusal = await _cancel_refusal(reader, order, sequence)

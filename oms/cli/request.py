@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from oms.clock import SystemClock
 from oms.core.events import Context, Event, Pending
+from oms.errors import OutcomeUnknown
 from oms.store.log import append_foreign
 
 if TYPE_CHECKING:
+    from oms.store.reader import Reader
     from oms.store.writer import Receipt
 
 #: How often the log is looked at for the answer: the daemon's own poll is as long.
 LOOK_SECONDS: Final = 0.05
+#: How often it is checked that somebody is there to answer.
+DAEMON_LOOK_SECONDS: Final = 1.0
 
 
 def append(url: str, requests: Sequence[tuple[Event, str]]) -> list[Receipt]:
@@ -41,12 +46,32 @@ def person() -> str:
     return f"person:{login}"
 
 
-async def looks(seconds: float) -> AsyncIterator[None]:
-    """Yield until the deadline, at least once: one look at the log a time."""
+async def looks(reader: Reader, seconds: float) -> AsyncIterator[None]:
+    """Yield until the deadline, at least once: one look at the log a time.
+
+    Raises `OutcomeUnknown` when the daemon goes away meanwhile: nobody is left to wait for.
+    """
     clock = SystemClock()
     deadline = clock.monotonic() + seconds
+    look_for_daemon = clock.monotonic() + DAEMON_LOOK_SECONDS
     while True:
         yield
-        if clock.monotonic() >= deadline:
+        now = clock.monotonic()
+        if now >= deadline:
             return
+        if now >= look_for_daemon:
+            look_for_daemon = now + DAEMON_LOOK_SECONDS
+            if not await daemon_runs(reader):
+                # What it wrote just before it went is an answer all the same.
+                yield
+                raise OutcomeUnknown(
+                    "the daemon went away before the outcome was known",
+                    hint="the request is in the log; start the daemon and look at `oms log`",
+                )
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def daemon_runs(reader: Reader) -> bool:
+    """Say whether any daemon on this log shows signs of life."""
+    now, host = SystemClock().now(), socket.gethostname()
+    return any(lease.held(now, host) for lease in await reader.leases())
