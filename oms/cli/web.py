@@ -1,0 +1,60 @@
+"""The verb `web`: the operator pages in a browser."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from oms.cli.frame import say, settings_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this file."""
+    app.command()(web)
+
+
+def web(
+    context: typer.Context,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to serve on; only this machine's own.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 takes a free one.")
+    ] = 8010,
+) -> None:
+    """Serve the operator pages: what the log says now, to look at and never to change.
+
+    \b
+    /          is it well, and if not, why; every number with its age
+    /orders    and /orders/ID, one order's whole story; /fills /positions /breaks /reports /log
+    /health    for a probe: ok, degraded or down with reasons; 503 when down
+    /metrics   for Prometheus, from the database
+    .json      after any address gives the same as JSON
+
+    \b
+    oms web
+    oms web --database oms.sqlite --port 8020
+    """
+    from oms import telemetry
+    from oms.clock import SystemClock
+    from oms.errors import OmsError
+    from oms.store import schema
+    from oms.web.server import is_loopback, serve
+
+    settings = settings_of(context)
+    telemetry.configure(settings.log_level, settings.log_format)
+    try:
+        schema.check_current(settings.database_url)
+    except OmsError as error:
+        # The pages say so too, and come to life when the database does.
+        say(f"warning: {error.message}; {error.hint}")
+    if not is_loopback(host):
+        say(f"warning: there is no password: who reaches {host} can read orders and positions")
+    serve(
+        settings,
+        host=host,
+        port=port,
+        now=SystemClock().now,
+        ready=lambda address: say(f"operator pages at {address} (read-only; Ctrl-C ends them)"),
+    )

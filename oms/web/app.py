@@ -1,0 +1,281 @@
+"""The application: which page is where, and what every answer has in common.
+
+The database is opened anew for each request, read-only. That costs a few milliseconds, and it is
+what makes the pages unable to lie: a file that was moved, replaced or deleted is noticed at once,
+where a connection kept open would go on reading what nobody writes any more.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from oms.errors import ConfigurationError, MigrationNeeded, NotFound, OmsError, StoreUnavailable
+from oms.report.json_view import SCHEMA
+from oms.settings import Settings
+from oms.store.reader import Reader
+from oms.telemetry import get_logger
+from oms.web import cases, health, holdings, journal, metrics, orders, overview, situation
+from oms.web.guard import Guard
+from oms.web.health import Health
+from oms.web.page import LIVE_REFRESH_SECONDS, Elsewhere, Page, Spec, Visit, answer
+from oms.web.query import REFRESHES, Query
+from oms.web.render import inline_style_policy, render, style, style_path
+from oms.web.words import LEVELS, Level
+
+log = get_logger("web")
+
+PAGES: Final = (
+    Spec("/", overview.build, refresh_seconds=LIVE_REFRESH_SECONDS),
+    Spec("/orders", orders.build_list, orders.FILTERS, LIVE_REFRESH_SECONDS),
+    Spec("/orders/{name:path}", orders.build_one),
+    Spec("/fills", holdings.build_fills, holdings.FILL_FILTERS, LIVE_REFRESH_SECONDS),
+    Spec("/positions", holdings.build_positions, holdings.POSITION_FILTERS, LIVE_REFRESH_SECONDS),
+    Spec("/breaks", cases.build_breaks, cases.BREAK_FILTERS, LIVE_REFRESH_SECONDS),
+    Spec("/breaks/{name:path}", cases.build_break),
+    Spec("/reports", cases.build_runs, cases.RUN_FILTERS),
+    Spec("/reports/{name:path}", cases.build_run),
+    Spec("/log", journal.build_list, journal.FILTERS),
+    Spec("/log/{name:path}", journal.build_one),
+)
+
+#: The links at the top of every page.
+PLACES: Final = (
+    ("/", "Overview"),
+    ("/orders", "Orders"),
+    ("/fills", "Fills"),
+    ("/positions", "Positions"),
+    ("/breaks", "Breaks"),
+    ("/reports", "Reports"),
+    ("/log", "Log"),
+)
+
+#: Where the first page's JSON is, which has no name to put an ending on.
+_FRONT_JSON: Final = "/overview.json"
+
+
+def create_app(
+    settings: Settings, *, now: Callable[[], datetime], hosts: frozenset[str] | None = None
+) -> ASGIApp:
+    """Return the application over the settings' database.
+
+    `now` is the clock. `hosts` are the names under which it may be called, None for any: a server
+    on this machine that answers to every name could be read by a foreign page in the operator's
+    browser, which only has to point a name of its own at 127.0.0.1.
+    """
+    site = _Site(settings, now)
+    routes = [
+        Route("/health", site.health),
+        Route("/health.json", site.health),
+        Route("/metrics", site.metrics),
+        Route(style_path(), _style),
+        Route("/icon-{level}.svg", _icon),
+    ]
+    for spec in PAGES:
+        endpoint = site.endpoint(spec)
+        routes.append(Route(_FRONT_JSON if spec.path == "/" else f"{spec.path}.json", endpoint))
+        routes.append(Route(spec.path, endpoint))
+    refusals = {
+        OmsError: site.refuse,
+        HTTPException: site.refuse_http,
+        Exception: site.refuse_bug,
+    }
+    # Around everything, so that no answer leaves without it, that of a bug included.
+    return Guard(Starlette(routes=routes, exception_handlers=refusals), hosts)
+
+
+class _Site:
+    """The answers, with what they need to know."""
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._now = now
+        self._host = socket.gethostname()
+
+    def endpoint(self, spec: Spec) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers at a page's address."""
+
+        async def respond(request: Request) -> Response:
+            query = Query(request.query_params, spec.filters)
+            refresh = query.refresh(spec.refresh_seconds)
+            async with self._reading() as reader:
+                visit = Visit(
+                    reader=reader,
+                    situation=(found := await situation.load(reader, self._now())),
+                    health=self._judge(found),
+                    query=query,
+                    settings=self._settings,
+                    host=self._host,
+                    name=request.path_params.get("name", ""),
+                )
+                page = await spec.build(visit)
+            if isinstance(page, Elsewhere):
+                ending = ".json" if request.url.path.endswith(".json") else ""
+                return RedirectResponse(page.path + ending, status_code=307)
+            if wants_json(request):
+                return JSONResponse(answer(page, visit))
+            if page.document:
+                return _document(page.document)
+            return HTMLResponse(_html(page, visit, request.url.path, refresh))
+
+        return respond
+
+    async def health(self, request: Request) -> Response:
+        """Answer a probe: JSON, 200 or 503."""
+        verdict, found = await self._probe()
+        body = {
+            "schema": SCHEMA,
+            "kind": "health",
+            **overview.health_json(verdict),
+            "read_at": self._now().isoformat(),
+            "as_of_sequence": found.head.sequence if found is not None else None,
+        }
+        return JSONResponse(body, status_code=verdict.status_code)
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer Prometheus, also where nothing but the failure can be told."""
+        verdict, found = await self._probe()
+        text = metrics.exposition(verdict, found, host=self._host)
+        return Response(text, media_type=metrics.CONTENT_TYPE)
+
+    async def _probe(self) -> tuple[Health, situation.Situation | None]:
+        try:
+            async with self._reading() as reader:
+                found = await situation.load(reader, self._now())
+        except OmsError as error:
+            return health.unreadable(error), None
+        return self._judge(found), found
+
+    def _judge(self, found: situation.Situation) -> Health:
+        interval = self._settings.reconcile_interval_seconds
+        return health.judge(found, host=self._host, interval_seconds=interval)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Reader]:
+        reader = await Reader.open(self._settings.database_url)
+        try:
+            yield reader
+        finally:
+            await reader.close()
+
+    async def refuse(self, request: Request, error: Exception) -> Response:
+        """Answer an expected failure: what is wrong and what to do next."""
+        assert isinstance(error, OmsError)
+        match error:
+            case NotFound():
+                status = 404
+            case StoreUnavailable() | MigrationNeeded():
+                status = 503
+            case ConfigurationError():
+                status = 400
+            case _:
+                status = 500
+        if status >= 500:
+            log.warning("page_refused", path=request.url.path, reason=error.message, status=status)
+        return self._refusal(request, status, error.message, error.hint)
+
+    async def refuse_http(self, request: Request, error: Exception) -> Response:
+        """Answer a request that no page takes."""
+        assert isinstance(error, HTTPException)
+        hint = "the pages are named in the line at the top" if error.status_code == 404 else ""
+        return self._refusal(
+            request, error.status_code, f"{request.url.path}: {error.detail}", hint
+        )
+
+    async def refuse_bug(self, request: Request, error: Exception) -> Response:
+        """Answer a failure of ours; the server's own log gets the traceback, the page does not."""
+        message = f"this page failed: {type(error).__name__}"
+        return self._refusal(request, 500, message, "the program's messages on stderr say why")
+
+    def _refusal(self, request: Request, status: int, message: str, hint: str) -> Response:
+        if wants_json(request):
+            body = {"schema": SCHEMA, "kind": "error", "message": message, "hint": hint}
+            return JSONResponse(body, status_code=status)
+        values = {
+            "status": status,
+            "message": message,
+            "hint": hint,
+            "title": "Unavailable"
+            if status == 503
+            else "Not found"
+            if status == 404
+            else "Refused",
+            "places": PLACES,
+            "path": request.url.path,
+            "read_at": self._now(),
+            "health": None,
+            # What is unavailable may come back; the rest stays as it is.
+            "refresh": LIVE_REFRESH_SECONDS if status == 503 else 0,
+            "refreshes": (),
+        }
+        return HTMLResponse(render("error", values), status_code=status)
+
+
+def wants_json(request: Request) -> bool:
+    """Say whether a program asks: by the address's ending, or by accepting JSON and no HTML."""
+    accepted = request.headers.get("accept", "")
+    return request.url.path.endswith(".json") or (
+        "application/json" in accepted and "text/html" not in accepted
+    )
+
+
+def _html(page: Page, visit: Visit, path: str, refresh: int) -> str:
+    links = [(seconds, visit.query.link(refresh=seconds)) for seconds in REFRESHES]
+    values = {
+        "title": page.title,
+        "places": PLACES,
+        "path": path,
+        "read_at": visit.now,
+        "situation": visit.situation,
+        "health": visit.health,
+        "query": visit.query,
+        "refresh": refresh,
+        "refreshes": links,
+        "json_path": _FRONT_JSON if path == "/" else f"{path}.json{visit.query.link()}".rstrip("?"),
+        **page.values,
+    }
+    return render(page.template, values)
+
+
+def _document(document: str) -> Response:
+    """Serve a report: its styles are in it, so they are allowed by what they are."""
+    response = HTMLResponse(document)
+    response.headers["content-security-policy"] = (
+        f"default-src 'none'; style-src {inline_style_policy(document)}; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    )
+    return response
+
+
+async def _style(request: Request) -> Response:
+    # Its address changes with its contents.
+    caching = {"cache-control": "max-age=31536000, immutable"}
+    return Response(style(), media_type="text/css", headers=caching)
+
+
+_COLOURS: Final[dict[Level, str]] = {"ok": "#17694a", "degraded": "#b07400", "down": "#a32020"}
+
+
+async def _icon(request: Request) -> Response:
+    """Return the tab's icon, so that a glance at the tab tells the state."""
+    name = request.path_params["level"]
+    level = next((level for level in LEVELS if level == name), None)
+    if level is None:
+        raise HTTPException(404)
+    icon = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+        f'<circle cx="16" cy="16" r="15" fill="{_COLOURS[level]}"/>'
+        '<text x="16" y="23" font-family="sans-serif" font-size="20" font-weight="700" '
+        f'text-anchor="middle" fill="#fff">{LEVELS[level].sign}</text></svg>'
+    )
+    return Response(icon, media_type="image/svg+xml", headers={"cache-control": "max-age=86400"})

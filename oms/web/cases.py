@@ -1,0 +1,163 @@
+"""Breaks and the reconciliation runs that found them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, cast
+
+from oms import report
+from oms.core.events import Envelope, ReconciliationCompleted
+from oms.core.records import BreakCase, RunRecord
+from oms.errors import InvariantBroken, NotFound
+from oms.report.json_view import event_json
+from oms.report.record_json import break_json, run_json
+from oms.report.words import SEVERITIES
+from oms.store.reader import Reader
+from oms.web.page import Page, Visit
+
+CASES_SHOWN_MAX: Final = 500
+RUNS_SHOWN_MAX: Final = 100
+#: Events of evidence that are written out in a report; the findings name the rest by number.
+EVIDENCE_MAX: Final = 300
+
+BREAK_FILTERS: Final = ("show", "account", "order_id", "severity")
+RUN_FILTERS: Final = ("verdict",)
+
+#: What a report's document carries on this site and not in a mail: the way back.
+_WAY_BACK: Final = (
+    '<nav class="note"><a href="/">Overview</a> · <a href="/reports">All reports</a> · '
+    '<a href="/breaks">Breaks</a></nav>'
+)
+
+
+async def build_breaks(visit: Visit) -> Page:
+    """Return cases, the gravest and oldest first."""
+    query = visit.query
+    where: dict[str, object] = {
+        name: value
+        for name, value in {
+            "account": query.text("account"),
+            "order_id": query.text("order_id"),
+            "severity": query.choice("severity", SEVERITIES),
+        }.items()
+        if value
+    }
+    show = query.choice("show", ("open", "all"), "open")
+    if show == "open":
+        where["live"] = 1
+    total = await visit.reader.count("breaks", where)
+    rows = await visit.reader.rows("breaks", where, limit=CASES_SHOWN_MAX)
+    cases = sorted(cast("list[BreakCase]", rows), key=_rank)
+    return Page(
+        title="Breaks",
+        template="breaks",
+        kind="breaks",
+        values={"cases": cases, "total": total, "show": show, "severity_names": SEVERITIES},
+        json={
+            "filters": {**query.values(), "show": show},
+            "total": total,
+            "breaks": [break_json(case) for case in cases],
+        },
+    )
+
+
+def _rank(case: BreakCase) -> tuple[bool, int, int]:
+    severity = case.finding.severity
+    rank = SEVERITIES.index(severity) if severity is not None else len(SEVERITIES)
+    return (not case.live, rank, case.opened_sequence)
+
+
+async def build_break(visit: Visit) -> Page:
+    """Return one case with the events that show it."""
+    case = cast("BreakCase | None", await visit.reader.one("breaks", visit.name))
+    if case is None:
+        raise NotFound(f"there is no break {visit.name!r}", hint="the list of breaks has every id")
+    evidence = await _events(visit.reader, case.finding.evidence)
+    return Page(
+        title=f"Break {case.break_id}",
+        template="break",
+        kind="break",
+        values={"case": case, "evidence": evidence},
+        json={
+            "break": break_json(case),
+            "events": [event_json(envelope) for envelope in evidence],
+        },
+    )
+
+
+async def build_runs(visit: Visit) -> Page:
+    """Return reconciliation runs, those under way first, then the newest."""
+    query = visit.query
+    verdict = query.choice("verdict", ("clean", "broken", "unknown"))
+    where: dict[str, object] = {"verdict": verdict} if verdict else {}
+    total = await visit.reader.count("runs", where)
+    rows = await visit.reader.rows(
+        "runs", where, order="sequence", reverse=True, limit=RUNS_SHOWN_MAX
+    )
+    running = () if verdict else visit.situation.running
+    runs = [*running, *(run for run in cast("list[RunRecord]", rows) if not run.live)]
+    return Page(
+        title="Reconciliation reports",
+        template="reports",
+        kind="reports",
+        values={"runs": runs, "total": total, "verdict": verdict},
+        json={
+            "filters": query.values(),
+            "total": total,
+            "reports": [run_json(run) for run in runs],
+        },
+    )
+
+
+async def build_run(visit: Visit) -> Page:
+    """Return one report, as the report room makes it; `last` is the newest."""
+    run = await _run(visit)
+    envelope = await visit.reader.event(run.sequence)
+    if not isinstance(envelope.event, ReconciliationCompleted):
+        raise InvariantBroken(f"event {run.sequence} is not the report of run {run.run_id}")
+    cases = cast("list[BreakCase]", await visit.reader.rows("breaks"))
+    value = report.build(
+        envelope.event,
+        open_when(cases, run),
+        sequence=envelope.sequence,
+        events=await _events(visit.reader, report.evidence_of(envelope.event)),
+    )
+    document = report.html(value).replace("<body>", f"<body>\n{_WAY_BACK}", 1)
+    return Page(
+        title=f"Report {run.run_id}",
+        template="",
+        kind="reconciliation",
+        values={},
+        json=report.as_json(value),
+        document=document,
+    )
+
+
+async def _run(visit: Visit) -> RunRecord:
+    name = visit.situation.system.last_run_id if visit.name == "last" else visit.name
+    run = cast("RunRecord | None", await visit.reader.one("runs", name)) if name else None
+    if run is None:
+        raise NotFound(f"there is no report {visit.name!r}", hint="the list of reports has them")
+    if run.live:
+        raise NotFound(
+            f"the reconciliation {run.run_id} has not ended", hint="its report comes with its end"
+        )
+    return run
+
+
+def open_when(cases: Iterable[BreakCase], run: RunRecord) -> list[BreakCase]:
+    """Return the cases that were open when a run ended, as far as their rows tell.
+
+    A case that was closed and reopened since is counted as open; its events in the log are exact.
+    """
+    assert run.finished_at is not None
+    return [
+        case
+        for case in sorted(cases, key=lambda case: case.opened_sequence)
+        if case.opened_sequence < run.sequence
+        and (case.closed_at is None or case.closed_at > run.finished_at)
+    ]
+
+
+async def _events(reader: Reader, sequences: Sequence[int]) -> list[Envelope]:
+    return [await reader.event(sequence) for sequence in sorted(sequences)[:EVIDENCE_MAX]]

@@ -1,0 +1,122 @@
+"""Fills and positions: what happened, and what it adds up to, ours beside IB's."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, cast
+
+from oms.core.records import AccountValue, Fill, Position
+from oms.report.record_json import account_value_json, fill_json, position_json
+from oms.web.page import Page, Visit
+from oms.web.words import Mark
+
+FILLS_SHOWN_MAX: Final = 200
+POSITIONS_SHOWN_MAX: Final = 1_000
+
+FILL_FILTERS: Final = ("account", "symbol", "order_id", "exec_id", "limit")
+POSITION_FILTERS: Final = ("show", "account", "symbol")
+
+#: The values of an account that an operator looks at, in this order; the log has them all.
+ACCOUNT_VALUES: Final = (
+    "NetLiquidation",
+    "TotalCashValue",
+    "AvailableFunds",
+    "BuyingPower",
+    "MaintMarginReq",
+    "GrossPositionValue",
+)
+
+Agreement = Literal["agrees", "differs", "unknown"]
+AGREEMENTS: Final[dict[Agreement, Mark]] = {
+    "agrees": Mark("agrees", "✓", "clean"),
+    "differs": Mark("differs", "✕", "broken"),
+    "unknown": Mark("IB has not said", "?", "unknown"),
+}
+
+
+async def build_fills(visit: Visit) -> Page:
+    """Return the newest fills that meet the filters."""
+    query = visit.query
+    where: dict[str, object] = {
+        name: value
+        for name, value in {
+            "account": query.text("account"),
+            "symbol": query.text("symbol").upper(),
+            "order_id": query.text("order_id"),
+            "exec_id": query.text("exec_id"),
+        }.items()
+        if value
+    }
+    limit = min(query.number("limit", FILLS_SHOWN_MAX, low=1) or 1, 2_000)
+    total = await visit.reader.count("fills", where)
+    rows = await visit.reader.rows(
+        "fills", where, order="booked_sequence", reverse=True, limit=limit
+    )
+    fills = cast("list[Fill]", rows)
+    return Page(
+        title="Fills",
+        template="fills",
+        kind="fills",
+        values={"fills": fills, "total": total},
+        json={
+            "filters": query.values(),
+            "total": total,
+            "fills": [fill_json(fill) for fill in fills],
+        },
+    )
+
+
+async def build_positions(visit: Visit) -> Page:
+    """Return what is held, by our books and by IB's word."""
+    query = visit.query
+    where: dict[str, object] = {
+        name: value
+        for name, value in {
+            "account": query.text("account"),
+            "symbol": query.text("symbol").upper(),
+        }.items()
+        if value
+    }
+    show = query.choice("show", ("held", "all"), "held")
+    if show == "held":
+        where["live"] = 1
+    total = await visit.reader.count("positions", where)
+    rows = await visit.reader.rows("positions", where, order="symbol", limit=POSITIONS_SHOWN_MAX)
+    positions = cast("list[Position]", rows)
+    values = await _account_values(visit)
+    return Page(
+        title="Positions",
+        template="positions",
+        kind="positions",
+        values={
+            "positions": [(position, agreement(position)) for position in positions],
+            "agreements": AGREEMENTS,
+            "total": total,
+            "show": show,
+            "account_values": values,
+        },
+        json={
+            "filters": {**query.values(), "show": show},
+            "total": total,
+            "positions": [
+                {**position_json(position), "agreement": agreement(position)}
+                for position in positions
+            ],
+            "account_values": [account_value_json(value) for value in values],
+        },
+    )
+
+
+def agreement(position: Position) -> Agreement:
+    """Return whether IB's last word is ours; the two were not said at the same moment."""
+    if position.broker_quantity is None:
+        return "unknown"
+    return "agrees" if position.quantity == position.broker_quantity else "differs"
+
+
+async def _account_values(visit: Visit) -> list[AccountValue]:
+    where: dict[str, object] = {"name": ACCOUNT_VALUES}
+    account = visit.query.text("account")
+    if account:
+        where["account"] = account
+    rows = cast("list[AccountValue]", await visit.reader.rows("account_values", where))
+    return sorted(rows, key=lambda row: (row.account, ACCOUNT_VALUES.index(row.name)))

@@ -1,0 +1,87 @@
+"""What a page is made from: one visit in, one value out, shown as HTML or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from oms.report.json_view import SCHEMA
+from oms.settings import Settings
+from oms.store.reader import Reader
+from oms.web.health import Health
+from oms.web.query import Query
+from oms.web.situation import Situation
+
+#: Seconds after which a page that shows the present is read again by the browser.
+LIVE_REFRESH_SECONDS: Final = 15
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request for a page, with what every page needs."""
+
+    reader: Reader
+    situation: Situation
+    health: Health
+    query: Query
+    settings: Settings
+    #: This machine's name, by which a daemon of ours is told from one elsewhere.
+    host: str
+    #: The part of the path that names one thing: an order id, a sequence; "" on lists.
+    name: str = ""
+
+    @property
+    def now(self) -> datetime:
+        """Return the moment from which every age on the page is counted."""
+        return self.situation.read_at
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a visit found."""
+
+    title: str
+    #: File name of the template without its ending.
+    template: str
+    values: Mapping[str, Any]
+    #: The JSON answer, without what every answer carries.
+    json: Json
+    kind: str
+    #: A whole HTML document that is served as it is instead of the template.
+    document: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The thing is known under another address: a shortened id was given."""
+
+    path: str
+
+
+Builder = Callable[[Visit], Awaitable[Page | Elsewhere]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A page of the site: where it is, what builds it, which filters it takes."""
+
+    path: str
+    build: Builder
+    filters: tuple[str, ...] = field(default=())
+    #: Pages that show the present are read again by themselves; those that tell a story are not,
+    #: because a reader would lose the place and every opened detail.
+    refresh_seconds: int = 0
+
+
+def answer(page: Page, visit: Visit) -> Json:
+    """Return the whole JSON answer of a page."""
+    return {
+        "schema": SCHEMA,
+        "kind": page.kind,
+        "as_of_sequence": visit.situation.head.sequence,
+        **page.json,
+    }

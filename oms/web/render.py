@@ -1,0 +1,159 @@
+"""The template engine: every value is escaped, every age is counted from one moment."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
+
+from oms.core.codec import encode
+from oms.core.events import Event
+from oms.core.records import Order
+from oms.report.sentences import describe_terms, name_of, sentence
+from oms.report.words import BREAKS, counted, duration, moment, trigger_words
+from oms.web import words
+from oms.web.words import Mark
+
+#: Digits after the point of a computed price; the JSON answer has all of them.
+_PRICE_STEP: Final = Decimal("0.000001")
+
+
+@cache
+def environment() -> Environment:
+    """Return the engine with the words of the pages."""
+    made = Environment(
+        loader=PackageLoader("oms.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "when": when,
+        "tag": tag,
+        "number": words.grouped,
+        "price": price,
+        "costs": costs,
+        "moment": moment,
+        "instant": instant,
+        "duration": duration,
+        "sentence": sentence,
+        "payload": encode,
+        "type_name": type_name,
+        "segment": segment,
+        "contract": name_of,
+        "order_words": order_words,
+        "state_mark": words.state_mark,
+        "severity_mark": words.severity_mark,
+        "case_mark": words.case_mark,
+        "trigger_words": trigger_words,
+    }
+    made.globals |= {
+        "counted": counted,
+        "classes": BREAKS,
+        "levels": words.LEVELS,
+        "verdicts": words.VERDICT_MARKS,
+        "under_way": words.RUNNING,
+        "style_path": style_path(),
+    }
+    return made
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Return a page as HTML."""
+    return environment().get_template(f"{template}.html.j2").render(values)
+
+
+@cache
+def style() -> str:
+    """Return the style sheet, the only thing that a page loads beside its icon."""
+    loader = PackageLoader("oms.web")
+    source, _, _ = loader.get_source(Environment(autoescape=True), "style.css")
+    return source
+
+
+@cache
+def style_path() -> str:
+    """Return the address of the style sheet; it changes with the contents, so it can be cached."""
+    return f"/style-{hashlib.sha256(style().encode()).hexdigest()[:12]}.css"
+
+
+def inline_style_policy(document: str) -> str:
+    """Return the sources of a Content-Security-Policy that allow a document's own styles, by hash.
+
+    Whatever a hostile text might smuggle into the document after that is not in the list.
+    """
+    sheets = re.findall(r"<style>(.*?)</style>", document, re.DOTALL)
+    attributes = re.findall(r' style="([^"]*)"', document)
+    hashes = sorted({_source(text) for text in (*sheets, *attributes)})
+    return " ".join((*hashes, "'unsafe-hashes'")) if attributes else " ".join(hashes)
+
+
+def _source(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+# ── filters ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pass_context
+def when(context: Context, at: datetime | None, absent: str = "unknown") -> Markup:
+    """Return a time as its age, with the clock beside it; what is not known says so."""
+    if at is None:
+        return Markup('<span class="absent">{}</span>').format(absent)
+    age = words.ago(at, context["read_at"])
+    return Markup(
+        '<time datetime="{}"><span class="age">{}</span> <span class="at">{}</span></time>'
+    ).format(at.astimezone(UTC).isoformat(), age, moment(at))
+
+
+def instant(at: datetime) -> str:
+    """Return a time to the millisecond, as a timeline needs it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def tag(mark: Mark) -> Markup:
+    """Return a state as a word with its sign; the colour says nothing that they do not."""
+    return Markup('<span class="tag {}"><span aria-hidden="true">{}</span> {}</span>').format(
+        mark.tone, mark.sign, mark.word
+    )
+
+
+def price(value: Decimal | None) -> str:
+    """Return a price; computed ones have endless digits."""
+    if value is None:
+        return ""
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -6:
+        value = value.quantize(_PRICE_STEP)
+    return words.grouped(value)
+
+
+def costs(amounts: tuple[tuple[str, Decimal], ...]) -> str:
+    """Return amounts by currency."""
+    return ", ".join(f"{words.grouped(amount)} {currency}" for currency, amount in amounts)
+
+
+def order_words(order: Order) -> str:
+    """Return what an order asks for, as a trader says it."""
+    return describe_terms(order.terms, order.contract)
+
+
+def type_name(event: Event) -> str:
+    """Return the name that an event has in the log."""
+    return type(event).__name__
+
+
+def segment(text: object) -> str:
+    """Return a text as a part of a path, whatever is in it."""
+    return quote(str(text), safe="")
