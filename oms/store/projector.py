@@ -11,11 +11,11 @@ that anybody was told of; start-up folds whatever other programs appended after 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from oms.core import books as folds
-from oms.core.books import Books
+from oms.core.books import Books, Want
 from oms.core.events import Envelope
 from oms.core.records import TABLES, AnyRecord, TableSpec, decode_record, encode_record
 from oms.store.backend import Connection, Value
@@ -46,7 +46,7 @@ class Projector:
         self.books.sequence = sequence
         changes: Changes = {}
         for table in TABLES:
-            for (body,) in self._connection.rows(f"{_select(table)} WHERE live = 1"):
+            for _, body in self._connection.rows(f"{_select(table)} WHERE live = 1"):
                 record = decode_record(table, body)
                 self.books.restore(table, record)
                 changes.setdefault(table, {})[record.key] = record
@@ -84,23 +84,30 @@ class Projector:
         return changes
 
     def _page_in(self, envelopes: Sequence[Envelope]) -> None:
+        """Bring the stored rows into memory that the events may need, and those beside them."""
         books, wanted = self.books, folds.wanted
-        missing: dict[tuple[str, str], set[str | int]] = defaultdict(set)
-        for envelope in envelopes:
-            for want in wanted(envelope.event, envelope.context):
-                missing[want.table, want.column].add(want.value)
+        wants = {w for e in envelopes for w in wanted(e.event, e.context, books)}
+        while wants:
+            beside: set[Want] = set()
+            for record in self._read(wants):
+                beside.update(folds.companions(record))
+            wants = beside
+
+    def _read(self, wants: Iterable[Want]) -> Iterator[AnyRecord]:
+        books = self.books
+        missing: dict[tuple[str, str], list[str | int]] = defaultdict(list)
+        for want in wants:
+            if not books.holds(want.table, want.column, want.value):
+                missing[want.table, want.column].append(want.value)
         for (table, column), values in missing.items():
-            if not column:
-                absent = [v for v in values if books.get(table, str(v)) is None]
-            else:
-                # Memory is indexed by key only, so whether it holds them all is not known.
-                absent = list(values)
-            if not absent:
-                continue
             name = column or TABLES[table].key_name
-            for (body,) in self._connection.among(_select(table), name, absent):
-                # Keeps what is in memory, which is as new as its row or newer.
-                books.restore(table, decode_record(table, body))
+            for key, body in self._connection.among(_select(table), name, values):
+                # A record in memory is as new as its row or newer.
+                if books.get(table, key) is None:
+                    books.restore(table, decode_record(table, body))
+                found = books.get(table, key)
+                assert found is not None
+                yield found
 
     def _evict(self) -> None:
         # Asking what is evictable walks the books, so it is done once per many rows written.
@@ -137,4 +144,4 @@ class _RowWriter:
 
 
 def _select(table: str) -> str:
-    return f"SELECT body FROM {table}"
+    return f"SELECT {TABLES[table].key_name}, body FROM {table}"
