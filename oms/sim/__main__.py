@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _clock(options: argparse.Namespace) -> Clock:
     start = datetime.fromisoformat(options.start) if options.start else None
     if options.clock == "stepped":
-        return SteppedClock(start or datetime.now(UTC))
+        return SteppedClock(start or RealClock().now())
     return RealClock(options.speed, start)
 
 

@@ -57,6 +57,7 @@ class Books:
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.executescript(_SCHEMA)
         self._open = False
+        self._unwritten: dict[int, Order] = {}
         self.live: dict[int, Order] = {}
         self._live_by_client: dict[tuple[int, int], Order] = {}
         # Perm ids of live orders, by what connects them: a fill must not look at every order.
@@ -126,6 +127,7 @@ class Books:
         return self._db.execute(statement, tuple(parameters))
 
     def commit(self) -> None:
+        self._write_orders()
         if self._open:
             self._db.execute("COMMIT")
             self._open = False
@@ -177,23 +179,29 @@ class Books:
     # -- orders -------------------------------------------------------------------------------
 
     def save(self, order: Order) -> None:
-        ended_at = order.completed_at.timestamp() if order.completed_at is not None else None
-        self._write(
-            "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                order.perm_id,
-                order.client_id,
-                order.order_id,
-                order.order_ref,
-                int(not order.ended),
-                ended_at,
-                order.to_json(),
-            ),
-        )
+        """Keep the order as it is now.  It is written once a commit, however often it changes."""
+        self._unwritten[order.perm_id] = order
         if order.ended:
             self._drop(order)
         else:
             self._keep(order)
+
+    def _write_orders(self) -> None:
+        unwritten, self._unwritten = self._unwritten, {}
+        for order in unwritten.values():
+            ended_at = order.completed_at.timestamp() if order.completed_at is not None else None
+            self._write(
+                "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    order.perm_id,
+                    order.client_id,
+                    order.order_id,
+                    order.order_ref,
+                    int(not order.ended),
+                    ended_at,
+                    order.to_json(),
+                ),
+            )
 
     def rebind(self, order: Order, client_id: int, order_id: int) -> None:
         """Give an order another API identity, as binding does."""
@@ -218,6 +226,7 @@ class Books:
         return self.live.get(found.perm_id, found) if found is not None else None
 
     def completed(self, since: datetime) -> Iterator[Order]:
+        self._write_orders()
         rows = self._db.execute(
             "SELECT body FROM orders WHERE NOT live AND ended_at >= ? ORDER BY ended_at, perm_id",
             (since.timestamp(),),
@@ -225,10 +234,12 @@ class Books:
         return (Order.from_json(body) for (body,) in rows.fetchall())
 
     def orders(self) -> Iterator[Order]:
+        self._write_orders()
         rows = self._db.execute("SELECT perm_id, body FROM orders ORDER BY rowid").fetchall()
         return (self.live.get(perm_id) or Order.from_json(body) for perm_id, body in rows)
 
     def _one(self, where: str, parameters: tuple[object, ...]) -> Order | None:
+        self._write_orders()
         row = self._db.execute(
             f"SELECT body FROM orders WHERE {where} ORDER BY rowid DESC LIMIT 1", parameters
         ).fetchone()

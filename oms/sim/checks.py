@@ -99,6 +99,8 @@ def order_time(text: str, zone: ZoneInfo) -> datetime | None:
     `yyyymmdd hh:mm:ss [zone]`, `yyyymmdd-hh:mm:ss` in UTC, or `yyyymmdd` for the end of the day.
     """
     text = text.strip()
+    if not text:
+        return None
     try:
         if len(text) == 8:
             day = datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007

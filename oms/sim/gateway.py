@@ -71,6 +71,7 @@ class Gateway:
         )
         self.answers = Answers(self)
         self.sessions: list[Session] = []
+        self._clients: dict[int, Session] = {}
         self.held: list[tuple[Session, Request]] = []
         self.refusing = False
         self._nobody = asyncio.Event()
@@ -145,6 +146,8 @@ class Gateway:
     def closed(self, session: Session) -> None:
         if session in self.sessions:
             self.sessions.remove(session)
+        if session.client_id is not None:
+            self._clients.pop(session.client_id, None)
         if not self.sessions:
             self._nobody.set()
         self._touched.pop(session, None)
@@ -169,7 +172,7 @@ class Gateway:
         return handshake_time(self.clock.now(), self.zone)
 
     def client(self, client_id: int) -> Session | None:
-        return next((one for one in self.sessions if one.client_id == client_id), None)
+        return self._clients.get(client_id)
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -214,6 +217,7 @@ class Gateway:
             session.refuse(326, CLIENT_ID_IN_USE)
             return
         session.client_id = client_id
+        self._clients[client_id] = session
         log.info("client %s at version %s", client_id, session.version)
         session.send("managedAccts", {"accounts": ",".join(self.settings.accounts)})
         session.send("nextValidId", {"orderId": str(self.desk.next_valid_id(client_id))})
@@ -241,13 +245,10 @@ class Gateway:
 
     def _audience(self, client_id: int, order_id: int) -> Iterator[Session]:
         """The owner, the master client, and client 0 for what a person did at TWS."""
-        manual = order_id == 0
-        for session in self.sessions:
-            if not session.ready:
-                continue
-            own = session.client_id == client_id and not manual
-            master = session.client_id == self.settings.master_client
-            if own or master or (manual and session.client_id == 0):
+        owner = client_id if order_id else 0
+        for wanted in {owner, self.settings.master_client}:
+            session = None if wanted is None else self.client(wanted)
+            if session is not None and session.ready:
                 yield session
 
     def order(self, order: Order) -> None:

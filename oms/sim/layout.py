@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from oms.sim.wire import WireError
@@ -40,14 +41,21 @@ class Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Plain fields in order.  A value that is missing is sent as its default."""
+    """Plain fields in order.  Every one has a value: `Layout.encode` puts the defaults in."""
 
     names: tuple[str, ...]
-    defaults: tuple[str, ...]
+    values_of: Callable[[Values], tuple[str, ...]]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> Run:
+        # One call into C for the whole run: the long messages have more than a hundred fields.
+        if len(names) == 1:
+            (only,) = names
+            return cls((only,), lambda values: (values[only],))
+        return cls(tuple(names), itemgetter(*names))
 
     def encode(self, values: Values, out: list[str]) -> None:
-        get = values.get
-        out += [get(name, default) for name, default in zip(self.names, self.defaults, strict=True)]
+        out += self.values_of(values)
 
     def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
         end = at + len(self.names)
@@ -125,12 +133,12 @@ class Conditions:
                 raise WireError(f"{kind!r} is not a condition type")
             names = ("condType", "conjunction", *CONDITION_FIELDS[kind])
             condition: dict[str, Any] = {}
-            at = Run(names, ("",) * len(names)).decode(fields, at, condition)
+            at = Run.of(names).decode(fields, at, condition)
             conditions.append(condition)
         into["conditions"] = conditions
         if conditions:
             flags = ("conditionsIgnoreRth", "conditionsCancelOrder")
-            at = Run(flags, ("", "")).decode(fields, at, into)
+            at = Run.of(flags).decode(fields, at, into)
         return at
 
 
@@ -153,11 +161,15 @@ class Layout:
     def __init__(self, *source: Any) -> None:
         self._source = source
         self._compiled: dict[int, tuple[Part, ...]] = {}
+        self._defaults: dict[str, str] = {}
 
     def encode(self, version: int, values: Values) -> list[str]:
+        """The field list; a value that is missing is sent as its default."""
+        parts = self._parts(version)
+        whole = {**self._defaults, **values}
         out: list[str] = []
-        for part in self._parts(version):
-            part.encode(values, out)
+        for part in parts:
+            part.encode(whole, out)
         return out
 
     def decode(self, version: int, fields: Sequence[str]) -> dict[str, Any]:
@@ -174,20 +186,19 @@ class Layout:
     def _parts(self, version: int) -> tuple[Part, ...]:
         parts = self._compiled.get(version)
         if parts is None:
-            parts = self._compiled[version] = _compile(self._source, version)
+            parts = self._compiled[version] = _compile(self._source, version, self._defaults)
         return parts
 
 
-def _compile(source: Sequence[Any], version: int) -> tuple[Part, ...]:
+def _compile(source: Sequence[Any], version: int, defaults: dict[str, str]) -> tuple[Part, ...]:
+    """The parts of one version.  What fields are sent as by default goes into `defaults`."""
     parts: list[Part] = []
     names: list[str] = []
-    defaults: list[str] = []
 
     def close_run() -> None:
         if names:
-            parts.append(Run(tuple(names), tuple(defaults)))
+            parts.append(Run.of(names))
             names.clear()
-            defaults.clear()
 
     def walk(items: Sequence[Any]) -> None:
         for item in items:
@@ -195,13 +206,13 @@ def _compile(source: Sequence[Any], version: int) -> tuple[Part, ...]:
                 for word in item.split():
                     name, _, default = word.partition("=")
                     names.append(name)
-                    defaults.append(default)
+                    defaults.setdefault(name, default)
             elif isinstance(item, Since):
                 if item.since <= version < item.until:
                     walk(item.parts)
             elif isinstance(item, When):
                 close_run()
-                parts.append(When(item.test, _compile(item.parts, version)))
+                parts.append(When(item.test, _compile(item.parts, version, defaults)))
             else:
                 close_run()
                 parts.append(item)
