@@ -27,12 +27,14 @@ def break_id_of(finding: Finding) -> str:
     return f"B{hashlib.sha256(finding.key.encode()).hexdigest()[:8]}"
 
 
+def thing_of(finding: Finding) -> str:
+    """Return what a finding is about: an order id, a fill's key, a position's key."""
+    return finding.key.partition(":")[2]
+
+
 def settled_by(finding: Finding) -> str:
     """Return the key of the match that settles a break; "" where no answer can."""
-    if finding.subject == "message":
-        return ""
-    _, _, thing = finding.key.partition(":")
-    return f"{finding.subject}:{thing}"
+    return "" if finding.subject == "message" else f"{finding.subject}:{thing_of(finding)}"
 
 
 def same_difference(one: Finding, other: Finding) -> bool:

@@ -120,12 +120,14 @@ def natural_key(event: Event) -> str | None:
     facts.
 
     An execution revision exists once per account, whether it was pushed, fetched or both; a
-    commission report is resent with every fetch; an order id is intended once, which makes it the
-    caller's idempotence key.
+    commission report is resent with every fetch, and IB's "not known yet" is no report; an order id
+    is intended once, which makes it the caller's idempotence key.
     """
     match event:
         case ExecutionReceived():
             return _printable(f"execution:{event.account}:{event.exec_id}")
+        case CommissionReceived(commission=None):
+            return _printable(f"commission:{event.exec_id}:unknown")
         case CommissionReceived():
             return _printable(f"commission:{event.exec_id}")
         case OrderIntended():
@@ -139,10 +141,24 @@ def natural_key(event: Event) -> str | None:
 def same_fact(one: Event, other: Event) -> bool:
     """Say whether two events with one natural key state the same thing, however they were
     delivered.
+
+    A fetched execution can show another order id than the pushed one (ids belong to a session), and
+    times in another zone; account, contract, side, size and price are what was executed.
     """
     if isinstance(one, ExecutionReceived) and isinstance(other, ExecutionReceived):
-        return one.model_copy(update={"fetched": other.fetched}) == other
+        return _executed(one) == _executed(other)
     return one == other
+
+
+def _executed(event: ExecutionReceived) -> tuple[object, ...]:
+    return (
+        event.account,
+        event.exec_id,
+        event.contract.con_id,
+        event.side,
+        event.quantity,
+        event.price,
+    )
 
 
 def link(previous: bytes, header: Header, payload: str, wire: str | None) -> bytes:

@@ -1,18 +1,19 @@
 """Comparing our books with the broker's answers: pure, over the union of both sides.
 
 What goes in: our side as it stood before the questions and after the answers were folded, and the
-answers. What comes out: plans (orders to adopt, opening positions to record, doubts to resolve) and
-findings (match, break, unknown). Three rules carry the promise that nothing is made up:
+answers. What comes out: findings (match, break, unknown); what a run writes before it compares is
+in `repair`, what becomes of the breaks in `cases`. Three rules carry the promise that nothing is
+made up:
 
 - only a complete answer says anything about what it does not contain; a question that was refused,
-timed out or stopped
-  half-way makes everything that depends on it *unknown*;
+  timed out or stopped half-way makes everything that depends on it *unknown*;
 - an answer reaches back only so far (IB forgets executions at midnight); what is older is unknown,
-not missing;
+  not missing;
 - a position that our executions do not explain is reported, never filled up.
 
-A key that moves while the questions are under way is compared again by the caller; what still moves
-is unknown.
+A key that moves while the questions are under way is asked for again by the caller; what still
+moves is unknown. Orders that ended long ago are left alone, unless an answer names them, this run
+has touched them or a case is open about them.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ class OurSide:
     anomalies: tuple[Anomaly, ...] = ()
     opened_accounts: tuple[str, ...] = ()
     by_perm_id: Mapping[int, str] = field(default_factory=dict)
+    #: What open cases are about: order ids, fill keys, position keys; see `cases.thing_of`.
+    disputed: frozenset[str] = frozenset()
 
     def owner(self, order_ref: str, perm_id: int) -> Order | None:
         """Return the order that a broker's row belongs to."""
@@ -110,6 +113,9 @@ class Scope:
     run_id: str
     #: Sequence at the start of the run; what was learnt later is this run's repair.
     started_sequence: int = 0
+    #: IB's positions can lag their executions by seconds (INC-141): a difference in one that moved
+    #: this shortly before the question is unknown, not a break.
+    position_settle: timedelta = timedelta(0)
 
 
 def perm_index(orders: Iterable[Order]) -> dict[int, str]:
@@ -124,7 +130,7 @@ def compare(before: OurSide, ours: OurSide, answers: Answers, scope: Scope) -> l
     return [
         *_unanswered(answers),
         *_orders(before, ours, answers, scope),
-        *_executions(before, ours, answers, scope),
+        *_executions(ours, answers, scope),
         *_positions(before, ours, answers, scope),
         *_anomalies(ours),
     ]
@@ -157,12 +163,26 @@ def _orders(before: OurSide, ours: OurSide, answers: Answers, scope: Scope) -> I
     done_rows = _by_order(ours, answers.of("completed_orders"))
     executed = _by_order(ours, answers.of("executions"))
     for order in ours.orders.values():
+        order_id = order.order_id
         if scope.accounts and order.account not in scope.accounts:
             continue
-        rows = [*open_rows.get(order.order_id, ()), *done_rows.get(order.order_id, ())]
-        yield _order_finding(before, order, rows, answers, order.order_id in executed)
-        if order.origin != "ours":
-            yield _foreign(order)
+        rows = [*open_rows.get(order_id, ()), *done_rows.get(order_id, ())]
+        touched = order.live or order.last_sequence > scope.started_sequence
+        if not (touched or rows or order_id in executed or order_id in ours.disputed):
+            continue
+        was = before.orders.get(order_id)
+        repair = _order_repair(was, order, scope)
+        yield _order_finding(order, rows, answers, order_id in executed, repair)
+        if order.origin != "ours" and (order.live or repair):
+            yield _foreign(order, repair)
+
+
+def _order_repair(was: Order | None, order: Order, scope: Scope) -> str:
+    if order.intent_sequence > scope.started_sequence:
+        return "adopted" if order.origin != "ours" else ""
+    if was is None or (was.state is order.state and was.filled == order.filled):
+        return ""
+    return f"was {was.state.value}, {plain(was.filled)} filled"
 
 
 def _by_order(ours: OurSide, rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -175,25 +195,17 @@ def _by_order(ours: OurSide, rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _order_finding(
-    before: OurSide, order: Order, rows: list[Row], answers: Answers, was_executed: bool
+    order: Order, rows: list[Row], answers: Answers, was_executed: bool, repair: str
 ) -> Finding:
     theirs = ", ".join(dict.fromkeys(r.event.status for r in rows)) or "not named"
-    was = before.orders.get(order.order_id)
-    repair = ""
-    if was is None:
-        repair = "adopted" if order.origin != "ours" else ""
-    elif was.state is not order.state or was.filled != order.filled:
-        repair = f"was {was.state.value}, {plain(was.filled)} filled"
     make = _Maker("order", order, describe_order(order), theirs, _evidence(order, rows), repair)
-
     if order.state is OrderState.IN_DOUBT:
-        if answers.complete(*ORDER_QUESTIONS):
-            return make.broken(
-                "in_doubt", "high", f"{order.doubt}; no answer names it, and it is too early to say"
-            )
-        return make.unknown(f"{order.doubt}; not every place where IB could name it has answered")
+        return _doubt_finding(make, order, answers)
     if order.denied or order.state is OrderState.NOT_SENT:
         return make.match()
+    if order.terms_known and order.filled > order.terms.quantity:
+        text = f"executions add up to {plain(order.filled)}, more than the order asked for"
+        return make.broken("contradiction", "high", text)
     missing = _missing_fills(make, order, answers)
     if missing is not None:
         return missing
@@ -202,6 +214,22 @@ def _order_finding(
     if any(isinstance(r.event, OpenOrderReceived) and _works(r.event) for r in rows):
         return make.broken("wrong_state", "high", "IB lists it as open, our books have it as ended")
     return make.match()
+
+
+def _doubt_finding(make: _Maker, order: Order, answers: Answers) -> Finding:
+    if not answers.complete(*ORDER_QUESTIONS):
+        return make.unknown(f"{order.doubt}; not every place where IB could name it has answered")
+    text = "no answer names it, and it is too early to say"
+    reaches = reaches_back_to(answers)
+    if reaches is not None and order.created_at is not None and order.created_at < reaches:
+        text = f"no answer names it, and IB's answers reach back only to {reaches}"
+    return make.broken("in_doubt", "high", f"{order.doubt}; {text}")
+
+
+def reaches_back_to(answers: Answers) -> datetime | None:
+    """Return how far back every place where IB names orders can be relied on; None: no limit."""
+    reaches = [answers.questions[k].reaches_back_to for k in ORDER_QUESTIONS]
+    return max((r for r in reaches if r is not None), default=None)
 
 
 def _works(event: OpenOrderReceived) -> bool:
@@ -215,10 +243,13 @@ def _missing_fills(make: _Maker, order: Order, answers: Answers) -> Finding | No
         return None
     text = f"IB's status claims {plain(claimed)} filled, executions add up to {plain(order.filled)}"
     if claimed < order.filled:
-        # A live order's status is older than its execution; the next one will agree.
-        return None if order.live else make.broken("contradiction", "medium", text)
+        # A claim that did not come with the end is merely older than its executions.
+        contradicts = order.claim_is_final and not order.live
+        return make.broken("contradiction", "medium", text) if contradicts else None
     if not answers.complete("executions"):
         return make.unknown(f"{text}; executions were not answered whole")
+    if order.origin != "ours":
+        return make.unknown(f"{text}; it may have been filled before our books knew it")
     reaches = answers.questions["executions"].reaches_back_to
     if reaches is not None and order.created_at is not None and order.created_at < reaches:
         return make.unknown(f"{text}; IB's executions reach back only to {reaches}")
@@ -235,6 +266,9 @@ def _live_finding(
         if not order.transmit and not order.acknowledged:
             return make.match()  # Held in the gateway until its group is whole; never listed.
         found = "it was executed in part" if was_executed else "no execution names it"
+        reaches = answers.questions["completed_orders"].reaches_back_to
+        if reaches is not None and order.updated_at is not None and order.updated_at < reaches:
+            found += f"; what ended before {reaches} is listed no more"
         return make.broken(
             "lost_order", "high", f"IB lists it neither as open nor as completed; {found}"
         )
@@ -253,7 +287,7 @@ def _live_finding(
     return make.match()
 
 
-def _foreign(order: Order) -> Finding:
+def _foreign(order: Order, repair: str) -> Finding:
     who = {
         "manual": "entered by hand in TWS",
         "other_client": f"sent by API client {order.client_id}",
@@ -273,13 +307,11 @@ def _foreign(order: Order) -> Finding:
         theirs=f"{describe_terms(order.terms)} {order.contract.symbol}, perm id {order.perm_id}",
         text=f"an order that we did not send: {who}",
         evidence=(order.intent_sequence,),
-        repair="adopted",
+        repair=repair,
     )
 
 
-def _executions(
-    before: OurSide, ours: OurSide, answers: Answers, scope: Scope
-) -> Iterator[Finding]:
+def _executions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Finding]:
     named = set()
     for row in answers.of("executions"):
         event: ExecutionReceived = row.event
@@ -291,6 +323,8 @@ def _executions(
         fill = ours.fills.get(key)
         learnt_now = fill is not None and fill.booked_sequence > scope.started_sequence
         yield _execution_finding(event, row, fill, learnt_now)
+        if fill is not None and not fill.order_id:
+            yield _unowned(fill)
     question = answers.questions.get("executions")
     if question is None or question.outcome != "complete" or question.reaches_back_to is None:
         return
@@ -299,6 +333,8 @@ def _executions(
         # nothing.
         newer = fill.booked_sequence > question.asked_sequence
         if key in named or fill.occurred_at is None or newer:
+            continue
+        if scope.accounts and fill.account not in scope.accounts:
             continue
         if fill.occurred_at >= question.reaches_back_to:
             yield _fill_finding(
@@ -319,7 +355,7 @@ def _execution_finding(
             subject="execution",
             break_class="missing_fill",
             severity="high",
-            key=f"missing_fill:{event.account}:{event.exec_id}",
+            key=f"missing_fill:{event.account}:{stem_and_revision(event.exec_id)[0]}",
             account=event.account,
             con_id=event.contract.con_id,
             symbol=event.contract.symbol,
@@ -349,6 +385,12 @@ def _execution_finding(
     )
 
 
+def _unowned(fill: Fill) -> Finding:
+    """Report a fill without an order that anybody can name: liquidations come so (INC-169)."""
+    who = "IB liquidated" if fill.liquidation else "executed under no order that IB names"
+    return _fill_finding(fill, describe_fill(fill), "unknown_order", who)
+
+
 def _fill_finding(fill: Fill, theirs: str, break_class: Any, text: str) -> Finding:
     return Finding(
         result="break",
@@ -372,7 +414,9 @@ def _positions(before: OurSide, ours: OurSide, answers: Answers, scope: Scope) -
     for row in answers.of("positions"):
         rows[f"{row.event.account}:{row.event.contract.con_id}"] = row
     complete = answers.complete("positions")
-    for key in sorted({*rows, *(k for k, p in ours.positions.items() if p.quantity)}):
+    uncharged = {f.position_key for f in ours.fills.values() if f.commission is None}
+    compared = (k for k, p in ours.positions.items() if p.live or k in ours.disputed)
+    for key in sorted({*rows, *compared}):
         position = ours.positions.get(key)
         row_or_none = rows.get(key)
         account, contract = _what(position, row_or_none)
@@ -393,7 +437,11 @@ def _positions(before: OurSide, ours: OurSide, answers: Answers, scope: Scope) -
             evidence=evidence,
             repair=_position_repair(before, key, held),
         )
-        yield _judge_position(finding, position, told - held, answers)
+        judged = _judge_position(finding, position, told - held, answers, scope)
+        yield judged
+        if judged.result == "match" and position is not None and key not in uncharged:
+            cost = row_or_none.event.average_cost if row_or_none else None
+            yield from _cost_drift(finding, position, cost)
 
 
 def _position_repair(before: OurSide, key: str, held: Decimal) -> str:
@@ -403,7 +451,11 @@ def _position_repair(before: OurSide, key: str, held: Decimal) -> str:
 
 
 def _judge_position(
-    finding: Finding, position: Position | None, excess: Decimal, answers: Answers
+    finding: Finding,
+    position: Position | None,
+    excess: Decimal,
+    answers: Answers,
+    scope: Scope,
 ) -> Finding:
     """Say what it means that IB holds `excess` more than our executions explain."""
 
@@ -414,7 +466,7 @@ def _judge_position(
         return unknown("positions were not answered whole")
     if not excess:
         return finding
-    if position is not None and _moved(position, answers.questions["positions"].asked_sequence):
+    if position is not None and _moved(position, answers.questions["positions"], scope):
         return unknown(MOVED)
     if not answers.complete("executions"):
         return unknown("executions were not answered whole, so the difference has no explanation")
@@ -427,9 +479,46 @@ def _judge_position(
     return finding.model_copy(update={**broken, "key": key, "text": text})
 
 
-def _moved(position: Position, since: int) -> bool:
-    """Say whether executions moved the position after a sequence; IB's own rows do not count."""
-    return position.last_sequence > since and position.last_sequence != position.broker_sequence
+def _moved(position: Position, asked: Question, scope: Scope) -> bool:
+    """Say whether an execution moved the position while, or shortly before, it was asked for."""
+    if position.moved_sequence > asked.asked_sequence:
+        return True
+    at = position.moved_at
+    return at is not None and at + scope.position_settle > asked.asked_at
+
+
+#: How far IB's average cost may be from ours, beside the commissions that it contains: it is
+#: rounded, and sub-cent prices are averaged in other ways than ours.
+COST_TOLERANCE: Final = Decimal("0.001")
+
+
+def _cost_drift(
+    finding: Finding, position: Position, broker_cost: Decimal | None
+) -> Iterator[Finding]:
+    """Report an average cost that prices, multiplier and commissions do not explain.
+
+    IB's is per unit, times multiplier, commissions included (broker-semantics B9). Once a position
+    has been reduced, IB's choice of lots decides and nothing can be compared.
+    """
+    if broker_cost is None or not position.quantity or position.realised_pnl:
+        return
+    units = position.contract.units
+    ours = position.average_price * units
+    charged = sum((abs(amount) for _, amount in position.commissions), ZERO)
+    allowed = charged / abs(position.quantity) + abs(ours) * COST_TOLERANCE
+    if abs(broker_cost - ours) <= allowed:
+        return
+    changed: dict[str, Any] = {
+        "result": "break",
+        "break_class": "cost_drift",
+        "severity": "low",
+        "key": f"cost_drift:{position.key}",
+        "ours": plain(ours),
+        "theirs": plain(broker_cost),
+        "text": f"IB's average cost differs by more than commissions ({plain(charged)}) explain",
+        "repair": "",
+    }
+    yield finding.model_copy(update=changed)
 
 
 def _what(position: Position | None, row: Row | None) -> tuple[str, Any]:

@@ -22,8 +22,15 @@ from oms.core.events import (
 )
 from oms.core.ledger import stem_and_revision
 from oms.core.money import ZERO
-from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, Row, Scope
-from oms.core.records import Order, OrderState
+from oms.core.reconcile import (
+    ORDER_QUESTIONS,
+    Answers,
+    OurSide,
+    Row,
+    Scope,
+    reaches_back_to,
+)
+from oms.core.records import Order, OrderState, Position
 from oms.core.words import terms_of
 
 
@@ -102,6 +109,8 @@ def _adopt_completed(row: Row, answers: Answers, scope: Scope) -> OrderAdopted:
         broker_order_id=broker_order_id,
         order_ref=event.order_ref,
         status=event.status,
+        ended=True,
+        completed_status=event.completed_status,
         evidence=row.sequence,
         run_id=scope.run_id,
     )
@@ -122,6 +131,8 @@ def _adopt_executed(row: Row, answers: Answers, scope: Scope) -> OrderAdopted:
         broker_order_id=event.broker_order_id,
         order_ref=event.order_ref,
         status="",
+        # Complete answers list it nowhere, so nothing of it is at work any more.
+        ended=answers.complete("open_orders", "completed_orders"),
         evidence=row.sequence,
         run_id=scope.run_id,
     )
@@ -142,35 +153,44 @@ def resolutions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Doubt
 
     All three places must have answered, they must reach back before the order left, and the doubt
     must have settled: bytes that were on their way when the line broke can still arrive for a while
-    (INC-07).
+    (INC-07). An order of which only executions are known has ended when IB lists it nowhere else.
     """
     if not answers.complete(*ORDER_QUESTIONS):
         return
     named = named_orders(ours, answers)
+    evidence = tuple(answers.questions[k].asked_sequence for k in ORDER_QUESTIONS)
     for order in ours.orders.values():
-        if order.state is not OrderState.IN_DOUBT or order.order_id in named:
+        if order.state is not OrderState.IN_DOUBT:
             continue
-        if not _settled(order, answers, scope):
-            continue
-        yield DoubtResolved(
-            order_id=order.order_id,
-            outcome="not_received",
-            text="IB never received it: open orders, completed orders and executions were answered"
-            " whole and none names it",
-            run_id=scope.run_id,
-            evidence=tuple(answers.questions[k].asked_sequence for k in ORDER_QUESTIONS),
-        )
+        if not order.terms_known:
+            yield DoubtResolved(
+                order_id=order.order_id,
+                outcome="ended",
+                text="IB lists it neither as open nor as completed; its executions are all of it",
+                run_id=scope.run_id,
+                evidence=evidence,
+            )
+        elif order.order_id not in named and _settled(order, answers, scope):
+            yield DoubtResolved(
+                order_id=order.order_id,
+                outcome="not_received",
+                text="IB never received it: open orders, completed orders and executions were"
+                " answered whole and none names it",
+                run_id=scope.run_id,
+                evidence=evidence,
+            )
 
 
 def _settled(order: Order, answers: Answers, scope: Scope) -> bool:
     asked = min(answers.questions[k].asked_at for k in ORDER_QUESTIONS)
     if order.updated_at is None or asked < order.updated_at + scope.doubt_settle:
         return False
-    reaches = answers.questions["executions"].reaches_back_to
+    reaches = reaches_back_to(answers)
     return reaches is None or order.created_at is None or order.created_at >= reaches
 
 
 def named_orders(ours: OurSide, answers: Answers) -> set[str]:
+    """Return our ids of the orders that any answer names."""
     named = set()
     for kind in ORDER_QUESTIONS:
         for row in answers.of(kind):
@@ -183,23 +203,50 @@ def named_orders(ours: OurSide, answers: Answers) -> set[str]:
 def openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OpeningPositionRecorded]:
     """Yield what each account held before the log knew it, the first time it is compared.
 
-    The opening is what IB holds now less what today's executions explain. It needs both answers
-    whole; without them the account stays unopened and its positions unknown.
+    The opening is what IB holds now less what today's executions explain, over the union of both:
+    what was held in the morning and sold during the day is in IB's answer no more. It needs both
+    answers whole; without them the account stays unopened and its positions unknown.
     """
     if not answers.complete("positions", "executions"):
         return
-    for row in answers.of("positions"):
-        event: PositionReceived = row.event
-        if event.account in ours.opened_accounts or not event.contract.con_id:
+    rows = {f"{r.event.account}:{r.event.contract.con_id}": r for r in answers.of("positions")}
+    for key in sorted({*rows, *(k for k, p in ours.positions.items() if p.quantity)}):
+        row, position = rows.get(key), ours.positions.get(key)
+        told: PositionReceived | None = row.event if row else None
+        source = told or position
+        assert source is not None
+        account, contract = source.account, source.contract
+        if account in ours.opened_accounts or not contract.con_id:
             continue
-        position = ours.positions.get(f"{event.account}:{event.contract.con_id}")
-        held = event.quantity - (position.quantity if position else ZERO)
+        if scope.accounts and account not in scope.accounts:
+            continue
+        booked = position.quantity if position else ZERO
+        held = (told.quantity if told else ZERO) - booked
         if held:
             yield OpeningPositionRecorded(
-                account=event.account,
-                contract=event.contract,
+                account=account,
+                contract=contract,
                 quantity=held,
-                average_cost=event.average_cost or ZERO,
-                evidence=row.sequence,
+                average_cost=_opening_cost(told, position, held),
+                evidence=row.sequence if row else answers.questions["positions"].asked_sequence,
                 run_id=scope.run_id,
             )
+
+
+def _opening_cost(
+    told: PositionReceived | None, position: Position | None, held: Decimal
+) -> Decimal:
+    """Return the cost of what was held, in IB's unit: times multiplier, commissions included.
+
+    Where the day's executions only added to it, IB's average is taken apart again; where they only
+    took from it, IB's average is still the opening's. Where nothing is left, what it cost is not
+    known any more, and the executions' own price stands in: it realises nothing.
+    """
+    if position is None or not position.quantity:
+        return (told.average_cost if told else None) or ZERO
+    booked_cost = position.average_price * position.contract.units
+    if told is None or told.average_cost is None:
+        return booked_cost
+    if (position.quantity > 0) == (held > 0) and not position.realised_pnl:
+        return (told.average_cost * told.quantity - booked_cost * position.quantity) / held
+    return told.average_cost
