@@ -179,8 +179,8 @@ def _daemon_lines(picture: Picture) -> list[tuple[str, str, bool]]:
     return [
         (
             "daemon",
-            f"{lease.name} by {lease.holder} on {lease.host}, process {lease.process_id}, lease"
-            f" epoch {lease.epoch}, sign of life {age(lease.heartbeat_at, picture.now)} ago",
+            f"running on {lease.host}, process {lease.process_id}: {lease.holder}; lease epoch"
+            f" {lease.epoch}, sign of life {age(lease.heartbeat_at, picture.now)} ago",
             False,
         )
         for lease, held in picture.leases

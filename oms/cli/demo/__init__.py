@@ -1,0 +1,44 @@
+"""The verb `demo`: a bad day in six steps, on real processes and a real wire."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this file."""
+    app.command()(demo)
+
+
+def demo(
+    *,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides symbols, prices, quantities and outcomes.")
+    ] = 1,
+    directory: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where database, books, reports and logs go.")
+    ] = Path("oms-demo"),
+    keep: Annotated[
+        bool, typer.Option("--keep/--fresh", help="Go on with the files of an earlier demo.")
+    ] = False,
+) -> None:
+    """Show what the OMS does on a bad day, against the gateway simulator, in half a minute.
+
+    The simulator, the daemon and the checker are processes of their own; an unmodified ib_async
+    talks the TWS protocol between the first two over TCP. Everything on the screen is read back
+    from the log. The exit status is 0 only if the independent checker finds the OMS's books equal
+    to the simulator's at the end.
+
+    \b
+    oms demo
+    oms demo --seed 7 --directory bad-day --keep
+    """
+    from oms.cli.demo.play import Play
+    from oms.cli.demo.stage import Stage
+
+    with Stage(directory, keep=keep, seed=seed) as stage:
+        code = Play(stage, seed).run()
+    raise typer.Exit(code)
