@@ -20,9 +20,20 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from oms.errors import ConfigurationError, MigrationNeeded, NotFound, OmsError, StoreUnavailable
+from oms.errors import (
+    ChainBroken,
+    ConfigurationError,
+    MigrationNeeded,
+    NotFound,
+    OmsError,
+    StoreError,
+    StoreUnavailable,
+    UnknownEventType,
+)
 from oms.report.json_view import SCHEMA
 from oms.settings import Settings
+from oms.store import schema
+from oms.store.backend import parse_url
 from oms.store.reader import Reader
 from oms.telemetry import get_logger
 from oms.web import cases, health, holdings, journal, metrics, orders, overview, situation
@@ -162,7 +173,18 @@ class _Site:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Reader]:
-        reader = await Reader.open(self._settings.database_url)
+        url = self._settings.database_url
+        try:
+            reader = await Reader.open(url)
+        except MigrationNeeded as error:
+            if schema.current(url) is not None:
+                raise
+            # Its hint would make an empty log where a full one was expected.
+            where = parse_url(url).render_as_string(hide_password=True)
+            raise StoreUnavailable(
+                f"there is no log at {where}",
+                hint="was it moved? OMS_DATABASE_URL says where it is; `oms run` makes a new one",
+            ) from error
         try:
             yield reader
         finally:
@@ -174,7 +196,9 @@ class _Site:
         match error:
             case NotFound():
                 status = 404
-            case StoreUnavailable() | MigrationNeeded():
+            case UnknownEventType() | ChainBroken():
+                status = 500
+            case StoreError() | MigrationNeeded():
                 status = 503
             case ConfigurationError():
                 status = 400

@@ -1,0 +1,1039 @@
+"""The operator pages over a real database: every address, hostile text, and what cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from oms.clock import ManualClock
+from oms.core import events
+from oms.core.contracts import Contract
+from oms.core.events import Context, Event, Finding, Pending, Question, Terms
+from oms.settings import Settings
+from oms.store import schema
+from oms.store.log import EventLog, LeaseRequest
+from oms.web import create_app
+from oms.web.app import PAGES
+from oms.web.server import LOOPBACK_NAMES
+
+MORNING = datetime(2026, 3, 9, 13, 30, tzinfo=UTC)
+ACCOUNT = "DU1234567"
+HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
+
+AAPL = Contract(con_id=265598, symbol="AAPL", exchange="SMART", primary_exchange="NASDAQ")
+MSFT = Contract(con_id=272093, symbol="MSFT", exchange="SMART", primary_exchange="NASDAQ")
+SPY = Contract(con_id=756733, symbol="SPY", exchange="SMART", primary_exchange="ARCA")
+NVDA = Contract(con_id=4815747, symbol="NVDA", exchange="SMART", primary_exchange="NASDAQ")
+
+FILLED = "0f3b9c1e5a7d4f6e8b2a1c3d5e7f9a0b"
+WORKING = "4c2d8e6f1a3b4c5d9e7f8a6b5c4d3e2f"
+REJECTED = "7e1f5a9b3c2d4e6f8a0b1c2d3e4f5a6b"
+DENIED = "a9b8c7d6e5f44a3b9c2d1e0f9a8b7c6d"
+DOUBTED = "d1e2f3a4b5c64d7e8f9a0b1c2d3e4f5a"
+ADOPTED = "ib-2000077"
+
+DRIFT = Finding(
+    result="break",
+    subject="position",
+    break_class="quantity_drift",
+    severity="high",
+    key=f"quantity_drift:{ACCOUNT}:{MSFT.con_id}",
+    account=ACCOUNT,
+    con_id=MSFT.con_id,
+    symbol="MSFT",
+    ours="180",
+    theirs="150",
+    text="no execution explains -30",
+)
+FOREIGN = Finding(
+    result="break",
+    subject="order",
+    break_class="unknown_order",
+    severity="medium",
+    key="unknown_order:2000077",
+    account=ACCOUNT,
+    con_id=SPY.con_id,
+    symbol="SPY",
+    order_id=ADOPTED,
+    ours="not ours",
+    theirs="SELL 10 MKT DAY SPY, perm id 2000077",
+    text=f"an order that we did not send: {HOSTILE}",
+    repair="adopted",
+)
+
+
+# ── every page ───────────────────────────────────────────────────────────────────────────────────
+
+#: Address -> what a person must find there.
+ADDRESSES = {
+    "/": "1 order is in doubt",
+    "/orders": "BUY 200 NVDA LMT 880",
+    "/orders?show=all": "filled",
+    f"/orders/{FILLED}": "IB: DU1234567 bought 40 AAPL at 185.42 on NASDAQ",
+    f"/orders/{REJECTED}": "refuses the order",
+    "/fills": "0000e0d5.65ed0001.01.01",
+    "/positions": "differs",
+    "/breaks": "Position differs",
+    "/breaks?show=all": "closed",
+    "/breaks/B0000drift": "The broker holds another quantity",
+    "/reports": "after a reconnect",
+    "/reports/R1": "Our books and the broker&#39;s agree",
+    "/reports/last": "2 differences between our books and the broker&#39;s are open",
+    "/log": "The session was lost",
+    "/log/1": "DaemonStarted",
+    f"/log?order={FILLED}": "Handed to the socket",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_page_shows_what_the_log_says(site: Site, address: str) -> None:
+    answer = await site.get(address)
+    assert answer.status_code == 200
+    assert ADDRESSES[address] in answer.text
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_page_is_whole_and_loads_nothing_from_elsewhere(site: Site, address: str) -> None:
+    answer = await site.get(address)
+    page = Reading.of(answer.text)
+    assert page.unclosed == []
+    assert page.tags & {"script", "iframe", "object", "embed", "base", "link:http"} == set()
+    assert all(a.startswith(("/", "?", "#")) for a in page.addresses), page.addresses
+    assert [name for name in page.attributes if name.startswith("on")] == []
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_page_has_a_json_form_at_both_addresses(site: Site, address: str) -> None:
+    path, _, query = address.partition("?")
+    ended = await site.get(f"{'/overview' if path == '/' else path}.json?{query}")
+    asked = await site.get(address, accept="application/json")
+    assert ended.headers["content-type"] == "application/json"
+    assert ended.json() == asked.json()
+    assert ended.json()["schema"] == 1
+    if ended.json()["kind"] != "overview":
+        assert ended.json()["as_of_sequence"] == site.head
+
+
+async def test_every_page_of_the_site_is_tested() -> None:
+    tested = {re.sub(r"^(/\w+/).+", r"\1{name:path}", a.partition("?")[0]) for a in ADDRESSES}
+    assert tested == {spec.path for spec in PAGES}
+
+
+async def test_no_page_links_to_an_address_that_is_not_there(site: Site) -> None:
+    known = set(ADDRESSES)
+    for address in ADDRESSES:
+        path = address.partition("?")[0]
+        for link in Reading.of((await site.get(address)).text).addresses:
+            if not link.startswith("#"):
+                known.add(link if link.startswith("/") else path + link)
+    broken = [a for a in sorted(known) if (await site.get(a, redirects=True)).status_code != 200]
+    assert broken == []
+
+
+# ── what the pages say ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_every_age_is_counted_from_the_moment_of_reading(site: Site) -> None:
+    before = (await site.get("/positions")).text
+    site.clock.advance(3600)
+    after = (await site.get("/positions")).text
+    assert '<span class="age">1 h' not in before
+    assert '<span class="age">1 h' in after
+
+
+async def test_a_session_of_a_dead_daemon_is_not_called_ready(site: Site) -> None:
+    assert "connected, not ready" in (await site.get("/")).text
+    site.clock.advance(120)
+    page = (await site.get("/")).text
+    assert "It was open when the daemon died." in page
+    assert "connected, not ready" not in page
+
+
+async def test_position_that_ib_has_not_named_is_unknown_and_not_zero(site: Site) -> None:
+    position = await site.one_position("AAPL")
+    assert (position["broker_quantity"], position["agreement"]) == (None, "unknown")
+    assert "IB has not said" in (await site.get("/positions?symbol=AAPL")).text
+
+
+async def test_order_in_doubt_says_why_and_since_when(site: Site) -> None:
+    overview = (await site.get("/overview.json")).json()
+    (doubt,) = overview["orders"]["doubts"]
+    assert doubt["order_id"] == DOUBTED
+    assert doubt["doubt"] == "the line was lost before IB answered: connection reset by peer"
+    assert doubt["doubt_since"] < overview["read_at"]
+
+
+async def test_story_has_the_wire_text_one_click_away(site: Site) -> None:
+    page = (await site.get(f"/orders/{FILLED}")).text
+    assert "<details><summary>as it came over the wire</summary><pre>11 | -1 | 17 | AAPL" in page
+
+
+async def test_beginning_of_an_order_id_leads_to_the_order(site: Site) -> None:
+    answer = await site.get(f"/orders/{FILLED[:6]}")
+    assert (answer.status_code, answer.headers["location"]) == (307, f"/orders/{FILLED}")
+    answer = await site.get(f"/orders/{FILLED[:6]}.json")
+    assert answer.headers["location"] == f"/orders/{FILLED}.json"
+
+
+async def test_report_shows_the_cases_that_were_open_when_it_was_made(site: Site) -> None:
+    first = (await site.get("/reports/R1.json")).json()
+    second = (await site.get("/reports/R2.json")).json()
+    assert [f["break_id"] for f in first["findings"]] == [None]
+    assert [f["break_id"] for f in second["findings"] if f["break_id"]] == [
+        "B0000drift",
+        "B00foreign",
+    ]
+
+
+# ── filters ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("/orders.json", {WORKING, DOUBTED, ADOPTED}),
+        ("/orders.json?show=all", {FILLED, WORKING, REJECTED, DENIED, DOUBTED, ADOPTED}),
+        ("/orders.json?symbol=spy&show=all", {REJECTED, ADOPTED}),
+        ("/orders.json?state=in_doubt", {DOUBTED}),
+        ("/orders.json?state=FILLED", {FILLED}),
+        ("/orders.json?origin=manual", {ADOPTED}),
+        ("/orders.json?perm_id=1000001", {FILLED}),
+        ("/orders.json?account=U999&show=all", set()),
+    ],
+)
+async def test_orders_are_filtered(site: Site, address: str, expected: set[str]) -> None:
+    orders = (await site.get(address)).json()["orders"]
+    assert {order["order_id"] for order in orders} == expected
+
+
+async def test_orders_come_newest_first(site: Site) -> None:
+    orders = (await site.get("/orders.json?show=all")).json()["orders"]
+    created = [order["created_at"] for order in orders]
+    assert created == sorted(created, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("type=ordernotsent", set()),
+        ("type=SessionClosed", {"SessionClosed"}),
+        ("code=201", {"NoticeReceived"}),
+        ("actor=person:anna&type=BreakClosed", {"BreakClosed"}),
+        ("actor=person:anna&account=DU1234567", {"OrderDenied"}),
+        ("account=DU1234567&type=OrderAdopted", {"OrderAdopted"}),
+        ("symbol=NVDA&type=OrderIntended", {"OrderIntended"}),
+        ("since=2026-03-09 13:30&until=2026-03-09 13:30:00.3", {"DaemonStarted"}),
+        ("until=2026-03-09T13:30:00Z", set()),
+        ("since=2027-01-01", set()),
+    ],
+)
+async def test_log_is_filtered(site: Site, query: str, expected: set[str]) -> None:
+    found = (await site.get(f"/log.json?{query}")).json()["events"]
+    assert {event["type"] for event in found} == expected
+
+
+@pytest.mark.parametrize("query", ["", "&account=DU1234567", "&type=ExecutionReceived"])
+async def test_paging_through_the_log_meets_every_event_once(site: Site, query: str) -> None:
+    whole = (await site.get(f"/log.json?limit=1000{query}")).json()["events"]
+    paged: list[int] = []
+    address: str | None = f"/log.json?limit=7{query}"
+    while address is not None:
+        page = (await site.get(address)).json()
+        paged += [event["sequence"] for event in page["events"]]
+        older = page["older_before"]
+        address = f"/log.json?limit=7{query}&before={older}" if older is not None else None
+    assert paged == [event["sequence"] for event in whole]
+    assert paged == sorted(paged, reverse=True)
+
+
+async def test_search_stops_after_a_bounded_number_of_events_and_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oms.web.journal.SCANNED_MAX", 10)
+    monkeypatch.setattr("oms.web.journal._CHUNK", 5)
+    answer = await site.get("/log?actor=nobody")
+    assert "None among the events looked at." in answer.text
+    assert f"looked at back to #{site.head - 9}" in answer.text
+    assert "Look further back" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("/orders?acount=DU1", "did you mean account?"),
+        ("/orders?state=WORKNG", "WORKING"),
+        ("/orders?perm_id=12x", "a whole number from 0 up"),
+        ("/orders?perm_id=%D9%A3", "a whole number from 0 up"),
+        ("/orders?symbol=A&symbol=B", "given twice"),
+        ("/log?since=yesterday", "is not a time"),
+        ("/log?limit=0", "a whole number from 1 up"),
+        ("/log?type=Nothing", "one of:"),
+        ("/?refresh=7", "one of: 0, 5, 15, 60"),
+        (f"/log?actor={'a' * 300}", "too long"),
+    ],
+)
+async def test_filter_that_cannot_be_used_is_refused(site: Site, address: str, words: str) -> None:
+    answer = await site.get(address)
+    assert answer.status_code == 400
+    assert words in answer.text
+
+
+async def test_page_is_read_again_as_often_as_asked(site: Site) -> None:
+    assert '<meta http-equiv="refresh" content="15">' in (await site.get("/")).text
+    assert '<meta http-equiv="refresh" content="60">' in (await site.get("/?refresh=60")).text
+    assert "http-equiv" not in (await site.get("/?refresh=0")).text
+    assert "http-equiv" not in (await site.get(f"/orders/{FILLED}")).text
+
+
+# ── nothing gets in ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "/orders/" + HOSTILE, "/orders?symbol=" + HOSTILE])
+async def test_text_of_the_broker_stays_text(site: Site, address: str) -> None:
+    answer = await site.get(address)
+    page = Reading.of(answer.text)
+    assert page.tags & {"script", "img"} == set()
+    assert "<script" not in answer.text.lower()
+
+
+async def test_hostile_text_is_shown_as_it_came(site: Site) -> None:
+    page = (await site.get(f"/orders/{REJECTED}")).text
+    assert "&lt;script&gt;alert(" in page
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+async def test_every_other_method_is_refused(site: Site, method: str) -> None:
+    for address in (*ADDRESSES, "/health", "/metrics", "/nowhere"):
+        answer = await site.client.request(method, address)
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == "GET, HEAD"
+
+
+async def test_head_is_answered_like_get(site: Site) -> None:
+    assert (await site.client.head("/orders")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address", ["/", "/reports/R2", "/health", "/metrics", "/nowhere", "/log/0"]
+)
+async def test_every_answer_forbids_scripts_frames_and_caches(site: Site, address: str) -> None:
+    headers = (await site.get(address)).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src")
+    assert "unsafe-inline" not in policy
+    assert "script-src" not in policy
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cache-control"] == "no-store"
+    assert "set-cookie" not in headers
+
+
+async def test_server_answers_only_to_its_own_names(site: Site) -> None:
+    for host in ("localhost:8010", "127.0.0.1:8010", "[::1]:8010"):
+        assert (await site.client.get("/", headers={"host": host})).status_code == 200
+    foreign = await site.client.get("/", headers={"host": "evil.example:8010"})
+    assert foreign.status_code == 421
+    assert "order" not in foreign.text
+
+
+async def test_pages_write_nothing(site: Site) -> None:
+    before = site.path.read_bytes()
+    for address in ADDRESSES:
+        await site.get(address)
+    assert site.path.read_bytes() == before
+
+
+# ── what is not there ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/orders/none", "/breaks/none", "/reports/none", "/log/0", "/log/99999", "/log/x", "/nowhere"],
+)
+async def test_unknown_name_is_not_found_with_a_hint(site: Site, address: str) -> None:
+    answer = await site.get(address, accept="application/json")
+    assert answer.status_code == 404
+    assert answer.json()["kind"] == "error"
+    assert answer.json()["hint"]
+    assert "Not found" in (await site.get(address)).text
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "/health"])
+async def test_database_that_vanished_is_said_and_not_shown_as_empty(
+    site: Site, address: str
+) -> None:
+    assert (await site.get("/")).status_code == 200
+    site.path.rename(site.path.with_suffix(".moved"))
+    answer = await site.get(address)
+    assert answer.status_code == 503
+    assert "Traceback" not in answer.text
+    assert site.path.name in answer.text
+
+
+async def test_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "oms.sqlite"
+    path.write_bytes(b"not a database at all" * 100)
+    async with Site.over(path, ManualClock(MORNING)) as site:
+        answer = await site.get("/")
+        assert answer.status_code == 503
+        assert "Unavailable" in answer.text
+
+
+async def test_empty_log_is_shown_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "oms.sqlite"
+    schema.upgrade(f"sqlite:///{path}")
+    async with Site.over(path, ManualClock(MORNING)) as site:
+        for address in ("/", "/orders", "/fills", "/positions", "/breaks", "/reports", "/log"):
+            answer = await site.get(address)
+            assert answer.status_code == 200
+        assert "The log is empty." in (await site.get("/")).text
+        assert (await site.get("/health")).json()["reasons"][0]["code"] == "daemon_not_running"
+
+
+# ── health and metrics ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_health_names_every_reason(site: Site) -> None:
+    answer = await site.get("/health")
+    body = answer.json()
+    assert (answer.status_code, body["status"]) == (200, "degraded")
+    assert [reason["code"] for reason in body["reasons"]] == [
+        "not_ready",
+        "orders_in_doubt",
+        "breaks_open",
+    ]
+
+
+async def test_health_is_down_when_the_daemon_no_longer_beats(site: Site) -> None:
+    site.clock.advance(120)
+    answer = await site.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "down")
+    reason = answer.json()["reasons"][0]
+    assert reason["code"] == "daemon_not_running"
+    assert re.fullmatch(
+        r"No daemon is running; the last one died, its last sign of life was 2 min \d+ s ago",
+        reason["text"],
+    )
+
+
+async def test_health_is_ok_when_nothing_is_wrong(site: Site, story: Story) -> None:
+    await story.settle_everything()
+    body = (await site.get("/health")).json()
+    assert (body["status"], body["reasons"]) == ("ok", [])
+    assert "All is well" in (await site.get("/")).text
+
+
+async def test_health_notices_that_no_comparison_was_made_for_long(
+    site: Site, story: Story
+) -> None:
+    await story.settle_everything()
+    site.clock.advance(21)
+    async with Site.over(site.path, site.clock, reconcile_interval_seconds=10) as hurried:
+        reasons = (await hurried.get("/health")).json()["reasons"]
+    assert [reason["code"] for reason in reasons] == ["reconciliation_overdue"]
+    assert (await site.get("/health")).json()["reasons"] == []
+
+
+async def test_halt_is_shown_with_who_and_why(site: Site, story: Story) -> None:
+    await story.say(events.TradingHaltedByPerson(reason="earnings"), actor="person:anna")
+    texts = [reason["text"] for reason in (await site.get("/health")).json()["reasons"]]
+    assert "New orders are halted by person:anna: earnings" in texts
+
+
+async def test_metrics_agree_with_the_pages(site: Site) -> None:
+    answer = await site.get("/metrics")
+    lines = answer.text.splitlines()
+    assert answer.headers["content-type"].startswith("text/plain")
+    for line in (
+        'oms_health{level="degraded"} 1.0',
+        "oms_daemon_up 1.0",
+        f"oms_head_sequence {float(site.head)}",
+        "oms_session_up 0.0",
+        "oms_orders_in_doubt 1.0",
+        'oms_breaks_open{severity="high"} 1.0',
+        'oms_breaks_open{severity="low"} 0.0',
+    ):
+        assert line in lines
+
+
+async def test_metrics_of_a_lost_database_are_not_zeros(site: Site) -> None:
+    site.path.rename(site.path.with_suffix(".moved"))
+    text = (await site.get("/metrics")).text
+    assert 'oms_health{level="down"} 1.0' in text
+    assert "oms_orders_in_doubt" not in text
+
+
+# ── the site under test ──────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Reading(HTMLParser):
+    """A page as a browser would take it apart."""
+
+    tags: set[str] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+    unclosed: list[str] = field(default_factory=list)
+
+    VOID = frozenset({"meta", "link", "input", "br", "img"})
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @classmethod
+    def of(cls, text: str) -> Reading:
+        reading = cls()
+        reading.feed(text)
+        reading.close()
+        return reading
+
+    def handle_starttag(self, tag: str, attrs: Iterable[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attrs:
+            self.attributes.add(name)
+            if name in {"href", "src", "action"}:
+                self.addresses.add(value or "")
+        if tag not in self.VOID:
+            self.unclosed.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.unclosed, f"</{tag}> closes nothing"
+        assert self.unclosed.pop() == tag
+
+
+@dataclass
+class Site:
+    """The pages over one database, as a browser on this machine meets them."""
+
+    path: Path
+    clock: ManualClock
+    client: httpx.AsyncClient
+    head: int = 0
+
+    @classmethod
+    def over(cls, path: Path, clock: ManualClock, **changes: Any) -> Site:
+        settings = Settings(database_url=f"sqlite:///{path}", **changes)
+        app = create_app(settings, now=clock.now, hosts=LOOPBACK_NAMES)
+        transport = httpx.ASGITransport(app)
+        client = httpx.AsyncClient(transport=transport, base_url="http://localhost:8010")
+        return cls(path, clock, client)
+
+    async def __aenter__(self) -> Site:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.client.aclose()
+
+    async def get(
+        self, address: str, *, accept: str = "text/html", redirects: bool = False
+    ) -> httpx.Response:
+        headers = {"accept": accept}
+        return await self.client.get(address, headers=headers, follow_redirects=redirects)
+
+    async def one_position(self, symbol: str) -> dict[str, Any]:
+        found = (await self.get(f"/positions.json?symbol={symbol}")).json()["positions"]
+        assert len(found) == 1
+        return dict(found[0])
+
+
+@dataclass(frozen=True)
+class Told:
+    """A database that holds the story, and the moment at which its telling ended."""
+
+    path: Path
+    ended_at: datetime
+    sequence: int
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Tell the story once; the copy is made while the daemon of the story still runs."""
+    folder = tmp_path_factory.mktemp("web")
+    return asyncio.run(_tell(folder / "live.sqlite", folder / "told.sqlite"))
+
+
+async def _tell(path: Path, copy: Path) -> Told:
+    url = f"sqlite:///{path}"
+    schema.upgrade(url)
+    clock = ManualClock(MORNING)
+    lease = LeaseRequest(f"{ACCOUNT}/1", "oms run", socket.gethostname(), os.getpid(), 60)
+    log = await EventLog.open(url, clock=clock, lease=lease)
+    story = Story(log, clock)
+    await story.tell()
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    await log.close()
+    return Told(copy, clock.now(), story.sequence)
+
+
+@pytest.fixture
+async def site(tmp_path: Path, told: Told) -> AsyncIterator[Site]:
+    path = tmp_path / "oms.sqlite"
+    shutil.copy(told.path, path)
+    async with Site.over(path, ManualClock(told.ended_at)) as site:
+        site.head = told.sequence
+        yield site
+
+
+@pytest.fixture
+async def story(site: Site) -> AsyncIterator[Story]:
+    """Go on telling, while the pages are looked at."""
+    url = f"sqlite:///{site.path}"
+    log = await EventLog.open(url, clock=site.clock, lease=None)
+    yield Story(log, site.clock, epoch=2)
+    await log.close()
+
+
+@dataclass
+class Story:
+    """A morning with everything that a page must be able to show."""
+
+    log: EventLog
+    clock: ManualClock
+    epoch: int = 0
+    sequence: int = 0
+
+    async def say(
+        self,
+        event: Event,
+        *,
+        actor: str = "broker",
+        wire: tuple[str, ...] | None = None,
+        about: str | None = None,
+        happened: datetime | None = None,
+        cause: int | None = None,
+        after: float = 0.4,
+    ) -> int:
+        self.clock.advance(after)
+        context = Context(
+            actor=actor,
+            session_epoch=self.epoch,
+            occurred_at=happened,
+            correlation_id=about,
+            causation_sequence=cause,
+        )
+        self.sequence = (await self.log.append(Pending(event, context, wire))).sequence
+        return self.sequence
+
+    async def tell(self) -> None:
+        await self.say(
+            events.DaemonStarted(
+                program_version="0.1.0",
+                host=socket.gethostname(),
+                process_id=os.getpid(),
+                client_id=1,
+                mode="paper",
+            ),
+            actor="daemon",
+            after=0,
+        )
+        await self._connect(next_broker_order_id=17)
+        await self._first_comparison()
+        await self._filled()
+        await self._working()
+        await self._rejected()
+        await self._denied()
+        await self.say(events.TradingHaltedByPerson(reason="earnings"), actor="person:anna")
+        await self.say(events.TradingResumed(reason="earnings are out"), actor="person:anna")
+        await self._doubted()
+        await self._lost_and_found()
+        await self._second_comparison()
+
+    async def _connect(self, next_broker_order_id: int) -> None:
+        self.epoch += 1
+        await self.say(
+            events.SessionOpened(
+                host="127.0.0.1",
+                port=4002,
+                client_id=1,
+                server_version=178,
+                connection_time="20260309 09:30:00 EST",
+                accounts=(ACCOUNT,),
+                next_broker_order_id=next_broker_order_id,
+            ),
+            actor="daemon",
+        )
+
+    async def _first_comparison(self) -> None:
+        await self.say(
+            events.ReconciliationStarted(run_id="R1", trigger="start"), actor="reconciler"
+        )
+        seen = await self.say(
+            events.PositionReceived(
+                account=ACCOUNT,
+                contract=MSFT,
+                quantity=Decimal(200),
+                average_cost=Decimal("402.1175"),
+            ),
+            wire=("61", "3", ACCOUNT, "272093", "MSFT", "STK", "200", "402.1175"),
+        )
+        await self.say(
+            events.OpeningPositionRecorded(
+                account=ACCOUNT,
+                contract=MSFT,
+                quantity=Decimal(200),
+                average_cost=Decimal("402.1175"),
+                evidence=seen,
+                run_id="R1",
+            ),
+            actor="reconciler",
+            about="R1",
+            cause=seen,
+        )
+        for key, value in (("NetLiquidation", "1002431.77"), ("BuyingPower", "3104882.10")):
+            await self.say(
+                events.AccountValueReceived(
+                    account=ACCOUNT, key=key, value=value, currency="USD", source="summary"
+                ),
+                wire=("63", "1", "9001", ACCOUNT, key, value, "USD"),
+            )
+        match = Finding(
+            result="match",
+            subject="position",
+            key=f"position:{ACCOUNT}:{MSFT.con_id}",
+            account=ACCOUNT,
+            con_id=MSFT.con_id,
+            symbol="MSFT",
+            ours="200",
+            theirs="200",
+            evidence=(seen,),
+        )
+        await self._complete("R1", "start", "clean", (match,))
+        await self.say(events.SessionReady(run_id="R1"), actor="reconciler")
+
+    async def _complete(
+        self, run_id: str, trigger: str, verdict: Any, findings: tuple[Finding, ...]
+    ) -> None:
+        at = self.clock.now()
+        kinds: tuple[Any, ...] = (
+            "open_orders",
+            "completed_orders",
+            "executions",
+            "positions",
+            "account_summary",
+        )
+        questions = tuple(
+            Question(
+                query_id=f"{run_id}.{number}",
+                kind=kind,
+                outcome="complete",
+                rows=number,
+                digest="ab" * 32,
+                reaches_back_to=MORNING - timedelta(hours=9) if kind == "executions" else None,
+                asked_at=at,
+                answered_at=at + timedelta(seconds=0.3),
+                asked_sequence=self.sequence,
+            )
+            for number, kind in enumerate(kinds)
+        )
+        self.clock.advance(1.5)
+        await self.say(
+            events.ReconciliationCompleted(
+                run_id=run_id,
+                trigger=trigger,
+                verdict=verdict,
+                started_at=at,
+                finished_at=self.clock.now(),
+                server_version=178,
+                client_id=1,
+                accounts=(ACCOUNT,),
+                books_sequence=self.sequence,
+                questions=questions,
+                findings=findings,
+            ),
+            actor="reconciler",
+            about=run_id,
+        )
+
+    async def send(
+        self, order_id: str, contract: Contract, terms: Terms, number: int, reason: str = ""
+    ) -> None:
+        intent = await self.say(
+            events.OrderIntended(
+                order_id=order_id,
+                account=ACCOUNT,
+                contract=contract,
+                terms=terms,
+                reason=reason,
+                checks=("quantity", "gate"),
+            ),
+            actor="strategy:opening-range",
+            about=order_id,
+            after=95,
+        )
+        await self.say(
+            events.OrderMessageSent(
+                kind="place", client_id=1, broker_order_id=number, order_ref=order_id
+            ),
+            actor="daemon",
+            about=order_id,
+            cause=intent,
+            after=0.004,
+        )
+
+    async def acknowledge(
+        self, order_id: str, contract: Contract, terms: Terms, number: int, perm_id: int
+    ) -> None:
+        await self.say(
+            events.OpenOrderReceived(
+                broker_order_id=number,
+                client_id=1,
+                perm_id=perm_id,
+                order_ref=order_id,
+                account=ACCOUNT,
+                contract=contract,
+                side=terms.side,
+                quantity=terms.quantity,
+                order_type=terms.order_type,
+                limit_price=terms.limit_price,
+                tif=terms.tif,
+                status="Submitted",
+            ),
+            wire=("5", str(number), str(contract.con_id), contract.symbol, "STK", order_id),
+            after=0.08,
+        )
+        await self.status(number, perm_id, "Submitted", Decimal(0), terms.quantity)
+
+    async def status(
+        self, number: int, perm_id: int, status: str, filled: Decimal, remaining: Decimal
+    ) -> None:
+        await self.say(
+            events.OrderStatusReceived(
+                broker_order_id=number,
+                status=status,
+                filled=filled,
+                remaining=remaining,
+                average_fill_price=Decimal("185.42") if filled else None,
+                perm_id=perm_id,
+                client_id=1,
+            ),
+            wire=("3", str(number), status, str(filled), str(remaining), "185.42", str(perm_id)),
+            after=0.002,
+        )
+
+    async def execute(
+        self,
+        order_id: str,
+        contract: Contract,
+        side: Any,
+        *,
+        number: int,
+        perm_id: int,
+        part: int,
+        quantity: int,
+        price: str,
+        commission: str | None = "1.0",
+        fetched: bool = False,
+    ) -> None:
+        exec_id = f"0000e0d5.65ed{number - 16:04d}.{part:02d}.01"
+        await self.say(
+            events.ExecutionReceived(
+                broker_order_id=number,
+                client_id=1,
+                perm_id=perm_id,
+                order_ref=order_id,
+                account=ACCOUNT,
+                contract=contract,
+                exec_id=exec_id,
+                side=side,
+                quantity=Decimal(quantity),
+                price=Decimal(price),
+                venue="NASDAQ",
+                time_text="20260309 09:35:00 America/New_York",
+                fetched=fetched,
+            ),
+            wire=("11", "-1", str(number), contract.symbol, exec_id, str(quantity), price),
+            happened=self.clock.now() - timedelta(seconds=0.3),
+            after=12,
+        )
+        if commission is not None:
+            await self.say(
+                events.CommissionReceived(
+                    exec_id=exec_id, commission=Decimal(commission), currency="USD"
+                ),
+                wire=("59", "1", exec_id, commission, "USD", "", "", ""),
+                after=0.01,
+            )
+
+    async def _filled(self) -> None:
+        terms = Terms(
+            side="BUY", quantity=Decimal(100), order_type="LMT", limit_price=Decimal("185.5")
+        )
+        await self.send(FILLED, AAPL, terms, 17, reason="opening range broken upwards")
+        await self.acknowledge(FILLED, AAPL, terms, 17, 1000001)
+        await self.execute(
+            FILLED, AAPL, "BUY", number=17, perm_id=1000001, part=1, quantity=40, price="185.42"
+        )
+        await self.status(17, 1000001, "Submitted", Decimal(40), Decimal(60))
+        await self.execute(
+            FILLED, AAPL, "BUY", number=17, perm_id=1000001, part=2, quantity=60, price="185.45"
+        )
+        await self.status(17, 1000001, "Filled", Decimal(100), Decimal(0))
+
+    async def _working(self) -> None:
+        terms = Terms(
+            side="SELL",
+            quantity=Decimal(50),
+            order_type="LMT",
+            limit_price=Decimal("431.2"),
+            tif="GTC",
+        )
+        await self.send(WORKING, MSFT, terms, 18)
+        await self.acknowledge(WORKING, MSFT, terms, 18, 1000002)
+        await self.execute(
+            WORKING,
+            MSFT,
+            "SELL",
+            number=18,
+            perm_id=1000002,
+            part=1,
+            quantity=20,
+            price="431.25",
+            commission=None,
+        )
+
+    async def _rejected(self) -> None:
+        terms = Terms(side="BUY", quantity=Decimal(10), order_type="MKT")
+        await self.send(REJECTED, SPY, terms, 19)
+        text = f"Order rejected - reason: {HOSTILE}"
+        await self.say(
+            events.NoticeReceived(subject_id=19, code=201, text=text),
+            wire=("4", "2", "19", "201", text, ""),
+        )
+
+    async def _denied(self) -> None:
+        await self.say(
+            events.OrderDenied(
+                order_id=DENIED,
+                account=ACCOUNT,
+                contract=AAPL,
+                terms=Terms(side="BUY", quantity=Decimal(100_000), order_type="MKT"),
+                rule="order_quantity_max",
+                value="100000",
+                limit="5000",
+                text="quantity 100000 is more than OMS_ORDER_QUANTITY_MAX = 5000",
+            ),
+            actor="person:anna",
+            about=DENIED,
+        )
+
+    async def _doubted(self) -> None:
+        terms = Terms(side="BUY", quantity=Decimal(200), order_type="LMT", limit_price=Decimal(880))
+        await self.send(DOUBTED, NVDA, terms, 20)
+
+    async def _lost_and_found(self) -> None:
+        await self.say(
+            events.SessionClosed(reason="connection reset by peer", deliberate=False),
+            actor="daemon",
+        )
+        gap = await self.say(events.GapOpened(cause="transport_lost"), actor="daemon")
+        await self.say(
+            events.ConnectFailed(
+                attempt=1, reason="connection refused", retry_after_seconds=Decimal(2)
+            ),
+            actor="daemon",
+        )
+        await self._connect(next_broker_order_id=21)
+        await self.say(
+            events.GapClosed(cause="transport_up", opened_sequence=gap), actor="daemon", cause=gap
+        )
+
+    async def _second_comparison(self) -> None:
+        await self.say(
+            events.ReconciliationStarted(run_id="R2", trigger="reconnect"), actor="reconciler"
+        )
+        shown = await self.say(
+            events.OpenOrderReceived(
+                broker_order_id=0,
+                client_id=0,
+                perm_id=2000077,
+                order_ref=HOSTILE,
+                account=ACCOUNT,
+                contract=SPY,
+                side="SELL",
+                quantity=Decimal(10),
+                order_type="MKT",
+                tif="DAY",
+                status="Submitted",
+            ),
+            wire=("5", "0", "756733", "SPY", "STK", HOSTILE),
+        )
+        await self.say(
+            events.OrderAdopted(
+                order_id=ADOPTED,
+                origin="manual",
+                account=ACCOUNT,
+                contract=SPY,
+                terms=Terms(side="SELL", quantity=Decimal(10), order_type="MKT"),
+                perm_id=2000077,
+                client_id=0,
+                broker_order_id=0,
+                order_ref=HOSTILE,
+                status="Submitted",
+                evidence=shown,
+                run_id="R2",
+            ),
+            actor="reconciler",
+            about="R2",
+            cause=shown,
+        )
+        held = await self.say(
+            events.PositionReceived(
+                account=ACCOUNT,
+                contract=MSFT,
+                quantity=Decimal(150),
+                average_cost=Decimal("402.1175"),
+            ),
+            wire=("61", "3", ACCOUNT, "272093", "MSFT", "STK", "150", "402.1175"),
+        )
+        drift = DRIFT.model_copy(update={"evidence": (held,)})
+        foreign = FOREIGN.model_copy(update={"evidence": (shown,)})
+        old = DRIFT.model_copy(update={"key": "old", "severity": "low", "symbol": "AAPL"})
+        for break_id, finding in (
+            ("B0000drift", drift),
+            ("B00foreign", foreign),
+            ("B000closed", old),
+        ):
+            await self.say(
+                events.BreakOpened(break_id=break_id, run_id="R2", finding=finding),
+                actor="reconciler",
+                about="R2",
+            )
+        await self.say(
+            events.BreakClosed(break_id="B000closed", run_id=None, reason="a split"),
+            actor="person:anna",
+        )
+        await self._complete("R2", "reconnect", "broken", (drift, foreign))
+
+    async def settle_everything(self) -> None:
+        """Answer every doubt and close every case."""
+        await self.say(
+            events.DoubtResolved(
+                order_id=DOUBTED, outcome="not_received", text="no answer names it", run_id="R3"
+            ),
+            actor="reconciler",
+        )
+        for break_id in ("B0000drift", "B00foreign"):
+            await self.say(
+                events.BreakClosed(break_id=break_id, run_id=None, reason="explained"),
+                actor="person:anna",
+            )
+        await self.say(
+            events.ReconciliationStarted(run_id="R3", trigger="request"), actor="reconciler"
+        )
+        await self._complete("R3", "request", "clean", ())
+        await self.say(events.SessionReady(run_id="R3"), actor="reconciler")
