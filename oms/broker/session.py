@@ -349,12 +349,12 @@ class Session:
         # On every 1102 it would subscribe to the account summary again, until IB refuses (322).
         self._ib.errorEvent.disconnect(self._ib._onError)
 
-    def _on_bytes(self, data: bytes) -> None:
+    def _on_bytes(self, received: bytes) -> None:
         self._last_heard = self._clock.monotonic()
         if self._greeting.is_complete:
             return
         with self._guarded():
-            self._greeting.feed(data)
+            self._greeting.feed(received)
             if self._greeting.is_complete:
                 version = self._greeting.server_version
                 self._refuse(objection_to_version(version))
