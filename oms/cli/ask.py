@@ -29,7 +29,10 @@ FormatOption = Annotated[
     Format, typer.Option("--format", help="How it is written: for a person, a program, a browser.")
 ]
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead of stdout.")
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Write it there; html goes to OMS_REPORT_DIRECTORY else."
+    ),
 ]
 #: Events of evidence that a report carries along; more would be the log itself.
 EVIDENCE_MAX: Final = 500
@@ -91,7 +94,7 @@ def reconcile(
             return await _report(reader, completed), open_breaks
 
     report, open_breaks = perform(work())
-    _write(report, "json" if as_json else form, out)
+    _write(context, report, "json" if as_json else form, out)
     if report.verdict == "unknown":
         raise typer.Exit(6)
     if open_breaks:
@@ -118,10 +121,11 @@ def resolve(
     async def work() -> None:
         from oms.cli.find import find_break
         from oms.cli.request import append, looks
-        from oms.cli.rows import break_json, breaks_table
+        from oms.cli.rows import breaks_table
         from oms.clock import SystemClock
         from oms.core.events import BreakClosed
         from oms.errors import InvalidRequest, RequestTimedOut
+        from oms.report.record_json import break_json
 
         if not reason.strip():
             raise InvalidRequest("a resolution needs a reason")
@@ -166,8 +170,9 @@ def list_reports(
     """
 
     async def work() -> None:
-        from oms.cli.rows import run_json, runs_table
+        from oms.cli.rows import runs_table
         from oms.core.records import RunRecord
+        from oms.report.record_json import run_json
 
         async with reading(context) as reader:
             rows = await reader.rows("runs", order="sequence", reverse=True, limit=limit)
@@ -212,7 +217,7 @@ def show_report(
                 raise NotFound(f"run {found.run_id} has not ended", hint="wait, then repeat")
             return await _report(reader, await reader.event(found.sequence))
 
-    _write(perform(work()), "json" if as_json else form, out)
+    _write(context, perform(work()), "json" if as_json else form, out)
 
 
 # ── small parts ──────────────────────────────────────────────────────────────────────────────────
@@ -253,16 +258,26 @@ async def _report(reader: Reader, envelope: Envelope) -> Report:
     return report.build(event, then_open, sequence=envelope.sequence, events=evidence)
 
 
-def _write(report: Report, form: Format, out: Path | None) -> None:
+def _write(context: typer.Context, report: Report, form: Format, out: Path | None) -> None:
+    if form == "html" and out is None:
+        # A page is to be opened, not to be read on a terminal; its path is the result.
+        out = settings_of(context).report_directory / f"{report.run.run_id}.html"
+    if out is not None:
+        from oms.errors import ConfigurationError
+
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(_text(report, form), encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"{out} cannot be written: {error.strerror}", hint=""
+            ) from error
+        typer.echo(str(out.resolve()))
+        return
     from oms import report as reports
 
-    if out is not None:
-        out.write_text(_text(report, form), encoding="utf-8")
-        say(f"written to {out}")
-    elif form == "json":
+    if form == "json":
         write_json(reports.as_json(report))
-    elif form == "html":
-        typer.echo(reports.html(report))
     else:
         show(reports.terminal(report))
 

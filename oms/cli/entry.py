@@ -480,7 +480,8 @@ def _confirm(orders: list[Order]) -> None:
 
 
 def _report(orders: list[Any], *, as_json: bool) -> None:
-    from oms.cli.rows import order_json, orders_table
+    from oms.cli.rows import orders_table
+    from oms.report.record_json import order_json
 
     if as_json:
         print_json("orders", orders=[order_json(order) for order in orders])

@@ -57,7 +57,8 @@ def orders(
     """
 
     async def work() -> None:
-        from oms.cli.rows import order_json, orders_table
+        from oms.cli.rows import orders_table
+        from oms.report.record_json import order_json
 
         async with reading(context) as reader:
             head = await reader.head()
@@ -138,8 +139,9 @@ def fills(
 
     async def work() -> None:
         from oms.cli.find import find_order
-        from oms.cli.rows import fill_json, fills_table
+        from oms.cli.rows import fills_table
         from oms.core.records import Fill
+        from oms.report.record_json import fill_json
 
         async with reading(context) as reader:
             head = await reader.head()
@@ -182,9 +184,10 @@ def positions(
     """
 
     async def work() -> None:
-        from oms.cli.rows import position_json, positions_table
+        from oms.cli.rows import positions_table
         from oms.clock import SystemClock
         from oms.core.records import Position
+        from oms.report.record_json import position_json
 
         async with reading(context) as reader:
             head = await reader.head()
@@ -222,9 +225,10 @@ def breaks(
     """
 
     async def work() -> None:
-        from oms.cli.rows import break_json, breaks_table
+        from oms.cli.rows import breaks_table
         from oms.clock import SystemClock
         from oms.core.records import BreakCase
+        from oms.report.record_json import break_json
 
         async with reading(context) as reader:
             head = await reader.head()

@@ -1,19 +1,15 @@
-"""Records as rows of a table and as JSON values, one function each, so that both say the same.
-
-Money and quantities are text in plain notation, times ISO 8601 in UTC; what is absent is null.
-"""
+"""Records as rows of a table, one function each; `oms.report.record_json` has them for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from oms.cli.find import short
 from oms.cli.frame import table
 from oms.core.contracts import Contract
-from oms.core.events import Finding
 from oms.core.money import plain
 from oms.core.records import BreakCase, Fill, Order, Position, RunRecord
 
@@ -23,15 +19,8 @@ if TYPE_CHECKING:
 #: Digits after the point of a computed price, in tables; JSON has all of them.
 _PRICE_STEP: Final = Decimal("0.000001")
 
-Json = dict[str, Any]
-
 
 # ── small parts ──────────────────────────────────────────────────────────────────────────────────
-
-
-def number(value: Decimal | None) -> str | None:
-    """Return a number as JSON carries it."""
-    return None if value is None else plain(value)
 
 
 def price(value: Decimal | None) -> str:
@@ -44,11 +33,6 @@ def price(value: Decimal | None) -> str:
     return plain(value)
 
 
-def time(at: datetime | None) -> str | None:
-    """Return a time as JSON carries it."""
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="microseconds")
-
-
 def clock(at: datetime | None) -> str:
     """Return a time as tables show it, in UTC."""
     return "" if at is None else f"{at.astimezone(UTC):%m-%d %H:%M:%S}"
@@ -57,26 +41,6 @@ def clock(at: datetime | None) -> str:
 def costs(amounts: Iterable[tuple[str, Decimal]]) -> str:
     """Return amounts by currency as tables show them."""
     return ", ".join(f"{plain(amount)} {currency}" for currency, amount in amounts)
-
-
-def _costs_json(amounts: Iterable[tuple[str, Decimal]]) -> Json:
-    return {currency: plain(amount) for currency, amount in amounts}
-
-
-def contract_json(contract: Contract) -> Json:
-    """Return a contract as JSON values."""
-    return {
-        "con_id": contract.con_id,
-        "symbol": contract.symbol,
-        "sec_type": contract.sec_type,
-        "currency": contract.currency,
-        "exchange": contract.exchange,
-        "local_symbol": contract.local_symbol,
-        "expiry": contract.expiry,
-        "strike": number(contract.strike),
-        "right": contract.right,
-        "multiplier": number(contract.multiplier),
-    }
 
 
 # ── orders ───────────────────────────────────────────────────────────────────────────────────────
@@ -127,47 +91,6 @@ def contract_words(contract: Contract) -> str:
     return contract.symbol if contract.sec_type == "STK" else str(contract)
 
 
-def order_json(order: Order) -> Json:
-    """Return an order as JSON values."""
-    terms = order.terms
-    return {
-        "order_id": order.order_id,
-        "account": order.account,
-        "contract": contract_json(order.contract),
-        "side": terms.side,
-        "quantity": number(terms.quantity),
-        "order_type": terms.order_type,
-        "limit_price": number(terms.limit_price),
-        "stop_price": number(terms.stop_price),
-        "tif": terms.tif,
-        "state": order.state.value,
-        "live": order.live,
-        "filled": number(order.filled),
-        "remaining": number(order.remaining),
-        "average_price": number(order.average_price),
-        "commissions": _costs_json(order.commissions),
-        "doubt": order.doubt,
-        "code": order.code,
-        "text": order.text,
-        "refusal": order.refusal,
-        "warning": order.warning,
-        "origin": order.origin,
-        "actor": order.actor,
-        "reason": order.reason,
-        "parent_order_id": order.parent_order_id or None,
-        "group_id": order.group_id or None,
-        "perm_id": order.perm_id or None,
-        "client_id": order.client_id,
-        "broker_order_id": order.broker_order_id,
-        "broker_status": order.status,
-        "created_at": time(order.created_at),
-        "updated_at": time(order.updated_at),
-        "ended_at": time(order.ended_at),
-        "intent_sequence": order.intent_sequence or None,
-        "last_sequence": order.last_sequence,
-    }
-
-
 # ── fills and positions ──────────────────────────────────────────────────────────────────────────
 
 
@@ -200,32 +123,6 @@ def fills_table(fills: Iterable[Fill]) -> Table:
     return made
 
 
-def fill_json(fill: Fill) -> Json:
-    """Return a fill as JSON values."""
-    return {
-        "exec_id": fill.exec_id,
-        "revision": fill.revision,
-        "superseded": list(fill.superseded),
-        "order_id": fill.order_id or None,
-        "account": fill.account,
-        "contract": contract_json(fill.contract),
-        "side": fill.side,
-        "quantity": number(fill.quantity),
-        "price": number(fill.price),
-        "venue": fill.venue,
-        "commission": number(fill.commission),
-        "commission_currency": fill.commission_currency,
-        "realised_pnl": number(fill.realised_pnl),
-        "perm_id": fill.perm_id or None,
-        "occurred_at": time(fill.occurred_at),
-        "time_text": fill.time_text,
-        "backfilled": fill.backfilled,
-        "liquidation": fill.liquidation,
-        "booked_sequence": fill.booked_sequence,
-        "last_sequence": fill.last_sequence,
-    }
-
-
 def positions_table(positions: Iterable[Position], now: datetime) -> Table:
     """Return positions for a person."""
     made = table(
@@ -247,25 +144,6 @@ def positions_table(positions: Iterable[Position], now: datetime) -> Table:
             age(row.broker_at, now),
         )
     return made
-
-
-def position_json(row: Position) -> Json:
-    """Return a position as JSON values."""
-    return {
-        "account": row.account,
-        "contract": contract_json(row.contract),
-        "quantity": number(row.quantity),
-        "average_price": number(row.average_price),
-        "realised_pnl": number(row.realised_pnl),
-        "commissions": _costs_json(row.commissions),
-        "opening_quantity": number(row.opening_quantity),
-        "fill_count": row.fill_count,
-        "broker_quantity": number(row.broker_quantity),
-        "broker_average_cost": number(row.broker_average_cost),
-        "broker_at": time(row.broker_at),
-        "updated_at": time(row.updated_at),
-        "last_sequence": row.last_sequence,
-    }
 
 
 # ── breaks and runs ──────────────────────────────────────────────────────────────────────────────
@@ -299,39 +177,6 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
     return made
 
 
-def break_json(case: BreakCase) -> Json:
-    """Return a break as JSON values."""
-    return {
-        "break_id": case.break_id,
-        "status": case.status,
-        **_finding_json(case.finding),
-        "seen": case.seen,
-        "reopened": case.reopened,
-        "opened_at": time(case.opened_at),
-        "opened_sequence": case.opened_sequence,
-        "updated_at": time(case.updated_at),
-        "closed_at": time(case.closed_at),
-        "close_reason": case.close_reason,
-        "closed_by_person": case.closed_by_person,
-    }
-
-
-def _finding_json(finding: Finding) -> Json:
-    return {
-        "class": finding.break_class,
-        "severity": finding.severity,
-        "subject": finding.subject,
-        "account": finding.account,
-        "con_id": finding.con_id,
-        "symbol": finding.symbol,
-        "order_id": finding.order_id or None,
-        "ours": finding.ours,
-        "theirs": finding.theirs,
-        "text": finding.text,
-        "evidence": list(finding.evidence),
-    }
-
-
 def runs_table(runs: Iterable[RunRecord]) -> Table:
     """Return reconciliation runs for a person."""
     from oms.report.words import duration, trigger_words
@@ -354,21 +199,6 @@ def runs_table(runs: Iterable[RunRecord]) -> Table:
             f"#{run.sequence}" if run.sequence else "",
         )
     return made
-
-
-def run_json(run: RunRecord) -> Json:
-    """Return a reconciliation run as JSON values."""
-    return {
-        "run_id": run.run_id,
-        "trigger": run.trigger,
-        "started_at": time(run.started_at),
-        "finished_at": time(run.finished_at),
-        "verdict": run.verdict or None,
-        "matches": run.matches,
-        "breaks": run.breaks,
-        "unknowns": run.unknowns,
-        "sequence": run.sequence or None,
-    }
 
 
 def age(at: datetime | None, now: datetime) -> str:

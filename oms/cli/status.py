@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from oms.cli.frame import AsJson, perform, print_json, reading, settings_of, show
-from oms.cli.rows import age, age_seconds, time
+from oms.cli.rows import age, age_seconds
+from oms.report.record_json import time
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -361,7 +362,7 @@ def _session_json(picture: Picture) -> dict[str, Any] | None:
 
 
 def _run_json(picture: Picture) -> dict[str, Any] | None:
-    from oms.cli.rows import run_json
+    from oms.report.record_json import run_json
 
     if picture.last_run is None:
         return None

@@ -11,7 +11,6 @@ import os
 import sys
 import textwrap
 from decimal import Decimal
-from pathlib import Path
 from typing import Final
 
 import typer
@@ -196,9 +195,8 @@ class Play:
         )
         report = self._settling_run(before)
         self._oms("report", "show", report)
-        page = Path(f"report-{report}.html")
-        self._oms("report", "show", report, "--format", "html", "--out", str(page))
-        _say(f"The same report for a browser: {page.resolve()}")
+        _say("The same report for a browser:")
+        self._oms("report", "show", report, "--format", "html")
         self._oms("breaks", "--all")
 
     def _judge(self) -> int:

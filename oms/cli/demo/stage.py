@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
 
+from oms.cli.demo import tether
 from oms.cli.frame import perform
 from oms.clock import SystemClock
 from oms.errors import MigrationNeeded, OmsError, RequestTimedOut, StoreUnavailable
@@ -29,7 +30,7 @@ Seen = TypeVar("Seen")
 DATABASE: Final = "oms.sqlite"
 BOOKS: Final = "gateway.sqlite"
 #: What `--fresh` removes; nothing else in the directory is ours.
-_OURS: Final = ("oms.sqlite*", "gateway.sqlite*", "report-*.html", "*.log")
+_OURS: Final = ("oms.sqlite*", "gateway.sqlite*", "reports/R*.html", "*.log")
 #: Short waits: the demo's gateway answers in milliseconds, and nobody wants to watch patience.
 _SETTINGS: Final = {
     "OMS_DATABASE_URL": DATABASE,
@@ -177,7 +178,7 @@ class Stage:
     def _start(
         self, module: str, arguments: list[str], log: str, out: int
     ) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "oms.cli.demo.tether", module, *arguments]
+        command = [sys.executable, "-m", tether.__name__, module, *arguments]
         with (self.directory / log).open("ab") as errors:
             return _open(command, errors, out)
 
