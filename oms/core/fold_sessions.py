@@ -56,11 +56,13 @@ def _daemon_stopped(books: Books, envelope: Envelope, event: DaemonStopped) -> N
 
 def _session_opened(books: Books, envelope: Envelope, event: SessionOpened) -> None:
     epoch = envelope.context.session_epoch
-    highest = books.system.highest_broker_order_ids.get(event.client_id, 0)
-    if event.next_broker_order_id <= highest:
+    # An id that left and never arrived is rightly offered again; one that IB has shown is not.
+    shown = books.system.shown_broker_order_ids.get(event.client_id, 0)
+    if event.next_broker_order_id <= shown:
         text = (
             f"next order id {event.next_broker_order_id} of client {event.client_id} is not above"
-            f" {highest}, which left earlier; ids of this session may name other orders"
+            f" {shown}, under which IB has shown an order; ids of this session may name other"
+            " orders"
         )
         books.put(Anomaly(sequence=envelope.sequence, kind="order_id_rollback", text=text))
     books.put(

@@ -301,3 +301,10 @@ def note_broker_order_id(books: Books, client_id: int, broker_order_id: int) -> 
     highest = books.system.highest_broker_order_ids
     if broker_order_id not in NO_ORDER_IDS and broker_order_id > highest.get(client_id, 0):
         set_system(books, highest_broker_order_ids={**highest, client_id: broker_order_id})
+
+
+def note_shown_order_id(books: Books, client_id: int, broker_order_id: int) -> None:
+    """Remember the highest order id under which IB has shown an order of a client."""
+    shown = books.system.shown_broker_order_ids
+    if broker_order_id not in NO_ORDER_IDS and broker_order_id > shown.get(client_id, 0):
+        set_system(books, shown_broker_order_ids={**shown, client_id: broker_order_id})

@@ -656,6 +656,8 @@ class SystemRecord(Evolving):
     halt_actor: str = ""
     #: client id -> highest order id that left or was announced, so that none is reused.
     highest_broker_order_ids: dict[int, int] = field(default_factory=dict)
+    #: client id -> highest order id under which IB has shown an order: below it, IB counts again.
+    shown_broker_order_ids: dict[int, int] = field(default_factory=dict)
     #: Accounts whose opening positions are recorded.
     opened_accounts: tuple[str, ...] = ()
     last_run_id: str = ""

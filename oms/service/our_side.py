@@ -20,14 +20,21 @@ _R = TypeVar("_R")
 VALUES_MAX: Final = 5_000
 
 
-async def load_our_side(reader: Reader, answers: Answers | None = None) -> OurSide:
-    """Return live orders, positions and open anomalies, and what the answers name beside them."""
+async def load_our_side(
+    reader: Reader, answers: Answers | None = None, order_ids: Iterable[str] = ()
+) -> OurSide:
+    """Return live orders, positions and open anomalies, and what the answers name beside them.
+
+    `order_ids` are orders that matter whether they live or not: a case about one that has ended
+    meanwhile is only closed by a run that looked at it.
+    """
     orders: dict[str, Order] = {}
     fills: dict[str, Fill] = {}
     positions = _of(Position, await reader.rows("positions", {"live": True}))
     anomalies = _of(Anomaly, await reader.rows("anomalies", {"live": True}))
     system = await reader.one("system", "system")
     _add(orders, await reader.rows("orders", {"live": True}))
+    _add(orders, await _any(reader, "orders", "order_id", set(order_ids) - set(orders) - {""}))
     if answers is not None:
         await _add_named_orders(reader, answers, orders)
         await _add_named_fills(reader, answers, fills)

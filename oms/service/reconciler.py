@@ -159,7 +159,8 @@ class Reconciler:
             )
         )
         log.info("reconciliation_started", run_id=run_id, trigger=trigger)
-        before = await load_our_side(self._reader)
+        before = await load_our_side(self._reader, order_ids=self._in_cases())
+        subjects = set(before.orders)
         answers = await self._ask_all(run_id)
         accounts = self._view.session.accounts if self._view.session else ()
         scope = Scope(
@@ -170,13 +171,13 @@ class Reconciler:
             run_id=run_id,
             started_sequence=started.sequence,
         )
-        ours = await self._repair(answers, scope)
+        ours = await self._repair(answers, scope, subjects)
         findings = compare(before, ours, answers, scope)
         for _ in range(REASK_COUNT_MAX):
             if not any(_moved(f) for f in findings):
                 break
             answers = await self._ask_again(answers, run_id)
-            ours = await load_our_side(self._reader, answers)
+            ours = await load_our_side(self._reader, answers, subjects)
             findings = compare(before, ours, answers, scope)
         report = ReconciliationCompleted(
             run_id=run_id,
@@ -199,6 +200,10 @@ class Reconciler:
         )
         await self._conclude(report, findings, whole=whole)
         return report
+
+    def _in_cases(self) -> set[str]:
+        """Return the orders that open cases are about."""
+        return {c.finding.order_id for c in self._view.open_breaks()}
 
     def _line(self) -> tuple[int, int]:
         """Return what changes whenever the line breaks: session, and gaps seen."""
@@ -224,15 +229,15 @@ class Reconciler:
             rows[kind] = _rows(answer)
         return Answers(questions, rows)
 
-    async def _repair(self, answers: Answers, scope: Scope) -> OurSide:
+    async def _repair(self, answers: Answers, scope: Scope, order_ids: Iterable[str]) -> OurSide:
         """Write what the evidence allows; each step sees what the one before it wrote."""
         for plan in (adoptions, openings, resolutions):
-            ours = await load_our_side(self._reader, answers)
+            ours = await load_our_side(self._reader, answers, order_ids)
             facts = [self._fact(event, scope.run_id) for event in plan(ours, answers, scope)]
             if facts:
                 await self._log.append_together(facts)
                 log.info("reconciliation_repaired", run_id=scope.run_id, events=len(facts))
-        return await load_our_side(self._reader, answers)
+        return await load_our_side(self._reader, answers, order_ids)
 
     async def _conclude(
         self,
