@@ -16,7 +16,15 @@ from typing import Any, TypeVar
 import oms
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
-from oms.core.events import Context, Event, Finding, Pending, ReconciliationCompleted
+from oms.core.events import (
+    Context,
+    Event,
+    Finding,
+    OrderDenied,
+    Pending,
+    QueryAsked,
+    ReconciliationCompleted,
+)
 from oms.core.records import BreakCase, Order, OrderState
 from oms.service.daemon import Oms, open_oms
 from oms.service.manager import OrderManager, Ticket
@@ -150,7 +158,7 @@ class World:
         """Do something that makes the OMS reconcile, and return that report."""
         before = len(await self.log(ReconciliationCompleted))
         await cause()
-        await self.until(lambda: not self.view.system.ready)
+        await self.until_logged(ReconciliationCompleted, before + 1)
         await self.oms.ready(DEADLINE_SECONDS)
         return (await self.log(ReconciliationCompleted))[before:][-1]
 
@@ -166,6 +174,33 @@ class World:
     async def reconcile(self) -> ReconciliationCompleted:
         """Ask and compare now."""
         return await self.oms.reconciler.run("test")
+
+    async def notice(self, code: int, text: str = "as IB says") -> None:
+        """Let the gateway tell everybody something."""
+        await self.simulator.do("send_notice", code=code, text=text)
+
+    async def until_logged(self, kind: type[Event], number: int = 1) -> None:
+        """Wait until the log holds so many facts of a type."""
+        logged = asyncio.Event()
+        unsubscribe = self.oms.log.subscribe(lambda _: logged.set())
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while len(await self.log(kind)) < number:
+                    await logged.wait()
+                    logged.clear()
+        finally:
+            unsubscribe()
+
+    async def asked(self, kind: str) -> None:
+        """Wait until the last question that was put is of this kind."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (await self.log(QueryAsked))[-1].kind != kind:
+                pass
+
+    async def rule_against(self, ticket: Ticket) -> str | None:
+        """Return the rule that denied an order, None where it was not denied."""
+        denied = {d.order_id: d.rule for d in await self.log(OrderDenied)}
+        return denied.get(ticket.order_id)
 
     # ── what both say ────────────────────────────────────────────────────────────────────────────
 
