@@ -180,16 +180,16 @@ def commands_page() -> str:
             (
                 f"`{_escaped(' '.join([*option.opts, *option.secondary_opts]))}`",
                 _escaped(getattr(option, "help", None) or ""),
-                "" if option.default in {None, False, ()} else f"`{option.default}`",
+                "" if option.default in {None, False, (), ""} else f"`{option.default}`",
             )
             for option in verb.get_params(context)
             if option.name != "help" and not getattr(option, "hidden", False)
         ]
         usage = verb.get_usage(context).removeprefix("Usage: ")
-        parts += [f"## {path}", f"```text\n{usage}\n```", inspect.cleandoc(verb.help or "")]
+        parts += [f"## {path}", f"```text\n{usage}\n```", *_help(verb.help)]
         if rows:
             parts.append(_table(("Argument", "Meaning", "Default"), rows))
-    return _page("Commands", command.help or "", *parts)
+    return _page("Commands", *_help(command.help), *parts)
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -199,7 +199,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/errors.md": errors_page,
     "docs/reference/metrics.md": metrics_page,
     "docs/reference/log-actions.md": log_actions_page,
-    "docs/reference/commands.md": commands_page,
+    "docs/reference/cli.md": commands_page,
 }
 
 
@@ -329,6 +329,15 @@ def _page(title: str, *parts: str) -> str:
 
 def _lines(*sentences: str) -> str:
     return "\n".join(sentences)
+
+
+def _help(text: str | None) -> Iterator[str]:
+    """Yield a help text's paragraphs; those that click leaves alone (\\b) are set as they stand."""
+    for paragraph in inspect.cleandoc(text or "").split("\n\n"):
+        if paragraph.startswith("\b"):
+            yield "```text\n" + paragraph.removeprefix("\b").strip("\n") + "\n```"
+        else:
+            yield " ".join(paragraph.split())
 
 
 def _table(headers: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -2,8 +2,7 @@
 
 Keys are stable under one `schema` number; new keys may appear and readers ignore what they do not
 know. Money and quantities are strings, times are ISO 8601 in UTC, sequences are numbers. What is
-absent is null or empty, except inside `payload` and `order`, which are the log's and the books' own
-text and leave it out.
+absent is null or empty, except inside `payload`, which is the log's own text and leaves it out.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from typing import Any, Final
 
 from oms.core.codec import encode, time_text
 from oms.core.events import Envelope, Finding, Question
-from oms.core.records import BreakCase, encode_record
+from oms.core.records import BreakCase
 from oms.report.reconciliation import Report
+from oms.report.record_json import order_json
 from oms.report.sentences import sentence
 from oms.report.story import Entry, Story
 
@@ -83,7 +83,7 @@ def story_json(story: Story) -> dict[str, Any]:
         "kind": "order_story",
         "order_id": story.order_id,
         "headline": story.headline,
-        "order": json.loads(encode_record(order)) if order is not None else None,
+        "order": order_json(order) if order is not None else None,
         "state": order.state.value if order is not None else None,
         "entries": [_entry(entry) for entry in story.entries],
     }

@@ -126,10 +126,12 @@ _QUERIES: Final[dict[str, str]] = {
     "account": "the account",
 }
 
+#: Why runs are made, in the words of the daemon that makes them.
 _TRIGGERS: Final[dict[str, str]] = {
     "start": "at start",
     "reconnect": "after a reconnect",
-    "interval": "on schedule",
+    "schedule": "on schedule",
+    "retry": "again, because the last run was not answered whole",
     "request": "on request",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tomllib
@@ -111,8 +112,19 @@ def test_every_json_key_is_in_the_contract(form: str) -> None:
     assert [key for key in keys_of(value) if f"`{key}`" not in page] == []
 
 
+def test_every_json_answer_of_the_command_line_is_in_the_contract() -> None:
+    page = read("json-output.md")
+    files = [*(ROOT / "oms" / "cli").glob("*.py"), ROOT / "oms" / "report" / "record_json.py"]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    kinds = {kind for tree in trees for kind in printed_kinds(tree)}
+    keys = {key for tree in trees for key in written_keys(tree)}
+    assert {"orders", "status"} <= kinds
+    assert [kind for kind in sorted(kinds) if f'`"{kind}"`' not in page] == []
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
 def test_every_verb_is_documented_with_help_and_examples() -> None:
-    page = read("commands.md")
+    page = read("cli.md")
     for path, verb in docs_pages.verbs(docs_pages.command_line(), "oms"):
         assert f"## {path}\n" in page
         assert verb.help, path
@@ -218,6 +230,30 @@ def keys_of(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from keys_of(inner)
+
+
+def printed_kinds(tree: ast.AST) -> Iterator[str]:
+    """Yield the kinds of JSON objects that a module prints."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print_json"), args=[ast.Constant(value=str(kind))]):
+                yield kind
+            case _:
+                pass
+
+
+def written_keys(tree: ast.AST) -> Iterator[str]:
+    """Yield the keys that a module's functions for JSON write."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print_json"), keywords=keywords):
+                yield from (keyword.arg for keyword in keywords if keyword.arg)
+            case ast.FunctionDef(name=name) if name.endswith("_json") or name == "_finding":
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.Dict):
+                        yield from (k.value for k in inner.keys if isinstance(k, ast.Constant))
+            case _:
+                pass
 
 
 def texts() -> Iterator[Path]:
