@@ -1,1 +1,11 @@
-"""See docs/internals/architecture.md for what belongs in this room."""
+"""The broker room: the only folder that imports ib_async.
+
+`gateway.Gateway` is what the daemon constructs; `adapter.BrokerAdapter` is what a trading engine is
+written against.
+"""
+
+from __future__ import annotations
+
+from oms.broker.adapter import BrokerAdapter
+
+__all__ = ["BrokerAdapter"]

@@ -7,6 +7,7 @@ end first, then what waits in the outbox is reported as not sent, then the servi
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from oms.broker.capture import Capture
 from oms.broker.handshake import ConnectionSettings
 from oms.broker.line import News, SessionDown
 from oms.broker.lookup import Lookup, Qualified
+from oms.broker.market_data import Quote, Quotes
 from oms.broker.outbox import Handed, Outbox, Outgoing
 from oms.broker.ports import Sink
 from oms.broker.queries import Answer, Queries
@@ -52,7 +54,8 @@ class Gateway:
         callback: the daemon must stop. `on_not_sent` hears of every order message that did not
         leave, with the reason.
         """
-        self._ib = ib_async.IB()
+        # nan for "no price": ib_async's default of -1 is a price that spreads do have.
+        self._ib = ib_async.IB(ib_async.IBDefaults(emptyPrice=math.nan, emptySize=math.nan))
         self.capture = Capture(self._ib, sink, zone=zone, on_failure=on_failure)
         self.session = Session(
             settings,
@@ -85,6 +88,9 @@ class Gateway:
         self.session.listeners.append(self._drop_what_waits)
         self._lookup = Lookup(
             self._ib, self.capture, self.session, timeout_seconds=request_timeout_seconds
+        )
+        self._quotes = Quotes(
+            self._ib, self.capture, self.session, clock, timeout_seconds=request_timeout_seconds
         )
 
     # ── the session ──────────────────────────────────────────────────────────────────────────────
@@ -203,6 +209,18 @@ class Gateway:
         `IBConnectionError` where nobody answers.
         """
         return await self._lookup.qualify(contract)
+
+    # ── the market ───────────────────────────────────────────────────────────────────────────────
+
+    async def quote(self, contract: Contract) -> Quote:
+        """Return the market of a qualified contract as it is now; see `Quotes.snapshot`."""
+        return await self._quotes.snapshot(contract)
+
+    def subscribe_quotes(
+        self, contract: Contract, listener: Callable[[Quote], None]
+    ) -> Callable[[], None]:
+        """Call back with every change of a contract's market; return the way to stop it."""
+        return self._quotes.subscribe(contract, listener)
 
     def _drop_what_waits(self, news: News) -> None:
         if isinstance(news, SessionDown):
