@@ -337,7 +337,19 @@ class Incident:
 
 
 VERBS = frozenset(
-    "submit bracket modify cancel wait broker stop start restart reconcile expect".split()
+    [
+        "submit",
+        "bracket",
+        "modify",
+        "cancel",
+        "wait",
+        "broker",
+        "stop",
+        "start",
+        "restart",
+        "reconcile",
+        "expect",
+    ]
 )
 
 
