@@ -1,3 +1,5 @@
+"""Each row of the table of codes says what a code does to an order, and what it never does."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Every way to lose the line opens one gap, and every way back closes it."""
+
 from __future__ import annotations
 
 import pytest
