@@ -338,6 +338,255 @@ class Incident:
 
 VERBS = frozenset(
     [
+        *("submit", "bracket", "modify", "cancel", "wait", "broker"),
+        *("stop", "start", "restart", "reconcile", "expect"),
+    ]
+))
+            else:
+                raise ValueError(f"{path.name} line {number}: {verb!r} is not a verb")
+        return script
+
+
+class Incident:
+    """One incident while it is played."""
+
+    def __init__(self, scenario: Path, script: Script, folder: Path) -> None:
+        self.script = script
+        self.database = folder / "oms.sqlite"
+        read = Scenario.read(scenario)
+        # What the file asks for counts, but the port is free and the clock is a test's.
+        given = read.apply(SimSettings(port=0, books=str(folder / "books")))
+        self.gateway = Gateway(given)
+        self.player = Player(read, self.gateway)
+        self.commands = Commands(self.gateway)
+        self.port = 0
+        self.running: Oms | None = None
+        self._stack = AsyncExitStack()
+
+    async def play(self) -> None:
+        """Play both parts; raises AssertionError naming the line that does not hold."""
+        new_database(self.database)
+        self.player.start()
+        self.port = await self.gateway.start()
+        try:
+            await self.start()
+            for line in self.script.lines:
+                try:
+                    async with asyncio.timeout(DEADLINE_SECONDS):
+                        await getattr(self, f"_{line.verb}")(line)
+                except TimeoutError as error:
+                    raise AssertionError(f"{_shown(line)}: not in time; {self._state()}") from error
+            assert not self.player.failures, self.player.failures
+            if not self.script.checker_off:
+                self._agree()
+        finally:
+            await self._stack.aclose()
+            await self.gateway.stop()
+
+    async def start(self) -> None:
+        """Bring our side up."""
+        settings = settings_for(self.port, self.database, client_id=1)
+        self.running = await self._stack.enter_async_context(open_oms(settings))
+        await self.running.ready(DEADLINE_SECONDS)
+
+    @property
+    def oms(self) -> Oms:
+        """Our side."""
+        assert self.running is not None, "our side is down"
+        return self.running
+
+    def order(self, name: str) -> Order:
+        """Return an order by its name, which is its order id; `perm:N` is the N-th foreign one."""
+        if name.startswith("foreign"):
+            foreign = [o for o in self.oms.view.orders.values() if o.origin != "ours"]
+            return foreign[int(name.removeprefix("foreign") or 1) - 1]
+        return self.oms.manager.order(name)
+
+    # ── our side acts ────────────────────────────────────────────────────────────────────────────
+
+    async def _submit(self, line: Line) -> None:
+        name, side, quantity, symbol, order_type = line.words
+        assert side in ("BUY", "SELL")
+        terms = Terms(
+            side="BUY" if side == "BUY" else "SELL",
+            quantity=Decimal(quantity),
+            order_type=order_type.replace("_", " "),
+            limit_price=_decimal(line.options.get("limit")),
+            stop_price=_decimal(line.options.get("stop")),
+            tif=line.options.get("tif", "DAY"),
+        )
+        await self.oms.manager.submit(oms.Stock(symbol), terms, order_id=name)
+
+    async def _bracket(self, line: Line) -> None:
+        name, side, quantity, symbol = line.words
+        assert side in ("BUY", "SELL")
+        await self.oms.manager.submit_bracket(
+            oms.Stock(symbol),
+            oms.Limit("BUY" if side == "BUY" else "SELL", quantity, line.options["limit"]),
+            take_profit=Decimal(line.options["take_profit"]),
+            stop_loss=Decimal(line.options["stop_loss"]),
+            order_id=name,
+        )
+
+    async def _modify(self, line: Line) -> None:
+        await self.oms.manager.modify(
+            line.words[0],
+            limit_price=_decimal(line.options.get("limit")),
+            stop_price=_decimal(line.options.get("stop")),
+            quantity=_decimal(line.options.get("quantity")),
+        )
+
+    async def _cancel(self, line: Line) -> None:
+        await self.oms.manager.cancel(line.words[0])
+
+    async def _broker(self, line: Line) -> None:
+        answer = self.commands.do({"do": line.words[0], **line.options})
+        assert answer["ok"], f"{_shown(line)}: {answer}"
+        self.gateway.flush()
+
+    async def _stop(self, _: Line) -> None:
+        self.running = None
+        await self._stack.aclose()
+
+    async def _start(self, _: Line) -> None:
+        await self.start()
+
+    async def _restart(self, line: Line) -> None:
+        await self._stop(line)
+        await self.start()
+
+    async def _reconcile(self, _: Line) -> None:
+        await self.oms.reconciler.run("incident")
+
+    async def _wait(self, line: Line) -> None:
+        view = self.oms.view
+        match line.words:
+            case ["session", number]:
+                wanted = int(number)
+                await view.until(lambda: view.system.session_epoch >= wanted and view.system.ready)
+            case ["gap"]:
+                await view.until(lambda: bool(view.system.gap_sequence))
+            case ["connected"]:
+                await view.until(lambda: view.system.connected)
+            case ["ready"]:
+                await view.until(lambda: view.system.ready)
+            case ["event", kind, *times]:
+                await self._until_logged(kind, int(times[0]) if times else 1)
+            case [name, states]:
+                await view.until(self._looks(name, states, line.options))
+            case _:
+                raise AssertionError(f"{_shown(line)}: nothing to wait for")
+
+    def _looks(self, name: str, states: str, options: dict[str, str]) -> Callable[[], bool]:
+        wanted = {OrderState(s) for s in states.split("|")}
+        filled = _decimal(options.get("filled"))
+
+        def looks() -> bool:
+            if name.startswith("foreign") and not any(
+                o.origin != "ours" for o in self.oms.view.orders.values()
+            ):
+                return False
+            order = self.order(name)
+            return order.state in wanted and (filled is None or order.filled == filled)
+
+        return looks
+
+    async def _until_logged(self, kind: str, number: int) -> None:
+        committed = asyncio.Event()
+        unsubscribe = self.oms.log.subscribe(lambda _: committed.set())
+        try:
+            while len(await self._events(kind)) < number:
+                await committed.wait()
+                committed.clear()
+        finally:
+            unsubscribe()
+
+    # ── what must be true ────────────────────────────────────────────────────────────────────────
+
+    async def _expect(self, line: Line) -> None:
+        match line.words:
+            case ["position", symbol, quantity]:
+                held = [p for p in self.oms.view.positions.values() if p.contract.symbol == symbol]
+                total = sum((p.quantity for p in held), Decimal(0))
+                assert total == Decimal(quantity), f"{_shown(line)}: we hold {plain(total)}"
+            case ["fills", number]:
+                fills = await self.oms.reader.rows("fills")
+                assert len(fills) == int(number), f"{_shown(line)}: {len(fills)} fills"
+            case ["event", kind, times]:
+                self._expect_events(line, times, await self._events(kind))
+            case ["breaks", classes]:
+                found = Counter(c.finding.break_class for c in self.oms.view.open_breaks())
+                wanted = Counter(() if classes == "none" else classes.split(","))
+                assert found == wanted, f"{_shown(line)}: open are {dict(found)}"
+            case ["verdict", verdict]:
+                report = await self.oms.reconciler.run("expected")
+                told = [f.text for f in report.findings if f.result != "match"]
+                assert report.verdict == verdict, f"{_shown(line)}: {report.verdict}: {told}"
+            case [name, state]:
+                await self._expect_order(line, name, state)
+            case _:
+                raise AssertionError(f"{_shown(line)}: nothing to expect")
+
+    def _expect_events(self, line: Line, times: str, found: list[Event]) -> None:
+        match times:
+            case "some":
+                assert found, f"{_shown(line)}: none"
+            case "none":
+                assert not found, f"{_shown(line)}: {found}"
+            case _:
+                assert len(found) == int(times), f"{_shown(line)}: {len(found)}"
+
+    async def _expect_order(self, line: Line, name: str, state: str) -> None:
+        order = self.order(name)
+        assert order.state is OrderState(state), (
+            f"{_shown(line)}: it is {order.state}, {order.text}"
+        )
+        fills = [
+            f
+            for f in await self.oms.reader.rows("fills", {"order_id": order.order_id})
+            if isinstance(f, Fill)
+        ]
+        received = sum(
+            row["received"]
+            for row in self.commands.do({"do": "books"})["placements"]
+            if row["order_ref"] == order.order_ref
+        )
+        known: dict[str, str] = {
+            "filled": plain(order.filled),
+            "fills": str(len(fills)),
+            "commission": plain(sum((amount for _, amount in order.commissions), Decimal(0))),
+            "code": str(order.code),
+            "placements": str(received),
+            "average": plain(order.average_price),
+            "limit": plain(order.terms.limit_price),
+            "quantity": plain(order.terms.quantity),
+            "origin": order.origin,
+        }
+        for option, text in line.options.items():
+            assert known[option] == text, f"{_shown(line)}: {option} is {known[option]}"
+
+    async def _events(self, kind: str) -> list[Event]:
+        return [e.event for e in await self.oms.reader.events(type=kind, limit=10_000)]
+
+    def _agree(self) -> None:
+        books = self.commands.do({"do": "books"})
+        wrong = {c.name: c.differences for c in check(read_file(self.database), books) if not c.ok}
+        assert not wrong, wrong
+        rebuilt = rebuild_check(f"sqlite:///{self.database}")
+        assert rebuilt.equal, rebuilt.first_difference
+
+    def _state(self) -> str:
+        if self.running is None:
+            return "our side is down"
+        orders = [
+            f"{o.order_id} {o.state.value} {plain(o.filled)}"
+            for o in self.running.view.orders.values()
+        ]
+        return f"orders {orders}; not played {self.player.waiting}; {self.player.failures}"
+
+
+VERBS = frozenset(
+    [
         "submit",
         "bracket",
         "modify",
