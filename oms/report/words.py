@@ -166,6 +166,8 @@ def moment(at: datetime | None) -> str:
 def duration(span: timedelta) -> str:
     """Return a duration in its two largest units, as people say it."""
     seconds = span.total_seconds()
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, second = divmod(int(seconds), 60)

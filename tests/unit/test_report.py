@@ -437,7 +437,8 @@ def test_every_class_outcome_and_verdict_has_words() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.04, "0.0 s"),
+        (0.0004, "0 ms"),
+        (0.04, "40 ms"),
         (2.34, "2.3 s"),
         (59, "59 s"),
         (61, "1 min 1 s"),
