@@ -341,7 +341,8 @@ def modules() -> tuple[Module, ...]:
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
             name = ".".join(parts).removesuffix(".__init__")
-            found.append(Module(name, ast.parse(path.read_text(encoding="utf-8"))))
+            text = path.read_text(encoding="utf-8")
+            found.append(Module(name, ast.parse(text, str(path.relative_to(ROOT)))))
     return tuple(found)
 
 
