@@ -12,8 +12,8 @@ made up:
 - a position that our executions do not explain is reported, never filled up.
 
 A key that moves while the questions are under way is asked for again by the caller; what still
-moves is unknown. Orders that ended long ago are left alone, unless an answer names them, this run
-has touched them or a case is open about them.
+moves is unknown. Everything on our side is compared, so the caller leaves out what ended long ago,
+unless an answer names it or a case is open about it.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class OurSide:
     """Our books at one sequence, as far as the comparison needs them."""
 
     sequence: int
+    #: The live ones, and of the others those that an answer names or an open case is about.
     orders: Mapping[str, Order]
     #: By account and execution stem.
     fills: Mapping[str, Fill]
@@ -90,8 +91,6 @@ class OurSide:
     anomalies: tuple[Anomaly, ...] = ()
     opened_accounts: tuple[str, ...] = ()
     by_perm_id: Mapping[int, str] = field(default_factory=dict)
-    #: What open cases are about: order ids, fill keys, position keys; see `cases.thing_of`.
-    disputed: frozenset[str] = frozenset()
 
     def owner(self, order_ref: str, perm_id: int) -> Order | None:
         """Return the order that a broker's row belongs to."""
@@ -167,11 +166,7 @@ def _orders(before: OurSide, ours: OurSide, answers: Answers, scope: Scope) -> I
         if scope.accounts and order.account not in scope.accounts:
             continue
         rows = [*open_rows.get(order_id, ()), *done_rows.get(order_id, ())]
-        touched = order.live or order.last_sequence > scope.started_sequence
-        if not (touched or rows or order_id in executed or order_id in ours.disputed):
-            continue
-        was = before.orders.get(order_id)
-        repair = _order_repair(was, order, scope)
+        repair = _order_repair(before.orders.get(order_id), order, scope)
         yield _order_finding(order, rows, answers, order_id in executed, repair)
         if order.origin != "ours" and (order.live or repair):
             yield _foreign(order, repair)
@@ -415,8 +410,7 @@ def _positions(before: OurSide, ours: OurSide, answers: Answers, scope: Scope) -
         rows[f"{row.event.account}:{row.event.contract.con_id}"] = row
     complete = answers.complete("positions")
     uncharged = {f.position_key for f in ours.fills.values() if f.commission is None}
-    compared = (k for k, p in ours.positions.items() if p.live or k in ours.disputed)
-    for key in sorted({*rows, *compared}):
+    for key in sorted({*rows, *ours.positions}):
         position = ours.positions.get(key)
         row_or_none = rows.get(key)
         account, contract = _what(position, row_or_none)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
+from oms.core.cases import thing_of
 from oms.core.ledger import stem_and_revision
 from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, perm_index
-from oms.core.records import Anomaly, Fill, Order, Position, SystemRecord
+from oms.core.records import Anomaly, BreakCase, Fill, Order, Position, SystemRecord
 from oms.service.ports import Reader
 
 _R = TypeVar("_R")
@@ -41,6 +42,7 @@ async def load_our_side(
     by_key = {p.key: p for p in positions}
     if answers is not None:
         named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.of("positions")}
+        named |= await _in_position_cases(reader)
         for position in _of(
             Position, await _any(reader, "positions", "position_key", named - set(by_key))
         ):
@@ -56,6 +58,12 @@ async def load_our_side(
         opened_accounts=system.opened_accounts if isinstance(system, SystemRecord) else (),
         by_perm_id=perm_index(orders.values()),
     )
+
+
+async def _in_position_cases(reader: Reader) -> set[str]:
+    """Return the positions that open cases are about: flat by now, they are live no more."""
+    cases = _of(BreakCase, await reader.rows("breaks", {"live": True}))
+    return {thing_of(c.finding) for c in cases if c.finding.subject == "position"}
 
 
 async def _add_named_orders(reader: Reader, answers: Answers, orders: dict[str, Order]) -> None:

@@ -1,0 +1,414 @@
+"""The life of one order: what each message of IB does to it, in every order of arrival."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from oms.core.codes import TABLE, meaning
+from oms.core.records import ENDED, OrderState
+from tests.lives import Life, play, terms, working
+
+S = OrderState
+
+#: broker-semantics B1, "transitions that the OMS must accept": name, table, state, filled.
+B1 = [
+    ("limit resting", "open PreSubmitted\nstatus PreSubmitted 0\nopen Submitted", S.WORKING, 0),
+    ("market, execution first", "fill 100 @ 10\nopen Filled\nstatus Filled 100", S.FILLED, 100),
+    ("market, execution only", "fill 100 @ 10", S.FILLED, 100),
+    ("fill", "status Submitted 0\nfill 100 @ 10\nopen Filled\nstatus Filled 100", S.FILLED, 100),
+    ("partial", "open Submitted\nfill 40 @ 10\nstatus Submitted 40", S.PARTIALLY_FILLED, 40),
+    ("pending", "open PendingSubmit\nstatus PendingSubmit 0", S.IN_FLIGHT, 0),
+    ("pending at the gateway", "status ApiPending 0", S.IN_FLIGHT, 0),
+    (
+        "cancel, status first",
+        "open Submitted\ncancel\nstatus Cancelled 0\nnotice 202",
+        S.CANCELLED,
+        0,
+    ),
+    (
+        "cancel, code first",
+        "open Submitted\ncancel\nnotice 202\nstatus Cancelled 0",
+        S.CANCELLED,
+        0,
+    ),
+    ("cancel before acknowledgement", "cancel\nstatus ApiCancelled 0", S.CANCELLED, 0),
+    ("cancel pending", "open Submitted\ncancel\nstatus PendingCancel 0", S.CANCEL_PENDING, 0),
+    (
+        "cancel loses to a fill",
+        "open Submitted\ncancel\nfill 100 @ 10\nstatus Filled 100\nnotice 10148 state: Filled",
+        S.FILLED,
+        100,
+    ),
+    (
+        "pending cancel, then filled",
+        "open Submitted\nstatus PendingCancel 0\nfill 100 @ 10\nstatus Filled 100",
+        S.FILLED,
+        100,
+    ),
+    (
+        "fill after Cancelled",
+        "open Submitted\ncancel\nstatus Cancelled 0\nfill 100 @ 10",
+        S.FILLED,
+        100,
+    ),
+    (
+        "part of a fill after Cancelled",
+        "open Submitted\ncancel\nstatus Cancelled 0\nfill 40 @ 10",
+        S.CANCELLED,
+        40,
+    ),
+    ("reject by the server", "notice 201\nopen Inactive\nstatus Inactive 0", S.REJECTED, 0),
+    ("reject, status first", "open Inactive\nstatus Inactive 0\nnotice 201", S.REJECTED, 0),
+    ("reject by price check", "notice 201\nstatus Cancelled 0\nnotice 202", S.REJECTED, 0),
+    ("cancelled by price check", "open Submitted\nstatus Cancelled 0\nnotice 202", S.CANCELLED, 0),
+    ("reject by validation", "notice 110", S.REJECTED, 0),
+    ("waits for shares", "notice 404\nopen PreSubmitted", S.WORKING, 0),
+    ("held for shares", "open Inactive\nstatus Inactive 0 why=locate", S.HELD, 0),
+    ("held after a reject code", "notice 404\nstatus Inactive 0 why=locate", S.HELD, 0),
+    ("inactive without a word", "status Inactive 0", S.HELD, 0),
+    ("held, then at work", "status Inactive 0 why=locate\nstatus Submitted 0", S.WORKING, 0),
+    (
+        "stop triggered",
+        "open PreSubmitted\nopen Submitted\nfill 100 @ 9\nopen Filled",
+        S.FILLED,
+        100,
+    ),
+    ("expired at the end of the day", "open Submitted\nnotice 202 Order Expired", S.EXPIRED, 0),
+    (
+        "expired, as the completed order says",
+        "open Submitted\nstatus Cancelled 0\ncompleted Cancelled 0 Expired at the close",
+        S.EXPIRED,
+        0,
+    ),
+    ("unknown status", "status WarnState 0", S.WORKING, 0),
+]
+
+
+@pytest.mark.parametrize(("name", "table", "state", "filled"), B1, ids=[row[0] for row in B1])
+def test_order_follows_the_messages(name: str, table: str, state: OrderState, filled: int) -> None:
+    order = play("intent BUY 100 LMT 10\nsent\n" + table).order()
+    assert (order.state, order.filled) == (state, Decimal(filled)), name
+
+
+def test_every_status_may_come_twice() -> None:
+    for name, table, _, _ in B1:
+        lines = table.splitlines()
+        doubled = "\n".join(
+            x for line in lines for x in (line, line) if not line.startswith("fill")
+        )
+        once = "\n".join(line for line in lines if not line.startswith("fill"))
+        first = play("intent BUY 100 LMT 10\nsent\n" + once).order()
+        second = play("intent BUY 100 LMT 10\nsent\n" + doubled).order()
+        assert (first.state, first.end) == (second.state, second.end), name
+
+
+# ── codes ────────────────────────────────────────────────────────────────────────────────────────
+
+CODES = (*TABLE, 99999)
+
+
+def test_code_ends_a_new_order_only_where_the_table_says_so() -> None:
+    expected = {
+        "reject": S.REJECTED,
+        "reject_or_modify_reject": S.REJECTED,
+        "protocol": S.REJECTED,
+        "cancelled": S.CANCELLED,
+        "held": S.HELD,
+    }
+    for code in CODES:
+        state = play(f"intent BUY 100 LMT 10\nsent\nnotice {code}").order().state
+        assert state is expected.get(meaning(code).kind, S.IN_FLIGHT), code
+
+
+def test_code_never_ends_a_live_order_but_202() -> None:
+    for code in CODES:
+        state = working(f"notice {code}").order().state
+        assert state is {202: S.CANCELLED, 404: S.HELD}.get(code, S.WORKING), code
+
+
+def test_code_never_takes_back_a_fill() -> None:
+    for code in CODES:
+        assert working(f"fill 100 @ 10\nnotice {code}").order().state is S.FILLED, code
+
+
+def test_warning_stands_beside_the_state() -> None:
+    order = working("notice 10349 Order TIF was set to DAY").order()
+    assert (order.state, order.warning) == (S.WORKING, "10349 Order TIF was set to DAY")
+
+
+def test_unknown_code_is_kept_with_its_text() -> None:
+    order = working("notice 99999 what is this").order()
+    assert (order.state, order.code, order.text) == (S.WORKING, 99999, "what is this")
+
+
+def test_reject_that_was_concluded_is_taken_back_when_ib_shows_the_order_at_work() -> None:
+    order = play("intent BUY 100 LMT 10\nsent\nnotice 10329\nopen Submitted").order()
+    assert (order.state, order.end, order.ended_at) == (S.WORKING, "", None)
+
+
+# ── late and stale ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("stale", ["PreSubmitted", "Submitted", "PendingSubmit", "PendingCancel"])
+@pytest.mark.parametrize("end", ["Filled", "Cancelled", "ApiCancelled"])
+@pytest.mark.parametrize("message", ["status", "open"])
+def test_late_repetition_does_not_revive_an_ended_order(stale: str, end: str, message: str) -> None:
+    life = working(f"status {end} 0")
+    ended = life.order().state
+    assert life.play(f"{message} {stale} 0" if message == "status" else f"open {stale}") is life
+    assert (life.order().state, life.order().status) == (ended, end)
+
+
+def test_late_inactive_does_not_turn_a_cancel_into_a_reject() -> None:
+    order = working("notice 201 refused\nstatus Cancelled 0\nstatus Inactive 0").order()
+    assert order.state is S.REJECTED
+    order = working("cancel\nstatus Cancelled 0\nnotice 201\nstatus Inactive 0").order()
+    assert order.state is S.CANCELLED
+
+
+def test_claim_of_a_late_repetition_is_not_believed() -> None:
+    order = working("fill 100 @ 10\nstatus Filled 100\nstatus Submitted 40").order()
+    assert (order.status_filled, order.claim_is_final) == (Decimal(100), True)
+
+
+# ── cancels ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("code", [161, 136, 135, 10147])
+def test_refused_cancel_leaves_the_order_at_work(code: int) -> None:
+    order = working(f"cancel\nsent cancel\nnotice {code} no").order()
+    assert (order.state, order.refusal) == (S.WORKING, f"{code} no")
+
+
+def test_10148_with_pending_cancel_leaves_the_cancel_under_way() -> None:
+    order = working("cancel\nsent cancel\nnotice 10148 cannot, state: PendingCancel").order()
+    assert order.state is S.CANCEL_PENDING
+
+
+def test_cancel_of_an_earlier_session_is_forgotten_when_ib_shows_the_order_working() -> None:
+    order = working("cancel\nsent cancel\nlost\nsession\nopen Submitted id=7").order()
+    assert order.state is S.WORKING
+    assert "earlier session" in order.refusal
+
+
+def test_cancel_that_did_not_leave_is_not_pending() -> None:
+    assert working("cancel\ncancel_denied").order().state is S.WORKING
+
+
+# ── changes ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_change_is_pending_until_open_order_shows_it() -> None:
+    life = working("modify 100 11\nsent\nopen Submitted 100 10")
+    assert (life.order().state, life.order().terms) == (S.MODIFY_PENDING, terms("BUY 100 LMT 10"))
+    life.play("open Submitted 100 11\nstatus Submitted 0")
+    assert (life.order().state, life.order().terms) == (S.WORKING, terms("BUY 100 LMT 11"))
+
+
+@pytest.mark.parametrize("code", [104, 105, 110, 134, 201, 321, 462, 10326, 103])
+def test_refused_change_leaves_the_old_terms(code: int) -> None:
+    order = working(f"modify 100 11\nsent\nnotice {code} no").order()
+    assert order.state is S.WORKING
+    assert (order.terms, order.refusal) == (terms("BUY 100 LMT 10"), f"{code} no")
+
+
+def test_change_that_comes_too_soon_does_not_reject_the_order() -> None:
+    """INC-34: a change sent before the acknowledgement is answered with the order's own id."""
+    life = play("intent BUY 100 LMT 10\nsent\nmodify 100 11\nsent\nnotice 103 duplicate order id")
+    assert life.order().state is S.IN_FLIGHT
+    assert life.play("open Submitted 100 10").order().state is S.WORKING
+
+
+def test_reject_while_a_change_is_under_way_and_nothing_was_named_waits_for_evidence() -> None:
+    life = play("intent BUY 100 LMT 10\nsent\nmodify 100 11\nsent\nnotice 201 margin")
+    assert life.order().live
+    assert life.play("status Inactive 0").order().state is S.REJECTED
+
+
+def test_change_of_an_earlier_session_is_forgotten_when_ib_shows_other_terms() -> None:
+    order = working("modify 100 11\nsent\nlost\nsession\nopen Submitted 100 10 id=7").order()
+    assert (order.state, order.terms.limit_price) == (S.WORKING, Decimal(10))
+    assert "earlier session" in order.refusal
+
+
+def test_order_that_grows_is_not_filled_at_its_old_size() -> None:
+    life = working("modify 200 10\nsent\nfill 100 @ 10")
+    assert life.order().state is S.MODIFY_PENDING
+    life.play("open Submitted 200 10")
+    assert (life.order().state, life.order().remaining) == (S.PARTIALLY_FILLED, Decimal(100))
+
+
+def test_change_that_did_not_leave_is_not_pending() -> None:
+    assert working("modify 100 11\nmodify_denied").order().state is S.WORKING
+
+
+# ── fills, corrections, busts ────────────────────────────────────────────────────────────────────
+
+
+def test_filled_quantity_is_the_highest_revision_of_each_execution() -> None:
+    order = working("fill 40 @ 10 exec=x.1.01\nfill 60 @ 11 exec=x.2.01").order()
+    assert (order.filled, order.average_price) == (Decimal(100), Decimal("10.6"))
+    order = working("fill 40 @ 10 exec=x.1.01\nfill 30 @ 10 exec=x.1.02").order()
+    assert (order.filled, order.remaining) == (Decimal(30), Decimal(70))
+
+
+def test_bust_takes_the_fill_back_and_the_order_is_live_again() -> None:
+    life = working("fill 100 @ 10 exec=x.1.01")
+    assert life.order().state is S.FILLED
+    order = life.play("fill 0 @ 10 exec=x.1.02").order()
+    assert (order.state, order.filled, order.ended_at) == (S.WORKING, Decimal(0), None)
+
+
+def test_bust_after_the_final_status_restates_what_it_had_claimed() -> None:
+    order = working(
+        "fill 100 @ 10 exec=x.1.01\nstatus Filled 100\nfill 90 @ 10 exec=x.1.02"
+    ).order()
+    assert (order.filled, order.status_filled) == (Decimal(90), Decimal(90))
+
+
+def test_overfill_is_kept_and_nothing_remains() -> None:
+    order = working("fill 60 @ 10\nfill 60 @ 10").order()
+    assert (order.filled, order.remaining) == (Decimal(120), Decimal(0))
+
+
+def test_status_never_moves_the_filled_quantity() -> None:
+    order = working("status Submitted 70").order()
+    assert (order.filled, order.status_filled) == (Decimal(0), Decimal(70))
+
+
+# ── never sent, perhaps sent ─────────────────────────────────────────────────────────────────────
+
+
+def test_order_is_intended_until_its_bytes_left() -> None:
+    assert play("intent BUY 100 LMT 10").order().state is S.INTENDED
+    assert play("intent BUY 100 LMT 10\nsent").order().state is S.IN_FLIGHT
+
+
+def test_denied_order_has_ended_without_a_byte() -> None:
+    order = play("denied").order()
+    assert (order.state, order.sent, order.text) == (S.DENIED, False, "too large")
+
+
+def test_order_whose_bytes_did_not_leave_is_not_sent() -> None:
+    assert play("intent BUY 100 LMT 10\nnot_sent").order().state is S.NOT_SENT
+
+
+def test_not_sent_is_void_once_the_bytes_left() -> None:
+    assert play("intent BUY 100 LMT 10\nsent\nnot_sent").order().state is S.IN_FLIGHT
+
+
+def test_lost_line_puts_what_was_sent_and_not_answered_in_doubt() -> None:
+    order = play("intent BUY 100 LMT 10\nsent\nlost").order()
+    assert (order.state, order.live) == (S.IN_DOUBT, True)
+    assert "line was lost" in order.doubt
+
+
+def test_lost_line_leaves_an_intent_alone_that_was_not_handed_over() -> None:
+    assert play("intent BUY 100 LMT 10\nlost").order().state is S.INTENDED
+
+
+def test_crash_puts_even_an_intent_in_doubt_because_the_bytes_may_have_left() -> None:
+    assert play("intent BUY 100 LMT 10\ncrash").order().state is S.IN_DOUBT
+
+
+def test_crash_leaves_acknowledged_and_ended_orders_as_they_are() -> None:
+    assert working("crash").order().state is S.WORKING
+    assert working("status Cancelled 0\ncrash").order().state is S.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("evidence", "state"),
+    [
+        ("open Submitted", S.WORKING),
+        ("status Submitted 0", S.WORKING),
+        ("fill 40 @ 10", S.PARTIALLY_FILLED),
+        ("completed Cancelled 0", S.CANCELLED),
+        ("completed Filled 100", S.FILLED),
+        ("notice 201 refused", S.REJECTED),
+        ("open PendingSubmit", S.IN_FLIGHT),
+    ],
+)
+@pytest.mark.parametrize(
+    "before", ["sent\nlost", "crash", "crash\nresolve not_received", "not_sent"]
+)
+def test_evidence_settles_doubt_and_revives_what_was_thought_unsent(
+    before: str, evidence: str, state: OrderState
+) -> None:
+    life = play(
+        "intent BUY 100 LMT 10\nsent" if "sent\nlost" in before else "intent BUY 100 LMT 10"
+    )
+    life.play(before.removeprefix("sent\n"))
+    if evidence.startswith(("notice", "status")):
+        life.play("sent")  # They name an order id alone, which only a sent order has.
+    assert life.play(evidence).order().state is state
+
+
+def test_verdict_of_a_run_is_void_once_evidence_came() -> None:
+    life = play("intent BUY 100 LMT 10\nsent\nlost\nsession\nopen Submitted\nresolve not_received")
+    assert life.order().state is S.WORKING
+
+
+def test_doubt_ends_by_a_verdict_from_complete_answers() -> None:
+    life = play("intent BUY 100 LMT 10\nsent\nlost\nresolve not_received")
+    assert (life.order().state, life.order().doubt) == (S.NOT_SENT, "")
+
+
+def test_person_can_end_what_ib_lists_no_more_and_evidence_takes_it_back() -> None:
+    life = working("resolve ended by=person")
+    assert (life.order().state, life.order().concluded) == (S.CANCELLED, True)
+    assert life.play("status Submitted 0").order().state is S.WORKING
+
+
+def test_acknowledged_order_is_never_declared_unsent() -> None:
+    assert working("resolve not_received by=person").order().state is S.CANCELLED
+
+
+# ── orders of others ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_adopted_order_has_the_state_that_ib_names() -> None:
+    assert play("adopt PreSubmitted").order().state is S.WORKING
+    assert play("adopt Cancelled ended=yes").order().state is S.CANCELLED
+    assert play("adopt Inactive ended=yes").order().state is S.REJECTED
+    assert play("adopt Cancelled ended=yes words=Expired").order().state is S.EXPIRED
+
+
+def test_order_known_by_its_executions_alone_is_in_doubt() -> None:
+    life = play("fill 40 @ 10 ref=\nadopt - 40 terms=unknown")
+    assert (life.order().state, life.order().filled) == (S.IN_DOUBT, Decimal(40))
+    life.play("fill 10 @ 10 ref=")
+    assert (life.order().state, life.order().terms.quantity) == (S.IN_DOUBT, Decimal(50))
+
+
+def test_order_known_by_its_executions_alone_takes_its_terms_from_the_first_row() -> None:
+    life = play("fill 40 @ 10 ref=\nadopt - 40 terms=unknown")
+    order = life.play("open Submitted ref=").order()
+    assert (order.state, order.terms) == (S.PARTIALLY_FILLED, terms("BUY 100 LMT 10"))
+    life = play("fill 40 @ 10 ref=\nadopt - 40 terms=unknown")
+    order = life.play("completed Cancelled 40 ref=").order()
+    assert (order.state, order.terms) == (S.CANCELLED, terms("BUY 100 LMT 10"))
+
+
+def test_order_known_by_its_executions_alone_ends_when_ib_lists_it_nowhere_else() -> None:
+    life = play("fill 40 @ 10 ref=\nadopt - 40 terms=unknown ended=yes")
+    assert life.order().state is S.FILLED
+    assert life.play("open Submitted ref=").order().state is S.PARTIALLY_FILLED
+    life = play("fill 40 @ 10 ref=\nadopt - 40 terms=unknown\nresolve ended")
+    assert life.order().state is S.FILLED
+
+
+def test_combo_counts_its_own_executions_and_not_its_legs() -> None:
+    life = Life().play("session\nintent BUY 2 LMT 1 sec=BAG con=9\nsent")
+    life.play("fill 2 @ 1 sec=BAG con=9\nfill 2 @ 5 con=1\nfill 2 @ 4 con=2 side=SELL")
+    assert (life.order().state, life.order().filled) == (S.FILLED, Decimal(2))
+    assert life.position(1).quantity == Decimal(2)
+    assert life.position(2).quantity == Decimal(-2)
+    assert life.position(9).quantity == Decimal(0)
+
+
+def test_state_is_drawn_again_when_an_order_leaves_its_end() -> None:
+    order = working("status Cancelled 0").order()
+    assert order.state in ENDED
+    assert (order.ended_at, order.end_sequence) == (order.updated_at, order.last_sequence)
