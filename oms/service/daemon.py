@@ -383,6 +383,7 @@ def _stays_down(
 def _on_news(news: News, first_epoch: int, ask: Callable[[str], None]) -> None:
     match news:
         case SessionUp(epoch=epoch):
+            log.info("session_up", epoch=epoch)
             ask("start" if epoch == first_epoch else "reconnect")
         case LineRecovered(cause=cause):
             ask(cause)

@@ -45,13 +45,34 @@ class Log(Protocol):
         """Hand facts over that stand or fall together."""
         ...
 
+    async def flush(self) -> None:
+        """Wait until everything handed over so far is durable and published."""
+        ...
+
     def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
         """Call back on the loop after each commit; returns the way to stop."""
         ...
 
 
+class HeadLike(Protocol):
+    """Where the log ends."""
+
+    @property
+    def sequence(self) -> int:
+        """Return the sequence of the last event, 0 for an empty log."""
+        ...
+
+
 class Reader(Protocol):
     """The stored events and rows."""
+
+    async def head(self) -> HeadLike:
+        """Return where the log ends."""
+        ...
+
+    async def checkpoints(self) -> dict[str, int]:
+        """Return the sequence that the rows of each fold have reached."""
+        ...
 
     async def one(self, table: str, key: str) -> AnyRecord | None:
         """Return the row of a key."""

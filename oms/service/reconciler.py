@@ -159,9 +159,10 @@ class Reconciler:
             )
         )
         log.info("reconciliation_started", run_id=run_id, trigger=trigger)
-        before = await load_our_side(self._reader, order_ids=self._in_cases())
+        before = await self._our_side(None, self._in_cases())
         subjects = set(before.orders)
         answers = await self._ask_all(run_id)
+        log.info("reconciliation_asked", run_id=run_id)
         accounts = self._view.session.accounts if self._view.session else ()
         scope = Scope(
             client_id=self._asker.client_id,
@@ -177,8 +178,9 @@ class Reconciler:
             if not any(_moved(f) for f in findings):
                 break
             answers = await self._ask_again(answers, run_id)
-            ours = await load_our_side(self._reader, answers, subjects)
+            ours = await self._our_side(answers, subjects)
             findings = compare(before, ours, answers, scope)
+        log.info("reconciliation_compared", run_id=run_id, findings=len(findings))
         report = ReconciliationCompleted(
             run_id=run_id,
             trigger=trigger,
@@ -200,6 +202,14 @@ class Reconciler:
         )
         await self._conclude(report, findings, whole=whole)
         return report
+
+    async def _our_side(self, answers: Answers | None, order_ids: Iterable[str]) -> OurSide:
+        """Read our side as of now; in a burst the rows trail the log, and are waited for."""
+        await self._log.flush()
+        reached = (await self._reader.head()).sequence
+        while (await self._reader.checkpoints()).get("books", 0) < reached:
+            await self._log.flush()
+        return await load_our_side(self._reader, answers, order_ids)
 
     def _in_cases(self) -> set[str]:
         """Return the orders that open cases are about."""
@@ -232,12 +242,15 @@ class Reconciler:
     async def _repair(self, answers: Answers, scope: Scope, order_ids: Iterable[str]) -> OurSide:
         """Write what the evidence allows; each step sees what the one before it wrote."""
         for plan in (adoptions, openings, resolutions):
-            ours = await load_our_side(self._reader, answers, order_ids)
+            ours = await self._our_side(answers, order_ids)
             facts = [self._fact(event, scope.run_id) for event in plan(ours, answers, scope)]
             if facts:
                 await self._log.append_together(facts)
-                log.info("reconciliation_repaired", run_id=scope.run_id, events=len(facts))
-        return await load_our_side(self._reader, answers, order_ids)
+                step = plan.__name__
+                log.info(
+                    "reconciliation_repaired", run_id=scope.run_id, step=step, events=len(facts)
+                )
+        return await self._our_side(answers, order_ids)
 
     async def _conclude(
         self,

@@ -117,6 +117,7 @@ class Requests:
     async def _serve_one(self, envelope: Envelope, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
+        log.info("request_taken", sequence=envelope.sequence, request=type(envelope.event).__name__)
         try:
             await self._carry_out(envelope)
         except OmsError as error:
