@@ -1,0 +1,104 @@
+"""A break opens once, closes by evidence, and stays closed where a person said so."""
+
+from __future__ import annotations
+
+from oms.core.cases import break_id_of, same_difference, settled_by
+from oms.core.events import BreakClosed, Finding
+from tests.lives import Life, play, working
+from tests.statements import reconcile
+
+
+def opened(life: Life) -> Life:
+    """Return a life whose account has been compared before."""
+    life.books.put(life.system.evolve(opened_accounts=("DU1",)))
+    return life
+
+
+def close_by_person(life: Life, key: str) -> None:
+    """Let a person close the case of a finding's key."""
+    finding = Finding(result="break", subject="order", key=key)
+    life.apply(BreakClosed(break_id=break_id_of(finding), run_id=None, reason="seen"))
+
+
+def test_number_of_a_case_follows_from_what_it_is_about() -> None:
+    one = Finding(result="break", subject="order", key="lost_order:A", text="now")
+    other = one.model_copy(update={"text": "later", "evidence": (7,)})
+    assert break_id_of(one) == break_id_of(other) == "Bacae20b6"
+    assert settled_by(one) == "order:A"
+
+
+def test_break_opens_once() -> None:
+    life = opened(working())
+    assert reconcile(life).cases() == ["opened lost_order:A"]
+    assert reconcile(life).cases() == []
+
+
+def test_break_is_written_again_only_with_other_values() -> None:
+    life = opened(working("fill 100 @ 10"))
+    assert reconcile(life, positions="position 90 10").cases() == ["opened quantity_drift:DU1:1"]
+    assert reconcile(life, positions="position 90 10").cases() == []
+    assert reconcile(life, positions="position 80 10").cases() == ["updated quantity_drift:DU1:1"]
+
+
+def test_case_closes_by_a_match_about_the_same_thing() -> None:
+    life = opened(working())
+    reconcile(life).cases()
+    assert reconcile(life, open_orders="open Submitted").cases() == ["closed lost_order:A"]
+
+
+def test_case_about_a_position_closes_when_both_sides_are_flat() -> None:
+    life = opened(play(""))
+    reconcile(life, positions="position 5 10").cases()
+    assert reconcile(life).cases() == ["closed quantity_drift:DU1:1"]
+
+
+def test_case_about_an_order_in_doubt_closes_when_the_doubt_is_resolved() -> None:
+    life = opened(play("intent BUY 100 LMT 10\nsent\nlost\nsession"))
+    assert reconcile(life, settle_seconds=3600).cases() == ["opened in_doubt:A"]
+    assert reconcile(life.wait(7200), settle_seconds=3600).cases() == ["closed in_doubt:A"]
+
+
+def test_case_does_not_close_while_a_question_is_open() -> None:
+    life = opened(working())
+    reconcile(life).cases()
+    run = reconcile(life, open_orders="open Submitted", unanswered={"positions": "timed_out"})
+    assert run.cases(complete=False) == []
+
+
+def test_case_does_not_close_because_nobody_speaks_of_it() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01\nstatus Cancelled 40"))
+    reach = {"executions": life.at.replace(hour=0)}
+    opened_cases = reconcile(life, positions="position 40 10", reaches=reach).cases()
+    assert opened_cases == ["opened extra_fill:DU1:x.1"]
+    assert reconcile(life, positions="position 40 10").cases() == []
+
+
+def test_difference_that_comes_back_reopens_its_case() -> None:
+    life = opened(working())
+    reconcile(life).cases()
+    reconcile(life, open_orders="open Submitted").cases()
+    assert reconcile(life).cases() == ["reopened lost_order:A"]
+
+
+def test_person_has_the_last_word_until_the_values_change() -> None:
+    life = opened(working("fill 100 @ 10"))
+    reconcile(life, positions="position 90 10").cases()
+    close_by_person(life, "quantity_drift:DU1:1")
+    assert reconcile(life, positions="position 90 10").cases() == []
+    assert reconcile(life, positions="position 70 10").cases() == ["reopened quantity_drift:DU1:1"]
+
+
+def test_message_that_could_not_be_read_is_closed_by_a_person_only() -> None:
+    life = opened(play("unreadable"))
+    key = f"unreadable_message:{life.last}"
+    assert reconcile(life).cases() == [f"opened {key}"]
+    assert reconcile(life).cases() == []
+    close_by_person(life, key)
+    again = reconcile(life)
+    assert (again.breaks, again.cases()) == ({}, [])
+
+
+def test_evidence_and_repair_do_not_make_a_difference_another_one() -> None:
+    one = Finding(result="break", subject="order", key="lost_order:A", text="gone", evidence=(1,))
+    assert same_difference(one, one.model_copy(update={"evidence": (9,), "repair": "adopted"}))
+    assert not same_difference(one, one.model_copy(update={"text": "back"}))

@@ -1,0 +1,391 @@
+"""Two statements, and what comparing them finds: nothing missed, and nothing made up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from oms.core.events import Outcome
+from oms.core.records import OrderState
+from tests.lives import START, Life, play, working
+from tests.statements import KINDS, reconcile
+
+LATER = START + timedelta(hours=12)
+
+
+def opened(life: Life) -> Life:
+    """Return a life whose account has been compared before: positions are ours to explain."""
+    system = life.system.evolve(opened_accounts=("DU1", "DU2"))
+    life.books.put(system)
+    return life
+
+
+# ── nothing to find ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_books_that_agree_are_clean() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01\nstatus Submitted 40"))
+    run = reconcile(
+        life,
+        open_orders="open Submitted\nstatus Submitted 40",
+        executions="fill 40 @ 10 exec=x.1.01 fetched=yes",
+        positions="position 40 10",
+    )
+    assert (run.verdict, run.breaks, run.repairs) == ("clean", {}, [])
+    assert {f.key for f in run.findings} == {"order:A", "execution:DU1:x.1", "position:DU1:1"}
+
+
+def test_empty_books_and_empty_answers_are_clean() -> None:
+    assert reconcile(opened(play(""))).verdict == "clean"
+
+
+# ── what we did not know ─────────────────────────────────────────────────────────────────────────
+
+
+def test_fill_from_while_we_were_away_is_backfilled_and_is_no_break() -> None:
+    life = opened(working("lost\nsession"))
+    run = reconcile(
+        life,
+        completed_orders="completed Filled 100",
+        executions="fill 100 @ 10 exec=x.1.01 fetched=yes",
+        positions="position 100 10",
+    )
+    assert (run.verdict, life.order().state) == ("clean", OrderState.FILLED)
+    assert run.finding("order:A").repair == "was WORKING, 0 filled"
+    assert run.finding("execution:DU1:x.1").repair == "backfilled"
+
+
+def test_manual_order_is_adopted_with_its_fills_and_shown_once() -> None:
+    life = opened(play(""))
+    statement = {
+        "open_orders": "M: open Submitted client=0 id=0 ref=",
+        "executions": "M: fill 40 @ 10 exec=m.1.01 client=0 id=0 ref= fetched=yes",
+        "positions": "position 40 10",
+    }
+    run = reconcile(life, **statement)
+    order = life.order("perm-1013")
+    assert run.breaks == {"unknown_order:perm-1013": "medium"}
+    assert (order.origin, order.state) == ("manual", OrderState.PARTIALLY_FILLED)
+    assert reconcile(life, **statement).repairs == []
+
+
+def test_completed_manual_order_is_shown_in_the_run_that_adopts_it_and_then_rests() -> None:
+    life = opened(play(""))
+    completed = "M: completed Filled 100 ref="
+    executions = "M: fill 100 @ 10 exec=m.1.01 client=0 id=0 ref= fetched=yes"
+    first = reconcile(
+        life, completed_orders=completed, executions=executions, positions="position 100 10"
+    )
+    assert first.breaks == {"unknown_order:perm-1013": "medium"}
+    again = reconcile(life, completed_orders=completed, positions="position 100 10")
+    assert again.breaks == {}
+
+
+@pytest.mark.parametrize(
+    ("ids", "origin"),
+    [
+        ("client=0 id=0", "manual"),
+        ("client=7 id=3", "other_client"),
+        ("client=1 id=3", "previous_session"),
+    ],
+)
+def test_adopted_order_says_where_it_came_from(ids: str, origin: str) -> None:
+    life = opened(play(""))
+    reconcile(life, open_orders=f"M: open Submitted ref= {ids}")
+    assert life.order("perm-1013").origin == origin
+
+
+def test_order_named_by_executions_alone_is_over_only_by_whole_answers() -> None:
+    rows = "M: fill 40 @ 10 ref= id=0 client=7 fetched=yes"
+    life = opened(play(""))
+    reconcile(life, executions=rows)
+    assert life.order("perm-1013").state is OrderState.FILLED
+    life = opened(play(""))
+    run = reconcile(life, executions=rows, unanswered={"open_orders": "timed_out"})
+    assert life.order("perm-1013").state is OrderState.IN_DOUBT
+    assert "order:perm-1013" in run.unknown
+    reconcile(life, positions="position 40 10")
+    assert life.order("perm-1013").state is OrderState.FILLED
+
+
+def test_order_of_another_client_that_ended_while_we_were_away_ends() -> None:
+    life = opened(play("adopt Submitted client=7 id=4 origin=other_client"))
+    run = reconcile(life, completed_orders="completed Cancelled 0 ref=")
+    assert life.order().state is OrderState.CANCELLED
+    assert run.breaks == {"unknown_order:A": "medium"}
+    assert reconcile(life, completed_orders="completed Cancelled 0 ref=").verdict == "clean"
+
+
+# ── every class of break ─────────────────────────────────────────────────────────────────────────
+
+
+def test_fill_that_ib_claims_and_no_execution_shows_is_missing() -> None:
+    life = opened(working("status Filled 100"))
+    assert reconcile(life, completed_orders="completed Filled 100").breaks == {
+        "missing_fill:A": "high"
+    }
+
+
+def test_fill_that_ib_does_not_name_within_its_reach_is_extra() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01"))
+    run = reconcile(
+        life,
+        open_orders="open Submitted",
+        positions="position 40 10",
+        reaches={"executions": START},
+    )
+    assert run.breaks == {"extra_fill:DU1:x.1": "high"}
+
+
+def test_fill_from_before_ib_can_remember_is_not_extra() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01"))
+    run = reconcile(
+        life,
+        open_orders="open Submitted",
+        positions="position 40 10",
+        reaches={"executions": LATER},
+    )
+    assert run.verdict == "clean"
+
+
+def test_fill_that_was_pushed_after_the_question_is_not_extra() -> None:
+    life = opened(working())
+    run = reconcile(
+        life,
+        open_orders="open Submitted",
+        meanwhile="fill 40 @ 10 exec=x.1.01",
+        positions="position 40 10",
+        reaches={"executions": START},
+    )
+    assert run.breaks == {}
+
+
+def test_live_order_that_ib_lists_nowhere_is_lost_and_stays_live() -> None:
+    life = opened(working())
+    assert reconcile(life).breaks == {"lost_order:A": "high"}
+    assert life.order().state is OrderState.WORKING
+
+
+def test_lost_order_says_where_the_lists_end() -> None:
+    run = reconcile(opened(working()), reaches={"completed_orders": LATER})
+    assert f"what ended before {LATER} is listed no more" in run.finding("lost_order:A").text
+
+
+def test_ended_order_that_ib_has_at_work_is_in_a_wrong_state() -> None:
+    life = opened(working("status Cancelled 0"))
+    assert reconcile(life, open_orders="open Submitted").breaks == {"wrong_state:A": "high"}
+
+
+@pytest.mark.parametrize("row", ["open Submitted 200 10", "open Submitted 100 9"])
+def test_order_on_other_terms_than_we_asked_for_is_a_break(row: str) -> None:
+    assert reconcile(opened(working()), open_orders=row).breaks == {"wrong_terms:A": "high"}
+
+
+def test_terms_are_unknown_while_a_change_is_under_way() -> None:
+    run = reconcile(opened(working("modify 100 11\nsent")), open_orders="open Submitted 100 10")
+    assert (run.verdict, run.unknown) == ("unknown", {"order:A"})
+
+
+def test_second_permanent_number_is_a_break() -> None:
+    life = opened(working("open Submitted perm=2001"))
+    run = reconcile(life, open_orders="open Submitted")
+    assert list(run.breaks.values()) == ["high"]
+    assert run.findings[-1].break_class == "two_perm_ids"
+
+
+def test_message_that_could_not_be_read_is_a_break() -> None:
+    run = reconcile(opened(play("unreadable")))
+    assert [f.break_class for f in run.findings] == ["unreadable_message"]
+
+
+def test_rolled_back_order_id_is_a_break_of_medium_severity() -> None:
+    life = opened(working("lost\nsession next=1"))
+    assert list(reconcile(life, open_orders="open Submitted id=9").breaks.values()) == ["medium"]
+
+
+def test_fill_after_the_end_contradicts_the_final_claim() -> None:
+    life = opened(working("cancel\nstatus Cancelled 0\nfill 40 @ 10 exec=x.1.01"))
+    run = reconcile(
+        life, executions="fill 40 @ 10 exec=x.1.01 fetched=yes", positions="position 40 10"
+    )
+    assert run.breaks == {"contradiction:A": "medium"}
+
+
+def test_claim_that_is_merely_older_than_the_fill_is_no_contradiction() -> None:
+    life = opened(working("fill 40 @ 10\nstatus Submitted 40\nfill 60 @ 10"))
+    assert reconcile(life, positions="position 100 10").breaks == {}
+
+
+def test_bust_after_the_end_is_no_missing_fill() -> None:
+    life = opened(working("fill 100 @ 10 exec=x.1.01\nstatus Filled 100\nfill 90 @ 10 exec=x.1.02"))
+    assert reconcile(life, positions="position 90 10").breaks == {}
+
+
+def test_overfilled_order_is_a_contradiction() -> None:
+    life = opened(working("fill 60 @ 10\nfill 60 @ 10"))
+    assert reconcile(life, positions="position 120 10").breaks == {"contradiction:A": "high"}
+
+
+def test_execution_id_with_other_contents_is_a_contradiction() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01"))
+    run = reconcile(
+        life,
+        open_orders="open Submitted",
+        executions="fill 50 @ 10 exec=x.1.01 fetched=yes",
+        positions="position 40 10",
+    )
+    assert run.breaks == {"contradiction:DU1:x.1": "high"}
+
+
+def test_execution_that_no_order_owns_is_shown() -> None:
+    life = opened(play(""))
+    run = reconcile(
+        life,
+        executions="fill 40 @ 10 exec=x.1.01 perm=0 id=-1 ref= side=SELL liquidation=yes",
+        positions="position -40 10",
+    )
+    assert run.breaks == {"unknown_order:DU1:x.1": "high"}
+    assert run.finding("unknown_order:DU1:x.1").text == "IB liquidated"
+
+
+@pytest.mark.parametrize("told", ["position 150 10", "position 50 10", "position -100 10", ""])
+def test_position_that_executions_do_not_explain_drifts(told: str) -> None:
+    life = opened(working("fill 100 @ 10"))
+    run = reconcile(life, positions=told)
+    assert run.breaks == {"quantity_drift:DU1:1": "high"}
+    assert life.position().quantity == Decimal(100)
+
+
+def test_holding_that_we_never_heard_of_drifts() -> None:
+    run = reconcile(opened(play("")), positions="position 5 10 con=8")
+    assert run.breaks == {"quantity_drift:DU1:8": "high"}
+
+
+# ── cost ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("cost", "breaks"),
+    [
+        ("10", {}),
+        ("10.0125", {}),  # 1.25 of commission over 100 shares
+        ("10.02", {}),  # and a rounding
+        ("10.5", {"cost_drift:DU1:1": "low"}),
+        ("9.5", {"cost_drift:DU1:1": "low"}),
+    ],
+)
+def test_cost_may_differ_by_commissions_and_rounding_only(
+    cost: str, breaks: dict[str, str]
+) -> None:
+    life = opened(working("fill 100 @ 10 exec=x.1.01\ncommission x.1.01 1.25"))
+    assert reconcile(life, positions=f"position 100 {cost}").breaks == breaks
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "fill 100 @ 10",
+        "fill 100 @ 10 exec=x.1.01\ncommission x.1.01 1\nB: fill 1 @ 9 side=SELL ref=",
+    ],
+)
+def test_cost_is_not_compared_without_commissions_or_after_a_sale(table: str) -> None:
+    life = opened(working(table))
+    held = life.position().quantity
+    assert reconcile(life, positions=f"position {held} 55").breaks == {}
+
+
+# ── what nobody can know ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("outcome", ["refused", "timed_out", "partial"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_question_without_a_whole_answer_finds_nothing_missing(kind: str, outcome: Outcome) -> None:
+    life = opened(
+        working("fill 100 @ 10 exec=x.1.01\nB: intent SELL 5 MKT\nB: sent\nB: open Submitted")
+    )
+    tables = {
+        "open_orders": "B: open Submitted",
+        "executions": "fill 100 @ 10 exec=x.1.01 fetched=yes",
+        "positions": "position 100 10",
+    }
+    tables.pop(kind, None)
+    run = reconcile(life, unanswered={kind: outcome}, reaches={"executions": START}, **tables)
+    assert (run.verdict, run.breaks) == ("unknown", {})
+    assert f"question:{kind}" in run.unknown
+
+
+def test_rows_of_a_partial_answer_count_and_what_it_lacks_does_not() -> None:
+    life = opened(working())
+    run = reconcile(
+        life,
+        open_orders="open Submitted",
+        executions="fill 40 @ 10 exec=x.1.01 fetched=yes",
+        positions="position 40 10",
+        unanswered={"executions": "partial"},
+    )
+    assert life.order().filled == Decimal(40)
+    assert run.breaks == {}
+
+
+def test_drift_is_unknown_while_executions_are() -> None:
+    life = opened(working("fill 100 @ 10"))
+    run = reconcile(life, positions="position 60 10", unanswered={"executions": "timed_out"})
+    assert "position:DU1:1" in run.unknown
+
+
+def test_position_that_moves_while_it_is_asked_for_is_unknown() -> None:
+    life = opened(working())
+    run = reconcile(
+        life, open_orders="open Submitted", meanwhile="fill 40 @ 10", positions="position 0"
+    )
+    assert run.unknown == {"position:DU1:1"}
+
+
+def test_broker_rows_do_not_hide_that_the_position_moved() -> None:
+    life = opened(working())
+    run = reconcile(
+        life,
+        open_orders="open Submitted",
+        meanwhile="fill 40 @ 10\nposition 40 10",
+        positions="position 0",
+    )
+    assert run.unknown == {"position:DU1:1"}
+
+
+def test_position_that_moved_just_before_may_lag_at_ib() -> None:
+    """INC-141: the position update comes seconds after the fill."""
+    life = opened(working("fill 100 @ 10"))
+    assert reconcile(life, position_settle_seconds=60).unknown == {"position:DU1:1"}
+    assert reconcile(life.wait(100), position_settle_seconds=60).breaks != {}
+
+
+def test_claim_about_an_adopted_order_may_be_older_than_our_books() -> None:
+    life = opened(play(""))
+    rows = "M: open Submitted client=7 id=4 ref=\nM: status Submitted 40 client=7 id=4"
+    reconcile(life, open_orders=rows)
+    assert "order:perm-1013" in reconcile(life, open_orders=rows).unknown
+
+
+def test_claim_about_an_order_older_than_ib_remembers_is_unknown() -> None:
+    life = opened(working("status Submitted 40"))
+    run = reconcile(life, open_orders="open Submitted", reaches={"executions": LATER})
+    assert run.unknown == {"order:A"}
+
+
+def test_untransmitted_order_is_listed_nowhere_and_is_no_break() -> None:
+    life = opened(play("intent BUY 100 LMT 10 transmit=no\nsent"))
+    assert reconcile(life).breaks == {}
+
+
+def test_accounts_out_of_scope_are_left_alone() -> None:
+    life = opened(working("fill 5 @ 10 account=DU2 ref= perm=5 id=0"))
+    run = reconcile(
+        life,
+        accounts=("DU1",),
+        open_orders="open Submitted",
+        positions="position 9 1 account=DU2",
+        reaches={"executions": START},
+    )
+    assert run.breaks == {}
