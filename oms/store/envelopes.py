@@ -85,23 +85,8 @@ def chained(
         draft.natural_key,
     )
     digest = codec.link(previous, header, draft.payload, draft.wire_text)
-    row = (
-        header.sequence,
-        header.type_name,
-        header.version,
-        recorded_at,
-        header.occurred_at,
-        lease_epoch,
-        header.session_epoch,
-        header.actor,
-        header.correlation_id,
-        header.causation_sequence,
-        header.natural_key,
-        digest,
-        draft.payload,
-        draft.wire_text,
-    )
-    return row, digest
+    # The header is the first eleven columns of the table, in their order.
+    return (*header, digest, draft.payload, draft.wire_text), digest
 
 
 def envelope(row: Row) -> Envelope:

@@ -4,8 +4,9 @@ The fold itself is `core.books` and knows no database. This module brings the st
 memory that the next events need, writes back what they touched (each row once a transaction,
 however often it changed), and lets ended records go when there are many.
 
-If the process dies, rows and checkpoint are those of the last commit, which is also the last event
-that anybody was told of; start-up folds whatever other programs appended after it.
+Rows may trail the log: while a burst is being written they are, so that a record which changes in
+every transaction is written once for many (`docs/decisions/0003-rows-trail-in-a-burst.md`). The
+checkpoint says which sequence they have reached; if the process dies, start-up folds what follows.
 """
 
 from __future__ import annotations
@@ -38,12 +39,18 @@ class Projector:
         self._connection = connection
         self._resident_records_max = resident_records_max
         self._written_since_eviction = 0
+        self._unwritten: Changes = {name: {} for name in TABLES}
+        self._unwritten_links: list[tuple[str, int]] = []
+        #: The sequence that the rows have reached.
+        self.written = 0
         self._writers = {name: _RowWriter(spec) for name, spec in TABLES.items()}
 
     def restore(self, sequence: int) -> Changes:
         """Start again from the live rows, which have reached a sequence, and return them."""
         self.books = folds.initial()
-        self.books.sequence = sequence
+        self.books.sequence = self.written = sequence
+        self._unwritten = {name: {} for name in TABLES}
+        self._unwritten_links = []
         changes: Changes = {}
         for table in TABLES:
             for _, body in self._connection.rows(f"{_select(table)} WHERE live = 1"):
@@ -52,36 +59,48 @@ class Projector:
                 changes.setdefault(table, {})[record.key] = record
         return changes
 
-    def fold(self, envelopes: Sequence[Envelope]) -> None:
-        """Apply events in memory; raises what the fold raises, and the books are void then."""
+    @property
+    def behind(self) -> int:
+        """Return how many events the books have folded that are not in the rows yet."""
+        return self.books.sequence - self.written
+
+    def fold(self, envelopes: Sequence[Envelope]) -> Changes:
+        """Apply events in memory and return every record that they touched.
+
+        Raises what the fold raises, and the books are void then.
+        """
         self._page_in(envelopes)
         apply, books = folds.apply, self.books
         for envelope in envelopes:
             books = apply(books, envelope)
         self.books = books
-
-    def write(self) -> Changes:
-        """Write every record that was touched since the last call, and return them."""
-        books = self.books
         changes: Changes = {}
         for table, keys in books.touched().items():
-            records: dict[str, AnyRecord] = {}
-            for key in keys:
-                record = books.get(table, key)
-                assert record is not None, f"{table} {key} was touched and is gone"
-                records[key] = record
+            if keys:
+                held = books.tables[table]
+                changes[table] = {key: held[key] for key in keys}
+                self._unwritten[table].update(changes[table])
+        self._unwritten_links += books.links()
+        books.clear_touched()
+        return changes
+
+    def write(self) -> None:
+        """Write every record that was touched since the last call, each once."""
+        for table, records in self._unwritten.items():
             if records:
                 self._writers[table].write(self._connection, list(records.values()))
                 self._written_since_eviction += len(records)
-                changes[table] = records
-        links = books.links()
-        if links:
-            self._connection.insert(
-                "INSERT INTO order_events (order_id, sequence)", links, "ON CONFLICT DO NOTHING"
-            )
-        books.clear_touched()
+        # In the order of their key: the tree is walked once, not once a row.
+        self._connection.insert(
+            "INSERT INTO order_events (order_id, sequence)",
+            sorted(self._unwritten_links),
+            "ON CONFLICT DO NOTHING",
+        )
+        self._unwritten = {name: {} for name in TABLES}
+        self._unwritten_links = []
+        self.written = self.books.sequence
+        # Only what is written may leave memory.
         self._evict()
-        return changes
 
     def _page_in(self, envelopes: Sequence[Envelope]) -> None:
         """Bring the stored rows into memory that the events may need, and those beside them."""

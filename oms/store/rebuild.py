@@ -138,7 +138,7 @@ class _Shadow:
 
     def follow(self, source: Connection, to: int, progress: Progress | None) -> None:
         """Fold the events of a log up to a sequence."""
-        first, unwritten = self.sequence, 0
+        first = self.sequence
         self.connection.begin_write()
         while self.sequence < to:
             rows = source.rows(
@@ -150,10 +150,8 @@ class _Shadow:
                 raise StoreUnavailable(f"the log has no event {self.sequence + 1}")
             self._projector.fold([envelope(row) for row in rows])
             self.sequence = rows[-1][0]
-            unwritten += len(rows)
-            if unwritten >= EVENTS_PER_WRITE:
+            if self._projector.behind >= EVENTS_PER_WRITE:
                 self._projector.write()
-                unwritten = 0
             if progress is not None:
                 progress(self.sequence - first, to - first)
         self._projector.write()

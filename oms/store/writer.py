@@ -4,7 +4,7 @@
       anything new from elsewhere?  lease still ours? other programs' events: read, verify, fold
       natural keys                  the same fact again is not stored twice
       sequence, hash, insert
-      fold, write touched rows
+      fold; write touched rows, unless more is waiting
       checkpoints
     COMMIT                          only now does anybody hear of it
 
@@ -46,9 +46,14 @@ from oms.store.envelopes import (
 from oms.store.lease import LeaseRequest
 from oms.store.projector import RESIDENT_RECORDS_MAX, Changes, Projector
 from oms.store.tables import BOOKS_CHECKPOINT, LOG_CHECKPOINT
+from oms.telemetry import get_logger
 
 #: Events of other programs that are read and folded at a time.
-PAGE_ROWS: Final = 1000
+PAGE_ROWS: Final = 1_000
+#: How far rows may trail the log in a burst: what a start after a crash has to fold in 0.15 s.
+BEHIND_EVENTS_MAX: Final = 10_000
+
+logger = get_logger("store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +98,10 @@ class Writer:
         self._guard = guard
         self.lease_epoch = 0
         self.head = Head()
-        self._projected = 0
         self._beat_at = 0.0
         #: A change elsewhere was seen outside a transaction and has not been read yet.
         self._look_again = True
+        self._failed = False
         self._resident_records_max = resident_records_max
         self._has_projector = projector
         self._connection: Connection
@@ -134,12 +139,18 @@ class Writer:
             self._connection.close()
             raise
 
+    @property
+    def is_behind(self) -> bool:
+        """Say whether the rows trail the log."""
+        return self._projector is not None and self._projector.behind > 0
+
     def write(
-        self, groups: Iterable[Sequence[Draft]]
+        self, groups: Iterable[Sequence[Draft]], *, more: bool = False
     ) -> tuple[list[tuple[Receipt, ...]], Committed]:
         """Append every group, all or nothing, with whatever other programs appended before.
 
-        Returns the receipts of each group in order.
+        Returns the receipts of each group in order. `more` says that another call follows at once,
+        so that the rows may wait for it.
         """
         connection = self._connection
         connection.begin_write()
@@ -151,13 +162,18 @@ class Writer:
             envelopes = [*foreign.envelopes, *own]
             changes, failure = self._project(own, foreign.changes)
             if envelopes:
-                self._checkpoint(failed=failure is not None)
+                self._checkpoint(LOG_CHECKPOINT)
+            if failure is None:
+                self._write_rows(more=more)
             self._beat_if_due()
+            logger.debug("batch_written", rows=len(rows))
             connection.commit()
         except BaseException:
+            self._failed = True
             connection.rollback()
             raise
         if failure is not None:
+            self._failed = True
             raise failure
         return receipts, Committed(tuple(envelopes), changes)
 
@@ -172,13 +188,15 @@ class Writer:
                 leases.check(connection, self._lease, self.lease_epoch)
             if self._read_head().sequence != self.head.sequence:
                 self._look_again = True
-        if self._look_again or self._beat_is_due():
+        if self._look_again or self.is_behind or self._beat_is_due():
             return self.write(())[1]
         return None
 
     def close(self) -> None:
-        """Release the lease and close the connection."""
+        """Write the rows that are behind, release the lease and close the connection."""
         try:
+            if self.is_behind and not self._failed:
+                self.write(())
             self._release()
         finally:
             self._connection.close()
@@ -208,18 +226,17 @@ class Writer:
                 self.head = head
             else:
                 self.head = self._head_at_checkpoint(BOOKS_CHECKPOINT)
-                self._projected = self.head.sequence
-                self._projector.restore(self._projected)
+                self._projector.restore(self.head.sequence)
             self._connection.commit()
         except BaseException:
             self._connection.rollback()
             raise
         while self.head.sequence < head.sequence:
-            # One transaction a page: after a long absence the tail may be any length.
+            # Page by page: after a long absence the tail may be any length.
             self._connection.begin_write()
             try:
                 self._follow_page()
-                self._checkpoint(failed=False)
+                self._write_rows(more=self.head.sequence < head.sequence)
                 self._connection.commit()
             except BaseException:
                 self._connection.rollback()
@@ -278,12 +295,11 @@ class Writer:
         changes: Changes = {}
         if head.sequence > self.head.sequence and self._projector is not None:
             row = self._checkpoint_row(BOOKS_CHECKPOINT)
-            if row is not None and row[0] > self._projected:
+            if row is not None and row[0] > self._projector.written:
                 # Another daemon on this log has folded these events into the rows already. Folding
                 # them again over rows that contain them would count them twice, so memory starts
                 # again from the rows.
-                self._projected = row[0]
-                changes = self._projector.restore(self._projected)
+                changes = self._projector.restore(row[0])
         envelopes: list[Envelope] = []
         while self.head.sequence < head.sequence:
             page, touched = self._follow_page()
@@ -303,8 +319,8 @@ class Writer:
         envelopes = [envelope(row) for row in rows]
         last = envelopes[-1]
         self.head = Head(last.sequence, digest, last.recorded_at)
-        fresh = [e for e in envelopes if e.sequence > self._projected]
-        changes, failure = self._project(fresh, {})
+        folded = 0 if self._projector is None else self._projector.books.sequence
+        changes, failure = self._project([e for e in envelopes if e.sequence > folded], {})
         if failure is not None:
             raise failure
         return envelopes, changes
@@ -369,7 +385,7 @@ class Writer:
     def _project(
         self, envelopes: Sequence[Envelope], changes: Changes
     ) -> tuple[Changes, Exception | None]:
-        """Fold events and write what they touched, added to `changes`.
+        """Fold events and return what they touched, added to `changes`.
 
         A fold that fails is a bug of ours, and the fact that shows it must not be lost with it: the
         failure is returned, the events are committed without their projection, and the log stops.
@@ -377,7 +393,7 @@ class Writer:
         if self._projector is None or not envelopes:
             return changes, None
         try:
-            self._projector.fold(envelopes)
+            return _merge(changes, self._projector.fold(envelopes)), None
         except Exception as error:  # noqa: BLE001  # raised by `write`, after the commit
             failure = InvariantBroken(
                 f"the fold of events {envelopes[0].sequence} to {envelopes[-1].sequence} failed: "
@@ -385,16 +401,21 @@ class Writer:
             )
             failure.__cause__ = error
             return changes, failure
-        return _merge(changes, self._projector.write()), None
 
-    def _checkpoint(self, *, failed: bool) -> None:
-        names = [LOG_CHECKPOINT]
-        if self._projector is not None and not failed:
-            names.append(BOOKS_CHECKPOINT)
-            self._projected = self.head.sequence
+    def _write_rows(self, *, more: bool) -> None:
+        """Write the rows that are behind, unless more events follow at once."""
+        projector = self._projector
+        if projector is None or not projector.behind:
+            return
+        if more and projector.behind < BEHIND_EVENTS_MAX:
+            return
+        projector.write()
+        self._checkpoint(BOOKS_CHECKPOINT)
+
+    def _checkpoint(self, name: str) -> None:
         self._connection.insert(
             "INSERT INTO checkpoints (name, sequence, hash)",
-            [(name, self.head.sequence, self.head.hash) for name in names],
+            [(name, self.head.sequence, self.head.hash)],
             "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
         )
 
