@@ -28,6 +28,7 @@ from oms.core.events import (
     OrderRequested,
     Pending,
     ReconciliationRequested,
+    SessionOpened,
 )
 from oms.core.records import Order
 from oms.errors import OmsError
@@ -76,15 +77,19 @@ class Requests:
                 self._queue.put_nowait(envelope)
 
     async def deny_stale(self, reader: Reader) -> None:
-        """Deny what was asked of the daemon before this one and what it did not take up.
+        """Deny what was asked of earlier daemons and what they did not take up.
 
-        Requests come only while a daemon runs, so those of earlier ones were denied at that start.
+        A daemon does this before it opens its first session; so whoever had one has done it, and
+        only what came after that daemon's start can be left over.
         """
-        starts = await reader.events(type=DaemonStarted.__name__, reverse=True, limit=2)
-        own, before = starts[0].sequence, starts[-1].sequence
-        if own == before:
-            return
-        for envelope in await _events(reader, OrderRequested, before, own):
+        (own,) = await reader.events(type=DaemonStarted.__name__, reverse=True, limit=1)
+        sessions = await reader.events(type=SessionOpened.__name__, reverse=True, limit=1)
+        before = sessions[0].sequence if sessions else 0
+        starts = await reader.events(
+            type=DaemonStarted.__name__, before=before, reverse=True, limit=1
+        )
+        since, until = starts[0].sequence if starts else 0, own.sequence
+        for envelope in await _events(reader, OrderRequested, since, until):
             event = envelope.event
             assert isinstance(event, OrderRequested)
             if await reader.one("orders", event.order_id) is None:
@@ -93,9 +98,9 @@ class Requests:
             answered = {
                 e.context.causation_sequence
                 for answer in answers
-                for e in await _events(reader, answer, before, own)
+                for e in await _events(reader, answer, since, until)
             }
-            for envelope in await _events(reader, request, before, own):
+            for envelope in await _events(reader, request, since, until):
                 if envelope.sequence not in answered:
                     await self._deny_change(envelope, reader)
 
