@@ -13,6 +13,24 @@ from typing import Any
 DEADLINE_SECONDS = 10
 
 
+class SimulatorRefused(Exception):
+    """A control command that the simulator could not do."""
+
+
+async def control(port: int, command: str, **fields: object) -> dict[str, Any]:
+    """Run a control command; raises `SimulatorRefused`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(json.dumps({"do": command, **fields}).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(await reader.readline())
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    if not answer["ok"]:
+        raise SimulatorRefused(answer)
+    return answer
+
+
 @dataclass
 class Simulator:
     """A gateway simulator and its control port."""
@@ -24,15 +42,7 @@ class Simulator:
 
     async def do(self, command: str, **fields: object) -> dict[str, Any]:
         """Run a control command; a refusal fails the test."""
-        reader, writer = await asyncio.open_connection(self.host, self.control_port)
-        try:
-            writer.write(json.dumps({"do": command, **fields}).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(await reader.readline())
-        finally:
-            writer.close()
-            await writer.wait_closed()
-        assert answer["ok"], answer
-        return answer
+        return await control(self.control_port, command, **fields)
 
     async def stop(self) -> None:
         """Take the gateway away."""

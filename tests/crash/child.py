@@ -1,0 +1,228 @@
+"""The process that is killed: an OMS and a small trader, which dies at a chosen line of its log.
+
+    python -m tests.crash.child '{"port": ..., "database": ..., "script": "tour", "kill": [...]}'
+
+The kill rides on structlog: a processor counts an action and sends SIGKILL to the process before
+the line is written. The program itself has no hook. What an order's caller was told is printed on
+standard output, one JSON object a line, so that the parent can hold the books to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+import oms
+from oms import telemetry
+from oms.clock import SystemClock
+from oms.core.events import CancelRequested, Context, OrderRequested, Pending
+from oms.core.records import ENDED
+from oms.errors import OmsError, RequestTimedOut
+from oms.service.daemon import Oms, open_oms
+from oms.service.manager import Ticket
+from oms.store.log import append_foreign
+from tests.crash.trader import trade
+from tests.simulator import control
+from tests.world import AAPL, LOW, MSFT, settings_for
+
+DEADLINE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the parent wants of this life."""
+
+    port: int
+    control_port: int
+    database: str
+    script: str
+    #: The action and its n-th occurrence at which the process dies; "*" counts every line.
+    kill_action: str = ""
+    kill_occurrence: int = 1
+    seed: str = ""
+    settings: dict[str, Any] | None = None
+
+
+def arm(action: str, occurrence: int) -> None:
+    """Make the process kill itself at the n-th time that an action is logged."""
+    telemetry.configure("DEBUG", "json", sys.stderr)
+    counts: Counter[str] = Counter()
+
+    def kill(_: object, __: str, fields: Any) -> Any:
+        name = fields["event"]
+        counts.update((name, "*"))
+        if action in (name, "*") and counts[action] == occurrence:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fields
+
+    processors = structlog.get_config()["processors"]
+    structlog.configure(processors=[kill, *processors])
+
+
+def tell(**fields: object) -> None:
+    """Tell the parent what a caller was told."""
+    print(json.dumps(fields), flush=True)
+
+
+# ── the tour: once through everything that changes something ─────────────────────────────────────
+
+
+async def tour(running: Oms, task: Task) -> None:
+    """Order, change, cancel, fill, deny, request, lose the line, and compare."""
+    await running.ready(DEADLINE_SECONDS)
+    limit = await _submit(running, "t-limit", oms.Limit("BUY", 10, LOW))
+    await limit.acknowledged()
+    await limit.modify(limit_price="11")
+    await running.view.until(lambda: not limit.order.modify_pending)
+    await limit.cancel()
+    await limit.done()
+    market = await _submit(running, "t-market", oms.Market("BUY", 10))
+    await market.done()
+    entry = oms.Limit("BUY", 5, LOW)
+    prices = {"take_profit": Decimal(1000), "stop_loss": Decimal(5)}
+    legs = await running.manager.submit_bracket(MSFT, entry, order_id="t-bracket", **prices)
+    await legs[2].acknowledged()
+    await _submit(running, "t-denied", oms.Limit("BUY", 1, "10.001"))
+    await _give_up(running)
+    await _request(running, task)
+    await _lose(running, task)
+    await running.reconciler.run("tour")
+
+
+async def _submit(running: Oms, order_id: str, terms: oms.Terms) -> Ticket:
+    ticket = await running.manager.submit(AAPL, terms, order_id=order_id)
+    tell(order_id=order_id, state=ticket.state.value)
+    return ticket
+
+
+async def _give_up(running: Oms) -> None:
+    terms = oms.Limit("BUY", 1, LOW)
+    submission = asyncio.ensure_future(running.manager.submit(AAPL, terms, order_id="t-given-up"))
+    while not running.log.waiting:  # noqa: ASYNC110 - nothing tells of a hand-over
+        await asyncio.sleep(0)
+    submission.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await submission
+    await running.view.until(lambda: "t-given-up" in running.view.orders)
+
+
+async def _request(running: Oms, task: Task) -> None:
+    """Ask as a shell does: for an order, and for the end of one that nobody knows."""
+    wanted = OrderRequested(
+        order_id="t-request", account="", contract=AAPL, terms=oms.Market("BUY", 1)
+    )
+    unknown = CancelRequested(order_id="t-nobody")
+    for event in (wanted, unknown):
+        pending = Pending(event, Context(actor="person:test"))
+        url = running.settings.database_url
+        await asyncio.to_thread(append_foreign, url, [pending], clock=SystemClock())
+    orders = running.view.orders
+    await running.view.until(lambda: "t-request" in orders and orders["t-request"].filled)
+
+
+async def _lose(running: Oms, task: Task) -> None:
+    """Send an order that never arrives, cut the line, and wait until nothing is in doubt."""
+    await control(task.control_port, "drop_next", message="placeOrder", direction="in")
+    lost = await _submit(running, "t-lost", oms.Limit("BUY", 7, LOW))
+    await running.view.until(lambda: lost.order.sent)
+    epoch = running.view.system.session_epoch
+    await control(task.control_port, "cut")
+    await running.view.until(lambda: running.view.system.session_epoch > epoch)
+    await running.view.until(lambda: lost.state in ENDED)
+    await running.ready(DEADLINE_SECONDS)
+
+
+# ── single matters ───────────────────────────────────────────────────────────────────────────────
+
+
+async def slow_pace(running: Oms, task: Task) -> None:
+    """Lose the line while orders wait for their turn to leave."""
+    await running.ready(DEADLINE_SECONDS)
+    for number in range(3):
+        await _submit(running, f"p-{number}", oms.Limit("BUY", 1, LOW))
+    await control(task.control_port, "cut")
+    last = running.view.orders
+    await running.view.until(lambda: all(last[f"p-{n}"].state in ENDED for n in range(3)))
+
+
+async def one_order(running: Oms, task: Task) -> None:
+    """Send one order and wait for its answer, which need not come."""
+    await running.ready(DEADLINE_SECONDS)
+    ticket = await _submit(running, "one", oms.Limit("BUY", 10, LOW))
+    await running.view.until(lambda: ticket.order.sent)
+    tell(sent="one")
+    with contextlib.suppress(RequestTimedOut):
+        await ticket.acknowledged(60)
+
+
+async def one_cancel_request(running: Oms, task: Task) -> None:
+    """Ask, as a shell does, for the end of an order that rests."""
+    await running.ready(DEADLINE_SECONDS)
+    ticket = await _submit(running, "one", oms.Limit("BUY", 10, LOW))
+    await ticket.acknowledged()
+    pending = Pending(CancelRequested(order_id="one"), Context(actor="person:test"))
+    url = running.settings.database_url
+    await asyncio.to_thread(append_foreign, url, [pending], clock=SystemClock())
+    await ticket.done()
+
+
+async def rest(running: Oms, task: Task) -> None:
+    """Start, compare, and stop."""
+    await running.ready(DEADLINE_SECONDS)
+
+
+async def random_trade(running: Oms, task: Task) -> None:
+    """Trade at random; see `trader`."""
+    with contextlib.suppress(TimeoutError):  # the weather may keep the line down
+        await running.ready(DEADLINE_SECONDS)
+    await trade(running, task.control_port, task.seed, tell)
+
+
+SCRIPTS: Final[dict[str, Callable[[Oms, Task], Awaitable[None]]]] = {
+    "tour": tour,
+    "slow_pace": slow_pace,
+    "one_order": one_order,
+    "one_cancel_request": one_cancel_request,
+    "rest": rest,
+    "random": random_trade,
+}
+
+
+async def live(task: Task) -> None:
+    """Live one life, to its end or to its kill point."""
+    settings = settings_for(task.port, Path(task.database), **(task.settings or {}))
+    async with open_oms(settings) as running:
+        script = asyncio.ensure_future(SCRIPTS[task.script](running, task))
+        await asyncio.wait({script, running.failure}, return_when=asyncio.FIRST_COMPLETED)
+        if running.failure.done():
+            script.cancel()
+            raise running.failure.result()
+        await script
+
+
+def main() -> int:
+    """Live one life; the exit code is 0 where nothing killed it."""
+    task = Task(**json.loads(sys.argv[1]))
+    arm(task.kill_action, task.kill_occurrence)
+    try:
+        asyncio.run(live(task))
+    except OmsError as error:
+        tell(error=type(error).__name__, message=error.message)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
