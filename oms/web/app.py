@@ -40,6 +40,7 @@ from oms.web import cases, health, holdings, journal, metrics, orders, overview,
 from oms.web.guard import Guard
 from oms.web.health import Health
 from oms.web.page import LIVE_REFRESH_SECONDS, Elsewhere, Page, Spec, Visit, answer
+from oms.web.past import asked_for
 from oms.web.query import REFRESHES, Query
 from oms.web.render import inline_style_policy, render, style, style_path
 from oms.web.words import LEVELS, Level
@@ -49,7 +50,7 @@ log = get_logger("web")
 PAGES: Final = (
     Spec("/", overview.build, refresh_seconds=LIVE_REFRESH_SECONDS),
     Spec("/orders", orders.build_list, orders.FILTERS, LIVE_REFRESH_SECONDS),
-    Spec("/orders/{name:path}", orders.build_one),
+    Spec("/orders/{name:path}", orders.build_one, orders.STORY_FILTERS),
     Spec("/fills", holdings.build_fills, holdings.FILL_FILTERS, LIVE_REFRESH_SECONDS),
     Spec("/positions", holdings.build_positions, holdings.POSITION_FILTERS, LIVE_REFRESH_SECONDS),
     Spec("/breaks", cases.build_breaks, cases.BREAK_FILTERS, LIVE_REFRESH_SECONDS),
@@ -120,9 +121,11 @@ class _Site:
             query = Query(request.query_params, spec.filters)
             refresh = query.refresh(spec.refresh_seconds)
             async with self._reading() as reader:
+                found = await situation.load(reader, self._now())
                 visit = Visit(
                     reader=reader,
-                    situation=(found := await situation.load(reader, self._now())),
+                    past=await asked_for(reader, query, found.head.sequence),
+                    situation=found,
                     health=self._judge(found),
                     query=query,
                     settings=self._settings,
@@ -238,6 +241,7 @@ class _Site:
             "path": request.url.path,
             "read_at": self._now(),
             "health": None,
+            "past": None,
             # What is unavailable may come back; the rest stays as it is.
             "refresh": LIVE_REFRESH_SECONDS if status == 503 else 0,
             "refreshes": (),
@@ -260,11 +264,13 @@ def _html(page: Page, visit: Visit, path: str, refresh: int) -> str:
         "places": PLACES,
         "path": path,
         "read_at": visit.now,
+        "past": visit.past,
         "situation": visit.situation,
         "health": visit.health,
         "query": visit.query,
-        "refresh": refresh,
-        "refreshes": links,
+        # The past does not change.
+        "refresh": refresh if visit.past is None else 0,
+        "refreshes": links if visit.past is None else links[:0],
         "json_path": _FRONT_JSON if path == "/" else f"{path}.json{visit.query.link()}".rstrip("?"),
         **page.values,
     }

@@ -25,8 +25,8 @@ RUN_FILTERS: Final = ("verdict",)
 
 #: What a report's document carries on this site and not in a mail: the way back.
 _WAY_BACK: Final = (
-    '<nav class="note"><a href="/">Overview</a> · <a href="/reports">All reports</a> · '
-    '<a href="/breaks">Breaks</a></nav>'
+    '<nav class="note" style="margin-bottom: 1rem"><a href="/">Overview</a> · '
+    '<a href="/reports">All reports</a> · <a href="/breaks">Breaks</a></nav>'
 )
 
 

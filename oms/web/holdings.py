@@ -7,13 +7,14 @@ from typing import Final, Literal, cast
 from oms.core.records import AccountValue, Fill, Position
 from oms.report.record_json import account_value_json, fill_json, position_json
 from oms.web.page import Page, Visit
+from oms.web.past import AS_OF
 from oms.web.words import Mark
 
 FILLS_SHOWN_MAX: Final = 200
 POSITIONS_SHOWN_MAX: Final = 1_000
 
-FILL_FILTERS: Final = ("account", "symbol", "order_id", "exec_id", "limit")
-POSITION_FILTERS: Final = ("show", "account", "symbol")
+FILL_FILTERS: Final = ("account", "symbol", "order_id", "exec_id", "limit", AS_OF)
+POSITION_FILTERS: Final = ("show", "account", "symbol", AS_OF)
 
 #: The values of an account that an operator looks at, in this order; the log has them all.
 ACCOUNT_VALUES: Final = (
@@ -47,8 +48,8 @@ async def build_fills(visit: Visit) -> Page:
         if value
     }
     limit = min(query.number("limit", FILLS_SHOWN_MAX, low=1) or 1, 2_000)
-    total = await visit.reader.count("fills", where)
-    rows = await visit.reader.rows(
+    total = await visit.books.count("fills", where)
+    rows = await visit.books.rows(
         "fills", where, order="booked_sequence", reverse=True, limit=limit
     )
     fills = cast("list[Fill]", rows)
@@ -79,8 +80,8 @@ async def build_positions(visit: Visit) -> Page:
     show = query.choice("show", ("held", "all"), "held")
     if show == "held":
         where["live"] = 1
-    total = await visit.reader.count("positions", where)
-    rows = await visit.reader.rows("positions", where, order="symbol", limit=POSITIONS_SHOWN_MAX)
+    total = await visit.books.count("positions", where)
+    rows = await visit.books.rows("positions", where, order="symbol", limit=POSITIONS_SHOWN_MAX)
     positions = cast("list[Position]", rows)
     values = await _account_values(visit)
     return Page(
@@ -118,5 +119,5 @@ async def _account_values(visit: Visit) -> list[AccountValue]:
     account = visit.query.text("account")
     if account:
         where["account"] = account
-    rows = cast("list[AccountValue]", await visit.reader.rows("account_values", where))
+    rows = cast("list[AccountValue]", await visit.books.rows("account_values", where))
     return sorted(rows, key=lambda row: (row.account, ACCOUNT_VALUES.index(row.name)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from oms.core.events import EVENT_TYPES, Envelope
@@ -12,6 +11,7 @@ from oms.errors import NotFound
 from oms.report.json_view import event_json
 from oms.store.reader import Reader
 from oms.web.page import Json, Page, Visit
+from oms.web.past import sequence_at
 from oms.web.query import Query
 
 SHOWN: Final = 100
@@ -107,21 +107,6 @@ async def search(reader: Reader, query: Query, head: int, limit: int) -> Found:
         if len(chunk) < chunk_max:
             return Found(found, floor + 1, complete=True)
     return Found(found, before, complete=before <= floor + 1)
-
-
-async def sequence_at(reader: Reader, head: int, moment: datetime) -> int:
-    """Return the first sequence recorded at a moment or later; one past the head where none was.
-
-    Sequences have no holes and the appender's clock goes forward, so halving finds it.
-    """
-    low, high = 1, head + 1
-    while low < high:
-        middle = (low + high) // 2
-        if (await reader.event(middle)).recorded_at < moment:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def _test(query: Query) -> Test | None:

@@ -14,6 +14,7 @@ from oms.report.json_view import story_json
 from oms.report.record_json import break_json, fill_json, order_json
 from oms.report.story import Entry, tell
 from oms.web.page import Elsewhere, Page, Visit
+from oms.web.past import AS_OF
 from oms.web.render import segment
 
 #: Orders on one page at most.
@@ -23,7 +24,8 @@ READ_MAX: Final = 5_000
 #: Ids offered where a beginning fits several.
 OFFERED_MAX: Final = 8
 
-FILTERS: Final = ("show", "account", "symbol", "state", "origin", "perm_id")
+FILTERS: Final = ("show", "account", "symbol", "state", "origin", "perm_id", AS_OF)
+STORY_FILTERS: Final = (AS_OF,)
 _SHOWS: Final = ("live", "all")
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -44,8 +46,8 @@ async def build_list(visit: Visit) -> Page:
     show = query.choice("show", _SHOWS, "all" if state or "perm_id" in where else "live")
     if show == "live":
         where["live"] = 1
-    total = await visit.reader.count("orders", where)
-    orders = cast("list[Order]", await visit.reader.rows("orders", where, limit=READ_MAX))
+    total = await visit.books.count("orders", where)
+    orders = cast("list[Order]", await visit.books.rows("orders", where, limit=READ_MAX))
     orders.sort(key=_age, reverse=True)
     shown = orders[:SHOWN_MAX]
     return Page(
@@ -59,7 +61,7 @@ async def build_list(visit: Visit) -> Page:
             "show": show,
             "states": [state.value for state in OrderState],
             "origins": get_args(Origin),
-            "ended": await visit.reader.count("orders", {"live": 0}),
+            "ended": await visit.books.count("orders", {"live": 0}),
         },
         json={
             "filters": {**query.values(), "show": show},
@@ -84,17 +86,17 @@ class Step:
 async def build_one(visit: Visit) -> Page | Elsewhere:
     """Return one order's story; any unique beginning of its id names it."""
     order_id = visit.name
-    order = cast("Order | None", await visit.reader.one("orders", order_id))
-    envelopes = await visit.reader.order_events(order_id)
+    order = cast("Order | None", await visit.books.one("orders", order_id))
+    envelopes = await visit.books.order_events(order_id)
     if order is None and not envelopes:
         return await _find(visit, order_id)
     story = tell(order_id, envelopes, order)
     fills = cast(
         "list[Fill]",
-        await visit.reader.rows("fills", {"order_id": order_id}, order="booked_sequence"),
+        await visit.books.rows("fills", {"order_id": order_id}, order="booked_sequence"),
     )
-    cases = cast("list[BreakCase]", await visit.reader.rows("breaks", {"order_id": order_id}))
-    children = cast("list[Order]", await visit.reader.rows("orders", {"parent_order_id": order_id}))
+    cases = cast("list[BreakCase]", await visit.books.rows("breaks", {"order_id": order_id}))
+    children = cast("list[Order]", await visit.books.rows("orders", {"parent_order_id": order_id}))
     return Page(
         title=story.headline or order_id,
         template="order",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final, cast
 
 from oms.core.events import Envelope
-from oms.core.records import Order
+from oms.core.records import ENDED, Order, OrderState
 from oms.report.json_view import event_json
-from oms.report.record_json import break_json, order_json, run_json, time
+from oms.report.record_json import order_json, run_json, time
+from oms.store.lease import Lease
 from oms.web.health import Health, holders, severities
 from oms.web.page import Json, Page, Visit
 from oms.web.situation import Situation
@@ -33,59 +35,75 @@ async def build(visit: Visit) -> Page:
             "newest": newest,
             "rows_max": ROWS_MAX,
         },
-        json=_json(visit, newest),
+        json=_json(visit, newest, await _by_state(visit)),
     )
 
 
-def _json(visit: Visit, newest: list[Envelope]) -> Json:
+async def _by_state(visit: Visit) -> dict[str, int]:
+    """Return how many orders are in each state that can still change, those with none left out."""
+    counts = {
+        state.value: await visit.reader.count("orders", {"state": state.value})
+        for state in OrderState
+        if state not in ENDED
+    }
+    return {state: count for state, count in counts.items() if count}
+
+
+def _json(visit: Visit, newest: list[Envelope], by_state: dict[str, int]) -> Json:
+    """Return the answer; what `oms status --json` says as well has the same keys here."""
     situation = visit.situation
-    system, session, run = situation.system, situation.session, situation.last_run
+    system, run, now = situation.system, situation.last_run, situation.read_at
+    alive = holders(situation, visit.host)
+    opened = [case.opened_at for case in situation.open_breaks]
     return {
-        "read_at": time(situation.read_at),
+        "at": time(now),
         "health": health_json(visit.health),
-        "daemons": [
-            {
-                "lease": lease.name,
-                "holder": lease.holder,
-                "host": lease.host,
-                "process_id": lease.process_id,
-                "epoch": lease.epoch,
-                "heartbeat_at": time(lease.heartbeat_at),
-                "alive": lease in holders(situation, visit.host),
-            }
-            for lease in situation.leases
-        ],
-        "session": {
-            "epoch": system.session_epoch,
-            "connected": system.connected,
-            "ready": system.ready,
-            "host": session.host if session is not None else None,
-            "port": session.port if session is not None else None,
-            "client_id": session.client_id if session is not None else None,
-            "accounts": list(session.accounts) if session is not None else [],
-            "opened_at": time(session.opened_at) if session is not None else None,
-            "closed_at": time(session.closed_at) if session is not None else None,
+        "daemon": {
+            "running": bool(alive),
+            "started_at": time(system.daemon_started_at),
+            "stopped_at": time(system.daemon_stopped_at),
+            "leases": [_lease(lease, lease in alive, now) for lease in situation.leases],
         },
-        "gap": _gap(situation),
-        "halted": system.halted,
-        "halt_reason": system.halt_reason or None,
-        "halted_by": system.halt_actor or None,
+        "session": _session(situation, alive=bool(alive)),
+        "gap": {
+            "open": bool(system.gap_sequence),
+            "cause": system.gap_cause,
+            "sequence": system.gap_sequence or None,
+            "opened_at": time(system.gap_opened_at),
+            "age_seconds": _age(system.gap_opened_at, now),
+        },
+        "halt": {
+            "halted": system.halted,
+            "reason": system.halt_reason,
+            "actor": system.halt_actor,
+        },
         "last_broker_message": _heard(situation),
         "orders": {
             "live": situation.live_orders,
-            "in_doubt": situation.doubt_count,
-            "doubts": [
-                {**order_json(doubt.order), "doubt_since": time(doubt.since)}
-                for doubt in situation.doubts
-            ],
+            "by_state": by_state,
+            "in_doubt": [doubt.order.order_id for doubt in situation.doubts],
         },
-        "breaks": [break_json(case) for case in situation.open_breaks],
-        "last_run": run_json(run) if run is not None else None,
-        "running": [run_json(run) for run in situation.running],
+        "doubts": [
+            {
+                **order_json(doubt.order),
+                "doubt_since": time(doubt.since),
+                "age_seconds": _age(doubt.since, now),
+            }
+            for doubt in situation.doubts
+        ],
+        "breaks": {
+            "open": len(situation.open_breaks),
+            "by_severity": {n: count for n, count in severities(situation).items() if count},
+            "oldest_opened_at": time(min(opened, default=None)),
+        },
+        "last_reconciliation": None
+        if run is None
+        else {**run_json(run), "age_seconds": _age(run.finished_at, now)},
         "log": {
             "sequence": situation.head.sequence,
             "hash": situation.head.hash.hex(),
             "recorded_at": time(situation.head.recorded_at),
+            "age_seconds": _age(situation.head.recorded_at, now),
             "books_sequence": situation.books_sequence,
         },
         "newest": [event_json(envelope) for envelope in newest],
@@ -103,14 +121,38 @@ def health_json(health: Health) -> Json:
     }
 
 
-def _gap(situation: Situation) -> Json | None:
-    system = situation.system
-    if not system.gap_sequence:
+def _lease(lease: Lease, held: bool, now: datetime) -> Json:
+    return {
+        "name": lease.name,
+        "holder": lease.holder,
+        "host": lease.host,
+        "process_id": lease.process_id,
+        "epoch": lease.epoch,
+        "held": held,
+        "heartbeat_at": time(lease.heartbeat_at),
+        "age_seconds": _age(lease.heartbeat_at, now),
+    }
+
+
+def _session(situation: Situation, *, alive: bool) -> Json | None:
+    session, system = situation.session, situation.system
+    if session is None:
         return None
     return {
-        "sequence": system.gap_sequence,
-        "cause": system.gap_cause,
-        "opened_at": time(system.gap_opened_at),
+        "epoch": session.epoch,
+        # What a dead daemon wrote is not believed.
+        "connected": alive and system.connected,
+        "ready": alive and system.connected and system.ready,
+        "host": session.host,
+        "port": session.port,
+        "client_id": session.client_id,
+        "server_version": session.server_version,
+        "accounts": list(session.accounts),
+        "opened_at": time(session.opened_at),
+        "ready_at": time(session.ready_at),
+        "closed_at": time(session.closed_at),
+        "close_reason": session.close_reason,
+        "age_seconds": _age(session.opened_at, situation.read_at),
     }
 
 
@@ -118,4 +160,13 @@ def _heard(situation: Situation) -> Json | None:
     heard = situation.heard
     if heard is None:
         return None
-    return {"sequence": heard.sequence, "recorded_at": time(heard.recorded_at)}
+    return {
+        "sequence": heard.sequence,
+        "type": type(heard.event).__name__,
+        "recorded_at": time(heard.recorded_at),
+        "age_seconds": _age(heard.recorded_at, situation.read_at),
+    }
+
+
+def _age(at: datetime | None, now: datetime) -> float | None:
+    return None if at is None else round(max((now - at).total_seconds(), 0.0), 3)

@@ -11,6 +11,7 @@ from oms.report.json_view import SCHEMA
 from oms.settings import Settings
 from oms.store.reader import Reader
 from oms.web.health import Health
+from oms.web.past import Bookshelf, Past
 from oms.web.query import Query
 from oms.web.situation import Situation
 
@@ -25,6 +26,8 @@ class Visit:
     """One request for a page, with what every page needs."""
 
     reader: Reader
+    #: The past that was asked for; None for now.
+    past: Past | None
     situation: Situation
     health: Health
     query: Query
@@ -35,9 +38,20 @@ class Visit:
     name: str = ""
 
     @property
+    def books(self) -> Bookshelf:
+        """Return where the page's records are: in the database, or in the past asked for."""
+        return self.reader if self.past is None else self.past
+
+    @property
     def now(self) -> datetime:
         """Return the moment from which every age on the page is counted."""
-        return self.situation.read_at
+        past = self.past.recorded_at if self.past is not None else None
+        return past if past is not None else self.situation.read_at
+
+    @property
+    def sequence(self) -> int:
+        """Return the event that the page's records have reached, or are newer than."""
+        return self.situation.head.sequence if self.past is None else self.past.sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,6 @@ def answer(page: Page, visit: Visit) -> Json:
     return {
         "schema": SCHEMA,
         "kind": page.kind,
-        "as_of_sequence": visit.situation.head.sequence,
+        "as_of_sequence": visit.sequence,
         **page.json,
     }

@@ -6,7 +6,7 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final
@@ -46,6 +46,7 @@ def environment() -> Environment:
         "costs": costs,
         "moment": moment,
         "instant": instant,
+        "amount": words.grouped_text,
         "duration": duration,
         "sentence": sentence,
         "payload": encode,
@@ -53,6 +54,7 @@ def environment() -> Environment:
         "segment": segment,
         "contract": name_of,
         "order_words": order_words,
+        "said_by_ib": words.said_by_ib,
         "state_mark": words.state_mark,
         "severity_mark": words.severity_mark,
         "case_mark": words.case_mark,
@@ -111,10 +113,16 @@ def when(context: Context, at: datetime | None, absent: str = "unknown") -> Mark
     """Return a time as its age, with the clock beside it; what is not known says so."""
     if at is None:
         return Markup('<span class="absent">{}</span>').format(absent)
-    age = words.ago(at, context["read_at"])
+    now = context["read_at"]
+    # The top of the page names the day; another day is worth saying.
+    clock = f"{at.astimezone(UTC):%H:%M:%S} UTC" if _day(at) == _day(now) else moment(at)
     return Markup(
         '<time datetime="{}"><span class="age">{}</span> <span class="at">{}</span></time>'
-    ).format(at.astimezone(UTC).isoformat(), age, moment(at))
+    ).format(at.astimezone(UTC).isoformat(), words.ago(at, now), clock)
+
+
+def _day(at: datetime) -> date:
+    return at.astimezone(UTC).date()
 
 
 def instant(at: datetime) -> str:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from oms.core.events import Verdict
 from oms.core.money import plain
-from oms.core.records import BreakCase, OrderState
+from oms.core.records import BreakCase, Order, OrderState
 from oms.report.words import duration
 
 Level = Literal["ok", "degraded", "down"]
@@ -75,6 +75,15 @@ def state_mark(state: OrderState) -> Mark:
     return Mark(state.value.replace("_", " ").lower(), sign, tone)
 
 
+def said_by_ib(order: Order) -> str:
+    """Return IB's last word on an order; that it was silent is told from that it was not asked."""
+    if order.status:
+        return order.status
+    if order.state in {OrderState.DENIED, OrderState.NOT_SENT}:
+        return "was not asked"
+    return f"refused: {order.code}" if order.state is OrderState.REJECTED else "nothing yet"
+
+
 def severity_mark(severity: str | None) -> Mark:
     """Return how the severity of a break is shown."""
     sign, tone = _SEVERITIES[severity]
@@ -96,7 +105,15 @@ def ago(at: datetime, now: datetime) -> str:
 
 def grouped(number: Decimal | int | None) -> str:
     """Return a number with its thousands apart, in full; "" for None."""
-    whole, point, fraction = plain(Decimal(number) if number is not None else None).partition(".")
-    return (
-        f"{int(whole):,}{point}{fraction}" if whole not in {"", "-0"} else whole + point + fraction
-    )
+    return grouped_text(plain(Decimal(number))) if number is not None else ""
+
+
+def grouped_text(text: str) -> str:
+    """Return what somebody else wrote; the thousands of a number are set apart, nothing more."""
+    whole, point, fraction = text.partition(".")
+    sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
+    if not all(part.isascii() and part.isdecimal() for part in (digits, fraction or "0")):
+        return text
+    head = len(digits) % 3
+    groups = [digits[:head], *(digits[at : at + 3] for at in range(head, len(digits), 3))]
+    return sign + ",".join(group for group in groups if group) + point + fraction
