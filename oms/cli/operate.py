@@ -261,7 +261,8 @@ def version(as_json: AsJson = False) -> None:
 
     libraries = {name: installed(name) for name in ("ib_async", "SQLAlchemy", "pydantic")}
     if as_json:
-        print_json("version", version=__version__, python=platform.python_version(), **libraries)
+        python = platform.python_version()
+        print_json("version", version=__version__, python=python, libraries=libraries)
         return
     others = ", ".join(f"{name} {number}" for name, number in libraries.items())
     typer.echo(f"ib-oms {__version__} (Python {platform.python_version()}, {others})")

@@ -1,0 +1,58 @@
+"""The command line as a person or a script uses it: a process, its two streams and its status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: A verb that takes longer than this hangs.
+DEADLINE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a verb wrote and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Return the one JSON value on standard output."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs verbs in a folder, with settings in the environment and nothing else of the tester's."""
+
+    folder: Path
+    settings: dict[str, str]
+
+    async def oms(self, *words: str, expect: int = 0) -> Said:
+        """Run a verb; a status that is not the expected one fails the test with what it said."""
+        program = await self.start(*words)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            out, err = await program.communicate()
+        assert program.returncode is not None
+        said = Said(program.returncode, out.decode(), err.decode())
+        assert said.code == expect, f"oms {' '.join(words)}: {said}"
+        assert "Traceback" not in said.err, said.err
+        return said
+
+    async def start(self, *words: str) -> asyncio.subprocess.Process:
+        """Start a verb and let it run."""
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-m", "oms.cli", *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self.folder,
+            env={**os.environ, **self.settings},
+        )
