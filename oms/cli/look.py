@@ -61,13 +61,13 @@ def orders(
         from oms.report.record_json import order_json
 
         async with reading(context) as reader:
-            head = await reader.head()
+            reached = await _reached(reader)
             found = await (_newest_orders(reader, limit) if every else _live_orders(reader))
             ended = 0 if every else await reader.count("orders", {"live": 0})
         chosen = [o for o in found if _wanted(o, account, symbol)]
         if as_json:
             rows = [order_json(one) for one in chosen]
-            print_json("orders", as_of_sequence=head.sequence, orders=rows)
+            print_json("orders", as_of_sequence=reached, orders=rows)
             return
         show(orders_table(chosen))
         _count(chosen, "order at work" if not every else "order")
@@ -144,7 +144,7 @@ def fills(
         from oms.report.record_json import fill_json
 
         async with reading(context) as reader:
-            head = await reader.head()
+            reached = await _reached(reader)
             where: dict[str, object] = _where(account, symbol)
             if order_id is not None:
                 where["order_id"] = (await find_order(reader, order_id)).order_id
@@ -154,7 +154,7 @@ def fills(
         chosen = [row for row in reversed(rows) if isinstance(row, Fill)]
         if as_json:
             values = [fill_json(one) for one in chosen]
-            print_json("fills", as_of_sequence=head.sequence, fills=values)
+            print_json("fills", as_of_sequence=reached, fills=values)
             return
         show(fills_table(chosen))
         _count(chosen, "fill")
@@ -190,13 +190,13 @@ def positions(
         from oms.report.record_json import position_json
 
         async with reading(context) as reader:
-            head = await reader.head()
+            reached = await _reached(reader)
             rows = await reader.rows("positions", _where(account, symbol))
         chosen = [r for r in rows if isinstance(r, Position) and (every or r.live)]
         chosen.sort(key=lambda row: (row.account, row.contract.symbol, row.contract.con_id))
         if as_json:
             values = [position_json(one) for one in chosen]
-            print_json("positions", as_of_sequence=head.sequence, positions=values)
+            print_json("positions", as_of_sequence=reached, positions=values)
             return
         show(positions_table(chosen, SystemClock().now()))
         _count(chosen, "position")
@@ -231,7 +231,7 @@ def breaks(
         from oms.report.record_json import break_json
 
         async with reading(context) as reader:
-            head = await reader.head()
+            reached = await _reached(reader)
             where: dict[str, object] = {"account": account} if account else {}
             rows = await reader.rows("breaks", where if every else {**where, "status": "open"})
         cases = [row for row in rows if isinstance(row, BreakCase)]
@@ -239,7 +239,7 @@ def breaks(
         chosen.sort(key=lambda case: case.opened_sequence)
         if as_json:
             values = [break_json(one) for one in chosen]
-            print_json("breaks", as_of_sequence=head.sequence, breaks=values)
+            print_json("breaks", as_of_sequence=reached, breaks=values)
             return
         show(breaks_table(chosen, SystemClock().now()))
         _count(chosen, "break" if every else "open break")
@@ -248,6 +248,11 @@ def breaks(
 
 
 # ── small parts ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def _reached(reader: Reader) -> int:
+    """Return the sequence that the books have reached; rows read after this are at least as new."""
+    return (await reader.checkpoints()).get("books", 0)
 
 
 async def _live_orders(reader: Reader) -> list[Order]:

@@ -264,10 +264,12 @@ def _log_lines(picture: Picture) -> list[tuple[str, str, bool]]:
     size = "" if picture.bytes is None else f", {picture.bytes / 1_000_000:,.1f} MB"
     written = age(head.recorded_at, picture.now)
     log = f"{head.sequence:,} events{f', the last {written} ago' if written else ''}{size}"
-    behind = head.sequence - picture.checkpoint
+    behind = max(head.sequence - picture.checkpoint, 0)
+    # While a burst is written the books trail it; they must not once nobody is left to catch up.
+    words = f"{behind:,} events behind the log" if behind else "at the end of the log"
     return [
         ("log", f"{log}, {picture.database}", False),
-        ("books", f"{behind:,} events behind" if behind else "at the end of the log", behind > 0),
+        ("books", words, behind > 0 and not picture.running),
     ]
 
 
@@ -275,7 +277,7 @@ def _json(picture: Picture) -> dict[str, Any]:
     now, system, last = picture.now, picture.system, picture.last_broker_message
     return {
         "at": time(now),
-        "as_of_sequence": picture.head.sequence,
+        "as_of_sequence": picture.checkpoint,
         "daemon": {
             "running": picture.running,
             "started_at": time(system.daemon_started_at),
