@@ -4,6 +4,8 @@ oms-sim serve --port 4002 --books gateway.db     a gateway that trades until it 
 oms-sim script FILE --port 4002                  the same, playing a scenario
 oms-sim fuzz --seed 7 --port 4002                the same, with faults at random from the seed
 oms-sim do quote symbol=AAPL bid=99 ask=99.01    one command to a running gateway
+oms-sim record FILE --gateway 127.0.0.1:4001     write down what a real gateway says
+oms-sim replay FILE --port 4002                  say it again
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from oms.sim import reference
+from oms.sim import reference, transcripts
 from oms.sim.clock import Clock, RealClock, SteppedClock
 from oms.sim.control import Commands, ControlPort, call
 from oms.sim.faults import weather
@@ -47,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         if options.verb == "do":
             return asyncio.run(_do(options))
+        if options.verb == "record":
+            return asyncio.run(_record(options))
+        if options.verb == "replay":
+            return asyncio.run(_replay(options))
         return _run(options)
     return EXIT_DONE
 
@@ -77,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     fuzz.add_argument("--rate", type=float, default=0.01, help="of the chances (default: 0.01)")
     for one in (serve, script, fuzz):
         _add_settings(one)
+    record = verbs.add_parser("record", help="stand before a real gateway and write its frames")
+    record.add_argument("file", type=Path, help="the transcript to write")
+    record.add_argument("--gateway", default="127.0.0.1:4001", help="the real one, HOST:PORT")
+    record.add_argument("--port", type=int, default=Settings().port)
+    record.add_argument("--hide", action="append", default=[], help="TEXT=SHOWN, such as accounts")
+    replay = verbs.add_parser("replay", help="be a gateway that knows nothing but a transcript")
+    replay.add_argument("file", type=Path, help="the transcript to play")
+    replay.add_argument("--port", type=int, default=Settings().port)
+    for one in (record, replay):
+        one.add_argument("--verbose", action="store_true")
     pages = verbs.add_parser("reference", help="write the reference pages")
     pages.add_argument("folder", type=Path)
     pages.add_argument("--verbose", action="store_true")
@@ -172,6 +188,28 @@ async def _serve(settings: Settings, options: argparse.Namespace, scenario: Scen
         return EXIT_DONE
     _say(played=len(player.played), waiting=player.waiting, failures=player.failures)
     return EXIT_FAILED if player.failures or player.waiting else EXIT_DONE
+
+
+async def _record(options: argparse.Namespace) -> int:
+    host, _, port = options.gateway.rpartition(":")
+    hide = dict(word.partition("=")[::2] for word in options.hide)
+    with options.file.open("a", encoding="utf-8") as out:
+        recorder = transcripts.Recorder((host, int(port)), out, RealClock(), hide)
+        return await _until_stopped(recorder, options.port)
+
+
+async def _replay(options: argparse.Namespace) -> int:
+    return await _until_stopped(transcripts.Replay(transcripts.read(options.file)), options.port)
+
+
+async def _until_stopped(server: transcripts.Recorder | transcripts.Replay, port: int) -> int:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    _say(ready=True, port=await server.start("127.0.0.1", port), pid=os.getpid())
+    await stopped.wait()
+    await server.stop()
+    return EXIT_DONE
 
 
 async def _do(options: argparse.Namespace) -> int:

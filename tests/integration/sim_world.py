@@ -47,7 +47,11 @@ class WireClient:
         """Connect, start the API, and read up to the last greeting."""
         client = await cls.open(port, versions)
         client.send("71", "2", str(client_id), "")
-        await client.wait_for("errMsg", code="2158")
+        try:
+            await client.wait_for("errMsg", code="2158")
+        except BaseException:
+            await client.stop()
+            raise
         client.next_id = int(client.last("nextValidId")["orderId"])
         return client
 
@@ -76,10 +80,11 @@ class WireClient:
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while not condition():
+                    if self.ended:
+                        raise ConnectionError(f"connection lost, after {self.story()[-30:]}")
                     await self._new.wait()
         except TimeoutError:
-            names = [name for name, _ in self.received]
-            raise AssertionError(f"did not come, after {names[-30:]}") from None
+            raise AssertionError(f"did not come, after {self.story()[-30:]}") from None
 
     async def wait_for(self, name: str, **where: str) -> dict[str, Any]:
         """The first message of that name, with those fields, that was not yet waited for."""

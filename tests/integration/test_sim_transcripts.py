@@ -1,0 +1,48 @@
+"""What a gateway said is written down, and said again to a client with other ids."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from oms.sim.clock import RealClock
+from oms.sim.transcripts import Line, Recorder, Replay, read, told
+from tests.integration.sim_world import WireClient, world
+
+
+async def test_a_recorded_session_plays_back_the_same_story(tmp_path: Path) -> None:
+    async with world() as sim:
+        file = tmp_path / "session.jsonl"
+        out = io.StringIO()
+        recorder = Recorder(("127.0.0.1", sim.port), out, RealClock(), {"DU1234567": "DU0000000"})
+        port = await recorder.start("127.0.0.1", 0)
+        first = await WireClient.start(port, 1)
+        first.place(orderRef="a")
+        await first.wait_for("commissionReport")
+        first.ask("reqExecutions", reqId="77")
+        await first.wait_for("execDetailsEnd", reqId="77")
+        await first.stop()
+        await recorder.stop()
+        file.write_text(out.getvalue(), encoding="utf-8")
+
+    lines = read(file)
+    assert lines[0].handshake == "v157..178"
+    assert "DU1234567" not in out.getvalue()
+    assert [name for name, _ in told(lines)] == [name for name, _ in first.received]
+
+    player = Replay(lines)
+    port = await player.start("127.0.0.1", 0)
+    second = await WireClient.start(port, 9)
+    second.place(orderId="500", orderRef="b")
+    await second.wait_for("openOrder", orderId="500")
+    second.ask("reqExecutions", reqId="88")
+    await second.wait_for("execDetailsEnd", reqId="88")
+    assert [name for name, _ in second.received] == [name for name, _ in first.received]
+    assert second.last("managedAccts")["accounts"] == "DU0000000"
+    await second.stop()
+    await player.stop()
+
+
+def test_a_line_reads_back_as_it_was_written() -> None:
+    for line in (Line(0.5, "gateway", ("9", "1", "7")), Line(0.0, "client", handshake="v1..2")):
+        assert Line.from_json(line.to_json()) == line

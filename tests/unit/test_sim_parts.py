@@ -1,0 +1,186 @@
+"""Small pure parts of the simulator: hours, times, instruments, quotes, faults, reference pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from oms.sim import hours, reference
+from oms.sim.checks import order_time
+from oms.sim.clock import SteppedClock
+from oms.sim.conditions import Sight, hold
+from oms.sim.faults import Fault, FaultPlan
+from oms.sim.instruments import Catalogue, Contract, Query
+from oms.sim.market import Market
+from oms.sim.wire import WireError, ascii7, number, to_bool, to_int
+
+NEW_YORK = ZoneInfo("America/New_York")
+TODAY = date(2026, 1, 5)
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_open", "change"),
+    [
+        ("2026-01-05T14:29:59", False, "2026-01-05T14:30:00"),
+        ("2026-01-05T14:30:00", True, "2026-01-05T21:00:00"),
+        ("2026-01-05T21:00:00", False, "2026-01-06T14:30:00"),
+        ("2026-01-09T22:00:00", False, "2026-01-12T14:30:00"),
+        ("2026-03-06T22:00:00", False, "2026-03-09T13:30:00"),  # clocks go forward on the 8th
+    ],
+)
+def test_regular_hours_know_weekends_and_daylight_saving(
+    moment: str, is_open: bool, change: str
+) -> None:
+    assert hours.is_open(utc(moment), NEW_YORK) is is_open
+    assert hours.next_change(utc(moment), NEW_YORK) == utc(change)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20260105 12:00:00", "2026-01-05T17:00:00"),
+        ("20260105 12:00:00 Europe/London", "2026-01-05T12:00:00"),
+        ("20260105-12:00:00", "2026-01-05T12:00:00"),
+        ("20260105", "2026-01-06T04:59:59"),
+        ("soon", None),
+        ("20260105 12:00:00 Nowhere/Else", None),
+        ("", None),
+    ],
+)
+def test_an_order_time_is_read_in_every_form(text: str, expected: str | None) -> None:
+    assert order_time(text, NEW_YORK) == (None if expected is None else utc(expected))
+
+
+def query(**fields: str) -> Query:
+    return Query.from_wire(fields)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"symbol": "AAPL", "secType": "STK", "exchange": "SMART", "currency": "USD"}, ["AAPL"]),
+        ({"symbol": "AAPL", "secType": "STK"}, ["AAPL", "AAPL", "AAPL"]),
+        ({"conId": "265598"}, ["AAPL"]),
+        ({"conId": "265598", "exchange": "MOON"}, []),
+        ({"localSymbol": "EUR.USD", "secType": "CASH"}, ["EUR.USD"]),
+        ({"symbol": "ES", "secType": "FUT", "lastTradeDateOrContractMonth": "202603"}, ["ESH6"]),
+        ({"localSymbol": "ESH6", "secType": "FUT", "exchange": "CME"}, ["ESH6"]),
+        ({"symbol": "AAPL", "secType": "OPT", "lastTradeDateOrContractMonth": "20260116",
+          "strike": "190", "right": "C"}, ["AAPL  260116C00190000"]),
+        ({"localSymbol": "AAPL  260116C00190000", "secType": "OPT"}, ["AAPL  260116C00190000"]),
+        ({"symbol": "AAPL", "secType": "OPT", "lastTradeDateOrContractMonth": "20260115",
+          "strike": "190", "right": "C"}, []),
+    ],
+)  # fmt: skip
+def test_a_contract_is_found_by_what_is_said_about_it(
+    asked: dict[str, str], found: list[str]
+) -> None:
+    assert [one.local_symbol for one in Catalogue(TODAY).resolve(query(**asked))] == found
+
+
+def test_a_contract_reads_back_as_it_was_written() -> None:
+    catalogue = Catalogue(TODAY)
+    stock = catalogue.one("AAPL")
+    assert stock is not None
+    for contract in (stock, catalogue.option_chain(stock)[0]):
+        assert Contract.from_json(contract.to_json()) == contract
+
+
+def test_quotes_come_from_the_seed_and_do_not_depend_on_the_order_of_asking() -> None:
+    catalogue = Catalogue(TODAY)
+    stocks = [catalogue.one(symbol) for symbol in ("AAPL", "MSFT", "SPY")]
+    forwards, backwards, other = Market(7), Market(7), Market(8)
+    first = [forwards.quote(one) for one in stocks if one is not None]
+    second = [backwards.quote(one) for one in reversed(stocks) if one is not None]
+    assert first == second[::-1]
+    assert first != [other.quote(one) for one in stocks if one is not None]
+
+
+def test_a_side_left_out_of_a_quote_follows_the_others() -> None:
+    stock = Catalogue(TODAY).one("AAPL")
+    assert stock is not None
+    market = Market(1)
+    quote = market.set(stock, bid=Decimal(50))
+    assert (quote.bid, quote.ask) == (Decimal(50), Decimal("50.01"))
+    quote = market.set(stock, last=Decimal(60))
+    assert (quote.bid, quote.last, quote.ask) == (Decimal("59.99"), Decimal(60), Decimal("60.01"))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ([("1", "a", True, "190")], True),
+        ([("1", "a", False, "190")], False),
+        ([("1", "o", False, "190"), ("1", "a", True, "190")], True),
+        ([("1", "a", False, "190"), ("1", "a", True, "190")], False),
+    ],
+)
+def test_conditions_are_joined_from_left_to_right(
+    conditions: list[tuple[str, str, bool, str]], expected: bool
+) -> None:
+    stock = Catalogue(TODAY).one("AAPL")
+    assert stock is not None
+    market = Market(1)
+    market.set(stock, last=Decimal(200))
+    rows = [
+        {"condType": kind, "conjunction": join, "isMore": "1" if more else "0", "price": price,
+         "conId": str(stock.con_id)}
+        for kind, join, more, price in conditions
+    ]  # fmt: skip
+    now = utc("2026-01-05T12:00:00")
+    sight = Sight(now, NEW_YORK, lambda _: market.quote(stock), Decimal(50), frozenset())
+    assert hold(rows, sight) is expected
+
+
+def test_a_fault_is_used_up_and_lets_others_pass() -> None:
+    plan = FaultPlan(1)
+    plan.add(Fault("in", "placeOrder", "drop", times=2, after=1, where={"orderRef": "a"}))
+    hits = [
+        plan.strike("in", "placeOrder", 1, {"orderRef": ref}) is not None
+        for ref in ("a", "b", "a", "a", "a")
+    ]
+    assert hits == [False, False, True, True, False]
+    assert plan.faults == []
+
+
+def test_a_stepped_clock_runs_what_falls_due_at_its_own_time() -> None:
+    clock = SteppedClock(utc("2026-01-05T12:00:00"))
+    seen: list[tuple[str, datetime]] = []
+    clock.call_later(10, lambda: seen.append(("late", clock.now())))
+    clock.call_later(5, lambda: seen.append(("early", clock.now())))
+    clock.call_later(7, lambda: seen.append(("never", clock.now()))).cancel()
+    clock.advance(8)
+    assert seen == [("early", utc("2026-01-05T12:00:05"))]
+    clock.advance(8)
+    assert seen[1:] == [("late", utc("2026-01-05T12:00:10"))]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("1E+3", "1000"), ("0.10", "0.1"), ("-0.0", "0"), ("100", "100"), ("1E-7", "0.0000001")],
+)
+def test_a_number_is_written_plainly(value: str, text: str) -> None:
+    assert number(Decimal(value)) == text
+
+
+def test_every_spelling_of_a_flag_and_an_integer_is_read() -> None:
+    assert [to_bool(text) for text in ("", "0", "false", "1", "true")] == [False] * 3 + [True] * 2
+    assert [to_int(text) for text in ("", "2147483647", "7", "-3")] == [0, 0, 7, -3]
+    with pytest.raises(WireError):
+        to_int("900.0")
+    assert ascii7("Café") == "Caf\\xe9"
+
+
+@pytest.mark.parametrize("name", sorted(reference.pages()))
+def test_a_reference_page_is_fresh(name: str) -> None:
+    written = (DOCS / name).read_text(encoding="utf-8")
+    assert written == reference.pages()[name], "run: oms-sim reference docs/reference"
