@@ -45,6 +45,7 @@ def upgrade() -> None:
     projection(
         "orders",
         "order_id",
+        ("state", "perm_id", "broker_key", "parent_order_id"),
         account="text",
         con_id="integer",
         symbol="text",
@@ -57,6 +58,7 @@ def upgrade() -> None:
     projection(
         "fills",
         "fill_key",
+        ("exec_id", "order_id", "position_key", "booked_sequence"),
         exec_id="text",
         order_id="text",
         account="text",
@@ -71,6 +73,7 @@ def upgrade() -> None:
     projection(
         "breaks",
         "break_id",
+        ("status", "order_id"),
         status="text",
         account="text",
         con_id="integer",
@@ -78,8 +81,8 @@ def upgrade() -> None:
         severity="text",
         finding_key="text",
     )
-    projection("runs", "run_id", verdict="text", sequence="integer")
-    projection("anomalies", "anomaly_key", kind="text", order_id="text")
+    projection("runs", "run_id", ("sequence",), verdict="text", sequence="integer")
+    projection("anomalies", "anomaly_key", ("order_id",), kind="text", order_id="text")
     projection("account_values", "value_key", account="text", name="text")
     projection("system", "system_key")
 
@@ -134,7 +137,7 @@ def bookmarks() -> None:
     )
 
 
-def projection(table: str, key: str, **columns: str) -> None:
+def projection(table: str, key: str, indexed: tuple[str, ...] = (), **columns: str) -> None:
     """Create one fold's table: its key, the columns that readers search by, and the record."""
     op.create_table(
         table,
@@ -143,7 +146,7 @@ def projection(table: str, key: str, **columns: str) -> None:
         sa.Column("live", sa.Integer, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
     )
-    for name in columns:
+    for name in indexed:
         op.create_index(f"{table}_{name}", table, [name])
     partial_index(f"{table}_live", table, key, "live = 1")
 

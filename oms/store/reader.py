@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, event, func, select
+from sqlalchemy import ColumnElement, Select, Table, event, func, literal_column, select
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -170,6 +170,10 @@ class Reader:
 
 def _conditions(table: Table, where: Mapping[str, object] | None) -> Iterator[ColumnElement[bool]]:
     for name, value in (where or {}).items():
+        if name == "live" and value in (True, 1):
+            # Spelled out: SQLite does not match a parameter with the condition of a partial index.
+            yield table.c.live == literal_column("1")
+            continue
         several = isinstance(value, list | tuple | set | frozenset)
         members: Iterable[object] = value if several else (value,)  # type: ignore[assignment]
         # Booleans are stored as numbers, and PostgreSQL does not compare the two.
