@@ -63,7 +63,7 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
             ],
         )
     else:
-        made = table("", "what", "how it is")
+        made = table("", "what", "how it is", wrap=("how it is",))
         for one in findings:
             words = f"{one.text}\nhint: {one.hint}" if one.hint else one.text
             made.add_row("ok" if one.ok else "FAILED", one.name, words)

@@ -142,14 +142,16 @@ def show(*renderables: RenderableType) -> None:
         console.print(renderable)
 
 
-def table(*headers: str, right: tuple[str, ...] = ()) -> Table:
-    """Return an empty table; the columns named in `right` hold numbers."""
+def table(*headers: str, right: tuple[str, ...] = (), wrap: tuple[str, ...] = ()) -> Table:
+    """Return an empty table; `right` names columns of numbers, `wrap` those that may be folded on a
+    narrow screen.
+    """
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="dim")
     for header in headers:
-        number = header in right
-        made.add_column(header, justify="right" if number else "left", no_wrap=number)
+        side = "right" if header in right else "left"
+        made.add_column(header, justify=side, no_wrap=header not in wrap)  # type: ignore[arg-type]
     return made
 
 

@@ -139,7 +139,11 @@ def _table(envelopes: list[Envelope], *, wire: bool) -> Table:
     from oms import report
     from oms.cli.find import short
 
-    made = table("seq", "recorded (UTC)", "who", "type", "order", "what it says", right=("seq",))
+    made = table(
+        *("seq", "recorded (UTC)", "who", "type", "order", "what it says"),
+        right=("seq",),
+        wrap=("what it says",),
+    )
     for envelope in envelopes:
         said = Text(report.sentence(envelope))
         if wire and envelope.wire is not None:

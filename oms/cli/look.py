@@ -46,6 +46,7 @@ def orders(
 
     \b
     order     our id; any unique beginning is accepted by every verb
+    what      side, quantity, contract, type, prices and time in force
     state     ours: WORKING, PARTIALLY_FILLED, IN_DOUBT (perhaps sent, outcome unknown) ...
     filled    from executions, after corrections; average is their price without commissions
     changed   when the log last learnt something about it

@@ -241,7 +241,10 @@ def settings(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json("settings", settings=[asdict(row) for row in rows])
         return
-    made = table("variable", "value", "source", "unit", "bounds", "what it is")
+    made = table(
+        *("variable", "value", "source", "unit", "bounds", "what it is"),
+        wrap=("value", "source", "unit", "bounds", "what it is"),
+    )
     for row in rows:
         made.add_row(row.env, row.value, row.source, row.unit, row.bounds, row.description)
     show(made)

@@ -48,23 +48,18 @@ def costs(amounts: Iterable[tuple[str, Decimal]]) -> str:
 
 def orders_table(orders: Iterable[Order]) -> Table:
     """Return orders for a person."""
+    from oms.report.sentences import describe_terms
+
     made = table(
-        *("order", "account", "contract", "side", "quantity", "type", "limit", "stop", "tif"),
-        *("state", "filled", "average", "changed (UTC)", "note"),
-        right=("quantity", "limit", "stop", "filled", "average"),
+        *("order", "account", "what", "state", "filled", "average", "changed (UTC)", "note"),
+        right=("filled", "average"),
+        wrap=("note",),
     )
     for order in orders:
-        terms = order.terms
         made.add_row(
             short(order.order_id),
             order.account,
-            contract_words(order.contract),
-            terms.side,
-            plain(terms.quantity),
-            terms.order_type,
-            price(terms.limit_price),
-            price(terms.stop_price),
-            terms.tif,
+            describe_terms(order.terms, order.contract),
             order.state.value,
             plain(order.filled),
             price(order.average_price),
@@ -96,10 +91,11 @@ def contract_words(contract: Contract) -> str:
 
 def fills_table(fills: Iterable[Fill]) -> Table:
     """Return fills for a person."""
+    from oms.core.words import describe_fill
+
     made = table(
-        *("time (UTC)", "account", "contract", "side", "quantity", "price", "commission"),
-        *("venue", "order", "execution", "learnt"),
-        right=("quantity", "price", "commission"),
+        *("time (UTC)", "account", "what", "commission", "venue", "order", "execution", "learnt"),
+        right=("commission",),
     )
     for fill in fills:
         commission = (
@@ -110,10 +106,7 @@ def fills_table(fills: Iterable[Fill]) -> Table:
         made.add_row(
             clock(fill.occurred_at),
             fill.account,
-            contract_words(fill.contract),
-            fill.side,
-            plain(fill.quantity),
-            price(fill.price),
+            describe_fill(fill),
             commission,
             fill.venue,
             short(fill.order_id),
@@ -157,6 +150,7 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
         *("break", "status", "severity", "age", "seen", "account", "symbol", "class"),
         *("ours", "theirs", "evidence", "why closed"),
         right=("age", "seen"),
+        wrap=("class", "ours", "theirs", "evidence", "why closed"),
     )
     for case in cases:
         finding = case.finding

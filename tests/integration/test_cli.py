@@ -167,7 +167,7 @@ async def test_what_is_shown_to_people_names_each_thing_once(world: World, shell
     assert bought.order_id[:8] not in orders.out
     assert "1 ended" in orders.err
     assert bought.order_id[:8] in every.out
-    assert re.search(rf"{ACCOUNT} +AAPL +BUY +10 ", fills.out)
+    assert re.search(rf"{ACCOUNT} +BUY 10 AAPL @ ", fills.out)
     assert re.search(rf"{ACCOUNT} +AAPL +10 ", positions.out)
     assert "We are about to send: BUY 7 AAPL LMT 10 DAY" in story.out
     assert "ExecutionReceived" in log.out

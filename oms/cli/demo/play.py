@@ -224,7 +224,7 @@ class Play:
             f"To look further: cd {stage.directory}, then for example"
             f" `oms log --limit 500 --database {DATABASE}`."
         )
-        _say("The books are equal." if code == 0 else "THE BOOKS DIFFER; see above.")
+        typer.echo("The books are equal." if code == 0 else "THE BOOKS DIFFER; see above.")
         return code
 
     # ── asking and waiting ───────────────────────────────────────────────────────────────────────
