@@ -145,6 +145,7 @@ async def open_oms(
         queue_length_max=settings.queue_length_max,
         batch_rows_max=settings.batch_rows_max,
         resident_records_max=settings.resident_records_max,
+        poll_seconds=settings.poll_interval_seconds,
     )
     try:
         reader = await Reader.open(settings.database_url)
