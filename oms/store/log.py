@@ -274,9 +274,8 @@ class EventLog:
 
     def _write(self, groups: list[_Group]) -> None:
         logger.debug("batch_taken", groups=len(groups))
-        if self._writer.is_behind or any(group.drafts for group in groups):
-            drafts = [group.drafts for group in groups]
-            receipts, committed = self._writer.write(drafts, more=not self._queue.empty())
+        if any(group.drafts for group in groups):
+            receipts, committed = self._writer.write([group.drafts for group in groups])
         else:
             receipts, committed = [() for _ in groups], Committed((), {})
         logger.debug("batch_committed", sequence=self._writer.head.sequence)

@@ -4,9 +4,8 @@ The fold itself is `core.books` and knows no database. This module brings the st
 memory that the next events need, writes back what they touched (each row once a transaction,
 however often it changed), and lets ended records go when there are many.
 
-Rows may trail the log: while a burst is being written they are, so that a record which changes in
-every transaction is written once for many (`docs/decisions/0003-rows-trail-in-a-burst.md`). The
-checkpoint says which sequence they have reached; if the process dies, start-up folds what follows.
+The checkpoint says which sequence the rows have reached. Only events that another program appended
+while no daemon was there can lie beyond it; start-up folds them.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
       anything new from elsewhere?  lease still ours? other programs' events: read, verify, fold
       natural keys                  the same fact again is not stored twice
       sequence, hash, insert
-      fold; write touched rows, unless more is waiting
+      fold, write touched rows
       checkpoints
     COMMIT                          only now does anybody hear of it
 
@@ -50,8 +50,6 @@ from oms.telemetry import get_logger
 
 #: Events of other programs that are read and folded at a time.
 PAGE_ROWS: Final = 1_000
-#: How far rows may trail the log in a burst: what a start after a crash has to fold in 0.15 s.
-BEHIND_EVENTS_MAX: Final = 10_000
 
 logger = get_logger("store")
 
@@ -101,7 +99,6 @@ class Writer:
         self._beat_at = 0.0
         #: A change elsewhere was seen outside a transaction and has not been read yet.
         self._look_again = True
-        self._failed = False
         self._resident_records_max = resident_records_max
         self._has_projector = projector
         self._connection: Connection
@@ -139,18 +136,12 @@ class Writer:
             self._connection.close()
             raise
 
-    @property
-    def is_behind(self) -> bool:
-        """Say whether the rows trail the log."""
-        return self._projector is not None and self._projector.behind > 0
-
     def write(
-        self, groups: Iterable[Sequence[Draft]], *, more: bool = False
+        self, groups: Iterable[Sequence[Draft]]
     ) -> tuple[list[tuple[Receipt, ...]], Committed]:
         """Append every group, all or nothing, with whatever other programs appended before.
 
-        Returns the receipts of each group in order. `more` says that another call follows at once,
-        so that the rows may wait for it.
+        Returns the receipts of each group in order.
         """
         connection = self._connection
         connection.begin_write()
@@ -164,16 +155,14 @@ class Writer:
             if envelopes:
                 self._checkpoint(LOG_CHECKPOINT)
             if failure is None:
-                self._write_rows(more=more)
+                self._write_rows()
             self._beat_if_due()
             logger.debug("batch_written", rows=len(rows))
             connection.commit()
         except BaseException:
-            self._failed = True
             connection.rollback()
             raise
         if failure is not None:
-            self._failed = True
             raise failure
         return receipts, Committed(tuple(envelopes), changes)
 
@@ -188,15 +177,13 @@ class Writer:
                 leases.check(connection, self._lease, self.lease_epoch)
             if self._read_head().sequence != self.head.sequence:
                 self._look_again = True
-        if self._look_again or self.is_behind or self._beat_is_due():
+        if self._look_again or self._beat_is_due():
             return self.write(())[1]
         return None
 
     def close(self) -> None:
-        """Write the rows that are behind, release the lease and close the connection."""
+        """Release the lease and close the connection."""
         try:
-            if self.is_behind and not self._failed:
-                self.write(())
             self._release()
         finally:
             self._connection.close()
@@ -236,7 +223,7 @@ class Writer:
             self._connection.begin_write()
             try:
                 self._follow_page()
-                self._write_rows(more=self.head.sequence < head.sequence)
+                self._write_rows()
                 self._connection.commit()
             except BaseException:
                 self._connection.rollback()
@@ -402,12 +389,10 @@ class Writer:
             failure.__cause__ = error
             return changes, failure
 
-    def _write_rows(self, *, more: bool) -> None:
-        """Write the rows that are behind, unless more events follow at once."""
+    def _write_rows(self) -> None:
+        """Write the rows that the transaction's events touched."""
         projector = self._projector
         if projector is None or not projector.behind:
-            return
-        if more and projector.behind < BEHIND_EVENTS_MAX:
             return
         projector.write()
         self._checkpoint(BOOKS_CHECKPOINT)
