@@ -51,9 +51,9 @@ class AccountAnswers:
         session.subscriptions.pop("Positions", None)
 
     def _send_position(self, session: Session, account: str, con_id: int) -> None:
-        session.send("position", self._position_values(account, con_id))
+        session.send("position", self.position_values(account, con_id))
 
-    def _position_values(self, account: str, con_id: int) -> dict[str, str]:
+    def position_values(self, account: str, con_id: int) -> dict[str, str]:
         """A position row.  Its contract has no exchange: it often has none at IB."""
         row = self.gateway.books.position(account, con_id)
         values = self.gateway.desk.contract(con_id).wire()
@@ -70,7 +70,7 @@ class AccountAnswers:
         subscribe(session, request, wanted)
         for (account, con_id), row in self.gateway.books.positions.items():
             if wanted in ("", "All", account) and row.quantity:
-                values = self._position_values(account, con_id)
+                values = self.position_values(account, con_id)
                 session.send("positionMulti", {**values, "reqId": request_id})
         session.send("positionMultiEnd", {"reqId": request_id})
 
@@ -213,7 +213,7 @@ class AccountAnswers:
                 self._send_portfolio(session, account, con_id)
             for kind, request_id, value in subscriptions(session):
                 if kind == "PositionsMulti" and value in ("", "All", account):
-                    values = self._position_values(account, con_id)
+                    values = self.position_values(account, con_id)
                     session.send("positionMulti", {**values, "reqId": request_id})
                 elif kind == "PnL" and value == account:
                     self._send_pnl(session, request_id, account)

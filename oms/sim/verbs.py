@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from oms.sim import messages, render
+from oms.sim import accounting, messages, render
 from oms.sim.clock import SteppedClock, message_time
 from oms.sim.commands import ORDER_FIELDS, Answer, CommandError, Commands, Fields, verb
 from oms.sim.faults import Fault
@@ -395,12 +395,17 @@ def send_notice(commands: Commands, fields: Fields) -> Answer:
     return {"sent": len(chosen)}
 
 
-@verb("messages", "message", "set?", *ORDER_FIELDS, "exec_id?", "to?", "times?")
+@verb(
+    "messages",
+    *("message", "set?", *ORDER_FIELDS, "exec_id?", "symbol?", "con_id?", "account?"),
+    *("to?", "times?"),
+)
 def send(commands: Commands, fields: Fields) -> Answer:
     """Send a server message that says what you want, and change nothing in the books. It starts
-    from the order that is named (for openOrder, orderStatus, completedOrder), or from its newest
-    execution (execDetails, commissionReport); `set` replaces fields by IB's names. It goes to the
-    client `to`, else to the order's owner, else to all.
+    from the order that is named (for openOrder, orderStatus, completedOrder), from its newest
+    execution (execDetails, commissionReport), or from the contract that is named and its position
+    (position, updatePortfolio); `set` replaces fields by IB's names. It goes to the client `to`,
+    else to the order's owner, else to all.
     """
     name = fields.text("message")
     if name not in messages.LAYOUTS:
@@ -431,6 +436,10 @@ def _base_values(
         if name == "commissionReport":
             return dict(render.commission(row))
         return dict(render.execution(row, gateway.desk.contract(row.con_id), time_text, "-1"))
+    if fields.has("symbol") or fields.has("con_id"):
+        named, account = commands.contract(fields), commands.account(fields)
+        held = gateway.answers.accounts.position_values(account, named.con_id)
+        return {**held, **accounting.portfolio_row(gateway.desk, account, named)}
     if order is None:
         return {}
     contract = gateway.desk.contract(order.con_id)

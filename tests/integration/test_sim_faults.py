@@ -325,11 +325,13 @@ async def test_a_message_is_made_up_without_touching_the_books() -> None:
         sim.do("error", order_ref="a", code="10349", text="Order TIF was set to DAY")
         sim.do("send_notice", code="1100", text="Connectivity lost")
         sim.do("raw", fields=["99999", "x"], client_id="77")
+        sim.do("send", message="position", symbol="AAPL", set={"position": "5"})
         await client.settle()
         assert client.story() == [
             "orderStatus Filled", "orderStatus Filled", "completedOrder", "errMsg 10349",
-            "errMsg 1100",
+            "errMsg 1100", "position",
         ]  # fmt: skip
+        assert client.last("position")["localSymbol"] == "AAPL"
         assert sim.books() == before
 
 

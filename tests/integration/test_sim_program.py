@@ -1,0 +1,129 @@
+"""`oms-sim` as a program: its lines, its exit codes, its verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oms.sim.control import call
+from tests.integration.sim_world import WireClient
+
+pytestmark = pytest.mark.slow
+
+DEADLINE_SECONDS = 30
+PLAYED = """
+title  One fill by hand
+gateway fills=manual
+on placeOrder
+  fill order=1 price=12.5
+"""
+WRONG = "on placeOrder\n  fill order=2\n"
+
+
+class Program:
+    """A running `python -m oms.sim`."""
+
+    def __init__(self, child: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
+        self.child = child
+        self.ready = ready
+
+    async def end(self) -> tuple[int, dict[str, Any]]:
+        """Exit code and the last line of standard output."""
+        assert self.child.stdout is not None
+        rest = await self.child.stdout.read()
+        code = await asyncio.wait_for(self.child.wait(), DEADLINE_SECONDS)
+        return code, json.loads(rest.splitlines()[-1]) if rest else {}
+
+
+@asynccontextmanager
+async def program(*arguments: str) -> AsyncIterator[Program]:
+    ports = ("--port", "0", "--control-port", "0")
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "oms.sim", *arguments, *ports),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert child.stdout is not None
+    line = await asyncio.wait_for(child.stdout.readline(), DEADLINE_SECONDS)
+    try:
+        yield Program(child, json.loads(line) if line else {})
+    finally:
+        if child.returncode is None:
+            child.terminate()
+            await child.wait()
+
+
+async def shell(*arguments: str) -> tuple[int, dict[str, Any]]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "oms.sim", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    out, _ = await asyncio.wait_for(child.communicate(), DEADLINE_SECONDS)
+    return child.returncode or 0, json.loads(out) if out else {}
+
+
+async def test_a_gateway_says_where_it_listens_obeys_the_shell_and_stops_cleanly() -> None:
+    async with program("serve", "--accounts", "DU1,DU2", "--seed", "5") as sim:
+        assert sim.ready["accounts"] == ["DU1", "DU2"]
+        port = str(sim.ready["control_port"])
+        code, answer = await shell("do", "quote", "symbol=AAPL", "bid=99", "--control-port", port)
+        assert (code, answer["bid"], answer["ask"]) == (0, "99", "99.01")
+        code, answer = await shell("do", "fill", "order=1", "--control-port", port)
+        assert (code, answer["ok"]) == (1, False)
+        assert (await shell("do", "quote", "AAPL", "--control-port", port))[0] == 2
+        assert (await call(int(port), {"do": "quit"}))["ok"]
+        assert await sim.end() == (0, {})
+    assert (await shell("do", "books", "--control-port", port))[0] == 5
+
+
+async def test_a_scenario_is_played_and_its_end_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "one.scenario"
+    file.write_text(PLAYED, encoding="utf-8")
+    async with program("script", str(file), "--once") as sim:
+        client = await WireClient.start(sim.ready["port"], 1)
+        client.place()
+        assert (await client.wait_for("execDetails"))["price"] == "12.5"
+        assert await sim.end() == (0, {"played": 1, "waiting": [], "failures": []})
+        await client.stop()
+
+
+@pytest.mark.parametrize(("text", "trades"), [(PLAYED, False), (WRONG, True)])
+async def test_a_scenario_that_did_not_go_through_fails(
+    tmp_path: Path, text: str, trades: bool
+) -> None:
+    file = tmp_path / "one.scenario"
+    file.write_text(text, encoding="utf-8")
+    async with program("script", str(file)) as sim:
+        if trades:
+            client = await WireClient.start(sim.ready["port"], 1)
+            client.place()
+            await client.settle()
+            await client.stop()
+        sim.child.terminate()
+        code, told = await sim.end()
+        assert code == 1
+        assert told["failures" if trades else "waiting"]
+
+
+async def test_a_scenario_nobody_can_read_is_a_usage_error(tmp_path: Path) -> None:
+    file = tmp_path / "one.scenario"
+    file.write_text("whenever\n", encoding="utf-8")
+    assert (await shell("script", str(file)))[0] == 2
+
+
+async def test_a_gateway_with_random_faults_trades_on() -> None:
+    async with program("fuzz", "--seed", "3", "--rate", "0.0") as sim:
+        client = await WireClient.start(sim.ready["port"], 1)
+        client.place()
+        await client.wait_for("commissionReport")
+        answer = await call(sim.ready["control_port"], {"do": "faults"})
+        assert len(answer["faults"]) > 20
+        await client.stop()
