@@ -31,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="seed of everything random; default: made from the commit, so that each tests anew",
     )
+    group.addoption(
+        "--seeds", type=int, default=4, help="how many seeds the seeded runs take, from --seed on"
+    )
     group.addoption("--benchmark", action="store_true", help="run the benchmarks")
     group.addoption(
         "--run-ib-integration",

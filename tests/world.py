@@ -229,7 +229,7 @@ class World:
         """Assert that both sides' books, the log and its rebuild agree, now that all is at rest."""
         await self.reconcile()
         found = await asyncio.to_thread(disagreements, self.database, await self.books())
-        assert found == {}
+        assert found == {}, found
 
     def state_of(self, order_id: str) -> OrderState | None:
         """Return the state of an order, None before the books have it."""
