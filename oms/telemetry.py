@@ -57,8 +57,8 @@ def configure(
 ) -> None:
     """Send program messages, and what libraries log, to `stream` (stderr) in one format.
 
-    Calling it again replaces the configuration. `auto` is the console format on a terminal and one
-    JSON object a line elsewhere.
+    Call it before the first message: a logger keeps what it finds at its first use. `auto` is the
+    console format on a terminal and one JSON object a line elsewhere.
     """
     out = stream if stream is not None else sys.stderr
     chosen = log_format if log_format != "auto" else "console" if out.isatty() else "json"

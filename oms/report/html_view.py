@@ -25,9 +25,9 @@ from oms.report.words import (
     trigger_words,
 )
 
-#: Rows of things in agreement that are written out; JSON has them all. A day of a busy account
-#: would otherwise make a file that no mail server takes.
-MATCHED_ROWS_MAX: Final = 500
+#: Rows of a table that asks for no action; JSON has them all. A busy account's day would otherwise
+#: make a file that no mail server takes. Breaks and unknowns are never cut.
+ROWS_MAX: Final = 500
 
 #: The verdict's sign, beside the word: colour alone is not enough.
 _SIGNS: Final[dict[Verdict, str]] = {"clean": "✓", "broken": "✕", "unknown": "?"}
@@ -60,8 +60,8 @@ def reconciliation_html(report: Report) -> str:
         classes=BREAKS,
         counted=counted,
         shares=_shares(report.timeline),
-        known={envelope.sequence for envelope in report.events},
-        matched_rows_max=MATCHED_ROWS_MAX,
+        known={envelope.sequence for envelope in report.events[:ROWS_MAX]},
+        rows_max=ROWS_MAX,
     )
 
 

@@ -32,6 +32,10 @@ from oms.report.words import (
     trigger_words,
 )
 
+#: Repaired things that are listed; a night's backfill would otherwise push the verdict off the
+#: screen. Breaks and unknowns are never cut.
+ROWS_MAX: Final = 20
+
 _STYLES: Final[dict[Verdict, str]] = {"clean": "green", "broken": "red", "unknown": "yellow"}
 
 
@@ -163,7 +167,7 @@ def _unknown(findings: Sequence[Finding]) -> RenderableType:
 
 def _repaired(group: RepairGroup) -> RenderableType:
     table = _table("what", "before", "now", "theirs", "evidence", title=group.title)
-    for finding in group.findings:
+    for finding in group.findings[:ROWS_MAX]:
         table.add_row(
             _what(finding),
             Text(before_words(finding.repair)),
@@ -171,6 +175,8 @@ def _repaired(group: RepairGroup) -> RenderableType:
             Text(finding.theirs),
             _evidence(finding.evidence),
         )
+    if len(group.findings) > ROWS_MAX:
+        table.add_row(f"and {len(group.findings) - ROWS_MAX:,} more; see the HTML or JSON form")
     return table
 
 

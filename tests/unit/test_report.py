@@ -417,12 +417,32 @@ def test_html_is_well_formed_and_its_links_resolve(verdict: str) -> None:
     assert set(page.links) <= {f"#{identifier}" for identifier in page.ids}
 
 
-def test_report_of_many_matches_stays_small() -> None:
-    matches = tuple(MATCH.model_copy(update={"key": str(n)}) for n in range(20_000))
-    value = report.build(run("clean", matches))
-    assert len(report.html(value)) < 300_000
-    assert "19,500 further rows" in report.html(value)
-    assert len(report.as_json(value)["findings"]) == 20_000
+def test_report_of_a_busy_night_stays_small_and_says_what_it_leaves_out() -> None:
+    many = [
+        finding.model_copy(update={"key": str(n)})
+        for n in range(2_000)
+        for finding in (MATCH, BACKFILLED)
+    ]
+    log = tuple(envelope(EXECUTION, n, ("11", "-1")) for n in range(1, 2_001))
+    value = report.build(run("clean", tuple(many)), events=log)
+    html = report.html(value)
+    assert len(html) < 1_000_000
+    assert html.count("1,500 further rows") == 3
+    terminal = printed(report.terminal(value))
+    assert len(terminal.splitlines()) < 120
+    assert "and 1,980 more" in terminal
+    assert len(report.as_json(value)["findings"]) == 4_000
+
+
+def test_breaks_and_unknowns_are_never_cut() -> None:
+    many = [
+        finding.model_copy(update={"key": f"{n}", "text": f"number {n}."})
+        for n in range(600)
+        for finding in (DRIFT, UNCLEAR)
+    ]
+    value = report.build(run("broken", tuple(many)))
+    for text in (report.html(value), printed(report.terminal(value), 200)):
+        assert len(re.findall(r"number \d", text)) == 1_200
 
 
 def test_every_class_outcome_and_verdict_has_words() -> None:
