@@ -434,6 +434,7 @@ def test_report_of_a_busy_night_stays_small_and_says_what_it_leaves_out() -> Non
     assert len(report.as_json(value)["findings"]) == 4_000
 
 
+@pytest.mark.slow
 def test_breaks_and_unknowns_are_never_cut() -> None:
     many = [
         finding.model_copy(update={"key": f"{n}", "text": f"number {n}."})
