@@ -55,7 +55,7 @@ from oms.core.events import (
     SessionReady,
 )
 from oms.core.ledger import NO_ORDER_IDS, Books, broker_key, stem_and_revision
-from oms.core.records import TABLES, AnyRecord, Fill, SessionRecord
+from oms.core.records import TABLES, AnyRecord, Fill
 
 __all__ = ["TABLES", "Books", "Want", "apply", "companions", "initial", "wanted"]
 
@@ -148,10 +148,9 @@ def _for_status(
 
 
 def _for_notice(event: NoticeReceived, context: Context, books: Books) -> _Wants:
-    epoch = context.session_epoch
-    session = books.get("sessions", str(epoch))
-    if event.subject_id not in NO_ORDER_IDS and isinstance(session, SessionRecord):
-        yield Want("orders", "broker_key", broker_key(epoch, session.client_id, event.subject_id))
+    if event.subject_id not in NO_ORDER_IDS:
+        key = broker_key(context.session_epoch, books.system.client_id, event.subject_id)
+        yield Want("orders", "broker_key", key)
 
 
 def _for_message_sent(event: OrderMessageSent, context: Context, books: Books) -> _Wants:

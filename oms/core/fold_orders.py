@@ -38,7 +38,7 @@ from oms.core.ledger import (
     note_shown_order_id,
     settle,
 )
-from oms.core.records import AccountValue, Anomaly, Order, OrderChanges, SessionRecord
+from oms.core.records import AccountValue, Anomaly, Order, OrderChanges
 
 
 def _intended(books: Books, envelope: Envelope, event: OrderIntended) -> None:
@@ -242,11 +242,10 @@ def _completed(books: Books, envelope: Envelope, event: CompletedOrderReceived) 
 
 
 def _notice(books: Books, envelope: Envelope, event: NoticeReceived) -> None:
-    epoch = envelope.context.session_epoch
-    session = books.get("sessions", str(epoch))
-    if event.subject_id in NO_ORDER_IDS or not isinstance(session, SessionRecord):
+    epoch, system = envelope.context.session_epoch, books.system
+    if event.subject_id in NO_ORDER_IDS or epoch != system.session_epoch:
         return
-    order = books.attribute(None, 0, epoch, session.client_id, event.subject_id)
+    order = books.attribute(None, 0, epoch, system.client_id, event.subject_id)
     if order is not None:
         settle(books, envelope, order, orders.on_notice(order, event, envelope.sequence))
 

@@ -78,7 +78,7 @@ def _session_opened(books: Books, envelope: Envelope, event: SessionOpened) -> N
             opened_sequence=envelope.sequence,
         )
     )
-    set_system(books, session_epoch=epoch, connected=True, ready=False)
+    set_system(books, session_epoch=epoch, client_id=event.client_id, connected=True, ready=False)
 
 
 def _session_ready(books: Books, envelope: Envelope, event: SessionReady) -> None:

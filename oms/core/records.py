@@ -645,6 +645,8 @@ class SystemRecord(Evolving):
 
     #: Number of the last session that was opened.
     session_epoch: int = 0
+    #: The client id of that session: codes name our orders by their ids in it.
+    client_id: int = 0
     connected: bool = False
     #: True from the end of the session's first reconciliation.
     ready: bool = False
