@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from oms.cli.find import short
 from oms.cli.frame import table
+from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.money import plain
 from oms.core.records import BreakCase, Fill, Order, Position, RunRecord
@@ -16,6 +17,8 @@ from oms.core.records import BreakCase, Fill, Order, Position, RunRecord
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: IB's code for "the order is cancelled", which the state says already.
+_CANCELLED: Final = 202
 #: Digits after the point of a computed price, in tables; JSON has all of them.
 _PRICE_STEP: Final = Decimal("0.000001")
 
@@ -34,8 +37,12 @@ def price(value: Decimal | None) -> str:
 
 
 def clock(at: datetime | None) -> str:
-    """Return a time as tables show it, in UTC."""
-    return "" if at is None else f"{at.astimezone(UTC):%m-%d %H:%M:%S}"
+    """Return a time as tables show it, in UTC: of today the time, else the date and the minute."""
+    if at is None:
+        return ""
+    at = at.astimezone(UTC)
+    today = SystemClock().now().date()
+    return f"{at:%H:%M:%S}" if at.date() == today else f"{at:%m-%d %H:%M}"
 
 
 def costs(amounts: Iterable[tuple[str, Decimal]]) -> str:
@@ -73,7 +80,8 @@ def note(order: Order) -> str:
     """Return what a person must know beside an order's state, most urgent first."""
     if order.doubt:
         return order.doubt
-    if order.code and not order.live:
+    # A plain cancel needs no explanation; every other code of an ended order does.
+    if order.code and not order.live and order.code != _CANCELLED:
         return f"{order.code}: {order.text}"
     words = order.text if order.denied else order.refusal or order.warning
     if not words and order.origin != "ours":
@@ -94,7 +102,7 @@ def fills_table(fills: Iterable[Fill]) -> Table:
     from oms.core.words import describe_fill
 
     made = table(
-        *("time (UTC)", "account", "what", "commission", "venue", "order", "execution", "learnt"),
+        *("time (UTC)", "account", "what", "commission", "order", "execution", "learnt"),
         right=("commission",),
     )
     for fill in fills:
@@ -108,7 +116,6 @@ def fills_table(fills: Iterable[Fill]) -> Table:
             fill.account,
             describe_fill(fill),
             commission,
-            fill.venue,
             short(fill.order_id),
             fill.exec_id,
             "backfilled" if fill.backfilled else "pushed",
@@ -147,26 +154,24 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
     from oms.report.words import BREAKS
 
     made = table(
-        *("break", "status", "severity", "age", "seen", "account", "symbol", "class"),
-        *("ours", "theirs", "evidence", "why closed"),
+        *("break", "status", "severity", "age", "seen", "what", "ours", "theirs", "evidence"),
         right=("age", "seen"),
-        wrap=("class", "ours", "theirs", "evidence", "why closed"),
+        wrap=("what", "ours", "theirs", "evidence"),
     )
     for case in cases:
         finding = case.finding
+        title = BREAKS[finding.break_class].title if finding.break_class else finding.subject
+        what = f"{title}: {finding.symbol} {finding.account}".rstrip(": ")
         made.add_row(
             case.break_id,
             case.status,
             finding.severity or "",
             age(case.opened_at, now),
             str(case.seen),
-            finding.account,
-            finding.symbol,
-            BREAKS[finding.break_class].title if finding.break_class else "",
+            f"{what}\nclosed: {case.close_reason}" if case.close_reason else what,
             finding.ours,
             finding.theirs,
             " ".join(f"#{sequence}" for sequence in finding.evidence),
-            case.close_reason,
         )
     return made
 
