@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from oms.sim import accounting
 from oms.sim.wire import number, to_bool, to_int
@@ -13,12 +14,32 @@ if TYPE_CHECKING:
     from oms.sim.requests import Request
     from oms.sim.session import Session
 
+VALUES_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Told:
+    """What one subscription of account values is about, and what it was told last."""
+
+    wanted: frozenset[str]
+    model: str = ""
+    last: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    def news(self, account: str, rows: Iterator[accounting.Row]) -> Iterator[accounting.Row]:
+        """The rows whose value is not the one told before."""
+        for row in rows:
+            key = (account, row.key, row.currency)
+            if self.last.get(key) != row.value:
+                self.last[key] = row.value
+                yield row
+
 
 class AccountAnswers:
     """Subscriptions live in the session under `kind:request id` and die with it."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
+        self._timer_set = False
         self.actions: Mapping[str, Callable[[Session, Request], None]] = {
             "reqPositions": self._positions,
             "cancelPositions": self._cancel_positions,
@@ -86,16 +107,21 @@ class AccountAnswers:
             )
             session.error(request_id, 322, text)
             return
-        subscribe(session, request, request.values["tags"])
-        asked = request.values["tags"].split(",")
-        ledger = any(tag.startswith("$LEDGER") for tag in asked)
+        told = Told(frozenset(request.values["tags"].split(",")))
+        subscribe(session, request, told)
+        self._tell_summary(session, request_id, told)
+        session.send("accountSummaryEnd", {"reqId": request_id})
+
+    def _tell_summary(self, session: Session, request_id: str, told: Told) -> None:
+        ledger = any(tag.startswith("$LEDGER") for tag in told.wanted)
         for account in self.gateway.settings.accounts:
-            for row in accounting.rows(self.gateway.desk, account):
-                if (row.per_currency and ledger) or (not row.per_currency and row.key in asked):
+            for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+                if (row.per_currency and ledger) or (
+                    not row.per_currency and row.key in told.wanted
+                ):
                     values = {"reqId": request_id, "account": account, "tag": row.key}
                     values |= {"value": row.value, "currency": row.currency}
                     session.send("accountSummary", values)
-        session.send("accountSummaryEnd", {"reqId": request_id})
 
     def _account_updates(self, session: Session, request: Request) -> None:
         if not to_bool(request.values["subscribe"]):
@@ -107,19 +133,24 @@ class AccountAnswers:
             session.error(-1, 321, "Error validating request.-'bT' : cause - Invalid account code")
             return
         before = session.subscriptions.get("AccountUpdates")
-        if before not in (None, account):
+        if before is not None and account not in before.wanted:
             # The second subscription takes the place of the first.
             session.error(-1, 2100, "API client has been unsubscribed from account data.")
-        session.subscriptions["AccountUpdates"] = account
-        for row in accounting.rows(self.gateway.desk, account):
-            values = {"key": row.key, "value": row.value, "currency": row.currency}
-            session.send("updateAccountValue", {**values, "account": account})
+        told = Told(frozenset((account,)))
+        session.subscriptions["AccountUpdates"] = told
+        self._tell_updates(session, told)
         for owner, con_id in list(self.gateway.books.positions):
             if owner == account:
                 self._send_portfolio(session, account, con_id)
+        session.send("accountDownloadEnd", {"account": account})
+
+    def _tell_updates(self, session: Session, told: Told) -> None:
+        (account,) = told.wanted
+        for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+            values = {"key": row.key, "value": row.value, "currency": row.currency}
+            session.send("updateAccountValue", {**values, "account": account})
         now = self.gateway.clock.now().astimezone(self.gateway.zone)
         session.send("updateAccountTime", {"time": now.strftime("%H:%M")})
-        session.send("accountDownloadEnd", {"account": account})
 
     def _send_portfolio(self, session: Session, account: str, con_id: int) -> None:
         contract = self.gateway.desk.contract(con_id)
@@ -129,16 +160,47 @@ class AccountAnswers:
 
     def _account_updates_multi(self, session: Session, request: Request) -> None:
         asked = request.values
-        subscribe(session, request, asked["account"])
-        for account in self.gateway.settings.accounts:
-            if asked["account"] not in ("", "All", account):
-                continue
-            for row in accounting.rows(self.gateway.desk, account):
-                values = {"key": row.key, "value": row.value, "currency": row.currency}
-                values |= {"reqId": asked["reqId"], "account": account}
-                values["modelCode"] = asked["modelCode"]
-                session.send("accountUpdateMulti", values)
+        every = asked["account"] in ("", "All")
+        chosen = self.gateway.settings.accounts if every else (asked["account"],)
+        told = Told(frozenset(chosen), asked["modelCode"])
+        subscribe(session, request, told)
+        self._tell_updates_multi(session, asked["reqId"], told)
         session.send("accountUpdateMultiEnd", {"reqId": asked["reqId"]})
+
+    def _tell_updates_multi(self, session: Session, request_id: str, told: Told) -> None:
+        for account in self.gateway.settings.accounts:
+            if account in told.wanted:
+                for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+                    values = {"key": row.key, "value": row.value, "currency": row.currency}
+                    values |= {"reqId": request_id, "account": account}
+                    session.send("accountUpdateMulti", {**values, "modelCode": told.model})
+
+    def values_changed(self) -> None:
+        """Fills and quotes change account values; subscribers hear of it once a second at most.
+
+        IB takes three minutes where no position changes, which nobody wants to wait for.
+        """
+        if not self._timer_set and any(one.subscriptions for one in self.gateway.sessions):
+            self._timer_set = True
+            self.gateway.clock.call_later(VALUES_SECONDS, self._tell_changes)
+
+    def _tell_changes(self) -> None:
+        self._timer_set = False
+        for session in self.gateway.sessions:
+            if not session.ready:
+                continue
+            updates = session.subscriptions.get("AccountUpdates")
+            if updates is not None:
+                self._tell_updates(session, updates)
+            for kind, request_id, value in subscriptions(session):
+                if kind == "AccountSummary":
+                    self._tell_summary(session, request_id, value)
+                elif kind == "AccountUpdatesMulti":
+                    self._tell_updates_multi(session, request_id, value)
+                elif kind == "PnL":
+                    self._send_pnl(session, request_id, value)
+                elif kind == "PnLSingle":
+                    self._send_pnl_single(session, request_id, *value)
 
     # -- profit and loss --------------------------------------------------------------------------
 
@@ -204,12 +266,14 @@ class AccountAnswers:
 
     def position_changed(self, account: str, con_id: int) -> None:
         """Position, portfolio and P&L rows go to whoever subscribed."""
+        self.values_changed()
         for session in self.gateway.sessions:
             if not session.ready or not session.subscriptions:
                 continue
             if "Positions" in session.subscriptions:
                 self._send_position(session, account, con_id)
-            if session.subscriptions.get("AccountUpdates") == account:
+            updates = session.subscriptions.get("AccountUpdates")
+            if updates is not None and account in updates.wanted:
                 self._send_portfolio(session, account, con_id)
             for kind, request_id, value in subscriptions(session):
                 if kind == "PositionsMulti" and value in ("", "All", account):

@@ -46,8 +46,6 @@ class Notify(Protocol):
     def position(self, account: str, con_id: int) -> None: ...
     def quote(self, contract: Contract) -> None: ...
     def margin_preview(self, order: Order, contract: Contract) -> None: ...
-    def flush(self) -> None:
-        """End of something that no client message started: let the bytes go."""
 
 
 class Desk:
@@ -307,12 +305,24 @@ class Desk:
             return
         if order.why_held or self.settings.acknowledge != "submitted":
             self.notify.order(order)
-        warning = checks.warning(order, contract)
+        warning = checks.warning(order, contract) or self._waits_for_the_open(order, contract)
         if warning is not None:
             self.notify.error(order.client_id, order.order_id, 399, warning)
         if parent is not None and parent.ended and parent.status != "Filled":
             self.end(order)
         self.arm(order)
+
+    def _waits_for_the_open(self, order: Order, contract: Contract) -> str | None:
+        """The 399 of an order that comes outside the regular hours and may not trade in them."""
+        closed = not self.session_open and self.settings.hours == "regular"
+        if not closed or contract.sec_type in ROUND_THE_CLOCK or order.flag("outsideRth"):
+            return None
+        opens = hours.next_open(self.clock.now(), self.zone).astimezone(self.zone)
+        return (
+            f"Order Message:\n{order.side} {number(order.quantity)} {contract.local_symbol}\n"
+            "Warning: your order will not be placed at the exchange until"
+            f" {opens:%Y-%m-%d %H:%M:%S} {self.zone.key}"
+        )
 
     def _shortfall(self, order: Order) -> str | None:
         """Why the money does not suffice, or None when it does."""
@@ -378,7 +388,6 @@ class Desk:
             self.end(live)
         else:
             self.work(live)
-        self.notify.flush()
 
     def waits(self, order: Order) -> bool:
         """True while something other than the price keeps an order from working."""
@@ -474,7 +483,6 @@ class Desk:
                 self.open_session()
             else:
                 self.close_session()
-            self.notify.flush()
             self.follow_hours()
 
         self.clock.call_later(max(seconds, 0.0) + 0.001, turn)

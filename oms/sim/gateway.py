@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from oms.sim import render
 from oms.sim.answers import Answers
 from oms.sim.books import Books
-from oms.sim.clock import Clock, RealClock, handshake_time, message_time
+from oms.sim.clock import Clock, RealClock, Timer, handshake_time, message_time
 from oms.sim.desk import Desk
 from oms.sim.faults import FaultPlan
 from oms.sim.instruments import Contract
@@ -53,12 +54,36 @@ class Event:
     values: Mapping[str, Any]
 
 
+class GatewayClock:
+    """The clock of everything inside a gateway.
+
+    What falls due is followed by a flush, and nothing falls due once the gateway has stopped.
+    """
+
+    def __init__(self, clock: Clock, gateway: Gateway) -> None:
+        self._clock = clock
+        self._gateway = gateway
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        def run() -> None:
+            if not self._gateway.stopped:
+                action()
+                self._gateway.flush()
+
+        return self._clock.call_later(seconds, run)
+
+
 class Gateway:
     """One TWS gateway.  `start` opens the port, `stop` closes it; the books outlive both."""
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = clock or RealClock()
+        self.wall_clock = clock or RealClock()
+        self.clock = GatewayClock(self.wall_clock, self)
+        self.stopped = False
         self.zone = ZoneInfo(settings.zone)
         self.faults = FaultPlan(settings.seed)
         self.books = Books(settings.books)
@@ -110,7 +135,6 @@ class Gateway:
         for con_id in self.desk.market.quoted:
             self.desk.market.step(self.desk.contract(con_id))
             self.desk.on_quote(con_id)
-        self.flush()
         self.clock.call_later(self.settings.step_seconds, self._move)
 
     async def stop(self) -> None:
@@ -127,6 +151,7 @@ class Gateway:
             for session in list(self.sessions):
                 session.cut()
         self.flush()
+        self.stopped = True
         self.books.close()
 
     def restart(self) -> None:
@@ -202,10 +227,6 @@ class Gateway:
         """Do something when what goes on now is finished, before its bytes are written."""
         self._later.append(action)
 
-    def receive_late(self, session: Session, request: Request) -> None:
-        self.receive(session, request)
-        self.flush()
-
     def _start_api(self, session: Session, request: Request) -> None:
         if session.client_id is not None:
             session.error(-1, 501, "Already connected.")
@@ -224,8 +245,9 @@ class Gateway:
         for code, text in GREETINGS:
             session.error(-1, code, text)
         if self.settings.download_open_orders:
+            master = client_id == self.settings.master_client
             for order in list(self.books.live.values()):
-                if order.client_id == client_id and order.order_id:
+                if master or (order.client_id == client_id and order.order_id):
                     self.send_order(session, order)
 
     def _place_order(self, session: Session, request: Request) -> None:
@@ -243,9 +265,15 @@ class Gateway:
 
     # -- who hears what (the desk's Notify) --------------------------------------------------------
 
-    def _audience(self, client_id: int, order_id: int) -> Iterator[Session]:
-        """The owner, the master client, and client 0 for what a person did at TWS."""
-        owner = client_id if order_id else 0
+    def _audience(
+        self, client_id: int, order_id: int, *, manual: bool = False
+    ) -> Iterator[Session]:
+        """The owner and the master client.
+
+        An order of a person at TWS has no owner before it is bound; its executions go to client 0
+        all the same (`manual`).
+        """
+        owner = client_id if order_id else 0 if manual else None
         for wanted in {owner, self.settings.master_client}:
             session = None if wanted is None else self.client(wanted)
             if session is not None and session.ready:
@@ -266,7 +294,7 @@ class Gateway:
             session.send("orderStatus", render.order_status(order))
 
     def execution(self, execution: Execution) -> None:
-        for session in self._audience(execution.client_id, execution.order_id):
+        for session in self._audience(execution.client_id, execution.order_id, manual=True):
             self.send_execution(session, execution, "-1")
 
     def send_execution(self, session: Session, execution: Execution, request_id: str) -> None:
@@ -278,7 +306,7 @@ class Gateway:
         return message_time(execution.time, self.zone, self.settings.time_form, session.version)
 
     def commission(self, execution: Execution) -> None:
-        for session in self._audience(execution.client_id, execution.order_id):
+        for session in self._audience(execution.client_id, execution.order_id, manual=True):
             session.send("commissionReport", render.commission(execution))
 
     def error(self, client_id: int, request_id: int, code: int, text: str) -> None:
@@ -291,6 +319,7 @@ class Gateway:
 
     def quote(self, contract: Contract) -> None:
         self.answers.quotes.quote_changed(contract)
+        self.answers.accounts.values_changed()
 
     def bind(self, order: Order) -> None:
         """Give a manual order an API id of client 0, and tell client 0."""

@@ -26,3 +26,9 @@ def next_change(moment: datetime, zone: ZoneInfo) -> datetime:
                 if change > moment:
                     return change
         day += timedelta(days=1)
+
+
+def next_open(moment: datetime, zone: ZoneInfo) -> datetime:
+    """The next opening after `moment`, as UTC."""
+    change = next_change(moment, zone)
+    return change if is_open(change, zone) else next_change(change, zone)

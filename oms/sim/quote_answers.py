@@ -197,4 +197,3 @@ class QuoteAnswers:
                     session.send("realtimeBar", values)
         if self._bars_running:
             self.gateway.clock.call_later(BAR_SECONDS, self._send_bars)
-        self.gateway.flush()

@@ -264,16 +264,12 @@ class Player:
         if block.trigger == "start":
             self._play(block)
         elif block.trigger in ("at", "after"):
-            self.gateway.clock.call_later(block.seconds, lambda: self._play_late(block))
+            self.gateway.clock.call_later(block.seconds, lambda: self._play(block))
         else:
             self._left[block.line] = block.nth
             self._armed.append(block)
             if block.trigger == "when":
                 self.gateway.later(self._look_at_orders)
-
-    def _play_late(self, block: Block) -> None:
-        self._play(block)
-        self.gateway.flush()
 
     def _play(self, block: Block) -> None:
         log.info("line %s: %s %s", block.line, block.trigger, block.subject)

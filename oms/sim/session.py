@@ -136,7 +136,7 @@ class Session(asyncio.Protocol):
             self.hold_output()
             gateway.receive(self, request)
         elif fault.do == "delay":
-            gateway.clock.call_later(fault.seconds, lambda: gateway.receive_late(self, request))
+            gateway.clock.call_later(fault.seconds, lambda: gateway.receive(self, request))
         elif fault.do == "duplicate":
             gateway.receive(self, request)
             gateway.receive(self, request)
@@ -205,7 +205,6 @@ class Session(asyncio.Protocol):
     def _send_late(self, fields: list[str]) -> None:
         if self._transport is not None:
             self.send_raw(fields)
-            self.gateway.flush()
 
     def _write(self, chunk: bytes) -> None:
         self._out += chunk

@@ -108,7 +108,7 @@ def market_close(commands: Commands, fields: Fields) -> Answer:
 @verb("market", "seconds")
 def advance(commands: Commands, fields: Fields) -> Answer:
     """Move a stepped clock on; what falls due happens."""
-    clock = commands.gateway.clock
+    clock = commands.gateway.wall_clock
     if not isinstance(clock, SteppedClock):
         raise CommandError("the clock is not stepped", "start the gateway with --clock stepped")
     clock.advance(fields.seconds("seconds"))

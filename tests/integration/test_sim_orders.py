@@ -313,6 +313,8 @@ async def test_the_regular_session_opens_and_closes_by_the_clock() -> None:
         client.place(orderRef="gtc", orderType="LMT", lmtPrice="1", tif="GTC")
         await client.settle()
         assert {row["status"] for row in sim.books()["orders"]} == {"PreSubmitted"}
+        warned = await client.wait_for("errMsg", reqId="1", code="399")
+        assert "until 2026-01-05 09:30:00 America/New_York" in warned["text"]
         sim.do("advance", seconds=str(2 * 3600))
         states = {row["order_ref"]: row["status"] for row in sim.books()["orders"]}
         assert (states["market"], states["open"], states["close"]) == (

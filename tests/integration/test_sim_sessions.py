@@ -124,6 +124,25 @@ async def test_a_client_sees_its_own_orders_and_the_master_sees_all() -> None:
         await master.wait_for("errMsg", code="10147")
 
 
+async def test_the_master_is_told_every_open_order_when_it_connects() -> None:
+    async with world(master_client=9) as sim:
+        owner = await sim.client(1)
+        owner.place(orderType="LMT", lmtPrice="1")
+        await owner.settle()
+        master = await sim.client(9)
+        await master.wait_for("openOrder", clientId="1", orderId="1")
+
+
+async def test_a_manual_order_is_not_told_to_client_zero_before_it_is_bound() -> None:
+    async with world() as sim:
+        client = await sim.client(0)
+        client.forget()
+        sim.do("manual_order", symbol="AAPL", side="BUY", quantity="1", order_type="LMT",
+               limit_price="1")  # fmt: skip
+        await client.settle()
+        assert client.story() == []
+
+
 async def test_own_open_orders_are_pushed_on_connect_unless_switched_off() -> None:
     for pushed in (True, False):
         async with world(download_open_orders=pushed) as sim:
@@ -295,6 +314,27 @@ async def test_account_requests_are_answered_to_the_end_and_follow_fills() -> No
         await client.wait_for("positionMulti", reqId="6", position="100")
         await client.wait_for("pnl", reqId="7")
         await client.wait_for("pnlSingle", reqId="8", position="100")
+
+
+async def test_account_values_that_changed_are_told_a_second_after_a_fill() -> None:
+    clock = SteppedClock(datetime(2026, 1, 5, 17, 0, tzinfo=UTC))
+    async with world(clock=clock) as sim:
+        client = await sim.client()
+        client.ask("reqAccountUpdates", subscribe="1", account="DU1234567")
+        client.ask("reqAccountUpdatesMulti", reqId="5", account="DU1234567")
+        client.ask("reqAccountSummary", reqId="9", group="All", tags="TotalCashValue,Cushion")
+        await client.wait_for("accountSummaryEnd", reqId="9")
+        client.forget()
+        client.place(orderType="LMT", lmtPrice="250")
+        await client.settle()
+        assert client.story("updateAccountValue") == []
+        sim.do("advance", seconds="1")
+        await client.wait_for("updateAccountValue", key="TotalCashValue", currency="USD")
+        await client.wait_for("accountUpdateMulti", reqId="5", key="GrossPositionValue")
+        changed = await client.wait_for("accountSummary", reqId="9", tag="TotalCashValue")
+        assert float(changed["value"]) < 1_000_000
+        told = [one["key"] for name, one in client.received if name == "updateAccountValue"]
+        assert "AccountType" not in told
 
 
 async def test_a_second_account_subscription_takes_the_place_of_the_first() -> None:
