@@ -298,4 +298,4 @@ def _count(rows: Sequence[object], noun: str) -> None:
     from oms.report.words import counted
 
     plural = noun.replace("order", "orders", 1) if noun.startswith("order") else ""
-    say(counted(len(rows), noun, plural))
+    say(f"{counted(len(rows), noun, plural)}; times in UTC")

@@ -58,7 +58,7 @@ def orders_table(orders: Iterable[Order]) -> Table:
     from oms.report.sentences import describe_terms
 
     made = table(
-        *("order", "account", "what", "state", "filled", "average", "changed (UTC)", "note"),
+        *("order", "account", "what", "state", "filled", "average", "changed", "note"),
         right=("filled", "average"),
         wrap=("note",),
     )
@@ -102,7 +102,7 @@ def fills_table(fills: Iterable[Fill]) -> Table:
     from oms.core.words import describe_fill
 
     made = table(
-        *("time (UTC)", "account", "what", "commission", "order", "execution", "learnt"),
+        *("time", "account", "what", "commission", "order", "execution", "learnt"),
         right=("commission",),
     )
     for fill in fills:
@@ -127,7 +127,7 @@ def positions_table(positions: Iterable[Position], now: datetime) -> Table:
     """Return positions for a person."""
     made = table(
         *("account", "contract", "quantity", "average", "currency", "realised", "commissions"),
-        *("at IB", "IB said (UTC)", "age"),
+        *("at IB", "IB said", "age"),
         right=("quantity", "average", "realised", "commissions", "at IB", "age"),
     )
     for row in positions:
@@ -181,7 +181,7 @@ def runs_table(runs: Iterable[RunRecord]) -> Table:
     from oms.report.words import duration, trigger_words
 
     made = table(
-        *("run", "started (UTC)", "took", "why", "verdict", "match", "break", "unknown", "event"),
+        *("run", "started", "took", "why", "verdict", "match", "break", "unknown", "event"),
         right=("took", "match", "break", "unknown", "event"),
     )
     for run in runs:
