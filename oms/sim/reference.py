@@ -32,7 +32,8 @@ _ACTIONS = {
     "corrupt": "the byte at `at_byte` is another one",
     "hold": "it waits for `release`; outgoing, with everything after it",
     "hold_answer": "it is worked on, what that client would hear from then on waits for `release`",
-    "refuse": "it is not worked on, the error `code` with `text` is the answer",
+    "refuse": "it is not worked on, the error `code` with `text` is the answer; a refused startApi"
+    " closes the socket too",
     "cut": "the connection is lost; outgoing, after `at_byte` bytes of the frame",
     "edit": "the fields in `set` get other texts",
 }

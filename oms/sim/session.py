@@ -128,7 +128,10 @@ class Session(asyncio.Protocol):
         gateway = self.gateway
         if fault.do == "drop":
             return
-        if fault.do == "refuse":
+        if fault.do == "refuse" and request.name == "startApi":
+            # A client that is not let in is told why and shown the door, as with 326.
+            self.refuse(fault.code, fault.text)
+        elif fault.do == "refuse":
             self.error(request.request_id, fault.code, fault.text)
         elif fault.do == "hold":
             gateway.held.append((self, request))

@@ -398,14 +398,14 @@ def send_notice(commands: Commands, fields: Fields) -> Answer:
 @verb(
     "messages",
     *("message", "set?", *ORDER_FIELDS, "exec_id?", "symbol?", "con_id?", "account?"),
-    *("to?", "times?"),
+    *("to?", "times?", "extra?"),
 )
 def send(commands: Commands, fields: Fields) -> Answer:
     """Send a server message that says what you want, and change nothing in the books. It starts
     from the order that is named (for openOrder, orderStatus, completedOrder), from its newest
     execution (execDetails, commissionReport), or from the contract that is named and its position
-    (position, updatePortfolio); `set` replaces fields by IB's names. It goes to the client `to`,
-    else to the order's owner, else to all.
+    (position, updatePortfolio); `set` replaces fields by IB's names, `extra` adds fields at the
+    end. It goes to the client `to`, else to the order's owner, else to all.
     """
     name = fields.text("message")
     if name not in messages.LAYOUTS:
@@ -418,10 +418,9 @@ def send(commands: Commands, fields: Fields) -> Answer:
     chosen = [one for one in commands.gateway.sessions if one.ready and to in (None, one.client_id)]
     for session in chosen:
         values = _base_values(commands, name, order, fields, session.version)
+        frame = messages.encode(name, session.version, {**values, **fields.mapping("set")})
         for _ in range(fields.integer("times", 1)):
-            session.send_raw(
-                messages.encode(name, session.version, {**values, **fields.mapping("set")})
-            )
+            session.send_raw([*frame, *fields.texts("extra")])
     return {"sent": len(chosen)}
 
 

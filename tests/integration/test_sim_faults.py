@@ -188,6 +188,18 @@ async def test_a_request_is_left_without_answer_end_or_is_refused(request_name: 
         assert len(client.story()) == 2
 
 
+async def test_a_client_is_turned_away_as_often_as_asked() -> None:
+    async with world() as sim:
+        sim.do("fault", direction="in", message="startApi", action="refuse", code="326",
+               text="in use", times="2")  # fmt: skip
+        for _ in range(2):
+            client = await sim.socket()
+            client.send("71", "2", "1", "")
+            await client.until(lambda client=client: client.ended)
+            assert client.story() == ["errMsg 326"]
+        await sim.client(1)
+
+
 async def test_a_half_open_socket_takes_bytes_and_answers_nothing() -> None:
     async with world() as sim:
         client = await sim.client()
@@ -268,6 +280,7 @@ async def test_a_correction_is_the_next_revision_and_moves_the_books() -> None:
         books = sim.books()
         assert books["positions"][0]["quantity"] == "90"
         assert books["positions"][0]["average_cost"] == "150"
+        assert [row["superseded"] for row in books["executions"]] == [True, False]
         assert Decimal(books["cash"][0]["amount"]) == Decimal(1_000_000) - 90 * 150
         sim.do("bust", order_ref="a")
         await client.wait_for("execDetails", shares="0")
@@ -321,7 +334,7 @@ async def test_a_message_is_made_up_without_touching_the_books() -> None:
         client.forget()
         sim.do("send", message="orderStatus", order="1", times="2",
                set={"status": "Filled", "filled": "100", "permId": "0"})  # fmt: skip
-        sim.do("send", message="completedOrder", order="last")
+        sim.do("send", message="completedOrder", order="last", extra="1|2")
         sim.do("error", order_ref="a", code="10349", text="Order TIF was set to DAY")
         sim.do("send_notice", code="1100", text="Connectivity lost")
         sim.do("raw", fields=["99999", "x"], client_id="77")
