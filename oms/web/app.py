@@ -43,7 +43,7 @@ from oms.web.page import LIVE_REFRESH_SECONDS, Elsewhere, Page, Spec, Visit, ans
 from oms.web.past import asked_for
 from oms.web.query import REFRESHES, Query
 from oms.web.render import inline_style_policy, render, style, style_path
-from oms.web.words import LEVELS, Level
+from oms.web.words import ICONS
 
 log = get_logger("web")
 
@@ -241,6 +241,7 @@ class _Site:
             "path": request.url.path,
             "read_at": self._now(),
             "health": None,
+            "icon": "down" if status == 503 else "unknown",
             "past": None,
             # What is unavailable may come back; the rest stays as it is.
             "refresh": LIVE_REFRESH_SECONDS if status == 503 else 0,
@@ -267,6 +268,7 @@ def _html(page: Page, visit: Visit, path: str, refresh: int) -> str:
         "past": visit.past,
         "situation": visit.situation,
         "health": visit.health,
+        "icon": visit.health.level,
         "query": visit.query,
         # The past does not change.
         "refresh": refresh if visit.past is None else 0,
@@ -293,19 +295,15 @@ async def _style(request: Request) -> Response:
     return Response(style(), media_type="text/css", headers=caching)
 
 
-_COLOURS: Final[dict[Level, str]] = {"ok": "#17694a", "degraded": "#b07400", "down": "#a32020"}
-
-
 async def _icon(request: Request) -> Response:
     """Return the tab's icon, so that a glance at the tab tells the state."""
-    name = request.path_params["level"]
-    level = next((level for level in LEVELS if level == name), None)
-    if level is None:
+    icon = ICONS.get(request.path_params["level"])
+    if icon is None:
         raise HTTPException(404)
-    icon = (
+    drawing = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
-        f'<circle cx="16" cy="16" r="15" fill="{_COLOURS[level]}"/>'
+        f'<circle cx="16" cy="16" r="15" fill="{icon.colour}"/>'
         '<text x="16" y="23" font-family="sans-serif" font-size="20" font-weight="700" '
-        f'text-anchor="middle" fill="#fff">{LEVELS[level].sign}</text></svg>'
+        f'text-anchor="middle" fill="#fff">{icon.sign}</text></svg>'
     )
-    return Response(icon, media_type="image/svg+xml", headers={"cache-control": "max-age=86400"})
+    return Response(drawing, media_type="image/svg+xml", headers={"cache-control": "max-age=86400"})

@@ -64,6 +64,7 @@ def environment() -> Environment:
         "counted": counted,
         "classes": BREAKS,
         "levels": words.LEVELS,
+        "icons": words.ICONS,
         "verdicts": words.VERDICT_MARKS,
         "under_way": words.RUNNING,
         "style_path": style_path(),

@@ -37,6 +37,23 @@ LEVELS: Final[dict[Level, Mark]] = {
     "down": Mark("Down", "✕", "broken"),
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Icon:
+    """What the browser's tab shows of a page."""
+
+    sign: str
+    colour: str
+
+
+ICONS: Final = {
+    "ok": Icon("✓", "#17694a"),
+    "degraded": Icon("!", "#b07400"),
+    "down": Icon("✕", "#a32020"),
+    # A page that was refused says nothing about the state of the whole.
+    "unknown": Icon("?", "#5b6675"),
+}
+
 VERDICT_MARKS: Final[dict[Verdict, Mark]] = {
     "clean": Mark("clean", "✓", "clean"),
     "broken": Mark("broken", "✕", "broken"),

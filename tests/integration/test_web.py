@@ -451,7 +451,10 @@ async def test_unknown_name_is_not_found_with_a_hint(site: Site, address: str) -
     assert answer.status_code == 404
     assert answer.json()["kind"] == "error"
     assert answer.json()["hint"]
-    assert "Not found" in (await site.get(address)).text
+    page = (await site.get(address)).text
+    assert "Not found" in page
+    # It is the address that is wrong; of the whole, the page says nothing.
+    assert "/icon-unknown.svg" in page
 
 
 @pytest.mark.parametrize("address", [*ADDRESSES, "/health"])
@@ -464,6 +467,7 @@ async def test_database_that_vanished_is_said_and_not_shown_as_empty(
     assert answer.status_code == 503
     assert "Traceback" not in answer.text
     assert site.path.name in answer.text
+    assert "Read from the log" not in answer.text
 
 
 async def test_file_that_is_no_database_is_said(tmp_path: Path) -> None:
