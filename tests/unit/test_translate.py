@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -614,6 +615,47 @@ PLAIN = st.sampled_from(
     ]
 ).map(lambda fields: (fields, 178))
 MESSAGES = st.one_of(open_orders(), completed_orders(), executions(), PLAIN)
+
+
+def plain_open_order(version: int) -> list[str]:
+    fields = ["5", "7", *AAPL, "BUY", "100", "LMT", "190.05", "0.0", "DAY", "", "DU1", "", "0"]
+    fields += ["ref", "5", "123", "0", "0", "0", "", "", "", "", ""]
+    fields += ["profile"] if version < 177 else []
+    fields += ["", "", "0", "", "", "0", "", "-1", "0", "", "", "", "", "", "2147483647"]
+    fields += ["0", "0", "0", "", "3", "0", "0", "", "0", "0", "", "0", "", ""]
+    fields += ["0", "0", "", "", "", "", "", "0", "0", "0", "", "", "", "", "0", "", "IB", "0", "0"]
+    fields += ["", "0", "0", "Submitted", *[UNSET] * 9, "", "", "", "USD", "", "0", "0", "0"]
+    fields += ["None", "", "", "", "", "", "", "0", "", "", "", "0", "0", "0", "0", "0"]
+    return (
+        fields + [""] * ((version >= 159) + (version >= 160) + (version >= 162)) + pegged(version)
+    )
+
+
+def plain_completed_order(version: int) -> list[str]:
+    fields = ["101", *AAPL, "BUY", "100", "LMT", "190.05", "0.0", "DAY", "", "DU1", "", "0", "ref"]
+    fields += ["123", "0", "0", "0", "", "", "", ""]
+    fields += ["profile"] if version < 177 else []
+    fields += ["", "", "0", "", "", "0", "", "-1", "", "", "", "", "", "2147483647", "0", "0"]
+    fields += ["", "3", "0", "", "0", "", "", "0", "0", "", "", "", "0", "0", "0", "", "", "", ""]
+    fields += ["", "IB", "0", "0", "", "0", "Filled", "0", "0", "0"]
+    fields += ["", "", "0", "0", "0", "", "100", "0", "0", "", "0", "0", "0", "now", "done"]
+    return fields + pegged(version)
+
+
+def pegged(version: int) -> list[str]:
+    return [""] * 5 if version >= 170 else []
+
+
+@pytest.mark.parametrize("version", range(157, 179))
+@pytest.mark.parametrize("make", [plain_open_order, plain_completed_order])
+def test_a_long_message_is_unreadable_wherever_it_ends_early(
+    make: Callable[[int], list[str]], version: int
+) -> None:
+    fields = make(version)
+    assert reason_of(fields, version) is None
+    assert len(fields) == {plain_open_order: 127, plain_completed_order: 96}[make] or version < 178
+    readable = [n for n in range(1, len(fields)) if reason_of(fields[:n], version) is None]
+    assert readable == []
 
 
 @given(MESSAGES, st.data())
