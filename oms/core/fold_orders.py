@@ -224,7 +224,8 @@ def _learn_ids(
     event: OrderStatusReceived | OpenOrderReceived | OrderBoundReceived,
 ) -> OrderChanges:
     changes = learn_order_id(books, envelope, order, event.client_id, event.broker_order_id)
-    note_shown_order_id(books, event.client_id, event.broker_order_id)
+    if changes or not order.acknowledged:
+        note_shown_order_id(books, event.client_id, event.broker_order_id)
     if event.perm_id and event.perm_id not in order.perm_ids:
         changes |= learn_perm_id(books, envelope, order, event.perm_id)
         changes |= claim_fills(books, order, event.perm_id)

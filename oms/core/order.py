@@ -46,7 +46,7 @@ def state_of(order: Order) -> OrderState:
     """Return the state that the facts of an order add up to."""
     if order.denied:
         return OrderState.DENIED
-    if order.filled and order.filled >= _asked(order) and order.terms_known:
+    if order.filled and order.terms_known and order.filled >= _asked(order):
         return OrderState.FILLED
     if order.end:
         return OrderState(order.end.upper())
@@ -77,8 +77,12 @@ def settled(order: Order, changes: OrderChanges, sequence: int, at: datetime) ->
     """Return the order with changes applied, its state drawn from its facts, and the times that
     follow.
     """
-    new = order.evolve(**changes, last_sequence=sequence, updated_at=at)
+    changes["last_sequence"] = sequence
+    changes["updated_at"] = at
+    new = order.evolve(**changes)
     state = state_of(new)
+    if state is order.state and (order.ended_at is None) is (state not in ENDED):
+        return new
     # Nobody has seen the copy yet, so drawing its state needs no second one.
     drawn = new.__dict__
     drawn["state"] = state

@@ -285,6 +285,8 @@ class OrderChanges(TypedDict, total=False):
     commissions: tuple[tuple[str, Decimal], ...]
     sent_sequence: int
     acknowledged_sequence: int
+    last_sequence: int
+    updated_at: datetime | None
 
 
 class PositionChanges(TypedDict, total=False):
