@@ -1,0 +1,205 @@
+"""Comparing our orders with what IB says about them; the rules are in `reconcile`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from oms.core.events import Finding, OpenOrderReceived, Severity
+from oms.core.money import plain
+from oms.core.order import same_prices
+from oms.core.records import Order, OrderState
+from oms.core.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
+from oms.core.words import describe_order, describe_terms, terms_of
+
+
+def order_findings(
+    before: OurSide, ours: OurSide, answers: Answers, scope: Scope
+) -> Iterator[Finding]:
+    """Yield what each order on our side is found to be."""
+    open_rows = _by_order(ours, answers.of("open_orders"))
+    done_rows = _by_order(ours, answers.of("completed_orders"))
+    executed = _by_order(ours, answers.of("executions"))
+    for order in ours.orders.values():
+        order_id = order.order_id
+        if scope.accounts and order.account not in scope.accounts:
+            continue
+        rows = [*open_rows.get(order_id, ()), *done_rows.get(order_id, ())]
+        repair = _order_repair(before.orders.get(order_id), order, scope)
+        yield _order_finding(order, rows, answers, order_id in executed, repair)
+        if order.origin != "ours" and (order.live or repair):
+            yield _foreign(order, repair)
+
+
+def _order_repair(was: Order | None, order: Order, scope: Scope) -> str:
+    if order.intent_sequence > scope.started_sequence:
+        return "adopted" if order.origin != "ours" else ""
+    if was is None or (was.state is order.state and was.filled == order.filled):
+        return ""
+    return f"was {was.state.value}, {plain(was.filled)} filled"
+
+
+def _by_order(ours: OurSide, rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        owner = ours.owner(row.event.order_ref, row.event.perm_id)
+        if owner is not None:
+            found.setdefault(owner.order_id, []).append(row)
+    return found
+
+
+def _order_finding(
+    order: Order, rows: list[Row], answers: Answers, was_executed: bool, repair: str
+) -> Finding:
+    theirs = ", ".join(dict.fromkeys(r.event.status for r in rows)) or "not named"
+    make = _Maker("order", order, describe_order(order), theirs, _evidence(order, rows), repair)
+    if order.state is OrderState.IN_DOUBT:
+        return _doubt_finding(make, order, answers)
+    if order.denied or order.state is OrderState.NOT_SENT:
+        return make.match()
+    if order.terms_known and order.filled > order.terms.quantity:
+        text = f"executions add up to {plain(order.filled)}, more than the order asked for"
+        return make.broken("contradiction", "high", text)
+    missing = _missing_fills(make, order, answers)
+    if missing is not None:
+        return missing
+    if order.live:
+        return _live_finding(make, order, rows, answers, was_executed)
+    if any(isinstance(r.event, OpenOrderReceived) and _works(r.event) for r in rows):
+        return make.broken("wrong_state", "high", "IB lists it as open, our books have it as ended")
+    return make.match()
+
+
+def _doubt_finding(make: _Maker, order: Order, answers: Answers) -> Finding:
+    if not answers.complete(*ORDER_QUESTIONS):
+        return make.unknown(f"{order.doubt}; not every place where IB could name it has answered")
+    text = "no answer names it, and it is too early to say"
+    reaches = reaches_back_to(answers)
+    if reaches is not None and order.created_at is not None and order.created_at < reaches:
+        text = f"no answer names it, and IB's answers reach back only to {reaches}"
+    return make.broken("in_doubt", "high", f"{order.doubt}; {text}")
+
+
+def _works(event: OpenOrderReceived) -> bool:
+    return event.status in {"PreSubmitted", "Submitted", "PendingSubmit", "PendingCancel"}
+
+
+def _missing_fills(make: _Maker, order: Order, answers: Answers) -> Finding | None:
+    """Report an order whose status claims other fills than its executions add up to."""
+    claimed = order.status_filled
+    if claimed is None or claimed == order.filled or order.contract.sec_type == "BAG":
+        return None
+    text = f"IB's status claims {plain(claimed)} filled, executions add up to {plain(order.filled)}"
+    if claimed < order.filled:
+        # A claim that did not come with the end is merely older than its executions.
+        contradicts = order.claim_is_final and not order.live
+        return make.broken("contradiction", "medium", text) if contradicts else None
+    if not answers.complete("executions"):
+        return make.unknown(f"{text}; executions were not answered whole")
+    if order.origin != "ours":
+        return make.unknown(f"{text}; it may have been filled before our books knew it")
+    reaches = answers.questions["executions"].reaches_back_to
+    if reaches is not None and order.created_at is not None and order.created_at < reaches:
+        return make.unknown(f"{text}; IB's executions reach back only to {reaches}")
+    return make.broken("missing_fill", "high", text)
+
+
+def _live_finding(
+    make: _Maker, order: Order, rows: list[Row], answers: Answers, was_executed: bool
+) -> Finding:
+    open_row = next((r for r in rows if isinstance(r.event, OpenOrderReceived)), None)
+    if open_row is None:
+        if not answers.complete("open_orders", "completed_orders"):
+            return make.unknown("open and completed orders were not answered whole")
+        if not order.transmit and not order.acknowledged:
+            return make.match()  # Held in the gateway until its group is whole; never listed.
+        found = "it was executed in part" if was_executed else "no execution names it"
+        reaches = answers.questions["completed_orders"].reaches_back_to
+        if reaches is not None and order.updated_at is not None and order.updated_at < reaches:
+            found += f"; what ended before {reaches} is listed no more"
+        return make.broken(
+            "lost_order", "high", f"IB lists it neither as open nor as completed; {found}"
+        )
+    event: OpenOrderReceived = open_row.event
+    working = terms_of(event, event.quantity)
+    if order.modify_pending:
+        return make.unknown("a change of its terms is under way")
+    if event.quantity != order.terms.quantity or not same_prices(
+        order.terms, event.limit_price, event.stop_price
+    ):
+        return make.broken(
+            "wrong_terms",
+            "high",
+            f"asked: {describe_terms(order.terms)}; at IB: {describe_terms(working)}",
+        )
+    return make.match()
+
+
+def _foreign(order: Order, repair: str) -> Finding:
+    who = {
+        "manual": "entered by hand in TWS",
+        "other_client": f"sent by API client {order.client_id}",
+        "previous_session": "sent by this client id, but not from this log",
+    }.get(order.origin, order.origin)
+    return Finding(
+        result="break",
+        subject="order",
+        break_class="unknown_order",
+        severity="medium",
+        key=f"unknown_order:{order.order_id}",
+        account=order.account,
+        con_id=order.contract.con_id,
+        symbol=order.contract.symbol,
+        order_id=order.order_id,
+        ours="not ours",
+        theirs=f"{describe_terms(order.terms)} {order.contract.symbol}, perm id {order.perm_id}",
+        text=f"an order that we did not send: {who}",
+        evidence=(order.intent_sequence,),
+        repair=repair,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Builds the one finding about an order, whatever it turns out to be."""
+
+    subject: str
+    order: Order
+    ours: str
+    theirs: str
+    evidence: tuple[int, ...]
+    repair: str
+
+    def match(self) -> Finding:
+        return self._finding(result="match", key=f"order:{self.order.order_id}")
+
+    def unknown(self, text: str) -> Finding:
+        return self._finding(result="unknown", key=f"order:{self.order.order_id}", text=text)
+
+    def broken(self, break_class: Any, severity: Severity, text: str) -> Finding:
+        return self._finding(
+            result="break",
+            break_class=break_class,
+            severity=severity,
+            key=f"{break_class}:{self.order.order_id}",
+            text=text,
+        )
+
+    def _finding(self, **rest: Any) -> Finding:
+        return Finding(
+            subject=self.subject,
+            account=self.order.account,
+            con_id=self.order.contract.con_id,
+            symbol=self.order.contract.symbol,
+            order_id=self.order.order_id,
+            ours=self.ours,
+            theirs=self.theirs,
+            evidence=self.evidence,
+            repair=self.repair,
+            **rest,
+        )
+
+
+def _evidence(order: Order, rows: list[Row]) -> tuple[int, ...]:
+    return tuple(r.sequence for r in rows) or (order.last_sequence,)

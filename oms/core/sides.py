@@ -1,0 +1,95 @@
+"""The two sides of a reconciliation run: our books, the broker's answers, and who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from oms.core.events import QueryKind, Question
+from oms.core.records import Anomaly, Fill, Order, Position
+
+#: The three places where IB can name an order; all must answer before silence means anything.
+ORDER_QUESTIONS: Final[tuple[QueryKind, ...]] = (
+    "open_orders",
+    "completed_orders",
+    "executions",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of an answer and the sequence under which it is in the log (the stored one, for a
+    repeat).
+    """
+
+    event: Any
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How every question of a run was answered, and the rows of the answers."""
+
+    questions: Mapping[QueryKind, Question]
+    rows: Mapping[QueryKind, tuple[Row, ...]]
+
+    def complete(self, *kinds: QueryKind) -> bool:
+        """Say whether all of these questions were answered whole."""
+        return all(k in self.questions and self.questions[k].outcome == "complete" for k in kinds)
+
+    def of(self, kind: QueryKind) -> tuple[Row, ...]:
+        """Return the rows that came for a question, whole or not."""
+        return self.rows.get(kind, ())
+
+
+@dataclass(frozen=True, slots=True)
+class OurSide:
+    """Our books at one sequence, as far as the comparison needs them."""
+
+    sequence: int
+    #: The live ones, and of the others those that an answer names or an open case is about.
+    orders: Mapping[str, Order]
+    #: By account and execution stem.
+    fills: Mapping[str, Fill]
+    #: By account and contract.
+    positions: Mapping[str, Position]
+    anomalies: tuple[Anomaly, ...] = ()
+    opened_accounts: tuple[str, ...] = ()
+    by_perm_id: Mapping[int, str] = field(default_factory=dict)
+
+    def owner(self, order_ref: str, perm_id: int) -> Order | None:
+        """Return the order that a broker's row belongs to."""
+        if order_ref in self.orders:
+            return self.orders[order_ref]
+        return self.orders.get(self.by_perm_id.get(perm_id, ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who asks: what belongs to us, and what counts as long enough."""
+
+    client_id: int
+    accounts: tuple[str, ...]
+    now: datetime
+    #: An order in doubt is "not received" only when it was asked for this long after the doubt
+    #: arose.
+    doubt_settle: timedelta
+    run_id: str
+    #: Sequence at the start of the run; what was learnt later is this run's repair.
+    started_sequence: int = 0
+    #: IB's positions can lag their executions by seconds (INC-141): a difference in one that moved
+    #: this shortly before the question is unknown, not a break.
+    position_settle: timedelta = timedelta(0)
+
+
+def perm_index(orders: Iterable[Order]) -> dict[int, str]:
+    """Return which order owns each permanent number."""
+    return {perm_id: o.order_id for o in orders for perm_id in o.perm_ids}
+
+
+def reaches_back_to(answers: Answers) -> datetime | None:
+    """Return how far back every place where IB names orders can be relied on; None: no limit."""
+    reaches = [answers.questions[k].reaches_back_to for k in ORDER_QUESTIONS]
+    return max((r for r in reaches if r is not None), default=None)
