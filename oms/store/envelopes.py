@@ -15,6 +15,10 @@ from oms.store.backend import Value
 from oms.store.tables import EVENT_COLUMNS
 
 SELECT_EVENTS: Final = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events"
+#: The same columns for a fold, which needs neither hash nor wire: the wire is the longest text.
+SELECT_FACTS: Final = (
+    f"SELECT {', '.join(EVENT_COLUMNS[:11])}, NULL AS hash, payload, NULL AS wire FROM events"
+)
 INSERT_EVENTS: Final = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)})"
 SELECT_HEAD: Final = "SELECT sequence, hash, recorded_at FROM events ORDER BY sequence DESC LIMIT 1"
 

@@ -25,7 +25,7 @@ from oms.store import lease as leases
 from oms.store import schema
 from oms.store.audit import Progress
 from oms.store.backend import Connection, connect, parse_url, sync_engine
-from oms.store.envelopes import SELECT_EVENTS, envelope
+from oms.store.envelopes import SELECT_FACTS, envelope
 from oms.store.projector import RESIDENT_RECORDS_MAX, Projector
 from oms.store.tables import BOOKS_CHECKPOINT, METADATA, ORDER_EVENTS, PROJECTIONS
 
@@ -142,7 +142,7 @@ class _Shadow:
         self.connection.begin_write()
         while self.sequence < to:
             rows = source.rows(
-                f"{SELECT_EVENTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
+                f"{SELECT_FACTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
                 f" LIMIT {PAGE_ROWS}",
                 (self.sequence, to),
             )
@@ -222,7 +222,10 @@ def _pairs(
     right = _ordered(rebuilt, table, columns, key_width)
     one, other = next(left, None), next(right, None)
     while one is not None or other is not None:
-        if other is None or (one is not None and _key(one, key_width) < _key(other, key_width)):
+        if one == other and one is not None:
+            yield one[:key_width], one, other
+            one, other = next(left, None), next(right, None)
+        elif other is None or (one is not None and _key(one, key_width) < _key(other, key_width)):
             assert one is not None
             yield one[:key_width], one, None
             one = next(left, None)
