@@ -12,6 +12,7 @@ misunderstanding cannot sit on both ends of the wire.  Parts, from the socket in
     messages    server messages: values to text
     gateway     sockets, sessions, who sees what
     answers     the requests that only read
+    intake      what clients ask the desk
     desk        the life of an order
     matching    when an order trades, and at what price (pure)
     ledger      positions, cash, commission, margin (pure)

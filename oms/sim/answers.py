@@ -81,7 +81,7 @@ class Answers:
     # -- small ones -----------------------------------------------------------------------------
 
     def _ids(self, session: Session, request: Request) -> None:
-        next_id = self.gateway.desk.next_valid_id(session.client_id or 0)
+        next_id = self.gateway.intake.next_valid_id(session.client_id or 0)
         session.send("nextValidId", {"orderId": str(next_id)})
 
     def _current_time(self, session: Session, request: Request) -> None:

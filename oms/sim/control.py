@@ -12,10 +12,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oms.sim import verbs
-from oms.sim.commands import VERBS, Answer, Commands, failure
+from oms.sim import verbs, wire_verbs  # noqa: F401 (they register the verbs)
+from oms.sim.commands import Answer, Commands, failure
 
-__all__ = ["VERBS", "Answer", "Commands", "ControlPort", "call", "verbs"]
+__all__ = ["Commands", "ControlPort", "call"]
 
 log = logging.getLogger("oms.sim.control")
 

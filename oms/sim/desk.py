@@ -1,4 +1,4 @@
-"""The life of an order: taken in, refused, worked, filled, ended.
+"""The life of an order once it has reached IB: worked, filled, ended.
 
 The desk changes the books and tells `Notify` what a client has a right to hear, in the order in
 which IB's gateway has been seen to send it.  It knows no socket and no session.
@@ -7,23 +7,21 @@ which IB's gateway has been seen to send it.  It knows no socket and no session.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from oms.sim import accounting, checks, conditions, hours, ledger, matching
 from oms.sim.booking import BackOffice
 from oms.sim.books import Books
-from oms.sim.checks import Refusal
 from oms.sim.clock import Clock, midnight_before
-from oms.sim.instruments import Catalogue, Contract, Query
+from oms.sim.instruments import Catalogue, Contract
 from oms.sim.ledger import ZERO
 from oms.sim.market import Market, Quote
-from oms.sim.orders import Execution, Order, terms_of
+from oms.sim.orders import Execution, Order
 from oms.sim.settings import Settings
-from oms.sim.wire import number, to_bool, to_decimal, to_int
+from oms.sim.wire import number
 
 CANCELLED_TEXT: Final = "Order Canceled - reason:"
 ROUND_THE_CLOCK: Final = frozenset(("CASH", "FUT"))
@@ -66,7 +64,6 @@ class Desk:
         self.back_office = BackOffice(
             books=books, catalogue=self.catalogue, market=market, clock=clock, settings=settings
         )
-        self.untransmitted: dict[tuple[int, int], Order] = {}
         self.accepted_ids: list[int] = []
         self.session_open = settings.hours == "always" or hours.is_open(clock.now(), self.zone)
         self._perm_base = random.Random(f"orders:{settings.seed}").randint(10**8, 19 * 10**8)
@@ -75,215 +72,7 @@ class Desk:
                 books.add_cash(account, settings.base_currency, settings.cash)
         books.commit()
 
-    # -- what clients ask -----------------------------------------------------------------------
-
-    def place(self, client_id: int, values: Mapping[str, Any]) -> None:
-        """placeOrder: a new order, or new terms for one that lives."""
-        order_id = to_int(values["orderId"])
-        try:
-            self._place(client_id, order_id, values)
-        except Refusal as refusal:
-            request_id = order_id if refusal.request_id is None else refusal.request_id
-            self.notify.error(client_id, request_id, refusal.code, refusal.text)
-
-    def _place(self, client_id: int, order_id: int, values: Mapping[str, Any]) -> None:
-        if order_id > checks.ORDER_ID_MAX:
-            text = f"Error reading request. Unable to parse field. For input string: {order_id}"
-            raise Refusal(320, text, request_id=-1)
-        key = (client_id, order_id)
-        live = self.books.live_order(client_id, order_id) or self.untransmitted.get(key)
-        what_if = to_bool(values["whatIf"])
-        kind = "what_if" if what_if else "modify" if live is not None else "new"
-        self.books.count_placement(client_id, order_id, values["orderRef"], kind)
-        if self.settings.read_only:
-            raise Refusal(321, checks.READ_ONLY)
-        if live is not None and not what_if:
-            self._modify(live, values)
-            return
-        if not what_if:
-            self._check_order_id(client_id, order_id)
-        order, contract = self._new_order(client_id, order_id, values)
-        if what_if:
-            if not to_bool(values["transmit"]):
-                raise Refusal(413, "What-if order should have the transmit flag set to true.")
-            self.notify.margin_preview(order, contract)
-            return
-        self.books.set_highest_order_id(client_id, order_id)
-        self.untransmitted[key] = order
-        if to_bool(values["transmit"]):
-            self._transmit(order)
-
-    def next_valid_id(self, client_id: int) -> int:
-        return max(self.books.highest_order_id(client_id), 0) + 1
-
-    def cancel(self, client_id: int, order_id: int) -> None:
-        """cancelOrder: 202 and the end, or why not."""
-        held = self.untransmitted.pop((client_id, order_id), None)
-        if held is not None:
-            held.status = "ApiCancelled"
-            self.notify.status(held)
-            self.notify.error(client_id, order_id, 202, CANCELLED_TEXT)
-            return
-        order = self.books.live_order(client_id, order_id)
-        if order is not None:
-            self.end(order)
-            return
-        gone = self.books.by_client(client_id, order_id)
-        needs = f"OrderId {order_id} that needs to be cancelled"
-        if gone is None or not order_id:
-            self.notify.error(client_id, order_id, 10147, f"{needs} is not found.")
-        else:
-            text = f"{needs} cannot be cancelled, state: {gone.wire_status}."
-            self.notify.error(client_id, order_id, 10148, text)
-
-    def cancel_all(self) -> None:
-        """reqGlobalCancel: every order of every client, manual ones too."""
-        for key in list(self.untransmitted):
-            self.cancel(*key)
-        for order in list(self.books.live.values()):
-            if not order.ended:
-                self.end(order)
-
-    # -- taking in --------------------------------------------------------------------------------
-
-    def _check_order_id(self, client_id: int, order_id: int) -> None:
-        if order_id > self.books.highest_order_id(client_id):
-            return
-        gone = self.books.by_client(client_id, order_id)
-        if gone is not None and gone.status == "Filled":
-            raise Refusal(104, "Cannot modify a filled order.")
-        raise Refusal(103, "Duplicate order id")
-
-    def _new_order(
-        self, client_id: int, order_id: int, values: Mapping[str, Any]
-    ) -> tuple[Order, Contract]:
-        contract = self.resolve(values)
-        order = Order(
-            perm_id=0,
-            client_id=client_id,
-            order_id=order_id,
-            account=self._account(values["account"]),
-            con_id=contract.con_id,
-            exchange=values["exchange"] or contract.primary_exchange,
-            side=values["action"],
-            quantity=to_decimal(values["totalQuantity"]) or ZERO,
-            order_type=values["orderType"],
-            order_ref=values["orderRef"],
-            terms=terms_of(values),
-            parent_id=to_int(values["parentId"]),
-            placed_at=self.clock.now(),
-        )
-        checks.check(order, contract, self.clock.now(), self.zone)
-        if contract.sec_type == "BAG" and len(list(self.back_office.legs(order))) < 2:
-            raise Refusal(321, "Error validating request.-'b9' : cause - Invalid combination legs")
-        if order.parent_id and self._parent(order) is None:
-            raise Refusal(10006, "Missing parent order")
-        return order, contract
-
-    def resolve(self, values: Mapping[str, str]) -> Contract:
-        found = self.catalogue.resolve(Query.from_wire(values))
-        if not found:
-            raise Refusal(200, checks.NO_CONTRACT)
-        if len(found) > 1:
-            raise Refusal(
-                200,
-                f"The contract description specified for {values.get('symbol', '')} is ambiguous;"
-                " you must specify the multiplier or trading class.",
-            )
-        return found[0]
-
-    def _account(self, text: str) -> str:
-        if text in self.settings.accounts:
-            return text
-        if not text and len(self.settings.accounts) == 1:
-            return self.settings.accounts[0]
-        if not text:
-            raise Refusal(435, "You must specify an account.")
-        raise Refusal(321, "Error validating request.-'b9' : cause - Invalid account code")
-
-    def _modify(self, order: Order, values: Mapping[str, Any]) -> None:
-        """New terms for a live order.  A refusal leaves the old ones in force."""
-        contract = self.contract(order.con_id)
-        new = self._modified(order, values)
-        if new.account != order.account or new.side != order.side or not self._same(order, values):
-            raise Refusal(105, "Order being modified does not match original order.")
-        if new.kind != order.kind:
-            raise Refusal(329, "Order modify failed. Cannot change to the new order type.")
-        if new.oca_group != order.oca_group:
-            raise Refusal(10326, "OCA group revision is not allowed.")
-        checks.check(new, contract, self.clock.now(), self.zone)
-        if new.quantity <= order.filled:
-            raise Refusal(104, "Cannot modify a filled order.")
-        shortfall = self._shortfall(new) if order.perm_id else None
-        if shortfall is not None:
-            self.notify.error(order.client_id, order.order_id, 201, shortfall)
-            if self.settings.modify_reject == "kill":
-                self.reject(order, 201, shortfall, said=True)
-            else:
-                self.notify.order(order)
-            return
-        order.terms, order.quantity, order.order_ref = new.terms, new.quantity, new.order_ref
-        order.trail_price = None
-        if not order.perm_id:
-            if to_bool(values["transmit"]):
-                self._transmit(order)
-            return
-        self.books.save(order)
-        self.notify.order(order)
-        self.work(order)
-
-    def _same(self, order: Order, values: Mapping[str, Any]) -> bool:
-        said = self.catalogue.resolve(Query.from_wire(values))
-        return any(one.con_id == order.con_id for one in said)
-
-    def _modified(self, order: Order, values: Mapping[str, Any]) -> Order:
-        return Order(
-            perm_id=order.perm_id,
-            client_id=order.client_id,
-            order_id=order.order_id,
-            account=values["account"] or order.account,
-            con_id=order.con_id,
-            exchange=order.exchange,
-            side=values["action"],
-            quantity=to_decimal(values["totalQuantity"]) or ZERO,
-            order_type=values["orderType"],
-            order_ref=values["orderRef"] or order.order_ref,
-            terms=terms_of(values),
-            filled=order.filled,
-        )
-
-    # -- transmission -----------------------------------------------------------------------------
-
-    def _parent(self, order: Order) -> Order | None:
-        """The parent, while a child may still be attached to it: not once it was cancelled."""
-        key = (order.client_id, order.parent_id)
-        parent = self.untransmitted.get(key) or self.books.by_client(*key)
-        if parent is not None and parent.ended and parent.status != "Filled":
-            return None
-        return parent
-
-    def _transmit(self, order: Order) -> None:
-        """Transmit an order with its parent and its siblings: the last child sends them all."""
-        root = order
-        while root.parent_id and (parent := self._parent(root)) is not None:
-            root = parent
-        family = [root] if not root.perm_id else []
-        family += self._descendants(root)
-        for member in family:
-            self.untransmitted.pop((member.client_id, member.order_id), None)
-        for member in family:
-            self.accept(member)
-        # The whole family is known before any of it trades: a parent at market fills at once.
-        for member in family:
-            self.work(member)
-
-    def _descendants(self, parent: Order) -> list[Order]:
-        children = [
-            held
-            for held in self.untransmitted.values()
-            if held.client_id == parent.client_id and held.parent_id == parent.order_id
-        ]
-        return [one for child in children for one in (child, *self._descendants(child))]
+    # -- taking in ------------------------------------------------------------------------------
 
     def accept(self, order: Order) -> None:
         """The order reaches IB: a permanent id, then a check of the money."""
@@ -299,7 +88,7 @@ class Desk:
         self.books.save(order)
         self.books.remember(contract)
         self.notify.accepted(order)
-        shortfall = self._shortfall(order)
+        shortfall = self.shortfall(order)
         if shortfall is not None:
             self.reject(order, 201, shortfall)
             return
@@ -324,7 +113,7 @@ class Desk:
             f" {opens:%Y-%m-%d %H:%M:%S} {self.zone.key}"
         )
 
-    def _shortfall(self, order: Order) -> str | None:
+    def shortfall(self, order: Order) -> str | None:
         """Why the money does not suffice, or None when it does."""
         contract = self.contract(order.con_id)
         price = order.limit_price or self.quote(order).ask

@@ -21,6 +21,7 @@ from oms.sim.clock import Clock, RealClock, Timer, handshake_time, message_time
 from oms.sim.desk import Desk
 from oms.sim.faults import FaultPlan
 from oms.sim.instruments import Contract
+from oms.sim.intake import Intake
 from oms.sim.market import Market
 from oms.sim.orders import Execution, Order
 from oms.sim.requests import Request
@@ -94,6 +95,7 @@ class Gateway:
             settings=settings,
             notify=self,
         )
+        self.intake = Intake(self.desk)
         self.answers = Answers(self)
         self.sessions: list[Session] = []
         self._clients: dict[int, Session] = {}
@@ -156,7 +158,7 @@ class Gateway:
 
     def restart(self) -> None:
         """What a restart of the gateway does to its clients and to what was not transmitted."""
-        self.desk.untransmitted.clear()
+        self.intake.untransmitted.clear()
         self.held.clear()
         for session in list(self.sessions):
             session.cut()
@@ -241,7 +243,7 @@ class Gateway:
         self._clients[client_id] = session
         log.info("client %s at version %s", client_id, session.version)
         session.send("managedAccts", {"accounts": ",".join(self.settings.accounts)})
-        session.send("nextValidId", {"orderId": str(self.desk.next_valid_id(client_id))})
+        session.send("nextValidId", {"orderId": str(self.intake.next_valid_id(client_id))})
         for code, text in GREETINGS:
             session.error(-1, code, text)
         if self.settings.download_open_orders:
@@ -251,13 +253,13 @@ class Gateway:
                     self.send_order(session, order)
 
     def _place_order(self, session: Session, request: Request) -> None:
-        self.desk.place(self._client_id(session), request.values)
+        self.intake.place(self._client_id(session), request.values)
 
     def _cancel_order(self, session: Session, request: Request) -> None:
-        self.desk.cancel(self._client_id(session), to_int(request.values["orderId"]))
+        self.intake.cancel(self._client_id(session), to_int(request.values["orderId"]))
 
     def _cancel_all(self, session: Session, request: Request) -> None:
-        self.desk.cancel_all()
+        self.intake.cancel_all()
 
     def _client_id(self, session: Session) -> int:
         # `receive` lets nothing but startApi through before the client id is known.
@@ -327,7 +329,7 @@ class Gateway:
         if self.settings.bind_negative:
             order_id = -self.books.next_number("bound")
         else:
-            order_id = self.desk.next_valid_id(0)
+            order_id = self.intake.next_valid_id(0)
             self.books.set_highest_order_id(0, order_id)
         self.books.rebind(order, 0, order_id)
         if session is not None:

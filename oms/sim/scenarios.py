@@ -41,7 +41,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from oms.sim import verbs
+from oms.sim import verbs, wire_verbs  # noqa: F401 (they register the verbs)
 from oms.sim.commands import VERBS, Commands
 from oms.sim.messages import LAYOUTS
 from oms.sim.requests import NAMES
@@ -49,8 +49,6 @@ from oms.sim.settings import Settings
 
 if TYPE_CHECKING:
     from oms.sim.gateway import Event, Gateway
-
-__all__ = ["Block", "Player", "Scenario", "ScenarioError", "Step", "parse", "verbs"]
 
 log = logging.getLogger("oms.sim.scenarios")
 

@@ -115,6 +115,7 @@ async def test_the_program_keeps_its_books_over_a_kill(tmp_path: Path) -> None:
     assert await program.child.wait() == 0
     assert [(row["order_ref"], row["quantity"]) for row in answer["executions"]] == [("k", "7")]
     assert [row["quantity"] for row in answer["positions"]] == ["7"]
+    assert [(row["order_ref"], row["status"]) for row in answer["orders"]] == [("k", "Filled")]
 
 
 # -- the world of these tests -----------------------------------------------------------------
