@@ -327,7 +327,7 @@ async def test_past_shows_what_was_known_then(site: Site) -> None:
     by_time = (await site.get(address + execution["recorded_at"].replace("+", "%2B"))).json()
     assert (by_event["state"], by_event["order"]["filled"]) == ("PARTIALLY_FILLED", "40")
     # The commission came one event later.
-    assert by_event["order"]["commissions"] == []
+    assert not by_event["order"]["commissions"]
     assert by_event["entries"][-1]["sequence"] == by_event["as_of_sequence"]
     assert {**by_time, "filters": None} == {**by_event, "filters": None}
 
