@@ -7,7 +7,7 @@ programs have appended 10,000 events that nobody has folded.
 
     python -m tests.benchmark rebuild
 
-OMS_TEST_BENCH_EVENTS is the size of the small log (50,000 by default); the large one has ten times
+OMS_TEST_BENCH_EVENTS is the size of the small log (20,000 by default); the large one has ten times
 as many, and 1,000,000 gives the figures of the goals.
 """
 
@@ -40,7 +40,7 @@ from tests.benchmark.measure import (
     quiet_collector,
 )
 
-SMALL = int(os.environ.get("OMS_TEST_BENCH_EVENTS", "50000"))
+SMALL = int(os.environ.get("OMS_TEST_BENCH_EVENTS", "20000"))
 LARGE = 10 * SMALL
 TAIL = 10_000
 CHUNK = 10_000
