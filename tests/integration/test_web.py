@@ -200,6 +200,7 @@ async def test_report_shows_the_cases_that_were_open_when_it_was_made(site: Site
     first = (await site.get("/reports/R1.json")).json()
     second = (await site.get("/reports/R2.json")).json()
     assert [f["break_id"] for f in first["findings"]] == [None]
+    assert (first["older_cases"], second["older_cases"]) == ([], [])
     assert [f["break_id"] for f in second["findings"] if f["break_id"]] == [
         "B0000drift",
         "B00foreign",
