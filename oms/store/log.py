@@ -35,7 +35,7 @@ from oms.store.envelopes import Draft, draft
 from oms.store.lease import LeaseRequest
 from oms.store.projector import RESIDENT_RECORDS_MAX
 from oms.store.writer import Committed, Receipt, Writer
-from oms.telemetry import get_logger
+from oms.telemetry import APPEND_SECONDS, get_logger
 
 __all__ = ["Committed", "EventLog", "LeaseRequest", "Receipt", "append_foreign"]
 
@@ -275,7 +275,8 @@ class EventLog:
     def _write(self, groups: list[_Group]) -> None:
         logger.debug("batch_taken", groups=len(groups))
         if any(group.drafts for group in groups):
-            receipts, committed = self._writer.write([group.drafts for group in groups])
+            with APPEND_SECONDS.time():
+                receipts, committed = self._writer.write([group.drafts for group in groups])
         else:
             receipts, committed = [() for _ in groups], Committed((), {})
         logger.debug("batch_committed", sequence=self._writer.head.sequence)
