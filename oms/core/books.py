@@ -3,8 +3,8 @@
 `apply` is the only writer of the books. The live books, the rebuild, the question "as of" and the
 tests all call it, so they cannot disagree. It reads no clock and does no I/O: the result depends on
 the books and the envelope alone. The books are changed in place, because copying ten thousand
-orders for each event is what a fold at 100,000 events a second cannot afford; every record inside
-is frozen, so whoever got one keeps what it was.
+orders for each event is what a fold at 100,000 events a second cannot afford; a record inside is
+replaced and never changed, so whoever got one keeps what it was.
 
 Attribution happens here (design D1, D7). A broker message belongs to the order whose id it carries
 in orderRef, else to the one that owns its permId, else to the one that used its order id in the
