@@ -149,12 +149,14 @@ async def open_oms(
     )
     try:
         reader = await Reader.open(settings.database_url)
+        # Before anything is built on the books: it opens the gap that the line has to close.
+        await _say_started(event_log, settings)
     except BaseException:
         await event_log.close()
         raise
     oms = _assemble(settings, clock, event_log, reader, actor)
     try:
-        await _start(oms)
+        await oms.requests.deny_stale(oms.reader)
         async with _background(oms):
             yield oms
     finally:
@@ -192,29 +194,8 @@ def _assemble(
     def report_not_sent(message: Outgoing, reason: str) -> None:
         _report_not_sent(event_log, message, reason, gateway.session_epoch)
 
-    gateway: Gateway = Gateway(
-        ConnectionSettings(
-            host=settings.host,
-            port=settings.port,
-            client_id=settings.client_id,
-            mode=settings.mode,
-            accounts=settings.accounts,
-            connect_timeout_seconds=settings.connect_timeout_seconds,
-            probe_interval_seconds=settings.probe_interval_seconds,
-            probe_timeout_seconds=settings.probe_timeout_seconds,
-            reconnect_delays_seconds=settings.reconnect_delays_seconds,
-            reconnect_jitter_fraction=float(settings.reconnect_jitter_fraction),
-        ),
-        event_log,
-        clock,
-        zone=ZoneInfo(settings.gateway_zone),
-        request_timeout_seconds=settings.request_timeout_seconds,
-        messages_per_second_max=settings.messages_per_second_max,
-        first_epoch=view.system.session_epoch + 1,
-        open_gap_sequence=view.system.gap_sequence,
-        highest_broker_order_id=view.system.highest_broker_order_ids.get(settings.client_id, 0),
-        on_not_sent=report_not_sent,
-        on_failure=fail,
+    gateway: Gateway = _gateway(
+        settings, clock, event_log, view, on_not_sent=report_not_sent, on_failure=fail
     )
     manager = OrderManager(
         log=event_log,
@@ -268,6 +249,42 @@ def _assemble(
     )
 
 
+def _gateway(
+    settings: Settings,
+    clock: Clock,
+    event_log: EventLog,
+    view: View,
+    *,
+    on_not_sent: Callable[[Outgoing, str], None],
+    on_failure: Callable[[BaseException], None],
+) -> Gateway:
+    """Build the one connection, continuing the numbers that the log has seen."""
+    return Gateway(
+        ConnectionSettings(
+            host=settings.host,
+            port=settings.port,
+            client_id=settings.client_id,
+            mode=settings.mode,
+            accounts=settings.accounts,
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            probe_interval_seconds=settings.probe_interval_seconds,
+            probe_timeout_seconds=settings.probe_timeout_seconds,
+            reconnect_delays_seconds=settings.reconnect_delays_seconds,
+            reconnect_jitter_fraction=float(settings.reconnect_jitter_fraction),
+        ),
+        event_log,
+        clock,
+        zone=ZoneInfo(settings.gateway_zone),
+        request_timeout_seconds=settings.request_timeout_seconds,
+        messages_per_second_max=settings.messages_per_second_max,
+        first_epoch=view.system.session_epoch + 1,
+        open_gap_sequence=view.system.gap_sequence,
+        highest_broker_order_id=view.system.highest_broker_order_ids.get(settings.client_id, 0),
+        on_not_sent=on_not_sent,
+        on_failure=on_failure,
+    )
+
+
 def _all_records(tables: dict[str, dict[str, AnyRecord]]) -> list[AnyRecord]:
     return [record for name in TABLES for record in tables[name].values()]
 
@@ -293,21 +310,20 @@ def _report_not_sent(event_log: EventLog, message: Outgoing, reason: str, epoch:
     event_log.append(Pending(event, context))
 
 
-async def _start(oms: Oms) -> None:
-    await oms.log.append(
+async def _say_started(event_log: EventLog, settings: Settings) -> None:
+    await event_log.append(
         Pending(
             DaemonStarted(
                 program_version=__version__,
                 host=socket.gethostname(),
                 process_id=os.getpid(),
-                client_id=oms.settings.client_id,
-                mode=oms.settings.mode,
+                client_id=settings.client_id,
+                mode=settings.mode,
             ),
             Context(actor="daemon"),
         )
     )
-    log.info("daemon_started", process_id=os.getpid(), sequence=oms.log.books.sequence)
-    await oms.requests.deny_stale(oms.reader)
+    log.info("daemon_started", process_id=os.getpid(), sequence=event_log.books.sequence)
 
 
 async def _stop(oms: Oms) -> None:

@@ -29,7 +29,6 @@ from oms.core.cases import case_events
 from oms.core.events import (
     CompletedOrderReceived,
     Context,
-    DaemonStarted,
     Envelope,
     Event,
     ExecutionReceived,
@@ -128,18 +127,19 @@ class Reconciler:
         self._one_run = asyncio.Lock()
         self._runs = 0
         #: Since when the broker may know things that we do not; until a run answers everything.
-        self._gap_since: datetime | None = None
+        self._gap_since: datetime | None = (
+            view.system.gap_opened_at if view.system.gap_sequence else None
+        )
         #: Gaps seen so far; answers from before a gap prove nothing about what came in it.
         self._gaps = 0
 
     def note(self, envelopes: Iterable[Envelope]) -> None:
         """Remember since when we were blind; called with every commit."""
         for envelope in envelopes:
-            self._gaps += isinstance(envelope.event, GapOpened)
-            blind = isinstance(envelope.event, GapOpened) or (
-                isinstance(envelope.event, DaemonStarted) and envelope.sequence > 1
-            )
-            if blind and self._gap_since is None:
+            if not isinstance(envelope.event, GapOpened):
+                continue
+            self._gaps += 1
+            if self._gap_since is None:
                 self._gap_since = envelope.recorded_at
 
     async def run(self, trigger: str, *, request_id: str = "") -> ReconciliationCompleted:
