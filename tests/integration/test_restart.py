@@ -1,0 +1,36 @@
+"""A daemon that was killed, and the orders of the one that comes after it."""
+
+from __future__ import annotations
+
+import pytest
+
+from oms.core.events import GapClosed
+from oms.core.records import OrderState
+from tests.shell import Shell
+from tests.simulator import Simulator
+from tests.world import World
+
+pytestmark = pytest.mark.slow
+
+
+async def test_orders_leave_again_after_a_daemon_was_killed_in_the_middle_of_a_session(
+    world: World, simulator: Simulator
+) -> None:
+    """No gap was open when it died; its absence is one, and the next session must close it."""
+    shell = Shell(
+        world.database.parent,
+        {"OMS_DATABASE_URL": str(world.database), "OMS_PORT": str(simulator.port)},
+    )
+    killed = await shell.start("run")
+    assert killed.stderr is not None
+    while b"reconciliation_completed" not in await killed.stderr.readline():
+        assert killed.returncode is None
+    killed.kill()
+    await killed.communicate()
+    await world.start(client_id=1)
+    ticket = await world.bought(1)
+    assert ticket.state is OrderState.FILLED
+    assert world.view.system.gap_sequence == 0
+    assert len(await world.log(GapClosed)) == 1
+    (last,) = await world.oms.reader.rows("runs", order="sequence", reverse=True, limit=1)
+    assert last.key
