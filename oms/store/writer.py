@@ -27,7 +27,7 @@ from oms.core import codec
 from oms.core.books import Books
 from oms.core.codec import time_text
 from oms.core.events import Envelope, Event, NaturalKeyConflict, Pending
-from oms.errors import ChainBroken, InvariantBroken
+from oms.errors import ChainBroken, ConfigurationError, InvariantBroken, StoreError
 from oms.store import lease as leases
 from oms.store import schema
 from oms.store.backend import Connection, Value, connect
@@ -381,6 +381,8 @@ class Writer:
             return changes, None
         try:
             return _merge(changes, self._projector.fold(envelopes)), None
+        except (StoreError, ConfigurationError):
+            raise  # The database failed, not the fold: nothing of this transaction may stand.
         except Exception as error:  # noqa: BLE001  # raised by `write`, after the commit
             failure = InvariantBroken(
                 f"the fold of events {envelopes[0].sequence} to {envelopes[-1].sequence} failed: "

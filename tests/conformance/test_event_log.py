@@ -165,6 +165,18 @@ async def test_group_that_fails_leaves_nothing(place: Place) -> None:
     assert place.sql("SELECT count(*) FROM orders") == [(0,)]
 
 
+async def test_facts_whose_rows_cannot_be_written_are_not_stored(place: Place) -> None:
+    """The projection's table is gone: event, row and checkpoint stand or fall together."""
+    async with opened_log(place, fails=True) as log:
+        await log.append(intent("a"))
+        place.sql("ALTER TABLE fills RENAME TO gone")
+        with pytest.raises(OmsError, match="fills"):
+            await log.append_together([gap(), execution("e.01.01")])
+        assert isinstance(await failure_of(log), OmsError)
+    assert [e.sequence for e in await stored(place)] == [1]
+    assert place.sql("SELECT DISTINCT sequence FROM checkpoints") == [(1,)]
+
+
 # ── natural keys ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -371,6 +383,14 @@ async def test_daemon_that_lost_its_lease_writes_nothing_more(place: Place) -> N
             first.append(gap("far too late"))
     assert len(await stored(place)) == 1
     assert place.sql("SELECT heartbeat_at IS NULL FROM leases") == [(False,)]
+
+
+async def test_idle_daemon_notices_that_its_lease_is_gone(place: Place) -> None:
+    """Nothing needs to be appended for it to stop, and no heartbeat needs to be due."""
+    async with opened_log(place, lease=lease(), clock=ManualClock(START), fails=True) as log:
+        await log.append(gap())
+        place.sql("UPDATE leases SET epoch = 2, holder = 'the other'")
+        assert isinstance(await failure_of(log), LeaseLost)
 
 
 # ── failing ──────────────────────────────────────────────────────────────────────────────────────
