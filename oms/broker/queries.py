@@ -177,7 +177,6 @@ class Queries:
         )
         open_ = _Open(kind, None, asyncio.get_running_loop().create_future())
         open_.an_end_is_owed = kind in self._owed
-        self._owed.discard(kind)
         outcome, code, text = await self._await_end(open_)
         rows = tuple([Row(event, (await durable).sequence) for event, durable in open_.rows])
         last = (await open_.last).sequence if open_.last is not None else asked.sequence

@@ -219,6 +219,25 @@ async def test_a_late_end_between_two_questions_settles_the_account(
     assert (await hasty.gateway.ask("positions", "run")).question.outcome == "complete"
 
 
+async def test_an_end_stays_owed_over_a_question_that_is_refused(
+    simulator: Simulator, hasty: Desk
+) -> None:
+    await simulator.do("silence", request="reqPositions", mode="answer", times=1)
+    assert (await hasty.gateway.ask("positions", "run")).question.outcome == "timed_out"
+    await simulator.do("silence", request="reqPositions", mode="refuse", code=321, times=1)
+    assert (await hasty.gateway.ask("positions", "run")).question.outcome == "refused"
+    assert (await hasty.gateway.ask("positions", "run")).question.outcome == "partial"
+
+
+async def test_positions_are_asked_for_and_not_subscribed_to(
+    simulator: Simulator, desk: Desk
+) -> None:
+    await desk.gateway.ask("positions", "run")
+    await simulator.do("position_adjust", symbol="AAPL", quantity="5", average_cost="100")
+    await desk.gateway.ask("executions", "run")
+    assert desk.journal.of(PositionReceived) == []
+
+
 async def test_a_notice_about_something_else_refuses_nothing(
     simulator: Simulator, hasty: Desk
 ) -> None:
