@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from oms.sim.checks import order_time
 from oms.sim.market import Quote
-from oms.sim.wire import to_bool, to_decimal
+from oms.sim.wire import to_bool, to_decimal, to_int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def is_met(condition: Mapping[str, str], sight: Sight) -> bool:
         return moment is not None and _compare(condition, sight.now, moment)
     if kind == "4":
         return _compare(condition, sight.cushion_percent, to_decimal(condition["percent"]))
-    quote = sight.quote(int(condition["conId"] or 0))
+    quote = sight.quote(to_int(condition["conId"]))
     if quote is None:
         return False
     if kind == "1":

@@ -180,7 +180,7 @@ class Desk:
 
     def waits(self, order: Order) -> bool:
         """True while something other than the price keeps an order from working."""
-        if "child" in order.why_held or order.why_held == "locate":
+        if "child" in order.why_held or order.status == "Inactive":
             return True
         after = checks.order_time(str(order.terms.get("goodAfterTime", "")), self.zone)
         if after is not None and after > self.clock.now():

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
-from oms.sim.wire import number, to_decimal
+from oms.sim.wire import number, to_decimal, to_int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,8 @@ class Query:
     def from_wire(cls, values: Mapping[str, str]) -> Query:
         strike = to_decimal(values.get("strike", ""))
         right = values.get("right", "")
-        con_id = values.get("conId", "")
         return cls(
-            con_id=int(con_id) if con_id else 0,
+            con_id=to_int(values.get("conId", "")),
             symbol=values.get("symbol", "").upper(),
             sec_type=values.get("secType", ""),
             expiry=values.get("lastTradeDateOrContractMonth", ""),

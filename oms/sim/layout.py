@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
-from oms.sim.wire import WireError
+from oms.sim.wire import WireError, is_digits
 
 Values = Mapping[str, Any]
 
@@ -226,6 +226,6 @@ def _count(fields: Sequence[str], at: int, name: str) -> tuple[int, int]:
     if at >= len(fields):
         raise WireError(f"{len(fields)} fields, the count of {name} is missing")
     text = fields[at]
-    if not text.isdigit() and text != "":
+    if text and not is_digits(text):
         raise WireError(f"{text!r} is not a count of {name}")
     return int(text or 0), at + 1

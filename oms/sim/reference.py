@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Iterable
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
 from oms.sim import scenarios
-from oms.sim.commands import VERBS, Verb
+from oms.sim.commands import ORDER_FIELDS, VERBS, Verb
 from oms.sim.faults import INCOMING, OUTGOING
 from oms.sim.messages import LAYOUTS
 from oms.sim.requests import NAMES
@@ -49,7 +52,7 @@ def control_page() -> str:
         " know is an error.\n\n"
         "From the shell: `oms-sim do VERB field=text`, with `set.permId=0` for a field of an"
         " object and `|` between the parts of a list.\n\n"
-        "An order is named by `order_ref`, by `perm_id`, by `client_id` and `order_id`, or by\n"
+        "*An order* is named by `order_ref`, by `perm_id`, by `client_id` and `order_id`, or by\n"
         "`order`: its number among those accepted since the gateway began (1, 2, ...), or `last`."
         "\n\n",
     ]
@@ -93,14 +96,31 @@ def scenario_page() -> str:
         " finished.\n"
         "A command that cannot be done is reported at the end, and so is a trigger that never"
         " came.\n\n",
-        "## Settings of the `gateway` line\n\n| setting | default |\n| --- | --- |\n",
+        "## Settings of the `gateway` line\n\n| setting | default | meaning |\n"
+        "| --- | --- | --- |\n",
     ]
     default = Settings()
+    meanings = setting_meanings()
     for one in fields(Settings):
         value = getattr(default, one.name)
         shown_value = ",".join(value) if isinstance(value, tuple) else value
-        parts.append(f"| `{one.name}` | {shown_value} |\n")
+        parts.append(f"| `{one.name}` | {shown_value} | {meanings[one.name]} |\n")
     return "".join(parts)
+
+
+def setting_meanings() -> dict[str, str]:
+    """The text under each setting in the source: Python keeps it nowhere else."""
+    (settings,) = ast.parse(inspect.getsource(Settings)).body
+    assert isinstance(settings, ast.ClassDef)
+    meanings = {}
+    for pair in pairwise(settings.body):
+        match pair:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                meanings[name] = " ".join(text.split())
+    return meanings
 
 
 def pages() -> dict[str, str]:
@@ -122,7 +142,13 @@ def write(folder: Path) -> list[Path]:
 
 
 def _fields(one: Verb) -> str:
-    return ", ".join(f"`{name}`" for name in one.fields)
+    """The fields of a verb; the five ways to name an order count as one."""
+    listed = list(one.fields)
+    names_an_order = set(ORDER_FIELDS) <= set(listed)
+    if names_an_order:
+        listed = [name for name in listed if name not in ORDER_FIELDS]
+    shown = ["*an order*"] if names_an_order else []
+    return ", ".join(shown + [f"`{name}`" for name in listed])
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from oms.sim.layout import Conditions, Layout, Repeat, Since, Values, When
-from oms.sim.wire import WireError, to_bool, to_decimal
+from oms.sim.wire import WireError, is_digits, to_bool, to_decimal
 
 CONTRACT: Final = (
     "conId symbol secType lastTradeDateOrContractMonth strike right multiplier exchange"
@@ -303,12 +303,12 @@ class Request:
             text = self.fields[at] if len(self.fields) > at else ""
         else:
             text = str(self.values.get("reqId", self.values.get("orderId", "")))
-        return text if text.lstrip("-").isdigit() else "-1"
+        return text if is_digits(text.removeprefix("-")) else "-1"
 
 
 def parse(version: int, fields: Sequence[str]) -> Request:
     """The request in a field list.  Raises WireError when the list cannot be read."""
-    if not fields or not fields[0].isdigit():
+    if not fields or not is_digits(fields[0]):
         raise WireError(f"{fields[0] if fields else ''!r} is not a message id")
     number = int(fields[0])
     if number not in _REQUESTS:

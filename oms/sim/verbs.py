@@ -7,7 +7,7 @@ from typing import Any
 from oms.sim.clock import SteppedClock
 from oms.sim.commands import ORDER_FIELDS, Answer, CommandError, Commands, Fields, verb
 from oms.sim.ledger import ZERO
-from oms.sim.orders import Order
+from oms.sim.orders import ENDED, Order
 from oms.sim.wire import number
 
 # -- looking ------------------------------------------------------------------------------------
@@ -206,9 +206,13 @@ def error(commands: Commands, fields: Fields) -> Answer:
 @verb("orders", *ORDER_FIELDS, "status", "why_held?", "code?", "text?")
 def status(commands: Commands, fields: Fields) -> Answer:
     """Show a live order in another live state, such as Inactive with why_held locate, PendingCancel
-    or Submitted again. With `code`, that error comes first. A held order does not trade.
+    or Submitted again. With `code`, that error comes first. An Inactive order does not trade.
     """
     order = commands.live(fields)
+    if fields.text("status") in ENDED:
+        raise CommandError(
+            "that state is an end", "cancel, reject or fill it; or only say so: send"
+        )
     if fields.has("code"):
         text = fields.text("text", "Order Message:")
         commands.gateway.error(order.client_id, order.order_id, fields.integer("code"), text)

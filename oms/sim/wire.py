@@ -26,6 +26,9 @@ UNSET_LONG: Final = "9223372036854775807"
 _VERSIONS = re.compile(rb"v(\d{1,9})(?:\.\.(\d{1,9}))?(?: (.*))?\Z", re.DOTALL)
 # Past this a number is IB's "not set": the largest double, however a client spells it.
 _UNSET_ABOVE = Decimal("1e300")
+_LONG_MAX = 2**63 - 1
+# Far beyond any order, and small enough that sums and remainders keep all their digits.
+_AMOUNT_MAX = Decimal("1e15")
 
 
 class WireError(Exception):
@@ -111,6 +114,8 @@ def to_decimal(text: str) -> Decimal | None:
         raise WireError(f"{text!r} is not a number") from error
     if not number.is_finite() or abs(number) > _UNSET_ABOVE:
         return None
+    if abs(number) > _AMOUNT_MAX:
+        raise WireError(f"{text!r} is more than an amount holds")
     return number
 
 
@@ -119,9 +124,17 @@ def to_int(text: str, default: int = 0) -> int:
     if text in ("", UNSET_INTEGER, UNSET_LONG):
         return default
     try:
-        return int(text)
+        value = int(text)
     except ValueError as error:
         raise WireError(f"{text!r} is not an integer") from error
+    if abs(value) > _LONG_MAX:
+        raise WireError(f"{text!r} is more than a long holds")
+    return value
+
+
+def is_digits(text: str) -> bool:
+    """ASCII digits and nothing else: str.isdigit takes superscripts too, which int refuses."""
+    return text.isascii() and text.isdigit()
 
 
 def to_bool(text: str) -> bool:

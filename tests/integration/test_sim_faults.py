@@ -392,6 +392,13 @@ sent execDetails
         await sim.until(lambda: len(sim.books()["executions"]) == 2)
 
 
+async def test_before_a_message_is_before_it_is_acted_on() -> None:
+    async with world(script="before placeOrder\n  quote symbol=AAPL bid=50 ask=50.5") as sim:
+        client = await sim.client()
+        client.place()
+        assert (await client.wait_for("execDetails"))["price"] == "50.5"
+
+
 async def test_the_same_seed_hits_the_same_messages() -> None:
     told = []
     for seed in (3, 3, 4):

@@ -1,0 +1,80 @@
+"""No frame, however wrong, raises anything in the gateway or reaches another client."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import pytest
+
+from oms.sim import requests
+from oms.sim.gateway import Gateway
+from oms.sim.session import Session
+from oms.sim.settings import Settings
+from oms.sim.wire import WireError
+from tests.integration.sim_world import STOCK, world
+
+SEEDS = range(12)
+FRAMES_EACH = 400
+NASTY = [
+    "", "0", "1", "-1", "abc", "1e5", "NaN", "inf", "-0", "2147483648", "9" * 40, "\U0001f600",
+    "20260101 10:00:00", "20260101 10:00:00 ../../etc/passwd", "20260101-10:00:00", "BAG", "OPT",
+    "FUT", "CASH", "STK", "AAPL", "EUR", "LMT", "MKT", "TRAIL", "STP", "MOC", "GTD", "IOC", "BUY",
+    "SELL", "SMART", "USD", "265598", "x" * 300, "1.7976931348623157E308", "%s", "None", "\n", "²",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_any_frame_is_read_or_refused(seed: int) -> None:
+    """Goal: only WireError comes out.  Method: known requests with random fields replaced."""
+    rng = random.Random(seed)
+    gateway = Gateway(Settings(port=0, cash=10**9))
+    session = Session(gateway)
+    session.version, session.client_id = rng.choice((157, 163, 170, 176, 178)), 1
+    read = 0
+    for _ in range(FRAMES_EACH):
+        fields = frame(rng, session.version)
+        try:
+            session._frame(fields)
+            gateway.flush()
+            read += 1
+        except WireError:
+            pass
+        except Exception as error:
+            raise AssertionError(f"{error!r} of {fields}") from error
+    gateway.books.close()
+    assert read > FRAMES_EACH / 10
+
+
+def frame(rng: random.Random, version: int) -> list[str]:
+    """A request with some of its fields replaced, dropped or added."""
+    number, (_, layout) = rng.choice(list(requests._REQUESTS.items()))
+    if rng.random() < 0.5:
+        number, layout = 3, requests.PLACE_ORDER
+    values = {**STOCK, "id": str(number), "version": "1", "orderId": str(rng.randint(0, 50))}
+    values |= {"action": "BUY", "orderType": "LMT", "totalQuantity": "5", "lmtPrice": "100"}
+    values |= {"transmit": "1", "reqId": "5", "tickType": "Last", "clientId": "0"}
+    fields = layout.encode(version, values) if layout else [str(number), "1", "5"]
+    for _ in range(rng.choice((0, 1, 1, 2, 5))):
+        at = rng.randrange(len(fields))
+        fields[at] = rng.choice(NASTY)
+    if rng.random() < 0.1:
+        fields = fields[: rng.randrange(len(fields) + 1)]
+    if rng.random() < 0.1:
+        fields.insert(rng.randrange(len(fields) + 1), rng.choice(NASTY))
+    return fields
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_any_bytes_end_only_their_own_connection(seed: int) -> None:
+    """Goal: a stream out of step cannot hurt.  Method: random bytes at random points."""
+    rng = random.Random(seed)
+    async with world() as sim:
+        other = await sim.client(2)
+        for _ in range(10):
+            client = await sim.socket() if rng.random() < 0.5 else await sim.client(1)
+            client.writer.write(rng.randbytes(rng.randint(5, 2000)))
+            client.writer.write(struct.pack(">I", 0x7FFFFFFF))
+            await client.until(lambda client=client: client.ended)
+        other.place()
+        await other.wait_for("commissionReport")
