@@ -70,6 +70,9 @@ class DaemonStarted(Event):
     process_id: int
     client_id: int
     mode: str
+    #: When the log was last written before this start; since then nobody listened to the broker.
+    #: None for an empty log.
+    last_recorded_at: AwareDatetime | None = None
 
 
 class DaemonStopped(Event):

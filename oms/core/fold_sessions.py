@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from oms.core.events import (
@@ -36,17 +37,22 @@ def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> N
         process_id=event.process_id,
         daemon_started_at=envelope.recorded_at,
         daemon_stopped_at=None,
-        **_gap(books, envelope, "daemon was down") if books.system.session_epoch else {},
+        # Blind since the last word of the daemon before, not since this one began.
+        **_gap(books, envelope, "daemon was down", event.last_recorded_at)
+        if books.system.session_epoch
+        else {},
     )
 
 
-def _gap(books: Books, envelope: Envelope, cause: str) -> dict[str, Any]:
+def _gap(
+    books: Books, envelope: Envelope, cause: str, opened_at: datetime | None = None
+) -> dict[str, Any]:
     if books.system.gap_sequence:
         return {}
     return {
         "gap_sequence": envelope.sequence,
         "gap_cause": cause,
-        "gap_opened_at": envelope.recorded_at,
+        "gap_opened_at": opened_at or envelope.recorded_at,
     }
 
 

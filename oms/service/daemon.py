@@ -27,6 +27,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -150,7 +151,7 @@ async def open_oms(
     try:
         reader = await Reader.open(settings.database_url)
         # Before anything is built on the books: it opens the gap that the line has to close.
-        await _say_started(event_log, settings)
+        await _say_started(event_log, settings, (await reader.head()).recorded_at)
     except BaseException:
         await event_log.close()
         raise
@@ -310,7 +311,9 @@ def _report_not_sent(event_log: EventLog, message: Outgoing, reason: str, epoch:
     event_log.append(Pending(event, context))
 
 
-async def _say_started(event_log: EventLog, settings: Settings) -> None:
+async def _say_started(
+    event_log: EventLog, settings: Settings, last_recorded_at: datetime | None
+) -> None:
     await event_log.append(
         Pending(
             DaemonStarted(
@@ -319,6 +322,7 @@ async def _say_started(event_log: EventLog, settings: Settings) -> None:
                 process_id=os.getpid(),
                 client_id=settings.client_id,
                 mode=settings.mode,
+                last_recorded_at=last_recorded_at,
             ),
             Context(actor="daemon"),
         )

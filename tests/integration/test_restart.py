@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from oms.core.events import GapClosed
+from oms.core.events import GapClosed, ReconciliationCompleted
 from oms.core.records import OrderState
+from oms.store.envelopes import Head
+from oms.store.reader import Reader
 from tests.shell import Shell
 from tests.simulator import Simulator
 from tests.world import World
@@ -32,5 +34,22 @@ async def test_orders_leave_again_after_a_daemon_was_killed_in_the_middle_of_a_s
     assert ticket.state is OrderState.FILLED
     assert world.view.system.gap_sequence == 0
     assert len(await world.log(GapClosed)) == 1
-    (last,) = await world.oms.reader.rows("runs", order="sequence", reverse=True, limit=1)
-    assert last.key
+
+
+async def test_a_report_reaches_back_to_the_last_word_of_the_daemon_before(world: World) -> None:
+    """The time between two daemons is a gap, however long the second took to start."""
+    await world.start()
+    await world.stop()
+    last_word = (await head(world)).recorded_at
+    await world.start()
+    report = (await world.log(ReconciliationCompleted))[-1]
+    assert report.gap_opened_at == last_word
+    assert report.gap_opened_at < report.started_at
+
+
+async def head(world: World) -> Head:
+    reader = await Reader.open(f"sqlite:///{world.database}")
+    try:
+        return await reader.head()
+    finally:
+        await reader.close()
