@@ -71,8 +71,9 @@ class Play:
             " speaks the TWS protocol. The daemon connects with an unmodified ib_async. Before it"
             " lets any order leave, it asks the broker everything and compares."
         )
+        before = stage.look(_system).session_epoch if stage.has_log() else 0
         process_id = stage.start_daemon()
-        system = self._until_ready(after_epoch=-1)
+        system = self._until_ready(after_epoch=before)
         head = stage.look(lambda reader: reader.head())
         first = not stage.look(lambda reader: reader.keys("orders", "demo", limit=1))
         self._suffix = "" if first else f"-{head.sequence}"

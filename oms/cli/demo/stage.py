@@ -23,6 +23,7 @@ from oms.cli.frame import perform
 from oms.clock import SystemClock
 from oms.errors import MigrationNeeded, OmsError, RequestTimedOut, StoreUnavailable
 from oms.settings import ENV_PREFIX
+from oms.store import schema
 from oms.store.reader import Reader
 
 Seen = TypeVar("Seen")
@@ -135,6 +136,10 @@ class Stage:
         self._daemon.wait(timeout=DEADLINE_SECONDS)
 
     # ── the log ──────────────────────────────────────────────────────────────────────────────────
+
+    def has_log(self) -> bool:
+        """Say whether an earlier demo left a database that can be read."""
+        return schema.current(DATABASE) == schema.HEAD
 
     def look(self, question: Callable[[Reader], Awaitable[Seen]]) -> Seen:
         """Return what the log says."""
