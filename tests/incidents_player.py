@@ -20,9 +20,16 @@ at the end, a line each:
     reconcile                             ask and compare now
 
     expect NAME STATE [filled=Q] [fills=N] [commission=C] [code=N] [placements=N] [average=P]
-    expect position SYMBOL QTY            by our books; the broker must say the same
+                      [uncharged=N]       fills whose commission is not known
+                      [status=S]          IB's own word, last heard
+                      [why_held=W]        as IB last said
+                      [refusal=N]         code of the cancel or modify that was refused last
+                      [warning=N]         code of the last warning
+                      [reason=TEXT]       IB's words for the end contain this
+    expect position SYMBOL QTY [realised=P]   by our books; the broker must say the same
     expect fills N                        in the log, all orders together
-    expect event TYPE N|some|none
+    expect orders N                       in our books, whoever sent them
+    expect event TYPE N|some|none [FIELD=TEXT ...]   only those whose fields have these texts
     expect breaks none | CLASS[,CLASS...] the open ones, each class named once for each case
     expect verdict clean|broken|unknown   of a reconciliation made now
 
@@ -260,15 +267,22 @@ class Incident:
                 held = [p for p in self.oms.view.positions.values() if p.contract.symbol == symbol]
                 total = sum((p.quantity for p in held), Decimal(0))
                 assert total == Decimal(quantity), f"{_shown(line)}: we hold {plain(total)}"
+                realised = plain(sum((p.realised_pnl for p in held), Decimal(0)))
+                wanted_pnl = line.options.get("realised", realised)
+                assert realised == wanted_pnl, f"{_shown(line)}: realised {realised}"
             case ["fills", number]:
                 fills = await self.oms.reader.rows("fills")
                 assert len(fills) == int(number), f"{_shown(line)}: {len(fills)} fills"
+            case ["orders", number]:
+                rows = await self.oms.reader.rows("orders")
+                assert len(rows) == int(number), f"{_shown(line)}: {len(rows)} orders"
             case ["event", kind, times]:
-                self._expect_events(line, times, await self._events(kind))
+                found = [e for e in await self._events(kind) if _reads(e, line.options)]
+                self._expect_events(line, times, found)
             case ["breaks", classes]:
-                found = Counter(c.finding.break_class for c in self.oms.view.open_breaks())
+                open_now = Counter(c.finding.break_class for c in self.oms.view.open_breaks())
                 wanted = Counter(() if classes == "none" else classes.split(","))
-                assert found == wanted, f"{_shown(line)}: open are {dict(found)}"
+                assert open_now == wanted, f"{_shown(line)}: open are {dict(open_now)}"
             case ["verdict", verdict]:
                 report = await self.oms.reconciler.run("expected")
                 told = [f.text for f in report.findings if f.result != "match"]
@@ -312,7 +326,14 @@ class Incident:
             "limit": plain(order.terms.limit_price),
             "quantity": plain(order.terms.quantity),
             "origin": order.origin,
+            "uncharged": str(sum(f.commission is None for f in fills)),
+            "status": order.status,
+            "why_held": order.why_held,
+            "refusal": order.refusal.partition(" ")[0],
+            "warning": order.warning.partition(" ")[0],
         }
+        assert line.options.get("reason", "") in order.text, f"{_shown(line)}: {order.text!r}"
+        known["reason"] = line.options.get("reason", "")
         for option, text in line.options.items():
             assert known[option] == text, f"{_shown(line)}: {option} is {known[option]}"
 
@@ -342,6 +363,14 @@ VERBS = frozenset(
         *("stop", "start", "restart", "reconcile", "expect"),
     ]
 )
+
+
+def _reads(event: Event, texts: dict[str, str]) -> bool:
+    """Say whether the fields of an event have these texts; numbers are written plainly."""
+    return all(
+        (plain(seen) if isinstance(seen := getattr(event, name), Decimal) else str(seen)) == text
+        for name, text in texts.items()
+    )
 
 
 def _decimal(text: str | None) -> Decimal | None:
