@@ -232,7 +232,9 @@ class Outbox:
 
 @lru_cache(maxsize=1024)
 def _contract_for(contract: Contract) -> Any:
-    return contract_for_ib(contract)
+    """The contract's form on the wire; None where its text cannot go there."""
+    texts = [value for value in contract.__dict__.values() if isinstance(value, str)]
+    return None if any("\0" in text for text in texts) else contract_for_ib(contract)
 
 
 def contract_for_ib(contract: Contract) -> ib_async.Contract:
@@ -279,11 +281,10 @@ def _order_for(message: Outgoing) -> Any:
 
 def _check_text(message: Outgoing) -> None:
     """Refuse text that would end a field on the wire early and move all that follow."""
-    contract, terms = message.contract, message.terms
-    texts = [message.order_id, message.account, terms.oca_group if terms else ""]
-    if contract is not None:
-        texts += [value for value in contract.__dict__.values() if isinstance(value, str)]
-    if any("\0" in text for text in texts):
+    oca_group = message.terms.oca_group if message.terms is not None else ""
+    # The contract's form is cached, and so is the check of its text.
+    contract = _contract_for(message.contract) if message.contract is not None else ""
+    if contract is None or "\0" in f"{message.order_id}{message.account}{oca_group}":
         raise InvalidRequest(
             f"order {message.order_id!r} holds a zero byte, which ends IB's fields"
         )
