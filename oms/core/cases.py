@@ -79,6 +79,26 @@ def case_events(
     return written
 
 
+def accepted(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings with those breaks turned into matches that a person has closed.
+
+    A person's word holds while the difference is the one that it was given about; the report shows
+    it as settled, with the reason, so that a known foreign order does not keep every later verdict
+    broken.
+    """
+    return [_settled(cases.get(break_id_of(f)), f) for f in findings]
+
+
+def _settled(case: BreakCase | None, finding: Finding) -> Finding:
+    if finding.result != "break" or case is None or case.status != "closed":
+        return finding
+    if not (case.closed_by_person and same_difference(case.finding, finding)):
+        return finding
+    text = f"a person closed {case.break_id}: {case.close_reason}"
+    # The key stays that of the break: as a match it must not settle anything else.
+    return finding.model_copy(update={"result": "match", "text": text})
+
+
 def _closed(break_id: str, run_id: str, match: Finding) -> BreakClosed:
     seen = " and ".join(w for w in (match.ours, match.theirs) if w)
     reason = f"the answers agree with our books: {seen}" if seen else "the answers agree"

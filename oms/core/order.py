@@ -188,6 +188,10 @@ def _is_late_repetition(order: Order, status: str) -> bool:
     return order.state is OrderState.FILLED
 
 
+#: Orders whose terms are somebody else's to choose.
+_FOREIGN: Final = frozenset({"manual", "other_client"})
+
+
 def on_open_order(
     order: Order, event: OpenOrderReceived, sequence: int, epoch: int
 ) -> OrderChanges:
@@ -201,7 +205,8 @@ def on_open_order(
     changes["broker_quantity"] = event.quantity
     if event.warning_text:
         changes["warning"] = event.warning_text
-    if not order.terms_known:
+    if not order.terms_known or order.origin in _FOREIGN:
+        # Nobody here asked for anything else: whoever owns the order may change it.
         changes["terms"] = terms_of(event, event.quantity)
     elif order.pending_terms is not None:
         changes |= _answer_to_modify(order, order.pending_terms, event, epoch)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
-from oms.core.cases import thing_of
+from oms.core.cases import break_id_of, thing_of
+from oms.core.events import Finding
 from oms.core.ledger import stem_and_revision
 from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, perm_index
 from oms.core.records import Anomaly, BreakCase, Fill, Order, Position, SystemRecord
@@ -64,6 +65,17 @@ async def _in_position_cases(reader: Reader) -> set[str]:
     """Return the positions that open cases are about: flat by now, they are live no more."""
     cases = _of(BreakCase, await reader.rows("breaks", {"live": True}))
     return {thing_of(c.finding) for c in cases if c.finding.subject == "position"}
+
+
+async def load_cases(
+    reader: Reader, findings: Iterable[Finding], open_cases: Iterable[BreakCase]
+) -> dict[str, BreakCase]:
+    """Return the open cases, and those that the findings belong to, closed long ago or not."""
+    cases = {c.break_id: c for c in open_cases}
+    named = {break_id_of(f) for f in findings if f.result == "break"} - set(cases)
+    for case in _of(BreakCase, await _any(reader, "breaks", "break_id", named)):
+        cases[case.break_id] = case
+    return cases
 
 
 async def _add_named_orders(reader: Reader, answers: Answers, orders: dict[str, Order]) -> None:

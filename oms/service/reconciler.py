@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from oms.clock import Clock
-from oms.core.cases import case_events
+from oms.core.cases import accepted, case_events
 from oms.core.events import (
     CompletedOrderReceived,
     Context,
@@ -44,8 +44,9 @@ from oms.core.events import (
     SessionReady,
 )
 from oms.core.reconcile import MOVED, Answers, OurSide, Row, Scope, compare, verdict_of
+from oms.core.records import BreakCase
 from oms.core.repair import adoptions, openings, resolutions
-from oms.service.our_side import load_our_side
+from oms.service.our_side import load_cases, load_our_side
 from oms.service.ports import Log, Reader
 from oms.service.view import View
 from oms.telemetry import get_logger
@@ -173,13 +174,15 @@ class Reconciler:
             started_sequence=started.sequence,
         )
         ours = await self._repair(answers, scope, subjects)
-        findings = compare(before, ours, answers, scope)
+        findings = await asyncio.to_thread(compare, before, ours, answers, scope)
         for _ in range(REASK_COUNT_MAX):
             if not any(_moved(f) for f in findings):
                 break
             answers = await self._ask_again(answers, run_id)
             ours = await self._our_side(answers, subjects)
-            findings = compare(before, ours, answers, scope)
+            findings = await asyncio.to_thread(compare, before, ours, answers, scope)
+        cases = await load_cases(self._reader, findings, self._view.open_breaks())
+        findings = accepted(cases, findings)
         log.info("reconciliation_compared", run_id=run_id, findings=len(findings))
         report = ReconciliationCompleted(
             run_id=run_id,
@@ -200,7 +203,7 @@ class Reconciler:
         whole = (
             answers.complete(*QUESTIONS) and line == self._line() and not self._asker.gap_is_open
         )
-        await self._conclude(report, findings, whole=whole)
+        await self._conclude(report, findings, cases, whole=whole)
         return report
 
     async def _our_side(self, answers: Answers | None, order_ids: Iterable[str]) -> OurSide:
@@ -253,11 +256,12 @@ class Reconciler:
         self,
         report: ReconciliationCompleted,
         findings: list[Finding],
+        cases: dict[str, BreakCase],
         *,
         whole: bool,
     ) -> None:
-        cases = case_events(self._view.breaks, findings, run_id=report.run_id, complete=whole)
-        facts = [self._fact(event, report.run_id) for event in (*cases, report)]
+        news = case_events(cases, findings, run_id=report.run_id, complete=whole)
+        facts = [self._fact(event, report.run_id) for event in (*news, report)]
         if whole:
             self._gap_since = None
             if not self._view.system.ready:
@@ -268,7 +272,7 @@ class Reconciler:
             run_id=report.run_id,
             verdict=report.verdict,
             findings=len(findings),
-            cases=len(cases),
+            cases=len(news),
         )
 
     def _fact(self, event: Event, run_id: str) -> Pending:

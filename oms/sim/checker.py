@@ -91,7 +91,7 @@ def read_file(path: Path) -> OmsFile:
         database.row_factory = sqlite3.Row
         database.execute("BEGIN")
         events = database.execute(f"SELECT {_HASHED}, hash FROM events ORDER BY sequence")
-        rows = [dict(row) for row in events]
+        rows: list[Row] = [dict(row) for row in events]
         ends = database.execute("SELECT sequence, hash FROM checkpoints WHERE name = 'log'")
         end = ends.fetchone()
         return OmsFile(
