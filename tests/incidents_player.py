@@ -14,8 +14,13 @@ at the end, a line each:
     wait NAME STATE[|STATE...] [filled=Q] until the order looks so
     wait session N                        until the N-th session is ready
     wait gap | wait connected | wait ready
-    wait event TYPE [N]                   until the log holds N (1) events of that type
+    wait event TYPE [N] [FIELD=TEXT ...]  until the log holds N (1) events of that type
+    wait played                           until every trigger of the scenario has happened
     broker VERB field=text ...            a command of the simulator's control port, now
+    request NAME BUY|SELL QTY SYMBOL MKT|LMT|STP [limit=P] [stop=P]
+                                as submit, but asked for at a shell: a line in the log
+    refused VERB ...                      our side says at once that it cannot be done
+    settings name=text ...                of our side, from its next start on (the first lines: at once)
     stop | start | restart                our side goes down, comes up, both
     reconcile                             ask and compare now
 
@@ -26,10 +31,13 @@ at the end, a line each:
                       [refusal=N]         code of the cancel or modify that was refused last
                       [warning=N]         code of the last warning
                       [reason=TEXT]       IB's words for the end contain this
+                      [perm_ids=N]        how many permanent numbers IB has shown for it
+                      [side=S] [type=T] [stop=P] [symbol=S]
     expect position SYMBOL QTY [realised=P]   by our books; the broker must say the same
     expect fills N                        in the log, all orders together
     expect orders N                       in our books, whoever sent them
-    expect event TYPE N|some|none [FIELD=TEXT ...]   only those whose fields have these texts
+    expect event TYPE N|some|none [FIELD=TEXT ...]   only those whose fields have these texts;
+                                          `*` is any text, but not none
     expect breaks none | CLASS[,CLASS...] the open ones, each class named once for each case
     expect verdict clean|broken|unknown   of a reconciliation made now
 
@@ -50,15 +58,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import oms
-from oms.core.events import Event, Terms
+from oms.clock import SystemClock
+from oms.core.events import Context, Event, OrderRequested, Pending, Terms
 from oms.core.money import plain
 from oms.core.records import Fill, Order, OrderState
+from oms.errors import OmsError
 from oms.service.daemon import Oms, open_oms
 from oms.sim.checker import check, read_file
 from oms.sim.control import Commands
 from oms.sim.gateway import Gateway
 from oms.sim.scenarios import Player, Scenario
 from oms.sim.settings import Settings as SimSettings
+from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check
 from tests.world import new_database, settings_for
 
@@ -119,16 +130,24 @@ class Incident:
         self.commands = Commands(self.gateway)
         self.port = 0
         self.running: Oms | None = None
+        #: Settings of our side that differ from those of other incidents.
+        self.changed: dict[str, str] = {}
+        self._played = asyncio.Event()
+        self.player.on_end = self._played.set
         self._stack = AsyncExitStack()
 
     async def play(self) -> None:
         """Play both parts; raises AssertionError naming the line that does not hold."""
+        lines = self.script.lines
         new_database(self.database)
         self.player.start()
         self.port = await self.gateway.start()
         try:
+            first = next((n for n, one in enumerate(lines) if one.verb != "settings"), len(lines))
+            for line in lines[:first]:
+                await self._settings(line)
             await self.start()
-            for line in self.script.lines:
+            for line in lines[first:]:
                 try:
                     async with asyncio.timeout(DEADLINE_SECONDS):
                         await getattr(self, f"_{line.verb}")(line)
@@ -143,7 +162,7 @@ class Incident:
 
     async def start(self) -> None:
         """Bring our side up."""
-        settings = settings_for(self.port, self.database, client_id=1)
+        settings = settings_for(self.port, self.database, **{"client_id": 1, **self.changed})
         self.running = await self._stack.enter_async_context(open_oms(settings))
         await self.running.ready(DEADLINE_SECONDS)
 
@@ -165,15 +184,32 @@ class Incident:
     async def _submit(self, line: Line) -> None:
         name, side, quantity, symbol, order_type = line.words
         assert side in ("BUY", "SELL")
-        terms = Terms(
-            side="BUY" if side == "BUY" else "SELL",
-            quantity=Decimal(quantity),
-            order_type=order_type.replace("_", " "),
-            limit_price=_decimal(line.options.get("limit")),
-            stop_price=_decimal(line.options.get("stop")),
-            tif=line.options.get("tif", "DAY"),
-        )
+        terms = _terms(side, quantity, order_type, line.options)
         await self.oms.manager.submit(oms.Stock(symbol), terms, order_id=name)
+
+    async def _request(self, line: Line) -> None:
+        name, side, quantity, symbol, order_type = line.words
+        assert side in ("BUY", "SELL")
+        wanted = OrderRequested(
+            order_id=name,
+            account="",
+            contract=oms.Stock(symbol),
+            terms=_terms(side, quantity, order_type, line.options),
+        )
+        pendings = [Pending(wanted, Context(actor="person:incident"))]
+        url = f"sqlite:///{self.database}"
+        await asyncio.to_thread(append_foreign, url, pendings, clock=SystemClock())
+
+    async def _refused(self, line: Line) -> None:
+        inner = Line(line.number, line.words[0], line.words[1:], line.options)
+        try:
+            await getattr(self, f"_{inner.verb}")(inner)
+        except OmsError:
+            return
+        raise AssertionError(f"{_shown(line)}: it was done")
+
+    async def _settings(self, line: Line) -> None:
+        self.changed |= line.options
 
     async def _bracket(self, line: Line) -> None:
         name, side, quantity, symbol = line.words
@@ -188,14 +224,14 @@ class Incident:
 
     async def _modify(self, line: Line) -> None:
         await self.oms.manager.modify(
-            line.words[0],
+            self.order(line.words[0]).order_id,
             limit_price=_decimal(line.options.get("limit")),
             stop_price=_decimal(line.options.get("stop")),
             quantity=_decimal(line.options.get("quantity")),
         )
 
     async def _cancel(self, line: Line) -> None:
-        await self.oms.manager.cancel(line.words[0])
+        await self.oms.manager.cancel(self.order(line.words[0]).order_id)
 
     async def _broker(self, line: Line) -> None:
         answer = self.commands.do({"do": line.words[0], **line.options})
@@ -228,8 +264,10 @@ class Incident:
                 await view.until(lambda: view.system.connected)
             case ["ready"]:
                 await view.until(lambda: view.system.ready)
+            case ["played"]:
+                await self._played.wait()
             case ["event", kind, *times]:
-                await self._until_logged(kind, int(times[0]) if times else 1)
+                await self._until_logged(kind, int(times[0]) if times else 1, line.options)
             case [name, states]:
                 await view.until(self._looks(name, states, line.options))
             case _:
@@ -249,11 +287,11 @@ class Incident:
 
         return looks
 
-    async def _until_logged(self, kind: str, number: int) -> None:
+    async def _until_logged(self, kind: str, number: int, texts: dict[str, str]) -> None:
         committed = asyncio.Event()
         unsubscribe = self.oms.log.subscribe(lambda _: committed.set())
         try:
-            while len(await self._events(kind)) < number:
+            while sum(_reads(e, texts) for e in await self._events(kind)) < number:
                 await committed.wait()
                 committed.clear()
         finally:
@@ -328,6 +366,11 @@ class Incident:
             "origin": order.origin,
             "uncharged": str(sum(f.commission is None for f in fills)),
             "status": order.status,
+            "perm_ids": str(len(order.perm_ids)),
+            "side": order.terms.side,
+            "type": order.terms.order_type,
+            "stop": plain(order.terms.stop_price),
+            "symbol": order.contract.symbol,
             "why_held": order.why_held,
             "refusal": order.refusal.partition(" ")[0],
             "warning": order.warning.partition(" ")[0],
@@ -361,15 +404,30 @@ VERBS = frozenset(
     [
         *("submit", "bracket", "modify", "cancel", "wait", "broker"),
         *("stop", "start", "restart", "reconcile", "expect"),
+        *("request", "refused", "settings"),
     ]
 )
 
 
 def _reads(event: Event, texts: dict[str, str]) -> bool:
     """Say whether the fields of an event have these texts; numbers are written plainly."""
-    return all(
-        (plain(seen) if isinstance(seen := getattr(event, name), Decimal) else str(seen)) == text
-        for name, text in texts.items()
+    return all(_reads_as(getattr(event, name), text) for name, text in texts.items())
+
+
+def _reads_as(seen: object, text: str) -> bool:
+    if text == "*":
+        return seen is not None and seen != ""
+    return (plain(seen) if isinstance(seen, Decimal) else str(seen)) == text
+
+
+def _terms(side: str, quantity: str, order_type: str, options: dict[str, str]) -> Terms:
+    return Terms(
+        side="BUY" if side == "BUY" else "SELL",
+        quantity=Decimal(quantity),
+        order_type=order_type.replace("_", " "),
+        limit_price=_decimal(options.get("limit")),
+        stop_price=_decimal(options.get("stop")),
+        tif=options.get("tif", "DAY"),
     )
 
 
