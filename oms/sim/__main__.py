@@ -32,6 +32,7 @@ from oms.sim.gateway import Gateway
 from oms.sim.scenarios import Player, Scenario, ScenarioError
 from oms.sim.settings import Settings
 
+CANCEL_ORDERS = ("status-first", "error-first", "pending-first")
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
 
 
@@ -126,7 +127,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--part-seconds", type=float, default=default.part_seconds, help="time between parts")
     add("--read-only", action="store_true", help="refuse orders with 321")
     add("--no-download-open-orders", action="store_true", help="push nothing on connect")
-    add("--cancel-order", choices=("status-first", "error-first"), default=default.cancel_order)
+    add("--cancel-order", choices=CANCEL_ORDERS, default=default.cancel_order)
     add("--acknowledge", choices=("both", "submitted"), default=default.acknowledge)
     add("--modify-reject", choices=("keep", "kill"), default=default.modify_reject)
     add("--bind", choices=("negative", "positive"), default="negative", help="ids of bound orders")

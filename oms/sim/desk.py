@@ -427,6 +427,12 @@ class Desk:
         self.books.save(order)
         self.notify.order(order)
 
+    def say_pending_cancel(self, order: Order) -> None:
+        """The status that TWS makes up between a cancel and its confirmation."""
+        before, order.status = order.status, "PendingCancel"
+        self.notify.status(order)
+        order.status = before
+
     def correct(
         self, old: Execution, *, quantity: Decimal | None, price: Decimal | None
     ) -> Execution:

@@ -79,6 +79,8 @@ class Intake:
             return
         order = self.books.live_order(client_id, order_id)
         if order is not None:
+            if self.settings.cancel_order == "pending-first":
+                self.desk.say_pending_cancel(order)
             self.desk.end(order)
             return
         gone = self.books.by_client(client_id, order_id)

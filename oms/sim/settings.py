@@ -51,7 +51,8 @@ class Settings:
     download_open_orders: bool = True
     """Push a client's own open orders when it connects."""
     cancel_order: str = "status-first"
-    """`status-first`: orderStatus Cancelled, then 202; `error-first`: the other way round."""
+    """`status-first`: orderStatus Cancelled, then 202; `error-first`: the other way round;
+    `pending-first`: PendingCancel before both."""
     acknowledge: str = "both"
     """`both`: PreSubmitted, then Submitted for a resting order; `submitted`: Submitted only."""
     master_client: int | None = None

@@ -45,6 +45,25 @@ async def test_a_resting_limit_is_presubmitted_then_submitted_then_cancelled() -
         ]
 
 
+@pytest.mark.parametrize(
+    ("form", "story"),
+    [
+        ("status-first", ["orderStatus Cancelled", "errMsg 202"]),
+        ("error-first", ["errMsg 202", "orderStatus Cancelled"]),
+        ("pending-first", ["orderStatus PendingCancel", "orderStatus Cancelled", "errMsg 202"]),
+    ],
+)
+async def test_a_cancel_is_confirmed_in_the_chosen_form(form: str, story: list[str]) -> None:
+    async with world(cancel_order=form) as sim:
+        client = await sim.client()
+        order_id = client.place(orderType="LMT", lmtPrice="1")
+        await client.settle()
+        client.forget()
+        client.cancel(order_id)
+        await client.settle()
+        assert client.story() == story
+
+
 async def test_a_modify_answers_with_the_new_terms_and_keeps_the_order() -> None:
     async with world() as sim:
         client = await sim.client()
