@@ -7,6 +7,7 @@ at the end, a line each:
 
     xfail REASON                the OMS does not go so far yet; passing is then an error
     submit NAME BUY|SELL QTY SYMBOL MKT|LMT|STP [limit=P] [stop=P] [tif=DAY]
+        [account=A]
     bracket NAME BUY|SELL QTY SYMBOL limit=P take_profit=P stop_loss=P
                                 orders NAME, NAME-tp and NAME-sl
     modify NAME [limit=P] [stop=P] [quantity=Q]
@@ -14,6 +15,7 @@ at the end, a line each:
     wait NAME STATE[|STATE...] [filled=Q] until the order looks so
     wait session N                        until the N-th session is ready
     wait gap | wait connected | wait ready
+    wait position SYMBOL QTY              until our books hold so much
     wait event TYPE [N] [FIELD=TEXT ...]  until the log holds N (1) events of that type
     wait played                           until every trigger of the scenario has happened
     broker VERB field=text ...            a command of the simulator's control port, now
@@ -33,7 +35,12 @@ at the end, a line each:
                       [reason=TEXT]       IB's words for the end contain this
                       [perm_ids=N]        how many permanent numbers IB has shown for it
                       [side=S] [type=T] [stop=P] [symbol=S]
-    expect position SYMBOL QTY [realised=P]   by our books; the broker must say the same
+    expect position SYMBOL QTY [realised=P] [account=A] [average=P] [cost=C]
+                                          by our books; the broker must say the same; `cost` is
+                                          the broker's figure per unit
+    expect fill SYMBOL [quantity=Q] [price=P] [time=ISO|unknown] [liquidation=yes|no]
+                                          at least one fill looks so
+    expect answer KIND OUTCOME            how the last reconciliation's question was answered
     expect fills N                        in the log, all orders together
     expect orders N                       in our books, whoever sent them
     expect event TYPE N|some|none [FIELD=TEXT ...]   only those whose fields have these texts;
@@ -56,12 +63,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import oms
 from oms.clock import SystemClock
-from oms.core.events import Context, Event, OrderRequested, Pending, Terms
+from oms.core.events import Context, Event, OrderRequested, Pending, ReconciliationCompleted, Terms
 from oms.core.money import plain
-from oms.core.records import Fill, Order, OrderState
+from oms.core.records import Fill, Order, OrderState, Position
 from oms.errors import OmsError
 from oms.service.daemon import Oms, open_oms
 from oms.sim.checker import check, read_file
@@ -185,7 +193,8 @@ class Incident:
         name, side, quantity, symbol, order_type = line.words
         assert side in ("BUY", "SELL")
         terms = _terms(side, quantity, order_type, line.options)
-        await self.oms.manager.submit(oms.Stock(symbol), terms, order_id=name)
+        account = line.options.get("account")
+        await self.oms.manager.submit(oms.Stock(symbol), terms, account=account, order_id=name)
 
     async def _request(self, line: Line) -> None:
         name, side, quantity, symbol, order_type = line.words
@@ -234,7 +243,14 @@ class Incident:
         await self.oms.manager.cancel(self.order(line.words[0]).order_id)
 
     async def _broker(self, line: Line) -> None:
-        answer = self.commands.do({"do": line.words[0], **line.options})
+        command: dict[str, Any] = {"do": line.words[0]}
+        for name, text in line.options.items():
+            outer, _, inner = name.partition(".")
+            if inner:
+                command.setdefault(outer, {})[inner] = text
+            else:
+                command[name] = text
+        answer = self.commands.do(command)
         assert answer["ok"], f"{_shown(line)}: {answer}"
         self.gateway.flush()
 
@@ -266,6 +282,8 @@ class Incident:
                 await view.until(lambda: view.system.ready)
             case ["played"]:
                 await self._played.wait()
+            case ["position", symbol, quantity]:
+                await view.until(lambda: self._quantity(symbol) == Decimal(quantity))
             case ["event", kind, *times]:
                 await self._until_logged(kind, int(times[0]) if times else 1, line.options)
             case [name, states]:
@@ -302,12 +320,11 @@ class Incident:
     async def _expect(self, line: Line) -> None:
         match line.words:
             case ["position", symbol, quantity]:
-                held = [p for p in self.oms.view.positions.values() if p.contract.symbol == symbol]
-                total = sum((p.quantity for p in held), Decimal(0))
-                assert total == Decimal(quantity), f"{_shown(line)}: we hold {plain(total)}"
-                realised = plain(sum((p.realised_pnl for p in held), Decimal(0)))
-                wanted_pnl = line.options.get("realised", realised)
-                assert realised == wanted_pnl, f"{_shown(line)}: realised {realised}"
+                self._expect_position(line, symbol, quantity)
+            case ["fill", symbol]:
+                await self._expect_fill(line, symbol)
+            case ["answer", kind, outcome]:
+                await self._expect_answer(line, kind, outcome)
             case ["fills", number]:
                 fills = await self.oms.reader.rows("fills")
                 assert len(fills) == int(number), f"{_shown(line)}: {len(fills)} fills"
@@ -329,6 +346,49 @@ class Incident:
                 await self._expect_order(line, name, state)
             case _:
                 raise AssertionError(f"{_shown(line)}: nothing to expect")
+
+    def _held(self, symbol: str, options: dict[str, str]) -> list[Position]:
+        return [
+            p
+            for p in self.oms.view.positions.values()
+            if p.contract.symbol == symbol and options.get("account", p.account) == p.account
+        ]
+
+    def _quantity(self, symbol: str) -> Decimal:
+        return sum((p.quantity for p in self._held(symbol, {})), Decimal(0))
+
+    def _expect_position(self, line: Line, symbol: str, quantity: str) -> None:
+        held = self._held(symbol, line.options)
+        total = sum((p.quantity for p in held), Decimal(0))
+        assert total == Decimal(quantity), f"{_shown(line)}: we hold {plain(total)}"
+        known = {
+            "realised": plain(sum((p.realised_pnl for p in held), Decimal(0))),
+            "account": line.options.get("account", ""),
+            "average": " ".join(plain(p.average_price) for p in held),
+            "cost": " ".join(plain(p.broker_average_cost) for p in held),
+        }
+        for option, text in line.options.items():
+            assert known[option] == text, f"{_shown(line)}: {option} is {known[option]}"
+
+    async def _expect_fill(self, line: Line, symbol: str) -> None:
+        fills = [
+            {
+                "quantity": plain(f.quantity),
+                "price": plain(f.price),
+                "time": f.occurred_at.isoformat() if f.occurred_at else "unknown",
+                "liquidation": "yes" if f.liquidation else "no",
+            }
+            for f in await self.oms.reader.rows("fills")
+            if isinstance(f, Fill) and f.contract.symbol == symbol
+        ]
+        assert any(line.options.items() <= f.items() for f in fills), f"{_shown(line)}: {fills}"
+
+    async def _expect_answer(self, line: Line, kind: str, outcome: str) -> None:
+        runs = await self.oms.reader.events(type="ReconciliationCompleted", limit=10_000)
+        report = runs[-1].event
+        assert isinstance(report, ReconciliationCompleted)
+        (answer,) = (q for q in report.questions if q.kind == kind)
+        assert answer.outcome == outcome, f"{_shown(line)}: {answer.outcome}"
 
     def _expect_events(self, line: Line, times: str, found: list[Event]) -> None:
         match times:
