@@ -74,6 +74,7 @@ class Play:
         before = stage.look(_system).session_epoch if stage.has_log() else 0
         process_id = stage.start_daemon()
         system = self._until_ready(after_epoch=before)
+        stage.until("what an earlier demo left in doubt to be settled", _is_settled)
         head = stage.look(lambda reader: reader.head())
         first = not stage.look(lambda reader: reader.keys("orders", "demo", limit=1))
         self._suffix = "" if first else f"-{head.sequence}"
@@ -181,7 +182,7 @@ class Play:
         epoch = stage.look(_system).session_epoch
         stage.start_daemon()
         self._until_ready(after_epoch=epoch)
-        stage.until("the order in doubt to be resolved", _nothing_in_doubt)
+        stage.until("the order in doubt to be settled", _is_settled)
         order = stage.look(lambda reader: _order(reader, self._id("doubtful")))
         assert order is not None
         found = (
@@ -336,5 +337,7 @@ async def _is_down(reader: Reader) -> bool:
     return not (await _system(reader)).connected
 
 
-async def _nothing_in_doubt(reader: Reader) -> bool:
-    return not await reader.count("orders", {"state": OrderState.IN_DOUBT.value})
+async def _is_settled(reader: Reader) -> bool:
+    """Say whether no outcome is unknown, and no break closes the gate for new orders."""
+    doubts = await reader.count("orders", {"state": OrderState.IN_DOUBT.value})
+    return not doubts and not await reader.count("breaks", {"status": "open", "severity": "high"})
