@@ -190,12 +190,12 @@ class Desk:
         closed = not self.session_open and not order.flag("outsideRth")
         if closed and self.contract(order.con_id).sec_type not in ROUND_THE_CLOCK:
             return True
+        if not order.terms.get("conditions") or order.flag("conditionsCancelOrder"):
+            return False
         return not self._conditions_hold(order)
 
     def _conditions_hold(self, order: Order) -> bool:
-        wanted = order.terms.get("conditions")
-        if not wanted:
-            return True
+        wanted = order.terms["conditions"]
         total = accounting.totals(self, order.account)
         cushion = ZERO
         if total.net:
@@ -205,9 +205,10 @@ class Desk:
             contract = self.catalogue.by_id(con_id)
             return self.market.quote(contract) if contract is not None else None
 
-        executed = {
-            self.contract(row.con_id).symbol for row in self.books.executions(self.day_start())
-        }
+        executed: set[str] = set()
+        if any(condition["condType"] == "5" for condition in wanted):
+            rows = self.books.executions(self.day_start())
+            executed = {self.contract(row.con_id).symbol for row in rows}
         sight = conditions.Sight(self.clock.now(), self.zone, quote, cushion, frozenset(executed))
         return conditions.hold(wanted, sight)
 
@@ -215,11 +216,14 @@ class Desk:
         """Bring an order to the market: trigger it, fill it, or let it rest."""
         if order.ended or self.waits(order):
             return
-        if order.terms.get("conditions") and order.flag("conditionsCancelOrder"):
+        cancels = order.terms.get("conditions") and order.flag("conditionsCancelOrder")
+        if cancels and self._conditions_hold(order):
             self.end(order)
             return
         decision = matching.decide(order, self.quote(order))
-        order.trail_price = decision.trail_price
+        if decision.trail_price != order.trail_price:
+            order.trail_price = decision.trail_price
+            self.books.save(order)
         if not decision.triggered:
             return
         if order.kind in matching.TRIGGERED and not order.triggered:
@@ -244,7 +248,9 @@ class Desk:
             return
         pieces = matching.parts(quantity, self.settings.parts, contract.size_increment)
         if self.settings.part_seconds:
-            pieces = pieces[:1]
+            # Equal parts of the whole order, one at a time; the last takes what does not divide.
+            piece = matching.parts(order.quantity, self.settings.parts, contract.size_increment)[0]
+            pieces = [quantity if quantity < 2 * piece else piece]
             self.clock.call_later(self.settings.part_seconds, lambda: self._look_at(order))
         for piece in pieces:
             if not order.ended:

@@ -91,7 +91,7 @@ def scenario_page() -> str:
         "```\n" + shown + "\n```\n\n",
         "The verbs are those of the [control port](simulator-control.md).\n"
         "Blocks happen in the order of their triggers, not of the file; a block's commands happen"
-        " one after the other, before anything is written to a socket.\n"
+        " one after the other, with nothing of a client in between.\n"
         "`before` acts at once; every other trigger acts when the message that set it off is"
         " finished.\n"
         "A command that cannot be done is reported at the end, and so is a trigger that never"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -282,10 +284,17 @@ class Session(asyncio.Protocol):
         if self._transport is not None:
             self._transport.pause_reading()
 
-    def cut(self) -> None:
-        """Reset the connection: what was not yet written is lost."""
+    def cut(self, *, reset: bool = False) -> None:
+        """Lose the connection: what was not yet written does not arrive.
+
+        With `reset` the peer gets a reset instead of an end, and loses what it has not read.
+        """
         self._out.clear()
+        self._pieces.clear()
         if self._transport is not None:
+            if reset:
+                connection = self._transport.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
 
     def cut_after_output(self) -> None:

@@ -13,12 +13,14 @@ from oms.sim.orders import Order
 # -- sockets ------------------------------------------------------------------------------------
 
 
-@verb("sockets", "client_id?")
+@verb("sockets", "client_id?", "reset?")
 def cut(commands: Commands, fields: Fields) -> Answer:
-    """Reset the sockets of one client or of all; what was not yet written is lost."""
+    """Close the sockets of one client or of all at once; what was not yet written is lost. With
+    `reset` the client gets a reset, and loses what it has not read as well.
+    """
     chosen = commands.sessions(fields)
     for session in chosen:
-        session.cut()
+        session.cut(reset=fields.flag("reset"))
     return {"cut": len(chosen)}
 
 
@@ -42,7 +44,7 @@ def half_open(commands: Commands, fields: Fields) -> Answer:
 
 @verb("sockets", "seconds?")
 def refuse(commands: Commands, fields: Fields) -> Answer:
-    """Reset every new connection, for `seconds` or until `accept`."""
+    """Close every new connection at once, for `seconds` or until `accept`."""
     gateway = commands.gateway
     gateway.refusing = True
     if fields.has("seconds"):

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from oms.sim import wire
 from oms.sim.clock import SteppedClock
 from oms.sim.commands import VERBS
 from oms.sim.control import ControlPort, call
@@ -211,6 +212,20 @@ async def test_a_half_open_socket_takes_bytes_and_answers_nothing() -> None:
         other.place()
         await other.wait_for("commissionReport")
         assert (client.story(), client.ended) == ([], False)
+
+
+@pytest.mark.parametrize(("reset", "seen"), [("no", "end"), ("yes", "reset")])
+async def test_a_socket_is_cut_with_an_end_or_a_reset(reset: str, seen: str) -> None:
+    async with world() as sim:
+        reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
+        writer.write(b"API\0" + wire.frame(b"v157..178"))
+        assert await reader.read(100)
+        sim.do("cut", reset=reset)
+        try:
+            assert (await reader.read(), seen) == (b"", "end")
+        except ConnectionResetError:
+            assert seen == "reset"
+        writer.close()
 
 
 async def test_connections_are_refused_until_they_are_accepted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -290,16 +291,15 @@ async def test_immediate_orders_fill_what_the_touch_offers_and_end() -> None:
 
 async def test_orders_fill_in_parts_over_time() -> None:
     clock = SteppedClock(MONDAY_NOON)
-    async with world(clock=clock, parts=4, part_seconds=2.0) as sim:
+    async with world(clock=clock, parts=3, part_seconds=2.0) as sim:
         client = await sim.client()
         client.place()
         await client.settle()
         filled = [sim.books()["orders"][0]["filled"]]
-        for _ in range(4):
-            sim.do("advance", seconds="2.1")
+        for _ in range(3):
+            sim.do("advance", seconds="2")
             filled.append(sim.books()["orders"][0]["filled"])
-        assert filled[0] == "25"
-        assert Decimal(filled[-1]) > Decimal(filled[1]) > Decimal(filled[0])
+        assert filled == ["33", "66", "100", "100"]
 
 
 async def test_a_dated_order_ends_at_its_time_and_a_later_one_waits_for_it() -> None:
@@ -359,6 +359,34 @@ async def test_an_order_waits_for_its_condition() -> None:
         await client.settle()
         assert sim.books()["orders"][0]["status"] == "PreSubmitted"
         sim.do("quote", symbol="MSFT", last="451")
+        assert sim.books()["orders"][0]["status"] == "Filled"
+
+
+async def test_a_condition_may_cancel_an_order_that_works() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        condition = {"condType": "1", "conjunction": "a", "isMore": "1", "price": "450"}
+        condition |= {"conId": "272093", "exch": "SMART", "triggerMethod": "0"}
+        client.place(
+            orderType="LMT", lmtPrice="1", conditions=[condition], conditionsCancelOrder="1"
+        )
+        await client.settle()
+        assert sim.books()["orders"][0]["status"] == "Submitted"
+        sim.do("quote", symbol="MSFT", last="451")
+        assert sim.books()["orders"][0]["status"] == "Cancelled"
+
+
+async def test_a_trailing_stop_stands_where_it_stood_after_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.db"
+    async with world(books=file) as sim:
+        client = await sim.client()
+        client.place(action="SELL", orderType="TRAIL", auxPrice="2", tif="GTC")
+        await client.settle()
+        sim.do("quote", symbol="AAPL", last="200")
+    async with world(books=file) as sim:
+        sim.do("quote", symbol="AAPL", last="198.01")
+        assert sim.books()["orders"][0]["status"] == "PreSubmitted"
+        sim.do("quote", symbol="AAPL", last="198")
         assert sim.books()["orders"][0]["status"] == "Filled"
 
 
