@@ -177,9 +177,7 @@ async def _serve(settings: Settings, options: argparse.Namespace, scenario: Scen
     control = ControlPort(Commands(gateway, on_quit=stopped.set))
     port = await gateway.start()
     control_port = await control.start(settings.control_port)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    _set_on_signal(stopped)
     accounts = list(settings.accounts)
     _say(ready=True, port=port, control_port=control_port, accounts=accounts, pid=os.getpid())
     await stopped.wait()
@@ -205,8 +203,7 @@ async def _replay(options: argparse.Namespace) -> int:
 
 async def _until_stopped(server: transcripts.Recorder | transcripts.Replay, port: int) -> int:
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    _set_on_signal(stopped)
     _say(ready=True, port=await server.start("127.0.0.1", port), pid=os.getpid())
     await stopped.wait()
     await server.stop()
@@ -232,6 +229,16 @@ async def _do(options: argparse.Namespace) -> int:
         return EXIT_NOT_REACHABLE
     sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     return EXIT_DONE if answer["ok"] else EXIT_FAILED
+
+
+def _set_on_signal(stopped: asyncio.Event) -> None:
+    """SIGTERM and SIGINT end the program in good order, on Windows too."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stopped.set)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
 
 
 def _say(**values: object) -> None:
