@@ -188,7 +188,12 @@ _REJECTS: Final = (
         "D, F Lean#245",
     ),
     _Row("10243-10252, 10318", "reject", "fractional size is not allowed"),
-    _Row("10268-10270", "reject", "an order attribute that IB no longer supports"),
+    _Row(
+        "10268-10270, 10274",
+        "reject",
+        "an order attribute that IB no longer supports",
+        "D, F 10274 hadrianl/ibapi#32",
+    ),
     # The wording is a warning, the effect seen in the field is a refusal: ends, and is verified.
     _Row(
         "10311, 10329",

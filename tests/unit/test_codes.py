@@ -19,6 +19,7 @@ from oms.core.codes import TABLE, ends, meaning, state_named
         (200, "ends", "keeps"),
         (434, "ends", "keeps"),
         (451, "ends", "keeps"),
+        (10274, "ends", "keeps"),
         (10329, "ends", "unknown"),
         (202, "ends", "ends"),
         (161, "keeps", "keeps"),
