@@ -12,6 +12,7 @@ a program that embeds the OMS keeps its own structlog configuration, and ours fo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def configure(
     structlog.configure(
         processors=[*common, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Forgiving(out))),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -85,6 +86,26 @@ def configure(
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for name, least in _LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(max(least, threshold))
+
+
+class _Forgiving:
+    """A stream that takes no answer for a loss: what a message tells of matters more than it does.
+
+    Messages often go to a file on the same disk as the log. Were it full, the message that says so
+    would raise in the very code that stops trading.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def _renderers(chosen: str, *, colours: bool) -> list[Processor]:

@@ -214,11 +214,11 @@ class EventLog:
     def _fail(self, error: Exception, groups: Sequence[_Group] = ()) -> None:
         if self._failure is None:
             self._failure = error
-            logger.critical("log_failed", reason=str(error), kind=type(error).__name__)
             if not self.failed.done():
                 self.failed.set_exception(error)
                 # The exception counts as seen: not everybody who embeds the log awaits it.
                 self.failed.exception()
+            logger.critical("log_failed", reason=str(error), kind=type(error).__name__)
         for group in groups:
             self._waiting -= len(group.drafts)
             if not group.future.done():
