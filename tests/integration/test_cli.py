@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from oms.core.records import OrderState
 from oms.store import schema
+from tests.integration.conftest import StartSimulator
 from tests.shell import Shell
 from tests.simulator import Simulator
 from tests.world import ACCOUNT, LOW, World
@@ -331,7 +333,7 @@ async def test_run_serves_until_it_is_asked_to_stop(simulator: Simulator, tmp_pa
     settings = {"OMS_DATABASE_URL": "oms.sqlite", "OMS_PORT": str(simulator.port)}
     shell = Shell(tmp_path, settings)
     daemon = await shell.start("run")
-    await ready(daemon)
+    await until_said(daemon, b"reconciliation_completed")
     held = await shell.oms("run", expect=1)
     assert "error:" in held.err
     assert "stop the other daemon" in held.err
@@ -343,25 +345,43 @@ async def test_run_serves_until_it_is_asked_to_stop(simulator: Simulator, tmp_pa
     assert status["daemon"]["stopped_at"] is not None
 
 
-async def ready(daemon: asyncio.subprocess.Process) -> None:
-    """Wait until the daemon says that its first comparison has ended."""
-    assert daemon.stderr is not None
-    async with asyncio.timeout(20):
-        while b"reconciliation_completed" not in await daemon.stderr.readline():
-            assert daemon.returncode is None
-
-
-async def test_run_says_that_a_client_id_is_in_use_or_no_gateway_is_there(
-    tmp_path: Path,
+async def test_run_ends_before_a_live_account_is_asked_anything(
+    start_simulator: StartSimulator, tmp_path: Path
 ) -> None:
+    simulator = await start_simulator("--account", "U1234567")
+    settings = {"OMS_DATABASE_URL": "oms.sqlite", "OMS_PORT": str(simulator.port)}
+    said = await Shell(tmp_path, settings).oms("run", expect=2)
+    assert "live account" in said.err
+    assert "hint: connect to a paper gateway" in said.err
+
+
+async def test_run_goes_on_trying_where_no_gateway_listens(tmp_path: Path) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     shell = Shell(tmp_path, {"OMS_DATABASE_URL": "oms.sqlite", "OMS_PORT": str(port)})
     daemon = await shell.start("run")
-    assert daemon.stderr is not None
-    async with asyncio.timeout(20):
-        while b"connect_failed" not in await daemon.stderr.readline():
-            assert daemon.returncode is None
+    await until_said(daemon, b"connect_failed")
+    denied = await shell.oms("buy", "1", "AAPL", expect=1)
+    assert "nothing was sent" in denied.err
     daemon.send_signal(signal.SIGTERM)
     assert await daemon.wait() == 0
+
+
+async def test_run_refuses_to_start_without_its_checks(tmp_path: Path) -> None:
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-O", "-m", "oms.cli", "run"),
+        cwd=tmp_path,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await program.communicate()
+    assert program.returncode == 2
+    assert b"start Python without -O" in err
+
+
+async def until_said(daemon: asyncio.subprocess.Process, action: bytes) -> None:
+    """Wait until the daemon has said something in its messages."""
+    assert daemon.stderr is not None
+    async with asyncio.timeout(20):
+        while action not in await daemon.stderr.readline():
+            assert daemon.returncode is None
