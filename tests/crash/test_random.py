@@ -80,8 +80,11 @@ async def _fault(
     *,
     rarer: int = 1,
 ) -> None:
+    # Pushes get lost, rows of an answer do not: with its end, an answer is whole.
+    pushed = {"where": {"reqId": "-1"}} if message == "execDetails" else {}
     await simulator.do(
         "fault",
+        **pushed,
         direction=direction,
         message=message,
         action=action,
