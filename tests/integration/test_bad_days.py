@@ -62,6 +62,11 @@ async def test_a_live_account_under_paper_is_refused_before_anything_is_asked(
         assert await world.log(SessionOpened) == []
         assert await world.log(AccountValueReceived) == []
         await world.broker(lambda b: b["clients"] == [])
+        await world.stop()
+        await world.start(ready=False, mode="live")
+        (stopped,) = await world.log(DaemonStopped)
+        assert stopped.reason.startswith("LiveAccountRefused: ")
+        await world.oms.ready(10)
 
 
 async def test_an_account_that_the_gateway_does_not_manage_ends_the_daemon(world: World) -> None:
