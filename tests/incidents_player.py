@@ -22,7 +22,7 @@ at the end, a line each:
     request NAME BUY|SELL QTY SYMBOL MKT|LMT|STP [limit=P] [stop=P]
                                 as submit, but asked for at a shell: a line in the log
     refused VERB ...                      our side says at once that it cannot be done
-    settings name=text ...                of our side, from its next start on (the first lines: at once)
+    settings name=text ...                of our side, from its next start on; first lines: at once
     stop | start | restart                our side goes down, comes up, both
     reconcile                             ask and compare now
 
@@ -184,6 +184,7 @@ class Incident:
         """Return an order by its name, which is its order id; `perm:N` is the N-th foreign one."""
         if name.startswith("foreign"):
             foreign = [o for o in self.oms.view.orders.values() if o.origin != "ours"]
+            foreign.sort(key=lambda o: (o.intent_sequence, o.order_id))
             return foreign[int(name.removeprefix("foreign") or 1) - 1]
         return self.oms.manager.order(name)
 
@@ -299,6 +300,8 @@ class Incident:
             if name.startswith("foreign") and not any(
                 o.origin != "ours" for o in self.oms.view.orders.values()
             ):
+                return False
+            if not name.startswith("foreign") and name not in self.oms.view.orders:
                 return False
             order = self.order(name)
             return order.state in wanted and (filled is None or order.filled == filled)
