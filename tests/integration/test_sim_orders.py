@@ -193,6 +193,31 @@ async def test_an_order_is_held_until_its_last_child_is_transmitted() -> None:
         assert client.last("orderStatus")["parentId"] in ("0", str(parent))
 
 
+async def test_a_child_may_be_attached_to_a_parent_that_lives_or_has_filled() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        parent = client.place(orderType="LMT", lmtPrice="100", orderRef="parent")
+        client.place(action="SELL", orderType="LMT", lmtPrice="250", parentId=str(parent))
+        await client.settle()
+        assert [row["why_held"] for row in sim.books()["orders"]] == ["", "child"]
+        sim.do("fill", order_ref="parent")
+        client.place(action="SELL", orderType="STP", auxPrice="90", parentId=str(parent))
+        await client.settle()
+        assert [row["why_held"] for row in sim.books()["orders"]] == ["", "", "trigger"]
+        assert len({row["perm_id"] for row in sim.books()["orders"]}) == 3
+
+
+async def test_a_modify_below_what_has_filled_is_refused() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        order_id = client.place(orderType="LMT", lmtPrice="1", orderRef="a")
+        await client.settle()
+        sim.do("fill", order_ref="a", quantity="40")
+        client.place(orderId=str(order_id), orderType="LMT", lmtPrice="1", totalQuantity="40")
+        await client.wait_for("errMsg", reqId=str(order_id), code="104")
+        assert sim.books()["orders"][0]["remaining"] == "60"
+
+
 async def test_untransmitted_orders_are_lost_in_a_restart_and_the_rest_is_kept() -> None:
     async with world() as sim:
         client = await sim.client()
@@ -326,12 +351,15 @@ async def test_the_regular_session_opens_and_closes_by_the_clock() -> None:
     async with world(clock=clock, hours="regular") as sim:
         client = await sim.client()
         client.place(orderRef="market")
+        client.place(orderRef="night", outsideRth="1")
         client.place(orderRef="open", tif="OPG")
         client.place(orderRef="close", orderType="MOC")
         client.place(orderRef="day", orderType="LMT", lmtPrice="1")
         client.place(orderRef="gtc", orderType="LMT", lmtPrice="1", tif="GTC")
         await client.settle()
-        assert {row["status"] for row in sim.books()["orders"]} == {"PreSubmitted"}
+        states = {row["order_ref"]: row["status"] for row in sim.books()["orders"]}
+        assert states.pop("night") == "Filled"
+        assert set(states.values()) == {"PreSubmitted"}
         warned = await client.wait_for("errMsg", reqId="1", code="399")
         assert "until 2026-01-05 09:30:00 America/New_York" in warned["text"]
         sim.do("advance", seconds=str(2 * 3600))
@@ -348,6 +376,15 @@ async def test_the_regular_session_opens_and_closes_by_the_clock() -> None:
             "Cancelled",
             "Submitted",
         )
+
+
+async def test_nothing_falls_due_in_a_gateway_that_has_stopped() -> None:
+    clock = SteppedClock(MONDAY_NOON)
+    async with world(clock=clock, market="moving", hours="regular") as sim:
+        client = await sim.client()
+        client.place(orderType="LMT", lmtPrice="1", tif="GTD", goodTillDate="20260105-17:10:00")
+        await client.settle()
+    clock.advance(24 * 3600)
 
 
 async def test_an_order_waits_for_its_condition() -> None:
@@ -440,10 +477,33 @@ async def test_a_future_moves_no_cash_but_what_it_realises() -> None:
         client.place(**future, totalQuantity="1")
         await client.settle()
         assert sim.books()["cash"][0]["amount"] == "1000000"
-        sim.do("quote", con_id=con_id, bid="5310", ask="5310.25")
+        sim.do("quote", con_id=con_id, bid="5310", ask="5310.25", last="5310")
+        client.ask("reqAccountSummary", reqId="6", group="All", tags="NetLiquidation")
+        worth = await client.wait_for("accountSummary", reqId="6", tag="NetLiquidation")
+        assert worth["value"] == "1000500.00"
         client.place(**future, totalQuantity="1", action="SELL")
         await client.settle()
         assert sim.books()["cash"][0]["amount"] == "1000500"
+
+
+async def test_contracts_and_dates_of_yesterday_are_kept_over_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.db"
+    async with world(books=file, clock=SteppedClock(MONDAY_NOON)) as sim:
+        client = await sim.client()
+        option = {"secType": "OPT", "right": "C", "strike": "190"}
+        client.place(**option, lastTradeDateOrContractMonth="20260109", orderRef="option")
+        client.place(
+            orderType="LMT", lmtPrice="1", tif="GTD", goodTillDate="20260205-12:00:00", orderRef="a"
+        )
+        await client.settle()
+    later = SteppedClock(datetime(2026, 2, 5, 11, 0, tzinfo=UTC))
+    async with world(books=file, clock=later) as sim:
+        client = await sim.client()
+        client.ask("reqPositions")
+        held = await client.wait_for("position", position="100")
+        assert held["localSymbol"] == "AAPL  260109C00190000"
+        sim.do("advance", seconds="3601")
+        assert [row["status"] for row in sim.books()["orders"]] == ["Filled", "Cancelled"]
 
 
 async def test_a_forex_order_moves_both_currencies_and_warns_of_an_odd_lot() -> None:
