@@ -6,9 +6,7 @@ and prints it. What cannot be an order is refused here, before anything is writt
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,10 +22,11 @@ from oms.cli.frame import (
     show,
     waiting,
 )
+from oms.cli.words import changes_of, number_of, order_request, show_request, side_of
 from oms.errors import InvalidRequest, RequestTimedOut
 
 if TYPE_CHECKING:
-    from oms.core.events import ModifyRequested, OrderRequested, Side, Terms
+    from oms.core.events import OrderRequested
     from oms.core.records import Order
     from oms.store.reader import Reader
     from oms.store.writer import Receipt
@@ -55,9 +54,6 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the request; write and send nothing.")
 ]
 Order_ = Annotated[str, typer.Argument(metavar="ORDER", help="Any unique beginning of its id.")]
-
-#: orderRef carries the id to IB and back; plain text survives every gateway.
-_KEY: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
 
 
 def register(app: typer.Typer) -> None:
@@ -93,7 +89,7 @@ def buy(
     oms buy 100 AAPL --limit 185.50
     oms buy 100 AAPL --order-id rebalance-2026-01-05-aapl --wait 30 --json
     """
-    request = _request(
+    request = order_request(
         "BUY",
         quantity=quantity,
         symbol=symbol,
@@ -134,7 +130,7 @@ def sell(
     oms sell 100 AAPL --stop 180 --tif GTC
     oms sell 50 MSFT --limit 415.25 --dry-run
     """
-    request = _request(
+    request = order_request(
         "SELL",
         quantity=quantity,
         symbol=symbol,
@@ -178,8 +174,8 @@ def bracket(
     oms bracket BUY 100 AAPL --limit 185 --take-profit 195 --stop-loss 180
     oms bracket SELL 10 TSLA --limit 210 --take-profit 190 --stop-loss 220 --tif GTC
     """
-    request = _request(
-        _side(side),
+    request = order_request(
+        side_of(side),
         quantity=quantity,
         symbol=symbol,
         limit=limit,
@@ -192,8 +188,8 @@ def bracket(
         reason=reason,
     )
     exits = {
-        "take_profit": _number("take-profit", take_profit),
-        "stop_loss": _number("stop-loss", stop_loss),
+        "take_profit": number_of("take-profit", take_profit),
+        "stop_loss": number_of("stop-loss", stop_loss),
     }
     low, high = sorted(exits.values())
     if exits["take_profit"] != (high if request.terms.side == "BUY" else low) or low == high:
@@ -233,10 +229,10 @@ def modify(
 
         async with reading(context) as reader:
             found = await find_order(reader, order_id)
-            changes = _changes(found, limit, stop, quantity)
+            changes = changes_of(found, limit, stop, quantity)
             request = ModifyRequested(order_id=found.order_id, reason=reason, **changes)
             if dry_run:
-                _show_request(request, as_json=as_json)
+                show_request(request, as_json=as_json)
                 return
             receipt = _append(context, [request])[0]
             with waiting(f"waiting for IB to change {order_id}"):
@@ -304,108 +300,6 @@ def cancel(
     perform(work())
 
 
-# ── from words to a request ──────────────────────────────────────────────────────────────────────
-
-
-def _request(
-    side: Side,
-    *,
-    quantity: str,
-    symbol: str,
-    limit: str | None,
-    stop: str | None,
-    tif: str,
-    account: str | None,
-    exchange: str,
-    currency: str,
-    order_id: str | None,
-    reason: str,
-) -> OrderRequested:
-    import uuid
-
-    from oms.core.contracts import Stock
-    from oms.core.events import OrderRequested, Terms
-    from oms.service.checks import validate
-
-    if order_id is not None and not _KEY.fullmatch(order_id):
-        raise InvalidRequest(
-            f"order id {order_id!r} cannot travel to IB and back",
-            hint="use up to 40 letters, digits and . _ : -",
-        )
-    limit_price = None if limit is None else _number("limit", limit)
-    stop_price = None if stop is None else _number("stop", stop)
-    kinds = {(False, False): "MKT", (True, False): "LMT", (False, True): "STP"}
-    terms = Terms(
-        side=side,
-        quantity=_number("quantity", quantity),
-        order_type=kinds.get((limit is not None, stop is not None), "STP LMT"),
-        limit_price=limit_price,
-        stop_price=stop_price,
-        tif=tif.upper(),
-    )
-    validate(terms)
-    return OrderRequested(
-        order_id=order_id or uuid.uuid4().hex,
-        # Empty means the only account there is; the daemon knows it, we may not.
-        account=account or "",
-        contract=Stock(symbol, exchange, currency.upper()),
-        terms=terms,
-        reason=reason,
-    )
-
-
-def _side(text: str) -> Side:
-    match text.upper():
-        case "BUY":
-            return "BUY"
-        case "SELL":
-            return "SELL"
-        case _:
-            raise InvalidRequest(f"side must be BUY or SELL, found {text!r}")
-
-
-def _number(name: str, text: str) -> Decimal:
-    from oms.core.money import NotANumber, parse_decimal
-
-    try:
-        return parse_decimal(text)
-    except NotANumber as error:
-        raise InvalidRequest(f"{name}: {error}") from error
-
-
-def _changes(
-    order: Order, limit: str | None, stop: str | None, quantity: str | None
-) -> dict[str, Any]:
-    """Return the terms to change; raises `InvalidRequest` where they cannot be an order's."""
-    from oms.service.checks import validate
-
-    texts = {"limit_price": limit, "stop_price": stop, "quantity": quantity}
-    changes = {name: _number(name.replace("_", " "), text) for name, text in texts.items() if text}
-    if not changes:
-        raise InvalidRequest("a change needs --limit, --stop or --quantity")
-    if order.live:
-        validate(order.terms.model_copy(update=changes))
-    return changes
-
-
-def _show_request(request: OrderRequested | ModifyRequested, *, as_json: bool) -> None:
-    from oms.core.codec import encode
-    from oms.report.sentences import describe_terms
-
-    if as_json:
-        import json
-
-        print_json("request", type=type(request).__name__, payload=json.loads(encode(request)))
-        return
-    terms: Terms | None = getattr(request, "terms", None)
-    contract = getattr(request, "contract", None)
-    say("nothing was written; the request would be")
-    if terms is not None and contract is not None:
-        typer.echo(f"{describe_terms(terms, contract)}, order id {request.order_id}")
-    else:
-        typer.echo(encode(request))
-
-
 # ── from a request to its outcome ────────────────────────────────────────────────────────────────
 
 
@@ -421,7 +315,7 @@ def _send(
 ) -> None:
     async def work() -> None:
         if dry_run:
-            _show_request(request, as_json=as_json)
+            show_request(request, as_json=as_json)
             return
         from oms.cli.outcome import answered, judge, rule
 
