@@ -242,7 +242,8 @@ def on_completed(order: Order, event: CompletedOrderReceived, sequence: int) -> 
         _end_of_completed(order, event.status, words)
     )
     changes["status"] = event.status
-    if event.completed_status:
+    if event.completed_status and not (order.code and order.text):
+        # The words that came with the code say why; the row says only what (INC-02).
         changes["text"] = event.completed_status
     if event.filled_quantity is not None:
         changes["status_filled"] = event.filled_quantity

@@ -382,6 +382,13 @@ def test_order_known_by_its_executions_alone_is_in_doubt() -> None:
     assert (life.order().state, life.order().terms.quantity) == (S.IN_DOUBT, Decimal(50))
 
 
+def test_reason_that_came_with_a_code_is_kept_when_the_completed_order_says_less() -> None:
+    life = working("status Cancelled 0\nnotice 202 no open price\ncompleted Cancelled 0 Cancelled")
+    assert (life.order().state, life.order().text) == (S.CANCELLED, "no open price")
+    life = working("status Cancelled 0\ncompleted Cancelled 0 Expired")
+    assert life.order().text == "Expired"
+
+
 def test_order_known_by_its_executions_alone_takes_its_terms_from_the_first_row() -> None:
     life = play("fill 40 @ 10 ref=\nadopt - 40 terms=unknown")
     order = life.play("open Submitted ref=").order()
