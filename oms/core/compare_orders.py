@@ -61,6 +61,9 @@ def _order_finding(
     if order.terms_known and order.filled > order.terms.quantity:
         text = f"executions add up to {plain(order.filled)}, more than the order asked for"
         return make.broken("contradiction", "high", text)
+    elsewhere = _other_contract(order, rows)
+    if elsewhere:
+        return make.broken("wrong_terms", "high", elsewhere)
     missing = _missing_fills(make, order, answers)
     if missing is not None:
         return missing
@@ -83,6 +86,19 @@ def _doubt_finding(make: _Maker, order: Order, answers: Answers) -> Finding:
 
 def _works(event: OpenOrderReceived) -> bool:
     return event.status in {"PreSubmitted", "Submitted", "PendingSubmit", "PendingCancel"}
+
+
+def _other_contract(order: Order, rows: list[Row]) -> str:
+    """Say that IB has the order in another contract than we asked for (INC-211)."""
+    asked = order.contract
+    for row in rows:
+        shown = row.event.contract
+        if asked.con_id and shown.con_id and shown.con_id != asked.con_id:
+            return (
+                f"asked for {asked.symbol} ({asked.con_id}); IB has the order in {shown.symbol}"
+                f" ({shown.con_id})"
+            )
+    return ""
 
 
 def _missing_fills(make: _Maker, order: Order, answers: Answers) -> Finding | None:

@@ -183,6 +183,17 @@ def test_order_on_other_terms_than_we_asked_for_is_a_break(row: str) -> None:
     assert reconcile(opened(working()), open_orders=row).breaks == {"wrong_terms:A": "high"}
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"open_orders": "open Submitted con=2"},
+        {"completed_orders": "completed Cancelled 0 con=2"},
+    ],
+)
+def test_order_that_ib_has_in_another_contract_is_a_break(rows: dict[str, str]) -> None:
+    assert reconcile(opened(working()), **rows).breaks == {"wrong_terms:A": "high"}
+
+
 def test_terms_are_unknown_while_a_change_is_under_way() -> None:
     run = reconcile(opened(working("modify 100 11\nsent")), open_orders="open Submitted 100 10")
     assert (run.verdict, run.unknown) == ("unknown", {"order:A"})
