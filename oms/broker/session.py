@@ -44,6 +44,7 @@ from oms.core.events import (
     ConnectFailed,
     Context,
     Event,
+    NextOrderIdReceived,
     NoticeReceived,
     OpenOrderReceived,
     OrderStatusReceived,
@@ -59,6 +60,8 @@ ACTOR: Final = "daemon"
 #: IB refuses order ids above it (320). An id near it is somebody's mistake, not a floor (INC-35).
 HIGHEST_ORDER_ID: Final = 2**31 - 1
 _FLOOR_LIMIT: Final = HIGHEST_ORDER_ID - 10_000_000
+#: An order id is not above those that the gateway knows of this client.
+DUPLICATE_ORDER_ID: Final = 103
 #: How long a closed socket may take to say so.
 _CLOSE_SECONDS: Final = 2.0
 
@@ -421,6 +424,10 @@ class Session:
             case NoticeReceived(code=code):
                 if meaning(code).kind == "farm":
                     self._farms_reported.set()
+                if code == DUPLICATE_ORDER_ID and self._client.isReady():
+                    # The gateway knows higher ids than it has shown; it says so when asked
+                    # (INC-31).
+                    self._client.reqIds(1)
                 signal = signal_of_code(code)
                 if signal is not None:
                     self._line.signal(signal, self.epoch)
@@ -430,6 +437,8 @@ class Session:
             ):
                 # IB refuses ids that are not above those of other clients' orders too (INC-33).
                 self._raise_floor(shown)
+            case NextOrderIdReceived(broker_order_id=offered):
+                self._raise_floor(offered - 1)
             case _:
                 pass
 

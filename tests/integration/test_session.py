@@ -17,6 +17,7 @@ from oms.core.events import (
     ExecutionReceived,
     GapClosed,
     GapOpened,
+    NextOrderIdReceived,
     NoticeReceived,
     OpenOrderReceived,
     SessionClosed,
@@ -323,6 +324,22 @@ async def test_order_ids_are_above_everything_that_anybody_has_shown(
     await other.journal.first(OpenOrderReceived)
     await desk.gateway.ask("open_orders", "run")
     assert desk.gateway.next_broker_order_id() > 9000
+
+
+async def test_after_a_duplicate_id_the_gateway_says_how_high_its_own_are(
+    simulator: Simulator, desk: Desk
+) -> None:
+    for message in ("openOrder", "orderStatus"):
+        await simulator.do("fault", direction="out", message=message, action="drop")
+    unseen = {"side": "BUY", "quantity": 1, "order_type": "LMT", "limit_price": 10}
+    await simulator.do("manual_order", client_id=7, order_id=400, symbol="MSFT", **unseen)
+    await simulator.do("clear")
+    offered = len(desk.journal.of(NextOrderIdReceived))
+    assert place(desk, "ref-1") < 400
+    await desk.journal.until(lambda: len(desk.journal.of(NextOrderIdReceived)) > offered)
+    assert [n.code for n in desk.journal.of(NoticeReceived)][-1] == 103
+    assert place(desk, "ref-2") > 400
+    assert (await desk.journal.first(OpenOrderReceived)).order_ref == "ref-2"
 
 
 async def test_order_ids_and_request_ids_are_never_the_same(desk: Desk) -> None:
