@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from oms.clock import Clock
-from oms.core.cases import accepted, case_events
+from oms.core.cases import accepted, break_id_of, case_events
 from oms.core.events import (
     CompletedOrderReceived,
     Context,
@@ -65,7 +65,8 @@ QUESTIONS: Final[tuple[QueryKind, ...]] = (
 #: The rows of answers that are compared. What comes between them (the status of an open order, the
 #: commission of an execution) is in the log and in the books.
 _COMPARED: Final = (OpenOrderReceived, CompletedOrderReceived, ExecutionReceived, PositionReceived)
-#: How often positions that moved while they were asked for are asked again.
+#: How often positions that moved while they were asked for, or that differ for the first time, are
+#: asked again.
 REASK_COUNT_MAX: Final = 3
 
 
@@ -175,8 +176,9 @@ class Reconciler:
         )
         ours = await self._repair(answers, scope, subjects)
         findings = await asyncio.to_thread(compare, before, ours, answers, scope)
-        for _ in range(REASK_COUNT_MAX):
-            if not any(_moved(f) for f in findings):
+        for asked_again in range(REASK_COUNT_MAX):
+            is_first_sight = not asked_again and self._drifts_anew(findings)
+            if not (is_first_sight or any(_moved(f) for f in findings)):
                 break
             answers = await self._ask_again(answers, run_id)
             ours = await self._our_side(answers, subjects)
@@ -214,6 +216,15 @@ class Reconciler:
     def _in_cases(self) -> set[str]:
         """Return the orders that open cases are about."""
         return {c.finding.order_id for c in self._view.open_breaks()}
+
+    def _drifts_anew(self, findings: Iterable[Finding]) -> bool:
+        """Say whether a position differs that did not differ before: such a difference must be seen
+        twice, for the end of an answer can come before its rows (INC-13).
+        """
+        known = {c.break_id for c in self._view.open_breaks()}
+        return any(
+            f.break_class == "quantity_drift" and break_id_of(f) not in known for f in findings
+        )
 
     def _line(self) -> tuple[int, int]:
         """Return what changes whenever the line breaks: session, and gaps seen."""
