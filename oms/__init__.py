@@ -15,16 +15,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from oms._version import __version__
-from oms.core.contracts import Contract, Stock
-from oms.core.events import Terms
-from oms.core.order_types import Limit, Market, Stop, StopLimit
-from oms.core.records import Fill, Order, OrderState, Position
-from oms.errors import OmsError
 
 if TYPE_CHECKING:
+    from oms.core.contracts import Contract, Stock
+    from oms.core.events import Terms
+    from oms.core.order_types import Limit, Market, Stop, StopLimit
+    from oms.core.records import Fill, Order, OrderState, Position
+    from oms.errors import OmsError
     from oms.service.manager import OrderManager, Ticket
     from oms.settings import Settings
 
@@ -75,8 +76,25 @@ async def connect(
 
 
 def __getattr__(name: str) -> object:
-    if name in {"OrderManager", "Ticket"}:
-        from oms.service import manager
+    """Load a public name at its first use.
 
-        return getattr(manager, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    The simulator is a package inside this one and must stand alone (design D11), and a program that
+    only reads the log needs no ib_async.
+    """
+    home: ModuleType
+    match name:
+        case "Contract" | "Stock":
+            from oms.core import contracts as home
+        case "Terms":
+            from oms.core import events as home
+        case "Limit" | "Market" | "Stop" | "StopLimit":
+            from oms.core import order_types as home
+        case "Fill" | "Order" | "OrderState" | "Position":
+            from oms.core import records as home
+        case "OmsError":
+            from oms import errors as home
+        case "OrderManager" | "Ticket":
+            from oms.service import manager as home
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(home, name)
