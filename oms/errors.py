@@ -138,7 +138,7 @@ class GatewayTooOld(IBConnectionError):
     """The gateway's protocol version is below what the OMS can speak."""
 
     transient = False
-    default_hint = "upgrade TWS or IB Gateway; version 176 or later of the protocol is needed"
+    default_hint = "upgrade TWS or IB Gateway; protocol 157 is the least, 176 is advised"
 
 
 class ContractUnknown(BrokerError):

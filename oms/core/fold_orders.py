@@ -11,12 +11,14 @@ from oms.core.events import (
     BrokerMessageUnreadable,
     CancelDenied,
     CancelIntended,
+    CancelRequested,
     CompletedOrderReceived,
     DoubtResolved,
     Envelope,
     Event,
     ModifyDenied,
     ModifyIntended,
+    ModifyRequested,
     NaturalKeyConflict,
     NoticeReceived,
     OpenOrderReceived,
@@ -26,6 +28,7 @@ from oms.core.events import (
     OrderIntended,
     OrderMessageSent,
     OrderNotSent,
+    OrderRequested,
     OrderStatusReceived,
 )
 from oms.core.fold_fills import claim_fills
@@ -39,6 +42,13 @@ from oms.core.ledger import (
     settle,
 )
 from oms.core.records import AccountValue, Anomaly, Order, OrderChanges
+
+
+def _requested(
+    books: Books, envelope: Envelope, event: OrderRequested | ModifyRequested | CancelRequested
+) -> None:
+    """Change nothing: a request is where an order's story begins, not yet an order."""
+    books.link(event.order_id, envelope.sequence)
 
 
 def _intended(books: Books, envelope: Envelope, event: OrderIntended) -> None:
@@ -283,6 +293,9 @@ def _conflict(books: Books, envelope: Envelope, event: NaturalKeyConflict) -> No
 
 
 FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
+    OrderRequested: _requested,
+    ModifyRequested: _requested,
+    CancelRequested: _requested,
     OrderIntended: _intended,
     OrderDenied: _denied,
     ModifyIntended: _modify_intended,

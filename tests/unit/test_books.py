@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from oms.core.books import Want, companions, wanted
+from oms.core.books import Want, apply, companions, initial, wanted
+from oms.core.contracts import Contract
 from oms.core.events import (
     EVENT_TYPES,
     AccountValueReceived,
@@ -14,11 +16,14 @@ from oms.core.events import (
     BreakOpened,
     BreakUpdated,
     Context,
+    Envelope,
     Finding,
+    OrderRequested,
     Question,
     ReconciliationCompleted,
     ReconciliationStarted,
     SessionReady,
+    Terms,
     TradingHaltedByPerson,
     TradingResumed,
 )
@@ -445,3 +450,17 @@ def test_facts_without_a_fold_leave_the_books_alone() -> None:
     assert isinstance(life.books.get("orders", "A"), type(life.order()))
     assert life.books.get("fills", "none") is None
     assert life.books.all(Fill) == []
+
+
+def test_a_request_from_the_shell_begins_the_story_of_its_order() -> None:
+    books = initial()
+    request = OrderRequested(
+        order_id="A",
+        account="DU1",
+        contract=Contract(symbol="SPY"),
+        terms=Terms(side="BUY", quantity=Decimal(1), order_type="MKT"),
+    )
+    moment = datetime(2026, 11, 20, tzinfo=UTC)
+    apply(books, Envelope(1, request, Context("person:ann"), moment))
+    assert books.links() == [("A", 1)]
+    assert books.order("A") is None
