@@ -34,7 +34,7 @@ at the end, a line each:
                       [warning=N]         code of the last warning
                       [reason=TEXT]       IB's words for the end contain this
                       [perm_ids=N]        how many permanent numbers IB has shown for it
-                      [side=S] [type=T] [stop=P] [symbol=S]
+                      [remaining=Q] [side=S] [type=T] [stop=P] [symbol=S]
     expect position SYMBOL QTY [realised=P] [account=A] [average=P] [cost=C]
                                           by our books; the broker must say the same; `cost` is
                                           the broker's figure per unit
@@ -429,6 +429,7 @@ class Incident:
             "origin": order.origin,
             "uncharged": str(sum(f.commission is None for f in fills)),
             "status": order.status,
+            "remaining": plain(order.remaining),
             "perm_ids": str(len(order.perm_ids)),
             "side": order.terms.side,
             "type": order.terms.order_type,
