@@ -166,10 +166,23 @@ class World:
         """Append what a person says at another terminal; return where it stands in the log."""
         pendings = [Pending(event, Context(actor="person:test")) for event in events]
         url = self.oms.settings.database_url
-        receipts = await asyncio.to_thread(append_foreign, url, pendings, clock=SystemClock())
-        sequences = [receipt.sequence for receipt in receipts]
-        await self.until(lambda: self.oms.log.books.sequence >= sequences[-1])
+        published: list[int] = []
+        unsubscribe = self.oms.log.subscribe(
+            lambda committed: published.extend(e.sequence for e in committed.envelopes)
+        )
+        try:
+            receipts = await asyncio.to_thread(append_foreign, url, pendings, clock=SystemClock())
+            sequences = [receipt.sequence for receipt in receipts]
+            await self.until(lambda: sequences[-1] in published)
+        finally:
+            unsubscribe()
         return sequences
+
+    async def held(self) -> None:
+        """Wait until the simulator has used up every fault, such as a hold of one message."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (await self.simulator.do("faults"))["faults"]:
+                pass
 
     async def reconcile(self) -> ReconciliationCompleted:
         """Ask and compare now."""

@@ -114,17 +114,21 @@ async def test_an_order_id_taken_by_another_order_at_the_same_moment_sends_nothi
     world: World,
 ) -> None:
     manager = await world.start()
-    bracket = manager.submit_bracket(
-        AAPL,
-        oms.Limit("BUY", 5, LOW),
-        take_profit=Decimal(20),
-        stop_loss=Decimal(5),
-        order_id="key",
+    await manager.qualify(AAPL)
+    await world.simulator.do("hold", message="reqContractDetails", times=1)
+    bracket = asyncio.ensure_future(
+        manager.submit_bracket(
+            MSFT,
+            oms.Limit("BUY", 5, LOW),
+            take_profit=Decimal(20),
+            stop_loss=Decimal(5),
+            order_id="key",
+        )
     )
-    single, legs = await asyncio.gather(
-        manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="key"), bracket
-    )
-    await world.rest(single)
+    await world.held()  # it has found its id free, and waits for its contract
+    single = await world.resting(order_id="key")
+    await world.simulator.do("release")
+    legs = await bracket
     await world.until(lambda: legs[2].state is OrderState.NOT_SENT)
     assert single.order.terms.quantity == 10
     assert [leg.state for leg in legs[1:]] == [OrderState.NOT_SENT] * 2
