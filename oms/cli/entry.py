@@ -324,7 +324,8 @@ def _send(
             if receipt.conflict:
                 raise InvalidRequest(
                     f"order id {request.order_id} stands for another order already",
-                    hint=f"nothing was sent; `oms order {request.order_id}` shows that order",
+                    hint="nothing was sent, the attempt is in the log;"
+                    f" `oms order {request.order_id}` shows the order that has this id",
                 )
             if receipt.duplicate:
                 say(f"order {request.order_id} was asked for before; this is what became of it")

@@ -286,6 +286,9 @@ def _unreadable(books: Books, envelope: Envelope, event: BrokerMessageUnreadable
 
 
 def _conflict(books: Books, envelope: Envelope, event: NaturalKeyConflict) -> None:
+    if envelope.context.actor != "broker":
+        # Somebody used an order id twice: refused, and no contradiction of the broker's.
+        return
     text = (
         f"{event.key} came again with other contents; event {event.stored_sequence} has the first"
     )

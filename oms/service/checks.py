@@ -22,6 +22,11 @@ from oms.errors import InvalidRequest
 #: What order entry can send today; adopted orders can be of any type.
 ORDER_TYPES: Final = frozenset({"MKT", "LMT", "STP", "STP LMT"})
 TIMES_IN_FORCE: Final = frozenset({"DAY", "GTC", "IOC", "FOK", "OPG"})
+#: Futures and combinations trade at and below zero; a stock at zero is a slip of the hand.
+_PRICED_ABOVE_ZERO: Final = frozenset({"STK", "OPT", "CASH"})
+#: Beyond these a number is a typing error, and no table could show it.
+_SIZE_MAX: Final = Decimal(10**12)
+_DECIMALS_MAX: Final = 12
 _NEEDS_LIMIT: Final = frozenset({"LMT", "STP LMT"})
 _NEEDS_STOP: Final = frozenset({"STP", "STP LMT"})
 
@@ -68,6 +73,7 @@ CHECKS: Final = (
     "reconciled",
     "halt",
     "account",
+    "price",
     "tick",
     "quantity",
     "notional",
@@ -78,7 +84,8 @@ CHECKS: Final = (
 def validate(terms: Terms) -> None:
     """Raise `InvalidRequest` where terms cannot mean an order."""
     if not terms.quantity.is_finite() or terms.quantity <= 0:
-        raise InvalidRequest(f"quantity must be above zero, found {plain(terms.quantity)}")
+        raise InvalidRequest(f"quantity must be above zero, found {_short(terms.quantity)}")
+    _size("quantity", terms.quantity)
     if terms.side not in {"BUY", "SELL"}:
         raise InvalidRequest(f"side must be BUY or SELL, found {terms.side!r}")
     if terms.order_type not in ORDER_TYPES:
@@ -98,6 +105,23 @@ def _price(name: str, price: Decimal | None, needed: bool, order_type: str) -> N
         raise InvalidRequest(f"a {order_type} order takes no {name}, found {plain(price)}")
     if price is not None and not price.is_finite():
         raise InvalidRequest(f"{name} must be a number, found {price}")
+    if price is not None:
+        _size(name, price)
+
+
+def _size(name: str, number: Decimal) -> None:
+    if abs(number) > _SIZE_MAX:
+        raise InvalidRequest(f"{name} must be at most {_SIZE_MAX}, found {_short(number)}")
+    exponent = number.as_tuple().exponent
+    if isinstance(exponent, int) and -exponent > _DECIMALS_MAX:
+        raise InvalidRequest(
+            f"{name} must have at most {_DECIMALS_MAX} decimals, found {_short(number)}"
+        )
+
+
+def _short(number: Decimal) -> str:
+    """Return a number in a length that fits an error, however large it is."""
+    return plain(number) if abs(number.adjusted()) <= 2 * _DECIMALS_MAX else f"{number:.6g}"
 
 
 def check(proposal: Proposal, limits: Limits) -> Denial | None:
@@ -105,16 +129,27 @@ def check(proposal: Proposal, limits: Limits) -> Denial | None:
     return (
         check_world(proposal.system)
         or _account(proposal, limits)
-        or check_terms(proposal.terms, proposal.min_tick, limits)
+        or check_terms(proposal.terms, proposal.contract, proposal.min_tick, limits)
         or _notional(proposal, limits)
         or _gate(proposal.account, proposal.contract, proposal.open_breaks)
     )
 
 
-def check_terms(terms: Terms, min_tick: Decimal | None, limits: Limits) -> Denial | None:
+def check_terms(
+    terms: Terms, contract: Contract, min_tick: Decimal | None, limits: Limits
+) -> Denial | None:
     """Return the rule that refuses terms, whether they are new or a change."""
     for name, price in (("limit", terms.limit_price), ("stop", terms.stop_price)):
-        if price is not None and min_tick and price % min_tick:
+        if price is None:
+            continue
+        if price <= 0 and contract.sec_type in _PRICED_ABOVE_ZERO:
+            return Denial(
+                "price",
+                plain(price),
+                "0",
+                f"{name} price {plain(price)} must be above zero for a {contract.sec_type}",
+            )
+        if min_tick and price % min_tick:
             return Denial(
                 "tick",
                 plain(price),

@@ -500,7 +500,7 @@ class OrderManager:
         if terms.quantity <= order.filled:
             return f"{order.filled} are filled already; the new quantity must be above that"
         qualified = await self._orders.qualify(order.contract)
-        denial = check_terms(terms, qualified.min_tick, self._limits)
+        denial = check_terms(terms, order.contract, qualified.min_tick, self._limits)
         return denial.text if denial else ""
 
     def _why_not_cancel(self, order: Order) -> str:

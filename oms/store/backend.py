@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -113,7 +114,7 @@ def connect(url: URL, access: Access = "write") -> Connection:
         # connection under us.
         facade = engine.raw_connection()
         if url.get_backend_name() == "sqlite":
-            return SQLiteConnection(facade)
+            return SQLiteConnection(facade, Path(url.database or ""))
         return PostgreSQLConnection(facade)
 
 
@@ -271,9 +272,26 @@ class SQLiteConnection(Connection):
     binary_order = "COLLATE BINARY"
     membership = "IN (SELECT value FROM json_each(?))"
 
+    def __init__(self, facade: Any, path: Path) -> None:
+        super().__init__(facade)
+        self._path = path
+        self._identity = _file_identity(path)
+
     def begin_write(self) -> None:
         """Begin as a writer: one that begins as a reader can fail when it turns into a writer."""
+        self._check_file()
         self.execute("BEGIN IMMEDIATE")
+
+    def _check_file(self) -> None:
+        """Raise `StoreUnavailable` where the file is no longer the one that was opened.
+
+        Writes to a file that somebody has moved or deleted succeed, and nobody can read them.
+        """
+        if _file_identity(self._path) != self._identity:
+            raise StoreUnavailable(
+                f"the database file {self._path} was moved, replaced or deleted while it was open",
+                hint="nothing leaves any more; put the file back and start the daemon again",
+            )
 
     def begin_read(self) -> None:
         """Begin a snapshot; it is taken at the first read."""
@@ -283,6 +301,7 @@ class SQLiteConnection(Connection):
 
     def changed_elsewhere(self) -> bool:
         """Ask SQLite's own counter, which our own commits leave alone."""
+        self._check_file()
         before, self._data_version = self._data_version, self.rows("PRAGMA data_version")[0][0]
         return bool(before != self._data_version)
 
@@ -324,6 +343,14 @@ class PostgreSQLConnection(Connection):
 
     def _members(self, values: Sequence[str | int]) -> Any:
         return list(values)
+
+
+def _file_identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @lru_cache(maxsize=256)

@@ -117,7 +117,10 @@ def _check(revision: str | None) -> None:
     if revision == HEAD:
         return
     if revision is None:
-        raise MigrationNeeded("the database has no tables yet", hint="run `oms db upgrade`")
+        raise MigrationNeeded(
+            "the database is not there, or has no tables yet",
+            hint="is OMS_DATABASE_URL the one that you mean? `oms db upgrade` makes a new one",
+        )
     _check_known(revision)
     raise MigrationNeeded(f"the database is at revision {revision}, this version needs {HEAD}")
 

@@ -24,7 +24,9 @@ from oms.core.events import (
     AccountValueReceived,
     ConnectFailed,
     DaemonStopped,
+    NaturalKeyConflict,
     OrderIntended,
+    OrderRequested,
     QueryAsked,
     SessionOpened,
 )
@@ -40,6 +42,7 @@ from oms.errors import (
     StoreUnavailable,
 )
 from oms.service.daemon import open_oms
+from oms.service.manager import Ticket
 from tests.integration.conftest import StartSimulator
 from tests.world import AAPL, CLIENT_ID, LOW, World, a_world
 
@@ -204,6 +207,44 @@ async def test_what_ib_said_while_the_disk_was_full_is_asked_for_by_the_next_sta
     await world.start()
     assert world.position() == 10
     await world.agree()
+
+
+async def test_a_database_that_was_moved_away_ends_the_daemon_and_no_order_leaves(
+    world: World,
+) -> None:
+    manager = await world.start()
+    world.database.rename(world.database.with_suffix(".moved"))
+    with pytest.raises(OmsError):
+        await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="lost")
+    error = await _failure(world)
+    assert isinstance(error, StoreUnavailable)
+    assert "moved, replaced or deleted" in str(error)
+    assert await world.received("lost") == 0
+
+
+async def test_a_database_that_was_moved_away_is_noticed_while_nothing_happens(
+    world: World,
+) -> None:
+    await world.start()
+    world.database.rename(world.database.with_suffix(".moved"))
+    assert isinstance(await _failure(world), StoreUnavailable)
+
+
+async def test_an_order_id_that_a_person_used_twice_is_no_break(world: World) -> None:
+    await world.start()
+    asked = OrderRequested(
+        order_id="mine",
+        account="",
+        contract=AAPL,
+        terms=oms.Limit("BUY", 10, LOW),
+    )
+    await world.person(asked)
+    other = asked.model_copy(update={"terms": oms.Limit("BUY", 20, LOW)})
+    await world.person(other)
+    await world.until(lambda: "mine" in world.view.orders)
+    await world.rest(Ticket(world.oms.manager, "mine"))
+    assert (await world.reconcile()).verdict == "clean"
+    assert len(await world.log(NaturalKeyConflict)) == 1
 
 
 async def test_a_locked_database_lets_no_order_leave_and_ends_the_daemon(

@@ -56,7 +56,16 @@ def test_price_off_tick_is_denied_with_the_tick() -> None:
 
 
 def test_a_contract_without_a_known_tick_takes_any_price() -> None:
-    assert check_terms(Limit("BUY", 1, "1.2345"), None, Limits()) is None
+    assert check_terms(Limit("BUY", 1, "1.2345"), SPY, None, Limits()) is None
+
+
+@pytest.mark.parametrize("price", ["0", "-5"])
+def test_a_stock_at_or_below_zero_is_denied_and_a_future_is_not(price: str) -> None:
+    denied = check(proposal(Limit("BUY", 1, price)), Limits())
+    assert denied is not None
+    assert (denied.rule, denied.value) == ("price", price)
+    future = SPY.model_copy(update={"sec_type": "FUT"})
+    assert check_terms(Limit("BUY", 1, price), future, None, Limits()) is None
 
 
 def test_halted_trading_denies_before_anything_else() -> None:
@@ -115,6 +124,9 @@ def test_open_break_of_high_severity_closes_the_gate_for_its_account_and_contrac
     [
         Market("BUY", 0),
         Market("BUY", "-1"),
+        Market("BUY", "1e400"),
+        Market("BUY", "1e-13"),
+        Limit("BUY", 1, "1e13"),
         Market("BUY", 1, tif="WHENEVER"),
         Terms(side="BUY", quantity=Decimal(1), order_type="LMT"),
         Terms(side="BUY", quantity=Decimal(1), order_type="STP"),
