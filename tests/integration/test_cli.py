@@ -214,7 +214,8 @@ async def test_log_follows_what_is_written(world: World, shell: Shell) -> None:
         event = json.loads(await following.stdout.readline())
     assert event["payload"]["order_id"] == ticket.order_id
     following.send_signal(signal.SIGINT)
-    assert await following.wait() == 0
+    async with asyncio.timeout(20):
+        assert await following.wait() == 0
 
 
 async def test_ambiguous_and_unknown_ids_are_named(world: World, shell: Shell) -> None:
