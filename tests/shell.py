@@ -54,5 +54,10 @@ class Shell:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.folder,
-            env={**os.environ, **self.settings},
+            env={**_environment(), **self.settings},
         )
+
+
+def _environment() -> dict[str, str]:
+    # The width of whatever terminal the tests run in must not decide what a pipe is given.
+    return {name: value for name, value in os.environ.items() if name != "COLUMNS"}

@@ -9,6 +9,7 @@ was) is denied: a price of ten minutes ago is not what the person wants now.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Final
@@ -47,6 +48,9 @@ _ANSWERS: Final[Mapping[type[Event], tuple[type[Event], ...]]] = {
 }
 #: Events of one page.
 _PAGE: Final = 1_000
+
+#: How long a reconciliation that a person asked for waits for the line: one attempt to connect.
+LINE_SECONDS_MAX: Final = 15.0
 
 Request = OrderRequested | ModifyRequested | CancelRequested | ReconciliationRequested
 
@@ -154,9 +158,20 @@ class Requests:
             case CancelRequested() as event:
                 await self._manager.cancel(event.order_id, reason=event.reason, by=by)
             case ReconciliationRequested() as event:
+                await self._line()
                 await self._reconciler.run(event.reason or "request", request_id=event.request_id)
             case _:
                 raise AssertionError(envelope.event)
+
+    async def _line(self) -> None:
+        """Wait a while for a line that is being made again, and for the comparison that follows.
+
+        Without one the comparison runs all the same and says that nothing is known.
+        """
+        view = self._manager.view
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINE_SECONDS_MAX):
+                await view.until(lambda: view.system.ready)
 
     async def _submit(self, event: OrderRequested, by: By) -> None:
         if event.take_profit is None or event.stop_loss is None:
