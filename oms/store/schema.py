@@ -119,7 +119,7 @@ def _check(revision: str | None) -> None:
     if revision is None:
         raise MigrationNeeded(
             "the database is not there, or has no tables yet",
-            hint="is OMS_DATABASE_URL the one that you mean? `oms db upgrade` makes a new one",
+            hint="is OMS_DATABASE_URL right? to make a new one, run `oms db upgrade`",
         )
     _check_known(revision)
     raise MigrationNeeded(f"the database is at revision {revision}, this version needs {HEAD}")
