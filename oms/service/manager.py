@@ -528,8 +528,7 @@ class OrderManager:
         if found is None:
             row = await self._reader.one("orders", order_id)
             if isinstance(row, Order):
-                self.view.take([row])
-                found = row
+                found = self.view.recall(row)
         return found
 
     def _context(self, order_id: str, by: By) -> Context:
