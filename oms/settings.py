@@ -267,6 +267,14 @@ class Settings(BaseSettings):
         description="How long after sending the broker's silence about an order is no evidence "
         "yet: the order may still be on its way.",
     )
+    notice_settle_seconds: Seconds = Field(
+        3,
+        ge=0.1,
+        le=3600,
+        description="How long after a message of IB that leaves an order unsettled (a code that no "
+        "table knows, a modify that failed because the order may have ended) the broker is asked "
+        "about it, unless its own news settles it first.",
+    )
     reconcile_interval_seconds: Seconds = Field(
         900,
         ge=0,

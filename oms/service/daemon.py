@@ -53,6 +53,7 @@ from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
 from oms.service.checks import Limits
+from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
 from oms.service.reconciler import QUESTIONS, Reconciler
 from oms.service.requests import Requests
@@ -82,6 +83,7 @@ class Oms:
     manager: OrderManager
     reconciler: Reconciler
     requests: Requests
+    inquiries: Inquiries
     #: Set when somebody asked it to stop.
     stopping: asyncio.Event
     #: Why it cannot go on, once it cannot.
@@ -203,8 +205,7 @@ def _assemble(
         if not failure.done():
             failure.set_result(error)
 
-    books = event_log.books
-    view = View(_all_records(books.tables))
+    view = View(_all_records(event_log.books.tables))
 
     def report_not_sent(message: Outgoing, reason: str) -> None:
         _report_not_sent(event_log, message, reason, gateway.session_epoch)
@@ -218,11 +219,7 @@ def _assemble(
         orders=gateway,
         view=view,
         clock=clock,
-        limits=Limits(
-            order_quantity_max=settings.order_quantity_max,
-            order_notional_max=settings.order_notional_max,
-            accounts=settings.accounts,
-        ),
+        limits=_limits(settings),
         actor=actor,
     )
     reconciler = Reconciler(
@@ -240,12 +237,18 @@ def _assemble(
         clock=clock,
         age_seconds_max=settings.request_age_seconds_max,
     )
+    inquiries = Inquiries(
+        view=view,
+        client_id=settings.client_id,
+        clock=clock,
+        settle_seconds=settings.notice_settle_seconds,
+    )
 
     def note(committed: Committed) -> None:
         view.take_changes(committed.changes)
         metrics.observe(committed, view, event_log, clock)
-        reconciler.note(committed.envelopes)
-        requests.note(committed.envelopes)
+        for listener in (reconciler, requests, inquiries):
+            listener.note(committed.envelopes)
 
     event_log.subscribe(note)
     event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, fail))
@@ -259,8 +262,17 @@ def _assemble(
         manager=manager,
         reconciler=reconciler,
         requests=requests,
+        inquiries=inquiries,
         stopping=asyncio.Event(),
         failure=failure,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        order_quantity_max=settings.order_quantity_max,
+        order_notional_max=settings.order_notional_max,
+        accounts=settings.accounts,
     )
 
 
@@ -379,6 +391,7 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
     unsubscribe = oms.gateway.subscribe(lambda news: _on_news(news, first_epoch, ask))
     tasks = [
         asyncio.create_task(oms.requests.serve(), name="requests"),
+        asyncio.create_task(oms.inquiries.serve(ask), name="inquiries"),
         asyncio.create_task(_reconcile_when_due(oms, wake, triggers), name="reconcile"),
     ]
     for task in tasks:
