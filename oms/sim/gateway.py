@@ -34,6 +34,7 @@ log = logging.getLogger("oms.sim.gateway")
 CLIENT_ID_IN_USE = (
     "Unable to connect as the client id is already in use. Retry with a unique client id."
 )
+TOO_MANY = "Unable to connect as {} API clients, the most there may be, are connected."
 STOP_SECONDS = 2.0
 GREETINGS = (
     (2104, "Market data farm connection is OK:usfarm"),
@@ -70,9 +71,15 @@ class GatewayClock:
 
     def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
         def run() -> None:
-            if not self._gateway.stopped:
+            if self._gateway.stopped:
+                return
+            try:
                 action()
-                self._gateway.flush()
+            except Exception:
+                # Nobody waits for a timer: without this the mistake would be lost, or be
+                # somebody else's who moved the clock.
+                log.exception("a timer failed")
+            self._gateway.flush()
 
         return self._clock.call_later(seconds, run)
 
@@ -106,6 +113,7 @@ class Gateway:
         self.observers: list[Callable[[Event], None]] = []
         self._later: list[Callable[[], None]] = []
         self._touched: dict[Session, None] = {}
+        self._asking: tuple[int | None, str] = (None, "")
         self._server: asyncio.Server | None = None
         self._actions: dict[str, Callable[[Session, Request], None]] = {
             "startApi": self._start_api,
@@ -189,7 +197,11 @@ class Gateway:
     def flush(self) -> None:
         """Do what was put off, make the books durable, then let every waiting byte go."""
         while self._later:
-            self._later.pop(0)()
+            action = self._later.pop(0)
+            try:
+                action()
+            except Exception:
+                log.exception("a step that was put off failed")
         self.books.commit()
         touched, self._touched = self._touched, {}
         for session in touched:
@@ -206,15 +218,16 @@ class Gateway:
     def receive(self, session: Session, request: Request) -> None:
         """Act on a request.  Raises WireError for what no client may send at this point."""
         if session.client_id is None and request.name != "startApi":
-            log.warning("%s before startApi: ignored", request.name)
+            session.came_early(request)
             return
         log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
         action = self._actions.get(request.name) or self.answers.actions.get(request.name)
-        self.observe("before", request.name, session.client_id, request.values)
+        self._asking = (session.client_id, request.request_id)
         if action is None:
             self.answers.refuse_unknown(session, request)
         else:
             action(session, request)
+        self._asking = (None, "")
         self.observe("on", request.name, session.client_id, request.values)
 
     def observe(
@@ -237,7 +250,8 @@ class Gateway:
         taken = self.client(client_id) is not None
         full = sum(one.client_id is not None for one in self.sessions) >= self.settings.clients_max
         if taken or full:
-            session.refuse(326, CLIENT_ID_IN_USE)
+            text = CLIENT_ID_IN_USE if taken else TOO_MANY.format(self.settings.clients_max)
+            session.refuse(326, text)
             return
         session.client_id = client_id
         self._clients[client_id] = session
@@ -251,6 +265,7 @@ class Gateway:
             for order in list(self.books.live.values()):
                 if master or (order.client_id == client_id and order.order_id):
                     self.send_order(session, order)
+        session.answer_early()
 
     def _place_order(self, session: Session, request: Request) -> None:
         self.intake.place(self._client_id(session), request.values)
@@ -312,8 +327,12 @@ class Gateway:
             session.send("commissionReport", render.commission(execution))
 
     def error(self, client_id: int, request_id: int, code: int, text: str) -> None:
+        """To the owner of an order or of a request.
+
+        A person's order has the id 0 and no owner; a client that asks with the id 0 is answered.
+        """
         session = self.client(client_id)
-        if session is not None and request_id != 0:
+        if session is not None and (request_id or self._asking == (client_id, "0")):
             session.error(request_id, code, text)
 
     def position(self, account: str, con_id: int) -> None:

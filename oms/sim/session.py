@@ -25,6 +25,8 @@ log = logging.getLogger("oms.sim.session")
 
 NOTHING: Final[Mapping[str, Any]] = {}
 BREACHES_MAX: Final = 3
+EARLY_MAX: Final = 100
+BEFORE_START: Final = "Error validating request.-'bA' : cause - it came before startApi"
 OUTPUT_BYTES_MAX: Final = 64 * 1024 * 1024
 """A client that reads nothing is cut off when this much waits for it: the day must go on."""
 
@@ -51,6 +53,7 @@ class Session(asyncio.Protocol):
         self._pieces: deque[bytes] = deque()
         self._arrivals: deque[float] = deque()
         self._breaches = 0
+        self._early: list[str] = []
 
     # -- transport ------------------------------------------------------------------------------
 
@@ -101,13 +104,42 @@ class Session(asyncio.Protocol):
         if self.gateway.settings.messages_per_second and self._too_fast():
             return
         request = parse(self.version, fields)
+        # It came, whatever a fault makes of it: also one that is put in force just now.
+        self.gateway.observe("before", request.name, self.client_id, request.values)
         fault = self.gateway.faults.strike("in", request.name, self.client_id, request.values)
         if fault is not None:
             log.info("fault: %s %s from client %s", fault.do, request.name, self.client_id)
         if fault is None:
-            self.gateway.receive(self, request)
+            self.act(request)
         else:
             self._faulty_request(request, fault)
+
+    def act(self, request: Request) -> None:
+        """Have a request acted on, now or whenever a fault lets it through.
+
+        A request that cannot be read ends this session with 320; a mistake of ours is logged and
+        answered with 322.  Neither reaches another session.
+        """
+        try:
+            self.gateway.receive(self, request)
+        except WireError as error:
+            log.warning("client %s: %s", self.client_id, error)
+            self.refuse_frame(str(error))
+        except Exception as error:
+            log.exception("client %s: %s %s failed", self.client_id, request.name, request.fields)
+            text = f"Error processing request.-'bZ' : cause - {type(error).__name__}"
+            self.error(request.request_id, 322, text)
+
+    def came_early(self, request: Request) -> None:
+        """A request before startApi: nothing may be sent yet, so it is refused when that comes."""
+        log.warning("%s before startApi", request.name)
+        if len(self._early) < EARLY_MAX:
+            self._early.append(request.request_id)
+
+    def answer_early(self) -> None:
+        early, self._early = self._early, []
+        for request_id in early:
+            self.error(request_id, 321, BEFORE_START)
 
     def _too_fast(self) -> bool:
         """Count this message; True when it is refused with error 100."""
@@ -140,15 +172,15 @@ class Session(asyncio.Protocol):
             gateway.held.append((self, request))
         elif fault.do == "hold_answer":
             self.hold_output()
-            gateway.receive(self, request)
+            self.act(request)
         elif fault.do == "delay":
-            gateway.clock.call_later(fault.seconds, lambda: gateway.receive(self, request))
+            gateway.clock.call_later(fault.seconds, lambda: self.act(request))
         elif fault.do == "duplicate":
-            gateway.receive(self, request)
-            gateway.receive(self, request)
+            self.act(request)
+            self.act(request)
         elif fault.do == "edit":
             edited = replace(request, values={**request.values, **fault.set})
-            gateway.receive(self, edited)
+            self.act(edited)
         else:
             self.cut()
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from oms.sim import accounting, messages, render
 from oms.sim.clock import message_time
-from oms.sim.commands import ORDER_FIELDS, Answer, CommandError, Commands, Fields, verb
+from oms.sim.commands import CONTRACT_FIELDS, ORDER_FIELDS, Answer, Commands, verb
 from oms.sim.faults import Fault
+from oms.sim.fields import CommandError, Fields
+from oms.sim.layout import Layout
 from oms.sim.orders import Order
+from oms.sim.requests import LAYOUT_OF
+
+TIMES_MAX: Final = 10_000
+"""A message is sent at most so often by one command."""
 
 # -- sockets ------------------------------------------------------------------------------------
 
@@ -18,9 +24,9 @@ def cut(commands: Commands, fields: Fields) -> Answer:
     """Close the sockets of one client or of all at once; what was not yet written is lost. With
     `reset` the client gets a reset, and loses what it has not read as well.
     """
-    chosen = commands.sessions(fields)
+    reset, chosen = fields.flag("reset"), commands.sessions(fields)
     for session in chosen:
-        session.cut(reset=fields.flag("reset"))
+        session.cut(reset=reset)
     return {"cut": len(chosen)}
 
 
@@ -74,7 +80,7 @@ def restart(commands: Commands, fields: Fields) -> Answer:
         [fields.integer("client_id")] if fields.has("client_id") else gateway.books.client_ids()
     )
     for client_id in chosen:
-        highest = gateway.books.highest_order_id(client_id) - fields.integer("roll_back")
+        highest = gateway.books.highest_order_id(client_id) - fields.integer("roll_back", least=0)
         gateway.books.set_highest_order_id(client_id, max(highest, 0))
     return {}
 
@@ -95,14 +101,15 @@ def quit_(commands: Commands, fields: Fields) -> Answer:
 def send_notice(commands: Commands, fields: Fields) -> Answer:
     """An error message to every client, or to one: 1100, 1101, 1102, 1300, 2110 and the like."""
     chosen = [one for one in commands.sessions(fields) if one.ready]
+    number, code, text = fields.integer("id", -1), fields.integer("code"), fields.text("text")
     for session in chosen:
-        session.error(fields.integer("id", -1), fields.integer("code"), fields.text("text"))
+        session.error(number, code, text)
     return {"sent": len(chosen)}
 
 
 @verb(
     "messages",
-    *("message", "set?", *ORDER_FIELDS, "exec_id?", "symbol?", "con_id?", "account?"),
+    *("message", "set?", *ORDER_FIELDS, "exec_id?", *CONTRACT_FIELDS, "account?"),
     *("to?", "times?", "extra?"),
 )
 def send(commands: Commands, fields: Fields) -> Answer:
@@ -120,13 +127,25 @@ def send(commands: Commands, fields: Fields) -> Answer:
     to = fields.integer_or_none("to")
     if to is None and order is not None:
         to = order.client_id
+    changed, extra = known_fields(messages.LAYOUTS[name], fields, "set"), fields.texts("extra")
+    times = fields.integer("times", 1, least=1, most=TIMES_MAX)
     chosen = [one for one in commands.gateway.sessions if one.ready and to in (None, one.client_id)]
     for session in chosen:
         values = _base_values(commands, name, order, fields, session.version)
-        frame = messages.encode(name, session.version, {**values, **fields.mapping("set")})
-        for _ in range(fields.integer("times", 1)):
-            session.send_raw([*frame, *fields.texts("extra")])
+        frame = messages.encode(name, session.version, {**values, **changed})
+        for _ in range(times):
+            session.send_raw([*frame, *extra])
     return {"sent": len(chosen)}
+
+
+def known_fields(layout: Layout | None, fields: Fields, name: str) -> dict[str, str]:
+    """The texts in `set` or `where`; a name that the message does not have is an error."""
+    wanted = fields.mapping(name)
+    known = layout.names() if layout is not None else frozenset(wanted)
+    for field in wanted:
+        if field not in known:
+            raise CommandError(f"{name}.{field} is no field of it", ", ".join(sorted(known)))
+    return wanted
 
 
 def _base_values(
@@ -162,8 +181,9 @@ def _base_values(
 def raw(commands: Commands, fields: Fields) -> Answer:
     """Send a field list as it is: the last resort."""
     chosen = [one for one in commands.sessions(fields) if one.ready]
+    frame = fields.texts("fields")
     for session in chosen:
-        session.send_raw(fields.texts("fields"))
+        session.send_raw(frame)
     return {"sent": len(chosen)}
 
 
@@ -177,19 +197,21 @@ def raw(commands: Commands, fields: Fields) -> Answer:
 )
 def fault(commands: Commands, fields: Fields) -> Answer:
     """Put a fault in force: see the table of faults. `times` left out means until `clear`."""
+    direction, message = fields.choice("direction", ("in", "out")), fields.text("message")
+    layout = messages.LAYOUTS.get(message) if direction == "out" else LAYOUT_OF.get(message)
     made = Fault(
-        direction=fields.text("direction"),
-        message=fields.text("message"),
+        direction=direction,
+        message=message,
         do=fields.text("action"),
-        times=fields.integer_or_none("times"),
-        after=fields.integer("after"),
-        probability=fields.seconds("probability", 1.0),
+        times=fields.integer_or_none("times", least=1),
+        after=fields.integer("after", least=0),
+        probability=fields.probability("probability"),
         client_id=fields.integer_or_none("client_id"),
-        where=fields.mapping("where"),
-        set=fields.mapping("set"),
+        where=known_fields(layout, fields, "where"),
+        set=known_fields(layout, fields, "set"),
         seconds=fields.seconds("seconds"),
-        at_byte=fields.integer("at_byte"),
-        code=fields.integer("code", 321),
+        at_byte=fields.integer("at_byte", least=0),
+        code=fields.integer("code", 321, least=0),
         text=fields.text("text", "Error validating request"),
     )
     return {"fault": commands.gateway.faults.add(made).number}
@@ -229,7 +251,7 @@ def silence(commands: Commands, fields: Fields) -> Answer:
     """
     name, mode = fields.text("request"), fields.text("mode", "answer")
     shared: dict[str, Any] = {
-        "times": fields.integer_or_none("times"),
+        "times": fields.integer_or_none("times", least=1),
         "client_id": fields.integer_or_none("client_id"),
     }
     if mode == "answer":
@@ -268,7 +290,7 @@ def hold(commands: Commands, fields: Fields) -> Answer:
         direction="in",
         message=fields.text("message"),
         do="hold" if what == "processing" else "hold_answer",
-        times=fields.integer_or_none("times"),
+        times=fields.integer_or_none("times", least=1),
         client_id=fields.integer_or_none("client_id"),
     )
     return {"fault": commands.gateway.faults.add(made).number}
@@ -284,7 +306,7 @@ def release(commands: Commands, fields: Fields) -> Answer:
         session.release_output()
     held, gateway.held = gateway.held, []
     for session, request in held:
-        gateway.receive(session, request)
+        session.act(request)
     return {"released": len(held)}
 
 
@@ -295,7 +317,7 @@ def drop_next(commands: Commands, fields: Fields) -> Answer:
         direction=fields.text("direction", "out"),
         message=fields.text("message"),
         do="drop",
-        times=fields.integer("times", 1),
+        times=fields.integer("times", 1, least=1, most=TIMES_MAX),
         client_id=fields.integer_or_none("client_id"),
     )
     return {"fault": commands.gateway.faults.add(made).number}

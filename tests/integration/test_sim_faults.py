@@ -462,7 +462,7 @@ async def test_the_control_port_answers_a_line_for_a_line() -> None:
         ({"do": "cash"}, "needs the field 'amount'"),
         ({"do": "cash", "amount": "much"}, "is not an amount"),
         ({"do": "advance", "seconds": "1"}, "not stepped"),
-        ({"do": "fault", "direction": "up", "message": "*", "action": "drop"}, "not a direction"),
+        ({"do": "fault", "direction": "up", "message": "*", "action": "drop"}, "direction 'up'"),
         ({"do": "fault", "direction": "in", "message": "*", "action": "reorder"}, "no fault of in"),
         ({"do": "silence", "request": "reqIds", "mode": "end"}, "no end message"),
         ({"do": "send", "message": "x"}, "no server message"),
@@ -478,3 +478,84 @@ async def test_a_command_that_cannot_be_done_says_why(command: dict[str, str], s
 
 def test_every_verb_is_described() -> None:
     assert [name for name, one in VERBS.items() if not one.description] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        ({"do": "cash", "amount": "NaN"}, "amount"),
+        ({"do": "cash", "amount": "1e999"}, "amount"),
+        ({"do": "cash", "amount": "1", "currency": "../x"}, "currency"),
+        ({"do": "fill", "order": "1", "quantity": "1e400"}, "quantity"),
+        ({"do": "fill", "order": "1", "quantity": "-1"}, "quantity"),
+        ({"do": "fill", "order": "1", "price": "0.123456789"}, "price"),
+        ({"do": "modify", "order": "1", "quantity": "-1"}, "quantity"),
+        ({"do": "modify", "order": "1", "quantity": "0"}, "quantity"),
+        ({"do": "status", "order": "1", "status": "Submited"}, "status"),
+        ({"do": "quote", "symbol": "AAPL", "bid": "sNaN"}, "bid"),
+        ({"do": "quote", "symbol": "AAPL", "bid": "11", "ask": "10"}, "bid"),
+        ({"do": "quote", "symbol": "AAPL", "last": "-1"}, "last"),
+        ({"do": "split", "symbol": "AAPL", "ratio": "0"}, "ratio"),
+        ({"do": "liquidate", "symbol": "AAPL", "side": "X", "quantity": "1"}, "side"),
+        ({"do": "raw", "fields": ["3", None]}, "fields[1]"),
+        ({"do": "raw", "fields": ["3\0", "4"]}, "fields[0]"),
+        ({"do": "error", "order": "1", "code": "1e9"}, "code"),
+        ({"do": "position_adjust", "symbol": "AAPL", "quantity": "inf"}, "quantity"),
+        ({"do": "manual_order", "symbol": "AAPL", "side": "BUY", "quantity": "1",
+          "client_id": "4"}, "order_id"),
+        ({"do": "cut", "reset": "maybe"}, "reset"),
+    ],
+)  # fmt: skip
+async def test_a_field_out_of_bounds_is_named_and_changes_nothing(
+    command: dict[str, object], field: str
+) -> None:
+    async with world() as sim:
+        enter = {"symbol": "AAPL", "side": "BUY", "quantity": "10", "order_type": "LMT"}
+        sim.do("manual_order", **enter, limit_price="1")
+        before = (sim.books(), sim.do("quote", symbol="AAPL"))
+        answer = sim.commands.do(command)
+        assert answer["ok"] is False
+        assert field in answer["error"]
+        assert (sim.books(), sim.do("quote", symbol="AAPL")) == before
+
+
+async def test_a_line_that_is_too_long_is_answered_and_the_connection_goes_on() -> None:
+    async with world() as sim:
+        control = ControlPort(sim.commands)
+        port = await control.start(0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x" * 3_000_000 + b'\n{"do": "time"}\n')
+        answers = [json.loads(await reader.readline()) for _ in range(2)]
+        assert [one["ok"] for one in answers] == [False, True]
+        writer.close()
+        await writer.wait_closed()
+        await control.stop()
+
+
+async def test_a_fill_without_a_price_respects_the_limit_and_with_one_obeys() -> None:
+    async with world(fills="manual") as sim:
+        client = await sim.client()
+        sim.do("quote", symbol="AAPL", bid="99", ask="101")
+        client.place(orderType="LMT", lmtPrice="90", orderRef="buy")
+        client.place(orderType="LMT", lmtPrice="95", action="SELL", orderRef="sell")
+        await client.settle()
+        for ref, wanted, paid in (("buy", {}, "90"), ("sell", {}, "99"), ("buy", {"price": "100"},
+                                                                         "100")):  # fmt: skip
+            client.forget()
+            sim.do("fill", order_ref=ref, quantity="10", **wanted)
+            assert (await client.wait_for("execDetails"))["price"] == paid
+
+
+async def test_options_and_combinations_are_named_on_the_control_port() -> None:
+    async with world() as sim:
+        client = await sim.client(0)
+        option = {"symbol": "AAPL", "expiry": "20270115", "strike": "190", "right": "C"}
+        sim.do("quote", **option, bid="5", ask="5.1")
+        sim.do("manual_order", **option, side="BUY", quantity="1")
+        row = await client.wait_for("execDetails", secType="OPT")
+        assert (row["strike"], row["right"], row["price"]) == ("190", "C", "5.1")
+        client.forget()
+        sim.do("manual_order", symbol="KO", legs="KO:1:BUY|PEP:1:SELL", side="BUY", quantity="1")
+        await client.wait_for("execDetails", secType="BAG")
+        legs = [one["symbol"] for name, one in client.received if name == "execDetails"]
+        assert legs == ["KO", "KO", "PEP"]
