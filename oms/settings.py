@@ -187,6 +187,14 @@ class Settings(BaseSettings):
         le=50,
         description="Pace of what we send. IB disconnects a client that sends more than 50.",
     )
+    account_refresh_seconds: Seconds = Field(
+        180,
+        ge=0,
+        le=86_400,
+        description="How often IB is asked for the figures of each account (cash, margin, marks of "
+        "holdings), every one of which goes to the log; IB itself renews them every 3 minutes. 0 "
+        "turns it off: then they are as old as the last reconciliation.",
+    )
     request_timeout_seconds: Seconds = Field(
         20,
         ge=1,

@@ -49,12 +49,14 @@ from oms.core.events import (
     Pending,
     ReconciliationCompleted,
 )
+from oms.core.portfolio import Account
 from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
 from oms.service.checks import Limits
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
+from oms.service.portfolio import read_accounts
 from oms.service.reconciler import QUESTIONS, Reconciler
 from oms.service.requests import Requests
 from oms.service.view import View
@@ -88,6 +90,10 @@ class Oms:
     stopping: asyncio.Event
     #: Why it cannot go on, once it cannot.
     failure: asyncio.Future[BaseException]
+
+    async def accounts(self) -> tuple[Account, ...]:
+        """Return what the accounts hold and are worth, with the prices heard in this process."""
+        return await read_accounts(self.reader)
 
     async def ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - a deadline in the caller's words
         """Return when orders may leave; raises TimeoutError, or why the subsystem cannot go on."""
@@ -394,6 +400,8 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
         asyncio.create_task(oms.inquiries.serve(ask), name="inquiries"),
         asyncio.create_task(_reconcile_when_due(oms, wake, triggers), name="reconcile"),
     ]
+    if oms.settings.account_refresh_seconds:
+        tasks.append(asyncio.create_task(_refresh_accounts(oms), name="accounts"))
     for task in tasks:
         task.add_done_callback(lambda t: _task_ended(t, oms.failure))
     oms.failure.add_done_callback(lambda f: tasks.append(asyncio.create_task(_fail_safe(oms, f))))
@@ -439,6 +447,12 @@ def _on_news(news: News, first_epoch: int, ask: Callable[[str], None]) -> None:
             log.warning("session_down", reason=reason)
         case _:
             pass
+
+
+async def _refresh_accounts(oms: Oms) -> None:
+    """Keep IB's figures of the accounts fresh, from the first comparison on."""
+    await oms.view.until(lambda: oms.view.system.ready)
+    await oms.gateway.keep_accounts_fresh(oms.settings.account_refresh_seconds)
 
 
 async def _reconcile_when_due(oms: Oms, wake: asyncio.Event, triggers: list[str]) -> None:
