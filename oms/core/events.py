@@ -160,7 +160,23 @@ class Terms(Record):
     tif: str = "DAY"
     outside_rth: bool = False
     oca_group: str = ""
+    #: 1 cancel all with block, 2 reduce with block, 3 reduce without block; 0 outside a group.
     oca_type: int = 0
+    #: How far a trailing stop stays behind the market: exactly one of the two.
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    #: Where a trailing stop begins; None lets IB begin at the market.
+    trail_stop_price: Decimal | None = None
+    #: How far the limit of a trailing stop-limit stays from its stop.
+    limit_offset: Decimal | None = None
+    #: The end of a GTD order.
+    good_till: AwareDatetime | None = None
+    all_or_none: bool = False
+    #: The least that one fill may have.
+    min_quantity: Decimal | None = None
+    #: How much of it the book shows.
+    display_size: Decimal | None = None
+    hidden: bool = False
 
 
 class OrderRequested(Event):
@@ -217,6 +233,16 @@ class ModifyRequested(Event):
     quantity: Decimal | None = None
     stop_price: Decimal | None = None
     reason: str = ""
+    #: None leaves a term as it is.
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    limit_offset: Decimal | None = None
+    tif: str | None = None
+    good_till: AwareDatetime | None = None
+    outside_rth: bool | None = None
+    all_or_none: bool | None = None
+    min_quantity: Decimal | None = None
+    display_size: Decimal | None = None
 
 
 class ModifyIntended(Event):
@@ -363,6 +389,18 @@ class OpenOrderReceived(Event):
     status: str
     what_if: bool = False
     warning_text: str = ""
+    oca_type: int = 0
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    trail_stop_price: Decimal | None = None
+    limit_offset: Decimal | None = None
+    #: The instant that `good_till_text` names; None where it names none.
+    good_till: AwareDatetime | None = None
+    good_till_text: str = ""
+    all_or_none: bool = False
+    min_quantity: Decimal | None = None
+    display_size: Decimal | None = None
+    hidden: bool = False
 
 
 class ExecutionReceived(Event):

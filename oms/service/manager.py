@@ -24,7 +24,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Unpack
 
 from oms.clock import Clock
 from oms.core.contracts import Contract
@@ -41,6 +41,8 @@ from oms.core.events import (
     Side,
     Terms,
 )
+from oms.core.order_rules import Denial, validate
+from oms.core.order_types import Changes, changed
 from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
     BrokerError,
@@ -50,16 +52,7 @@ from oms.errors import (
     RequestTimedOut,
     StoreUnavailable,
 )
-from oms.service.checks import (
-    CHECKS,
-    Denial,
-    Limits,
-    Proposal,
-    check,
-    check_terms,
-    check_world,
-    validate,
-)
+from oms.service.checks import CHECKS, Limits, Proposal, check, check_terms, check_world
 from oms.service.ports import Log, Orders, QualifiedLike, Reader, ReceiptLike
 from oms.service.view import View
 from oms.telemetry import get_logger
@@ -114,20 +107,9 @@ class Ticket:
         """Return the order once it has ended; raises `RequestTimedOut`."""
         return await self._until(lambda o: o.state in ENDED, timeout)
 
-    async def modify(
-        self,
-        *,
-        limit_price: Decimal | str | None = None,
-        quantity: Decimal | str | None = None,
-        stop_price: Decimal | str | None = None,
-    ) -> Order:
-        """Ask for other terms; see `OrderManager.modify`."""
-        return await self._manager.modify(
-            self.order_id,
-            limit_price=_number(limit_price),
-            quantity=_number(quantity),
-            stop_price=_number(stop_price),
-        )
+    async def modify(self, **changes: Unpack[Changes]) -> Order:
+        """Ask for other terms, such as `limit="512.40"`; see `OrderManager.modify`."""
+        return await self._manager.modify(self.order_id, **changes)
 
     async def cancel(self, reason: str = "") -> Order:
         """Ask for cancellation; see `OrderManager.cancel`."""
@@ -247,30 +229,18 @@ class OrderManager:
         self,
         order_id: str,
         *,
-        limit_price: Decimal | None = None,
-        quantity: Decimal | None = None,
-        stop_price: Decimal | None = None,
         reason: str = "",
         by: By | None = None,
+        **changes: Unpack[Changes],
     ) -> Order:
         """Send new terms for a working order; the revision is durable before the bytes leave.
 
         Returns the order after the bytes left, or with `refusal` set where our own check refused.
+        Raises `InvalidRequest` for a change that no order of its type can have.
         """
         order = await self._known(order_id)
         by = by or self._by
-        changes = {
-            name: value
-            for name, value in (
-                ("limit_price", limit_price),
-                ("quantity", quantity),
-                ("stop_price", stop_price),
-            )
-            if value is not None
-        }
-        if not changes:
-            raise InvalidRequest("a change needs a limit price, a stop price or a quantity")
-        terms = order.terms.model_copy(update=changes)
+        terms = changed(order.terms, changes)
         validate(terms)
         refusal = await self._why_not_modify(order, terms)
         if refusal:
@@ -392,7 +362,7 @@ class OrderManager:
                     account=account,
                     contract=qualified.contract,
                     terms=leg.terms,
-                    min_tick=qualified.min_tick,
+                    rules=qualified.rules,
                     managed_accounts=self._orders.managed_accounts,
                     system=self.view.system,
                     open_breaks=self.view.open_breaks(),
@@ -500,7 +470,7 @@ class OrderManager:
         if terms.quantity <= order.filled:
             return f"{order.filled} are filled already; the new quantity must be above that"
         qualified = await self._orders.qualify(order.contract)
-        denial = check_terms(terms, order.contract, qualified.min_tick, self._limits)
+        denial = check_terms(terms, order.contract, qualified.rules, self._limits)
         return denial.text if denial else ""
 
     def _why_not_cancel(self, order: Order) -> str:
@@ -555,7 +525,3 @@ def as_denial(error: OmsError) -> Denial:
     """Return an error about a request as the denial that the log keeps."""
     rule = "contract" if isinstance(error, BrokerError) else "request"
     return Denial(rule, type(error).__name__, "", error.message)
-
-
-def _number(value: Decimal | str | None) -> Decimal | None:
-    return Decimal(value) if isinstance(value, str) else value

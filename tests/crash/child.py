@@ -84,7 +84,7 @@ async def tour(running: Oms, task: Task) -> None:
     await running.ready(DEADLINE_SECONDS)
     limit = await _submit(running, "t-limit", oms.Limit("BUY", 10, LOW))
     await limit.acknowledged()
-    await limit.modify(limit_price="11")
+    await limit.modify(limit="11")
     await running.view.until(lambda: not limit.order.modify_pending)
     await limit.cancel()
     await limit.done()
