@@ -11,8 +11,8 @@ from typing import Any, Final
 import ib_async
 
 from oms.broker.capture import Capture, Captured
-from oms.broker.outbox import contract_for_ib
 from oms.broker.session import Session
+from oms.broker.wire_forms import contract_for_ib
 from oms.core.codes import meaning
 from oms.core.contracts import Contract
 from oms.core.events import NoticeReceived

@@ -287,10 +287,11 @@ class OrderMessageSent(Event):
     to show.
     """
 
-    kind: Literal["place", "cancel", "global_cancel"]
+    #: A what_if is a question in the form of an order: what it would cost.
+    kind: Literal["place", "cancel", "global_cancel", "what_if"]
     client_id: int
     broker_order_id: int
-    #: What travels in orderRef: our order_id. Empty in a cancel.
+    #: What travels in orderRef: our order_id. Empty in a cancel and a what-if.
     order_ref: str = ""
 
 
@@ -401,6 +402,31 @@ class OpenOrderReceived(Event):
     min_quantity: Decimal | None = None
     display_size: Decimal | None = None
     hidden: bool = False
+
+
+class WhatIfReceived(Event):
+    """openOrder (5) in answer to a what-if: what an order would cost. It never is an order.
+
+    None where IB did not say; amounts are in the account's base currency.
+    """
+
+    broker_order_id: int
+    client_id: int
+    account: str
+    initial_margin_before: Decimal | None = None
+    initial_margin_change: Decimal | None = None
+    initial_margin_after: Decimal | None = None
+    maintenance_margin_before: Decimal | None = None
+    maintenance_margin_change: Decimal | None = None
+    maintenance_margin_after: Decimal | None = None
+    equity_with_loan_before: Decimal | None = None
+    equity_with_loan_change: Decimal | None = None
+    equity_with_loan_after: Decimal | None = None
+    commission: Decimal | None = None
+    commission_min: Decimal | None = None
+    commission_max: Decimal | None = None
+    commission_currency: str = ""
+    warning_text: str = ""
 
 
 class ExecutionReceived(Event):
@@ -706,6 +732,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         OpeningPositionRecorded,
         OrderStatusReceived,
         OpenOrderReceived,
+        WhatIfReceived,
         ExecutionReceived,
         CommissionReceived,
         NoticeReceived,
