@@ -29,9 +29,7 @@ ACTIONS: Final = (
     "cut",
     "edit",
 )
-INCOMING: Final = frozenset(
-    ("drop", "delay", "duplicate", "hold", "hold_answer", "refuse", "cut", "edit")
-)
+INCOMING: Final = frozenset(ACTIONS)
 OUTGOING: Final = frozenset(ACTIONS) - {"hold_answer", "refuse"}
 
 

@@ -27,6 +27,7 @@ from oms.sim.orders import Execution, Order
 from oms.sim.requests import Request
 from oms.sim.session import Session
 from oms.sim.settings import Settings
+from oms.sim.upstream import Upstream
 from oms.sim.wire import to_int
 
 log = logging.getLogger("oms.sim.gateway")
@@ -36,11 +37,6 @@ CLIENT_ID_IN_USE = (
 )
 TOO_MANY = "Unable to connect as {} API clients, the most there may be, are connected."
 STOP_SECONDS = 2.0
-GREETINGS = (
-    (2104, "Market data farm connection is OK:usfarm"),
-    (2106, "HMDS data farm connection is OK:ushmds"),
-    (2158, "Sec-def data farm connection is OK:secdefil"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +98,7 @@ class Gateway:
             settings=settings,
             notify=self,
         )
+        self.upstream = Upstream(self)
         self.intake = Intake(self.desk)
         self.answers = Answers(self)
         self.sessions: list[Session] = []
@@ -113,7 +110,7 @@ class Gateway:
         self.observers: list[Callable[[Event], None]] = []
         self._later: list[Callable[[], None]] = []
         self._touched: dict[Session, None] = {}
-        self._asking: tuple[int | None, str] = (None, "")
+        self._asking: tuple[int | None, str] | None = None
         self._server: asyncio.Server | None = None
         self._actions: dict[str, Callable[[Session, Request], None]] = {
             "startApi": self._start_api,
@@ -168,6 +165,7 @@ class Gateway:
         """What a restart of the gateway does to its clients and to what was not transmitted."""
         self.intake.untransmitted.clear()
         self.held.clear()
+        self.upstream.forget()
         for session in list(self.sessions):
             session.cut()
 
@@ -221,14 +219,23 @@ class Gateway:
             session.came_early(request)
             return
         log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
+        if self.upstream.takes(session, request):
+            return
         action = self._actions.get(request.name) or self.answers.actions.get(request.name)
         self._asking = (session.client_id, request.request_id)
-        if action is None:
-            self.answers.refuse_unknown(session, request)
-        else:
-            action(session, request)
-        self._asking = (None, "")
+        try:
+            if action is None:
+                self.answers.refuse_unknown(session, request)
+            else:
+                action(session, request)
+        finally:
+            self._asking = None
         self.observe("on", request.name, session.client_id, request.values)
+
+    @property
+    def is_answering(self) -> bool:
+        """True while a client's request is being answered."""
+        return self._asking is not None
 
     def observe(
         self, kind: str, name: str, client_id: int | None, values: Mapping[str, Any]
@@ -258,7 +265,7 @@ class Gateway:
         log.info("client %s at version %s", client_id, session.version)
         session.send("managedAccts", {"accounts": ",".join(self.settings.accounts)})
         session.send("nextValidId", {"orderId": str(self.intake.next_valid_id(client_id))})
-        for code, text in GREETINGS:
+        for code, text in self.upstream.greetings:
             session.error(-1, code, text)
         if self.settings.download_open_orders:
             master = client_id == self.settings.master_client

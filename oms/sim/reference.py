@@ -30,7 +30,7 @@ _ACTIONS = {
     "drop": "the message is lost",
     "delay": "it comes `seconds` later",
     "duplicate": "it comes twice",
-    "reorder": "it goes out after the next message to that client",
+    "reorder": "it comes after the next message in that direction",
     "truncate": "its frame ends at `at_byte` (half-way), with the length of what is left",
     "corrupt": "the byte at `at_byte` is another one",
     "hold": "it waits for `release`; outgoing, with everything after it",

@@ -12,6 +12,7 @@ from oms.sim.fields import CommandError, Fields
 from oms.sim.layout import Layout
 from oms.sim.orders import Order
 from oms.sim.requests import LAYOUT_OF
+from oms.sim.upstream import WHEN
 
 TIMES_MAX: Final = 10_000
 """A message is sent at most so often by one command."""
@@ -19,14 +20,21 @@ TIMES_MAX: Final = 10_000
 # -- sockets ------------------------------------------------------------------------------------
 
 
-@verb("sockets", "client_id?", "reset?")
+@verb("sockets", "client_id?", "reset?", "after_bytes?")
 def cut(commands: Commands, fields: Fields) -> Answer:
     """Close the sockets of one client or of all at once; what was not yet written is lost. With
-    `reset` the client gets a reset, and loses what it has not read as well.
+    `reset` the client gets a reset, and loses what it has not read as well. With `after_bytes` the
+    cut comes when so many more bytes have gone out, in the middle of a frame or not.
     """
     reset, chosen = fields.flag("reset"), commands.sessions(fields)
+    count = fields.integer_or_none("after_bytes", least=0)
+    if reset and count is not None:
+        raise CommandError("reset and after_bytes do not go together", "one of them")
     for session in chosen:
-        session.cut(reset=reset)
+        if count is None:
+            session.cut(reset=reset)
+        else:
+            session.cut_after(count)
     return {"cut": len(chosen)}
 
 
@@ -41,11 +49,24 @@ def close(commands: Commands, fields: Fields) -> Answer:
 
 @verb("sockets", "client_id?")
 def half_open(commands: Commands, fields: Fields) -> Answer:
-    """Keep the sockets, read nothing from them and answer nothing, for ever."""
+    """Keep the sockets, read nothing from them and answer nothing. The client id stays in use until
+    `cut`: a gateway cannot know either that nobody is left at the other end.
+    """
     chosen = commands.sessions(fields)
     for session in chosen:
         session.freeze()
     return {"frozen": len(chosen)}
+
+
+@verb("sockets", "bytes_per_second", "client_id?")
+def slow_reads(commands: Commands, fields: Fields) -> Answer:
+    """Read no more than `bytes_per_second` from one client or from all that are connected; 0: as
+    fast as they come. What a client writes meanwhile waits in its socket.
+    """
+    rate, chosen = fields.integer("bytes_per_second", least=0), commands.sessions(fields)
+    for session in chosen:
+        session.slow_reads(rate)
+    return {"slowed": len(chosen)}
 
 
 @verb("sockets", "seconds?")
@@ -86,6 +107,47 @@ def restart(commands: Commands, fields: Fields) -> Answer:
 
 
 @verb("sockets")
+def outage(commands: Commands, fields: Fields) -> Answer:
+    """The gateway loses IB: 1100 and broken farms to all. Until `restore` nothing is reported of
+    orders, positions and quotes, and orders and cancels wait; other requests are answered from the
+    books. A client that connects meanwhile is told 2110.
+    """
+    commands.gateway.upstream.lose()
+    return {}
+
+
+@verb("sockets", "code?", "reports?")
+def restore(commands: Commands, fields: Fields) -> Answer:
+    """End an outage with `code` 1102, or 1101 (subscriptions of quotes are lost). What waited is
+    told `reports` after (the default) or before that notice, or never: then only who asks learns
+    it. Orders and cancels that waited go on.
+    """
+    code = int(fields.choice("code", ("1101", "1102"), "1102"))
+    commands.gateway.upstream.restore(code, fields.choice("reports", WHEN, "after"))
+    return {}
+
+
+@verb("sockets", "seconds?", "code?", "reports?", "restart?")
+def nightly_reset(commands: Commands, fields: Fields) -> Answer:
+    """IB's reset of every night: an `outage`, and after `seconds` (60) its end by `restore`. With
+    `restart` the gateway restarts as well at that time, as its own daily restart does.
+    """
+    code = int(fields.choice("code", ("1101", "1102"), "1102"))
+    reports, also = fields.choice("reports", WHEN, "after"), fields.flag("restart")
+    gateway = commands.gateway
+
+    def end() -> None:
+        gateway.upstream.restore(code, reports)
+        if also:
+            gateway.flush()
+            gateway.restart()
+
+    gateway.upstream.lose()
+    gateway.clock.call_later(fields.seconds("seconds", 60.0), end)
+    return {}
+
+
+@verb("sockets")
 def quit_(commands: Commands, fields: Fields) -> Answer:
     """Stop the program."""
     if commands.on_quit is None:
@@ -117,7 +179,8 @@ def send(commands: Commands, fields: Fields) -> Answer:
     from the order that is named (for openOrder, orderStatus, completedOrder), from its newest
     execution (execDetails, commissionReport), or from the contract that is named and its position
     (position, updatePortfolio); `set` replaces fields by IB's names, `extra` adds fields at the
-    end. It goes to the client `to`, else to the order's owner, else to all.
+    end. It goes to the client `to`, else to the order's owner, else to all; no fault and no hold
+    touches it, so that a scenario gets what it says.
     """
     name = fields.text("message")
     if name not in messages.LAYOUTS:
@@ -179,11 +242,26 @@ def _base_values(
 
 @verb("messages", "fields", "client_id?")
 def raw(commands: Commands, fields: Fields) -> Answer:
-    """Send a field list as it is: the last resort."""
+    """Send a field list as it is, past every fault and hold: the last resort but one."""
     chosen = [one for one in commands.sessions(fields) if one.ready]
     frame = fields.texts("fields")
     for session in chosen:
         session.send_raw(frame)
+    return {"sent": len(chosen)}
+
+
+@verb("messages", "hex", "client_id?")
+def raw_bytes(commands: Commands, fields: Fields) -> Answer:
+    """Send bytes as they are, no frame round them: a wrong length, half a frame, anything. Blanks
+    in `hex` do not count. The last resort.
+    """
+    try:
+        chunk = bytes.fromhex(fields.text("hex"))
+    except ValueError as error:
+        raise CommandError(f"hex is not hexadecimal: {error}", 'such as "00 00 00 04"') from error
+    chosen = [one for one in commands.sessions(fields) if one.ready]
+    for session in chosen:
+        session.write(chunk)
     return {"sent": len(chosen)}
 
 
