@@ -19,7 +19,7 @@ from oms.sim.settings import Settings
 _MADE = "<!-- Made by `oms-sim reference`; change the code, not this page. -->\n\n"
 _GROUPS = {
     "look": "Looking",
-    "market": "The market and the clock",
+    "market": "The market, the clock and the settings",
     "account": "Positions and cash",
     "orders": "Orders",
     "sockets": "Sockets",

@@ -12,6 +12,7 @@ from oms.sim.fields import CASH_MAX, QUANTITY_MAX, CommandError, Fields
 from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO
 from oms.sim.orders import ENDED, Order
+from oms.sim.settings import RUNNING, SettingError
 from oms.sim.wire import number
 
 MAY_BE_NEGATIVE: Final = frozenset(("FUT", "BAG"))
@@ -125,6 +126,19 @@ def market_close(commands: Commands, fields: Fields) -> Answer:
     """Close the session: orders on the close trade, DAY orders end."""
     commands.gateway.desk.close_session()
     return {}
+
+
+@verb("market", "name", "value")
+def setting(commands: Commands, fields: Fields) -> Answer:
+    """Change a setting of the running gateway, such as `time_form`, `fills`, `parts` or
+    `cancel_order`: see the settings of scenario files.
+    """
+    name = fields.choice("name", sorted(RUNNING))
+    try:
+        commands.gateway.settings.put(name, fields.text("value"))
+    except SettingError as error:
+        raise CommandError(str(error)) from error
+    return {name: str(getattr(commands.gateway.settings, name))}
 
 
 @verb("market", "seconds")

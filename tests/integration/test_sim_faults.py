@@ -724,3 +724,15 @@ async def test_with_1101_quotes_have_to_be_asked_for_again() -> None:
             sim.do("quote", symbol="AAPL", bid="50", ask="51")
             await client.settle()
             assert bool(client.story("tickPrice")) is told
+
+
+async def test_settings_change_while_the_gateway_runs() -> None:
+    async with world(clock=SteppedClock(NOON)) as sim:
+        client = await sim.client()
+        for form, text in (("utc", "20260105-17:00:00"), ("bare", "20260105  12:00:00")):
+            sim.do("setting", name="time_form", value=form)
+            client.forget()
+            client.place()
+            assert (await client.wait_for("execDetails"))["time"] == text
+        assert not sim.commands.do({"do": "setting", "name": "fills", "value": "never"})["ok"]
+        assert not sim.commands.do({"do": "setting", "name": "books", "value": "x"})["ok"]
