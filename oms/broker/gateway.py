@@ -206,6 +206,10 @@ class Gateway:
         """Ask for the end of an order; see `Outbox.cancel`."""
         return self.outbox.cancel(order_id=order_id, broker_order_id=broker_order_id)
 
+    def call_back(self, reason: str) -> tuple[str, ...]:
+        """Call new orders and changes that wait back; return the ids of those orders."""
+        return tuple(m.order_id for m in self.outbox.call_back(reason) if m.kind == "place")
+
     # ── questions ────────────────────────────────────────────────────────────────────────────────
 
     async def ask(self, kind: QueryKind, run_id: str) -> Answer:

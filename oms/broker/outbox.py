@@ -163,6 +163,18 @@ class Outbox:
         for message in waiting:
             self._on_not_sent(message, reason)
 
+    def call_back(self, reason: str) -> tuple[Outgoing, ...]:
+        """Report new orders and changes that wait as not sent, and return them; cancels stay.
+
+        A cancel of an order that is called back goes with it: IB never hears of that order.
+        """
+        placed = {m.broker_order_id for m in self._orders if m.kind == "place"}
+        back = tuple(m for m in self._orders if m.kind != "cancel" or m.broker_order_id in placed)
+        self._orders = deque(m for m in self._orders if m not in back)
+        for message in back:
+            self._on_not_sent(message, reason)
+        return back
+
     def _submit(self, message: Outgoing) -> Handed:
         _check_text(message)
         if not self._line_is_up():

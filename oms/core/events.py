@@ -137,6 +137,17 @@ class TradingHaltedByPerson(Event):
     reason: str
 
 
+class HaltInForce(Event):
+    """The daemon has taken a halt up: what waited to leave was called back, and from here on no new
+    order and no change of one leaves.
+    """
+
+    #: Of the halt.
+    halt_sequence: int
+    #: Orders that were intended and waited for their turn to leave; they are not sent.
+    called_back: tuple[str, ...] = ()
+
+
 class TradingResumed(Event):
     """New orders are allowed again."""
 
@@ -715,6 +726,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         GapOpened,
         GapClosed,
         TradingHaltedByPerson,
+        HaltInForce,
         TradingResumed,
         OrderRequested,
         OrderIntended,

@@ -142,6 +142,13 @@ def _(event: events.TradingHaltedByPerson) -> str:
 
 
 @_say.register
+def _(event: events.HaltInForce) -> str:
+    back = counted(len(event.called_back), "order")
+    words = f"; {back} that waited to leave called back" if event.called_back else ""
+    return f"The daemon lets no new order leave any more{words}"
+
+
+@_say.register
 def _(event: events.TradingResumed) -> str:
     return _with("New orders are allowed again", event.reason)
 

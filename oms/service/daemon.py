@@ -54,6 +54,7 @@ from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
 from oms.service.checks import Limits
+from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
 from oms.service.portfolio import read_accounts
@@ -212,13 +213,7 @@ def _assemble(
             failure.set_result(error)
 
     view = View(_all_records(event_log.books.tables))
-
-    def report_not_sent(message: Outgoing, reason: str) -> None:
-        _report_not_sent(event_log, message, reason, gateway.session_epoch)
-
-    gateway: Gateway = _gateway(
-        settings, clock, event_log, view, on_not_sent=report_not_sent, on_failure=fail
-    )
+    gateway = _gateway(settings, clock, event_log, view, fail)
     manager = OrderManager(
         log=event_log,
         reader=reader,
@@ -250,10 +245,13 @@ def _assemble(
         settle_seconds=settings.notice_settle_seconds,
     )
 
+    halts = Halts(log=event_log, orders=gateway, manager=manager)
+    listeners = (halts, reconciler, requests, inquiries)
+
     def note(committed: Committed) -> None:
         view.take_changes(committed.changes)
         metrics.observe(committed, view, event_log, clock)
-        for listener in (reconciler, requests, inquiries):
+        for listener in listeners:
             listener.note(committed.envelopes)
 
     event_log.subscribe(note)
@@ -287,12 +285,14 @@ def _gateway(
     clock: Clock,
     event_log: EventLog,
     view: View,
-    *,
-    on_not_sent: Callable[[Outgoing, str], None],
     on_failure: Callable[[BaseException], None],
 ) -> Gateway:
     """Build the one connection, continuing the numbers that the log has seen."""
-    return Gateway(
+
+    def report_not_sent(message: Outgoing, reason: str) -> None:
+        _report_not_sent(event_log, message, reason, gateway.session_epoch)
+
+    gateway = Gateway(
         ConnectionSettings(
             host=settings.host,
             port=settings.port,
@@ -313,9 +313,10 @@ def _gateway(
         first_epoch=view.system.session_epoch + 1,
         open_gap_sequence=view.system.gap_sequence,
         highest_broker_order_id=view.system.highest_broker_order_ids.get(settings.client_id, 0),
-        on_not_sent=on_not_sent,
+        on_not_sent=report_not_sent,
         on_failure=on_failure,
     )
+    return gateway
 
 
 def _all_records(tables: dict[str, dict[str, AnyRecord]]) -> list[AnyRecord]:

@@ -32,6 +32,7 @@ from oms.core.events import (
     CancelDenied,
     CancelIntended,
     Context,
+    Event,
     ModifyDenied,
     ModifyIntended,
     OrderDenied,
@@ -40,6 +41,8 @@ from oms.core.events import (
     Pending,
     Side,
     Terms,
+    TradingHaltedByPerson,
+    TradingResumed,
 )
 from oms.core.order_rules import Denial, validate
 from oms.core.order_types import Changes, changed
@@ -251,6 +254,12 @@ class OrderManager:
             order_id=order_id, revision=order.revision + 1, terms=terms, reason=reason
         )
         await self._log.append(Pending(intent, self._context(order_id, by)))
+        # As with an intent: a halt that came while this one took its time on the disk counts.
+        if self.view.system.halted:
+            text = f"not sent: trading is halted: {self.view.system.halt_reason}"
+            event = ModifyDenied(order_id=order_id, text=text)
+            await self._log.append(Pending(event, self._context(order_id, by)))
+            return self.order(order_id)
         log.info("modify_intended", order_id=order_id, revision=intent.revision)
         self._orders.modify(
             order_id=order.order_ref or order_id,
@@ -284,6 +293,20 @@ class OrderManager:
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
 
+    async def halt(self, reason: str, *, by: By | None = None) -> None:
+        """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.
+
+        It lasts until `resume`, across restarts; orders that wait for their turn are called back
+        and end NOT_SENT. Raises `InvalidRequest` without a reason.
+        """
+        if not reason.strip():
+            raise InvalidRequest("a halt needs a reason, for whoever finds trading halted")
+        await self._say(TradingHaltedByPerson(reason=reason), by)
+
+    async def resume(self, reason: str = "", *, by: By | None = None) -> None:
+        """Allow new orders again; nothing that was called back or denied is sent by itself."""
+        await self._say(TradingResumed(reason=reason), by)
+
     async def deny(
         self,
         order_id: str,
@@ -309,6 +332,16 @@ class OrderManager:
         log.info("order_denied", order_id=order_id, rule=denial.rule, text=denial.text)
 
     # ── inside ──
+
+    async def _say(self, event: Event, by: By | None) -> None:
+        by = by or self._by
+        context = Context(
+            actor=by.actor,
+            session_epoch=self._orders.session_epoch,
+            causation_sequence=by.causation_sequence,
+        )
+        await self._log.append(Pending(event, context))
+        log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)
 
     async def _submit(
         self,
@@ -463,6 +496,8 @@ class OrderManager:
             del self._numbers[order_id]
 
     async def _why_not_modify(self, order: Order, terms: Terms) -> str:
+        if self.view.system.halted:
+            return f"trading is halted: {self.view.system.halt_reason}; only cancels pass"
         if not order.live or not order.acknowledged:
             return f"the order is {order.state.value}; only a working order can be changed"
         if order.client_id != self._orders.client_id or order.broker_order_id <= 0:

@@ -173,3 +173,7 @@ class Orders(Protocol):
     def cancel(self, *, order_id: str, broker_order_id: int) -> object:
         """Ask for a cancellation."""
         ...
+
+    def call_back(self, reason: str) -> tuple[str, ...]:
+        """Report what waits to leave as not sent, cancels excepted; return the ids of orders."""
+        ...
