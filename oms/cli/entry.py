@@ -6,7 +6,6 @@ and prints it. What cannot be an order is refused here, before anything is writt
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +14,6 @@ from oms.cli.frame import (
     Account,
     AsJson,
     Symbol,
-    confirmed,
     perform,
     print_json,
     reading,
@@ -363,13 +361,17 @@ async def _chosen(
 
 
 def _confirm(orders: list[Order]) -> None:
+    import sys
+
     from oms.cli.rows import orders_table
     from oms.report.words import counted
 
-    count = counted(len(orders), "order")
-    if sys.stdin.isatty():
-        show(orders_table(orders))
-    confirmed(f"this would cancel {count}", f"Cancel {count}?", yes=False)
+    if not sys.stdin.isatty():
+        raise InvalidRequest(
+            f"this would cancel {counted(len(orders), 'order')}", hint="repeat it with --yes"
+        )
+    show(orders_table(orders))
+    typer.confirm(f"Cancel {counted(len(orders), 'order')}?", abort=True, err=True)
 
 
 def _report(orders: list[Any], *, as_json: bool) -> None:

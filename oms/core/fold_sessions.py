@@ -13,7 +13,6 @@ from oms.core.events import (
     Event,
     GapClosed,
     GapOpened,
-    HaltInForce,
     NextOrderIdReceived,
     SessionClosed,
     SessionOpened,
@@ -22,7 +21,7 @@ from oms.core.events import (
     TradingResumed,
 )
 from oms.core.ledger import Books, set_system, settle
-from oms.core.records import Anomaly, SessionRecord, SystemRecord
+from oms.core.records import Anomaly, SessionRecord
 
 
 def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> None:
@@ -130,23 +129,12 @@ def _gap_closed(books: Books, envelope: Envelope, event: GapClosed) -> None:
     set_system(books, gap_sequence=0, gap_cause="", gap_opened_at=None)
 
 
-def switched(system: SystemRecord, envelope: Envelope) -> SystemRecord:
-    """Return the state of the whole after somebody halted or resumed trading."""
-    match envelope.event:
-        case TradingHaltedByPerson(reason=reason):
-            return system.evolve(halted=True, halt_reason=reason, halt_actor=envelope.context.actor)
-        case TradingResumed():
-            return system.evolve(halted=False, halt_reason="", halt_actor="")
-        case _:
-            return system
+def _halted(books: Books, envelope: Envelope, event: TradingHaltedByPerson) -> None:
+    set_system(books, halted=True, halt_reason=event.reason, halt_actor=envelope.context.actor)
 
 
-def _switched(books: Books, envelope: Envelope, event: Event) -> None:
-    books.put(switched(books.system, envelope))
-
-
-def _halt_in_force(books: Books, envelope: Envelope, event: HaltInForce) -> None:
-    """Keep nothing: what was called back has events of its own."""
+def _resumed(books: Books, envelope: Envelope, event: TradingResumed) -> None:
+    set_system(books, halted=False, halt_reason="", halt_actor="")
 
 
 def _next_order_id(books: Books, envelope: Envelope, event: NextOrderIdReceived) -> None:
@@ -161,8 +149,7 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     SessionClosed: _session_closed,
     GapOpened: _gap_opened,
     GapClosed: _gap_closed,
-    TradingHaltedByPerson: _switched,
-    TradingResumed: _switched,
-    HaltInForce: _halt_in_force,
+    TradingHaltedByPerson: _halted,
+    TradingResumed: _resumed,
     NextOrderIdReceived: _next_order_id,
 }

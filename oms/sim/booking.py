@@ -9,8 +9,9 @@ from typing import Any
 
 from oms.sim import ledger
 from oms.sim.books import Books
+from oms.sim.catalogue import Catalogue
 from oms.sim.clock import Clock
-from oms.sim.instruments import Catalogue, Contract
+from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO, Position
 from oms.sim.market import Market
 from oms.sim.orders import Execution, Order
@@ -54,24 +55,29 @@ class BackOffice:
         The order's filled quantity and value must be up to date.  A combination's own execution
         moves no position, its legs do.
         """
-        stem = f"{self._prefix}.{self._base + self.books.next_number('execution'):08x}.01"
-        whole = self._execution(order, contract, quantity, price, f"{stem}.01")
+        whole = self._execution(order, contract, quantity, price, self.next_exec_id())
         whole.liquidation = liquidation
+        filled = order.filled
         if contract.sec_type != "BAG":
-            self._book(whole, contract)
+            self._book(whole, contract, filled)
             self.books.add_execution(whole)
             return [whole]
         self.books.add_execution(whole)
         rows = [whole]
+        stem = whole.stem
         for number, (leg, ratio, leg_price) in enumerate(self._leg_prices(order, price), start=2):
             signed = ratio * quantity * (1 if order.is_buy else -1)
             row = self._execution(order, leg, abs(signed), leg_price, f"{stem}.{number:02d}.01")
             row.side = "BOT" if signed > 0 else "SLD"
             row.cumulative, row.average_price = row.quantity, leg_price
-            self._book(row, leg)
+            self._book(row, leg, filled * abs(ratio))
             self.books.add_execution(row)
             rows.append(row)
         return rows
+
+    def next_exec_id(self) -> str:
+        stem = f"{self._prefix}.{self._base + self.books.next_number('execution'):08x}.01"
+        return f"{stem}.01"
 
     def _execution(
         self, order: Order, contract: Contract, quantity: Decimal, price: Decimal, exec_id: str
@@ -112,8 +118,15 @@ class BackOffice:
         for number, ((leg, ratio), last) in enumerate(zip(legs, lasts, strict=True)):
             yield leg, ratio, last + (price - total) / ratio if number == 0 else last
 
-    def _book(self, row: Execution, contract: Contract) -> None:
-        charge = ledger.commission(contract, row.quantity, row.price, self.settings.commission)
+    def _book(self, row: Execution, contract: Contract, filled: Decimal) -> None:
+        """Charge an execution and change its position.  `filled` is of the whole order, with it.
+
+        The minimum is one for the order: what it has paid already counts.
+        """
+        schedule = self.settings.commission
+        charge = ledger.commission(contract, filled, row.price, schedule)
+        charge -= ledger.commission(contract, filled - row.quantity, row.price, schedule)
+        charge = max(charge, ZERO)
         row.commission, row.commission_currency = charge, contract.currency
         before = self.books.position(row.account, row.con_id)
         after, row.realized = before.after(row.signed, row.price, contract.multiplier, charge)
@@ -157,8 +170,12 @@ class BackOffice:
         order.filled += new.quantity - old.quantity
         order.value += new.quantity * new.price - old.quantity * old.price
         new.cumulative, new.average_price = order.filled, order.average_price
-        new.commission = ledger.commission(
-            contract, new.quantity, new.price, self.settings.commission
+        schedule = self.settings.commission
+        new.commission = max(
+            (old.commission or ZERO)
+            + ledger.commission(contract, new.quantity, new.price, schedule)
+            - ledger.commission(contract, old.quantity, old.price, schedule),
+            ZERO,
         )
         old.superseded = True
         self._pay(old, contract, -1)

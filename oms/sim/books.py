@@ -17,6 +17,7 @@ from pathlib import Path
 from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO, Position
 from oms.sim.orders import Execution, Order
+from oms.sim.working import Working
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -62,6 +63,8 @@ class Books:
         self._live_by_client: dict[tuple[int, int], Order] = {}
         # Perm ids of live orders, by what connects them: a fill must not look at every order.
         self._groups: dict[tuple[str, int | str], dict[int, None]] = {}
+        self._grouped: dict[int, list[tuple[str, int | str]]] = {}
+        self.working = Working()
         self._contracts: set[int] = set()
         self.positions: dict[tuple[str, int], Position] = {}
         self.cash: dict[tuple[str, str], Decimal] = {}
@@ -83,20 +86,29 @@ class Books:
 
     def _keep(self, order: Order) -> None:
         self.live[order.perm_id] = order
+        self.working.keep(order)
         if order.order_id:
             self._live_by_client[order.client_id, order.order_id] = order
-        for group in _groups_of(order):
-            self._groups.setdefault(group, {})[order.perm_id] = None
+        groups = _groups_of(order)
+        if groups != self._grouped.get(order.perm_id):
+            self._ungroup(order)
+            self._grouped[order.perm_id] = groups
+            for group in groups:
+                self._groups.setdefault(group, {})[order.perm_id] = None
 
-    def _drop(self, order: Order) -> None:
-        if self.live.pop(order.perm_id, None) is None:
-            return
-        self._live_by_client.pop((order.client_id, order.order_id), None)
-        for group in _groups_of(order):
+    def _ungroup(self, order: Order) -> None:
+        for group in self._grouped.pop(order.perm_id, ()):
             members = self._groups.get(group, {})
             members.pop(order.perm_id, None)
             if not members:
                 self._groups.pop(group, None)
+
+    def _drop(self, order: Order) -> None:
+        if self.live.pop(order.perm_id, None) is None:
+            return
+        self.working.drop(order)
+        self._live_by_client.pop((order.client_id, order.order_id), None)
+        self._ungroup(order)
 
     def _members(self, group: tuple[str, int | str]) -> list[Order]:
         return [self.live[perm_id] for perm_id in self._groups.get(group, ())]
@@ -104,6 +116,10 @@ class Books:
     def affected_by(self, con_id: int) -> list[Order]:
         """Live orders that look at a contract's quote."""
         return self._members(("contract", con_id))
+
+    def watching(self) -> list[Order]:
+        """Live orders that wait for an execution, or for the account's margin."""
+        return self._members(("account", ""))
 
     def children(self, parent: Order) -> list[Order]:
         return self._members(("parent", parent.perm_id))
@@ -166,11 +182,14 @@ class Books:
     def remember(self, contract: Contract) -> None:
         """Keep the terms of a contract that was traded: options come and go with the days."""
         if contract.con_id not in self._contracts:
-            self._contracts.add(contract.con_id)
-            self._write(
-                "INSERT OR IGNORE INTO contracts VALUES (?, ?)",
-                (contract.con_id, contract.to_json()),
-            )
+            self.keep_contract(contract)
+
+    def keep_contract(self, contract: Contract) -> None:
+        """Keep a contract's terms as they are now: a symbol may change."""
+        self._contracts.add(contract.con_id)
+        self._write(
+            "INSERT OR REPLACE INTO contracts VALUES (?, ?)", (contract.con_id, contract.to_json())
+        )
 
     def contracts(self) -> list[Contract]:
         rows = self._db.execute("SELECT body FROM contracts ORDER BY con_id").fetchall()
@@ -341,7 +360,9 @@ class Books:
             "SELECT sequence, body FROM executions WHERE account = ? AND con_id = ?",
             (account, con_id),
         ):
-            rows.append((sequence, 0, Execution.from_json(body)))
+            row = Execution.from_json(body)
+            if row.moves_position:
+                rows.append((sequence, 0, row))
         for after, sequence, quantity, cost in self._db.execute(
             "SELECT after_execution, sequence, quantity, average_cost FROM adjustments"
             " WHERE account = ? AND con_id = ?",
@@ -353,9 +374,13 @@ class Books:
 
 
 def _groups_of(order: Order) -> list[tuple[str, int | str]]:
-    groups: list[tuple[str, int | str]] = [("contract", con_id) for con_id in order.contracts]
+    groups: list[tuple[str, int | str]] = [
+        ("contract", con_id) for con_id in sorted(order.contracts)
+    ]
     if order.parent_perm_id:
         groups.append(("parent", order.parent_perm_id))
+    if any(one.get("condType") in ("4", "5") for one in order.terms.get("conditions", ())):
+        groups.append(("account", ""))
     if order.oca_group:
         groups.append(("oca", f"{order.account}:{order.oca_group}"))
     return groups

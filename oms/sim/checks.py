@@ -17,9 +17,17 @@ READ_ONLY: Final = (
     "Error validating request.-'bW' : cause - The API interface is currently in Read-Only mode."
 )
 NO_CONTRACT: Final = "No security definition has been found for the request"
+INVALID: Final = "Error validating request.-'b9' : cause - "
+NEGATIVE_PRICES: Final = frozenset(("BAG", "FUT"))
+"""Kinds of contract whose price may be below zero: a combo's is a difference, oil has been."""
+EXPIRED: Final = "Invalid order: contract expired."
 TIFS: Final = frozenset(("DAY", "GTC", "IOC", "FOK", "GTD", "OPG"))
 ODD_LOT_BELOW: Final = 25_000
 """Units of the base currency under which IDEALPRO routes an order as an odd lot."""
+
+
+FRACTION: Final = Decimal("0.0001")
+"""The smallest part of a share that a person may order."""
 
 
 class Refusal(Exception):
@@ -35,13 +43,18 @@ class Refusal(Exception):
         self.request_id = request_id
 
 
-def check(order: Order, contract: Contract, now: datetime, zone: ZoneInfo) -> None:
-    """Raise the Refusal that IB gives for an order that cannot be, or do nothing."""
+def check(
+    order: Order, contract: Contract, now: datetime, zone: ZoneInfo, *, by_person: bool = False
+) -> None:
+    """Raise the Refusal that IB gives for an order that cannot be, or do nothing.
+
+    `by_person` is for an order entered at TWS, where fractions of a share are for sale.
+    """
     if order.side not in ("BUY", "SELL", "SSHORT"):
         raise Refusal(321, f"Error validating request.-'b9' : cause - Invalid side {order.side}")
     if order.kind not in matching.SUPPORTED:
         raise Refusal(387, "Unsupported order type for this exchange and security type.")
-    _check_quantity(order, contract)
+    _check_quantity(order, contract, by_person=by_person)
     _check_prices(order, contract)
     if order.tif not in TIFS:
         raise Refusal(10052, f"Invalid time in force:{order.tif}")
@@ -56,12 +69,15 @@ def check(order: Order, contract: Contract, now: datetime, zone: ZoneInfo) -> No
         raise Refusal(343, "The date, time, or time-zone entered is invalid: it is in the past")
 
 
-def _check_quantity(order: Order, contract: Contract) -> None:
+def _check_quantity(order: Order, contract: Contract, *, by_person: bool) -> None:
     if order.quantity == 0:
         raise Refusal(434, "The order size cannot be zero.")
     if order.quantity < 0:
         raise Refusal(321, "Error validating request.-'b9' : cause - Invalid quantity")
-    if order.quantity % contract.size_increment:
+    step = contract.size_increment
+    if by_person and contract.sec_type == "STK":
+        step = min(step, FRACTION)
+    if order.quantity % step:
         raise Refusal(10243, "Fractional-sized order cannot be placed via API.")
 
 
@@ -72,15 +88,37 @@ def _check_prices(order: Order, contract: Contract) -> None:
     if order.kind in ("STP", "STP LMT", "MIT", "LIT"):
         needed.append(order.aux_price)
     if order.kind in matching.TRAILING:
-        if order.aux_price is None and order.price("trailingPercent") is None:
-            raise Refusal(361, "Invalid trailing amount or percentage.")
-        stop = order.price("trailStopPrice")
-        needed += [stop] if stop is not None else []
+        _check_trail(order)
+        given = (order.price("trailStopPrice"), order.limit_price)
+        needed += [price for price in given if price]
     for price in needed:
         if price is None:
             raise Refusal(403, "Invalid price for this order type.")
-        if price % contract.minimum_tick:
+        if price % contract.increment(price):
             raise Refusal(110, OFF_TICK)
+        if price < 0 and contract.sec_type not in NEGATIVE_PRICES:
+            raise Refusal(321, INVALID + "Order price must be positive")
+
+
+def _check_trail(order: Order) -> None:
+    """A trailing stop keeps one distance, an amount or a percentage; a limit one two."""
+    amount, percent = order.aux_price, order.price("trailingPercent")
+    if not amount and not percent:
+        raise Refusal(158, "You must specify an offset amount or a percent offset value.")
+    if amount and percent:
+        text = "Trailing amount and trailing percent cannot both be specified"
+        raise Refusal(321, INVALID + text)
+    if percent is not None and not 0 < percent < 100 and not amount:
+        raise Refusal(159, "The percent offset value must be between 0% and 100%.")
+    if amount is not None and amount < 0:
+        raise Refusal(158, "You must specify an offset amount or a percent offset value.")
+    if order.kind != "TRAIL LIMIT":
+        return
+    offset, limit = order.price("lmtPriceOffset"), order.limit_price
+    if offset is None and not limit:
+        raise Refusal(321, INVALID + "Limit price or limit price offset is required")
+    if offset and limit:
+        raise Refusal(321, INVALID + "Limit price and limit price offset cannot both be specified")
 
 
 def warning(order: Order, contract: Contract) -> str | None:

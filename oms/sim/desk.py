@@ -7,16 +7,20 @@ which IB's gateway has been seen to send it.  It knows no socket and no session.
 from __future__ import annotations
 
 import random
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-from oms.sim import accounting, checks, conditions, hours, ledger, matching
+from oms.sim import accounting, checks, conditions, credit, matching
 from oms.sim.booking import BackOffice
 from oms.sim.books import Books
+from oms.sim.catalogue import Catalogue
 from oms.sim.clock import Clock, midnight_before
-from oms.sim.instruments import Catalogue, Contract
+from oms.sim.corporate import CorporateLife
+from oms.sim.day import TradingDay
+from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO
 from oms.sim.market import Market, Quote
 from oms.sim.orders import Execution, Order
@@ -24,8 +28,6 @@ from oms.sim.settings import Settings
 from oms.sim.wire import number
 
 CANCELLED_TEXT: Final = "Order Canceled - reason:"
-ROUND_THE_CLOCK: Final = frozenset(("CASH", "FUT"))
-"""Kinds of contract that the regular hours do not stop."""
 
 
 class Notify(Protocol):
@@ -58,14 +60,17 @@ class Desk:
         self.settings = settings
         self.notify = notify
         self.zone = ZoneInfo(settings.zone)
-        self.catalogue = Catalogue(clock.now().astimezone(self.zone).date())
+        self.catalogue = Catalogue(lambda: clock.now().astimezone(self.zone).date())
         for contract in books.contracts():
-            self.catalogue.add(contract)
+            self.catalogue.restore(contract)
         self.back_office = BackOffice(
             books=books, catalogue=self.catalogue, market=market, clock=clock, settings=settings
         )
         self.accepted_ids: list[int] = []
-        self.session_open = settings.hours == "always" or hours.is_open(clock.now(), self.zone)
+        self.day = TradingDay(self)
+        self.corporate = CorporateLife(self)
+        # Called with every order that ended unfilled: what was attached to it ends too.
+        self.on_end: list[Callable[[Order], None]] = []
         self._perm_base = random.Random(f"orders:{settings.seed}").randint(10**8, 19 * 10**8)
         for account in settings.accounts:
             if (account, settings.base_currency) not in books.cash:
@@ -85,10 +90,12 @@ class Desk:
         if parent is not None:
             order.parent_perm_id = parent.perm_id
         order.why_held = matching.held_for(order, child=parent is not None and not parent.ended)
+        if order.kind in matching.TRAILING and "child" not in order.why_held:
+            order.trail_price = matching.trail_price(order, self.quote(order).last)
         self.books.save(order)
         self.books.remember(contract)
         self.notify.accepted(order)
-        shortfall = self.shortfall(order)
+        shortfall = credit.shortfall(self, order)
         if shortfall is not None:
             self.reject(order, 201, shortfall)
             return
@@ -102,38 +109,15 @@ class Desk:
         self.arm(order)
 
     def _waits_for_the_open(self, order: Order, contract: Contract) -> str | None:
-        """The 399 of an order that comes outside the regular hours and may not trade in them."""
-        closed = not self.session_open and self.settings.hours == "regular"
-        if not closed or contract.sec_type in ROUND_THE_CLOCK or order.flag("outsideRth"):
+        """The 399 of an order that comes while its market is closed."""
+        opens = None if self.day.is_open(order) else self.day.next_open(order)
+        if opens is None:
             return None
-        opens = hours.next_open(self.clock.now(), self.zone).astimezone(self.zone)
         return (
             f"Order Message:\n{order.side} {number(order.quantity)} {contract.local_symbol}\n"
             "Warning: your order will not be placed at the exchange until"
-            f" {opens:%Y-%m-%d %H:%M:%S} {self.zone.key}"
+            f" {opens.astimezone(self.zone):%Y-%m-%d %H:%M:%S} {self.zone.key}"
         )
-
-    def shortfall(self, order: Order) -> str | None:
-        """Why the money does not suffice, or None when it does."""
-        contract = self.contract(order.con_id)
-        price = order.limit_price or self.quote(order).ask
-        opening = self._opening_quantity(order)
-        base = self.settings.base_currency
-        needed = ledger.margin(contract, opening, price)
-        needed *= accounting.rate(contract.currency, base)
-        available = accounting.totals(self, order.account).available
-        if needed <= available or not opening:
-            return None
-        return (
-            "Order rejected - reason:We are unable to accept your order. Your Available Funds are"
-            f" insufficient to cover the change in margin [{available:.2f} {base},"
-            f" {needed:.2f} {base}]"
-        )
-
-    def _opening_quantity(self, order: Order) -> Decimal:
-        held = self.books.position(order.account, order.con_id).quantity
-        against = -held if order.is_buy else held
-        return max(order.remaining - max(against, ZERO), ZERO)
 
     # -- working ----------------------------------------------------------------------------------
 
@@ -187,8 +171,7 @@ class Desk:
             return True
         if order.kind in matching.AT_CLOSE or order.tif == "OPG":
             return True
-        closed = not self.session_open and not order.flag("outsideRth")
-        if closed and self.contract(order.con_id).sec_type not in ROUND_THE_CLOCK:
+        if not self.day.is_open(order):
             return True
         if not order.terms.get("conditions") or order.flag("conditionsCancelOrder"):
             return False
@@ -207,14 +190,20 @@ class Desk:
 
         executed: set[str] = set()
         if any(condition["condType"] == "5" for condition in wanted):
-            rows = self.books.executions(self.day_start())
+            # Only what was executed since the order came counts; times have whole seconds.
+            since = (order.placed_at or self.day_start()).replace(microsecond=0)
+            rows = self.books.executions(max(since, self.day_start()))
             executed = {self.contract(row.con_id).symbol for row in rows}
         sight = conditions.Sight(self.clock.now(), self.zone, quote, cushion, frozenset(executed))
         return conditions.hold(wanted, sight)
 
     def work(self, order: Order) -> None:
         """Bring an order to the market: trigger it, fill it, or let it rest."""
-        if order.ended or self.waits(order):
+        if order.ended:
+            return
+        if self.waits(order):
+            if order.tif in matching.IMMEDIATE and not self.day.is_open(order):
+                self.end(order)
             return
         cancels = order.terms.get("conditions") and order.flag("conditionsCancelOrder")
         if cancels and self._conditions_hold(order):
@@ -230,32 +219,42 @@ class Desk:
             order.triggered = True
             order.why_held = ""
         if decision.price is not None and self.settings.fills == "market":
-            self._fill_in_parts(order, decision.price)
-        if not order.ended and order.tif in ("IOC", "FOK"):
+            self._fill_what_fits(order, decision.price)
+        if not order.ended and order.tif in matching.IMMEDIATE:
             self.end(order)
         elif order.status == "PreSubmitted" and not order.ended:
             order.status = "Submitted"
             self.books.save(order)
             self.notify.order(order)
 
-    def _fill_in_parts(self, order: Order, price: Decimal) -> None:
+    def _fill_what_fits(self, order: Order, price: Decimal) -> None:
+        """Fill what the market and the account allow."""
         contract = self.contract(order.con_id)
-        quantity = order.remaining
+        offered = order.remaining
         if self.settings.liquidity == "touch":
-            quantity = min(quantity, self.market.size(contract, order.is_buy))
-        whole = order.tif == "FOK" or order.flag("allOrNone")
-        if quantity <= 0 or (whole and quantity < order.remaining):
+            offered = min(offered, self.market.size(contract, order.is_buy))
+        cut = matching.Cut(contract.size_increment, self.settings.parts)
+        pieces = matching.pieces(order, offered, cut)
+        if not pieces:
             return
-        pieces = matching.parts(quantity, self.settings.parts, contract.size_increment)
-        if self.settings.part_seconds:
-            # Equal parts of the whole order, one at a time; the last takes what does not divide.
-            piece = matching.parts(order.quantity, self.settings.parts, contract.size_increment)[0]
-            pieces = [quantity if quantity < 2 * piece else piece]
+        shortfall = credit.shortfall(self, order, price)
+        if shortfall is not None:
+            # The price has moved, or the money has gone elsewhere, since the order was taken in.
+            self._refuse_to_fill(order, shortfall)
+            return
+        if self.settings.part_seconds and len(pieces) > 1:
+            pieces = pieces[:1]
             self.clock.call_later(self.settings.part_seconds, lambda: self._look_at(order))
         for piece in pieces:
             if not order.ended:
                 self.market.take(contract, order.is_buy, piece, self.settings.liquidity)
                 self.fill(order, piece, price)
+
+    def _refuse_to_fill(self, order: Order, shortfall: str) -> None:
+        if order.filled:
+            self.end(order, text=CANCELLED_TEXT + shortfall.partition("reason:")[2])
+        else:
+            self.reject(order, 201, shortfall)
 
     def on_quote(self, con_id: int) -> None:
         """The market of a contract has moved: look at every order that depends on it."""
@@ -267,50 +266,35 @@ class Desk:
     # -- the trading day --------------------------------------------------------------------------
 
     def follow_hours(self) -> None:
-        """Open and close by the clock from now on, if the settings say so."""
-        if self.settings.hours != "regular":
-            return
-        change = hours.next_change(self.clock.now(), self.zone)
-        seconds = (change - self.clock.now()).total_seconds()
-
-        def turn() -> None:
-            if hours.is_open(self.clock.now() + timedelta(milliseconds=1), self.zone):
-                self.open_session()
-            else:
-                self.close_session()
-            self.follow_hours()
-
-        self.clock.call_later(max(seconds, 0.0) + 0.001, turn)
+        """Live by the clock from now on: see `day`."""
+        self.day.follow()
 
     def open_session(self) -> None:
-        """Market and limit orders on the open trade, whatever waited goes to work."""
-        self.session_open = True
-        for order in list(self.books.live.values()):
-            if order.ended or "child" in order.why_held:
-                continue
-            if order.tif == "OPG":
-                self._cross(order, "At the open order can not be executed")
-            else:
-                self.work(order)
+        """Open every market by command."""
+        self.day.open()
 
     def close_session(self) -> None:
-        """Orders on the close trade, day orders end."""
-        for order in list(self.books.live.values()):
-            if not order.ended and order.kind in matching.AT_CLOSE and not order.why_held:
-                self._cross(order, CANCELLED_TEXT)
-        self.session_open = False
-        for order in list(self.books.live.values()):
-            if not order.ended and order.tif == "DAY":
-                self.end(order, silent=not self.settings.expiry_notice)
+        """Close every market by command, until it is opened again or the clock opens it."""
+        self.day.close()
 
-    def _cross(self, order: Order, failure: str) -> None:
-        """Fill wholly at the last price, or end."""
+    def cross(self, order: Order, failure: str) -> None:
+        """An auction: fill wholly at the last price, or end.
+
+        Where a person fills the orders, an order on the open rests and one on the close ends with
+        the day.
+        """
+        if self.settings.fills == "manual":
+            return
         price = self.quote(order).last
         limit = order.limit_price if order.kind in matching.LIMITED else None
-        if limit is None or matching.within(order, price, limit):
-            self.fill(order, order.remaining, price)
-        else:
+        if limit is not None and not matching.within(order, price, limit):
             self.end(order, text=failure)
+            return
+        shortfall = credit.shortfall(self, order, price)
+        if shortfall is not None:
+            self._refuse_to_fill(order, shortfall)
+        else:
+            self.fill(order, order.remaining, price)
 
     # -- fills ------------------------------------------------------------------------------------
 
@@ -353,6 +337,9 @@ class Desk:
                 self.notify.position(row.account, row.con_id)
         if not after_end:
             self._after_fill(order, quantity)
+        for watcher in self.books.watching():
+            if watcher.perm_id != order.perm_id:
+                self.work(watcher)
         return rows
 
     def _after_fill(self, order: Order, quantity: Decimal) -> None:
@@ -360,16 +347,21 @@ class Desk:
             for child in self.books.children(order):
                 self._release(child)
         for other in self.books.one_cancels_other(order):
-            if order.ended or other.oca_type == 1 or other.remaining <= quantity:
+            left = matching.reduced(other, quantity)
+            if other.ended:
+                continue
+            if left <= 0:
                 self.end(other)
             else:
-                other.quantity -= quantity
+                other.quantity = other.filled + left
                 self.books.save(other)
                 self.notify.order(other)
 
     def _release(self, child: Order) -> None:
         """The parent has filled: the child goes to work."""
         child.why_held = matching.held_for(child, child=False)
+        if child.kind in matching.TRAILING:
+            child.trail_price = matching.trail_price(child, self.quote(child).last)
         self.books.save(child)
         if child.why_held:
             self.notify.order(child)
@@ -401,8 +393,22 @@ class Desk:
         self.notify.status(order)
         if told and self.settings.cancel_order != "error-first":
             self.notify.error(order.client_id, order.order_id, code, text)
+        self._end_family(order)
+
+    def _end_family(self, order: Order) -> None:
+        """Children end with their parent, and a parent that asked for it with its child.
+
+        A parent that has filled in part still ends its children: they never went to work.
+        """
         for child in self.books.children(order):
-            self.end(child)
+            if not child.ended:
+                self.end(child)
+        for tell in self.on_end:
+            tell(order)
+        if order.flag("autoCancelParent"):
+            parent = self.books.live.get(order.parent_perm_id)
+            if parent is not None and not parent.ended:
+                self.end(parent)
 
     def reject(self, order: Order, code: int, text: str, *, said: bool = False) -> None:
         """The error comes first (unless it was `said`); the order shows as Inactive after it."""
@@ -416,14 +422,17 @@ class Desk:
         if not said:
             self.notify.error(order.client_id, order.order_id, code, text)
         self.notify.order(order)
-        for child in self.books.children(order):
-            self.end(child)
+        self._end_family(order)
 
     # -- what a person or the broker does ---------------------------------------------------------
 
     def enter(self, order: Order) -> None:
-        """An order that came by no API client: a person at TWS, or the broker's liquidation."""
-        checks.check(order, self.contract(order.con_id), self.clock.now(), self.zone)
+        """An order that came by no API client: a person at TWS, or the broker's liquidation.
+
+        A person may order a fraction of a share.
+        """
+        contract = self.contract(order.con_id)
+        checks.check(order, contract, self.clock.now(), self.zone, by_person=True)
         self.accept(order)
         self.work(order)
 

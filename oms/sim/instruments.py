@@ -1,20 +1,34 @@
-"""The contract catalogue: what can be looked up and traded.  Pure.
-
-Symbols are real ones; con ids of the best-known stocks are IB's, the others are made from the
-symbol and stay the same for ever.
-"""
+"""What is traded: contracts, how clients describe them, and the prices they may have.  Pure."""
 
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
-from oms.sim.wire import number, to_decimal, to_int
+from oms.sim.wire import number, to_bool, to_decimal, to_int
+
+BAG_ID: Final = 28812380
+"""The con id that IB shows for every combination in US dollars."""
+
+MARKET_RULES: Final[Mapping[int, tuple[tuple[Decimal, Decimal], ...]]] = {
+    rule: tuple((Decimal(edge), Decimal(step)) for edge, step in bands)
+    for rule, bands in {
+        26: (("0", "0.01"),),
+        32: (("0", "0.01"), ("3", "0.05")),
+        67: (("0", "0.25"),),
+        239: (("0", "0.00005"),),
+        # IB's numbers of the next four are not known here.
+        9001: (("0", "0.1"),),
+        9002: (("0", "0.015625"),),
+        9003: (("0", "0.005"),),
+        9004: (("0", "0.0001"),),
+    }.items()
+}
+"""Price increments, each from a lower edge on.  The smallest is the contract's minTick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,21 @@ class Contract:
     valid_exchanges: str = "SMART"
     market_rule: int = 26
     stock_type: str = "COMMON"
+
+    def increment(self, price: Decimal) -> Decimal:
+        """The step that a price of this size must be a multiple of."""
+        size = abs(price)
+        steps = [step for edge, step in MARKET_RULES[self.market_rule] if edge <= size]
+        return steps[-1]
+
+    def on_tick(self, price: Decimal) -> Decimal:
+        """The price nearest to `price` that the market rule allows."""
+        step = self.increment(price)
+        return (price / step).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * step
+
+    def expired(self, today: date) -> bool:
+        """True from the day after its last trading day."""
+        return bool(self.expiry) and self.expiry < f"{today:%Y%m%d}"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)
@@ -86,6 +115,7 @@ class Query:
     currency: str
     local_symbol: str
     trading_class: str
+    include_expired: bool = False
 
     @classmethod
     def from_wire(cls, values: Mapping[str, str]) -> Query:
@@ -104,369 +134,5 @@ class Query:
             currency=values.get("currency", ""),
             local_symbol=values.get("localSymbol", ""),
             trading_class=values.get("tradingClass", ""),
+            include_expired=to_bool(values.get("includeExpired", "")),
         )
-
-
-# symbol, con id (0: made from the symbol), listing exchange, name, price in round figures
-_STOCKS: Final = """
-AAPL 265598 NASDAQ 190 APPLE INC
-MSFT 272093 NASDAQ 410 MICROSOFT CORP
-AMZN 3691937 NASDAQ 180 AMAZON.COM INC
-GOOG 208813720 NASDAQ 170 ALPHABET INC-CL C
-GOOGL 208813719 NASDAQ 168 ALPHABET INC-CL A
-META 107113386 NASDAQ 480 META PLATFORMS INC-CLASS A
-NVDA 4815747 NASDAQ 120 NVIDIA CORP
-TSLA 76792991 NASDAQ 200 TESLA INC
-NFLX 15124833 NASDAQ 620 NETFLIX INC
-AMD 4391 NASDAQ 150 ADVANCED MICRO DEVICES
-INTC 270639 NASDAQ 32 INTEL CORP
-CSCO 268084 NASDAQ 48 CISCO SYSTEMS INC
-PEP 0 NASDAQ 172 PEPSICO INC
-COST 0 NASDAQ 800 COSTCO WHOLESALE CORP
-IBM 8314 NYSE 185 INTL BUSINESS MACHINES CORP
-GE 0 NYSE 160 GENERAL ELECTRIC
-F 9599491 NYSE 12 FORD MOTOR CO
-BAC 10098 NYSE 38 BANK OF AMERICA CORP
-JPM 1520593 NYSE 200 JPMORGAN CHASE & CO
-WMT 13824 NYSE 66 WALMART INC
-KO 8894 NYSE 62 COCA-COLA CO/THE
-DIS 6459 NYSE 105 WALT DISNEY CO/THE
-XOM 13977 NYSE 115 EXXON MOBIL CORP
-BA 4762 NYSE 180 BOEING CO/THE
-V 49462172 NYSE 275 VISA INC-CLASS A SHARES
-JNJ 8719 NYSE 150 JOHNSON & JOHNSON
-PG 0 NYSE 162 PROCTER & GAMBLE CO/THE
-T 37018770 NYSE 17 AT&T INC
-GS 4627828 NYSE 450 GOLDMAN SACHS GROUP INC
-SPY 756733 ARCA 530 SS SPDR S&P 500 ETF TRUST
-QQQ 320227571 NASDAQ 455 INVESCO QQQ TRUST SERIES 1
-IWM 9579970 ARCA 205 ISHARES RUSSELL 2000 ETF
-GLD 51529211 ARCA 215 SPDR GOLD SHARES
-TLT 15547841 NASDAQ 92 ISHARES 20+ YEAR TREASURY BD
-"""
-
-# The same symbol listed elsewhere: a look-up without exchange and currency finds them all.
-_FOREIGN: Final = """
-AAPL 0 MEXI 3300 MXN APPLE INC
-AAPL 0 IBIS2 175 EUR APPLE INC
-IBM 0 LSEETF 145 GBP INTL BUSINESS MACHINES CORP
-MSFT 0 IBIS2 380 EUR MICROSOFT CORP
-SAP 14204 IBIS 180 EUR SAP SE
-VOD 0 LSE 70 GBP VODAFONE GROUP PLC
-"""
-
-
-def stable_id(text: str) -> int:
-    """A con id for a contract that has none of IB's: nine digits from its name."""
-    return 700_000_000 + zlib.crc32(text.encode()) % 99_000_000
-
-
-def _stocks() -> Iterator[Contract]:
-    for line in _STOCKS.strip().splitlines():
-        symbol, con_id, listing, price, name = line.split(" ", 4)
-        yield Contract(
-            con_id=int(con_id) or stable_id(f"{symbol}.{listing}"),
-            symbol=symbol,
-            sec_type="STK",
-            currency="USD",
-            primary_exchange=listing,
-            local_symbol=symbol,
-            trading_class="NMS" if listing == "NASDAQ" else symbol,
-            base_price=Decimal(price),
-            long_name=name,
-            valid_exchanges=f"SMART,AMEX,NYSE,ARCA,ISLAND,IEX,{listing}",
-        )
-    for line in _FOREIGN.strip().splitlines():
-        symbol, con_id, listing, price, currency, name = line.split(" ", 5)
-        yield Contract(
-            con_id=int(con_id) or stable_id(f"{symbol}.{listing}"),
-            symbol=symbol,
-            sec_type="STK",
-            currency=currency,
-            primary_exchange=listing,
-            local_symbol=symbol,
-            trading_class=symbol,
-            base_price=Decimal(price),
-            long_name=name,
-            valid_exchanges=f"SMART,{listing}",
-        )
-
-
-# symbol, con id, price, tick
-_FOREX: Final = """
-EUR.USD 12087792 1.0850 0.00005
-GBP.USD 12087797 1.2700 0.00005
-AUD.USD 14433401 0.6600 0.00005
-USD.CHF 12087820 0.8850 0.00005
-USD.CAD 15016062 1.3600 0.00005
-USD.JPY 15016059 151.50 0.005
-EUR.GBP 12087807 0.8540 0.00005
-"""
-
-# symbol, exchange, multiplier, tick, price, months a year, name
-_FUTURES: Final = """
-ES CME 50 0.25 5300 4 E-mini S&P 500
-NQ CME 20 0.25 18500 4 E-mini NASDAQ 100
-MES CME 5 0.25 5300 4 Micro E-Mini S&P 500
-CL NYMEX 1000 0.01 80 12 Light Sweet Crude Oil
-GC COMEX 100 0.1 2300 12 Gold
-ZN CBOT 1000 0.015625 110 4 10 Year US Treasury Note
-"""
-_MONTH_CODES: Final = "FGHJKMNQUVXZ"
-
-BAG_ID: Final = 28812380
-"""The con id that IB shows for every combination in US dollars."""
-
-MARKET_RULES: Final[Mapping[int, tuple[tuple[Decimal, Decimal], ...]]] = {
-    26: ((Decimal(0), Decimal("0.01")),),
-    32: ((Decimal(0), Decimal("0.01")), (Decimal(3), Decimal("0.05"))),
-    67: ((Decimal(0), Decimal("0.25")),),
-    239: ((Decimal(0), Decimal("0.00005")),),
-}
-"""Price increments from a lower edge on.  Orders are checked against `minimum_tick` alone."""
-
-
-def _forex() -> Iterator[Contract]:
-    for line in _FOREX.strip().splitlines():
-        pair, con_id, price, tick = line.split()
-        symbol, _, currency = pair.partition(".")
-        yield Contract(
-            con_id=int(con_id),
-            symbol=symbol,
-            sec_type="CASH",
-            currency=currency,
-            primary_exchange="IDEALPRO",
-            local_symbol=pair,
-            trading_class=pair,
-            base_price=Decimal(price),
-            long_name=f"{symbol}.{currency}",
-            minimum_tick=Decimal(tick),
-            valid_exchanges="IDEALPRO",
-            market_rule=239,
-        )
-
-
-def _futures(today: date) -> Iterator[Contract]:
-    for line in _FUTURES.strip().splitlines():
-        symbol, exchange, multiplier, tick, price, months, name = line.split(" ", 6)
-        for expiry in _expiries(today, int(months)):
-            code = f"{symbol}{_MONTH_CODES[expiry.month - 1]}{expiry.year % 10}"
-            yield Contract(
-                con_id=stable_id(f"{code}.{expiry:%Y%m%d}"),
-                symbol=symbol,
-                sec_type="FUT",
-                currency="USD",
-                primary_exchange=exchange,
-                local_symbol=code,
-                trading_class=symbol,
-                base_price=Decimal(price),
-                long_name=name,
-                minimum_tick=Decimal(tick),
-                multiplier=Decimal(multiplier),
-                multiplier_text=multiplier,
-                expiry=f"{expiry:%Y%m%d}",
-                valid_exchanges=exchange,
-                market_rule=67,
-            )
-
-
-def _expiries(today: date, months_a_year: int) -> list[date]:
-    """The third Fridays of the next months that have a future: four of them."""
-    found: list[date] = []
-    year, month = today.year, today.month
-    while len(found) < 4:
-        day = third_friday(year, month)
-        if month % (12 // months_a_year) == 0 and day >= today:
-            found.append(day)
-        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
-    return found
-
-
-def third_friday(year: int, month: int) -> date:
-    first = date(year, month, 1)
-    return first + timedelta(days=(4 - first.weekday()) % 7 + 14)
-
-
-def strike_step(price: Decimal) -> Decimal:
-    if price < 25:
-        return Decimal("0.5")
-    return Decimal(1) if price < 100 else Decimal(5)
-
-
-def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Contract:
-    """An option on a stock.
-
-    Its base price is what exercise would bring now plus two per cent of the stock's price: enough
-    to trade against, no valuation.
-    """
-    worth = underlying.base_price - strike if right == "C" else strike - underlying.base_price
-    base = max(worth, Decimal(0)) + underlying.base_price / 50
-    strike_text = f"{int(strike * 1000):08d}"
-    local = f"{underlying.symbol:<6}{expiry[2:]}{right}{strike_text}"
-    return Contract(
-        con_id=stable_id(local),
-        symbol=underlying.symbol,
-        sec_type="OPT",
-        currency=underlying.currency,
-        primary_exchange="CBOE",
-        local_symbol=local,
-        trading_class=underlying.symbol,
-        base_price=base.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN),
-        long_name=underlying.long_name,
-        multiplier=Decimal(100),
-        multiplier_text="100",
-        expiry=expiry,
-        strike=strike,
-        right=right,
-        under_id=underlying.con_id,
-        valid_exchanges="SMART,CBOE,AMEX,PHLX,ISE",
-        market_rule=32,
-        stock_type="",
-    )
-
-
-def combination(symbol: str, currency: str) -> Contract:
-    """The contract of a combo order: its legs are with the order, its price is theirs."""
-    return Contract(
-        con_id=stable_id(f"BAG.{symbol}.{currency}"),
-        symbol=symbol,
-        sec_type="BAG",
-        currency=currency,
-        primary_exchange="SMART",
-        local_symbol=str(BAG_ID),
-        trading_class="COMB",
-        base_price=Decimal(0),
-        valid_exchanges="SMART",
-    )
-
-
-class Catalogue:
-    """Every contract the gateway knows, by con id and by description.
-
-    `today` decides which futures and options exist; contracts of earlier days come back from the
-    books with `add`.
-    """
-
-    def __init__(self, today: date) -> None:
-        self._today = today
-        self._by_id: dict[int, Contract] = {}
-        self._by_symbol: dict[str, list[Contract]] = {}
-        for source in (_stocks(), _forex(), _futures(today)):
-            for contract in source:
-                self.add(contract)
-
-    def add(self, contract: Contract) -> None:
-        if contract.con_id in self._by_id:
-            return
-        self._by_id[contract.con_id] = contract
-        self._by_symbol.setdefault(contract.symbol, []).append(contract)
-
-    def by_id(self, con_id: int) -> Contract | None:
-        return self._by_id.get(con_id)
-
-    def resolve(self, query: Query) -> list[Contract]:
-        """Every contract that fits what the client said; empty when none does."""
-        if query.sec_type == "BAG":
-            return [self._combination(query)]
-        if query.con_id:
-            found = self._by_id.get(query.con_id)
-            return [found] if found is not None and _exchange_fits(found, query.exchange) else []
-        if query.sec_type == "OPT":
-            self._list_options(query)
-        symbol = query.symbol or query.local_symbol.partition(".")[0].upper()
-        candidates = self._by_symbol.get(symbol, [])
-        if not candidates and query.local_symbol:
-            candidates = [one for one in self._by_id.values() if _named(one, query.local_symbol)]
-        return [contract for contract in candidates if _fits(contract, query)]
-
-    def one(self, symbol: str) -> Contract | None:
-        """The main listing of a symbol, or the contract with that local symbol."""
-        for contract in self._by_symbol.get(symbol.upper(), ()):
-            if contract.sec_type in ("STK", "CASH") and contract.local_symbol == symbol.upper():
-                return contract
-        return next((one for one in self._by_id.values() if _named(one, symbol)), None)
-
-    def starting_with(self, pattern: str) -> list[Contract]:
-        """Stocks whose symbol starts so, or whose name has it."""
-        return [
-            one
-            for one in self._by_id.values()
-            if one.sec_type == "STK"
-            and (one.symbol.startswith(pattern) or pattern in one.long_name.upper())
-        ]
-
-    def option_chain(self, underlying: Contract) -> list[Contract]:
-        """Eleven strikes round the base price, on the next six expiries, calls and puts."""
-        if underlying.sec_type != "STK":
-            return []
-        step = strike_step(underlying.base_price)
-        middle = (underlying.base_price / step).quantize(Decimal(1)) * step
-        strikes = [middle + step * n for n in range(-5, 6)]
-        friday = self._today + timedelta(days=(4 - self._today.weekday()) % 7)
-        days = {friday + timedelta(weeks=n) for n in range(4)}
-        days |= set(_expiries(self._today, 12))
-        chain = []
-        for day in sorted(days)[:6]:
-            for strike in strikes:
-                for right in ("C", "P"):
-                    made = option(underlying, f"{day:%Y%m%d}", strike, right)
-                    self.add(made)
-                    chain.append(made)
-        return chain
-
-    def _list_options(self, query: Query) -> None:
-        """Options come into being when somebody asks for them: on any Friday, at any strike step.
-
-        The last eight digits of a local symbol are the strike in thousandths.
-        """
-        symbol, expiry, right, strike = query.symbol, query.expiry, query.right, query.strike
-        if not symbol and len(query.local_symbol) == 21:
-            local = query.local_symbol
-            symbol, expiry, right = local[:6].strip(), f"20{local[6:12]}", local[12]
-            strike = Decimal(local[13:]) / 1000
-        underlying = self.one(symbol)
-        if underlying is None or underlying.sec_type != "STK":
-            return
-        if len(expiry) == 8 and strike is not None:
-            if _is_friday(expiry) and not strike % strike_step(underlying.base_price):
-                for one in (right,) if right else ("C", "P"):
-                    self.add(option(underlying, expiry, strike, one))
-        else:
-            self.option_chain(underlying)
-
-    def _combination(self, query: Query) -> Contract:
-        made = combination(query.symbol, query.currency or "USD")
-        self.add(made)
-        return made
-
-
-def _is_friday(expiry: str) -> bool:
-    try:
-        return datetime.strptime(expiry, "%Y%m%d").weekday() == 4  # noqa: DTZ007
-    except ValueError:
-        return False
-
-
-def _named(contract: Contract, local_symbol: str) -> bool:
-    return contract.local_symbol.replace(" ", "") == local_symbol.upper().replace(" ", "")
-
-
-def _fits(contract: Contract, query: Query) -> bool:
-    return (
-        contract.sec_type == query.sec_type
-        and query.currency in ("", contract.currency)
-        and (not query.local_symbol or _named(contract, query.local_symbol))
-        and query.trading_class in ("", contract.trading_class)
-        and query.primary_exchange in ("", contract.primary_exchange, "SMART")
-        and (not query.expiry or contract.expiry.startswith(query.expiry))
-        and (query.strike is None or contract.strike == query.strike)
-        and query.right in ("", contract.right)
-        and query.multiplier in ("", contract.multiplier_text)
-        and _exchange_fits(contract, query.exchange)
-    )
-
-
-def _exchange_fits(contract: Contract, exchange: str) -> bool:
-    return exchange in ("", contract.primary_exchange) or exchange in (
-        contract.valid_exchanges.split(",")
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from oms.sim import checks
+from oms.sim import checks, credit, matching
 from oms.sim.checks import Refusal
 from oms.sim.desk import CANCELLED_TEXT, Desk
 from oms.sim.instruments import Contract, Query
@@ -29,6 +29,7 @@ class Intake:
         self.settings = desk.settings
         self.notify = desk.notify
         self.untransmitted: dict[tuple[int, int], Order] = {}
+        desk.on_end.append(self._drop_children)
 
     def place(self, client_id: int, values: Mapping[str, Any]) -> None:
         """placeOrder: a new order, or new terms for one that lives."""
@@ -71,11 +72,9 @@ class Intake:
 
     def cancel(self, client_id: int, order_id: int) -> None:
         """cancelOrder: 202 and the end, or why not."""
-        held = self.untransmitted.pop((client_id, order_id), None)
+        held = self.untransmitted.get((client_id, order_id))
         if held is not None:
-            held.status = "ApiCancelled"
-            self.notify.status(held)
-            self.notify.error(client_id, order_id, 202, CANCELLED_TEXT)
+            self._drop(held)
             return
         order = self.books.live_order(client_id, order_id)
         if order is not None:
@@ -91,10 +90,24 @@ class Intake:
             text = f"{needs} cannot be cancelled, state: {gone.wire_status}."
             self.notify.error(client_id, order_id, 10148, text)
 
+    def _drop(self, held: Order) -> None:
+        """An order that never left the gateway is cancelled, with everything attached to it."""
+        self.untransmitted.pop((held.client_id, held.order_id), None)
+        held.status = "ApiCancelled"
+        self.notify.status(held)
+        self.notify.error(held.client_id, held.order_id, 202, CANCELLED_TEXT)
+        self._drop_children(held)
+
+    def _drop_children(self, parent: Order) -> None:
+        for held in self._descendants(parent):
+            if not held.ended:
+                self._drop(held)
+
     def cancel_all(self) -> None:
         """reqGlobalCancel: every order of every client, manual ones too."""
-        for key in list(self.untransmitted):
-            self.cancel(*key)
+        for held in list(self.untransmitted.values()):
+            if not held.ended:
+                self._drop(held)
         for order in list(self.books.live.values()):
             if not order.ended:
                 self.desk.end(order)
@@ -136,7 +149,11 @@ class Intake:
         return order, contract
 
     def resolve(self, values: Mapping[str, str]) -> Contract:
-        found = self.catalogue.resolve(Query.from_wire(values))
+        found = self.catalogue.resolve_any(Query.from_wire(values))
+        live = [one for one in found if not self.catalogue.expired(one)]
+        if found and not live:
+            raise Refusal(392, checks.EXPIRED)
+        found = live
         if not found:
             raise Refusal(200, checks.NO_CONTRACT)
         if len(found) > 1:
@@ -164,12 +181,13 @@ class Intake:
             raise Refusal(105, "Order being modified does not match original order.")
         if new.kind != order.kind:
             raise Refusal(329, "Order modify failed. Cannot change to the new order type.")
-        if new.oca_group != order.oca_group:
-            raise Refusal(10326, "OCA group revision is not allowed.")
+        self._check_revision(order, new, values)
         checks.check(new, contract, self.clock.now(), self.desk.zone)
+        if self.catalogue.expired(contract):
+            raise Refusal(392, checks.EXPIRED)
         if new.quantity <= order.filled:
             raise Refusal(104, "Cannot modify a filled order.")
-        shortfall = self.desk.shortfall(new) if order.perm_id else None
+        shortfall = credit.shortfall(self.desk, new) if order.perm_id else None
         if shortfall is not None:
             self.notify.error(order.client_id, order.order_id, 201, shortfall)
             if self.settings.modify_reject == "kill":
@@ -179,6 +197,8 @@ class Intake:
             return
         order.terms, order.quantity, order.order_ref = new.terms, new.quantity, new.order_ref
         order.trail_price = None
+        if order.kind in matching.TRAILING and order.perm_id:
+            order.trail_price = matching.trail_price(order, self.desk.quote(order).last)
         if not order.perm_id:
             if to_bool(values["transmit"]):
                 self._transmit(order)
@@ -187,8 +207,19 @@ class Intake:
         self.notify.order(order)
         self.desk.work(order)
 
+    def _check_revision(self, order: Order, new: Order, values: Mapping[str, Any]) -> None:
+        """What an order is part of cannot be changed, nor where it was sent."""
+        if new.oca_group != order.oca_group:
+            raise Refusal(10326, "OCA group revision is not allowed.")
+        if new.oca_group and new.oca_type != order.oca_type:
+            raise Refusal(10327, "OCA group type revision is not allowed.")
+        if to_int(values["parentId"]) != order.parent_id:
+            raise Refusal(10341, "Parent order id cannot be modified.")
+        if values["exchange"] not in ("", order.exchange):
+            raise Refusal(105, "Order being modified does not match original order.")
+
     def _same(self, order: Order, values: Mapping[str, Any]) -> bool:
-        said = self.catalogue.resolve(Query.from_wire(values))
+        said = self.catalogue.resolve_any(Query.from_wire(values))
         return any(one.con_id == order.con_id for one in said)
 
     def _modified(self, order: Order, values: Mapping[str, Any]) -> Order:
@@ -205,6 +236,10 @@ class Intake:
             order_ref=values["orderRef"] or order.order_ref,
             terms=terms_of(values),
             filled=order.filled,
+            parent_id=order.parent_id,
+            parent_perm_id=order.parent_perm_id,
+            why_held=order.why_held,
+            triggered=order.triggered,
         )
 
     # -- transmission -----------------------------------------------------------------------------
@@ -220,7 +255,11 @@ class Intake:
     def _transmit(self, order: Order) -> None:
         """Transmit an order with its parent and its siblings: the last child sends them all."""
         root = order
-        while root.parent_id and (parent := self._parent(root)) is not None:
+        while root.parent_id:
+            parent = self._parent(root)
+            if parent is None:
+                self._drop(root)
+                return
             root = parent
         family = [root] if not root.perm_id else []
         family += self._descendants(root)

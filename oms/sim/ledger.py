@@ -96,7 +96,7 @@ def commission(contract: Contract, quantity: Decimal, price: Decimal, schedule: 
     contract; forex 0.2 basis points, at least 2.  Exchange and clearing charges of the tiered
     schedule are left out.
     """
-    if schedule == "none":
+    if schedule == "none" or not quantity:
         return ZERO
     tiered = schedule == "tiered"
     value = abs(quantity * price * contract.multiplier)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 from oms.sim.instruments import Contract
 
@@ -24,11 +24,6 @@ class Quote:
     high: Decimal = Decimal(0)
     low: Decimal = Decimal(0)
     close: Decimal = Decimal(0)
-
-
-def on_tick(price: Decimal, tick: Decimal) -> Decimal:
-    """The multiple of `tick` nearest to `price`."""
-    return (price / tick).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * tick
 
 
 class Market:
@@ -61,14 +56,14 @@ class Market:
     ) -> Quote:
         """Move the touch.  A side left out follows the sides given; `size` is for both sides."""
         old = self.quote(contract)
-        tick = contract.minimum_tick
         known = last if last is not None else bid if bid is not None else ask
         if known is None:
             known = old.last
+        tick = contract.increment(known)
         new_bid = bid if bid is not None else min(known - tick, ask) if ask else known - tick
         new_ask = ask if ask is not None else max(known + tick, bid) if bid else known + tick
         if last is None:
-            last = on_tick((new_bid + new_ask) / 2, tick)
+            last = contract.on_tick((new_bid + new_ask) / 2)
         changed = replace(
             old,
             bid=new_bid,
@@ -95,6 +90,22 @@ class Market:
         )
         self._quotes[contract.con_id] = changed
         return changed
+
+    def split(self, contract: Contract, ratio: Decimal) -> None:
+        """Every price of a stock that split, and its sizes, in new shares."""
+        old = self.quote(contract)
+        prices = ("bid", "ask", "last", "open", "high", "low", "close")
+        new = {
+            name: max(contract.on_tick(getattr(old, name) / ratio), contract.minimum_tick)
+            for name in prices
+        }
+        if new["ask"] <= new["bid"]:
+            new["ask"] = new["bid"] + contract.minimum_tick
+        self._quotes[contract.con_id] = replace(old, **new)
+
+    def rename(self, old: Contract, new: Contract) -> None:
+        """The price goes with the stock."""
+        self._quotes[new.con_id] = self.quote(old)
 
     def size(self, contract: Contract, buying: bool) -> Decimal:
         """Units on offer at the touch."""
@@ -124,16 +135,19 @@ class Market:
             path = self._paths[contract.con_id] = random.Random(
                 f"{self._seed}:path:{contract.con_id}"
             )
-        tick = contract.minimum_tick
-        last = max(self.quote(contract).last + path.choice((-1, 0, 1)) * tick, tick * 2)
+        before = self.quote(contract).last
+        tick = contract.increment(before)
+        last = max(contract.on_tick(before + path.choice((-1, 0, 1)) * tick), tick * 2)
         size = Decimal(path.randint(1, 10) * 100)
-        return self.set(contract, last=last, size=size)
+        self.set(contract, last=last, size=size)
+        # A step is a print too: somebody else has traded.
+        return self.print_last(contract, last, Decimal(path.randint(1, 5) * 100))
 
     def _first(self, contract: Contract) -> Quote:
         # A generator of its own for every contract: the order of look-ups must not matter.
         rng = random.Random(f"{self._seed}:{contract.con_id}")
-        tick = contract.minimum_tick
-        last = on_tick(contract.base_price * Decimal(rng.randint(9900, 10100)) / 10000, tick)
+        last = contract.on_tick(contract.base_price * Decimal(rng.randint(9900, 10100)) / 10000)
+        tick = contract.increment(last)
         last = max(last, tick * 2)
         return Quote(
             bid=last - tick,

@@ -20,6 +20,7 @@ TOUCHED: Final = frozenset(("MIT", "LIT"))
 TRIGGERED: Final = STOPS | TOUCHED
 AT_CLOSE: Final = frozenset(("MOC", "LOC"))
 LIMITED: Final = frozenset(("LMT", "STP LMT", "TRAIL LIMIT", "LIT", "LOC"))
+IMMEDIATE: Final = frozenset(("IOC", "FOK"))
 SUPPORTED: Final = frozenset(("MKT", "LMT", "MTL")) | TRIGGERED | AT_CLOSE
 
 
@@ -64,7 +65,7 @@ def trail_price(order: Order, last: Decimal) -> Decimal:
     if order.triggered and order.trail_price is not None:
         return order.trail_price
     percent = order.price("trailingPercent")
-    amount = last * percent / 100 if percent is not None else order.aux_price or Decimal(0)
+    amount = last * percent / 100 if percent else order.aux_price or Decimal(0)
     now = last + amount if order.is_buy else last - amount
     before = order.trail_price
     if before is None:
@@ -92,11 +93,45 @@ def held_for(order: Order, child: bool) -> str:
     return ",".join(reasons)
 
 
-def parts(quantity: Decimal, count: int, increment: Decimal) -> list[Decimal]:
-    """`quantity` cut into at most `count` parts on the size increment, the rest in the last."""
-    if count <= 1:
-        return [quantity]
-    piece = (quantity / count) // increment * increment
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How fills are cut up: on the size increment, into at most `parts` of the whole order."""
+
+    increment: Decimal
+    parts: int
+
+
+def pieces(order: Order, offered: Decimal, cut: Cut) -> list[Decimal]:
+    """The fills that an offer of `offered` units makes; none when the order does not take it.
+
+    Fill-or-kill and all-or-none orders trade wholly and at once or not at all; a minimum quantity
+    is the size of the first fill, or more.
+    """
+    least = order.price("minQty") if not order.filled else None
+    whole = order.tif == "FOK" or order.flag("allOrNone")
+    if offered <= 0 or (whole and offered < order.remaining):
+        return []
+    if least is not None and offered < min(least, order.remaining):
+        return []
+    if whole or cut.parts <= 1:
+        return [offered]
+    piece = (order.quantity / cut.parts) // cut.increment * cut.increment
     if piece <= 0:
-        return [quantity]
-    return [piece] * (count - 1) + [quantity - piece * (count - 1)]
+        return [offered]
+    first = max(piece, least or piece)
+    made: list[Decimal] = []
+    # The last piece takes what does not divide.
+    while offered >= first + piece:
+        made.append(first)
+        offered -= first
+        first = piece
+    return [*made, offered]
+
+
+def reduced(other: Order, quantity: Decimal) -> Decimal:
+    """What is left of an OCA member when another one has traded `quantity`.
+
+    Type 1 leaves nothing, types 2 and 3 the rest.  Nothing here is on its way to an exchange while
+    another member fills, so that the block of type 2 has nothing to hold back.
+    """
+    return other.remaining - quantity if other.oca_type != 1 else Decimal(0)

@@ -143,6 +143,20 @@ class Order:
         named = [*self.terms.get("comboLegs", ()), *self.terms.get("conditions", ())]
         return {self.con_id, *(to_int(one.get("conId", "")) for one in named)}
 
+    def exposure(self) -> list[tuple[int, Decimal]]:
+        """Con ids and signed units of what one unit of the order trades: a combo's are its legs."""
+        sign = 1 if self.is_buy else -1
+        legs = self.terms.get("comboLegs", ())
+        if not legs:
+            return [(self.con_id, Decimal(sign))]
+        return [
+            (
+                to_int(leg["conId"]),
+                Decimal(to_int(leg["ratio"], 1) * (sign if leg["action"] == "BUY" else -sign)),
+            )
+            for leg in legs
+        ]
+
     @property
     def tif(self) -> str:
         return str(self.terms.get("tif", "")) or "DAY"
@@ -204,7 +218,10 @@ _ORDER_FIELDS: Final = tuple(Order.__dataclass_fields__)
 
 @dataclass(slots=True)
 class Execution:
-    """One revision of one fill.  `superseded` when a later revision replaces it."""
+    """One revision of one fill.  `superseded` when a later revision replaces it.
+
+    One that tells of an exercise does not move the position: that is an adjustment of its own.
+    """
 
     exec_id: str
     perm_id: int
@@ -228,6 +245,7 @@ class Execution:
     commission_currency: str = ""
     realized: Decimal | None = None
     pending_revision: bool = False
+    moves_position: bool = True
 
     @property
     def signed(self) -> Decimal:

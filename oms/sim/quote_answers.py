@@ -47,7 +47,10 @@ class QuoteAnswers:
             session.error(request_id, 200, NOT_FOUND)
             return
         for contract in found:
-            values = render.contract_details(contract, request.values["exchange"], request_id)
+            hours = self.gateway.desk.day.told(contract)
+            values = render.contract_details(
+                contract, request.values["exchange"], request_id, hours
+            )
             session.send("contractDetails", values)
         session.send("contractDetailsEnd", {"reqId": request_id})
 

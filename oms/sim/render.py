@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from oms.sim.instruments import Contract
 from oms.sim.market import Quote
+from oms.sim.matching import limit_price
 from oms.sim.orders import Execution, Order
 from oms.sim.wire import UNSET_DOUBLE, ascii7, number
 
@@ -16,6 +18,12 @@ def open_order(order: Order, contract: Contract) -> dict[str, Any]:
     values["clientId"] = str(order.client_id)
     values["parentId"] = str(order.parent_id)
     values["status"] = order.wire_status
+    if order.trail_price is not None:
+        # IB says where the stop stands, also when the client left that to it.
+        values["trailStopPrice"] = number(order.trail_price)
+        limit = limit_price(order, order.trail_price)
+        if limit is not None:
+            values["lmtPrice"] = number(limit)
     if order.warning:
         values["warningText"] = order.warning
     return values
@@ -91,7 +99,9 @@ def commission(row: Execution) -> dict[str, str]:
     }
 
 
-def contract_details(contract: Contract, exchange: str, request_id: str) -> dict[str, Any]:
+def contract_details(
+    contract: Contract, exchange: str, request_id: str, hours: Mapping[str, str]
+) -> dict[str, Any]:
     exchanges = contract.valid_exchanges.split(",")
     values: dict[str, Any] = contract.wire(exchange or exchanges[0])
     values |= {
@@ -104,13 +114,13 @@ def contract_details(contract: Contract, exchange: str, request_id: str) -> dict
         "validExchanges": contract.valid_exchanges,
         "longName": ascii7(contract.long_name),
         "contractMonth": contract.expiry[:6],
-        "timeZoneId": "US/Eastern",
+        **hours,
         "marketRuleIds": ",".join([str(contract.market_rule)] * len(exchanges)),
         "realExpirationDate": contract.expiry,
         "stockType": contract.stock_type if contract.sec_type == "STK" else "",
         "minSize": number(contract.size_increment),
         "sizeIncrement": number(contract.size_increment),
-        "suggestedSizeIncrement": number(max(contract.size_increment, contract.size_increment)),
+        "suggestedSizeIncrement": number(contract.size_increment),
     }
     return values
 

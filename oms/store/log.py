@@ -305,19 +305,12 @@ class EventLog:
 
 
 def append_foreign(
-    url: str,
-    pendings: Sequence[Pending],
-    *,
-    clock: Clock,
-    lease_name_prefix: str = "",
-    needs_daemon: bool = True,
+    url: str, pendings: Sequence[Pending], *, clock: Clock, lease_name_prefix: str = ""
 ) -> list[Receipt]:
     """Append facts from outside the daemon, for it to see and act on; blocks for one commit.
 
     All are stored or none. Raises `DaemonNotRunning`, and stores nothing, unless a lease whose name
-    begins so is held by a daemon that shows signs of life, seen in the same transaction. Facts that
-    count whether or not a daemon runs (a halt) do not need one: a daemon that starts later folds
-    them before it opens a session.
+    begins so is held by a daemon that shows signs of life, seen in the same transaction.
     """
     host = socket.gethostname()
 
@@ -327,7 +320,7 @@ def append_foreign(
         if not any(lease.held(now, host) for lease in held):
             raise DaemonNotRunning
 
-    writer = Writer(parse_url(url), clock=clock, guard=guard if needs_daemon else None)
+    writer = Writer(parse_url(url), clock=clock, guard=guard)
     writer.open()
     try:
         receipts, _ = writer.write([[draft(p) for p in pendings]])

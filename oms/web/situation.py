@@ -62,7 +62,8 @@ class Situation:
 async def load(reader: Reader, now: datetime) -> Situation:
     """Read the situation; `now` is the moment of reading."""
     head = await reader.head()
-    system = await reader.system()
+    system = await reader.one("system", SystemRecord().key)
+    system = system if isinstance(system, SystemRecord) else SystemRecord()
     checkpoints = await reader.checkpoints()
     return Situation(
         read_at=now,

@@ -493,16 +493,17 @@ async def test_contracts_and_dates_of_yesterday_are_kept_over_a_restart(tmp_path
         option = {"secType": "OPT", "right": "C", "strike": "190"}
         client.place(**option, lastTradeDateOrContractMonth="20260109", orderRef="option")
         client.place(
-            orderType="LMT", lmtPrice="1", tif="GTD", goodTillDate="20260205-12:00:00", orderRef="a"
+            orderType="LMT", lmtPrice="1", tif="GTD", goodTillDate="20260110-06:00:00", orderRef="a"
         )
         await client.settle()
-    later = SteppedClock(datetime(2026, 2, 5, 11, 0, tzinfo=UTC))
+    # Past midnight after the expiry, before the night's settlement.
+    later = SteppedClock(datetime(2026, 1, 10, 5, 30, tzinfo=UTC))
     async with world(books=file, clock=later) as sim:
         client = await sim.client()
         client.ask("reqPositions")
         held = await client.wait_for("position", position="100")
         assert held["localSymbol"] == "AAPL  260109C00190000"
-        sim.do("advance", seconds="3601")
+        sim.do("advance", seconds="1801")
         assert [row["status"] for row in sim.books()["orders"]] == ["Filled", "Cancelled"]
 
 

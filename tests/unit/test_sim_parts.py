@@ -10,11 +10,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from oms.sim import hours, reference
+from oms.sim.catalogue import Catalogue
 from oms.sim.checks import order_time
 from oms.sim.clock import SteppedClock
 from oms.sim.conditions import Sight, hold
 from oms.sim.faults import Fault, FaultPlan
-from oms.sim.instruments import Catalogue, Contract, Query
+from oms.sim.instruments import MARKET_RULES, Contract, Query
+from oms.sim.listings import option
 from oms.sim.market import Market
 from oms.sim.wire import WireError, ascii7, number, to_bool, to_int
 
@@ -40,8 +42,49 @@ def utc(text: str) -> datetime:
 def test_regular_hours_know_weekends_and_daylight_saving(
     moment: str, is_open: bool, change: str
 ) -> None:
-    assert hours.is_open(utc(moment), NEW_YORK) is is_open
-    assert hours.next_change(utc(moment), NEW_YORK) == utc(change)
+    stocks = hours.US_STOCKS
+    assert stocks.is_open(utc(moment), stocks.regular) is is_open
+    assert stocks.next_change(utc(moment), stocks.regular) == utc(change)
+
+
+@pytest.mark.parametrize(
+    ("local_symbol", "zone", "trading", "liquid"),
+    [
+        ("AAPL", "US/Eastern", "20260109:0400-20260109:2000", "20260109:0930-20260109:1600"),
+        ("AAPL  260116C00190000", "US/Eastern", "20260109:0930-20260109:1600",
+         "20260109:0930-20260109:1600"),
+        ("ESH6", "US/Central", "20260108:1700-20260109:1600", "20260109:0830-20260109:1600"),
+        ("CLH6", "US/Eastern", "20260108:1800-20260109:1700", "20260109:0930-20260109:1700"),
+        ("EUR.USD", "US/Eastern", "20260108:1715-20260109:1700", "20260108:1715-20260109:1700"),
+        ("SAP", "MET", "20260109:0900-20260109:1730", "20260109:0900-20260109:1730"),
+    ],
+)  # fmt: skip
+def test_the_hours_of_each_class_are_told_as_ib_tells_them(
+    local_symbol: str, zone: str, trading: str, liquid: str
+) -> None:
+    kind = "OPT" if len(local_symbol) == 21 else ""
+    catalogue = Catalogue(lambda: TODAY)
+    found = catalogue.resolve(query(localSymbol=local_symbol, secType=kind)) if kind else []
+    contract = found[0] if found else catalogue.one(local_symbol)
+    assert contract is not None
+    schedule = hours.schedule_of(contract)
+    friday = utc("2026-01-09T15:00:00")
+    assert schedule.zone_id == zone
+    told = schedule.text(friday, schedule.trading).split(";")
+    assert told[:3] == [trading, "20260110:CLOSED", "20260111:CLOSED"]
+    assert schedule.text(friday, schedule.liquid).split(";")[0] == liquid
+    assert len(told) == hours.DAYS_TOLD
+
+
+def test_every_schedule_opens_and_closes_in_turn() -> None:
+    for schedule in hours.SCHEDULES:
+        moment = utc("2026-01-05T12:00:00")
+        for kind in (schedule.trading, schedule.regular):
+            states = []
+            for _ in range(8):
+                moment = schedule.next_change(moment, kind)
+                states.append(schedule.is_open(moment, kind))
+            assert states in ([True, False] * 4, [False, True] * 4), schedule.name
 
 
 @pytest.mark.parametrize(
@@ -79,16 +122,54 @@ def query(**fields: str) -> Query:
         ({"localSymbol": "AAPL  260116C00190000", "secType": "OPT"}, ["AAPL  260116C00190000"]),
         ({"symbol": "AAPL", "secType": "OPT", "lastTradeDateOrContractMonth": "20260115",
           "strike": "190", "right": "C"}, []),
+        ({"symbol": "AAPL", "secType": "OPT", "lastTradeDateOrContractMonth": "20260102",
+          "strike": "190", "right": "C"}, []),
+        ({"symbol": "AAPL", "secType": "OPT", "lastTradeDateOrContractMonth": "20260102",
+          "strike": "190", "right": "C", "includeExpired": "1"}, ["AAPL  260102C00190000"]),
+        ({"localSymbol": "AAPL  260116CXXXXXXXX", "secType": "OPT"}, []),
     ],
 )  # fmt: skip
 def test_a_contract_is_found_by_what_is_said_about_it(
     asked: dict[str, str], found: list[str]
 ) -> None:
-    assert [one.local_symbol for one in Catalogue(TODAY).resolve(query(**asked))] == found
+    assert [one.local_symbol for one in Catalogue(lambda: TODAY).resolve(query(**asked))] == found
+
+
+def test_futures_are_listed_as_time_goes_on_and_expired_ones_are_gone() -> None:
+    today = TODAY
+    catalogue = Catalogue(lambda: today)
+    wanted = query(symbol="ES", secType="FUT")
+    before = [one.local_symbol for one in catalogue.resolve(wanted)]
+    today = date(2026, 4, 1)
+    after = [one.local_symbol for one in catalogue.resolve(wanted)]
+    assert (before, after) == (["ESH6", "ESM6", "ESU6", "ESZ6"], ["ESM6", "ESU6", "ESZ6", "ESH7"])
+    assert len(catalogue.resolve(query(symbol="ES", secType="FUT", includeExpired="1"))) == 5
+
+
+def test_the_smallest_increment_of_every_market_rule_is_the_contracts_minimum_tick() -> None:
+    catalogue = Catalogue(lambda: TODAY)
+    stock = catalogue.one("AAPL")
+    assert stock is not None
+    catalogue.option_chain(stock)
+    for contract in catalogue.contracts():
+        steps = [step for _, step in MARKET_RULES[contract.market_rule]]
+        assert min(steps) == contract.minimum_tick, contract.local_symbol
+        quote = Market(3).quote(contract)
+        for price in (quote.bid, quote.last, quote.ask):
+            assert not price % contract.increment(price), contract.local_symbol
+
+
+def test_an_option_above_three_has_the_larger_increment() -> None:
+    stock = Catalogue(lambda: TODAY).one("AAPL")
+    assert stock is not None
+    made = option(stock, "20260116", Decimal(190), "C")
+    steps = [made.increment(Decimal(price)) for price in ("2.99", "3", "40")]
+    assert steps == [Decimal("0.01"), Decimal("0.05"), Decimal("0.05")]
+    assert made.on_tick(Decimal("3.07")) == Decimal("3.05")
 
 
 def test_a_contract_reads_back_as_it_was_written() -> None:
-    catalogue = Catalogue(TODAY)
+    catalogue = Catalogue(lambda: TODAY)
     stock = catalogue.one("AAPL")
     assert stock is not None
     for contract in (stock, catalogue.option_chain(stock)[0]):
@@ -96,7 +177,7 @@ def test_a_contract_reads_back_as_it_was_written() -> None:
 
 
 def test_quotes_come_from_the_seed_and_do_not_depend_on_the_order_of_asking() -> None:
-    catalogue = Catalogue(TODAY)
+    catalogue = Catalogue(lambda: TODAY)
     stocks = [catalogue.one(symbol) for symbol in ("AAPL", "MSFT", "SPY")]
     forwards, backwards, other = Market(7), Market(7), Market(8)
     first = [forwards.quote(one) for one in stocks if one is not None]
@@ -106,7 +187,7 @@ def test_quotes_come_from_the_seed_and_do_not_depend_on_the_order_of_asking() ->
 
 
 def test_a_side_left_out_of_a_quote_follows_the_others() -> None:
-    stock = Catalogue(TODAY).one("AAPL")
+    stock = Catalogue(lambda: TODAY).one("AAPL")
     assert stock is not None
     market = Market(1)
     quote = market.set(stock, bid=Decimal(50))
@@ -127,7 +208,7 @@ def test_a_side_left_out_of_a_quote_follows_the_others() -> None:
 def test_conditions_are_joined_from_left_to_right(
     conditions: list[tuple[str, str, bool, str]], expected: bool
 ) -> None:
-    stock = Catalogue(TODAY).one("AAPL")
+    stock = Catalogue(lambda: TODAY).one("AAPL")
     assert stock is not None
     market = Market(1)
     market.set(stock, last=Decimal(200))
@@ -177,7 +258,7 @@ def test_every_spelling_of_a_flag_and_an_integer_is_read() -> None:
     assert [to_int(text) for text in ("", "2147483647", "7", "-3")] == [0, 0, 7, -3]
     with pytest.raises(WireError):
         to_int("900.0")
-    assert ascii7("Caf\xe9 \U0001f600") == "Caf\\u00e9 \\ud83d\\ude00"
+    assert ascii7("Café") == "Caf\\xe9"
 
 
 @pytest.mark.parametrize("name", sorted(reference.pages()))
