@@ -167,6 +167,29 @@ def _working(order: Order, epoch: int) -> OrderChanges:
     return changes
 
 
+def _while_another_lives(order: Order, perm_id: int, changes: OrderChanges) -> OrderChanges:
+    """Keep an order open of which IB has ended one of several permanent numbers.
+
+    A change that meets a degraded line can leave the old order at work beside the new one; the
+    cancel of one is not the end of the other (INC-21). A message that names no number (0) ends
+    none of several.
+    """
+    numbers = {*order.perm_ids, perm_id} - {0}
+    if not changes.get("end") or len(numbers) < 2:
+        return changes
+    over = {*order.ended_perm_ids, perm_id} - {0}
+    changes["ended_perm_ids"] = tuple(sorted(over))
+    left = sorted(numbers - over)
+    if not left:
+        return changes
+    # What the message claims of the whole order is true of one number only.
+    for fact in ("end", "concluded", "status", "held", "status_filled", "claim_is_final"):
+        changes.pop(fact, None)  # type: ignore[misc]
+    names = " and ".join(str(number) for number in left)
+    changes["refusal"] = f"one of its permanent numbers ended; {names} may still be at work"
+    return changes
+
+
 def on_order_status(
     order: Order, event: OrderStatusReceived, sequence: int, epoch: int
 ) -> OrderChanges:
@@ -176,7 +199,7 @@ def on_order_status(
     changes = on_status(order, event.status, event.why_held, sequence, epoch)
     changes["status_filled"] = event.filled
     changes["claim_is_final"] = event.status in _FINAL
-    return changes
+    return _while_another_lives(order, event.perm_id, changes)
 
 
 def _is_late_repetition(order: Order, status: str) -> bool:
@@ -196,10 +219,10 @@ def on_open_order(
     order: Order, event: OpenOrderReceived, sequence: int, epoch: int
 ) -> OrderChanges:
     """Take an openOrder: status, and the terms as IB has them."""
-    late = _is_late_repetition(order, event.status)
-    changes: OrderChanges = (
-        {} if late else on_status(order, event.status, order.why_held, sequence, epoch)
-    )
+    changes: OrderChanges = {}
+    if not _is_late_repetition(order, event.status):
+        changes = on_status(order, event.status, order.why_held, sequence, epoch)
+        changes = _while_another_lives(order, event.perm_id, changes)
     changes["broker_limit_price"] = event.limit_price
     changes["broker_stop_price"] = event.stop_price
     changes["broker_quantity"] = event.quantity
@@ -252,7 +275,7 @@ def on_completed(order: Order, event: CompletedOrderReceived, sequence: int) -> 
         # totalQuantity is 0 for filled orders in field samples (B4).
         quantity = event.quantity or event.filled_quantity or order.terms.quantity
         changes["terms"] = terms_of(event, quantity)
-    return changes
+    return _while_another_lives(order, event.perm_id, changes)
 
 
 def on_adopted_end(order: Order, status: str, completed_status: str) -> OrderChanges:
@@ -300,7 +323,7 @@ def on_notice(order: Order, event: NoticeReceived, sequence: int) -> OrderChange
         changes |= _end_by_code(order, what, event.text, sequence)
     elif order.end == "cancelled" and what.kind == "cancelled" and "expire" in event.text.lower():
         changes["end"] = "expired"
-    return changes
+    return _while_another_lives(order, 0, changes)
 
 
 def _end_by_code(order: Order, what: CodeMeaning, text: str, sequence: int) -> OrderChanges:

@@ -167,6 +167,8 @@ class Order(Evolving):
 
     #: Every permanent number that IB gave to this order; more than one is a break.
     perm_ids: tuple[int, ...] = ()
+    #: Those that IB has ended; the order ends with the last.
+    ended_perm_ids: tuple[int, ...] = ()
     client_id: int = 0
     broker_order_id: int = 0
     #: "epoch:client:number" under which the order was last seen; numbers belong to a session.
@@ -269,6 +271,7 @@ class OrderChanges(TypedDict, total=False):
     advanced_reject: str
     refusal: str
     perm_ids: tuple[int, ...]
+    ended_perm_ids: tuple[int, ...]
     client_id: int
     broker_order_id: int
     broker_key: str

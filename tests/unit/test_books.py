@@ -98,7 +98,20 @@ def test_second_permanent_number_of_our_order_is_kept_and_shown() -> None:
     assert life.order().perm_ids == (1001, 2001)
     anomaly = life.books.all(Anomaly)[0]
     assert (anomaly.kind, anomaly.order_id) == ("two_perm_ids", "A")
-    assert life.play("status Cancelled 0 perm=2001 id=9").order().state is S.CANCELLED
+
+
+def test_order_ends_with_the_last_of_its_permanent_numbers() -> None:
+    """INC-21: one of the two was cancelled; six hours later the other filled."""
+    life = working("open Submitted perm=2001")
+    order = life.play("status Cancelled 0 perm=2001 id=9").order()
+    assert (order.state, order.ended_perm_ids) == (S.WORKING, (2001,))
+    assert "1001 may still be at work" in order.refusal
+    assert life.play("status Cancelled 0 perm=1001").order().state is S.CANCELLED
+
+
+def test_code_that_names_no_permanent_number_ends_none_of_two() -> None:
+    life = working("open Submitted perm=2001")
+    assert life.play("notice 202").order().state is S.WORKING
 
 
 def test_manual_order_keeps_its_fills_when_it_is_adopted() -> None:
