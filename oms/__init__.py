@@ -21,20 +21,54 @@ from typing import TYPE_CHECKING
 from oms._version import __version__
 
 if TYPE_CHECKING:
-    from oms.core.contracts import Contract, Stock
+    from oms.core.contracts import (
+        Combo,
+        ComboLeg,
+        Contract,
+        Forex,
+        Future,
+        FuturesOption,
+        Index,
+        Leg,
+        Option,
+        Stock,
+    )
     from oms.core.events import Terms
-    from oms.core.order_types import Limit, Market, Stop, StopLimit
+    from oms.core.order_types import (
+        Limit,
+        LimitOnClose,
+        LimitOnOpen,
+        Market,
+        MarketOnClose,
+        MarketOnOpen,
+        Stop,
+        StopLimit,
+        TrailingStop,
+        TrailingStopLimit,
+    )
     from oms.core.records import Fill, Order, OrderState, Position
     from oms.errors import OmsError
     from oms.service.manager import OrderManager, Ticket
     from oms.settings import Settings
 
 __all__ = [
+    "Combo",
+    "ComboLeg",
     "Contract",
     "Fill",
+    "Forex",
+    "Future",
+    "FuturesOption",
+    "Index",
+    "Leg",
     "Limit",
+    "LimitOnClose",
+    "LimitOnOpen",
     "Market",
+    "MarketOnClose",
+    "MarketOnOpen",
     "OmsError",
+    "Option",
     "Order",
     "OrderManager",
     "OrderState",
@@ -44,6 +78,8 @@ __all__ = [
     "StopLimit",
     "Terms",
     "Ticket",
+    "TrailingStop",
+    "TrailingStopLimit",
     "__version__",
     "connect",
 ]
@@ -83,11 +119,15 @@ def __getattr__(name: str) -> object:
     """
     home: ModuleType
     match name:
-        case "Contract" | "Stock":
+        case "Combo" | "ComboLeg" | "Contract" | "Forex" | "Future" | "FuturesOption" | "Index":
+            from oms.core import contracts as home
+        case "Leg" | "Option" | "Stock":
             from oms.core import contracts as home
         case "Terms":
             from oms.core import events as home
-        case "Limit" | "Market" | "Stop" | "StopLimit":
+        case "Limit" | "LimitOnClose" | "LimitOnOpen" | "Market" | "MarketOnClose":
+            from oms.core import order_types as home
+        case "MarketOnOpen" | "Stop" | "StopLimit" | "TrailingStop" | "TrailingStopLimit":
             from oms.core import order_types as home
         case "Fill" | "Order" | "OrderState" | "Position":
             from oms.core import records as home

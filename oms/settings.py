@@ -187,6 +187,14 @@ class Settings(BaseSettings):
         le=50,
         description="Pace of what we send. IB disconnects a client that sends more than 50.",
     )
+    account_refresh_seconds: Seconds = Field(
+        180,
+        ge=0,
+        le=86_400,
+        description="How often IB is asked for the figures of each account (cash, margin, marks of "
+        "holdings), every one of which goes to the log; IB itself renews them every 3 minutes. 0 "
+        "turns it off: then they are as old as the last reconciliation.",
+    )
     request_timeout_seconds: Seconds = Field(
         20,
         ge=1,
@@ -266,6 +274,14 @@ class Settings(BaseSettings):
         le=3600,
         description="How long after sending the broker's silence about an order is no evidence "
         "yet: the order may still be on its way.",
+    )
+    notice_settle_seconds: Seconds = Field(
+        3,
+        ge=0.1,
+        le=3600,
+        description="How long after a message of IB that leaves an order unsettled (a code that no "
+        "table knows, a modify that failed because the order may have ended) the broker is asked "
+        "about it, unless its own news settles it first.",
     )
     reconcile_interval_seconds: Seconds = Field(
         900,

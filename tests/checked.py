@@ -55,7 +55,7 @@ async def _spend(folder: Path) -> Day:
         manager = await world.start()
         await world.bought(10)
         changed = await world.resting(5)
-        await changed.modify(limit_price="11")
+        await changed.modify(limit="11")
         await world.rest(changed, OrderState.WORKING)
         await world.rest(await _cancelled(await world.resting(7)), OrderState.CANCELLED)
         greedy = await manager.submit(MSFT, oms.Market("BUY", 10_000_000))

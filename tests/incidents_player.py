@@ -235,8 +235,8 @@ class Incident:
     async def _modify(self, line: Line) -> None:
         await self.oms.manager.modify(
             self.order(line.words[0]).order_id,
-            limit_price=_decimal(line.options.get("limit")),
-            stop_price=_decimal(line.options.get("stop")),
+            limit=_decimal(line.options.get("limit")),
+            stop=_decimal(line.options.get("stop")),
             quantity=_decimal(line.options.get("quantity")),
         )
 

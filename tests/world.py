@@ -59,7 +59,9 @@ def settings_for(simulator_port: int, database: Path, **changed: Any) -> Setting
         "reconnect_jitter_fraction": 0,
         "request_timeout_seconds": 1,
         "doubt_settle_seconds": 0,
+        "notice_settle_seconds": 3600,
         "reconcile_interval_seconds": 0,
+        "account_refresh_seconds": 0,
         "lease_seconds": 2,
         "poll_interval_seconds": 0.005,
     }

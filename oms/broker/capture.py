@@ -68,6 +68,8 @@ class Capture:
         self.sent_listeners: list[Callable[[], None]] = []
         #: Our order id of what is being sent, while it is being sent; a cancel does not carry it.
         self.subject: str | None = None
+        #: True while what is being sent only asks what an order would cost.
+        self.what_if = False
         self._sink = sink
         self._zone = zone
         self._on_failure = on_failure
@@ -140,6 +142,10 @@ class Capture:
     def _record_sent(self, wire: tuple[str, ...]) -> None:
         client_id = self._client.clientId
         match wire[0]:
+            case "3" if self.what_if:
+                event = OrderMessageSent(
+                    kind="what_if", client_id=client_id, broker_order_id=int(wire[1])
+                )
             case "3":
                 event = OrderMessageSent(
                     kind="place",

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import ib_async
 
+from oms.broker.accounts import Accounts
 from oms.broker.capture import Capture
 from oms.broker.handshake import ConnectionSettings
 from oms.broker.line import News, SessionDown
@@ -88,6 +89,13 @@ class Gateway:
         self.session.listeners.append(self._drop_what_waits)
         self._lookup = Lookup(
             self._ib, self.capture, self.session, timeout_seconds=request_timeout_seconds
+        )
+        self._accounts = Accounts(
+            self._ib,
+            self.capture,
+            self.session,
+            self.queries,
+            timeout_seconds=request_timeout_seconds,
         )
         self._quotes = Quotes(
             self._ib, self.capture, self.session, clock, timeout_seconds=request_timeout_seconds
@@ -198,11 +206,23 @@ class Gateway:
         """Ask for the end of an order; see `Outbox.cancel`."""
         return self.outbox.cancel(order_id=order_id, broker_order_id=broker_order_id)
 
+    def call_back(self, reason: str) -> tuple[str, ...]:
+        """Call new orders and changes that wait back; return the ids of those orders."""
+        return tuple(m.order_id for m in self.outbox.call_back(reason) if m.kind == "place")
+
     # ── questions ────────────────────────────────────────────────────────────────────────────────
 
     async def ask(self, kind: QueryKind, run_id: str) -> Answer:
         """Ask one question; silence and refusal are answers too, never exceptions."""
         return await self.queries.ask(kind, run_id)
+
+    async def refresh_accounts(self) -> None:
+        """Have IB say its figures of every account again; see `Accounts.refresh`."""
+        await self._accounts.refresh()
+
+    async def keep_accounts_fresh(self, seconds: float) -> None:
+        """Do so now and at this interval, for ever; see `Accounts.keep_fresh`."""
+        await self._accounts.keep_fresh(seconds)
 
     async def qualify(self, contract: Contract) -> Qualified:
         """Return the one contract that fits; raises `ContractUnknown`, `ContractAmbiguous`, or

@@ -11,12 +11,13 @@ from typing import Any, Final
 import ib_async
 
 from oms.broker.capture import Capture, Captured
-from oms.broker.outbox import contract_for_ib
 from oms.broker.session import Session
+from oms.broker.wire_forms import contract_for_ib
 from oms.core.codes import meaning
 from oms.core.contracts import Contract
 from oms.core.events import NoticeReceived
 from oms.core.money import parse_decimal
+from oms.core.order_rules import PriceStep, VenueRules
 from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
 
 #: IB's code for a description that fits nothing, or too much.
@@ -26,32 +27,12 @@ _CANDIDATES_SHOWN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class PriceStep:
-    """From this price on, prices are multiples of the increment."""
-
-    low_edge: Decimal
-    increment: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Qualified:
-    """A contract that IB knows, with the rules its orders must keep. None where IB did not say."""
+    """A contract that IB knows, with the rules that its orders must keep."""
 
     contract: Contract
-    #: The finest step of any venue; a venue may ask for a coarser one, see `price_steps`.
-    min_tick: Decimal | None
-    #: The steps of the contract's own exchange, from the lowest edge up; empty where unknown.
-    price_steps: tuple[PriceStep, ...] = ()
-    min_size: Decimal | None = None
-    size_increment: Decimal | None = None
-    #: Prices are quoted in units of 1/this: 100 for pence.
-    price_magnifier: int = 1
+    rules: VenueRules
     long_name: str = ""
-
-    def step_at(self, price: Decimal) -> Decimal | None:
-        """Return the price step that holds at a price."""
-        steps = [one.increment for one in self.price_steps if one.low_edge <= abs(price)]
-        return steps[-1] if steps else self.min_tick
 
 
 class Lookup:
@@ -86,11 +67,14 @@ class Lookup:
         details = found[0]
         return Qualified(
             contract=contract_from_ib(details.contract),
-            min_tick=_number(details.minTick) or None,
-            price_steps=await self._steps_of(details),
-            min_size=_number(details.minSize) or None,
-            size_increment=_number(details.sizeIncrement) or None,
-            price_magnifier=int(details.priceMagnifier or 1),
+            rules=VenueRules(
+                min_tick=_number(details.minTick) or None,
+                price_steps=await self._steps_of(details),
+                min_size=_number(details.minSize) or None,
+                size_increment=_number(details.sizeIncrement) or None,
+                suggested_size_increment=_number(details.suggestedSizeIncrement) or None,
+                price_magnifier=int(details.priceMagnifier or 1),
+            ),
             long_name=details.longName,
         )
 

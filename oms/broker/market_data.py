@@ -19,8 +19,8 @@ import ib_async
 
 from oms.broker.capture import Capture, Captured
 from oms.broker.line import LineRecovered, News, SessionUp
-from oms.broker.outbox import contract_for_ib
 from oms.broker.session import Session
+from oms.broker.wire_forms import contract_for_ib
 from oms.clock import Clock
 from oms.core.codes import meaning
 from oms.core.contracts import Contract

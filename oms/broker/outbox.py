@@ -18,16 +18,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, Literal, Protocol
 
 import ib_async
 
 from oms.broker.capture import Capture
+from oms.broker.wire_forms import is_clean, order_for_ib, wire_contract
 from oms.clock import Clock
 from oms.core.contracts import Contract
 from oms.core.events import Terms
-from oms.core.money import plain
 from oms.errors import InvalidRequest
 
 #: What became of a message within the call.
@@ -41,7 +40,7 @@ _LEAST_DELAY_SECONDS: Final = 0.001
 class Outgoing:
     """One order message on its way out."""
 
-    kind: Literal["place", "modify", "cancel"]
+    kind: Literal["place", "modify", "cancel", "what_if"]
     order_id: str
     broker_order_id: int
     #: None for a cancel.
@@ -136,6 +135,19 @@ class Outbox:
         )
         return self._submit(message)
 
+    def what_if(
+        self,
+        *,
+        order_id: str,
+        contract: Contract,
+        terms: Terms,
+        account: str,
+        broker_order_id: int,
+    ) -> Handed:
+        """Ask what an order would cost. Its id names the question here and not at IB."""
+        message = Outgoing("what_if", order_id, broker_order_id, contract, terms, account)
+        return self._submit(message)
+
     def cancel(self, *, order_id: str, broker_order_id: int) -> Handed:
         """Ask for the end of an order."""
         return self._submit(Outgoing("cancel", order_id, broker_order_id))
@@ -150,6 +162,18 @@ class Outbox:
         self._orders.clear()
         for message in waiting:
             self._on_not_sent(message, reason)
+
+    def call_back(self, reason: str) -> tuple[Outgoing, ...]:
+        """Report new orders and changes that wait as not sent, and return them; cancels stay.
+
+        A cancel of an order that is called back goes with it: IB never hears of that order.
+        """
+        placed = {m.broker_order_id for m in self._orders if m.kind == "place"}
+        back = tuple(m for m in self._orders if m.kind != "cancel" or m.broker_order_id in placed)
+        self._orders = deque(m for m in self._orders if m not in back)
+        for message in back:
+            self._on_not_sent(message, reason)
+        return back
 
     def _submit(self, message: Outgoing) -> Handed:
         _check_text(message)
@@ -218,73 +242,38 @@ class Outbox:
 
     def _write(self, message: Outgoing) -> None:
         self._capture.subject = message.order_id
+        self._capture.what_if = message.kind == "what_if"
         try:
             if message.kind == "cancel":
                 self._client.cancelOrder(message.broker_order_id, "")
                 return
             assert message.contract is not None
             self._client.placeOrder(
-                message.broker_order_id, _contract_for(message.contract), _order_for(message)
+                message.broker_order_id, wire_contract(message.contract), _order_for(message)
             )
         finally:
             self._capture.subject = None
-
-
-@lru_cache(maxsize=1024)
-def _contract_for(contract: Contract) -> Any:
-    """The contract's form on the wire; None where its text cannot go there."""
-    texts = [value for value in contract.__dict__.values() if isinstance(value, str)]
-    return None if any("\0" in text for text in texts) else contract_for_ib(contract)
-
-
-def contract_for_ib(contract: Contract) -> ib_async.Contract:
-    """Return ib_async's form of a contract, with numbers as the text that goes on the wire."""
-    strike: Any = 0.0 if contract.strike is None else plain(contract.strike)
-    return ib_async.Contract(
-        conId=contract.con_id,
-        symbol=contract.symbol,
-        secType=contract.sec_type,
-        lastTradeDateOrContractMonth=contract.expiry,
-        right=contract.right,
-        multiplier=plain(contract.multiplier),
-        exchange=contract.exchange,
-        primaryExchange=contract.primary_exchange,
-        currency=contract.currency,
-        localSymbol=contract.local_symbol,
-        tradingClass=contract.trading_class,
-        strike=strike,
-    )
+            self._capture.what_if = False
 
 
 def _order_for(message: Outgoing) -> Any:
-    terms = message.terms
-    assert terms is not None
-    # Text, because ib_async writes floats by repr and Decimals with exponents (1E-7); account and
-    # tif always, because a preset of TWS would fill them otherwise.
-    order: Any = ib_async.Order(
-        action=terms.side,
-        orderType=terms.order_type,
-        tif=terms.tif,
-        ocaGroup=terms.oca_group,
-        ocaType=terms.oca_type,
+    assert message.terms is not None
+    return order_for_ib(
+        message.terms,
         account=message.account,
-        orderRef=message.order_id,
+        order_ref="" if message.kind == "what_if" else message.order_id,
+        parent_broker_order_id=message.parent_broker_order_id,
         transmit=message.transmit,
-        parentId=message.parent_broker_order_id,
-        outsideRth=terms.outside_rth,
+        what_if=message.kind == "what_if",
     )
-    order.totalQuantity = plain(terms.quantity)
-    order.lmtPrice = plain(terms.limit_price)
-    order.auxPrice = plain(terms.stop_price)
-    return order
 
 
 def _check_text(message: Outgoing) -> None:
     """Refuse text that would end a field on the wire early and move all that follow."""
-    oca_group = message.terms.oca_group if message.terms is not None else ""
+    texts = f"{message.order_id}{message.account}{message.terms.oca_group if message.terms else ''}"
     # The contract's form is cached, and so is the check of its text.
-    contract = _contract_for(message.contract) if message.contract is not None else ""
-    if contract is None or "\0" in f"{message.order_id}{message.account}{oca_group}":
+    contract = True if message.contract is None else wire_contract(message.contract) is not None
+    if not contract or not is_clean(texts):
         raise InvalidRequest(
             f"order {message.order_id!r} holds a zero byte, which ends IB's fields"
         )

@@ -150,7 +150,8 @@ class Queries:
         self._open: list[_Open] = []
         #: Kinds of which an unanswered question may still be answered late.
         self._owed: set[QueryKind] = set()
-        self._without_id = asyncio.Lock()
+        #: Held by whoever asks without an id: a refusal with the id -1 names no question.
+        self.without_id = asyncio.Lock()
         self._turns = {kind: asyncio.Lock() for kind in _WITH_REQUEST_ID}
         capture.listeners.append(self._on_captured)
         session.listeners.append(self._on_news)
@@ -160,7 +161,7 @@ class Queries:
 
         Raises only what the log raises; the broker's silence and its refusals are answers here.
         """
-        async with self._turns.get(kind, self._without_id):
+        async with self._turns.get(kind, self.without_id):
             return await self._ask(kind, run_id)
 
     async def _ask(self, kind: QueryKind, run_id: str) -> Answer:

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from oms.core.contracts import Contract
+from oms.core.contracts import ComboLeg, Contract
 from oms.core.events import (
     AccountValueReceived,
     AnswerEndReceived,
@@ -38,6 +38,7 @@ from oms.core.events import (
     PortfolioReceived,
     PositionReceived,
     Side,
+    WhatIfReceived,
 )
 from oms.core.money import decimal_from_wire, integer_from_wire, quantity_from_wire
 
@@ -138,7 +139,9 @@ _RIGHTS: Final[Mapping[str, str]] = MappingProxyType(
 #: Calendar spread options have a strike of zero or less; for everything else zero means none.
 _WITH_STRIKE: Final = frozenset({"OPT", "FOP", "WAR", "IOPT"})
 _WITH_LIMIT: Final = frozenset({"LMT", "STP LMT", "LIT", "LOC", "TRAIL LIMIT", "REL", "PEG BEST"})
-_WITH_STOP: Final = frozenset({"STP", "STP LMT", "STP PRT", "MIT", "LIT", "TRAIL", "TRAIL LIMIT"})
+_WITH_STOP: Final = frozenset({"STP", "STP LMT", "STP PRT", "MIT", "LIT"})
+#: Their auxPrice is the distance that they trail by.
+_TRAILING: Final = frozenset({"TRAIL", "TRAIL LIMIT"})
 
 
 def _side(text: str) -> Side:
@@ -241,20 +244,24 @@ def _order_status(fields: Fields, version: int, zone: ZoneInfo | None) -> Transl
 
 
 def _open_order(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated:
-    order_type = fields[15]
-    at = 34 if version >= 177 else 35  # faProfile
-    parent, delta_neutral = fields[at + 23], fields[at + 27]
-    at += 29
+    order_type, oca_group = fields[15], fields[19]
+    model = 34 if version >= 177 else 35  # faProfile stands before it
+    delta_neutral = fields[model + 27]
+    at = model + 29
     if delta_neutral:  # the literal "None" counts as set, and the gateway does send it
         at += 8
-    at = _after_combo(fields, at + 7)
+    trail_percent = _positive(fields[at + 3])
+    legs_at = at + 7
+    at = _after_combo(fields, legs_at)
     at = _after_scale_and_hedge(fields, at)
-    at = _after_algo(fields, at + 4)
-    _flag(fields[at])  # solicited: not 0 or 1 means that we are not where we think we are
-    what_if, status, warning = fields[at + 1], fields[at + 2], fields[at + 16]
-    at = _after_conditions(fields, at + 19, order_type)
+    state = _after_algo(fields, at + 4)
+    _flag(fields[state])  # solicited: not 0 or 1 means that we are not where we think we are
+    at = _after_conditions(fields, state + 19, order_type)
     newer = (version >= 159) + (version >= 160) + (version >= 162) + 5 * (version >= 170)
     _at_least(at + 16 + newer, fields)
+    if _flag(fields[state + 1]):
+        return Translated(_what_if(fields, state))
+    trails = order_type in _TRAILING
     return Translated(
         OpenOrderReceived(
             broker_order_id=_id(fields[1]),
@@ -262,21 +269,75 @@ def _open_order(fields: Fields, version: int, zone: ZoneInfo | None) -> Translat
             perm_id=_id(fields[25]),
             order_ref=fields[23],
             account=fields[20],
-            contract=_contract_at(fields, 2),
+            contract=_with_legs(_contract_at(fields, 2), fields, legs_at),
             side=_side(fields[13]),
             quantity=_quantity(fields[14]),
             order_type=order_type,
             limit_price=_price(fields[16], order_type, _WITH_LIMIT),
-            stop_price=_price(fields[17], order_type, _WITH_STOP),
+            stop_price=None if trails else _price(fields[17], order_type, _WITH_STOP),
             tif=fields[18],
-            oca_group=fields[19],
+            oca_group=oca_group,
             outside_rth=_flag(fields[26]),
-            parent_broker_order_id=_id(parent),
-            status=_required("status", status),
-            what_if=_flag(what_if),
-            warning_text=warning,
+            parent_broker_order_id=_id(fields[model + 23]),
+            status=_required("status", fields[state + 2]),
+            warning_text=fields[state + 16],
+            # IB names a type for every order; outside a group it means nothing.
+            oca_type=_id(fields[model + 19]) if oca_group else 0,
+            # A percentage leaves the last amount standing beside it.
+            trail_amount=_positive(fields[17]) if trails and trail_percent is None else None,
+            trail_percent=trail_percent if trails else None,
+            trail_stop_price=_number(fields[at + 2]) if trails else None,
+            limit_offset=_number(fields[at + 3]) if order_type == "TRAIL LIMIT" else None,
+            good_till=moment_from_wire(fields[model + 1], zone),
+            good_till_text=fields[model + 1],
+            all_or_none=_flag(fields[model + 17]),
+            min_quantity=_positive(fields[model + 18]),
+            display_size=_positive(fields[model + 14]),
+            hidden=_flag(fields[27]),
         )
     )
+
+
+def _positive(text: str) -> Decimal | None:
+    """A size or distance for which IB writes 0 where there is none."""
+    return _number(text) or None
+
+
+def _what_if(fields: Fields, state: int) -> WhatIfReceived:
+    """Read the order state behind the flag at `state + 1`: nine margins, commission, warning."""
+    margins = [_number(text) for text in fields[state + 3 : state + 12]]
+    return WhatIfReceived(
+        broker_order_id=_id(fields[1]),
+        client_id=_id(fields[24]),
+        account=fields[20],
+        initial_margin_before=margins[0],
+        maintenance_margin_before=margins[1],
+        equity_with_loan_before=margins[2],
+        initial_margin_change=margins[3],
+        maintenance_margin_change=margins[4],
+        equity_with_loan_change=margins[5],
+        initial_margin_after=margins[6],
+        maintenance_margin_after=margins[7],
+        equity_with_loan_after=margins[8],
+        commission=_number(fields[state + 12]),
+        commission_min=_number(fields[state + 13]),
+        commission_max=_number(fields[state + 14]),
+        commission_currency=fields[state + 15],
+        warning_text=fields[state + 16],
+    )
+
+
+def _with_legs(contract: Contract, fields: Fields, at: int) -> Contract:
+    """Give a combo the legs whose number stands at `at`, eight fields a leg."""
+    legs = tuple(
+        _leg(fields[start], fields[start + 1], fields[start + 2], fields[start + 3])
+        for start in range(at + 1, at + 1 + 8 * _count(fields[at]), 8)
+    )
+    return contract.model_copy(update={"legs": legs}) if legs else contract
+
+
+def _leg(con_id: str, ratio: str, action: str, exchange: str) -> ComboLeg:
+    return ComboLeg(con_id=_id(con_id), ratio=_id(ratio), side=_side(action), exchange=exchange)
 
 
 def _completed_order(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated:
@@ -286,7 +347,8 @@ def _completed_order(fields: Fields, version: int, zone: ZoneInfo | None) -> Tra
     at += 23
     if delta_neutral:
         at += 4
-    at = _after_combo(fields, at + 5)
+    legs_at = at + 5
+    at = _after_combo(fields, legs_at)
     at = _after_scale_and_hedge(fields, at)
     at = _after_algo(fields, at + 3)
     _flag(fields[at])  # solicited
@@ -299,12 +361,14 @@ def _completed_order(fields: Fields, version: int, zone: ZoneInfo | None) -> Tra
             perm_id=_id(fields[23]),
             order_ref=fields[22],
             account=fields[19],
-            contract=_contract_at(fields, 1),
+            contract=_with_legs(_contract_at(fields, 1), fields, legs_at),
             side=_side(fields[12]),
             quantity=_number(fields[13]),
             order_type=order_type,
             limit_price=_price(fields[15], order_type, _WITH_LIMIT),
-            stop_price=_price(fields[16], order_type, _WITH_STOP),
+            stop_price=(
+                None if order_type in _TRAILING else _price(fields[16], order_type, _WITH_STOP)
+            ),
             tif=fields[17],
             status=_required("status", status),
             filled_quantity=_number(fields[at + 6]),

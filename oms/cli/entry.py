@@ -6,6 +6,7 @@ and prints it. What cannot be an order is refused here, before anything is writt
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from oms.cli.frame import (
     Account,
     AsJson,
     Symbol,
+    confirmed,
     perform,
     print_json,
     reading,
@@ -361,17 +363,13 @@ async def _chosen(
 
 
 def _confirm(orders: list[Order]) -> None:
-    import sys
-
     from oms.cli.rows import orders_table
     from oms.report.words import counted
 
-    if not sys.stdin.isatty():
-        raise InvalidRequest(
-            f"this would cancel {counted(len(orders), 'order')}", hint="repeat it with --yes"
-        )
-    show(orders_table(orders))
-    typer.confirm(f"Cancel {counted(len(orders), 'order')}?", abort=True, err=True)
+    count = counted(len(orders), "order")
+    if sys.stdin.isatty():
+        show(orders_table(orders))
+    confirmed(f"this would cancel {count}", f"Cancel {count}?", yes=False)
 
 
 def _report(orders: list[Any], *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from oms.errors import OmsError
+from oms.errors import InvalidRequest, OmsError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -103,6 +103,19 @@ def settings_of(context: typer.Context) -> Settings:
     # A verb answers a person: what the store has to report while it does is of no interest.
     telemetry.configure("ERROR", loaded.log_format)
     return loaded
+
+
+def confirmed(what: str, question: str, *, yes: bool) -> None:
+    """Let a person say yes to something dangerous; a program has to have said it already.
+
+    Raises `InvalidRequest` where nobody can be asked.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidRequest(what, hint="nothing was written; repeat it with --yes")
+    say(what)
+    typer.confirm(question, abort=True, err=True)
 
 
 @asynccontextmanager

@@ -27,14 +27,19 @@ LOOK_SECONDS: Final = 0.05
 DAEMON_LOOK_SECONDS: Final = 1.0
 
 
-def append(url: str, requests: Sequence[tuple[Event, str]]) -> list[Receipt]:
-    """Append requests, each with its correlation id, all or none; raises `DaemonNotRunning`."""
+def append(
+    url: str, requests: Sequence[tuple[Event, str | None]], *, needs_daemon: bool = True
+) -> list[Receipt]:
+    """Append facts, each with its correlation id, all or none.
+
+    Raises `DaemonNotRunning` where one is needed and none runs; a request is, a halt is not.
+    """
     actor = person()
     pendings = [
         Pending(event, Context(actor=actor, correlation_id=correlation_id))
         for event, correlation_id in requests
     ]
-    return append_foreign(url, pendings, clock=SystemClock())
+    return append_foreign(url, pendings, clock=SystemClock(), needs_daemon=needs_daemon)
 
 
 def person() -> str:

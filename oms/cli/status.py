@@ -95,7 +95,7 @@ async def _picture(reader: Reader, settings: Settings) -> Picture:
     from oms.clock import SystemClock
 
     leases = await reader.leases()
-    system = await _system(reader)
+    system = await reader.system()
     sessions = await reader.rows("sessions", {"epoch": str(system.session_epoch)})
     messages = await reader.events(reverse=True, limit=_LOOKED_THROUGH_MAX)
     runs = await reader.rows("runs", order="sequence", reverse=True, limit=1)
@@ -118,13 +118,6 @@ async def _picture(reader: Reader, settings: Settings) -> Picture:
         breaks=tuple(await _all(reader, "breaks", {"status": "open"})),
         last_run=_only(runs),
     )
-
-
-async def _system(reader: Reader) -> SystemRecord:
-    from oms.core.records import SystemRecord
-
-    found = await reader.one("system", SystemRecord().key)
-    return found if isinstance(found, SystemRecord) else SystemRecord()
 
 
 async def _all(reader: Reader, table: str, where: dict[str, object]) -> list[Any]:

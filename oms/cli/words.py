@@ -15,9 +15,9 @@ from oms.core.codec import encode
 from oms.core.contracts import Stock
 from oms.core.events import ModifyRequested, OrderRequested, Side, Terms
 from oms.core.money import NotANumber, parse_decimal
+from oms.core.order_rules import validate
 from oms.core.records import Order
 from oms.errors import InvalidRequest
-from oms.service.checks import validate
 
 #: orderRef carries the id to IB and back; plain text survives every gateway.
 _KEY: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")

@@ -8,10 +8,10 @@ from typing import Any
 
 from oms.core.events import Finding, OpenOrderReceived, Severity
 from oms.core.money import plain
-from oms.core.order import same_prices
 from oms.core.records import Order, OrderState
 from oms.core.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
-from oms.core.words import describe_order, describe_terms, terms_of
+from oms.core.terms import differing, terms_of
+from oms.core.words import describe_order, describe_terms
 
 
 def order_findings(
@@ -141,13 +141,13 @@ def _live_finding(
     working = terms_of(event, event.quantity)
     if order.modify_pending:
         return make.unknown("a change of its terms is under way")
-    if event.quantity != order.terms.quantity or not same_prices(
-        order.terms, event.limit_price, event.stop_price
-    ):
+    different = differing(order.terms, event)
+    if different:
         return make.broken(
             "wrong_terms",
             "high",
-            f"asked: {describe_terms(order.terms)}; at IB: {describe_terms(working)}",
+            f"{', '.join(different)}: asked {describe_terms(order.terms)}; at IB"
+            f" {describe_terms(working)}",
         )
     return make.match()
 

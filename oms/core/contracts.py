@@ -1,12 +1,33 @@
-"""What is traded."""
+"""What is traded.
+
+The functions describe a contract in the words of a trader; `OrderManager.qualify` asks IB for the
+one contract that fits. Strikes and multipliers are Decimals or their text, never floats.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from oms.core.money import ONE
+from oms.core.money import ONE, Number, number
+from oms.errors import InvalidRequest
+
+Right = Literal["C", "P"]
+
+
+class ComboLeg(BaseModel):
+    """One leg of a combo: so many of a contract, bought or sold when the combo is bought."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    con_id: int
+    side: Literal["BUY", "SELL"]
+    ratio: int = 1
+    exchange: str = ""
 
 
 class Contract(BaseModel):
@@ -34,11 +55,19 @@ class Contract(BaseModel):
     right: str = ""
     #: Units of the underlying per contract; None means 1.
     multiplier: Decimal | None = None
+    #: What a BAG is made of, else empty. IB gives combos no con_id of their own: their legs name
+    #: them.
+    legs: tuple[ComboLeg, ...] = ()
 
     @property
     def units(self) -> Decimal:
         """Return the multiplier as a number to calculate with."""
         return self.multiplier if self.multiplier is not None else ONE
+
+    @property
+    def is_combo(self) -> bool:
+        """Say whether it is made of other contracts."""
+        return self.sec_type == "BAG"
 
     def __str__(self) -> str:
         parts = [self.local_symbol or self.symbol, self.sec_type]
@@ -47,6 +76,176 @@ class Contract(BaseModel):
         return " ".join([*parts, self.currency])
 
 
-def Stock(symbol: str, exchange: str = "SMART", currency: str = "USD") -> Contract:
+def Stock(
+    symbol: str, exchange: str = "SMART", currency: str = "USD", *, primary_exchange: str = ""
+) -> Contract:
     """Describe a stock; qualify it before use."""
-    return Contract(symbol=symbol.upper(), sec_type="STK", exchange=exchange, currency=currency)
+    return Contract(
+        symbol=_symbol(symbol),
+        sec_type="STK",
+        exchange=exchange,
+        currency=currency,
+        primary_exchange=primary_exchange,
+    )
+
+
+def Option(
+    symbol: str,
+    expiry: str,
+    strike: Number,
+    right: str,
+    exchange: str = "SMART",
+    *,
+    currency: str = "USD",
+    multiplier: Number | None = None,
+    trading_class: str = "",
+) -> Contract:
+    """Describe an option on a stock or an index: expiry yyyymmdd, right C or P."""
+    return Contract(
+        symbol=_symbol(symbol),
+        sec_type="OPT",
+        exchange=exchange,
+        currency=currency,
+        expiry=_expiry(expiry),
+        strike=number("strike", strike),
+        right=_right(right),
+        multiplier=_positive("multiplier", multiplier),
+        trading_class=trading_class,
+    )
+
+
+def FuturesOption(
+    symbol: str,
+    expiry: str,
+    strike: Number,
+    right: str,
+    exchange: str,
+    *,
+    currency: str = "USD",
+    multiplier: Number | None = None,
+    trading_class: str = "",
+) -> Contract:
+    """Describe an option on a future: the option's own expiry yyyymmdd, right C or P."""
+    option = Option(
+        symbol,
+        expiry,
+        strike,
+        right,
+        exchange,
+        currency=currency,
+        multiplier=multiplier,
+        trading_class=trading_class,
+    )
+    return option.model_copy(update={"sec_type": "FOP"})
+
+
+def Future(
+    symbol: str,
+    expiry: str,
+    exchange: str,
+    currency: str = "USD",
+    *,
+    multiplier: Number | None = None,
+    trading_class: str = "",
+) -> Contract:
+    """Describe a future by its month (yyyymm) or its last day (yyyymmdd)."""
+    return Contract(
+        symbol=_symbol(symbol),
+        sec_type="FUT",
+        exchange=exchange,
+        currency=currency,
+        expiry=_expiry(expiry),
+        multiplier=_positive("multiplier", multiplier),
+        trading_class=trading_class,
+    )
+
+
+def Forex(pair: str, exchange: str = "IDEALPRO") -> Contract:
+    """Describe a currency pair: EURUSD, EUR.USD or EUR/USD; the quantity is in the first one."""
+    found = _PAIR.fullmatch(pair.strip().upper())
+    if found is None or found[1] == found[2]:
+        raise InvalidRequest(
+            f"a currency pair is two different currencies such as EUR.USD, found {pair!r}"
+        )
+    return Contract(symbol=found[1], sec_type="CASH", exchange=exchange, currency=found[2])
+
+
+def Index(symbol: str, exchange: str, currency: str = "USD") -> Contract:
+    """Describe an index: it has quotes and cannot be ordered."""
+    return Contract(symbol=_symbol(symbol), sec_type="IND", exchange=exchange, currency=currency)
+
+
+def Leg(side: str, contract: Contract, ratio: int = 1) -> ComboLeg:
+    """Describe a leg of a combo, from a contract that is qualified."""
+    if contract.con_id <= 0:
+        raise InvalidRequest(
+            f"a leg needs a qualified contract, found {contract} without a con_id",
+            hint="`await om.qualify(...)` gives it",
+        )
+    if side not in {"BUY", "SELL"}:
+        raise InvalidRequest(f"a leg is a BUY or a SELL, found {side!r}")
+    if isinstance(ratio, bool) or not isinstance(ratio, int) or not 1 <= ratio <= _RATIO_MAX:
+        raise InvalidRequest(f"a leg's ratio is a whole number from 1 on, found {ratio!r}")
+    return ComboLeg(
+        con_id=contract.con_id,
+        side="BUY" if side == "BUY" else "SELL",
+        ratio=ratio,
+        exchange=contract.exchange or "SMART",
+    )
+
+
+def Combo(
+    symbol: str, legs: Sequence[ComboLeg], exchange: str = "SMART", currency: str = "USD"
+) -> Contract:
+    """Describe a combo of two to eight legs under the symbol of their underlying; buying it buys
+    the BUY legs and sells the SELL legs, at the difference of their prices.
+    """
+    if not _LEGS_MIN <= len(legs) <= _LEGS_MAX:
+        raise InvalidRequest(f"a combo has {_LEGS_MIN} to {_LEGS_MAX} legs, found {len(legs)}")
+    twice = [leg.con_id for leg in legs if [one.con_id for one in legs].count(leg.con_id) > 1]
+    if twice:
+        raise InvalidRequest(f"contract {twice[0]} is in more than one leg of the combo")
+    return Contract(
+        symbol=_symbol(symbol),
+        sec_type="BAG",
+        exchange=exchange,
+        currency=currency,
+        legs=tuple(legs),
+    )
+
+
+#: IB's greatest number of legs on a guaranteed combo, and a ratio that no exchange reaches.
+_LEGS_MIN: Final = 2
+_LEGS_MAX: Final = 8
+_RATIO_MAX: Final = 10_000
+_PAIR: Final = re.compile(r"([A-Z]{3})[./]?([A-Z]{3})")
+_EXPIRY: Final = re.compile(r"\d{6}(\d{2})?")
+_RIGHTS: Final[dict[str, Right]] = {"C": "C", "CALL": "C", "P": "P", "PUT": "P"}
+
+
+def _right(text: str) -> Right:
+    found = _RIGHTS.get(text.upper())
+    if found is None:
+        raise InvalidRequest(f"an option's right is C or P, found {text!r}")
+    return found
+
+
+def _symbol(text: str) -> str:
+    if not text.strip():
+        raise InvalidRequest("a contract needs a symbol, found none")
+    return text.strip().upper()
+
+
+def _expiry(text: str) -> str:
+    if not _EXPIRY.fullmatch(text) or not 1 <= int(text[4:6]) <= 12:
+        raise InvalidRequest(f"an expiry is yyyymm or yyyymmdd, found {text!r}")
+    return text
+
+
+def _positive(name: str, value: Number | None) -> Decimal | None:
+    if value is None:
+        return None
+    found = number(name, value)
+    if found <= 0:
+        raise InvalidRequest(f"{name} must be above zero, found {found}")
+    return found

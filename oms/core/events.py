@@ -137,6 +137,17 @@ class TradingHaltedByPerson(Event):
     reason: str
 
 
+class HaltInForce(Event):
+    """The daemon has taken a halt up: what waited to leave was called back, and from here on no new
+    order and no change of one leaves.
+    """
+
+    #: Of the halt.
+    halt_sequence: int
+    #: Orders that were intended and waited for their turn to leave; they are not sent.
+    called_back: tuple[str, ...] = ()
+
+
 class TradingResumed(Event):
     """New orders are allowed again."""
 
@@ -160,7 +171,23 @@ class Terms(Record):
     tif: str = "DAY"
     outside_rth: bool = False
     oca_group: str = ""
+    #: 1 cancel all with block, 2 reduce with block, 3 reduce without block; 0 outside a group.
     oca_type: int = 0
+    #: How far a trailing stop stays behind the market: exactly one of the two.
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    #: Where a trailing stop begins; None lets IB begin at the market.
+    trail_stop_price: Decimal | None = None
+    #: How far the limit of a trailing stop-limit stays from its stop.
+    limit_offset: Decimal | None = None
+    #: The end of a GTD order.
+    good_till: AwareDatetime | None = None
+    all_or_none: bool = False
+    #: The least that one fill may have.
+    min_quantity: Decimal | None = None
+    #: How much of it the book shows.
+    display_size: Decimal | None = None
+    hidden: bool = False
 
 
 class OrderRequested(Event):
@@ -217,6 +244,16 @@ class ModifyRequested(Event):
     quantity: Decimal | None = None
     stop_price: Decimal | None = None
     reason: str = ""
+    #: None leaves a term as it is.
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    limit_offset: Decimal | None = None
+    tif: str | None = None
+    good_till: AwareDatetime | None = None
+    outside_rth: bool | None = None
+    all_or_none: bool | None = None
+    min_quantity: Decimal | None = None
+    display_size: Decimal | None = None
 
 
 class ModifyIntended(Event):
@@ -261,10 +298,11 @@ class OrderMessageSent(Event):
     to show.
     """
 
-    kind: Literal["place", "cancel", "global_cancel"]
+    #: A what_if is a question in the form of an order: what it would cost.
+    kind: Literal["place", "cancel", "global_cancel", "what_if"]
     client_id: int
     broker_order_id: int
-    #: What travels in orderRef: our order_id. Empty in a cancel.
+    #: What travels in orderRef: our order_id. Empty in a cancel and a what-if.
     order_ref: str = ""
 
 
@@ -362,6 +400,43 @@ class OpenOrderReceived(Event):
     parent_broker_order_id: int = 0
     status: str
     what_if: bool = False
+    warning_text: str = ""
+    oca_type: int = 0
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    trail_stop_price: Decimal | None = None
+    limit_offset: Decimal | None = None
+    #: The instant that `good_till_text` names; None where it names none.
+    good_till: AwareDatetime | None = None
+    good_till_text: str = ""
+    all_or_none: bool = False
+    min_quantity: Decimal | None = None
+    display_size: Decimal | None = None
+    hidden: bool = False
+
+
+class WhatIfReceived(Event):
+    """openOrder (5) in answer to a what-if: what an order would cost. It never is an order.
+
+    None where IB did not say; amounts are in the account's base currency.
+    """
+
+    broker_order_id: int
+    client_id: int
+    account: str
+    initial_margin_before: Decimal | None = None
+    initial_margin_change: Decimal | None = None
+    initial_margin_after: Decimal | None = None
+    maintenance_margin_before: Decimal | None = None
+    maintenance_margin_change: Decimal | None = None
+    maintenance_margin_after: Decimal | None = None
+    equity_with_loan_before: Decimal | None = None
+    equity_with_loan_change: Decimal | None = None
+    equity_with_loan_after: Decimal | None = None
+    commission: Decimal | None = None
+    commission_min: Decimal | None = None
+    commission_max: Decimal | None = None
+    commission_currency: str = ""
     warning_text: str = ""
 
 
@@ -651,6 +726,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         GapOpened,
         GapClosed,
         TradingHaltedByPerson,
+        HaltInForce,
         TradingResumed,
         OrderRequested,
         OrderIntended,
@@ -668,6 +744,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         OpeningPositionRecorded,
         OrderStatusReceived,
         OpenOrderReceived,
+        WhatIfReceived,
         ExecutionReceived,
         CommissionReceived,
         NoticeReceived,

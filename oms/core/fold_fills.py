@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from oms.core import order as orders
@@ -234,6 +235,7 @@ def _broker_position(
     position = _position_of(books, event.account, event.contract)
     books.put(
         position.evolve(
+            **_mark(event, envelope.recorded_at),
             broker_quantity=event.quantity,
             broker_average_cost=event.average_cost,
             broker_sequence=envelope.sequence,
@@ -242,6 +244,19 @@ def _broker_position(
             updated_at=envelope.recorded_at,
         )
     )
+
+
+def _mark(event: PositionReceived | PortfolioReceived, at: datetime) -> dict[str, object]:
+    """Return what only a portfolio row says; a position row leaves the last one standing."""
+    if isinstance(event, PositionReceived):
+        return {}
+    return {
+        # 0 is what IB writes where it has no price.
+        "broker_price": event.market_price or None,
+        "broker_realised_pnl": event.realised_pnl,
+        "broker_unrealised_pnl": event.unrealised_pnl,
+        "broker_marked_at": at,
+    }
 
 
 def _opening(books: Books, envelope: Envelope, event: OpeningPositionRecorded) -> None:

@@ -131,6 +131,8 @@ def _cancel_denied(books: Books, envelope: Envelope, event: CancelDenied) -> Non
 
 def _message_sent(books: Books, envelope: Envelope, event: OrderMessageSent) -> None:
     note_broker_order_id(books, event.client_id, event.broker_order_id)
+    if event.kind == "what_if":
+        return
     order = books.order(event.order_ref) or books.order(envelope.context.correlation_id or "")
     if order is None:
         return

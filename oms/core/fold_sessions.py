@@ -13,6 +13,7 @@ from oms.core.events import (
     Event,
     GapClosed,
     GapOpened,
+    HaltInForce,
     NextOrderIdReceived,
     SessionClosed,
     SessionOpened,
@@ -21,7 +22,7 @@ from oms.core.events import (
     TradingResumed,
 )
 from oms.core.ledger import Books, set_system, settle
-from oms.core.records import Anomaly, SessionRecord
+from oms.core.records import Anomaly, SessionRecord, SystemRecord
 
 
 def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> None:
@@ -129,12 +130,23 @@ def _gap_closed(books: Books, envelope: Envelope, event: GapClosed) -> None:
     set_system(books, gap_sequence=0, gap_cause="", gap_opened_at=None)
 
 
-def _halted(books: Books, envelope: Envelope, event: TradingHaltedByPerson) -> None:
-    set_system(books, halted=True, halt_reason=event.reason, halt_actor=envelope.context.actor)
+def switched(system: SystemRecord, envelope: Envelope) -> SystemRecord:
+    """Return the state of the whole after somebody halted or resumed trading."""
+    match envelope.event:
+        case TradingHaltedByPerson(reason=reason):
+            return system.evolve(halted=True, halt_reason=reason, halt_actor=envelope.context.actor)
+        case TradingResumed():
+            return system.evolve(halted=False, halt_reason="", halt_actor="")
+        case _:
+            return system
 
 
-def _resumed(books: Books, envelope: Envelope, event: TradingResumed) -> None:
-    set_system(books, halted=False, halt_reason="", halt_actor="")
+def _switched(books: Books, envelope: Envelope, event: Event) -> None:
+    books.put(switched(books.system, envelope))
+
+
+def _halt_in_force(books: Books, envelope: Envelope, event: HaltInForce) -> None:
+    """Keep nothing: what was called back has events of its own."""
 
 
 def _next_order_id(books: Books, envelope: Envelope, event: NextOrderIdReceived) -> None:
@@ -149,7 +161,8 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     SessionClosed: _session_closed,
     GapOpened: _gap_opened,
     GapClosed: _gap_closed,
-    TradingHaltedByPerson: _halted,
-    TradingResumed: _resumed,
+    TradingHaltedByPerson: _switched,
+    TradingResumed: _switched,
+    HaltInForce: _halt_in_force,
     NextOrderIdReceived: _next_order_id,
 }

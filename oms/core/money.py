@@ -9,8 +9,11 @@ nowhere else. A commission of -1 means "not known yet" as well, but a price of -
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Final, NewType
+
+from oms.errors import InvalidRequest
 
 #: Ours: a UUID made before sending, carried in IB's orderRef.
 OrderId = NewType("OrderId", str)
@@ -22,6 +25,12 @@ ConId = NewType("ConId", int)
 ZERO: Final = Decimal(0)
 ONE: Final = Decimal(1)
 
+#: A price or size as a caller gives it; a float is refused, see `number`.
+Number = Decimal | int | str
+
+#: What people write as a number. Python's own reading takes 1_000 as well, which in a price is a
+#: slip of the hand, and digits of other scripts.
+_WRITTEN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 #: Numbers below or above these are the wire's spelling of "not set", whatever its digits.
 _UNSET_DOUBLE_FLOOR: Final = Decimal("1e300")
 _UNSET_INTEGERS: Final = frozenset({"2147483647", "9223372036854775807"})
@@ -70,13 +79,39 @@ def integer_from_wire(text: str) -> int | None:
 
 def parse_decimal(text: str) -> Decimal:
     """Return the Decimal that a person or a program wrote; raises `NotANumber` with the reason."""
+    written = text.strip()
     try:
-        number = Decimal(text.strip())
+        found = Decimal(written)
     except InvalidOperation as error:
         raise NotANumber(f"{text!r} is not a decimal number") from error
-    if not number.is_finite():
+    if not found.is_finite():
         raise NotANumber(f"{text!r} is not a finite number")
-    return number
+    if not _WRITTEN.fullmatch(written):
+        raise NotANumber(f"{text!r} is not a decimal number in plain digits")
+    return found
+
+
+def number(name: str, value: object) -> Decimal:
+    """Return a price or size that a caller gave; raises `InvalidRequest` naming what is wrong."""
+    match value:
+        case bool() | float():
+            raise InvalidRequest(
+                f"{name} must be a Decimal or text, found the {type(value).__name__} {value!r}",
+                hint="write it in quotes: a binary float is not the number that you typed",
+            )
+        case Decimal():
+            if not value.is_finite():
+                raise InvalidRequest(f"{name} must be a number, found {value}")
+            return value
+        case int():
+            return Decimal(value)
+        case str():
+            try:
+                return parse_decimal(value)
+            except NotANumber as error:
+                raise InvalidRequest(f"{name}: {error}") from error
+        case _:
+            raise InvalidRequest(f"{name} must be a Decimal or text, found {value!r}")
 
 
 def plain(number: Decimal | None) -> str:

@@ -31,7 +31,7 @@ from oms.core.events import (
     Terms,
 )
 from oms.core.records import ENDED, End, Order, OrderChanges, OrderState
-from oms.core.words import terms_of
+from oms.core.terms import changed_names, differing, is_reduced, terms_of
 
 #: IB's words for an order that is at work (broker-semantics B1).
 _WORKING: Final = frozenset({"PreSubmitted", "Submitted"})
@@ -233,29 +233,21 @@ def on_open_order(
         changes["terms"] = terms_of(event, event.quantity)
     elif order.pending_terms is not None:
         changes |= _answer_to_modify(order, order.pending_terms, event, epoch)
+    elif is_reduced(order.terms, order.parent_order_id, event):
+        changes["terms"] = order.terms.model_copy(update={"quantity": event.quantity})
     return changes
 
 
 def _answer_to_modify(
     order: Order, wanted: Terms, event: OpenOrderReceived, epoch: int
 ) -> OrderChanges:
-    if wanted.quantity == event.quantity and same_prices(
-        wanted, event.limit_price, event.stop_price
-    ):
+    # Only what the change is about: IB may have its own way with the rest, and a break says so.
+    if not changed_names(order.terms, wanted) & set(differing(wanted, event)):
         return {"terms": wanted, "pending_terms": None, "modify_pending": False}
     if order.pending_epoch < epoch:
         text = "the change was sent in an earlier session; IB shows the order on other terms"
         return {"pending_terms": None, "modify_pending": False, "refusal": text}
     return {}
-
-
-def same_prices(terms: Terms, limit_price: Decimal | None, stop_price: Decimal | None) -> bool:
-    """Say whether IB's prices are the ones we asked for; IB fills fields that a type does not use
-    with 0.
-    """
-    return (terms.limit_price is None or terms.limit_price == limit_price) and (
-        terms.stop_price is None or terms.stop_price == stop_price
-    )
 
 
 def on_completed(order: Order, event: CompletedOrderReceived, sequence: int) -> OrderChanges:

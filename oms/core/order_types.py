@@ -1,82 +1,203 @@
 """The orders that a strategy can ask for, in the words of a trader.
 
 Each returns `Terms`: nothing here is sent. Numbers are Decimals or their text; a float is refused,
-because 512.35 as a float is not 512.35.
+because 512.35 as a float is not 512.35. What every order can have besides its price stands in
+`Extras`; which of it goes with which type is checked by `order_rules.validate` when it is
+submitted.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Any, Final, TypedDict, Unpack
 
 from oms.core.events import Side, Terms
-from oms.core.money import NotANumber, parse_decimal
+from oms.core.money import Number, number
 from oms.errors import InvalidRequest
 
-Number = Decimal | int | str
+#: Terms that are numbers, by name: what a caller gives may be text.
+NUMBERS: Final = {
+    "quantity": "quantity",
+    "limit_price": "limit price",
+    "stop_price": "stop price",
+    "trail_amount": "trailing amount",
+    "trail_percent": "trailing percent",
+    "trail_stop_price": "trailing stop's first price",
+    "limit_offset": "limit offset",
+    "min_quantity": "minimum quantity",
+    "display_size": "display size",
+}
 
 
-def Market(side: Side, quantity: Number, *, tif: str = "DAY") -> Terms:
+class Extras(TypedDict, total=False):
+    """What goes with any order; the time in force is DAY unless said otherwise."""
+
+    #: DAY, GTC, IOC, FOK, OPG, or GTD with `good_till`.
+    tif: str
+    #: An aware time.
+    good_till: datetime
+    #: Also outside regular trading hours.
+    outside_rth: bool
+    all_or_none: bool
+    min_quantity: Number
+    display_size: Number
+    hidden: bool
+
+
+class Changes(TypedDict, total=False):
+    """What `modify` can change of an order; what is left out or None stays as it is."""
+
+    quantity: Number | None
+    limit: Number | None
+    stop: Number | None
+    trail_amount: Number | None
+    trail_percent: Number | None
+    limit_offset: Number | None
+    tif: str | None
+    good_till: datetime | None
+    outside_rth: bool | None
+    all_or_none: bool | None
+    min_quantity: Number | None
+    display_size: Number | None
+
+
+#: Names of `Changes` that terms spell in full.
+_IN_FULL: Final = {"limit": "limit_price", "stop": "stop_price"}
+
+
+def changed(terms: Terms, changes: Changes) -> Terms:
+    """Return terms with changes; raises `InvalidRequest` where there are none, or no numbers.
+
+    A trailing amount takes the place of a percentage and the reverse; another time in force than
+    GTD takes the end away.
+    """
+    new = read_numbers({_IN_FULL.get(name, name): value for name, value in changes.items()})
+    if not new:
+        raise InvalidRequest(f"a change needs one of {', '.join(Changes.__annotations__)}")
+    if "trail_amount" in new and "trail_percent" not in new:
+        new["trail_percent"] = None
+    elif "trail_percent" in new and "trail_amount" not in new:
+        new["trail_amount"] = None
+    if new.get("tif", "GTD") != "GTD":
+        new["good_till"] = new.get("good_till")
+    return terms.model_copy(update=new)
+
+
+def Market(side: Side, quantity: Number, **extras: Unpack[Extras]) -> Terms:
     """Buy or sell at whatever the market gives."""
-    return Terms(side=side, quantity=number("quantity", quantity), order_type="MKT", tif=tif)
+    return _terms(side, quantity, "MKT", extras)
 
 
-def Limit(
-    side: Side, quantity: Number, price: Number, *, tif: str = "DAY", outside_rth: bool = False
-) -> Terms:
+def Limit(side: Side, quantity: Number, price: Number, **extras: Unpack[Extras]) -> Terms:
     """Buy at this price or lower, sell at this price or higher."""
-    return Terms(
-        side=side,
-        quantity=number("quantity", quantity),
-        order_type="LMT",
-        limit_price=number("limit price", price),
-        tif=tif,
-        outside_rth=outside_rth,
-    )
+    return _terms(side, quantity, "LMT", extras, limit_price=_exact("limit_price", price))
 
 
-def Stop(side: Side, quantity: Number, price: Number, *, tif: str = "DAY") -> Terms:
+def Stop(side: Side, quantity: Number, price: Number, **extras: Unpack[Extras]) -> Terms:
     """Become a market order once the market trades through this price."""
-    return Terms(
-        side=side,
-        quantity=number("quantity", quantity),
-        order_type="STP",
-        stop_price=number("stop price", price),
-        tif=tif,
-    )
+    return _terms(side, quantity, "STP", extras, stop_price=_exact("stop_price", price))
 
 
 def StopLimit(
-    side: Side, quantity: Number, stop: Number, limit: Number, *, tif: str = "DAY"
+    side: Side, quantity: Number, stop: Number, limit: Number, **extras: Unpack[Extras]
 ) -> Terms:
     """Become a limit order once the market trades through the stop price."""
-    return Terms(
-        side=side,
-        quantity=number("quantity", quantity),
-        order_type="STP LMT",
-        stop_price=number("stop price", stop),
-        limit_price=number("limit price", limit),
-        tif=tif,
+    return _terms(
+        side,
+        quantity,
+        "STP LMT",
+        extras,
+        stop_price=_exact("stop_price", stop),
+        limit_price=_exact("limit_price", limit),
     )
 
 
-def number(name: str, value: object) -> Decimal:
-    """Return a price or size that a caller gave; raises `InvalidRequest` naming what is wrong."""
-    match value:
-        case bool() | float():
-            raise InvalidRequest(
-                f"{name} must be a Decimal or text, found the {type(value).__name__} {value!r}",
-                hint="write it in quotes: a binary float is not the number that you typed",
-            )
-        case Decimal():
-            if not value.is_finite():
-                raise InvalidRequest(f"{name} must be a number, found {value}")
-            return value
-        case int():
-            return Decimal(value)
-        case str():
-            try:
-                return parse_decimal(value)
-            except NotANumber as error:
-                raise InvalidRequest(f"{name}: {error}") from error
-        case _:
-            raise InvalidRequest(f"{name} must be a Decimal or text, found {value!r}")
+def TrailingStop(
+    side: Side,
+    quantity: Number,
+    *,
+    amount: Number | None = None,
+    percent: Number | None = None,
+    stop: Number | None = None,
+    **extras: Unpack[Extras],
+) -> Terms:
+    """Follow the market at this distance, an amount or a percentage, and become a market order once
+    the market comes back to the stop. `stop` is where it begins; left out, IB begins at the market.
+    """
+    return _terms(
+        side,
+        quantity,
+        "TRAIL",
+        extras,
+        trail_amount=amount,
+        trail_percent=percent,
+        trail_stop_price=stop,
+    )
+
+
+def TrailingStopLimit(
+    side: Side,
+    quantity: Number,
+    *,
+    limit_offset: Number,
+    stop: Number,
+    amount: Number | None = None,
+    percent: Number | None = None,
+    **extras: Unpack[Extras],
+) -> Terms:
+    """Follow the market like `TrailingStop`, and become a limit order whose price is that far from
+    the stop, on its worse side.
+    """
+    return _terms(
+        side,
+        quantity,
+        "TRAIL LIMIT",
+        extras,
+        trail_amount=amount,
+        trail_percent=percent,
+        trail_stop_price=_exact("trail_stop_price", stop),
+        limit_offset=_exact("limit_offset", limit_offset),
+    )
+
+
+def MarketOnClose(side: Side, quantity: Number) -> Terms:
+    """Trade in the closing auction at its price."""
+    return _terms(side, quantity, "MOC", {})
+
+
+def LimitOnClose(side: Side, quantity: Number, price: Number) -> Terms:
+    """Trade in the closing auction at this price or better."""
+    return _terms(side, quantity, "LOC", {}, limit_price=_exact("limit_price", price))
+
+
+def MarketOnOpen(side: Side, quantity: Number) -> Terms:
+    """Trade in the opening auction at its price."""
+    return _terms(side, quantity, "MKT", {"tif": "OPG"})
+
+
+def LimitOnOpen(side: Side, quantity: Number, price: Number) -> Terms:
+    """Trade in the opening auction at this price or better."""
+    return _terms(side, quantity, "LMT", {"tif": "OPG"}, limit_price=_exact("limit_price", price))
+
+
+def _terms(
+    side: Side, quantity: Number, order_type: str, extras: Extras, **numbers: Number | None
+) -> Terms:
+    given: dict[str, Any] = {"quantity": _exact("quantity", quantity), **numbers, **extras}
+    return Terms(side=side, order_type=order_type, **read_numbers(given))
+
+
+def read_numbers(given: dict[str, Any]) -> dict[str, Any]:
+    """Return terms with their numbers as Decimals, without those that are None; raises
+    `InvalidRequest` naming the one that is no number.
+    """
+    return {
+        name: _exact(name, value) if name in NUMBERS else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _exact(name: str, value: object) -> Decimal:
+    return number(NUMBERS[name], value)

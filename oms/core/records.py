@@ -445,6 +445,11 @@ class Position(Evolving):
     moved_at: datetime | None = None
     last_sequence: int = 0
     updated_at: datetime | None = None
+    #: The mark of IB's last portfolio row, and its results since its own daily reset.
+    broker_price: Decimal | None = None
+    broker_realised_pnl: Decimal | None = None
+    broker_unrealised_pnl: Decimal | None = None
+    broker_marked_at: datetime | None = None
 
     @property
     def key(self) -> str:

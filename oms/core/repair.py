@@ -31,7 +31,7 @@ from oms.core.reconcile import (
     reaches_back_to,
 )
 from oms.core.records import Order, OrderState, Position
-from oms.core.words import terms_of
+from oms.core.terms import terms_of
 
 
 def adoptions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OrderAdopted]:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
-from oms.core.events import (
-    CompletedOrderReceived,
-    OpenOrderReceived,
-    Terms,
-)
+from oms.core.events import Terms
 from oms.core.money import plain
 from oms.core.records import Fill, Order
 
@@ -19,29 +13,42 @@ def describe_order(order: Order) -> str:
     return f"{words}, {plain(order.filled)} filled" if order.filled else words
 
 
-def describe_terms(terms: Terms) -> str:
-    """Return what an order asks for in few words."""
-    words = [terms.side, plain(terms.quantity), terms.order_type]
-    if terms.limit_price is not None:
-        words.append(plain(terms.limit_price))
-    if terms.stop_price is not None:
-        words.append(f"stop {plain(terms.stop_price)}")
-    words.append(terms.tif)
+def describe_terms(terms: Terms, name: str = "") -> str:
+    """Return what an order asks for in a trader's words: `BUY 100 AAPL LMT 185.5 DAY`."""
+    words = [terms.side, plain(terms.quantity), name, terms.order_type, *_prices(terms), terms.tif]
+    if terms.good_till is not None:
+        words.append(f"till {terms.good_till:%Y-%m-%d %H:%M:%S %Z}")
+    words += _attributes(terms)
     return " ".join(w for w in words if w)
+
+
+def _prices(terms: Terms) -> list[str]:
+    words = [] if terms.limit_price is None else [plain(terms.limit_price)]
+    for name, price in (("stop", terms.stop_price), ("trailing", terms.trail_amount)):
+        if price is not None:
+            words.append(f"{name} {plain(price)}")
+    if terms.trail_percent is not None:
+        words.append(f"trailing {plain(terms.trail_percent)} %")
+    for name, price in (("from", terms.trail_stop_price), ("limit offset", terms.limit_offset)):
+        if price is not None:
+            words.append(f"{name} {plain(price)}")
+    return words
+
+
+def _attributes(terms: Terms) -> list[str]:
+    flags = {
+        "outside regular hours": terms.outside_rth,
+        "all or none": terms.all_or_none,
+        "hidden": terms.hidden,
+    }
+    sizes = {"at least": terms.min_quantity, "showing": terms.display_size}
+    return [
+        *(name for name, is_set in flags.items() if is_set),
+        *(f"{name} {plain(size)}" for name, size in sizes.items() if size is not None),
+        *([f"OCA {terms.oca_group}"] if terms.oca_group else []),
+    ]
 
 
 def describe_fill(fill: Fill) -> str:
     """Return a fill in few words."""
     return f"{fill.side} {plain(fill.quantity)} {fill.contract.symbol} @ {plain(fill.price)}"
-
-
-def terms_of(event: OpenOrderReceived | CompletedOrderReceived, quantity: Decimal) -> Terms:
-    """Return what IB says an order asks for; it writes 0 into prices that a type does not use."""
-    return Terms(
-        side=event.side,
-        quantity=quantity,
-        order_type=event.order_type,
-        limit_price=event.limit_price or None,
-        stop_price=event.stop_price or None,
-        tif=event.tif,
-    )

@@ -7,6 +7,7 @@ times ISO 8601 in UTC, what is absent is null.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from oms.core.codec import time_text
 from oms.core.contracts import Contract
 from oms.core.events import Finding
 from oms.core.money import plain
+from oms.core.portfolio import Account, CurrencyBalance, Figure, Holding
 from oms.core.records import AccountValue, BreakCase, Fill, Order, Position, RunRecord
 
 Json = dict[str, Any]
@@ -118,6 +120,42 @@ def account_value_json(value: AccountValue) -> Json:
     }
 
 
+def account_json(account: Account) -> Json:
+    """Return an account as JSON values: IB's figures, its balances and its holdings."""
+    return {
+        "account": account.account,
+        "base_currency": account.base_currency or None,
+        "is_ready": account.is_ready,
+        **_figures(account),
+        "balances": [
+            {"currency": balance.currency, **_figures(balance)} for balance in account.balances
+        ],
+        "holdings": [holding_json(holding) for holding in account.holdings],
+    }
+
+
+def holding_json(holding: Holding) -> Json:
+    """Return what an account holds of a contract as JSON values."""
+    return {
+        "account": holding.account,
+        "contract": contract_json(holding.contract),
+        "quantity": number(holding.quantity),
+        "commissions": _costs(holding.commissions),
+        **_figures(holding),
+    }
+
+
+def figure_json(figure: Figure) -> Json:
+    """Return a number with its currency, its time and its source, or why there is none."""
+    return {
+        "value": number(figure.value),
+        "currency": figure.currency or None,
+        "at": time(figure.at),
+        "source": figure.source or None,
+        "reason": figure.reason or None,
+    }
+
+
 def break_json(case: BreakCase) -> Json:
     """Return a break as JSON values."""
     return {
@@ -174,6 +212,11 @@ def number(value: Decimal | None) -> str | None:
 def time(at: datetime | None) -> str | None:
     """Return a time as JSON carries it."""
     return None if at is None else time_text(at.astimezone(UTC))
+
+
+def _figures(shown: Account | Holding | CurrencyBalance) -> Json:
+    values = {spec.name: getattr(shown, spec.name) for spec in fields(shown)}
+    return {name: figure_json(one) for name, one in values.items() if isinstance(one, Figure)}
 
 
 def _costs(amounts: Iterable[tuple[str, Decimal]]) -> Json:

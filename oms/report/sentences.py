@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import singledispatch
 from typing import Final
 
-from oms.core import codes, events
+from oms.core import codes, events, words
 from oms.core.contracts import Contract
 from oms.core.events import Envelope, Event, Terms
 from oms.core.money import plain
@@ -46,15 +46,7 @@ def sentence(envelope: Envelope) -> str:
 
 def describe_terms(terms: Terms, contract: Contract) -> str:
     """Return an order in a trader's words: `BUY 100 AAPL LMT 185.5 DAY`."""
-    prices = [
-        plain(terms.limit_price) if terms.limit_price is not None else "",
-        f"stop {plain(terms.stop_price)}" if terms.stop_price is not None else "",
-        terms.tif,
-        "outside regular hours" if terms.outside_rth else "",
-        f"OCA {terms.oca_group}" if terms.oca_group else "",
-    ]
-    words = [terms.side, plain(terms.quantity), name_of(contract), terms.order_type, *prices]
-    return " ".join(word for word in words if word)
+    return words.describe_terms(terms, name_of(contract))
 
 
 def name_of(contract: Contract) -> str:
@@ -150,6 +142,13 @@ def _(event: events.TradingHaltedByPerson) -> str:
 
 
 @_say.register
+def _(event: events.HaltInForce) -> str:
+    back = counted(len(event.called_back), "order")
+    words = f"; {back} that waited to leave called back" if event.called_back else ""
+    return f"The daemon lets no new order leave any more{words}"
+
+
+@_say.register
 def _(event: events.TradingResumed) -> str:
     return _with("New orders are allowed again", event.reason)
 
@@ -184,20 +183,31 @@ def _(event: events.OrderDenied) -> str:
 @_say.register
 def _(event: events.ModifyRequested) -> str:
     changes = (
-        ("quantity", event.quantity),
-        ("limit", event.limit_price),
-        ("stop", event.stop_price),
+        ("quantity", plain(event.quantity)),
+        ("limit", plain(event.limit_price)),
+        ("stop", plain(event.stop_price)),
+        ("trailing amount", plain(event.trail_amount)),
+        ("trailing percent", plain(event.trail_percent)),
+        ("limit offset", plain(event.limit_offset)),
+        ("time in force", event.tif or ""),
+        ("end", f"{event.good_till:%Y-%m-%d %H:%M:%S %Z}" if event.good_till else ""),
+        ("outside regular hours", _yes_or_no(event.outside_rth)),
+        ("all or none", _yes_or_no(event.all_or_none)),
+        ("minimum quantity", plain(event.min_quantity)),
+        ("display size", plain(event.display_size)),
     )
-    wanted = ", ".join(f"{name} {plain(value)}" for name, value in changes if value is not None)
+    wanted = ", ".join(f"{name} {value}" for name, value in changes if value)
     return _with(f"Asked to change the order to {wanted or 'what it is'}", event.reason)
+
+
+def _yes_or_no(flag: bool | None) -> str:
+    return "" if flag is None else "yes" if flag else "no"
 
 
 @_say.register
 def _(event: events.ModifyIntended) -> str:
-    terms = event.terms
-    prices = f"{_at(terms.limit_price)}{' stop' if terms.stop_price else ''}{_at(terms.stop_price)}"
-    text = f"We are about to send revision {event.revision}: {plain(terms.quantity)}{prices}"
-    return _with(f"{text} {terms.tif}", event.reason)
+    terms = words.describe_terms(event.terms)
+    return _with(f"We are about to send revision {event.revision}: {terms}", event.reason)
 
 
 @_say.register
@@ -224,7 +234,7 @@ def _(event: events.CancelDenied) -> str:
 def _(event: events.OrderMessageSent) -> str:
     if event.kind == "global_cancel":
         return "Handed to the socket: cancel every order of the gateway"
-    what = "place" if event.kind == "place" else "cancel"
+    what = {"place": "place", "cancel": "cancel", "what_if": "what would it cost, as"}[event.kind]
     return f"Handed to the socket: {what} {_order_number(event.broker_order_id, event.client_id)}"
 
 
@@ -288,6 +298,14 @@ def _(event: events.OpenOrderReceived) -> str:
         f"{prices} {event.tif}, {event.status}"
     )
     return _with(text + (" (what-if)" if event.what_if else ""), event.warning_text)
+
+
+@_say.register
+def _(event: events.WhatIfReceived) -> str:
+    margin = f"initial margin {plain(event.initial_margin_change) or 'unknown'}"
+    cost = f"commission {plain(event.commission) or 'unknown'} {event.commission_currency}".strip()
+    text = f"IB: an order like {_order_number(event.broker_order_id, event.client_id)} would change"
+    return _with(f"{text} the {margin} and cost {cost}", event.warning_text)
 
 
 @_say.register

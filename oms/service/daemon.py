@@ -49,11 +49,15 @@ from oms.core.events import (
     Pending,
     ReconciliationCompleted,
 )
+from oms.core.portfolio import Account
 from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
 from oms.service.checks import Limits
+from oms.service.halts import Halts
+from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
+from oms.service.portfolio import read_accounts
 from oms.service.reconciler import QUESTIONS, Reconciler
 from oms.service.requests import Requests
 from oms.service.view import View
@@ -82,10 +86,15 @@ class Oms:
     manager: OrderManager
     reconciler: Reconciler
     requests: Requests
+    inquiries: Inquiries
     #: Set when somebody asked it to stop.
     stopping: asyncio.Event
     #: Why it cannot go on, once it cannot.
     failure: asyncio.Future[BaseException]
+
+    async def accounts(self) -> tuple[Account, ...]:
+        """Return what the accounts hold and are worth, with the prices heard in this process."""
+        return await read_accounts(self.reader)
 
     async def ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - a deadline in the caller's words
         """Return when orders may leave; raises TimeoutError, or why the subsystem cannot go on."""
@@ -203,26 +212,15 @@ def _assemble(
         if not failure.done():
             failure.set_result(error)
 
-    books = event_log.books
-    view = View(_all_records(books.tables))
-
-    def report_not_sent(message: Outgoing, reason: str) -> None:
-        _report_not_sent(event_log, message, reason, gateway.session_epoch)
-
-    gateway: Gateway = _gateway(
-        settings, clock, event_log, view, on_not_sent=report_not_sent, on_failure=fail
-    )
+    view = View(_all_records(event_log.books.tables))
+    gateway = _gateway(settings, clock, event_log, view, fail)
     manager = OrderManager(
         log=event_log,
         reader=reader,
         orders=gateway,
         view=view,
         clock=clock,
-        limits=Limits(
-            order_quantity_max=settings.order_quantity_max,
-            order_notional_max=settings.order_notional_max,
-            accounts=settings.accounts,
-        ),
+        limits=_limits(settings),
         actor=actor,
     )
     reconciler = Reconciler(
@@ -240,12 +238,21 @@ def _assemble(
         clock=clock,
         age_seconds_max=settings.request_age_seconds_max,
     )
+    inquiries = Inquiries(
+        view=view,
+        client_id=settings.client_id,
+        clock=clock,
+        settle_seconds=settings.notice_settle_seconds,
+    )
+
+    halts = Halts(log=event_log, orders=gateway, manager=manager)
+    listeners = (halts, reconciler, requests, inquiries)
 
     def note(committed: Committed) -> None:
         view.take_changes(committed.changes)
         metrics.observe(committed, view, event_log, clock)
-        reconciler.note(committed.envelopes)
-        requests.note(committed.envelopes)
+        for listener in listeners:
+            listener.note(committed.envelopes)
 
     event_log.subscribe(note)
     event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, fail))
@@ -259,8 +266,17 @@ def _assemble(
         manager=manager,
         reconciler=reconciler,
         requests=requests,
+        inquiries=inquiries,
         stopping=asyncio.Event(),
         failure=failure,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        order_quantity_max=settings.order_quantity_max,
+        order_notional_max=settings.order_notional_max,
+        accounts=settings.accounts,
     )
 
 
@@ -269,12 +285,14 @@ def _gateway(
     clock: Clock,
     event_log: EventLog,
     view: View,
-    *,
-    on_not_sent: Callable[[Outgoing, str], None],
     on_failure: Callable[[BaseException], None],
 ) -> Gateway:
     """Build the one connection, continuing the numbers that the log has seen."""
-    return Gateway(
+
+    def report_not_sent(message: Outgoing, reason: str) -> None:
+        _report_not_sent(event_log, message, reason, gateway.session_epoch)
+
+    gateway = Gateway(
         ConnectionSettings(
             host=settings.host,
             port=settings.port,
@@ -295,9 +313,10 @@ def _gateway(
         first_epoch=view.system.session_epoch + 1,
         open_gap_sequence=view.system.gap_sequence,
         highest_broker_order_id=view.system.highest_broker_order_ids.get(settings.client_id, 0),
-        on_not_sent=on_not_sent,
+        on_not_sent=report_not_sent,
         on_failure=on_failure,
     )
+    return gateway
 
 
 def _all_records(tables: dict[str, dict[str, AnyRecord]]) -> list[AnyRecord]:
@@ -379,8 +398,11 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
     unsubscribe = oms.gateway.subscribe(lambda news: _on_news(news, first_epoch, ask))
     tasks = [
         asyncio.create_task(oms.requests.serve(), name="requests"),
+        asyncio.create_task(oms.inquiries.serve(ask), name="inquiries"),
         asyncio.create_task(_reconcile_when_due(oms, wake, triggers), name="reconcile"),
     ]
+    if oms.settings.account_refresh_seconds:
+        tasks.append(asyncio.create_task(_refresh_accounts(oms), name="accounts"))
     for task in tasks:
         task.add_done_callback(lambda t: _task_ended(t, oms.failure))
     oms.failure.add_done_callback(lambda f: tasks.append(asyncio.create_task(_fail_safe(oms, f))))
@@ -426,6 +448,12 @@ def _on_news(news: News, first_epoch: int, ask: Callable[[str], None]) -> None:
             log.warning("session_down", reason=reason)
         case _:
             pass
+
+
+async def _refresh_accounts(oms: Oms) -> None:
+    """Keep IB's figures of the accounts fresh, from the first comparison on."""
+    await oms.view.until(lambda: oms.view.system.ready)
+    await oms.gateway.keep_accounts_fresh(oms.settings.account_refresh_seconds)
 
 
 async def _reconcile_when_due(oms: Oms, wake: asyncio.Event, triggers: list[str]) -> None:

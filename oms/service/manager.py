@@ -24,7 +24,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Unpack
 
 from oms.clock import Clock
 from oms.core.contracts import Contract
@@ -32,6 +32,7 @@ from oms.core.events import (
     CancelDenied,
     CancelIntended,
     Context,
+    Event,
     ModifyDenied,
     ModifyIntended,
     OrderDenied,
@@ -40,7 +41,11 @@ from oms.core.events import (
     Pending,
     Side,
     Terms,
+    TradingHaltedByPerson,
+    TradingResumed,
 )
+from oms.core.order_rules import Denial, validate
+from oms.core.order_types import Changes, changed
 from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
     BrokerError,
@@ -50,16 +55,7 @@ from oms.errors import (
     RequestTimedOut,
     StoreUnavailable,
 )
-from oms.service.checks import (
-    CHECKS,
-    Denial,
-    Limits,
-    Proposal,
-    check,
-    check_terms,
-    check_world,
-    validate,
-)
+from oms.service.checks import CHECKS, Limits, Proposal, check, check_terms, check_world
 from oms.service.ports import Log, Orders, QualifiedLike, Reader, ReceiptLike
 from oms.service.view import View
 from oms.telemetry import get_logger
@@ -114,20 +110,9 @@ class Ticket:
         """Return the order once it has ended; raises `RequestTimedOut`."""
         return await self._until(lambda o: o.state in ENDED, timeout)
 
-    async def modify(
-        self,
-        *,
-        limit_price: Decimal | str | None = None,
-        quantity: Decimal | str | None = None,
-        stop_price: Decimal | str | None = None,
-    ) -> Order:
-        """Ask for other terms; see `OrderManager.modify`."""
-        return await self._manager.modify(
-            self.order_id,
-            limit_price=_number(limit_price),
-            quantity=_number(quantity),
-            stop_price=_number(stop_price),
-        )
+    async def modify(self, **changes: Unpack[Changes]) -> Order:
+        """Ask for other terms, such as `limit="512.40"`; see `OrderManager.modify`."""
+        return await self._manager.modify(self.order_id, **changes)
 
     async def cancel(self, reason: str = "") -> Order:
         """Ask for cancellation; see `OrderManager.cancel`."""
@@ -247,30 +232,18 @@ class OrderManager:
         self,
         order_id: str,
         *,
-        limit_price: Decimal | None = None,
-        quantity: Decimal | None = None,
-        stop_price: Decimal | None = None,
         reason: str = "",
         by: By | None = None,
+        **changes: Unpack[Changes],
     ) -> Order:
         """Send new terms for a working order; the revision is durable before the bytes leave.
 
         Returns the order after the bytes left, or with `refusal` set where our own check refused.
+        Raises `InvalidRequest` for a change that no order of its type can have.
         """
         order = await self._known(order_id)
         by = by or self._by
-        changes = {
-            name: value
-            for name, value in (
-                ("limit_price", limit_price),
-                ("quantity", quantity),
-                ("stop_price", stop_price),
-            )
-            if value is not None
-        }
-        if not changes:
-            raise InvalidRequest("a change needs a limit price, a stop price or a quantity")
-        terms = order.terms.model_copy(update=changes)
+        terms = changed(order.terms, changes)
         validate(terms)
         refusal = await self._why_not_modify(order, terms)
         if refusal:
@@ -281,6 +254,12 @@ class OrderManager:
             order_id=order_id, revision=order.revision + 1, terms=terms, reason=reason
         )
         await self._log.append(Pending(intent, self._context(order_id, by)))
+        # As with an intent: a halt that came while this one took its time on the disk counts.
+        if self.view.system.halted:
+            text = f"not sent: trading is halted: {self.view.system.halt_reason}"
+            event = ModifyDenied(order_id=order_id, text=text)
+            await self._log.append(Pending(event, self._context(order_id, by)))
+            return self.order(order_id)
         log.info("modify_intended", order_id=order_id, revision=intent.revision)
         self._orders.modify(
             order_id=order.order_ref or order_id,
@@ -314,6 +293,20 @@ class OrderManager:
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
 
+    async def halt(self, reason: str, *, by: By | None = None) -> None:
+        """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.
+
+        It lasts until `resume`, across restarts; orders that wait for their turn are called back
+        and end NOT_SENT. Raises `InvalidRequest` without a reason.
+        """
+        if not reason.strip():
+            raise InvalidRequest("a halt needs a reason, for whoever finds trading halted")
+        await self._say(TradingHaltedByPerson(reason=reason), by)
+
+    async def resume(self, reason: str = "", *, by: By | None = None) -> None:
+        """Allow new orders again; nothing that was called back or denied is sent by itself."""
+        await self._say(TradingResumed(reason=reason), by)
+
     async def deny(
         self,
         order_id: str,
@@ -339,6 +332,16 @@ class OrderManager:
         log.info("order_denied", order_id=order_id, rule=denial.rule, text=denial.text)
 
     # ── inside ──
+
+    async def _say(self, event: Event, by: By | None) -> None:
+        by = by or self._by
+        context = Context(
+            actor=by.actor,
+            session_epoch=self._orders.session_epoch,
+            causation_sequence=by.causation_sequence,
+        )
+        await self._log.append(Pending(event, context))
+        log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)
 
     async def _submit(
         self,
@@ -392,7 +395,7 @@ class OrderManager:
                     account=account,
                     contract=qualified.contract,
                     terms=leg.terms,
-                    min_tick=qualified.min_tick,
+                    rules=qualified.rules,
                     managed_accounts=self._orders.managed_accounts,
                     system=self.view.system,
                     open_breaks=self.view.open_breaks(),
@@ -493,6 +496,8 @@ class OrderManager:
             del self._numbers[order_id]
 
     async def _why_not_modify(self, order: Order, terms: Terms) -> str:
+        if self.view.system.halted:
+            return f"trading is halted: {self.view.system.halt_reason}; only cancels pass"
         if not order.live or not order.acknowledged:
             return f"the order is {order.state.value}; only a working order can be changed"
         if order.client_id != self._orders.client_id or order.broker_order_id <= 0:
@@ -500,7 +505,7 @@ class OrderManager:
         if terms.quantity <= order.filled:
             return f"{order.filled} are filled already; the new quantity must be above that"
         qualified = await self._orders.qualify(order.contract)
-        denial = check_terms(terms, order.contract, qualified.min_tick, self._limits)
+        denial = check_terms(terms, order.contract, qualified.rules, self._limits)
         return denial.text if denial else ""
 
     def _why_not_cancel(self, order: Order) -> str:
@@ -528,8 +533,7 @@ class OrderManager:
         if found is None:
             row = await self._reader.one("orders", order_id)
             if isinstance(row, Order):
-                self.view.take([row])
-                found = row
+                found = self.view.recall(row)
         return found
 
     def _context(self, order_id: str, by: By) -> Context:
@@ -556,7 +560,3 @@ def as_denial(error: OmsError) -> Denial:
     """Return an error about a request as the denial that the log keeps."""
     rule = "contract" if isinstance(error, BrokerError) else "request"
     return Denial(rule, type(error).__name__, "", error.message)
-
-
-def _number(value: Decimal | str | None) -> Decimal | None:
-    return Decimal(value) if isinstance(value, str) else value

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Protocol
 
 from oms.core.contracts import Contract
 from oms.core.events import Envelope, Pending, Terms
+from oms.core.order_rules import VenueRules
 from oms.core.records import AnyRecord
 
 
@@ -112,8 +112,8 @@ class QualifiedLike(Protocol):
         ...
 
     @property
-    def min_tick(self) -> Decimal | None:
-        """Return the smallest price step, None where IB did not say."""
+    def rules(self) -> VenueRules:
+        """Return what its venue takes."""
         ...
 
 
@@ -172,4 +172,8 @@ class Orders(Protocol):
 
     def cancel(self, *, order_id: str, broker_order_id: int) -> object:
         """Ask for a cancellation."""
+        ...
+
+    def call_back(self, reason: str) -> tuple[str, ...]:
+        """Report what waits to leave as not sent, cancels excepted; return the ids of orders."""
         ...

@@ -31,9 +31,9 @@ from oms.core.events import (
     ReconciliationRequested,
     SessionOpened,
 )
+from oms.core.order_rules import Denial
 from oms.core.records import Order
 from oms.errors import OmsError
-from oms.service.checks import Denial
 from oms.service.manager import By, OrderManager, as_denial
 from oms.service.ports import Log, Reader
 from oms.service.reconciler import Reconciler
@@ -149,11 +149,20 @@ class Requests:
             case ModifyRequested() as event:
                 await self._manager.modify(
                     event.order_id,
-                    limit_price=event.limit_price,
-                    quantity=event.quantity,
-                    stop_price=event.stop_price,
                     reason=event.reason,
                     by=by,
+                    quantity=event.quantity,
+                    limit=event.limit_price,
+                    stop=event.stop_price,
+                    trail_amount=event.trail_amount,
+                    trail_percent=event.trail_percent,
+                    limit_offset=event.limit_offset,
+                    tif=event.tif,
+                    good_till=event.good_till,
+                    outside_rth=event.outside_rth,
+                    all_or_none=event.all_or_none,
+                    min_quantity=event.min_quantity,
+                    display_size=event.display_size,
                 )
             case CancelRequested() as event:
                 await self._manager.cancel(event.order_id, reason=event.reason, by=by)

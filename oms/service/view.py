@@ -56,6 +56,17 @@ class View:
         """Take what the log published."""
         self.take(record for table in changes.values() for record in table.values())
 
+    def recall(self, order: Order) -> Order:
+        """Take an order that was read from the store, and return it as it is now.
+
+        Reading takes its time, and a commit that was published meanwhile is newer than the row.
+        """
+        known = self.orders.get(order.order_id)
+        if known is not None:
+            return known
+        self.take([order])
+        return order
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return when a condition holds; give it a deadline with `asyncio.timeout`."""
         while not condition():

@@ -11,7 +11,9 @@ misunderstanding cannot sit on both ends of the wire.  Parts, from the socket in
     requests        client messages: text to values (pure)
     messages        server messages: values to text (pure)
     render          orders, executions and contracts as values of messages (pure)
-    session         one client's socket, and what faults do to it
+    session         one client's socket
+    mishaps         what faults do to its messages
+    upstream        the line to IB, and what waits for it while it is down
     gateway         the port, the sessions, who hears what
     answers         the requests that only read; account_answers and quote_answers are part of it
     intake          what clients ask the desk
@@ -25,7 +27,7 @@ misunderstanding cannot sit on both ends of the wire.  Parts, from the socket in
     instruments     the contract catalogue
     orders, books   what survives a restart, in SQLite
     faults          what goes wrong on purpose
-    commands        the verbs of the control port and of scenarios; verbs, wire_verbs
+    commands        the verbs of the control port and of scenarios; fields, verbs, wire_verbs
     control         the line protocol for live use
     scenarios       files that say what happens, and when
     transcripts     recordings of a real gateway

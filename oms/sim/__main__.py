@@ -2,7 +2,8 @@
 
 oms-sim serve --port 4002 --books gateway.db     a gateway that trades until it is stopped
 oms-sim script FILE --port 4002                  the same, playing a scenario
-oms-sim fuzz --seed 7 --port 4002                the same, with faults at random from the seed
+oms-sim fuzz --seed 7 --rate 0.01                the same, with faults at random from the seed
+oms-sim serve --fault 'direction=out message=orderStatus action=drop probability=0.1'
 oms-sim do quote symbol=AAPL bid=99 ask=99.01    one command to a running gateway
 oms-sim record FILE --gateway 127.0.0.1:4001     write down what a real gateway says
 oms-sim replay FILE --port 4002                  say it again
@@ -17,6 +18,7 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,9 +30,10 @@ from oms.sim import reference, transcripts
 from oms.sim.clock import Clock, RealClock, SteppedClock
 from oms.sim.control import Commands, ControlPort, call
 from oms.sim.faults import weather
+from oms.sim.fields import CommandError
 from oms.sim.gateway import Gateway
-from oms.sim.scenarios import Player, Scenario, ScenarioError
-from oms.sim.settings import Settings
+from oms.sim.scenarios import Player, Scenario, ScenarioError, command_of
+from oms.sim.settings import SettingError, Settings
 
 CANCEL_ORDERS = ("status-first", "error-first", "pending-first")
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
@@ -64,11 +67,26 @@ def _run(options: argparse.Namespace) -> int:
     if options.verb == "script":
         try:
             scenario = Scenario.read(options.file)
-        except (OSError, ScenarioError) as error:
+        except (OSError, ValueError, ScenarioError) as error:
             sys.stderr.write(f"{options.file}: {error}\n")
             return EXIT_USAGE
         scenario.apply(settings)
-    return asyncio.run(_serve(settings, options, scenario))
+    try:
+        settings.check()
+        faults = [command_of(f"fault {text}") for text in options.fault]
+        clock = _clock(options)
+    except (SettingError, ScenarioError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    try:
+        return asyncio.run(_serve(settings, options, scenario, faults, clock))
+    except (OSError, sqlite3.Error) as error:
+        where = f"{settings.host} ports {settings.port} and {settings.control_port}"
+        sys.stderr.write(f"cannot serve at {where}, books {settings.books}: {error}\n")
+        return EXIT_FAILED
+    except CommandError as error:
+        sys.stderr.write(f"--fault: {error} ({error.hint})\n")
+        return EXIT_USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     script.add_argument("file", type=Path, help="the scenario")
     script.add_argument("--once", action="store_true", help="stop when every block has happened")
     fuzz = verbs.add_parser("fuzz", help="the same, with faults at random from the seed")
-    fuzz.add_argument("--rate", type=float, default=0.01, help="of the chances (default: 0.01)")
+    fuzz.add_argument("--rate", type=_rate, default=0.01, help="of the chances (default: 0.01)")
     for one in (serve, script, fuzz):
         _add_settings(one)
     record = verbs.add_parser("record", help="stand before a real gateway and write its frames")
@@ -103,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     do.add_argument("--control-port", type=int, default=Settings().control_port)
     do.add_argument("--verbose", action="store_true")
     return parser
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate <= 1:
+        raise argparse.ArgumentTypeError("0 to 1")
+    return rate
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -137,6 +162,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--clock", choices=("real", "stepped"), default="real", help="stepped: by `advance`")
     add("--start", help="the clock's start, such as 2026-01-05T14:30:00+00:00")
     add("--speed", type=float, default=1.0, help="how many times faster the clock runs")
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="'FIELD=TEXT ...'",
+        help="a fault in force from the start, as the verb `fault`; may be given again",
+    )
     add("--verbose", action="store_true", help="log every message")
 
 
@@ -157,26 +189,43 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _clock(options: argparse.Namespace) -> Clock:
-    start = datetime.fromisoformat(options.start) if options.start else None
+    try:
+        start = datetime.fromisoformat(options.start) if options.start else None
+    except ValueError as error:
+        raise SettingError(f"--start {options.start}: {error}") from error
+    if start is not None and start.tzinfo is None:
+        raise SettingError(f"--start {options.start} has no zone, such as +00:00")
+    if not 0.001 <= options.speed <= 100_000:
+        raise SettingError(f"--speed {options.speed} is out of bounds: 0.001 to 100000")
     if options.clock == "stepped":
         return SteppedClock(start or RealClock().now())
     return RealClock(options.speed, start)
 
 
-async def _serve(settings: Settings, options: argparse.Namespace, scenario: Scenario | None) -> int:
+async def _serve(
+    settings: Settings,
+    options: argparse.Namespace,
+    scenario: Scenario | None,
+    faults: list[dict[str, Any]],
+    clock: Clock,
+) -> int:
     stopped = asyncio.Event()
-    gateway = Gateway(settings, clock=_clock(options))
+    gateway = Gateway(settings, clock=clock)
     if options.verb == "fuzz":
         for fault in weather(options.rate):
             gateway.faults.add(fault)
+    for command in faults:
+        answer = Commands(gateway).do(command)
+        if not answer["ok"]:
+            raise CommandError(answer["error"], answer["hint"])
     player = Player(scenario, gateway) if scenario is not None else None
     if player is not None:
         player.start()
         if options.once:
             player.on_end = stopped.set
     control = ControlPort(Commands(gateway, on_quit=stopped.set))
-    port = await gateway.start()
     control_port = await control.start(settings.control_port)
+    port = await gateway.start()
     _set_on_signal(stopped)
     accounts = list(settings.accounts)
     _say(ready=True, port=port, control_port=control_port, accounts=accounts, pid=os.getpid())

@@ -133,6 +133,12 @@ class Answers:
 
     def _executions(self, session: Session, request: Request) -> None:
         request_id = request.values["reqId"]
+        try:
+            filter_time(request.values["time"], self.gateway.zone)
+        except WireError as error:
+            text = f"Error validating request.-'bP' : cause - Invalid time: {error}"
+            session.error(request_id, 321, text)
+            return
         for row in self._executions_asked_for(request):
             self.gateway.send_execution(session, row, request_id)
             if row.commission is not None:

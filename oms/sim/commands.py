@@ -6,14 +6,16 @@ them.  Amounts are text, so that no number passes through binary floating point.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 from oms.sim.checks import Refusal
-from oms.sim.instruments import Contract
+from oms.sim.fields import CommandError, Fields
+from oms.sim.instruments import Contract, Query
 from oms.sim.orders import Execution, Order
+from oms.sim.wire import WireError, is_digits
 
 if TYPE_CHECKING:
     from oms.sim.gateway import Gateway
@@ -21,13 +23,7 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 
-
-class CommandError(Exception):
-    """A command that cannot be done, and what to try instead."""
-
-    def __init__(self, text: str, hint: str = "") -> None:
-        super().__init__(text)
-        self.hint = hint
+log = logging.getLogger("oms.sim.commands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +42,19 @@ class Verb:
 
 VERBS: Final[dict[str, Verb]] = {}
 ORDER_FIELDS: Final = ("order?", "order_ref?", "perm_id?", "client_id?", "order_id?")
+CONTRACT_FIELDS: Final = (
+    *("symbol?", "con_id?", "sec_type?", "expiry?", "strike?", "right?", "exchange?"),
+    *("currency?", "legs?"),
+)
+_SPELLED: Final = {
+    "sec_type": "secType",
+    "expiry": "lastTradeDateOrContractMonth",
+    "strike": "strike",
+    "right": "right",
+    "exchange": "exchange",
+    "currency": "currency",
+}
+"""Fields that spell a contract out, and IB's names for them."""
 
 
 def verb(
@@ -63,62 +72,6 @@ def verb(
     return register
 
 
-class Fields:
-    """The fields of one command, read with their types.  A field nobody reads is an error."""
-
-    def __init__(self, verb: Verb, values: Mapping[str, Any]) -> None:
-        known = {name.rstrip("?") for name in verb.fields}
-        unknown = set(values) - known
-        if unknown:
-            listed = ", ".join(verb.fields) or "none"
-            raise CommandError(f"{verb.name} has no field {sorted(unknown)[0]!r}", listed)
-        missing = [name for name in verb.fields if not name.endswith("?") and name not in values]
-        if missing:
-            raise CommandError(f"{verb.name} needs the field {missing[0]!r}", verb.description)
-        self._values = values
-
-    def has(self, name: str) -> bool:
-        return self._values.get(name) is not None
-
-    def text(self, name: str, default: str = "") -> str:
-        value = self._values.get(name)
-        return default if value is None else str(value)
-
-    def integer(self, name: str, default: int = 0) -> int:
-        return int(self.text(name, str(default)))
-
-    def integer_or_none(self, name: str) -> int | None:
-        return int(self.text(name)) if self.has(name) else None
-
-    def amount(self, name: str) -> Decimal:
-        try:
-            return Decimal(self.text(name))
-        except InvalidOperation as error:
-            raise CommandError(f"{name} {self.text(name)!r} is not an amount") from error
-
-    def amount_or_none(self, name: str) -> Decimal | None:
-        return self.amount(name) if self.has(name) else None
-
-    def seconds(self, name: str, default: float = 0.0) -> float:
-        return float(self.text(name, str(default)))
-
-    def flag(self, name: str) -> bool:
-        return self.text(name).lower() in ("1", "true", "yes")
-
-    def mapping(self, name: str) -> dict[str, str]:
-        value = self._values.get(name) or {}
-        if not isinstance(value, Mapping):
-            raise CommandError(f"{name} is not an object", f'{name}.FIELD=TEXT or {{"FIELD": ...}}')
-        return {str(key): str(text) for key, text in value.items()}
-
-    def texts(self, name: str) -> list[str]:
-        """A list, or one text with `|` between its parts."""
-        value = self._values.get(name)
-        if isinstance(value, str):
-            return value.split("|")
-        return [str(one) for one in value or ()]
-
-
 class Commands:
     """Does commands to one gateway, and finds what they name."""
 
@@ -133,16 +86,21 @@ class Commands:
         found = VERBS.get(name) if isinstance(name, str) else None
         if found is None:
             return failure(f"unknown command {name!r}", "one of " + ", ".join(sorted(VERBS)))
+        if self.gateway.stopped:
+            return failure("the gateway has stopped", "start another one")
         try:
-            answer = found.action(self, Fields(found, values))
+            answer = found.action(self, Fields(found.name, found.fields, values))
+            self.gateway.flush()
         except CommandError as error:
             return failure(str(error), error.hint)
         except Refusal as refusal:
             return failure(refusal.text, f"the gateway would answer code {refusal.code}")
-        except (ValueError, LookupError) as error:
+        except (ValueError, LookupError, WireError) as error:
             return failure(f"{name}: {error}", found.description)
-        finally:
-            self.gateway.flush()
+        except Exception as error:
+            # A mistake of ours, not of who asked: the line is answered and the gateway goes on.
+            log.exception("the verb %s failed on %s", name, values)
+            return failure(f"{name} failed: {error!r}", "a fault of the simulator; its log has it")
         return {"ok": True, **answer}
 
     # -- finding things -------------------------------------------------------------------------
@@ -150,6 +108,8 @@ class Commands:
     def sessions(self, fields: Fields) -> list[Session]:
         """The sessions of `client_id`, or all."""
         wanted = fields.integer_or_none("client_id")
+        if wanted is not None and self.gateway.client(wanted) is None:
+            log.info("client %s is not connected", wanted)
         return [one for one in self.gateway.sessions if wanted in (None, one.client_id)]
 
     def order(self, fields: Fields) -> Order:
@@ -174,9 +134,9 @@ class Commands:
         accepted = self.gateway.desk.accepted_ids
         if text == "last":
             return self.gateway.books.by_perm_id(accepted[-1]) if accepted else None
-        number = int(text)
-        if not 0 < number <= len(accepted):
+        if not is_digits(text) or not 0 < int(text[:9]) <= len(accepted):
             return None
+        number = int(text)
         return self.gateway.books.by_perm_id(accepted[number - 1])
 
     def live(self, fields: Fields) -> Order:
@@ -199,14 +159,52 @@ class Commands:
         return found
 
     def contract(self, fields: Fields) -> Contract:
+        """The contract that a command names: see the reference for the ways to name one."""
         catalogue = self.gateway.desk.catalogue
+        spelled = {
+            wire_name: fields.text(name) for name, wire_name in _SPELLED.items() if fields.has(name)
+        }
+        if fields.has("legs"):
+            query = Query.from_wire({"symbol": fields.text("symbol"), **spelled, "secType": "BAG"})
+            return catalogue.resolve(query)[0]
         if fields.has("con_id"):
             found = catalogue.by_id(fields.integer("con_id"))
+        elif spelled:
+            if "secType" not in spelled:
+                spelled["secType"] = "OPT" if "strike" in spelled or "right" in spelled else "STK"
+            spelled["secType"] = spelled["secType"].upper()
+            spelled["right"] = spelled.get("right", "")[:1].upper()
+            found = self._spelled(Query.from_wire({"symbol": fields.text("symbol"), **spelled}))
         else:
             found = catalogue.one(fields.text("symbol"))
         if found is None:
-            raise CommandError("no such contract", "symbol (or local symbol), or con_id")
+            raise CommandError("no such contract", "symbol (or local symbol), con_id, or spell it")
         return found
+
+    def _spelled(self, query: Query) -> Contract | None:
+        found = self.gateway.desk.catalogue.resolve(query)
+        if len(found) > 1:
+            names = ", ".join(one.local_symbol for one in found[:5])
+            raise CommandError(f"{len(found)} contracts look so", f"be exact: {names}")
+        return found[0] if found else None
+
+    def legs(self, fields: Fields) -> list[dict[str, str]]:
+        """The legs of a combination: `KO:1:BUY|PEP:2:SELL`, each a symbol or a con id."""
+        made = []
+        for text in fields.texts("legs"):
+            name, _, rest = text.partition(":")
+            ratio, _, action = rest.partition(":")
+            catalogue = self.gateway.desk.catalogue
+            leg = catalogue.by_id(int(name)) if is_digits(name) else catalogue.one(name)
+            if leg is None:
+                raise CommandError(f"leg {name!r} is no contract", "a symbol or a con id")
+            if not is_digits(ratio) or not 0 < int(ratio[:9]) < 1000:
+                raise CommandError(f"leg {text!r} has no ratio", "SYMBOL:RATIO:BUY or SELL")
+            if action.upper() not in ("BUY", "SELL"):
+                raise CommandError(f"leg {text!r} has no side", "SYMBOL:RATIO:BUY or SELL")
+            made.append({"conId": str(leg.con_id), "ratio": ratio, "action": action.upper(),
+                         "exchange": "SMART"})  # fmt: skip
+        return made
 
     def account(self, fields: Fields) -> str:
         accounts = self.gateway.settings.accounts

@@ -19,7 +19,8 @@ __all__ = ["Commands", "ControlPort", "call"]
 
 log = logging.getLogger("oms.sim.control")
 
-LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+LINE_BYTES_MAX: Final = 1024 * 1024
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """The books of a long day are one line."""
 
 
@@ -51,10 +52,10 @@ class ControlPort:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
         try:
-            while line := await reader.readline():
+            while line := await self._line(reader):
                 writer.write(json.dumps(self._answer(line)).encode() + b"\n")
                 await writer.drain()
-        except (ConnectionError, ValueError):
+        except ConnectionError:
             log.info("a control connection broke")
         except asyncio.CancelledError:
             # The program stops; asyncio's stream server complains about a cancelled handler.
@@ -62,10 +63,22 @@ class ControlPort:
         finally:
             writer.close()
 
+    @staticmethod
+    async def _line(reader: asyncio.StreamReader) -> bytes:
+        """The next line; one that is too long to be a command is read to its end and not JSON."""
+        too_long = False
+        while True:
+            try:
+                line = await reader.readline()
+            except ValueError:
+                too_long = True
+                continue
+            return b"too long" if too_long and line else line
+
     def _answer(self, line: bytes) -> Answer:
         try:
             command = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return failure(f"not JSON: {error}", 'one object a line, such as {"do": "books"}')
         if not isinstance(command, dict):
             return failure("not a JSON object", 'one object a line, such as {"do": "books"}')
@@ -74,7 +87,7 @@ class ControlPort:
 
 async def call(port: int, command: Mapping[str, Any], host: str = "127.0.0.1") -> Answer:
     """Send one command to a control port and return its answer."""
-    reader, writer = await asyncio.open_connection(host, port, limit=LINE_BYTES_MAX)
+    reader, writer = await asyncio.open_connection(host, port, limit=ANSWER_BYTES_MAX)
     try:
         writer.write(json.dumps(dict(command)).encode() + b"\n")
         answer = json.loads(await reader.readline())

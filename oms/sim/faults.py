@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from oms.sim.messages import LAYOUTS
+from oms.sim.requests import NAMES
+
 ACTIONS: Final = (
     "drop",
     "delay",
@@ -26,9 +29,7 @@ ACTIONS: Final = (
     "cut",
     "edit",
 )
-INCOMING: Final = frozenset(
-    ("drop", "delay", "duplicate", "hold", "hold_answer", "refuse", "cut", "edit")
-)
+INCOMING: Final = frozenset(ACTIONS)
 OUTGOING: Final = frozenset(ACTIONS) - {"hold_answer", "refuse"}
 
 
@@ -91,6 +92,10 @@ class FaultPlan:
         if fault.do not in possible:
             known = ", ".join(sorted(possible))
             raise ValueError(f"{fault.do!r} is no fault of {fault.direction}: {known}")
+        known_messages = NAMES.values() if fault.direction == "in" else LAYOUTS.keys()
+        if fault.message != "*" and fault.message not in known_messages:
+            side = "clients send" if fault.direction == "in" else "the gateway sends"
+            raise ValueError(f"{fault.message!r} is no message that {side}")
         fault.number = next(self._numbers)
         self.faults.append(fault)
         return fault

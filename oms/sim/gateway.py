@@ -27,6 +27,7 @@ from oms.sim.orders import Execution, Order
 from oms.sim.requests import Request
 from oms.sim.session import Session
 from oms.sim.settings import Settings
+from oms.sim.upstream import Upstream
 from oms.sim.wire import to_int
 
 log = logging.getLogger("oms.sim.gateway")
@@ -34,12 +35,8 @@ log = logging.getLogger("oms.sim.gateway")
 CLIENT_ID_IN_USE = (
     "Unable to connect as the client id is already in use. Retry with a unique client id."
 )
+TOO_MANY = "Unable to connect as {} API clients, the most there may be, are connected."
 STOP_SECONDS = 2.0
-GREETINGS = (
-    (2104, "Market data farm connection is OK:usfarm"),
-    (2106, "HMDS data farm connection is OK:ushmds"),
-    (2158, "Sec-def data farm connection is OK:secdefil"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +67,15 @@ class GatewayClock:
 
     def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
         def run() -> None:
-            if not self._gateway.stopped:
+            if self._gateway.stopped:
+                return
+            try:
                 action()
-                self._gateway.flush()
+            except Exception:
+                # Nobody waits for a timer: without this the mistake would be lost, or be
+                # somebody else's who moved the clock.
+                log.exception("a timer failed")
+            self._gateway.flush()
 
         return self._clock.call_later(seconds, run)
 
@@ -95,6 +98,7 @@ class Gateway:
             settings=settings,
             notify=self,
         )
+        self.upstream = Upstream(self)
         self.intake = Intake(self.desk)
         self.answers = Answers(self)
         self.sessions: list[Session] = []
@@ -106,6 +110,7 @@ class Gateway:
         self.observers: list[Callable[[Event], None]] = []
         self._later: list[Callable[[], None]] = []
         self._touched: dict[Session, None] = {}
+        self._asking: tuple[int | None, str] | None = None
         self._server: asyncio.Server | None = None
         self._actions: dict[str, Callable[[Session, Request], None]] = {
             "startApi": self._start_api,
@@ -160,6 +165,7 @@ class Gateway:
         """What a restart of the gateway does to its clients and to what was not transmitted."""
         self.intake.untransmitted.clear()
         self.held.clear()
+        self.upstream.forget()
         for session in list(self.sessions):
             session.cut()
 
@@ -189,7 +195,11 @@ class Gateway:
     def flush(self) -> None:
         """Do what was put off, make the books durable, then let every waiting byte go."""
         while self._later:
-            self._later.pop(0)()
+            action = self._later.pop(0)
+            try:
+                action()
+            except Exception:
+                log.exception("a step that was put off failed")
         self.books.commit()
         touched, self._touched = self._touched, {}
         for session in touched:
@@ -206,16 +216,26 @@ class Gateway:
     def receive(self, session: Session, request: Request) -> None:
         """Act on a request.  Raises WireError for what no client may send at this point."""
         if session.client_id is None and request.name != "startApi":
-            log.warning("%s before startApi: ignored", request.name)
+            session.came_early(request)
             return
         log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
+        if self.upstream.takes(session, request):
+            return
         action = self._actions.get(request.name) or self.answers.actions.get(request.name)
-        self.observe("before", request.name, session.client_id, request.values)
-        if action is None:
-            self.answers.refuse_unknown(session, request)
-        else:
-            action(session, request)
+        self._asking = (session.client_id, request.request_id)
+        try:
+            if action is None:
+                self.answers.refuse_unknown(session, request)
+            else:
+                action(session, request)
+        finally:
+            self._asking = None
         self.observe("on", request.name, session.client_id, request.values)
+
+    @property
+    def is_answering(self) -> bool:
+        """True while a client's request is being answered."""
+        return self._asking is not None
 
     def observe(
         self, kind: str, name: str, client_id: int | None, values: Mapping[str, Any]
@@ -237,20 +257,22 @@ class Gateway:
         taken = self.client(client_id) is not None
         full = sum(one.client_id is not None for one in self.sessions) >= self.settings.clients_max
         if taken or full:
-            session.refuse(326, CLIENT_ID_IN_USE)
+            text = CLIENT_ID_IN_USE if taken else TOO_MANY.format(self.settings.clients_max)
+            session.refuse(326, text)
             return
         session.client_id = client_id
         self._clients[client_id] = session
         log.info("client %s at version %s", client_id, session.version)
         session.send("managedAccts", {"accounts": ",".join(self.settings.accounts)})
         session.send("nextValidId", {"orderId": str(self.intake.next_valid_id(client_id))})
-        for code, text in GREETINGS:
+        for code, text in self.upstream.greetings:
             session.error(-1, code, text)
         if self.settings.download_open_orders:
             master = client_id == self.settings.master_client
             for order in list(self.books.live.values()):
                 if master or (order.client_id == client_id and order.order_id):
                     self.send_order(session, order)
+        session.answer_early()
 
     def _place_order(self, session: Session, request: Request) -> None:
         self.intake.place(self._client_id(session), request.values)
@@ -312,8 +334,12 @@ class Gateway:
             session.send("commissionReport", render.commission(execution))
 
     def error(self, client_id: int, request_id: int, code: int, text: str) -> None:
+        """To the owner of an order or of a request.
+
+        A person's order has the id 0 and no owner; a client that asks with the id 0 is answered.
+        """
         session = self.client(client_id)
-        if session is not None and request_id != 0:
+        if session is not None and (request_id or self._asking == (client_id, "0")):
             session.error(request_id, code, text)
 
     def position(self, account: str, con_id: int) -> None:

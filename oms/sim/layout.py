@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
-from oms.sim.wire import WireError, is_digits
+from oms.sim.wire import SERVER_VERSION_MAX, SERVER_VERSION_MIN, WireError, is_digits
 
 Values = Mapping[str, Any]
 
@@ -182,6 +182,12 @@ class Layout:
         for part in self._parts(version):
             at = part.decode(fields, at, into)
         return into
+
+    def names(self) -> frozenset[str]:
+        """The plain fields of every version: those that a text can be put into."""
+        for version in (SERVER_VERSION_MIN, 163, SERVER_VERSION_MAX):
+            self._parts(version)
+        return frozenset(self._defaults)
 
     def _parts(self, version: int) -> tuple[Part, ...]:
         parts = self._compiled.get(version)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from oms.sim import scenarios
-from oms.sim.commands import ORDER_FIELDS, VERBS, Verb
+from oms.sim.commands import CONTRACT_FIELDS, ORDER_FIELDS, VERBS, Verb
 from oms.sim.faults import INCOMING, OUTGOING
 from oms.sim.messages import LAYOUTS
 from oms.sim.requests import NAMES
@@ -19,7 +19,7 @@ from oms.sim.settings import Settings
 _MADE = "<!-- Made by `oms-sim reference`; change the code, not this page. -->\n\n"
 _GROUPS = {
     "look": "Looking",
-    "market": "The market and the clock",
+    "market": "The market, the clock and the settings",
     "account": "Positions and cash",
     "orders": "Orders",
     "sockets": "Sockets",
@@ -30,7 +30,7 @@ _ACTIONS = {
     "drop": "the message is lost",
     "delay": "it comes `seconds` later",
     "duplicate": "it comes twice",
-    "reorder": "it goes out after the next message to that client",
+    "reorder": "it comes after the next message in that direction",
     "truncate": "its frame ends at `at_byte` (half-way), with the length of what is left",
     "corrupt": "the byte at `at_byte` is another one",
     "hold": "it waits for `release`; outgoing, with everything after it",
@@ -54,7 +54,15 @@ def control_page() -> str:
         " object and `|` between the parts of a list.\n\n"
         "*An order* is named by `order_ref`, by `perm_id`, by `client_id` and `order_id`, or by\n"
         "`order`: its number among those accepted since the gateway began (1, 2, ...), or `last`."
-        "\n\n",
+        "\n\n"
+        "*A contract* is named by `symbol` (the main listing of a stock or a pair, or a local"
+        " symbol such as `ESZ6`), by `con_id`, or spelled out:\n"
+        "`symbol=AAPL sec_type=OPT expiry=20270115 strike=200 right=C` (`sec_type` left out is OPT"
+        " when there is a strike, else STK).\n"
+        "A combination has `legs`, each a symbol or con id with its ratio and side:"
+        ' `symbol=KO legs="KO:1:BUY|PEP:1:SELL"`.\n\n'
+        "Amounts are finite, quantities at most 1e9 and prices at most 1e7, with at most eight"
+        " decimals; texts have at most 10,000 characters and no NUL.\n\n",
     ]
     for group, title in _GROUPS.items():
         parts.append(f"## {title}\n\n| verb | fields | what it does |\n| --- | --- | --- |\n")
@@ -142,12 +150,13 @@ def write(folder: Path) -> list[Path]:
 
 
 def _fields(one: Verb) -> str:
-    """The fields of a verb; the five ways to name an order count as one."""
+    """The fields of a verb; the ways to name an order or a contract count as one each."""
     listed = list(one.fields)
-    names_an_order = set(ORDER_FIELDS) <= set(listed)
-    if names_an_order:
-        listed = [name for name in listed if name not in ORDER_FIELDS]
-    shown = ["*an order*"] if names_an_order else []
+    shown = []
+    for title, names in (("*an order*", ORDER_FIELDS), ("*a contract*", CONTRACT_FIELDS)):
+        if set(names) <= set(listed):
+            listed = [name for name in listed if name not in names]
+            shown.append(title)
     return ", ".join(shown + [f"`{name}`" for name in listed])
 
 

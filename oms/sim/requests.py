@@ -279,6 +279,9 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     104: ("reqUserInfo", Layout("id reqId")),
 }
 
+LAYOUT_OF: Final[Mapping[str, Layout]] = {
+    name: layout for name, layout in _REQUESTS.values() if layout is not None
+}
 NAMES: Final[Mapping[int, str]] = {number: name for number, (name, _) in _REQUESTS.items()}
 
 # Refused requests that carry their id in the second field, without a version before it.

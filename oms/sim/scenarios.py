@@ -35,7 +35,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -43,9 +43,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from oms.sim import verbs, wire_verbs  # noqa: F401 (they register the verbs)
 from oms.sim.commands import VERBS, Commands
+from oms.sim.fields import SECONDS_MAX
 from oms.sim.messages import LAYOUTS
-from oms.sim.requests import NAMES
-from oms.sim.settings import Settings
+from oms.sim.orders import Order
+from oms.sim.requests import LAYOUT_OF, NAMES
+from oms.sim.settings import SettingError, Settings
+from oms.sim.wire import is_digits
 
 if TYPE_CHECKING:
     from oms.sim.gateway import Event, Gateway
@@ -54,6 +57,7 @@ log = logging.getLogger("oms.sim.scenarios")
 
 TRIGGERS: Final = ("start", "at", "after", "on", "before", "sent", "when", "disconnect")
 _OPTIONS: Final = ("nth", "each")
+EMPTY_ORDER: Final = Order(0, 0, 0, "", 0, "", "BUY", Decimal(0), "MKT")
 _CLIENT_MESSAGES: Final = frozenset(NAMES.values())
 
 
@@ -102,20 +106,9 @@ class Scenario:
 
     def apply(self, settings: Settings) -> Settings:
         """The settings of the `gateway` line over those given."""
-        kinds = {one.name: getattr(settings, one.name) for one in fields(Settings)}
         for name, text in self.settings.items():
-            setattr(settings, name, _setting(kinds[name], text))
+            settings.put(name, text)
         return settings
-
-
-def _setting(default: object, text: str) -> object:
-    if isinstance(default, bool):
-        return text.lower() in ("1", "true", "yes")
-    if isinstance(default, int | float | Decimal):
-        return type(default)(text)
-    if isinstance(default, tuple):
-        return tuple(text.split(","))
-    return int(text) if default is None else text
 
 
 # -- reading ------------------------------------------------------------------------------------
@@ -128,6 +121,10 @@ def parse(text: str) -> Scenario:
         line = raw.rstrip()
         if not line.strip() or line.lstrip().startswith("#"):
             continue
+        if line.split()[0] == "title":
+            # Free text: an apostrophe in it quotes nothing.
+            scenario.title = line.removeprefix("title").strip()
+            continue
         try:
             words = shlex.split(line, comments=False)
         except ValueError as error:
@@ -136,8 +133,6 @@ def parse(text: str) -> Scenario:
             if not scenario.blocks:
                 raise ScenarioError(number, "a command before the first trigger")
             scenario.blocks[-1].steps.append(_step(number, words))
-        elif words[0] == "title":
-            scenario.title = line.partition(" ")[2].strip()
         elif words[0] == "gateway":
             scenario.settings |= _known_settings(number, words[1:])
         else:
@@ -148,12 +143,28 @@ def parse(text: str) -> Scenario:
 
 
 def _known_settings(line: int, words: list[str]) -> dict[str, str]:
-    names = {one.name for one in fields(Settings)}
     pairs = _pairs(line, words)
-    for name in pairs:
-        if name not in names:
-            raise ScenarioError(line, f"{name} is no setting: {', '.join(sorted(names))}")
+    trial = Settings()
+    for name, text in pairs.items():
+        try:
+            trial.put(name, text)
+        except SettingError as error:
+            raise ScenarioError(line, str(error)) from error
     return pairs
+
+
+def command_of(text: str) -> dict[str, Any]:
+    """The command in one line, such as `fault direction=out message=orderStatus action=drop`.
+
+    Raises ScenarioError.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ScenarioError(1, str(error)) from error
+    if not words:
+        raise ScenarioError(1, "nothing is said")
+    return dict(_step(1, words).command)
 
 
 def _step(line: int, words: list[str]) -> Step:
@@ -195,19 +206,53 @@ def _block(line: int, words: list[str]) -> Block:
         if block.subject not in known:
             raise ScenarioError(line, f"{block.subject} is no such message: {sorted(known)}")
     pairs = _pairs(line, rest)
-    block.nth = int(pairs.pop("nth", "1"))
-    block.each = pairs.pop("each", "").lower() in ("1", "yes", "true")
+    block.nth = _nth(line, pairs.pop("nth", "1"))
+    each = pairs.pop("each", "no").lower()
+    if each not in ("1", "yes", "true", "0", "no", "false"):
+        raise ScenarioError(line, f"each={each} is not yes or no")
+    block.each = each in ("1", "yes", "true")
     if trigger == "when":
         block.subject = pairs.pop("order", "1")
+        if block.subject != "last":
+            _nth(line, block.subject)
     block.where = pairs
+    _check_where(line, block)
     return block
+
+
+def _nth(line: int, text: str) -> int:
+    if not is_digits(text) or not int(text[:9]) > 0:
+        raise ScenarioError(line, f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
+def _check_where(line: int, block: Block) -> None:
+    """A field that the message does not have would never match, and nobody would know why."""
+    if block.trigger == "sent":
+        known = LAYOUTS[block.subject].names()
+    elif block.trigger in ("on", "before"):
+        layout = LAYOUT_OF.get(block.subject)
+        known = layout.names() if layout is not None else frozenset()
+    elif block.trigger == "when":
+        known = frozenset(EMPTY_ORDER.public(""))
+    else:
+        known = frozenset()
+    for name in block.where:
+        if name != "client_id" and name not in known:
+            listed = ", ".join(sorted(known)) or "client_id"
+            raise ScenarioError(
+                line, f"{name} is no field of {block.subject or block.trigger}: {listed}"
+            )
 
 
 def _seconds(line: int, words: list[str]) -> float:
     try:
-        return float(words[0])
+        seconds = float(words[0])
     except (IndexError, ValueError) as error:
         raise ScenarioError(line, "a number of seconds is missing") from error
+    if not 0 <= seconds <= SECONDS_MAX:
+        raise ScenarioError(line, f"{words[0]} is out of bounds: 0 to {SECONDS_MAX:g} seconds")
+    return seconds
 
 
 def _pairs(line: int, words: list[str]) -> dict[str, str]:

@@ -9,11 +9,9 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from oms.sim import messages, wire
-from oms.sim.faults import Fault
+from oms.sim import messages, mishaps, wire
 from oms.sim.layout import Values
 from oms.sim.requests import Request, parse
 from oms.sim.wire import FrameReader, WireError
@@ -25,6 +23,9 @@ log = logging.getLogger("oms.sim.session")
 
 NOTHING: Final[Mapping[str, Any]] = {}
 BREACHES_MAX: Final = 3
+SIP_SECONDS: Final = 0.05
+EARLY_MAX: Final = 100
+BEFORE_START: Final = "Error validating request.-'bA' : cause - it came before startApi"
 OUTPUT_BYTES_MAX: Final = 64 * 1024 * 1024
 """A client that reads nothing is cut off when this much waits for it: the day must go on."""
 
@@ -47,10 +48,16 @@ class Session(asyncio.Protocol):
         self._greeted = False
         self._out = bytearray()
         self._held_out: list[tuple[str, Values]] | None = None
-        self._late: list[str] | None = None
+        self.late_request: Request | None = None
+        self.late_message: list[str] | None = None
         self._pieces: deque[bytes] = deque()
         self._arrivals: deque[float] = deque()
         self._breaches = 0
+        self._early: list[str] = []
+        self._inbox = bytearray()
+        self._sip_bytes = 0
+        self._sip_waits = False
+        self._cut_after: int | None = None
 
     # -- transport ------------------------------------------------------------------------------
 
@@ -65,6 +72,13 @@ class Session(asyncio.Protocol):
     def data_received(self, chunk: bytes) -> None:
         if self.frozen:
             return
+        if self._sip_bytes or self._inbox:
+            self._inbox += chunk
+            self._sip_later()
+            return
+        self._read(chunk)
+
+    def _read(self, chunk: bytes) -> None:
         try:
             self._receive(chunk)
         except WireError as error:
@@ -101,13 +115,45 @@ class Session(asyncio.Protocol):
         if self.gateway.settings.messages_per_second and self._too_fast():
             return
         request = parse(self.version, fields)
+        # It came, whatever a fault makes of it: also one that is put in force just now.
+        self.gateway.observe("before", request.name, self.client_id, request.values)
         fault = self.gateway.faults.strike("in", request.name, self.client_id, request.values)
         if fault is not None:
             log.info("fault: %s %s from client %s", fault.do, request.name, self.client_id)
         if fault is None:
-            self.gateway.receive(self, request)
+            late, self.late_request = self.late_request, None
+            self.act(request)
+            if late is not None:
+                self.act(late)
         else:
-            self._faulty_request(request, fault)
+            mishaps.to_request(self, request, fault)
+
+    def act(self, request: Request) -> None:
+        """Have a request acted on, now or whenever a fault lets it through.
+
+        A request that cannot be read ends this session with 320; a mistake of ours is logged and
+        answered with 322.  Neither reaches another session.
+        """
+        try:
+            self.gateway.receive(self, request)
+        except WireError as error:
+            log.warning("client %s: %s", self.client_id, error)
+            self.refuse_frame(str(error))
+        except Exception as error:
+            log.exception("client %s: %s %s failed", self.client_id, request.name, request.fields)
+            text = f"Error processing request.-'bZ' : cause - {type(error).__name__}"
+            self.error(request.request_id, 322, text)
+
+    def came_early(self, request: Request) -> None:
+        """A request before startApi: nothing may be sent yet, so it is refused when that comes."""
+        log.warning("%s before startApi", request.name)
+        if len(self._early) < EARLY_MAX:
+            self._early.append(request.request_id)
+
+    def answer_early(self) -> None:
+        early, self._early = self._early, []
+        for request_id in early:
+            self.error(request_id, 321, BEFORE_START)
 
     def _too_fast(self) -> bool:
         """Count this message; True when it is refused with error 100."""
@@ -127,31 +173,6 @@ class Session(asyncio.Protocol):
             self.error(-1, 100, text)
         return True
 
-    def _faulty_request(self, request: Request, fault: Fault) -> None:
-        gateway = self.gateway
-        if fault.do == "drop":
-            return
-        if fault.do == "refuse" and request.name == "startApi":
-            # A client that is not let in is told why and shown the door, as with 326.
-            self.refuse(fault.code, fault.text)
-        elif fault.do == "refuse":
-            self.error(request.request_id, fault.code, fault.text)
-        elif fault.do == "hold":
-            gateway.held.append((self, request))
-        elif fault.do == "hold_answer":
-            self.hold_output()
-            gateway.receive(self, request)
-        elif fault.do == "delay":
-            gateway.clock.call_later(fault.seconds, lambda: gateway.receive(self, request))
-        elif fault.do == "duplicate":
-            gateway.receive(self, request)
-            gateway.receive(self, request)
-        elif fault.do == "edit":
-            edited = replace(request, values={**request.values, **fault.set})
-            gateway.receive(self, edited)
-        else:
-            self.cut()
-
     # -- out ------------------------------------------------------------------------------------
 
     @property
@@ -162,6 +183,8 @@ class Session(asyncio.Protocol):
         """Queue a message for this client, unless a fault has other plans for it."""
         if self.frozen or self._transport is None:
             return
+        if self.gateway.upstream.keeps(self, name, values):
+            return
         if self._held_out is not None:
             self._held_out.append((name, values))
             return
@@ -169,50 +192,23 @@ class Session(asyncio.Protocol):
             fault = self.gateway.faults.strike("out", name, self.client_id, values)
             if fault is not None:
                 log.info("fault: %s %s to client %s", fault.do, name, self.client_id)
-                self._faulty_send(name, values, fault)
+                mishaps.to_message(self, name, values, fault)
                 return
         self.send_raw(messages.encode(name, self.version, values))
         self.gateway.observe("sent", name, self.client_id, values)
 
-    def _faulty_send(self, name: str, values: Values, fault: Fault) -> None:
-        fields = messages.encode(name, self.version, {**values, **fault.set})
-        payload = wire.join(fields)
-        if fault.do == "drop":
-            return
-        if fault.do == "edit":
-            self.send_raw(fields)
-        elif fault.do == "duplicate":
-            self.send_raw(fields)
-            self.send_raw(fields)
-        elif fault.do == "delay":
-            self.gateway.clock.call_later(fault.seconds, lambda: self._send_late(fields))
-        elif fault.do == "reorder":
-            # It waits for the next message and goes out after it.
-            self._late = fields
-        elif fault.do == "hold":
-            self.hold_output()
-            self.send(name, values)
-        elif fault.do == "truncate":
-            self._write(wire.frame(payload[: fault.at_byte or len(payload) // 2]))
-        elif fault.do == "corrupt":
-            at = fault.at_byte % len(payload)
-            self._write(wire.frame(payload[:at] + b"#" + payload[at + 1 :]))
-        else:
-            self._write(wire.frame(payload)[: fault.at_byte])
-            self.cut_after_output()
-
     def send_raw(self, fields: list[str]) -> None:
         """Queue a field list whatever the faults say."""
-        self._write(wire.frame(wire.join(fields)))
-        if self._late is not None:
-            late, self._late = self._late, None
-            self._write(wire.frame(wire.join(late)))
+        self.write(wire.frame(wire.join(fields)))
+        if self.late_message is not None:
+            late, self.late_message = self.late_message, None
+            self.write(wire.frame(wire.join(late)))
 
-    def _send_late(self, fields: list[str]) -> None:
+    def send_late(self, fields: list[str]) -> None:
         if self._transport is not None:
             self.send_raw(fields)
 
-    def _write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes) -> None:
         self._out += chunk
         self.gateway.touched(self)
 
@@ -244,11 +240,17 @@ class Session(asyncio.Protocol):
 
     def flush(self) -> None:
         if self._out and self._transport is not None and not self.frozen:
+            chunk, limit = bytes(self._out), self._cut_after
+            if limit is not None:
+                chunk, self._cut_after = chunk[:limit], limit - len(chunk)
             if self.gateway.settings.chunk_bytes:
-                self._write_in_pieces(bytes(self._out))
+                self._write_in_pieces(chunk)
             else:
-                self._transport.write(bytes(self._out))
-            if self._transport.get_write_buffer_size() > OUTPUT_BYTES_MAX:
+                self._transport.write(chunk)
+            if self._cut_after is not None and self._cut_after <= 0:
+                self._out.clear()
+                self.close()
+            elif self._transport.get_write_buffer_size() > OUTPUT_BYTES_MAX:
                 log.warning("client %s reads nothing: cut off", self.client_id)
                 self.cut()
         self._out.clear()
@@ -278,6 +280,39 @@ class Session(asyncio.Protocol):
         held, self._held_out = self._held_out, None
         for name, values in held or ():
             self.send(name, values)
+
+    def slow_reads(self, bytes_per_second: int) -> None:
+        """Take no more than so many bytes a second from the socket from now on; 0: any number."""
+        self._sip_bytes = max(1, round(bytes_per_second * SIP_SECONDS)) if bytes_per_second else 0
+        if self._inbox:
+            self._sip_later()
+
+    def _sip_later(self) -> None:
+        """While something waits nothing more is read: the client's own buffers fill up."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+        if not self._sip_waits:
+            self._sip_waits = True
+            self.gateway.clock.call_later(SIP_SECONDS if self._sip_bytes else 0.0, self._sip)
+
+    def _sip(self) -> None:
+        self._sip_waits = False
+        if self._transport is None or self.frozen:
+            return
+        size = self._sip_bytes or len(self._inbox)
+        chunk = bytes(self._inbox[:size])
+        del self._inbox[:size]
+        self._read(chunk)
+        if self._inbox:
+            self._sip_later()
+        elif self._transport is not None:
+            self._transport.resume_reading()
+
+    def cut_after(self, count: int) -> None:
+        """Lose the connection when so many more bytes have gone out, wherever that is."""
+        self._cut_after = count
+        if not count:
+            self.cut()
 
     def freeze(self) -> None:
         """Half-open: the socket stays, nothing is read from it and nothing written to it."""

@@ -2,9 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from oms.sim.wire import SERVER_VERSION_MAX, SERVER_VERSION_MIN
+
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "time_form": ("zone", "utc", "bare"),
+    "commission": ("fixed", "tiered", "none"),
+    "hours": ("always", "regular"),
+    "liquidity": ("endless", "touch"),
+    "cancel_order": ("status-first", "error-first", "pending-first"),
+    "acknowledge": ("both", "submitted"),
+    "fills": ("market", "manual"),
+    "modify_reject": ("keep", "kill"),
+    "market": ("still", "moving"),
+}
+BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "port": (0, 65_535),
+    "control_port": (0, 65_535),
+    "server_version": (SERVER_VERSION_MIN, SERVER_VERSION_MAX),
+    "cash": (-1e15, 1e15),
+    "parts": (1, 1_000),
+    "part_seconds": (0, 86_400),
+    "master_client": (0, 2**31 - 1),
+    "clients_max": (1, 1_000),
+    "account_summaries_max": (1, 100),
+    "messages_per_second": (0, 1_000_000),
+    "chunk_bytes": (0, 2**20),
+    "step_seconds": (0.001, 86_400),
+}
+RUNNING: Final = frozenset(
+    (
+        *("time_form", "commission", "liquidity", "cancel_order", "acknowledge", "fills"),
+        *("modify_reject", "parts", "part_seconds", "master_client", "clients_max"),
+        *("account_summaries_max", "messages_per_second", "chunk_bytes", "read_only"),
+        *("download_open_orders", "bind_negative", "expiry_notice"),
+    )
+)
+"""What may be changed while a gateway runs."""
+
+
+class SettingError(ValueError):
+    """A setting that cannot be: its name, what it was given, and what it may be."""
 
 
 @dataclass(slots=True)
@@ -78,3 +121,63 @@ class Settings:
     """`still`: prices move on command only; `moving`: a step of the seeded path at a time."""
     step_seconds: float = 1.0
     """Time between the steps of a moving market."""
+
+    def put(self, name: str, text: str) -> None:
+        """Set one from a text.  Raises SettingError; nothing has changed then."""
+        default = {one.name: getattr(_DEFAULT, one.name) for one in fields(self)}
+        if name not in default:
+            raise SettingError(f"{name} is no setting: {', '.join(sorted(default))}")
+        value = _read(name, text, default[name])
+        check(name, value)
+        setattr(self, name, value)
+
+    def check(self) -> None:
+        """Raise SettingError for the first that cannot be."""
+        for one in fields(self):
+            check(one.name, getattr(self, one.name))
+
+
+_DEFAULT: Final = Settings()
+_FLAGS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def _read(name: str, text: str, default: object) -> Any:
+    try:
+        if isinstance(default, bool):
+            return _FLAGS[text.lower()]
+        if isinstance(default, int | float | Decimal):
+            return type(default)(text)
+    except (ValueError, KeyError, InvalidOperation) as error:
+        kind = "yes or no" if isinstance(default, bool) else "a number"
+        raise SettingError(f"{name}={text} is not {kind}") from error
+    if isinstance(default, tuple):
+        return tuple(text.split(","))
+    if name == "books":
+        return Path(text)
+    if default is None:
+        return _read(name, text, 0)
+    return text
+
+
+def check(name: str, value: Any) -> None:
+    """Raise SettingError when a setting cannot have that value."""
+    if value is None:
+        return
+    if name in CHOICES and value not in CHOICES[name]:
+        raise SettingError(f"{name}={value} is not one of {', '.join(CHOICES[name])}")
+    if name in BOUNDS:
+        least, most = BOUNDS[name]
+        finite = not isinstance(value, Decimal) or value.is_finite()
+        if not finite or not least <= value <= most:
+            raise SettingError(f"{name}={value} is out of bounds: {least:g} to {most:g}")
+    if name == "zone":
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError, KeyError) as error:
+            raise SettingError(f"zone={value} is no time zone, such as Europe/Zurich") from error
+    if name == "accounts":
+        good = value and all(one.isascii() and one.isalnum() for one in value)
+        if not good or len(set(value)) != len(value):
+            raise SettingError(f"accounts={','.join(value)}: letters and digits, each once")
+    if name == "base_currency" and not (value.isascii() and value.isupper() and len(value) == 3):
+        raise SettingError(f"base_currency={value} is not three capital letters")

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
+from oms.sim import matching
 from oms.sim.clock import SteppedClock
-from oms.sim.commands import ORDER_FIELDS, Answer, CommandError, Commands, Fields, verb
+from oms.sim.commands import CONTRACT_FIELDS, ORDER_FIELDS, Answer, Commands, verb
+from oms.sim.fields import CASH_MAX, QUANTITY_MAX, CommandError, Fields
+from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO
 from oms.sim.orders import ENDED, Order
+from oms.sim.settings import RUNNING, SettingError
 from oms.sim.wire import number
+
+MAY_BE_NEGATIVE: Final = frozenset(("FUT", "BAG"))
+"""Kinds of contract whose price may be below zero."""
+
+LIVE: Final = (
+    *("PendingSubmit", "ApiPending", "PreSubmitted", "Submitted", "PendingCancel"),
+    *("PreCancelled", "WarnState", "Inactive"),
+)
+"""IB's words for an order that has not ended."""
 
 # -- looking ------------------------------------------------------------------------------------
 
@@ -68,16 +82,18 @@ def time(commands: Commands, fields: Fields) -> Answer:
 # -- the market and the account -----------------------------------------------------------------
 
 
-@verb("market", "symbol?", "con_id?", "bid?", "ask?", "last?", "size?")
+@verb("market", *CONTRACT_FIELDS, "bid?", "ask?", "last?", "size?")
 def quote(commands: Commands, fields: Fields) -> Answer:
     """Set the touch of a contract, a side left out follows the others; orders that cross are
     filled. Without a price it only answers the quote.
     """
     contract = commands.contract(fields)
     desk = commands.gateway.desk
-    sides = {name: fields.amount_or_none(name) for name in ("bid", "ask", "last", "size")}
-    if any(value is not None for value in sides.values()):
-        desk.market.set(contract, **sides)
+    sides = {name: fields.price_or_none(name) for name in ("bid", "ask", "last")}
+    size = fields.quantity_or_none("size", zero=True)
+    _check_touch(contract, sides)
+    if size is not None or any(value is not None for value in sides.values()):
+        desk.market.set(contract, **sides, size=size)
         desk.on_quote(contract.con_id)
     now = desk.market.quote(contract)
     return {
@@ -87,6 +103,15 @@ def quote(commands: Commands, fields: Fields) -> Answer:
         "ask": number(now.ask),
         "last": number(now.last),
     }
+
+
+def _check_touch(contract: Contract, sides: dict[str, Decimal | None]) -> None:
+    bid, ask = sides["bid"], sides["ask"]
+    if bid is not None and ask is not None and bid > ask:
+        raise CommandError(f"bid {bid} is above ask {ask}", "a touch does not cross")
+    for name, price in sides.items():
+        if price is not None and price < 0 and contract.sec_type not in MAY_BE_NEGATIVE:
+            raise CommandError(f"{name} {price} of {contract.sec_type} is negative", "0 or more")
 
 
 @verb("market")
@@ -103,6 +128,19 @@ def market_close(commands: Commands, fields: Fields) -> Answer:
     return {}
 
 
+@verb("market", "name", "value")
+def setting(commands: Commands, fields: Fields) -> Answer:
+    """Change a setting of the running gateway, such as `time_form`, `fills`, `parts` or
+    `cancel_order`: see the settings of scenario files.
+    """
+    name = fields.choice("name", sorted(RUNNING))
+    try:
+        commands.gateway.settings.put(name, fields.text("value"))
+    except SettingError as error:
+        raise CommandError(str(error)) from error
+    return {name: str(getattr(commands.gateway.settings, name))}
+
+
 @verb("market", "seconds")
 def advance(commands: Commands, fields: Fields) -> Answer:
     """Move a stepped clock on; what falls due happens."""
@@ -113,15 +151,18 @@ def advance(commands: Commands, fields: Fields) -> Answer:
     return time(commands, fields)
 
 
-@verb("account", "quantity", "symbol?", "con_id?", "average_cost?", "account?")
+@verb("account", "quantity", *CONTRACT_FIELDS, "average_cost?", "account?")
 def position_adjust(commands: Commands, fields: Fields) -> Answer:
-    """Change a position by `quantity` without an execution: assignment, exercise, expiry,
-    transfer. Position rows are pushed to who subscribed, nothing else is said.
+    """Change a position by `quantity` without an execution and without any other trace. Position
+    rows are pushed to who subscribed, nothing else is said.
     """
     contract, account = commands.contract(fields), commands.account(fields)
     gateway = commands.gateway
+    quantity = fields.quantity("quantity", signed=True)
+    if abs(gateway.books.position(account, contract.con_id).quantity + quantity) > QUANTITY_MAX:
+        raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
     row = gateway.desk.back_office.adjust_position(
-        account, contract, fields.amount("quantity"), fields.amount_or_none("average_cost")
+        account, contract, quantity, fields.price_or_none("average_cost")
     )
     gateway.books.remember(contract)
     gateway.position(account, contract.con_id)
@@ -131,7 +172,7 @@ def position_adjust(commands: Commands, fields: Fields) -> Answer:
 @verb("account", "ratio", "symbol?", "con_id?")
 def split(commands: Commands, fields: Fields) -> Answer:
     """Split a stock: every account's quantity times `ratio`, its cost divided by it."""
-    contract, ratio = commands.contract(fields), fields.amount("ratio")
+    contract, ratio = commands.contract(fields), _ratio(fields)
     gateway = commands.gateway
     for account in gateway.settings.accounts:
         row = gateway.books.position(account, contract.con_id)
@@ -143,11 +184,24 @@ def split(commands: Commands, fields: Fields) -> Answer:
     return {}
 
 
+def _ratio(fields: Fields) -> Decimal:
+    ratio = fields.quantity("ratio")
+    if not Decimal("0.001") <= ratio <= 1000:
+        raise CommandError(f"ratio {ratio} is out of bounds", "0.001 to 1000")
+    return ratio
+
+
 @verb("account", "amount", "currency?", "account?")
 def cash(commands: Commands, fields: Fields) -> Answer:
     """Pay `amount` in, or out when it is negative."""
     currency = fields.text("currency", commands.gateway.settings.base_currency)
-    commands.gateway.books.add_cash(commands.account(fields), currency, fields.amount("amount"))
+    if not (currency.isascii() and currency.isalpha() and len(currency) == 3):
+        raise CommandError(f"currency {currency!r} is none", "three letters, such as EUR")
+    account, amount = commands.account(fields), fields.amount("amount", most=CASH_MAX)
+    books = commands.gateway.books
+    if abs(books.cash.get((account, currency.upper()), ZERO) + amount) > CASH_MAX:
+        raise CommandError("nobody has so much", f"at most {CASH_MAX:f}")
+    books.add_cash(account, currency.upper(), amount)
     return {}
 
 
@@ -156,18 +210,33 @@ def cash(commands: Commands, fields: Fields) -> Answer:
 
 @verb("orders", *ORDER_FIELDS, "quantity?", "price?")
 def fill(commands: Commands, fields: Fields) -> Answer:
-    """Execute `quantity` (else what remains) of an order at `price` (else the touch). An order
-    that has ended can be filled too: its state stays as it is.
+    """Execute `quantity` (else what remains) of an order. Without a `price` it trades at the touch,
+    or at its own limit where the touch is beyond it; a `price` is taken as it is, beyond the limit
+    too. An order that has ended can be filled as well: its state stays as it is.
     """
     order = commands.order(fields)
-    desk = commands.gateway.desk
-    touch = desk.quote(order)
-    price = fields.amount_or_none("price") or (touch.ask if order.is_buy else touch.bid)
-    quantity = fields.amount_or_none("quantity") or order.remaining
+    price = fields.price_or_none("price")
+    if price is None:
+        price = _fair_price(commands, order)
+    quantity = fields.quantity_or_none("quantity")
+    if quantity is None:
+        quantity = order.remaining
     if quantity <= 0:
         raise CommandError("nothing remains of that order", "name a quantity to overfill it")
-    rows = desk.fill(order, quantity, price, after_end=order.ended)
+    if order.filled + quantity > QUANTITY_MAX:
+        raise CommandError("nobody fills so much", f"at most {QUANTITY_MAX:f}")
+    rows = commands.gateway.desk.fill(order, quantity, price, after_end=order.ended)
     return {"exec_id": rows[0].exec_id}
+
+
+def _fair_price(commands: Commands, order: Order) -> Decimal:
+    """The touch, but never worse than the order's limit."""
+    touch = commands.gateway.desk.quote(order)
+    price = touch.ask if order.is_buy else touch.bid
+    limit = (
+        matching.limit_price(order, order.trail_price) if order.kind in matching.LIMITED else None
+    )
+    return price if limit is None or matching.within(order, price, limit) else limit
 
 
 @verb("orders", *ORDER_FIELDS, "code?", "text?", "silent?")
@@ -178,7 +247,7 @@ def cancel(commands: Commands, fields: Fields) -> Answer:
     order = commands.live(fields)
     commands.gateway.desk.end(
         order,
-        code=fields.integer("code", 202),
+        code=fields.integer("code", 202, least=0),
         text=fields.text("text", "Order Canceled - reason:"),
         silent=fields.flag("silent"),
     )
@@ -190,7 +259,7 @@ def reject(commands: Commands, fields: Fields) -> Answer:
     """Reject a live order: the error `code` (201) with `text`, then Inactive."""
     order = commands.live(fields)
     text = fields.text("text", "Order rejected - reason:")
-    commands.gateway.desk.reject(order, fields.integer("code", 201), text)
+    commands.gateway.desk.reject(order, fields.integer("code", 201, least=0), text)
     return {"perm_id": order.perm_id}
 
 
@@ -213,11 +282,12 @@ def status(commands: Commands, fields: Fields) -> Answer:
         raise CommandError(
             "that state is an end", "cancel, reject or fill it; or only say so: send"
         )
+    word = fields.choice("status", LIVE)
     if fields.has("code"):
         text = fields.text("text", "Order Message:")
         commands.gateway.error(order.client_id, order.order_id, fields.integer("code"), text)
     desk = commands.gateway.desk
-    desk.change(order, status=fields.text("status"), why_held=fields.text("why_held"))
+    desk.change(order, status=word, why_held=fields.text("why_held"))
     return {"perm_id": order.perm_id}
 
 
@@ -225,11 +295,16 @@ def status(commands: Commands, fields: Fields) -> Answer:
 def modify(commands: Commands, fields: Fields) -> Answer:
     """Somebody else changes a live order: its owner hears openOrder and orderStatus."""
     order = commands.live(fields)
-    if fields.has("quantity"):
-        order.quantity = fields.amount("quantity")
-    for field, name in (("limit_price", "lmtPrice"), ("aux_price", "auxPrice")):
-        if fields.has(field):
-            order.terms[name] = number(fields.amount(field))
+    quantity = fields.quantity_or_none("quantity")
+    if quantity is not None and quantity <= order.filled:
+        raise CommandError(f"{quantity} is not above the {order.filled} filled", "a larger one")
+    changed = {
+        name: number(fields.price(field))
+        for field, name in (("limit_price", "lmtPrice"), ("aux_price", "auxPrice"))
+        if fields.has(field)
+    }
+    order.quantity = order.quantity if quantity is None else quantity
+    order.terms |= changed
     desk = commands.gateway.desk
     desk.change(order, status=order.status, why_held=order.why_held)
     desk.work(order)
@@ -238,7 +313,7 @@ def modify(commands: Commands, fields: Fields) -> Answer:
 
 @verb(
     "orders",
-    *("side", "quantity", "symbol?", "con_id?", "order_type?", "limit_price?", "aux_price?"),
+    *("side", "quantity", *CONTRACT_FIELDS, "order_type?", "limit_price?", "aux_price?"),
     *("tif?", "account?", "order_ref?", "client_id?", "order_id?"),
 )
 def manual_order(commands: Commands, fields: Fields) -> Answer:
@@ -251,15 +326,16 @@ def manual_order(commands: Commands, fields: Fields) -> Answer:
     return {"perm_id": order.perm_id, "status": order.status}
 
 
-@verb("orders", "side", "quantity", "symbol?", "con_id?", "price?", "account?")
+@verb("orders", "side", "quantity", *CONTRACT_FIELDS, "price?", "account?")
 def liquidate(commands: Commands, fields: Fields) -> Answer:
     """The broker closes a position: an order nobody entered, its executions marked liquidation."""
     order = _entered(commands, fields)
+    price = fields.price_or_none("price")
     order.origin = "liquidation"
     desk = commands.gateway.desk
     desk.accept(order)
-    touch = desk.quote(order)
-    price = fields.amount_or_none("price") or (touch.ask if order.is_buy else touch.bid)
+    if price is None:
+        price = _fair_price(commands, order)
     rows = desk.fill(order, order.quantity, price, liquidation=True)
     return {"perm_id": order.perm_id, "exec_id": rows[0].exec_id}
 
@@ -269,26 +345,33 @@ def _entered(commands: Commands, fields: Fields) -> Order:
     terms: dict[str, Any] = {"tif": fields.text("tif", "DAY")}
     for field, name in (("limit_price", "lmtPrice"), ("aux_price", "auxPrice")):
         if fields.has(field):
-            terms[name] = number(fields.amount(field))
-    client_id = fields.integer("client_id")
-    order_id = fields.integer("order_id")
-    highest = commands.gateway.books.highest_order_id(client_id)
-    if order_id > highest:
-        commands.gateway.books.set_highest_order_id(client_id, order_id)
-    return Order(
+            terms[name] = number(fields.price(field))
+    if fields.has("legs"):
+        terms["comboLegs"] = commands.legs(fields)
+    client_id = fields.integer("client_id", least=0)
+    order_id = fields.integer("order_id", least=0)
+    if fields.has("client_id") != fields.has("order_id"):
+        raise CommandError("client_id and order_id go together", "both, or none for a person's")
+    books = commands.gateway.books
+    if order_id and books.live_order(client_id, order_id) is not None:
+        raise CommandError("that client has a live order of that id", "another order_id")
+    made = Order(
         perm_id=0,
         client_id=client_id,
         order_id=order_id,
         account=commands.account(fields),
         con_id=contract.con_id,
         exchange=contract.valid_exchanges.split(",", maxsplit=1)[0],
-        side=fields.text("side").upper(),
-        quantity=fields.amount("quantity"),
+        side=fields.choice("side", ("BUY", "SELL", "SSHORT")),
+        quantity=fields.quantity("quantity"),
         order_type=fields.text("order_type", "MKT"),
         order_ref=fields.text("order_ref"),
         terms=terms,
         placed_at=commands.gateway.clock.now(),
     )
+    if order_id > books.highest_order_id(client_id):
+        books.set_highest_order_id(client_id, order_id)
+    return made
 
 
 @verb("orders", "exec_id?", *ORDER_FIELDS, "quantity?", "price?")
@@ -296,8 +379,8 @@ def correct(commands: Commands, fields: Fields) -> Answer:
     """Replace an execution (`exec_id`, or the newest of an order) by its next revision."""
     new = commands.gateway.desk.correct(
         commands.execution(fields),
-        quantity=fields.amount_or_none("quantity"),
-        price=fields.amount_or_none("price"),
+        quantity=fields.quantity_or_none("quantity", zero=True),
+        price=fields.price_or_none("price"),
     )
     return {"exec_id": new.exec_id}
 

@@ -163,8 +163,15 @@ def flag(value: bool) -> str:
 
 
 def ascii7(text: str) -> str:
-    r"""Non-ASCII characters as \uXXXX, which is how the gateway sends names and error texts."""
-    return text.encode("ascii", errors="backslashreplace").decode("ascii")
+    r"""Non-ASCII characters as \uXXXX, which is how the gateway sends names and error texts.
+
+    It writes UTF-16, so that a character beyond the basic plane is two of them.
+    """
+    if text.isascii():
+        return text
+    units = text.encode("utf-16-be", errors="surrogatepass")
+    codes = (code for (code,) in struct.iter_unpack(">H", units))
+    return "".join(chr(code) if code < 0x80 else f"\\u{code:04x}" for code in codes)
 
 
 def describe(fields: Sequence[str]) -> str:

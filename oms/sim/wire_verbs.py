@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from oms.sim import accounting, messages, render
 from oms.sim.clock import message_time
-from oms.sim.commands import ORDER_FIELDS, Answer, CommandError, Commands, Fields, verb
+from oms.sim.commands import CONTRACT_FIELDS, ORDER_FIELDS, Answer, Commands, verb
 from oms.sim.faults import Fault
+from oms.sim.fields import CommandError, Fields
+from oms.sim.layout import Layout
 from oms.sim.orders import Order
+from oms.sim.requests import LAYOUT_OF
+from oms.sim.upstream import WHEN
+
+TIMES_MAX: Final = 10_000
+"""A message is sent at most so often by one command."""
 
 # -- sockets ------------------------------------------------------------------------------------
 
 
-@verb("sockets", "client_id?", "reset?")
+@verb("sockets", "client_id?", "reset?", "after_bytes?")
 def cut(commands: Commands, fields: Fields) -> Answer:
     """Close the sockets of one client or of all at once; what was not yet written is lost. With
-    `reset` the client gets a reset, and loses what it has not read as well.
+    `reset` the client gets a reset, and loses what it has not read as well. With `after_bytes` the
+    cut comes when so many more bytes have gone out, in the middle of a frame or not.
     """
-    chosen = commands.sessions(fields)
+    reset, chosen = fields.flag("reset"), commands.sessions(fields)
+    count = fields.integer_or_none("after_bytes", least=0)
+    if reset and count is not None:
+        raise CommandError("reset and after_bytes do not go together", "one of them")
     for session in chosen:
-        session.cut(reset=fields.flag("reset"))
+        if count is None:
+            session.cut(reset=reset)
+        else:
+            session.cut_after(count)
     return {"cut": len(chosen)}
 
 
@@ -35,11 +49,24 @@ def close(commands: Commands, fields: Fields) -> Answer:
 
 @verb("sockets", "client_id?")
 def half_open(commands: Commands, fields: Fields) -> Answer:
-    """Keep the sockets, read nothing from them and answer nothing, for ever."""
+    """Keep the sockets, read nothing from them and answer nothing. The client id stays in use until
+    `cut`: a gateway cannot know either that nobody is left at the other end.
+    """
     chosen = commands.sessions(fields)
     for session in chosen:
         session.freeze()
     return {"frozen": len(chosen)}
+
+
+@verb("sockets", "bytes_per_second", "client_id?")
+def slow_reads(commands: Commands, fields: Fields) -> Answer:
+    """Read no more than `bytes_per_second` from one client or from all that are connected; 0: as
+    fast as they come. What a client writes meanwhile waits in its socket.
+    """
+    rate, chosen = fields.integer("bytes_per_second", least=0), commands.sessions(fields)
+    for session in chosen:
+        session.slow_reads(rate)
+    return {"slowed": len(chosen)}
 
 
 @verb("sockets", "seconds?")
@@ -74,8 +101,49 @@ def restart(commands: Commands, fields: Fields) -> Answer:
         [fields.integer("client_id")] if fields.has("client_id") else gateway.books.client_ids()
     )
     for client_id in chosen:
-        highest = gateway.books.highest_order_id(client_id) - fields.integer("roll_back")
+        highest = gateway.books.highest_order_id(client_id) - fields.integer("roll_back", least=0)
         gateway.books.set_highest_order_id(client_id, max(highest, 0))
+    return {}
+
+
+@verb("sockets")
+def outage(commands: Commands, fields: Fields) -> Answer:
+    """The gateway loses IB: 1100 and broken farms to all. Until `restore` nothing is reported of
+    orders, positions and quotes, and orders and cancels wait; other requests are answered from the
+    books. A client that connects meanwhile is told 2110.
+    """
+    commands.gateway.upstream.lose()
+    return {}
+
+
+@verb("sockets", "code?", "reports?")
+def restore(commands: Commands, fields: Fields) -> Answer:
+    """End an outage with `code` 1102, or 1101 (subscriptions of quotes are lost). What waited is
+    told `reports` after (the default) or before that notice, or never: then only who asks learns
+    it. Orders and cancels that waited go on.
+    """
+    code = int(fields.choice("code", ("1101", "1102"), "1102"))
+    commands.gateway.upstream.restore(code, fields.choice("reports", WHEN, "after"))
+    return {}
+
+
+@verb("sockets", "seconds?", "code?", "reports?", "restart?")
+def nightly_reset(commands: Commands, fields: Fields) -> Answer:
+    """IB's reset of every night: an `outage`, and after `seconds` (60) its end by `restore`. With
+    `restart` the gateway restarts as well at that time, as its own daily restart does.
+    """
+    code = int(fields.choice("code", ("1101", "1102"), "1102"))
+    reports, also = fields.choice("reports", WHEN, "after"), fields.flag("restart")
+    gateway = commands.gateway
+
+    def end() -> None:
+        gateway.upstream.restore(code, reports)
+        if also:
+            gateway.flush()
+            gateway.restart()
+
+    gateway.upstream.lose()
+    gateway.clock.call_later(fields.seconds("seconds", 60.0), end)
     return {}
 
 
@@ -95,14 +163,15 @@ def quit_(commands: Commands, fields: Fields) -> Answer:
 def send_notice(commands: Commands, fields: Fields) -> Answer:
     """An error message to every client, or to one: 1100, 1101, 1102, 1300, 2110 and the like."""
     chosen = [one for one in commands.sessions(fields) if one.ready]
+    number, code, text = fields.integer("id", -1), fields.integer("code"), fields.text("text")
     for session in chosen:
-        session.error(fields.integer("id", -1), fields.integer("code"), fields.text("text"))
+        session.error(number, code, text)
     return {"sent": len(chosen)}
 
 
 @verb(
     "messages",
-    *("message", "set?", *ORDER_FIELDS, "exec_id?", "symbol?", "con_id?", "account?"),
+    *("message", "set?", *ORDER_FIELDS, "exec_id?", *CONTRACT_FIELDS, "account?"),
     *("to?", "times?", "extra?"),
 )
 def send(commands: Commands, fields: Fields) -> Answer:
@@ -110,7 +179,8 @@ def send(commands: Commands, fields: Fields) -> Answer:
     from the order that is named (for openOrder, orderStatus, completedOrder), from its newest
     execution (execDetails, commissionReport), or from the contract that is named and its position
     (position, updatePortfolio); `set` replaces fields by IB's names, `extra` adds fields at the
-    end. It goes to the client `to`, else to the order's owner, else to all.
+    end. It goes to the client `to`, else to the order's owner, else to all; no fault and no hold
+    touches it, so that a scenario gets what it says.
     """
     name = fields.text("message")
     if name not in messages.LAYOUTS:
@@ -120,13 +190,25 @@ def send(commands: Commands, fields: Fields) -> Answer:
     to = fields.integer_or_none("to")
     if to is None and order is not None:
         to = order.client_id
+    changed, extra = known_fields(messages.LAYOUTS[name], fields, "set"), fields.texts("extra")
+    times = fields.integer("times", 1, least=1, most=TIMES_MAX)
     chosen = [one for one in commands.gateway.sessions if one.ready and to in (None, one.client_id)]
     for session in chosen:
         values = _base_values(commands, name, order, fields, session.version)
-        frame = messages.encode(name, session.version, {**values, **fields.mapping("set")})
-        for _ in range(fields.integer("times", 1)):
-            session.send_raw([*frame, *fields.texts("extra")])
+        frame = messages.encode(name, session.version, {**values, **changed})
+        for _ in range(times):
+            session.send_raw([*frame, *extra])
     return {"sent": len(chosen)}
+
+
+def known_fields(layout: Layout | None, fields: Fields, name: str) -> dict[str, str]:
+    """The texts in `set` or `where`; a name that the message does not have is an error."""
+    wanted = fields.mapping(name)
+    known = layout.names() if layout is not None else frozenset(wanted)
+    for field in wanted:
+        if field not in known:
+            raise CommandError(f"{name}.{field} is no field of it", ", ".join(sorted(known)))
+    return wanted
 
 
 def _base_values(
@@ -160,10 +242,26 @@ def _base_values(
 
 @verb("messages", "fields", "client_id?")
 def raw(commands: Commands, fields: Fields) -> Answer:
-    """Send a field list as it is: the last resort."""
+    """Send a field list as it is, past every fault and hold: the last resort but one."""
+    chosen = [one for one in commands.sessions(fields) if one.ready]
+    frame = fields.texts("fields")
+    for session in chosen:
+        session.send_raw(frame)
+    return {"sent": len(chosen)}
+
+
+@verb("messages", "hex", "client_id?")
+def raw_bytes(commands: Commands, fields: Fields) -> Answer:
+    """Send bytes as they are, no frame round them: a wrong length, half a frame, anything. Blanks
+    in `hex` do not count. The last resort.
+    """
+    try:
+        chunk = bytes.fromhex(fields.text("hex"))
+    except ValueError as error:
+        raise CommandError(f"hex is not hexadecimal: {error}", 'such as "00 00 00 04"') from error
     chosen = [one for one in commands.sessions(fields) if one.ready]
     for session in chosen:
-        session.send_raw(fields.texts("fields"))
+        session.write(chunk)
     return {"sent": len(chosen)}
 
 
@@ -177,19 +275,21 @@ def raw(commands: Commands, fields: Fields) -> Answer:
 )
 def fault(commands: Commands, fields: Fields) -> Answer:
     """Put a fault in force: see the table of faults. `times` left out means until `clear`."""
+    direction, message = fields.choice("direction", ("in", "out")), fields.text("message")
+    layout = messages.LAYOUTS.get(message) if direction == "out" else LAYOUT_OF.get(message)
     made = Fault(
-        direction=fields.text("direction"),
-        message=fields.text("message"),
+        direction=direction,
+        message=message,
         do=fields.text("action"),
-        times=fields.integer_or_none("times"),
-        after=fields.integer("after"),
-        probability=fields.seconds("probability", 1.0),
+        times=fields.integer_or_none("times", least=1),
+        after=fields.integer("after", least=0),
+        probability=fields.probability("probability"),
         client_id=fields.integer_or_none("client_id"),
-        where=fields.mapping("where"),
-        set=fields.mapping("set"),
+        where=known_fields(layout, fields, "where"),
+        set=known_fields(layout, fields, "set"),
         seconds=fields.seconds("seconds"),
-        at_byte=fields.integer("at_byte"),
-        code=fields.integer("code", 321),
+        at_byte=fields.integer("at_byte", least=0),
+        code=fields.integer("code", 321, least=0),
         text=fields.text("text", "Error validating request"),
     )
     return {"fault": commands.gateway.faults.add(made).number}
@@ -229,7 +329,7 @@ def silence(commands: Commands, fields: Fields) -> Answer:
     """
     name, mode = fields.text("request"), fields.text("mode", "answer")
     shared: dict[str, Any] = {
-        "times": fields.integer_or_none("times"),
+        "times": fields.integer_or_none("times", least=1),
         "client_id": fields.integer_or_none("client_id"),
     }
     if mode == "answer":
@@ -268,7 +368,7 @@ def hold(commands: Commands, fields: Fields) -> Answer:
         direction="in",
         message=fields.text("message"),
         do="hold" if what == "processing" else "hold_answer",
-        times=fields.integer_or_none("times"),
+        times=fields.integer_or_none("times", least=1),
         client_id=fields.integer_or_none("client_id"),
     )
     return {"fault": commands.gateway.faults.add(made).number}
@@ -284,7 +384,7 @@ def release(commands: Commands, fields: Fields) -> Answer:
         session.release_output()
     held, gateway.held = gateway.held, []
     for session, request in held:
-        gateway.receive(session, request)
+        session.act(request)
     return {"released": len(held)}
 
 
@@ -295,7 +395,7 @@ def drop_next(commands: Commands, fields: Fields) -> Answer:
         direction=fields.text("direction", "out"),
         message=fields.text("message"),
         do="drop",
-        times=fields.integer("times", 1),
+        times=fields.integer("times", 1, least=1, most=TIMES_MAX),
         client_id=fields.integer_or_none("client_id"),
     )
     return {"fault": commands.gateway.faults.add(made).number}

@@ -305,12 +305,19 @@ class EventLog:
 
 
 def append_foreign(
-    url: str, pendings: Sequence[Pending], *, clock: Clock, lease_name_prefix: str = ""
+    url: str,
+    pendings: Sequence[Pending],
+    *,
+    clock: Clock,
+    lease_name_prefix: str = "",
+    needs_daemon: bool = True,
 ) -> list[Receipt]:
     """Append facts from outside the daemon, for it to see and act on; blocks for one commit.
 
     All are stored or none. Raises `DaemonNotRunning`, and stores nothing, unless a lease whose name
-    begins so is held by a daemon that shows signs of life, seen in the same transaction.
+    begins so is held by a daemon that shows signs of life, seen in the same transaction. Facts that
+    count whether or not a daemon runs (a halt) do not need one: a daemon that starts later folds
+    them before it opens a session.
     """
     host = socket.gethostname()
 
@@ -320,7 +327,7 @@ def append_foreign(
         if not any(lease.held(now, host) for lease in held):
             raise DaemonNotRunning
 
-    writer = Writer(parse_url(url), clock=clock, guard=guard)
+    writer = Writer(parse_url(url), clock=clock, guard=guard if needs_daemon else None)
     writer.open()
     try:
         receipts, _ = writer.write([[draft(p) for p in pendings]])

@@ -15,8 +15,9 @@ from sqlalchemy import ColumnElement, Select, Table, event, func, literal_column
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from oms.core.events import Envelope
-from oms.core.records import TABLES, AnyRecord, decode_record
+from oms.core.events import Envelope, TradingHaltedByPerson, TradingResumed
+from oms.core.fold_sessions import switched
+from oms.core.records import TABLES, AnyRecord, SystemRecord, decode_record
 from oms.errors import NotFound
 from oms.store import schema
 from oms.store.backend import (
@@ -29,7 +30,14 @@ from oms.store.backend import (
 )
 from oms.store.envelopes import Head, envelope, head_of
 from oms.store.lease import Lease, lease_of
-from oms.store.tables import CHECKPOINTS, EVENTS, LEASES, ORDER_EVENTS, PROJECTIONS
+from oms.store.tables import (
+    BOOKS_CHECKPOINT,
+    CHECKPOINTS,
+    EVENTS,
+    LEASES,
+    ORDER_EVENTS,
+    PROJECTIONS,
+)
 
 #: Rows of one call where the caller names no limit: a page of a screen, not a whole log.
 LIMIT: Final = 1_000
@@ -144,6 +152,24 @@ class Reader:
         key = PROJECTIONS[table].c[TABLES[table].key_name]
         query = select(key).where(key.startswith(prefix, autoescape=True)).order_by(key)
         return [str(found) for (found,) in await self._rows(query.limit(limit))]
+
+    async def system(self) -> SystemRecord:
+        """Return the state of the whole, with what was said about halting since its row.
+
+        A halt counts from its commit, also while no daemon runs that would fold it.
+        """
+        # The checkpoint first: a row that is newer than it only meets its own switches again.
+        reached = (await self.checkpoints()).get(BOOKS_CHECKPOINT, 0)
+        found = await self.one("system", SystemRecord().key)
+        system = found if isinstance(found, SystemRecord) else SystemRecord()
+        switches = [
+            envelope
+            for kind in (TradingHaltedByPerson, TradingResumed)
+            for envelope in await self.events(reached, type=kind.__name__, reverse=True, limit=1)
+        ]
+        for one in sorted(switches, key=lambda switch: switch.sequence):
+            system = switched(system, one)
+        return system
 
     async def leases(self) -> list[Lease]:
         """Return every lease that was ever taken; `Lease.held` says which daemon is alive."""

@@ -62,8 +62,7 @@ class Situation:
 async def load(reader: Reader, now: datetime) -> Situation:
     """Read the situation; `now` is the moment of reading."""
     head = await reader.head()
-    system = await reader.one("system", SystemRecord().key)
-    system = system if isinstance(system, SystemRecord) else SystemRecord()
+    system = await reader.system()
     checkpoints = await reader.checkpoints()
     return Situation(
         read_at=now,

@@ -84,7 +84,7 @@ async def tour(running: Oms, task: Task) -> None:
     await running.ready(DEADLINE_SECONDS)
     limit = await _submit(running, "t-limit", oms.Limit("BUY", 10, LOW))
     await limit.acknowledged()
-    await limit.modify(limit_price="11")
+    await limit.modify(limit="11")
     await running.view.until(lambda: not limit.order.modify_pending)
     await limit.cancel()
     await limit.done()
@@ -157,6 +157,16 @@ async def slow_pace(running: Oms, task: Task) -> None:
     await running.view.until(lambda: all(last[f"p-{n}"].state in ENDED for n in range(3)))
 
 
+async def halted(running: Oms, task: Task) -> None:
+    """Halt trading while orders wait for their turn to leave, and allow it again."""
+    await running.ready(DEADLINE_SECONDS)
+    for number in range(3):
+        await _submit(running, f"h-{number}", oms.Limit("BUY", 1, LOW))
+    await running.manager.halt("lunch")
+    await running.view.until(lambda: running.view.orders["h-2"].state in ENDED)
+    await running.manager.resume("back")
+
+
 async def one_order(running: Oms, task: Task) -> None:
     """Send one order and wait for its answer, which need not come."""
     await running.ready(DEADLINE_SECONDS)
@@ -193,6 +203,7 @@ async def random_trade(running: Oms, task: Task) -> None:
 SCRIPTS: Final[dict[str, Callable[[Oms, Task], Awaitable[None]]]] = {
     "tour": tour,
     "slow_pace": slow_pace,
+    "halted": halted,
     "one_order": one_order,
     "one_cancel_request": one_cancel_request,
     "rest": rest,

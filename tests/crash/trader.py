@@ -81,7 +81,7 @@ class Trader:
     async def _change(self) -> None:
         order = self._one_of_ours()
         price = Decimal(self._rng.randint(6, 12))
-        await self._oms.manager.modify(order.order_id, limit_price=price)
+        await self._oms.manager.modify(order.order_id, limit=price)
 
     async def _cancel(self) -> None:
         await self._oms.manager.cancel(self._one_of_ours().order_id)

@@ -70,7 +70,7 @@ async def test_an_order_by_hand_blocks_neither_our_orders_nor_itself(world: Worl
     refused = await manager.cancel(adopted.order_id)
     assert "only its owner can cancel it" in refused.refusal
     assert refused.state is OrderState.WORKING
-    changed = await manager.modify(adopted.order_id, limit_price=Decimal(11))
+    changed = await manager.modify(adopted.order_id, limit=Decimal(11))
     assert "only its owner can change it" in changed.refusal
     await world.agree()
 
@@ -112,7 +112,7 @@ async def test_an_order_of_our_client_id_from_before_this_log_is_adopted_and_can
     manager = await world.start()
     adopted = await _adopted(world)
     assert (adopted.origin, adopted.order_ref) == ("previous_session", "older-log")
-    await manager.modify(adopted.order_id, limit_price=Decimal(11))
+    await manager.modify(adopted.order_id, limit=Decimal(11))
     await world.until(lambda: manager.order(adopted.order_id).terms.limit_price == 11)
     await manager.cancel(adopted.order_id)
     await world.until(lambda: world.state_of(adopted.order_id) is OrderState.CANCELLED)

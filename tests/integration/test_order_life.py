@@ -159,7 +159,7 @@ async def test_a_change_is_written_before_it_leaves_and_holds_once_ib_shows_it(
 ) -> None:
     await world.start()
     ticket = await world.resting()
-    await ticket.modify(limit_price="11", quantity="20")
+    await ticket.modify(limit="11", quantity="20")
     await world.until(lambda: not ticket.order.modify_pending)
     (order,) = (await world.books())["orders"]
     assert (order["limit_price"], order["quantity"]) == ("11", "20")

@@ -294,8 +294,8 @@ async def test_no_question_leaves_before_it_is_durable(
 async def test_a_contract_is_found_with_its_rules(desk: Desk) -> None:
     found = await desk.gateway.qualify(Stock("aapl"))
     assert found.contract.con_id > 0
-    assert found.min_tick == Decimal("0.01")
-    assert found.step_at(Decimal("190.05")) == Decimal("0.01")
+    assert found.rules.min_tick == Decimal("0.01")
+    assert found.rules.step_at(Decimal("190.05")) == Decimal("0.01")
 
 
 async def test_an_unknown_contract_is_said_as_it_was_described(desk: Desk) -> None:

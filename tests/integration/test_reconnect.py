@@ -140,7 +140,7 @@ async def test_a_change_that_never_arrived_leaves_the_old_terms_and_says_so(worl
     await world.start()
     ticket = await world.resting()
     await world.simulator.do("drop_next", message="placeOrder", direction="in")
-    await ticket.modify(limit_price="11")
+    await ticket.modify(limit="11")
     await world.until(lambda: ticket.state is OrderState.MODIFY_PENDING)
     await world.again(lambda: world.simulator.do("cut"))
     await world.rest(ticket, WORKING)

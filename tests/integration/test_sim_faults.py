@@ -13,7 +13,7 @@ from oms.sim import wire
 from oms.sim.clock import SteppedClock
 from oms.sim.commands import VERBS
 from oms.sim.control import ControlPort, call
-from tests.integration.sim_world import world
+from tests.integration.sim_world import STOCK, world
 
 NOON = datetime(2026, 1, 5, 17, 0, tzinfo=UTC)
 FILL = ("execDetails", "openOrder", "orderStatus", "commissionReport")
@@ -462,8 +462,24 @@ async def test_the_control_port_answers_a_line_for_a_line() -> None:
         ({"do": "cash"}, "needs the field 'amount'"),
         ({"do": "cash", "amount": "much"}, "is not an amount"),
         ({"do": "advance", "seconds": "1"}, "not stepped"),
-        ({"do": "fault", "direction": "up", "message": "*", "action": "drop"}, "not a direction"),
-        ({"do": "fault", "direction": "in", "message": "*", "action": "reorder"}, "no fault of in"),
+        ({"do": "fault", "direction": "up", "message": "*", "action": "drop"}, "direction 'up'"),
+        ({"do": "fault", "direction": "in", "message": "*", "action": "bend"}, "no fault of in"),
+        (
+            {"do": "fault", "direction": "in", "message": "orderStatus", "action": "drop"},
+            "no message that clients send",
+        ),
+        (
+            {
+                "do": "fault",
+                "direction": "out",
+                "message": "orderStatus",
+                "action": "edit",
+                "set": {"staus": "Filled"},
+            },
+            "set.staus is no field",
+        ),
+        ({"do": "raw_bytes", "hex": "xyz"}, "not hexadecimal"),
+        ({"do": "cut", "after_bytes": "3", "reset": "yes"}, "do not go together"),
         ({"do": "silence", "request": "reqIds", "mode": "end"}, "no end message"),
         ({"do": "send", "message": "x"}, "no server message"),
         ({"do": "manual_order", "symbol": "AAPL", "side": "BUY", "quantity": "0"}, "zero"),
@@ -478,3 +494,245 @@ async def test_a_command_that_cannot_be_done_says_why(command: dict[str, str], s
 
 def test_every_verb_is_described() -> None:
     assert [name for name, one in VERBS.items() if not one.description] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        ({"do": "cash", "amount": "NaN"}, "amount"),
+        ({"do": "cash", "amount": "1e999"}, "amount"),
+        ({"do": "cash", "amount": "1", "currency": "../x"}, "currency"),
+        ({"do": "fill", "order": "1", "quantity": "1e400"}, "quantity"),
+        ({"do": "fill", "order": "1", "quantity": "-1"}, "quantity"),
+        ({"do": "fill", "order": "1", "price": "0.123456789"}, "price"),
+        ({"do": "modify", "order": "1", "quantity": "-1"}, "quantity"),
+        ({"do": "modify", "order": "1", "quantity": "0"}, "quantity"),
+        ({"do": "status", "order": "1", "status": "Submited"}, "status"),
+        ({"do": "quote", "symbol": "AAPL", "bid": "sNaN"}, "bid"),
+        ({"do": "quote", "symbol": "AAPL", "bid": "11", "ask": "10"}, "bid"),
+        ({"do": "quote", "symbol": "AAPL", "last": "-1"}, "last"),
+        ({"do": "split", "symbol": "AAPL", "ratio": "0"}, "ratio"),
+        ({"do": "liquidate", "symbol": "AAPL", "side": "X", "quantity": "1"}, "side"),
+        ({"do": "raw", "fields": ["3", None]}, "fields[1]"),
+        ({"do": "raw", "fields": ["3\0", "4"]}, "fields[0]"),
+        ({"do": "error", "order": "1", "code": "1e9"}, "code"),
+        ({"do": "position_adjust", "symbol": "AAPL", "quantity": "inf"}, "quantity"),
+        ({"do": "manual_order", "symbol": "AAPL", "side": "BUY", "quantity": "1",
+          "client_id": "4"}, "order_id"),
+        ({"do": "cut", "reset": "maybe"}, "reset"),
+    ],
+)  # fmt: skip
+async def test_a_field_out_of_bounds_is_named_and_changes_nothing(
+    command: dict[str, object], field: str
+) -> None:
+    async with world() as sim:
+        enter = {"symbol": "AAPL", "side": "BUY", "quantity": "10", "order_type": "LMT"}
+        sim.do("manual_order", **enter, limit_price="1")
+        before = (sim.books(), sim.do("quote", symbol="AAPL"))
+        answer = sim.commands.do(command)
+        assert answer["ok"] is False
+        assert field in answer["error"]
+        assert (sim.books(), sim.do("quote", symbol="AAPL")) == before
+
+
+async def test_a_line_that_is_too_long_is_answered_and_the_connection_goes_on() -> None:
+    async with world() as sim:
+        control = ControlPort(sim.commands)
+        port = await control.start(0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x" * 3_000_000 + b'\n{"do": "time"}\n')
+        answers = [json.loads(await reader.readline()) for _ in range(2)]
+        assert [one["ok"] for one in answers] == [False, True]
+        writer.close()
+        await writer.wait_closed()
+        await control.stop()
+
+
+async def test_a_fill_without_a_price_respects_the_limit_and_with_one_obeys() -> None:
+    async with world(fills="manual") as sim:
+        client = await sim.client()
+        sim.do("quote", symbol="AAPL", bid="99", ask="101")
+        client.place(orderType="LMT", lmtPrice="90", orderRef="buy")
+        client.place(orderType="LMT", lmtPrice="95", action="SELL", orderRef="sell")
+        await client.settle()
+        for ref, wanted, paid in (("buy", {}, "90"), ("sell", {}, "99"), ("buy", {"price": "100"},
+                                                                         "100")):  # fmt: skip
+            client.forget()
+            sim.do("fill", order_ref=ref, quantity="10", **wanted)
+            assert (await client.wait_for("execDetails"))["price"] == paid
+
+
+async def test_options_and_combinations_are_named_on_the_control_port() -> None:
+    async with world() as sim:
+        client = await sim.client(0)
+        option = {"symbol": "AAPL", "expiry": "20270115", "strike": "190", "right": "C"}
+        sim.do("quote", **option, bid="5", ask="5.1")
+        sim.do("manual_order", **option, side="BUY", quantity="1")
+        row = await client.wait_for("execDetails", secType="OPT")
+        assert (row["strike"], row["right"], row["price"]) == ("190", "C", "5.1")
+        client.forget()
+        sim.do("manual_order", symbol="KO", legs="KO:1:BUY|PEP:1:SELL", side="BUY", quantity="1")
+        await client.wait_for("execDetails", secType="BAG")
+        legs = [one["symbol"] for name, one in client.received if name == "execDetails"]
+        assert legs == ["KO", "KO", "PEP"]
+
+
+# -- faults of what clients send, and of the line -----------------------------------------------
+
+
+async def test_an_incoming_message_is_acted_on_after_the_next_one() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.forget()
+        sim.do("fault", direction="in", message="reqCurrentTime", action="reorder", times="1")
+        client.ask("reqCurrentTime")
+        client.ask("reqManagedAccts")
+        await client.wait_for("currentTime")
+        assert client.story() == ["managedAccts", "currentTime"]
+
+
+@pytest.mark.parametrize(
+    ("action", "at_byte", "story"),
+    [("truncate", "4", ["errMsg 320"]), ("corrupt", "0", ["errMsg 320"]),
+     ("corrupt", "1", ["errMsg 320"]), ("truncate", "0", ["errMsg 320"])],
+)  # fmt: skip
+async def test_a_bent_incoming_message_gets_what_such_a_frame_gets(
+    action: str, at_byte: str, story: list[str]
+) -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.forget()
+        sim.do("fault", direction="in", message="placeOrder", action=action, at_byte=at_byte,
+               times="1")  # fmt: skip
+        client.place()
+        await client.until(lambda: client.ended)
+        assert client.story() == story
+        assert sim.books()["orders"] == []
+
+
+async def test_a_corrupt_byte_of_a_text_changes_only_that_text() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        sim.do("fault", direction="in", message="reqMatchingSymbols", action="corrupt", times="1",
+               at_byte=str(len(b"81\x007\x00A")))  # fmt: skip
+        client.ask("reqMatchingSymbols", reqId="7", pattern="APPLE")
+        assert (await client.wait_for("symbolSamples", reqId="7"))["samples"] == []
+
+
+async def test_a_lost_message_still_sets_off_what_waits_for_it() -> None:
+    script = (
+        "on startApi\n  fault direction=in message=placeOrder action=drop times=1\n"
+        "before placeOrder\n  send_notice code=2103 text=farm\n"
+    )
+    async with world(script=script) as sim:
+        client = await sim.client()
+        client.place()
+        await client.wait_for("errMsg", code="2103")
+        assert sim.books()["orders"] == []
+
+
+async def test_a_client_that_is_read_slowly_is_served_late_and_wholly() -> None:
+    async with world(clock=SteppedClock(NOON)) as sim:
+        client, other = await sim.client(1), await sim.client(2)
+        sim.do("slow_reads", bytes_per_second="200", client_id="1")
+        client.forget()
+        for number in range(20):
+            client.ask("reqUserInfo", reqId=str(number))
+        await other.settle()
+        assert len(client.story()) == 0
+        for _ in range(60):
+            sim.do("advance", seconds="0.05")
+            await other.settle()
+        assert [one["reqId"] for _, one in client.received] == [str(n) for n in range(20)]
+        sim.do("slow_reads", bytes_per_second="0")
+        await client.settle()
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 40, 300])
+async def test_a_connection_is_cut_after_so_many_bytes(count: int) -> None:
+    async with world() as sim:
+        reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
+        writer.write(b"API\0" + wire.frame(b"v157..178"))
+        await reader.read(100)
+        writer.write(wire.frame(wire.join(["71", "2", "1", ""])))
+        assert await reader.readuntil(b"2158")
+        rest = await asyncio.wait_for(reader.read(1000), 5)
+        assert rest.startswith(b"\0Sec-def")
+        sim.do("cut", after_bytes=str(count))
+        sim.do("send_notice", code="2100", text="x" * 1000)
+        assert len(await reader.read()) == count
+        writer.close()
+
+
+async def test_any_bytes_can_be_sent_past_every_frame() -> None:
+    async with world() as sim:
+        reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
+        writer.write(b"API\0" + wire.frame(b"v157..178"))
+        await reader.read(100)
+        writer.write(wire.frame(wire.join(["71", "2", "1", ""])))
+        await reader.readuntil(b"secdefil\0\0")
+        sim.do("raw_bytes", hex="7f ff ff ff 39 00")
+        assert await reader.readexactly(6) == b"\x7f\xff\xff\xff9\0"
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("reports", "story"),
+    [
+        ("after", ["errMsg 1102", "execDetails", "openOrder Filled", "orderStatus Filled"]),
+        ("before", ["execDetails", "openOrder Filled", "orderStatus Filled", "errMsg 1102"]),
+        ("never", ["errMsg 1102"]),
+    ],
+)
+async def test_the_nightly_reset_holds_reports_and_orders_and_ends_by_itself(
+    reports: str, story: list[str]
+) -> None:
+    farms = ("2103", "2104", "2105", "2106", "2157", "2158")
+    async with world(clock=SteppedClock(NOON)) as sim:
+        client = await sim.client()
+        client.place(orderType="LMT", lmtPrice="50", orderRef="rests")
+        await client.settle()
+        client.forget()
+        sim.do("nightly_reset", seconds="30", reports=reports)
+        sim.do("quote", symbol="AAPL", bid="49.9", ask="50")
+        client.place(symbol="MSFT", orderRef="waits")
+        client.ask("reqExecutions", reqId="5")
+        await client.settle()
+        assert client.story("errMsg", "orderStatus")[:1] == ["errMsg 1100"]
+        assert client.story("execDetailsEnd") == ["execDetailsEnd"]
+        assert [one["order_ref"] for one in sim.books()["orders"]] == ["rests"]
+        late = await sim.socket()
+        late.send("71", "2", "2", "")
+        await late.wait_for("errMsg", code="2110")
+        client.forget()
+        sim.do("advance", seconds="30")
+        await client.until(lambda: "waits" in {v.get("orderRef") for _, v in client.received})
+        told = [one for one in client.story("errMsg", *FILL[:3])
+                if one.removeprefix("errMsg ") not in farms]  # fmt: skip
+        assert told[: len(story)] == story
+
+
+async def test_with_1101_quotes_have_to_be_asked_for_again() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.ask("reqMktData", reqId="1", **STOCK)
+        for code, told in (("1102", True), ("1101", False)):
+            sim.do("outage")
+            sim.do("restore", code=code)
+            await client.settle()
+            client.forget()
+            sim.do("quote", symbol="AAPL", bid="50", ask="51")
+            await client.settle()
+            assert bool(client.story("tickPrice")) is told
+
+
+async def test_settings_change_while_the_gateway_runs() -> None:
+    async with world(clock=SteppedClock(NOON)) as sim:
+        client = await sim.client()
+        for form, text in (("utc", "20260105-17:00:00"), ("bare", "20260105  12:00:00")):
+            sim.do("setting", name="time_form", value=form)
+            client.forget()
+            client.place()
+            assert (await client.wait_for("execDetails"))["time"] == text
+        assert not sim.commands.do({"do": "setting", "name": "fills", "value": "never"})["ok"]
+        assert not sim.commands.do({"do": "setting", "name": "books", "value": "x"})["ok"]

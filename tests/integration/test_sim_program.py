@@ -127,3 +127,41 @@ async def test_a_gateway_with_random_faults_trades_on() -> None:
         answer = await call(sim.ready["control_port"], {"do": "faults"})
         assert len(answer["faults"]) > 20
         await client.stop()
+
+
+async def test_faults_of_the_command_line_hit_the_same_messages_for_the_same_seed() -> None:
+    told = []
+    fault = "direction=out message=orderStatus action=drop probability=0.5"
+    for seed in ("3", "3", "4"):
+        async with program("serve", "--seed", seed, "--fault", fault) as sim:
+            client = await WireClient.start(sim.ready["port"], 1)
+            for _ in range(20):
+                client.place(totalQuantity="1")
+            await client.settle()
+            told.append(client.story("orderStatus", "execDetails"))
+            await client.stop()
+    assert told[0] == told[1] != told[2]
+    assert told[0].count("execDetails") == 20
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--server-version", "200"),
+        ("--cash", "NaN"),
+        ("--zone", "Mars/North"),
+        ("--start", "noon"),
+        ("--speed", "0"),
+        ("--fault", "direction=out message=nothing action=drop"),
+        ("--fault", "direction"),
+    ],
+    ids=" ".join,
+)
+async def test_an_option_that_cannot_be_is_a_usage_error(wrong: tuple[str, ...]) -> None:
+    assert (await shell("serve", "--port", "0", "--control-port", "0", *wrong))[0] == 2
+
+
+async def test_a_port_in_use_is_said_and_fails() -> None:
+    async with program("serve") as sim:
+        busy = str(sim.ready["port"])
+        assert (await shell("serve", "--port", busy, "--control-port", "0"))[0] == 1

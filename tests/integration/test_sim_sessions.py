@@ -455,3 +455,69 @@ async def test_books_survive_a_stop_of_the_gateway(tmp_path: Path) -> None:
         assert {**sim.books(), "clients": [1]} == before
         client = await sim.client()
         assert client.next_id == 3
+
+
+async def test_a_mistake_in_one_answer_is_told_with_322_and_hurts_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with world() as sim:
+
+        def broken(*_: object) -> None:
+            raise ArithmeticError("a mistake of ours")
+
+        sim.gateway.answers.actions = {**sim.gateway.answers.actions, "reqPnL": broken}
+        other, client = await sim.client(2), await sim.client(1)
+        client.ask("reqPnL", reqId="7", account="DU1234567")
+        await client.wait_for("errMsg", reqId="7", code="322")
+        client.place()
+        await client.wait_for("commissionReport")
+        other.place()
+        await other.wait_for("commissionReport")
+    assert "reqPnL" in caplog.text
+
+
+async def test_an_order_id_of_zero_is_answered() -> None:
+    async with world() as sim:
+        client = await sim.client(0)
+        sim.do("manual_order", symbol="AAPL", side="BUY", quantity="1", order_type="LMT",
+               limit_price="1")  # fmt: skip
+        client.forget()
+        client.place(orderId="0")
+        client.cancel(0)
+        await client.settle()
+        assert client.story() == ["errMsg 103", "errMsg 10147"]
+
+
+async def test_a_request_before_start_api_is_refused_after_it() -> None:
+    async with world() as sim:
+        client = await sim.socket()
+        client.ask("reqExecutions", reqId="7")
+        client.send("71", "2", "1", "")
+        await client.wait_for("errMsg", reqId="7", code="321")
+        assert client.story()[:2] == ["managedAccts", "nextValidId"]
+
+
+async def test_one_client_too_many_is_told_so_and_not_that_its_id_is_in_use() -> None:
+    async with world(clients_max=1) as sim:
+        await sim.client(1)
+        extra = await sim.socket()
+        extra.send("71", "2", "99", "")
+        await extra.until(lambda: extra.ended)
+        assert "in use" not in (await extra.wait_for("errMsg", code="326"))["text"]
+
+
+async def test_an_execution_filter_with_a_bad_time_is_refused_and_the_session_goes_on() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        client.ask("reqExecutions", reqId="7", time="yesterday")
+        await client.wait_for("errMsg", reqId="7", code="321")
+        client.ask("reqExecutions", reqId="8")
+        await client.wait_for("execDetailsEnd", reqId="8")
+
+
+async def test_error_texts_are_seven_bit_with_java_escapes() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        sim.do("send_notice", code="2100", text="Börse \U0001f600")
+        told = await client.wait_for("errMsg", code="2100")
+        assert told["text"] == r"B\u00f6rse \ud83d\ude00"

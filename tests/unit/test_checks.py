@@ -10,10 +10,11 @@ import pytest
 
 from oms.core.contracts import Stock
 from oms.core.events import Finding, Terms
+from oms.core.order_rules import Denial, VenueRules, validate
 from oms.core.order_types import Limit, Market, Stop, StopLimit
 from oms.core.records import BreakCase, SystemRecord
 from oms.errors import InvalidRequest
-from oms.service.checks import Denial, Limits, Proposal, check, check_terms, validate
+from oms.service.checks import Limits, Proposal, check, check_terms
 
 SPY = Stock("SPY").model_copy(update={"con_id": 756733})
 READY = SystemRecord(session_epoch=1, connected=True, ready=True)
@@ -25,7 +26,7 @@ def proposal(terms: Terms) -> Proposal:
         account="DU1",
         contract=SPY,
         terms=terms,
-        min_tick=Decimal("0.01"),
+        rules=VenueRules(min_tick=Decimal("0.01")),
         managed_accounts=("DU1", "DU2"),
         system=READY,
     )
@@ -56,7 +57,7 @@ def test_price_off_tick_is_denied_with_the_tick() -> None:
 
 
 def test_a_contract_without_a_known_tick_takes_any_price() -> None:
-    assert check_terms(Limit("BUY", 1, "1.2345"), SPY, None, Limits()) is None
+    assert check_terms(Limit("BUY", 1, "1.2345"), SPY, VenueRules(), Limits()) is None
 
 
 @pytest.mark.parametrize("price", ["0", "-5"])
@@ -65,7 +66,7 @@ def test_a_stock_at_or_below_zero_is_denied_and_a_future_is_not(price: str) -> N
     assert denied is not None
     assert (denied.rule, denied.value) == ("price", price)
     future = SPY.model_copy(update={"sec_type": "FUT"})
-    assert check_terms(Limit("BUY", 1, price), future, None, Limits()) is None
+    assert check_terms(Limit("BUY", 1, price), future, VenueRules(), Limits()) is None
 
 
 def test_halted_trading_denies_before_anything_else() -> None:

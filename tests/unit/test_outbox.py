@@ -213,6 +213,23 @@ async def test_what_waits_when_the_line_is_lost_is_reported_and_never_sent_later
     assert bench.not_sent == [("ref-1", reason), ("ref-2", reason), ("ref-3", reason)]
 
 
+async def test_orders_and_changes_that_wait_are_called_back_and_cancels_stay() -> None:
+    bench = Bench(messages_per_second_max=1)
+    for number in range(1, 4):
+        bench.place(number)
+    bench.outbox.cancel(order_id="ref-1", broker_order_id=1)
+    bench.outbox.cancel(order_id="ref-3", broker_order_id=3)
+    back = bench.outbox.call_back("halted")
+    bench.advance(10)
+    assert [(m.kind, m.order_id) for m in back] == [
+        ("place", "ref-2"),
+        ("place", "ref-3"),
+        ("cancel", "ref-3"),
+    ]
+    assert bench.not_sent == [(m.order_id, "halted") for m in back]
+    assert bench.sent() == [("3", "1"), ("4", "1")]
+
+
 async def test_a_line_that_is_closing_sends_nothing() -> None:
     bench = Bench(messages_per_second_max=1)
     bench.place(1)

@@ -258,7 +258,7 @@ def test_every_spelling_of_a_flag_and_an_integer_is_read() -> None:
     assert [to_int(text) for text in ("", "2147483647", "7", "-3")] == [0, 0, 7, -3]
     with pytest.raises(WireError):
         to_int("900.0")
-    assert ascii7("Café") == "Caf\\xe9"
+    assert ascii7("Caf\xe9 \U0001f600") == "Caf\\u00e9 \\ud83d\\ude00"
 
 
 @pytest.mark.parametrize("name", sorted(reference.pages()))

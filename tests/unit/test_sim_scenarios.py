@@ -61,6 +61,16 @@ when order=last status=Filled
         ("sent placeOrder", 1, "no such message"),
         ("at noon", 1, "a number of seconds"),
         ("gateway sed=7", 1, "sed is no setting"),
+        ("gateway cash=NaN", 1, "cash=NaN is out of bounds"),
+        ("gateway fills=sometimes", 1, "not one of market, manual"),
+        ("gateway zone=Mars/North", 1, "no time zone"),
+        ("gateway read_only=maybe", 1, "not yes or no"),
+        ("gateway server_version=200", 1, "157 to 178"),
+        ("on placeOrder nth=0", 1, "not a number"),
+        ("on placeOrder order_ref=x", 1, "order_ref is no field of placeOrder"),
+        ("when order=1 state=Filled", 1, "state is no field"),
+        ("sent orderStatus each=maybe", 1, "each=maybe"),
+        ("at -1", 1, "out of bounds"),
         ("then start", 1, "needs a block before it"),
         ('start\n  send_notice code=1 text="open', 2, "No closing quotation"),
     ],
@@ -70,3 +80,7 @@ def test_a_mistake_is_named_with_its_line(text: str, line: int, said: str) -> No
         parse(text)
     assert caught.value.line == line
     assert said in str(caught.value)
+
+
+def test_a_title_is_free_text() -> None:
+    assert parse('title   The broker\'s "late" fill').title == 'The broker\'s "late" fill'

@@ -29,6 +29,7 @@ from oms.core.events import (
     OrderStatusReceived,
     PortfolioReceived,
     PositionReceived,
+    WhatIfReceived,
 )
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -373,26 +374,34 @@ def conditions(draw: st.DrawFn, order_type: str) -> list[str]:
     return fields + (["0", "1"] if kinds else [])
 
 
-ORDER_TYPES = st.sampled_from(["MKT", "LMT", "STP", "STP LMT", "TRAIL", "PEG BENCH", "MOC"])
+ORDER_TYPES = st.sampled_from(
+    ["MKT", "LMT", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "PEG BENCH", "MOC"]
+)
+SIZES = st.sampled_from(["", "0", "25", "2147483647"])
+
+
+GOOD_TILL = st.sampled_from(["", "20260105 09:30:00 US/Eastern", "20260105-14:30:00"])
 
 
 @st.composite
-def open_orders(draw: st.DrawFn) -> tuple[list[str], int]:
+def open_orders(draw: st.DrawFn, what_if: str = "0") -> tuple[list[str], int]:
     version, order_type = draw(VERSIONS), draw(ORDER_TYPES)
     fields = ["5", draw(order_id), *draw(contract_fields())]
     fields += [draw(st.sampled_from(["BUY", "SELL"])), draw(number), order_type, draw(money)]
     fields += [draw(money), "GTC", draw(word), draw(word), "", "0", draw(word), draw(order_id)]
-    fields += [draw(order_id), draw(flag), "0", "0", "", "", "", "", ""]
+    fields += [draw(order_id), draw(flag), draw(flag), "0", "", "", "", "", ""]
     fields += ["profile"] if version < 177 else []
-    fields += ["", "", "0", "", "", "0", "", "-1", "0", "", "", "", "", "", "2147483647"]
-    fields += ["0", "0", "0", "", "3", "0", "0", "", draw(order_id), "0", "", "0"]
+    fields += ["", draw(GOOD_TILL), "0", "", "", "0", "", "-1", "0", "", "", "", "", ""]
+    fields += [draw(SIZES), "0", "0", draw(flag), draw(SIZES), draw(st.sampled_from("123"))]
+    fields += ["0", "0", "", draw(order_id), "0", "", "0"]
     fields += draw(st.sampled_from([["", ""], ["None", "", "0", "", "", "", "?", "0", "0", ""]]))
-    fields += ["0", "0", "", "", "", "", draw(word)]
+    fields += ["0", "0", draw(money), draw(money), "", "", draw(word)]
     fields += draw(middle(4))
-    fields += ["0", draw(flag), draw(st.sampled_from(["Submitted", "Filled"]))]
-    fields += [*[UNSET] * 9, draw(money), "", "", "USD", draw(word), "0", "0"]
+    fields += ["0", what_if, draw(st.sampled_from(["Submitted", "Filled"]))]
+    fields += [*(draw(money) for _ in range(12)), "USD", draw(word), "0", "0"]
     fields += draw(conditions(order_type))
-    fields += ["None", "", "", "", "", "", "", "0", "", "", "", "0", "0", "0", "0", "0"]
+    fields += ["None", "", draw(money), draw(money), "", "", "", "0"]
+    fields += ["", "", "", "0", "0", "0", "0", "0"]
     fields += [""] * ((version >= 159) + (version >= 160))
     fields += ["0"] if version >= 162 else []
     fields += [""] * 5 if version >= 170 else []
@@ -480,8 +489,10 @@ def test_an_open_order_reads_as_ib_async_reads_it(message: tuple[list[str], int]
         ours.outside_rth,
         ours.parent_broker_order_id,
         ours.status,
-        ours.what_if,
         ours.warning_text,
+        ours.hidden,
+        ours.all_or_none,
+        ours.good_till_text,
     ) == (
         broker_order_id,
         order.clientId,
@@ -495,12 +506,62 @@ def test_an_open_order_reads_as_ib_async_reads_it(message: tuple[list[str], int]
         order.outsideRth,
         order.parentId,
         state.status,
-        order.whatIf,
         state.warningText,
+        order.hidden,
+        order.allOrNone,
+        order.goodTillDate,
     )
     assert same_number(ours.quantity, order.totalQuantity)
     assert same_number(ours.limit_price, order.lmtPrice)
-    assert same_number(ours.stop_price, order.auxPrice)
+    assert same_size(ours.display_size, order.displaySize)
+    assert same_size(ours.min_quantity, order.minQty)
+    assert ours.oca_type == (order.ocaType if order.ocaGroup else 0)
+    assert [(leg.con_id, leg.ratio, leg.side) for leg in ours.contract.legs] == [
+        (leg.conId, leg.ratio, leg.action) for leg in contract.comboLegs
+    ]
+    if order.orderType in {"TRAIL", "TRAIL LIMIT"}:
+        assert ours.stop_price is None
+        assert same_number(ours.trail_percent, order.trailingPercent)
+        assert same_number(ours.trail_stop_price, order.trailStopPrice)
+        if ours.trail_percent is None:
+            assert same_number(ours.trail_amount, order.auxPrice)
+    else:
+        assert same_number(ours.stop_price, order.auxPrice)
+        assert (ours.trail_amount, ours.trail_percent, ours.trail_stop_price) == (None, None, None)
+    if order.orderType == "TRAIL LIMIT":
+        assert same_number(ours.limit_offset, order.lmtPriceOffset)
+
+
+def same_size(ours: Decimal | None, theirs: int) -> bool:
+    """What we call None, ib_async calls 0 or the largest integer."""
+    return (0 if ours is None else int(ours)) == (0 if theirs == 2**31 - 1 else theirs)
+
+
+@given(open_orders(what_if="1"))
+def test_a_what_if_is_no_open_order_and_reads_as_ib_async_reads_it(
+    message: tuple[list[str], int],
+) -> None:
+    fields, version = message
+    ours: Any = read(*fields, version=version)
+    broker_order_id, _, order, state = decode_with_ib_async(fields, version)
+    assert type(ours) is WhatIfReceived
+    assert (ours.broker_order_id, ours.account) == (broker_order_id, order.account)
+    assert same_number(ours.commission, state.commission)
+    assert same_number(ours.commission_min, state.minCommission)
+    assert same_number(ours.commission_max, state.maxCommission)
+    assert (ours.commission_currency, ours.warning_text) == ("USD", state.warningText)
+    margins = [
+        (ours.initial_margin_before, state.initMarginBefore),
+        (ours.initial_margin_change, state.initMarginChange),
+        (ours.initial_margin_after, state.initMarginAfter),
+        (ours.maintenance_margin_before, state.maintMarginBefore),
+        (ours.maintenance_margin_change, state.maintMarginChange),
+        (ours.maintenance_margin_after, state.maintMarginAfter),
+        (ours.equity_with_loan_before, state.equityWithLoanBefore),
+        (ours.equity_with_loan_change, state.equityWithLoanChange),
+        (ours.equity_with_loan_after, state.equityWithLoanAfter),
+    ]
+    assert [m for m in margins if not same_number(m[0], float(m[1] or 0))] == []
 
 
 @given(completed_orders())
@@ -533,7 +594,8 @@ def test_a_completed_order_reads_as_ib_async_reads_it(message: tuple[list[str], 
     assert same_number(ours.quantity, order.totalQuantity)
     assert same_number(ours.filled_quantity, order.filledQuantity)
     assert same_number(ours.limit_price, order.lmtPrice)
-    assert same_number(ours.stop_price, order.auxPrice)
+    trails = order.orderType in {"TRAIL", "TRAIL LIMIT"}
+    assert ours.stop_price is None if trails else same_number(ours.stop_price, order.auxPrice)
 
 
 @given(executions())

@@ -1,0 +1,96 @@
+"""Our contracts and orders in ib_async's form, numbers as the text that goes on the wire.
+
+Text, because ib_async writes floats by repr and Decimals with exponents (1E-7).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import ib_async
+
+from oms.core.contracts import Contract
+from oms.core.events import Terms
+from oms.core.money import plain
+from oms.core.order_rules import TRAILING, wire_time
+
+
+@lru_cache(maxsize=1024)
+def wire_contract(contract: Contract) -> Any:
+    """Return the contract's form on the wire; None where its text cannot go there."""
+    texts = [value for value in contract.__dict__.values() if isinstance(value, str)]
+    texts += [leg.exchange for leg in contract.legs]
+    return contract_for_ib(contract) if all(map(is_clean, texts)) else None
+
+
+def is_clean(text: str) -> bool:
+    """Say whether a text can be a field: a zero byte would end it early."""
+    return "\0" not in text
+
+
+def contract_for_ib(contract: Contract) -> ib_async.Contract:
+    """Return ib_async's form of a contract."""
+    strike: Any = 0.0 if contract.strike is None else plain(contract.strike)
+    return ib_async.Contract(
+        # What identifies a combo is its legs; the number that IB shows for one is the same for all.
+        conId=0 if contract.is_combo else contract.con_id,
+        symbol=contract.symbol,
+        secType=contract.sec_type,
+        lastTradeDateOrContractMonth=contract.expiry,
+        right=contract.right,
+        multiplier=plain(contract.multiplier),
+        exchange=contract.exchange,
+        primaryExchange=contract.primary_exchange,
+        currency=contract.currency,
+        localSymbol=contract.local_symbol,
+        tradingClass=contract.trading_class,
+        strike=strike,
+        comboLegs=[
+            ib_async.ComboLeg(
+                conId=leg.con_id, ratio=leg.ratio, action=leg.side, exchange=leg.exchange
+            )
+            for leg in contract.legs
+        ],
+    )
+
+
+def order_for_ib(
+    terms: Terms,
+    *,
+    account: str,
+    order_ref: str,
+    parent_broker_order_id: int = 0,
+    transmit: bool = True,
+    what_if: bool = False,
+) -> Any:
+    """Return ib_async's form of an order.
+
+    Account and tif always, because a preset of TWS would fill them otherwise.
+    """
+    order: Any = ib_async.Order(
+        action=terms.side,
+        orderType=terms.order_type,
+        tif=terms.tif,
+        ocaGroup=terms.oca_group,
+        ocaType=terms.oca_type,
+        account=account,
+        orderRef=order_ref,
+        transmit=transmit,
+        parentId=parent_broker_order_id,
+        outsideRth=terms.outside_rth,
+        goodTillDate=wire_time(terms),
+        allOrNone=terms.all_or_none,
+        hidden=terms.hidden,
+        whatIf=what_if,
+    )
+    order.totalQuantity = plain(terms.quantity)
+    order.lmtPrice = plain(terms.limit_price)
+    # One field on the wire: a stop's price, or a trailing stop's distance.
+    order.auxPrice = plain(terms.trail_amount if terms.order_type in TRAILING else terms.stop_price)
+    order.trailingPercent = plain(terms.trail_percent)
+    order.trailStopPrice = plain(terms.trail_stop_price)
+    order.lmtPriceOffset = plain(terms.limit_offset)
+    order.minQty = plain(terms.min_quantity)
+    order.displaySize = plain(terms.display_size)
+    return order

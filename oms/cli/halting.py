@@ -1,0 +1,168 @@
+"""Verbs that stop and allow new orders: halt and resume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from oms.cli.frame import (
+    AsJson,
+    confirmed,
+    perform,
+    print_json,
+    reading,
+    say,
+    settings_of,
+    waiting,
+)
+
+if TYPE_CHECKING:
+    from oms.core.events import HaltInForce
+    from oms.store.reader import Reader
+
+Wait = Annotated[
+    float,
+    typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for the daemon."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
+
+_HALTS_LOOKED_AT: Final = 100
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    app.command()(halt)
+    app.command()(resume)
+
+
+def halt(
+    context: typer.Context,
+    *,
+    reason: Annotated[str, typer.Argument(help="Why, for whoever finds trading halted.")],
+    wait: Wait = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Stop new orders and changes until `oms resume`; cancels always pass.
+
+    It needs neither the broker nor a daemon: the halt is written at once and holds across
+    restarts. With a running daemon the verb returns when the daemon has confirmed that nothing
+    leaves any more; orders that waited for their turn are called back and end NOT_SENT. The exit
+    status is 6 when that confirmation did not come in time: the halt stands all the same, what was
+    on its way may still leave.
+
+    \b
+    oms halt "earnings"
+    oms halt "strategy misbehaves" && oms cancel --all --yes
+    """
+
+    async def work() -> None:
+        from oms.cli.request import append, daemon_runs
+        from oms.core.events import TradingHaltedByPerson
+        from oms.errors import InvalidRequest, RequestTimedOut
+
+        if not reason.strip():
+            raise InvalidRequest("a halt needs a reason, for whoever finds trading halted")
+        async with reading(context) as reader:
+            before = await reader.system()
+            event = TradingHaltedByPerson(reason=reason)
+            url = settings_of(context).database_url
+            # Also where it is halted already: somebody may resume between our look and our word.
+            (receipt,) = append(url, [(event, None)], needs_daemon=False)
+            running = await daemon_runs(reader)
+            with waiting("waiting for the daemon to confirm"):
+                confirmed_by = await _in_force(reader, receipt.sequence, wait) if running else None
+            running = running and (confirmed_by is not None or await daemon_runs(reader))
+        if before.halted:
+            say(f"trading was halted already by {before.halt_actor}: {before.halt_reason}")
+        called_back = () if confirmed_by is None else confirmed_by.called_back
+        if as_json:
+            print_json(
+                "halt",
+                halted=True,
+                reason=reason,
+                sequence=receipt.sequence,
+                daemon=running,
+                in_force=confirmed_by is not None or not running,
+                called_back=list(called_back),
+            )
+        else:
+            typer.echo(_words(running, called_back, receipt.sequence))
+        if running and confirmed_by is None:
+            raise RequestTimedOut(
+                f"the daemon has not confirmed the halt after {wait:g} s",
+                hint="the halt is in the log and counts for every order from now on; what was on"
+                " its way may still leave: `oms status`, `oms orders`",
+            )
+
+    perform(work())
+
+
+def resume(
+    context: typer.Context,
+    *,
+    reason: Annotated[str, typer.Argument(help="Why, for whoever reads the log.")] = "",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Allow new orders again, after `oms halt`.
+
+    Nothing that was denied or called back meanwhile is sent by itself. Asks first; a script says
+    --yes. Where trading is not halted it says so and writes nothing.
+
+    \b
+    oms resume "earnings are out" --yes
+    oms resume --yes --json
+    """
+
+    async def work() -> None:
+        from oms.cli.request import append
+        from oms.core.events import TradingResumed
+
+        async with reading(context) as reader:
+            before = await reader.system()
+        sequence = None
+        if before.halted:
+            words = f"trading is halted by {before.halt_actor}: {before.halt_reason}"
+            confirmed(f"{words}; this would allow new orders", "Allow new orders?", yes=yes)
+            url = settings_of(context).database_url
+            event = TradingResumed(reason=reason)
+            (receipt,) = append(url, [(event, None)], needs_daemon=False)
+            sequence = receipt.sequence
+        if as_json:
+            print_json("halt", halted=False, reason=reason, sequence=sequence)
+        elif before.halted:
+            typer.echo(f"new orders are allowed again, event #{sequence}")
+        else:
+            typer.echo("trading is not halted")
+
+    perform(work())
+
+
+async def _in_force(reader: Reader, sequence: int, seconds: float) -> HaltInForce | None:
+    """Return the daemon's confirmation of a halt; None at the deadline, or when it has gone."""
+    from oms.cli.request import looks
+    from oms.core.events import HaltInForce
+    from oms.errors import OutcomeUnknown
+
+    try:
+        async for _ in looks(reader, seconds):
+            for envelope in await reader.events(
+                sequence, type=HaltInForce.__name__, limit=_HALTS_LOOKED_AT
+            ):
+                event = envelope.event
+                if isinstance(event, HaltInForce) and event.halt_sequence == sequence:
+                    return event
+    except OutcomeUnknown:
+        # It went away: nothing leaves, and its successor reads the halt before anything else.
+        return None
+    return None
+
+
+def _words(running: bool, called_back: tuple[str, ...], sequence: int) -> str:
+    from oms.report.words import counted
+
+    words = f"new orders are halted, event #{sequence}"
+    if called_back:
+        words += f"; {counted(len(called_back), 'order')} called back: {', '.join(called_back)}"
+    return words if running else f"{words}; no daemon runs, the next one starts halted"

@@ -1,0 +1,166 @@
+"""The fields of one command, read with their types and bounds.  Pure.
+
+Whatever a line holds, it is either a value that the books can keep for ever, or an error that names
+the field, what is wrong with it and what would be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Any, Final
+
+QUANTITY_MAX: Final = Decimal("1e9")
+PRICE_MAX: Final = Decimal("1e7")
+CASH_MAX: Final = Decimal("1e15")
+"""With these, and so many decimals, no product of them has more digits than a Decimal keeps."""
+DECIMALS_MAX: Final = 8
+SECONDS_MAX: Final = 10 * 365 * 86_400.0
+INTEGER_MAX: Final = 2**31 - 1
+LONG_MAX: Final = 2**63 - 1
+TEXT_MAX: Final = 10_000
+
+
+class CommandError(Exception):
+    """A command that cannot be done, and what to try instead."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+class Fields:
+    """The fields of one command.  A field nobody reads is an error."""
+
+    def __init__(self, verb: str, names: Sequence[str], values: Mapping[str, Any]) -> None:
+        known = {name.rstrip("?") for name in names}
+        listed = ", ".join(names) or "none"
+        unknown = set(values) - known
+        if unknown:
+            raise CommandError(f"{verb} has no field {min(unknown)!r}", listed)
+        missing = [name for name in names if not name.endswith("?") and values.get(name) is None]
+        if missing:
+            raise CommandError(f"{verb} needs the field {missing[0]!r}", listed)
+        self._values = values
+
+    def has(self, name: str) -> bool:
+        return self._values.get(name) is not None
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self._values.get(name)
+        return default if value is None else _text(name, value)
+
+    def choice(self, name: str, known: Sequence[str], default: str = "") -> str:
+        """One of the words in `known`, in any case."""
+        text = self.text(name, default)
+        for one in known:
+            if one.lower() == text.lower():
+                return one
+        raise CommandError(f"{name} {text!r} is not known", "one of " + ", ".join(known))
+
+    def integer(
+        self, name: str, default: int = 0, *, least: int = -INTEGER_MAX, most: int = INTEGER_MAX
+    ) -> int:
+        text = self.text(name, str(default))
+        try:
+            value = int(text)
+        except ValueError as error:
+            raise CommandError(f"{name} {text[:40]!r} is not an integer") from error
+        if not least <= value <= most:
+            raise CommandError(f"{name} {text[:40]} is out of bounds", f"{least} to {most}")
+        return value
+
+    def integer_or_none(self, name: str, *, least: int = -INTEGER_MAX) -> int | None:
+        return self.integer(name, least=least) if self.has(name) else None
+
+    def amount(self, name: str, *, least: Decimal | None = None, most: Decimal) -> Decimal:
+        """A finite amount of at most `most` either way, and not below `least`."""
+        text = self.text(name)
+        try:
+            value = Decimal(text)
+        except InvalidOperation as error:
+            raise CommandError(f"{name} {text[:40]!r} is not an amount") from error
+        if not value.is_finite():
+            raise CommandError(f"{name} {text!r} is not a finite amount")
+        lowest = -most if least is None else least
+        if not lowest <= value <= most:
+            raise CommandError(f"{name} {text[:40]} is out of bounds", f"{lowest:f} to {most:f}")
+        exponent = value.normalize().as_tuple().exponent
+        if isinstance(exponent, int) and -exponent > DECIMALS_MAX:
+            raise CommandError(f"{name} has more than {DECIMALS_MAX} decimals", "round it")
+        return value
+
+    def price(self, name: str) -> Decimal:
+        return self.amount(name, most=PRICE_MAX)
+
+    def price_or_none(self, name: str) -> Decimal | None:
+        return self.price(name) if self.has(name) else None
+
+    def quantity(self, name: str, *, signed: bool = False, zero: bool = False) -> Decimal:
+        """A quantity above zero; with `signed` any but zero, with `zero` zero too."""
+        value = self.amount(name, least=None if signed else Decimal(0), most=QUANTITY_MAX)
+        if not value and not zero:
+            raise CommandError(f"{name} is zero", "an amount, such as 100")
+        return value
+
+    def quantity_or_none(self, name: str, *, zero: bool = False) -> Decimal | None:
+        return self.quantity(name, zero=zero) if self.has(name) else None
+
+    def seconds(self, name: str, default: float = 0.0) -> float:
+        return self._float(name, default, SECONDS_MAX)
+
+    def probability(self, name: str, default: float = 1.0) -> float:
+        return self._float(name, default, 1.0)
+
+    def _float(self, name: str, default: float, most: float) -> float:
+        text = self.text(name, str(default))
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise CommandError(f"{name} {text[:40]!r} is not a number") from error
+        if not isfinite(value) or not 0.0 <= value <= most:
+            raise CommandError(f"{name} {text[:40]} is out of bounds", f"0 to {most:g}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        return self.choice(name, ("1", "true", "yes", "0", "false", "no"), "no") in (
+            *("1", "true", "yes"),
+        )
+
+    def mapping(self, name: str) -> dict[str, str]:
+        value = self._values.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise CommandError(f"{name} is not an object", f'{name}.FIELD=TEXT or {{"FIELD": ...}}')
+        return {str(key): _text(f"{name}.{key}", text) for key, text in value.items()}
+
+    def texts(self, name: str) -> list[str]:
+        """A list, or one text with `|` between its parts."""
+        value = self._values.get(name)
+        if value is None:
+            return []
+        if isinstance(value, str):
+            return _text(name, value).split("|")
+        if not isinstance(value, list | tuple):
+            raise CommandError(f"{name} is not a list", f'{name}="a|b|c" or ["a", "b", "c"]')
+        return [_text(f"{name}[{at}]", one) for at, one in enumerate(value)]
+
+
+def _text(name: str, value: Any) -> str:
+    """The text of one value: a field of a message ends at a NUL and is UTF-8."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise CommandError(f"{name} is not a text", f"it is {type(value).__name__}")
+    text = str(value)
+    if len(text) > TEXT_MAX:
+        raise CommandError(f"{name} has {len(text)} characters", f"at most {TEXT_MAX}")
+    if "\0" in text:
+        raise CommandError(f"{name} has a NUL in it", "fields end at a NUL; raw_bytes sends any")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CommandError(f"{name} is no text that UTF-8 can write", str(error)) from error
+    return text

@@ -1,0 +1,95 @@
+"""IB's account figures in the books, and what holdings are worth by them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from oms.core.events import AnswerEndReceived, PortfolioReceived
+from oms.errors import BrokerError, IBConnectionError, NotFound
+from oms.service.portfolio import read_accounts
+from tests.integration.conftest import StartSimulator
+from tests.world import World, a_world
+
+pytestmark = pytest.mark.slow
+
+
+async def test_a_holding_is_worth_ibs_mark_and_its_figures_have_an_age(world: World) -> None:
+    await world.start()
+    await world.bought(10)
+    await world.simulator.do("quote", symbol="AAPL", bid="299.5", ask="300.5", last="300")
+    await world.oms.gateway.refresh_accounts()
+    await world.oms.log.flush()
+    (account,) = await world.oms.accounts()
+    (holding,) = account.holdings
+    row = (await world.log(PortfolioReceived))[-1]
+    assert holding.last_price.value == row.market_price == Decimal(300)
+    assert holding.last_price.source == "IB"
+    gained = (Decimal(300) - holding.average_price.value) * 10  # type: ignore[operator]
+    assert holding.unrealised_pnl.value == holding.unrealised_pnl_base.value == gained
+    assert holding.broker_unrealised_pnl.value == row.unrealised_pnl
+    assert account.base_currency == "USD"
+    now = world.oms.clock.now()
+    for figure in (
+        account.net_liquidation,
+        account.total_cash,
+        account.buying_power,
+        account.gross_position_value,
+        account.initial_margin,
+        account.maintenance_margin,
+        account.unrealised_pnl,
+        holding.broker_average_cost,
+    ):
+        assert figure.is_known, figure
+        age = figure.age_seconds(now)
+        assert age is not None
+        assert 0 <= age < 60
+
+
+async def test_the_figures_of_every_account_are_asked_for_in_turn(
+    tmp_path: Path, start_simulator: StartSimulator
+) -> None:
+    simulator = await start_simulator("--accounts", "DU1,DU2")
+    async with a_world(tmp_path, simulator) as world:
+        await world.start()
+        await world.oms.gateway.refresh_accounts()
+        await world.oms.log.flush()
+        accounts = await world.oms.accounts()
+        assert [(one.account, one.is_ready) for one in accounts] == [("DU1", True), ("DU2", True)]
+        (second,) = await read_accounts(world.oms.reader, accounts=["DU2"])
+        assert second.net_liquidation.value == Decimal("1000000.00")
+        with pytest.raises(NotFound, match="the books know no account DU9"):
+            await read_accounts(world.oms.reader, accounts=["DU9"])
+
+
+async def test_figures_are_refreshed_by_themselves(world: World) -> None:
+    await world.start(account_refresh_seconds=0.05)
+
+    async def refreshed(times: int) -> None:
+        while True:
+            ends = await world.log(AnswerEndReceived)
+            if sum(one.kind == "account" for one in ends) >= times:
+                return
+            await world.until_logged(AnswerEndReceived, len(ends) + 1)
+
+    await refreshed(2)
+    # What fails is made good by the next.
+    await world.simulator.do("cut")
+    await world.until(lambda: not world.view.system.connected)
+    await world.oms.ready()
+    await refreshed(4)
+
+
+async def test_a_refusal_and_silence_are_errors_of_the_one_who_asked(world: World) -> None:
+    await world.start()
+    await world.simulator.do(
+        "silence", request="reqAccountUpdates", mode="refuse", code=321, text="not now"
+    )
+    with pytest.raises(BrokerError, match=r"no figures \(321\): not now"):
+        await world.oms.gateway.refresh_accounts()
+    await world.simulator.do("unsilence")
+    await world.simulator.do("silence", request="reqAccountUpdates", mode="answer")
+    with pytest.raises(IBConnectionError, match="did not come within 1 seconds"):
+        await world.oms.gateway.refresh_accounts()
