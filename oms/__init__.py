@@ -3,8 +3,11 @@
     import oms
 
     async with oms.connect() as om:
-        ticket = await om.submit(oms.Stock("SPY"), oms.Limit("BUY", 100, "512.35"))
-        await ticket.acknowledged()
+        spy = await om.qualify(oms.Stock("SPY"))
+        order = await om.submit(spy, oms.Limit("BUY", 100, "512.35"), order_id="my-key")
+        await order.working(timeout=5)
+        await order.modify(limit="512.40")
+        await order.done()
 
 `connect` runs the whole subsystem inside the caller's process: the log, the session with the
 gateway, recovery and reconciliation. The names below are the public ones; everything else can
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
         Option,
         Stock,
     )
-    from oms.core.events import Terms
+    from oms.core.events import Terms, WhatIfReceived
     from oms.core.order_types import (
         Limit,
         LimitOnClose,
@@ -48,7 +51,9 @@ if TYPE_CHECKING:
     )
     from oms.core.records import Fill, Order, OrderState, Position
     from oms.errors import OmsError
-    from oms.service.manager import OrderManager, Ticket
+    from oms.service.groups import NewOrder
+    from oms.service.manager import OrderManager
+    from oms.service.ticket import Ticket
     from oms.settings import Settings
 
 __all__ = [
@@ -67,6 +72,7 @@ __all__ = [
     "Market",
     "MarketOnClose",
     "MarketOnOpen",
+    "NewOrder",
     "OmsError",
     "Option",
     "Order",
@@ -80,6 +86,7 @@ __all__ = [
     "Ticket",
     "TrailingStop",
     "TrailingStopLimit",
+    "WhatIfReceived",
     "__version__",
     "connect",
 ]
@@ -123,7 +130,7 @@ def __getattr__(name: str) -> object:
             from oms.core import contracts as home
         case "Leg" | "Option" | "Stock":
             from oms.core import contracts as home
-        case "Terms":
+        case "Terms" | "WhatIfReceived":
             from oms.core import events as home
         case "Limit" | "LimitOnClose" | "LimitOnOpen" | "Market" | "MarketOnClose":
             from oms.core import order_types as home
@@ -133,8 +140,12 @@ def __getattr__(name: str) -> object:
             from oms.core import records as home
         case "OmsError":
             from oms import errors as home
-        case "OrderManager" | "Ticket":
+        case "NewOrder":
+            from oms.service import groups as home
+        case "OrderManager":
             from oms.service import manager as home
+        case "Ticket":
+            from oms.service import ticket as home
         case _:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(home, name)

@@ -27,7 +27,8 @@ from oms.core.events import (
 )
 from oms.core.records import BreakCase, Order, OrderState
 from oms.service.daemon import Oms, open_oms
-from oms.service.manager import OrderManager, Ticket
+from oms.service.manager import OrderManager
+from oms.service.ticket import Ticket
 from oms.service.view import View
 from oms.settings import Settings
 from oms.sim.checker import check, read_file

@@ -21,11 +21,12 @@ from oms.broker.lookup import Lookup, Qualified
 from oms.broker.market_data import Quote, Quotes
 from oms.broker.outbox import Handed, Outbox, Outgoing
 from oms.broker.ports import Sink
+from oms.broker.previews import Previews
 from oms.broker.queries import Answer, Queries
 from oms.broker.session import Session
 from oms.clock import Clock
 from oms.core.contracts import Contract
-from oms.core.events import QueryKind, Terms
+from oms.core.events import QueryKind, Terms, WhatIfReceived
 from oms.errors import OmsError
 
 
@@ -87,19 +88,11 @@ class Gateway:
             queue_length_max=queue_length_max,
         )
         self.session.listeners.append(self._drop_what_waits)
-        self._lookup = Lookup(
-            self._ib, self.capture, self.session, timeout_seconds=request_timeout_seconds
-        )
-        self._accounts = Accounts(
-            self._ib,
-            self.capture,
-            self.session,
-            self.queries,
-            timeout_seconds=request_timeout_seconds,
-        )
-        self._quotes = Quotes(
-            self._ib, self.capture, self.session, clock, timeout_seconds=request_timeout_seconds
-        )
+        tap, seconds = (self._ib, self.capture, self.session), request_timeout_seconds
+        self._previews = Previews(self.capture, self.session, self.outbox, timeout_seconds=seconds)
+        self._lookup = Lookup(*tap, timeout_seconds=seconds)
+        self._accounts = Accounts(*tap, self.queries, timeout_seconds=seconds)
+        self._quotes = Quotes(*tap, clock, timeout_seconds=seconds)
 
     # ── the session ──────────────────────────────────────────────────────────────────────────────
 
@@ -186,6 +179,7 @@ class Gateway:
         self,
         *,
         order_id: str,
+        order_ref: str,
         account: str,
         contract: Contract,
         terms: Terms,
@@ -195,6 +189,7 @@ class Gateway:
         """Send new terms for an order; see `Outbox.modify`."""
         return self.outbox.modify(
             order_id=order_id,
+            order_ref=order_ref,
             account=account,
             contract=contract,
             terms=terms,
@@ -209,6 +204,13 @@ class Gateway:
     def call_back(self, reason: str) -> tuple[str, ...]:
         """Call new orders and changes that wait back; return the ids of those orders."""
         return tuple(m.order_id for m in self.outbox.call_back(reason) if m.kind == "place")
+
+    async def what_if(self, *, account: str, contract: Contract, terms: Terms) -> WhatIfReceived:
+        """Ask what an order would cost; see `Previews.ask`."""
+        number = self.next_broker_order_id()
+        return await self._previews.ask(
+            account=account, contract=contract, terms=terms, broker_order_id=number
+        )
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────
 

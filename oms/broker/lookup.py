@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import ib_async
 
 from oms.broker.capture import Capture, Captured
+from oms.broker.line import News, SessionUp
 from oms.broker.session import Session
 from oms.broker.wire_forms import contract_for_ib
 from oms.core.codes import meaning
 from oms.core.contracts import Contract
 from oms.core.events import NoticeReceived
-from oms.core.money import parse_decimal
+from oms.core.money import ONE, parse_decimal
 from oms.core.order_rules import PriceStep, VenueRules
 from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
 
@@ -46,17 +47,31 @@ class Lookup:
         self._wrapper: Any = ib.wrapper
         self._session = session
         self._timeout_seconds = timeout_seconds
-        self._price_steps: dict[int, tuple[PriceStep, ...]] = {}
+        #: What was asked in this session, and the answer or the question under way.
+        self._known: dict[Contract, asyncio.Future[Qualified]] = {}
+        self._price_rules: dict[int, asyncio.Future[tuple[PriceStep, ...]]] = {}
         #: Code and text of the notices about questions under way, by request id.
         self._refusals: dict[int, asyncio.Future[tuple[int, str]]] = {}
         capture.listeners.append(self._on_captured)
+        session.listeners.append(self._on_news)
 
     async def qualify(self, contract: Contract) -> Qualified:
-        """Return the one contract that fits.
+        """Return the one contract that fits; a combo where each of its legs does.
 
-        Raises `ContractUnknown`, `ContractAmbiguous` with the candidates, `IBConnectionError` where
-        nobody answers, and `BrokerError` where IB refuses the question for another reason.
+        What was answered once holds for the session, so that a known contract needs no answer of a
+        gateway that is mute just now. Raises `ContractUnknown`, `ContractAmbiguous` with the
+        candidates, `IBConnectionError` where nobody answers, and `BrokerError` where IB refuses the
+        question for another reason.
         """
+        if not self._session.is_up:
+            raise IBConnectionError("there is no session with the gateway")
+        ask = self._ask_legs if contract.is_combo else self._ask
+        found = await _once(self._known, contract, lambda: ask(contract))
+        if found.contract not in self._known:
+            self._known[found.contract] = self._known.get(contract, _done(found))
+        return found
+
+    async def _ask(self, contract: Contract) -> Qualified:
         found = await self._details(contract)
         if not found:
             raise ContractUnknown(f"IB knows no contract like {describe(contract)}")
@@ -76,6 +91,31 @@ class Lookup:
                 price_magnifier=int(details.priceMagnifier or 1),
             ),
             long_name=details.longName,
+        )
+
+    async def _ask_legs(self, combo: Contract) -> Qualified:
+        """Return a combo with what its legs allow: IB has no details of combos themselves."""
+        legs = [
+            await self.qualify(Contract(con_id=leg.con_id, symbol="", sec_type="", currency=""))
+            for leg in combo.legs
+        ]
+        for leg in legs:
+            if leg.contract.currency != combo.currency:
+                raise ContractUnknown(
+                    f"the combo {describe(combo)} is in {combo.currency}, its leg"
+                    f" {describe(leg.contract)} is not"
+                )
+        # A difference of prices can lie on any step that one of them can lie on.
+        ticks = [leg.rules.min_tick for leg in legs if leg.rules.min_tick]
+        return Qualified(
+            contract=combo,
+            rules=VenueRules(
+                min_tick=min(ticks, default=None),
+                min_size=ONE,
+                size_increment=ONE,
+                units=max((leg.contract.units for leg in legs), default=ONE),
+            ),
+            long_name=", ".join(leg.long_name for leg in legs),
         )
 
     async def _details(self, contract: Contract) -> list[Any]:
@@ -128,18 +168,56 @@ class Lookup:
         if not rule.isdigit():
             return ()
         number = int(rule)
-        if number not in self._price_steps:
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    increments = await self._ib.reqMarketRuleAsync(number)
-            except (TimeoutError, ConnectionError):
-                return ()
-            if not increments:
-                return ()
-            self._price_steps[number] = tuple(
-                PriceStep(_exactly(one.lowEdge), _exactly(one.increment)) for one in increments
-            )
-        return self._price_steps[number]
+        return await _once(self._price_rules, number, lambda: self._ask_rule(number))
+
+    async def _ask_rule(self, number: int) -> tuple[PriceStep, ...]:
+        """Ask for a market rule; the silence about one is no rule, and would let prices through."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                increments = await self._ib.reqMarketRuleAsync(number)
+        except (TimeoutError, ConnectionError) as error:
+            raise IBConnectionError(
+                f"IB did not say within {self._timeout_seconds:g} seconds what market rule {number}"
+                " is"
+            ) from error
+        return tuple(
+            PriceStep(_exactly(one.lowEdge), _exactly(one.increment)) for one in increments or ()
+        )
+
+    def _on_news(self, news: News) -> None:
+        if isinstance(news, SessionUp):
+            # Rules and listings change over night; what is known may be of yesterday.
+            self._known.clear()
+            self._price_rules.clear()
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+async def _once(
+    known: dict[_K, asyncio.Future[_V]], key: _K, ask: Callable[[], Coroutine[Any, Any, _V]]
+) -> _V:
+    """Return what is known under a key, or ask; who comes while it is asked waits for that answer.
+
+    ib_async has one place for the answer to a market rule: a second question would take it away.
+    A failure is not remembered.
+    """
+    answer = known.get(key)
+    if answer is None:
+        answer = known[key] = asyncio.ensure_future(ask())
+    try:
+        return await asyncio.shield(answer)
+    finally:
+        failed = answer.done() and (answer.cancelled() or answer.exception() is not None)
+        if failed and known.get(key) is answer:
+            del known[key]
+
+
+def _done(found: Qualified) -> asyncio.Future[Qualified]:
+    answer: asyncio.Future[Qualified] = asyncio.get_running_loop().create_future()
+    answer.set_result(found)
+    return answer
 
 
 def _nothing_or_raise(code: int, text: str) -> list[Any]:

@@ -49,6 +49,8 @@ class Outgoing:
     account: str = ""
     parent_broker_order_id: int = 0
     transmit: bool = True
+    #: What travels in orderRef: our order id, or what an adopted order had there.
+    order_ref: str = ""
 
 
 class Timer(Protocol):
@@ -110,6 +112,7 @@ class Outbox:
             account,
             parent_broker_order_id,
             transmit,
+            order_id,
         )
         return self._submit(message)
 
@@ -117,6 +120,7 @@ class Outbox:
         self,
         *,
         order_id: str,
+        order_ref: str,
         contract: Contract,
         terms: Terms,
         account: str,
@@ -132,6 +136,7 @@ class Outbox:
             terms,
             account,
             parent_broker_order_id,
+            order_ref=order_ref,
         )
         return self._submit(message)
 
@@ -261,7 +266,7 @@ def _order_for(message: Outgoing) -> Any:
     return order_for_ib(
         message.terms,
         account=message.account,
-        order_ref="" if message.kind == "what_if" else message.order_id,
+        order_ref=message.order_ref,
         parent_broker_order_id=message.parent_broker_order_id,
         transmit=message.transmit,
         what_if=message.kind == "what_if",
@@ -270,7 +275,8 @@ def _order_for(message: Outgoing) -> Any:
 
 def _check_text(message: Outgoing) -> None:
     """Refuse text that would end a field on the wire early and move all that follow."""
-    texts = f"{message.order_id}{message.account}{message.terms.oca_group if message.terms else ''}"
+    oca_group = message.terms.oca_group if message.terms is not None else ""
+    texts = f"{message.order_ref}{message.account}{oca_group}"
     # The contract's form is cached, and so is the check of its text.
     contract = True if message.contract is None else wire_contract(message.contract) is not None
     if not contract or not is_clean(texts):

@@ -7,6 +7,7 @@ does not take is an ordinary outcome, a `Denial`, and goes into the log.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC
@@ -36,6 +37,9 @@ _SIZE_MAX: Final = Decimal(10**12)
 _DECIMALS_MAX: Final = 12
 #: Of a trailing percentage; a hundred would be a stop at zero.
 _PERCENT_MAX: Final = Decimal(100)
+#: A caller's key travels in IB's orderRef; the group's parts of it (-tp, -sl) come on top.
+ORDER_ID_LENGTH_MAX: Final = 64
+_KEY: Final = re.compile(r"[A-Za-z0-9._:\-]+")
 #: IB's order group types: cancel all with block, reduce with block, reduce without block.
 OCA_TYPES: Final = (1, 2, 3)
 #: IB's fields for these two are 32-bit integers.
@@ -74,11 +78,22 @@ class VenueRules:
     suggested_size_increment: Decimal | None = None
     #: Prices are quoted in units of 1/this: 100 for pence.
     price_magnifier: int = 1
+    #: Units of one contract where the contract does not say it: of a combo, its legs'.
+    units: Decimal | None = None
 
     def step_at(self, price: Decimal) -> Decimal | None:
         """Return the price step that holds at a price."""
         steps = [one.increment for one in self.price_steps if one.low_edge <= abs(price)]
         return steps[-1] if steps else self.min_tick
+
+
+def check_order_id(order_id: str) -> None:
+    """Raise `InvalidRequest` where a caller's key cannot travel to IB and back unchanged."""
+    if not 1 <= len(order_id) <= ORDER_ID_LENGTH_MAX or not _KEY.fullmatch(order_id):
+        raise InvalidRequest(
+            f"order id {order_id!r} cannot travel to IB and back",
+            hint=f"use up to {ORDER_ID_LENGTH_MAX} letters, digits and . _ : -",
+        )
 
 
 # ── can it mean an order? ────────────────────────────────────────────────────────────────────────
@@ -316,6 +331,17 @@ def _size(terms: Terms, rules: VenueRules) -> Denial | None:
             f"quantity {plain(quantity)} is not a multiple of {plain(step)}{advice}",
         )
     return None
+
+
+def value_of(terms: Terms, contract: Contract, rules: VenueRules, price: Decimal) -> Decimal:
+    """Return what an order is worth at a price, in the contract's currency."""
+    units = rules.units if rules.units is not None else contract.units
+    return abs(price) * terms.quantity * units / rules.price_magnifier
+
+
+def con_ids_of(contract: Contract) -> frozenset[int]:
+    """Return the contracts that an order moves: of a combo, its legs."""
+    return frozenset(leg.con_id for leg in contract.legs) or frozenset({contract.con_id})
 
 
 def wire_time(terms: Terms) -> str:

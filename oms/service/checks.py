@@ -16,7 +16,7 @@ from typing import Final
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.money import plain
-from oms.core.order_rules import Denial, VenueRules, denial_of
+from oms.core.order_rules import Denial, VenueRules, con_ids_of, denial_of, value_of
 from oms.core.records import BreakCase, SystemRecord
 
 
@@ -130,8 +130,7 @@ def _notional(proposal: Proposal, limits: Limits) -> Denial | None:
     price = price_of(terms) or proposal.reference_price
     if largest is None or price is None:
         return None
-    contract = proposal.contract
-    notional = abs(price) * terms.quantity * contract.units / proposal.rules.price_magnifier
+    notional = value_of(terms, proposal.contract, proposal.rules, price)
     if notional <= largest:
         return None
     return Denial(
@@ -154,7 +153,7 @@ def _gate(account: str, contract: Contract, breaks: Iterable[BreakCase]) -> Deni
         finding = case.finding
         if finding.severity != "high" or finding.account != account:
             continue
-        if finding.con_id == contract.con_id:
+        if finding.con_id in con_ids_of(contract):
             return Denial(
                 "gate",
                 case.break_id,

@@ -333,6 +333,8 @@ def _report_not_sent(event_log: EventLog, message: Outgoing, reason: str, epoch:
     """Write that a message did not leave: an order is over, a change or a cancel is refused."""
     event: Event
     match message.kind:
+        case "what_if":
+            return  # whoever asked hears of it, and nothing was wanted of the books
         case "place":
             event = OrderNotSent(order_id=message.order_id, text=reason)
         case "modify":

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 
 from oms.core.events import Context, Envelope, HaltInForce, Pending, TradingHaltedByPerson
 from oms.errors import OmsError
-from oms.service.manager import By, OrderManager
+from oms.service.manager import OrderManager
 from oms.service.ports import Log, Orders
+from oms.service.sending import By
 from oms.telemetry import get_logger
 
 log = get_logger("service.halts")

@@ -8,23 +8,17 @@ it means if the process dies there:
 2. append OrderIntended: until it is durable nothing left; after it the order is INTENDED, and a
    restart puts it in doubt, because it cannot know whether step 3 happened.
 3. hand to the socket: OrderMessageSent follows on its heels; until IB names the order it is
-   IN_FLIGHT, and a lost line or a restart puts it in doubt.
+   IN_FLIGHT, and a lost line, a restart or silence puts it in doubt.
 4. IB answers: evidence; from here on the broker's messages move it.
 
-Doubt is resolved by evidence only (`reconciler`). A denial by a rule is an outcome like any other:
-an event, and an order in state DENIED.
+Doubt is resolved by evidence (`reconciler`), or by a person who gives a reason. A denial by a rule
+is an outcome like any other: an event, and an order in state DENIED.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Unpack
+from collections.abc import Sequence
+from typing import Literal, Unpack
 
 from oms.clock import Clock
 from oms.core.contracts import Contract
@@ -32,101 +26,49 @@ from oms.core.events import (
     CancelDenied,
     CancelIntended,
     Context,
+    DoubtResolved,
     Event,
     ModifyDenied,
     ModifyIntended,
     OrderDenied,
-    OrderIntended,
-    OrderNotSent,
     Pending,
-    Side,
     Terms,
     TradingHaltedByPerson,
     TradingResumed,
+    WhatIfReceived,
 )
-from oms.core.order_rules import Denial, validate
+from oms.core.money import Number
+from oms.core.order_rules import Denial, denial_of, validate
 from oms.core.order_types import Changes, changed
 from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
     BrokerError,
+    ContractAmbiguous,
+    ContractUnknown,
+    IBConnectionError,
     InvalidRequest,
     NotFound,
     OmsError,
-    RequestTimedOut,
-    StoreUnavailable,
 )
-from oms.service.checks import CHECKS, Limits, Proposal, check, check_terms, check_world
-from oms.service.ports import Log, Orders, QualifiedLike, Reader, ReceiptLike
+from oms.errors import OrderDenied as OrderDeniedError
+from oms.service.checks import Limits, Proposal, check, check_terms
+from oms.service.groups import (
+    Group,
+    NewOrder,
+    bracket_of,
+    check_distinct,
+    check_order,
+    complete,
+    new_order_id,
+    oca_of,
+)
+from oms.service.ports import Log, Orders, QualifiedLike, Reader
+from oms.service.sending import By, Leg, Sending
+from oms.service.ticket import Ticket
 from oms.service.view import View
 from oms.telemetry import get_logger
 
 log = get_logger("service.manager")
-
-_IN_MOTION = frozenset({OrderState.INTENDED, OrderState.IN_FLIGHT})
-
-
-@dataclass(frozen=True, slots=True)
-class By:
-    """Who wants something, and which event said so."""
-
-    actor: str
-    causation_sequence: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """One order of a group that is intended together."""
-
-    order_id: str
-    terms: Terms
-    parent_order_id: str | None = None
-    transmit: bool = True
-
-
-class Ticket:
-    """The caller's end of one order: its state as of the last commit, and ways to wait for a
-    change.
-    """
-
-    def __init__(self, manager: OrderManager, order_id: str) -> None:
-        self._manager = manager
-        self.order_id = order_id
-
-    @property
-    def order(self) -> Order:
-        """Return the order as the last commit left it."""
-        return self._manager.order(self.order_id)
-
-    @property
-    def state(self) -> OrderState:
-        """Return the order's state as the last commit left it."""
-        return self.order.state
-
-    async def acknowledged(self, timeout: float = 10.0) -> Order:  # noqa: ASYNC109 - a deadline in the caller's words
-        """Return the order once IB has named it, or it has ended; raises `RequestTimedOut`."""
-        return await self._until(lambda o: o.state not in _IN_MOTION, timeout)
-
-    async def done(self, timeout: float = 60.0) -> Order:  # noqa: ASYNC109 - the same
-        """Return the order once it has ended; raises `RequestTimedOut`."""
-        return await self._until(lambda o: o.state in ENDED, timeout)
-
-    async def modify(self, **changes: Unpack[Changes]) -> Order:
-        """Ask for other terms, such as `limit="512.40"`; see `OrderManager.modify`."""
-        return await self._manager.modify(self.order_id, **changes)
-
-    async def cancel(self, reason: str = "") -> Order:
-        """Ask for cancellation; see `OrderManager.cancel`."""
-        return await self._manager.cancel(self.order_id, reason=reason)
-
-    async def _until(self, condition: Callable[[Order], bool], seconds: float) -> Order:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._manager.view.until(lambda: condition(self.order))
-        except TimeoutError as error:
-            raise RequestTimedOut(
-                f"order {self.order_id} is still {self.state.value} after {seconds:g} s"
-            ) from error
-        return self.order
 
 
 class OrderManager:
@@ -149,9 +91,7 @@ class OrderManager:
         self._clock = clock
         self._limits = limits
         self._by = By(actor)
-        #: The numbers of orders that may still wait for their turn to leave, oldest first: a cancel
-        #: needs the number before the log has it.
-        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._sending = Sending(log=log, orders=orders, view=view)
         self.view = view
 
     def order(self, order_id: str) -> Order:
@@ -161,9 +101,16 @@ class OrderManager:
             raise NotFound(f"there is no order {order_id}", hint="`oms orders --all` lists them")
         return found
 
+    def ticket(self, order_id: str) -> Ticket:
+        """Return the caller's end of an order that exists; raises `NotFound`."""
+        self.order(order_id)
+        return Ticket(self, order_id)
+
     async def qualify(self, contract: Contract) -> Contract:
         """Return the contract with IB's con_id; raises `ContractUnknown` or `ContractAmbiguous`."""
         return (await self._orders.qualify(contract)).contract
+
+    # ── new orders ──
 
     async def submit(
         self,
@@ -172,6 +119,7 @@ class OrderManager:
         *,
         account: str | None = None,
         order_id: str | None = None,
+        parent: str | None = None,
         reason: str = "",
         by: By | None = None,
     ) -> Ticket:
@@ -179,19 +127,47 @@ class OrderManager:
         denied.
 
         `order_id` is the caller's idempotence key: the same key twice is one order, also across
-        restarts. Raises `InvalidRequest`, `ContractUnknown`, `ContractAmbiguous`; a rule that
-        refuses is the state DENIED.
+        restarts. `parent` attaches it to a live order of ours: IB holds it until that one fills.
+        Raises `InvalidRequest`, `ContractUnknown`, `ContractAmbiguous`; a rule that refuses is the
+        state DENIED.
         """
-        leg = Leg(order_id or new_order_id(), terms)
-        return (await self._submit(contract, (leg,), account, reason, by))[0]
+        order = NewOrder(contract, terms, order_id or new_order_id(), account or "", reason)
+        group = Group((order,), parents={order.order_id: parent} if parent else {})
+        return (await self._submit_whole(group, by))[0]
+
+    async def submit_many(
+        self, orders: Sequence[NewOrder | tuple[Contract, Terms]], *, by: By | None = None
+    ) -> list[Ticket]:
+        """Send orders that have nothing to do with each other: one durable transaction, and one
+        outcome for each, in their order.
+
+        Raises `InvalidRequest`, and writes nothing, where one of them cannot mean an order. One
+        that a rule refuses, or whose contract IB does not know, is DENIED, and the others leave.
+        """
+        wanted = [complete(one) for one in orders]
+        check_distinct(wanted)
+        for number, one in enumerate(wanted, 1):
+            check_order(one, f"order {number}: ")
+        legs: list[Leg] = []
+        denied: list[tuple[Leg, Denial]] = []
+        for one in wanted:
+            if await self._earlier(one) is not None:
+                continue
+            leg, denial = await self._checked(one, _leg_of(one, self._account(one.account)))
+            if denial is None:
+                legs.append(leg)
+            else:
+                denied.append((leg, denial))
+        await self._sending.submit(legs, denied, group=None, by=by or self._by, whole=False)
+        return [Ticket(self, one.order_id) for one in wanted]
 
     async def submit_bracket(
         self,
         contract: Contract,
         entry: Terms,
         *,
-        take_profit: Decimal,
-        stop_loss: Decimal,
+        take_profit: Number | Terms,
+        stop_loss: Number | Terms,
         account: str | None = None,
         order_id: str | None = None,
         reason: str = "",
@@ -199,34 +175,55 @@ class OrderManager:
     ) -> tuple[Ticket, Ticket, Ticket]:
         """Send an entry with its take-profit and stop-loss: one durable transaction, three orders.
 
-        The gateway holds all three until the last one arrives (transmit), so that an entry is never
-        at work unprotected.
+        A price makes the take-profit a GTC limit order and the stop-loss a GTC stop order; terms
+        make them anything else, such as a trailing stop. The gateway holds all three until the last
+        one arrives (transmit), so that an entry is never at work unprotected.
         """
-        parent = order_id or new_order_id()
-        below, above = (stop_loss, take_profit) if entry.side == "BUY" else (take_profit, stop_loss)
-        if below >= above:
-            raise InvalidRequest(
-                f"a {entry.side} bracket needs its stop-loss on the losing side of its take-profit,"
-                f" found take-profit {take_profit} and stop-loss {stop_loss}"
-            )
-        out: Side = "SELL" if entry.side == "BUY" else "BUY"
-        leave = Terms(side=out, quantity=entry.quantity, order_type="LMT", tif="GTC")
-        legs = (
-            Leg(parent, entry, transmit=False),
-            Leg(
-                f"{parent}-tp",
-                leave.model_copy(update={"limit_price": take_profit}),
-                parent_order_id=parent,
-                transmit=False,
-            ),
-            Leg(
-                f"{parent}-sl",
-                leave.model_copy(update={"order_type": "STP", "stop_price": stop_loss}),
-                parent_order_id=parent,
-            ),
-        )
-        first, second, third = await self._submit(contract, legs, account, reason, by)
+        parent = NewOrder(contract, entry, order_id or new_order_id(), account or "", reason)
+        group = bracket_of(parent, take_profit=take_profit, stop_loss=stop_loss)
+        first, second, third = await self._submit_whole(group, by)
         return first, second, third
+
+    async def submit_oca(
+        self,
+        orders: Sequence[NewOrder | tuple[Contract, Terms]],
+        *,
+        oca_type: Literal[1, 2, 3] = 1,
+        order_id: str | None = None,
+        by: By | None = None,
+    ) -> list[Ticket]:
+        """Send a group of which one cancels or reduces all: one durable transaction.
+
+        `oca_type` 1 cancels the others with the first fill, 2 reduces them by what is filled, both
+        one at a time at the exchange so that they cannot fill together; 3 reduces without that
+        block. `order_id` is the key of the group and its name at IB: the same key twice is one
+        group. Denied as a whole where a rule refuses one of them.
+        """
+        name = order_id or new_order_id()
+        wanted = [complete(one, f"{name}-{n}") for n, one in enumerate(orders, 1)]
+        check_distinct(wanted)
+        return await self._submit_whole(oca_of(wanted, name, oca_type), by)
+
+    async def what_if(
+        self, contract: Contract, terms: Terms, *, account: str | None = None
+    ) -> WhatIfReceived:
+        """Ask IB what an order would change of the margin and cost in commission; it never becomes
+        an order.
+
+        The log keeps the question (OrderMessageSent, kind what_if) and the answer. Raises
+        `OrderDenied` where the venue does not take such an order, `IBOrderRejectError` where IB
+        says no, `IBConnectionError` where nobody answers within the deadline for requests.
+        """
+        validate(terms)
+        qualified = await self._orders.qualify(contract)
+        denial = denial_of(terms, qualified.contract, qualified.rules)
+        if denial is not None:
+            raise OrderDeniedError(denial.text)
+        return await self._orders.what_if(
+            account=self._account(account or ""), contract=qualified.contract, terms=terms
+        )
+
+    # ── orders that exist ──
 
     async def modify(
         self,
@@ -248,21 +245,22 @@ class OrderManager:
         refusal = await self._why_not_modify(order, terms)
         if refusal:
             event = ModifyDenied(order_id=order_id, text=refusal)
-            await self._log.append(Pending(event, self._context(order_id, by)))
+            await self._log.append(Pending(event, self._sending.context(order_id, by)))
             return self.order(order_id)
         intent = ModifyIntended(
             order_id=order_id, revision=order.revision + 1, terms=terms, reason=reason
         )
-        await self._log.append(Pending(intent, self._context(order_id, by)))
+        await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         # As with an intent: a halt that came while this one took its time on the disk counts.
         if self.view.system.halted:
             text = f"not sent: trading is halted: {self.view.system.halt_reason}"
             event = ModifyDenied(order_id=order_id, text=text)
-            await self._log.append(Pending(event, self._context(order_id, by)))
+            await self._log.append(Pending(event, self._sending.context(order_id, by)))
             return self.order(order_id)
         log.info("modify_intended", order_id=order_id, revision=intent.revision)
         self._orders.modify(
-            order_id=order.order_ref or order_id,
+            order_id=order_id,
+            order_ref=order.order_ref,
             account=order.account,
             contract=order.contract,
             terms=terms,
@@ -284,12 +282,12 @@ class OrderManager:
         refusal = self._why_not_cancel(order)
         if refusal:
             event = CancelDenied(order_id=order_id, text=refusal)
-            await self._log.append(Pending(event, self._context(order_id, by)))
+            await self._log.append(Pending(event, self._sending.context(order_id, by)))
             return self.order(order_id)
         intent = CancelIntended(order_id=order_id, reason=reason)
-        await self._log.append(Pending(intent, self._context(order_id, by)))
+        await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         log.info("cancel_intended", order_id=order_id)
-        self._orders.cancel(order_id=order_id, broker_order_id=self._number(order))
+        self._orders.cancel(order_id=order_id, broker_order_id=self._sending.number_of(order))
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
 
@@ -306,6 +304,36 @@ class OrderManager:
     async def resume(self, reason: str = "", *, by: By | None = None) -> None:
         """Allow new orders again; nothing that was called back or denied is sent by itself."""
         await self._say(TradingResumed(reason=reason), by)
+
+    async def resolve(
+        self,
+        order_id: str,
+        outcome: Literal["not_received", "ended"],
+        reason: str,
+        *,
+        by: By | None = None,
+    ) -> Order:
+        """Say, as a person who knows, what became of an order in doubt: IB never received it, or it
+        has ended there. Nothing is sent, and evidence that comes later still counts.
+
+        Raises `InvalidRequest` without a reason, for an order that is not in doubt, and for
+        not_received where IB has named the order.
+        """
+        order = await self._known(order_id)
+        if not reason.strip():
+            raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
+        if order.state is not OrderState.IN_DOUBT:
+            raise InvalidRequest(
+                f"order {order_id} is {order.state.value}; only an order in doubt can be resolved"
+            )
+        if outcome == "not_received" and (order.acknowledged or order.filled):
+            raise InvalidRequest(
+                f"IB has named order {order_id}, so it was received; it can only have ended"
+            )
+        event = DoubtResolved(order_id=order_id, outcome=outcome, text=reason)
+        await self._log.append(Pending(event, self._sending.context(order_id, by or self._by)))
+        log.warning("doubt_resolved", order_id=order_id, outcome=outcome, reason=reason)
+        return self.order(order_id)
 
     async def deny(
         self,
@@ -328,7 +356,7 @@ class OrderManager:
             limit=denial.limit,
             text=denial.text,
         )
-        await self._log.append(Pending(event, self._context(order_id, by)))
+        await self._log.append(Pending(event, self._sending.context(order_id, by)))
         log.info("order_denied", order_id=order_id, rule=denial.rule, text=denial.text)
 
     # ── inside ──
@@ -343,41 +371,62 @@ class OrderManager:
         await self._log.append(Pending(event, context))
         log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)
 
-    async def _submit(
-        self,
-        contract: Contract,
-        legs: Sequence[Leg],
-        account: str | None,
-        reason: str,
-        by: By | None,
-    ) -> list[Ticket]:
-        for leg in legs:
-            validate(leg.terms)
-        tickets = [Ticket(self, leg.order_id) for leg in legs]
-        if await self._stored(legs[0].order_id) is not None:
+    async def _submit_whole(self, group: Group, by: By | None) -> list[Ticket]:
+        """Send the orders of a group, or deny all of them."""
+        for one in group.orders:
+            check_order(one)
+        tickets = [Ticket(self, one.order_id) for one in group.orders]
+        if await self._earlier(group.orders[0]) is not None:
             return tickets
-        by = by or self._by
-        account = self._account(account)
-        qualified = await self._orders.qualify(contract)
-        denial = self._first_denial(account, qualified, legs)
-        if denial is not None:
-            for leg in legs:
-                await self.deny(
-                    leg.order_id,
-                    account=account,
-                    contract=qualified.contract,
-                    terms=leg.terms,
-                    denial=denial,
-                    by=by,
-                )
-            return tickets
-        # Before the intent: without a session there are no numbers, and then nothing is written.
-        numbers = {leg.order_id: self._orders.next_broker_order_id() for leg in legs}
-        if await self._intend(account, qualified, legs, reason, by):
-            self._send(account, qualified, legs, numbers, by)
+        account = self._account(group.orders[0].account)
+        legs: list[Leg] = []
+        denial: Denial | None = None
+        for one in group.orders:
+            leg = _leg_of(one, account, group)
+            qualified = await self._orders.qualify(one.contract)
+            leg, refused = self._check(leg, qualified)
+            legs.append(leg)
+            denial = denial or refused or self._why_not_attach(leg, group)
+        denied = [(leg, denial) for leg in legs] if denial is not None else []
+        await self._sending.submit(
+            [] if denied else legs,
+            denied,
+            group=group.name,
+            by=by or self._by,
+            whole=True,
+        )
         return tickets
 
-    def _account(self, account: str | None) -> str:
+    async def _checked(self, one: NewOrder, leg: Leg) -> tuple[Leg, Denial | None]:
+        """Return the order with its contract qualified, and why it may not leave."""
+        try:
+            qualified = await self._orders.qualify(one.contract)
+        except BrokerError as error:
+            return leg, as_denial(error)
+        return self._check(leg, qualified)
+
+    def _check(self, leg: Leg, qualified: QualifiedLike) -> tuple[Leg, Denial | None]:
+        leg = Leg(
+            order_id=leg.order_id,
+            account=leg.account,
+            contract=qualified.contract,
+            terms=leg.terms,
+            parent_order_id=leg.parent_order_id,
+            transmit=leg.transmit,
+            reason=leg.reason,
+        )
+        proposal = Proposal(
+            account=leg.account,
+            contract=qualified.contract,
+            terms=leg.terms,
+            rules=qualified.rules,
+            managed_accounts=self._orders.managed_accounts,
+            system=self.view.system,
+            open_breaks=self.view.open_breaks(),
+        )
+        return leg, check(proposal, self._limits)
+
+    def _account(self, account: str) -> str:
         if account:
             return account
         allowed = self._limits.accounts or self._orders.managed_accounts
@@ -386,114 +435,43 @@ class OrderManager:
             raise InvalidRequest(f"name the account: this gateway serves {names}")
         return allowed[0]
 
-    def _first_denial(
-        self, account: str, qualified: QualifiedLike, legs: Sequence[Leg]
-    ) -> Denial | None:
-        for leg in legs:
-            denial = check(
-                Proposal(
-                    account=account,
-                    contract=qualified.contract,
-                    terms=leg.terms,
-                    rules=qualified.rules,
-                    managed_accounts=self._orders.managed_accounts,
-                    system=self.view.system,
-                    open_breaks=self.view.open_breaks(),
-                ),
-                self._limits,
-            )
-            if denial is not None:
-                return denial
-        return None
-
-    async def _intend(
-        self, account: str, qualified: QualifiedLike, legs: Sequence[Leg], reason: str, by: By
-    ) -> bool:
-        """Make the intents durable; False when another caller was first with this key.
-
-        A caller that gives up meanwhile takes nothing back: the intent becomes durable, and what
-        will not leave must be said.
+    async def _earlier(self, one: NewOrder) -> Order | None:
+        """Return the order that has this key already; raises `InvalidRequest` where it is plainly
+        another one, because then the caller means two orders by one key.
         """
-        group = legs[0].order_id if len(legs) > 1 else None
-        pendings = [
-            Pending(
-                OrderIntended(
-                    order_id=leg.order_id,
-                    account=account,
-                    contract=qualified.contract,
-                    terms=leg.terms,
-                    parent_order_id=leg.parent_order_id,
-                    group_id=group,
-                    transmit=leg.transmit,
-                    reason=reason,
-                    checks=CHECKS,
-                ),
-                self._context(leg.order_id, by),
+        found = await self._stored(one.order_id)
+        if found is None:
+            return None
+        asked, has = (
+            (one.terms.side, one.contract.symbol),
+            (found.terms.side, found.contract.symbol),
+        )
+        if asked != has or one.contract.sec_type != found.contract.sec_type:
+            raise InvalidRequest(
+                f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
+                f" {found.contract}",
+                hint="the same key twice is one order; take a new key for a new order",
             )
-            for leg in legs
-        ]
-        durable = self._log.append_together(pendings)
-        try:
-            receipts = await asyncio.shield(durable)
-        except asyncio.CancelledError:
-            durable.add_done_callback(lambda f: self._given_up(f, legs, by))
-            raise
-        log.info("order_intended", order_id=legs[0].order_id, sequence=receipts[0].sequence)
-        fresh = _fresh(legs, receipts)
-        if len(fresh) < len(legs):
-            self._not_sent(fresh, "another order has the id of a leg of its group", by)
-        return len(fresh) == len(legs)
+        return found
 
-    def _given_up(self, durable: asyncio.Future[Any], legs: Sequence[Leg], by: By) -> None:
-        if not durable.cancelled() and durable.exception() is None:
-            # Where the log is closed by now, the next start doubts the order and asks the broker.
-            with contextlib.suppress(StoreUnavailable):
-                fresh = _fresh(legs, durable.result())
-                self._not_sent(fresh, "the caller gave up before it left", by)
-
-    def _not_sent(self, legs: Sequence[Leg], text: str, by: By) -> None:
-        for leg in legs:
-            event = OrderNotSent(order_id=leg.order_id, text=text)
-            self._log.append(Pending(event, self._context(leg.order_id, by)))
-            log.info("order_not_sent", order_id=leg.order_id, reason=text)
-
-    def _send(
-        self,
-        account: str,
-        qualified: QualifiedLike,
-        legs: Sequence[Leg],
-        numbers: Mapping[str, int],
-        by: By,
-    ) -> None:
-        # The intent took its time on the disk; a halt or a gap that came meanwhile counts.
-        denial = check_world(self.view.system)
-        if denial is not None:
-            self._not_sent(legs, denial.text, by)
-            return
-        self._forget_numbers()
-        self._numbers.update(numbers)
-        for leg in legs:
-            self._orders.place(
-                order_id=leg.order_id,
-                account=account,
-                contract=qualified.contract,
-                terms=leg.terms,
-                broker_order_id=numbers[leg.order_id],
-                parent_broker_order_id=numbers.get(leg.parent_order_id or "", 0),
-                transmit=leg.transmit,
-            )
-            log.info("order_handed_over", order_id=leg.order_id)
-
-    def _number(self, order: Order) -> int:
-        """Return the number under which an order left, or will leave when its turn comes."""
-        return order.broker_order_id or self._numbers.get(order.order_id, 0)
-
-    def _forget_numbers(self) -> None:
-        for order_id in list(self._numbers):
-            order = self.view.orders.get(order_id)
-            if order is not None and order.state is OrderState.INTENDED:
-                return
-            del self._numbers[order_id]
+    def _why_not_attach(self, leg: Leg, group: Group) -> Denial | None:
+        """Return why an order cannot be attached to a parent outside its own group."""
+        parent_id = leg.parent_order_id
+        if not parent_id or any(one.order_id == parent_id for one in group.orders):
+            return None
+        parent = self.view.orders.get(parent_id)
+        if parent is None or not parent.live:
+            state = "unknown" if parent is None else parent.state.value
+            text = f"the parent {parent_id} is {state}; only a live order can have orders attached"
+            return Denial("parent", state, "a live order of ours", text)
+        own = parent.client_id in {0, self._orders.client_id}
+        if not own or self._sending.number_of(parent) <= 0:
+            text = f"the parent {parent_id} is not of this client; IB takes only its own"
+            return Denial("parent", "another client's", "a live order of ours", text)
+        if parent.contract.con_id != leg.contract.con_id:
+            text = f"the parent {parent_id} is in {parent.contract}, not in {leg.contract}"
+            return Denial("parent", str(parent.contract), str(leg.contract), text)
+        return None
 
     async def _why_not_modify(self, order: Order, terms: Terms) -> str:
         if self.view.system.halted:
@@ -510,7 +488,7 @@ class OrderManager:
 
     def _why_not_cancel(self, order: Order) -> str:
         if order.origin == "ours" and not order.sent:
-            if self._number(order):
+            if self._sending.number_of(order):
                 return ""
             return "the order has not left; there is nothing to cancel at IB"
         if order.client_id != self._orders.client_id or order.broker_order_id <= 0:
@@ -536,27 +514,28 @@ class OrderManager:
                 found = self.view.recall(row)
         return found
 
-    def _context(self, order_id: str, by: By) -> Context:
-        return Context(
-            actor=by.actor,
-            session_epoch=self._orders.session_epoch,
-            correlation_id=order_id,
-            causation_sequence=by.causation_sequence,
-        )
-
-
-def _fresh(legs: Sequence[Leg], receipts: Sequence[ReceiptLike]) -> list[Leg]:
-    """Return the legs whose intents were not in the log before."""
-    both = zip(legs, receipts, strict=True)
-    return [leg for leg, receipt in both if not (receipt.duplicate or receipt.conflict)]
-
-
-def new_order_id() -> str:
-    """Return an id that is unique for ever; it travels in orderRef, so it is short plain ASCII."""
-    return uuid.uuid4().hex
-
 
 def as_denial(error: OmsError) -> Denial:
     """Return an error about a request as the denial that the log keeps."""
-    rule = "contract" if isinstance(error, BrokerError) else "request"
+    match error:
+        case ContractUnknown() | ContractAmbiguous():
+            rule = "contract"
+        case IBConnectionError():
+            rule = "connected"
+        case BrokerError():
+            rule = "broker"
+        case _:
+            rule = "request"
     return Denial(rule, type(error).__name__, "", error.message)
+
+
+def _leg_of(one: NewOrder, account: str, group: Group | None = None) -> Leg:
+    return Leg(
+        order_id=one.order_id,
+        account=account,
+        contract=one.contract,
+        terms=one.terms,
+        parent_order_id=group.parents.get(one.order_id) if group else None,
+        transmit=group is None or one.order_id not in group.held,
+        reason=one.reason,
+    )

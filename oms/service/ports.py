@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from oms.core.contracts import Contract
-from oms.core.events import Envelope, Pending, Terms
+from oms.core.events import Envelope, Pending, Terms, WhatIfReceived
 from oms.core.order_rules import VenueRules
 from oms.core.records import AnyRecord
 
@@ -161,13 +161,18 @@ class Orders(Protocol):
         self,
         *,
         order_id: str,
+        order_ref: str,
         account: str,
         contract: Contract,
         terms: Terms,
         broker_order_id: int,
         parent_broker_order_id: int = 0,
     ) -> object:
-        """Send new terms for an order, under the same order id."""
+        """Send new terms for an order, under the same order id and orderRef."""
+        ...
+
+    async def what_if(self, *, account: str, contract: Contract, terms: Terms) -> WhatIfReceived:
+        """Ask what an order would cost; raises IBOrderRejectError or IBConnectionError."""
         ...
 
     def cancel(self, *, order_id: str, broker_order_id: int) -> object:

@@ -34,9 +34,10 @@ from oms.core.events import (
 from oms.core.order_rules import Denial
 from oms.core.records import Order
 from oms.errors import OmsError
-from oms.service.manager import By, OrderManager, as_denial
+from oms.service.manager import OrderManager, as_denial
 from oms.service.ports import Log, Reader
 from oms.service.reconciler import Reconciler
+from oms.service.sending import By
 from oms.telemetry import get_logger
 
 log = get_logger("service.requests")

@@ -31,7 +31,7 @@ from oms.core.events import CancelRequested, Context, OrderRequested, Pending
 from oms.core.records import ENDED
 from oms.errors import OmsError, RequestTimedOut
 from oms.service.daemon import Oms, open_oms
-from oms.service.manager import Ticket
+from oms.service.ticket import Ticket
 from oms.store.log import append_foreign
 from tests.crash.trader import trade
 from tests.simulator import control

@@ -42,7 +42,7 @@ from oms.errors import (
     StoreUnavailable,
 )
 from oms.service.daemon import open_oms
-from oms.service.manager import Ticket
+from oms.service.ticket import Ticket
 from tests.integration.conftest import StartSimulator
 from tests.world import AAPL, CLIENT_ID, LOW, World, a_world
 

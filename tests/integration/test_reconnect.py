@@ -24,7 +24,7 @@ from oms.core.events import (
 )
 from oms.core.records import OrderState
 from oms.errors import IBConnectionError
-from oms.service.manager import Ticket
+from oms.service.ticket import Ticket
 from tests.world import AAPL, CLIENT_ID, LOW, MSFT, World, breaks, settings_for
 
 pytestmark = pytest.mark.slow

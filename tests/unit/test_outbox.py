@@ -151,7 +151,12 @@ async def test_a_modify_is_the_whole_order_again_under_its_number() -> None:
     bench.place(7)
     changed = LIMIT.model_copy(update={"limit_price": Decimal("2.5")})
     handed = bench.outbox.modify(
-        order_id="ref-7", contract=CALL, terms=changed, account="DU1", broker_order_id=7
+        order_id="ref-7",
+        order_ref="ref-7",
+        contract=CALL,
+        terms=changed,
+        account="DU1",
+        broker_order_id=7,
     )
     first, second = bench.wire.messages
     assert handed == "sent"

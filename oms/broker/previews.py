@@ -1,0 +1,91 @@
+"""What an order would cost: asked of IB in the form of an order that never becomes one.
+
+The question is a placeOrder with the flag whatIf; the answer is one openOrder with the flag, or an
+error that names the number under which it was asked. Both are in the log (OrderMessageSent of kind
+what_if, WhatIfReceived or NoticeReceived). It carries no orderRef: should a gateway ever lose the
+flag, the order that appears is nobody's, and reconciliation reports it.
+
+IB asks for at most one in ten orders (broker-semantics B3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from oms.broker.capture import Capture, Captured
+from oms.broker.line import News, SessionDown
+from oms.broker.outbox import Outbox
+from oms.broker.session import Session
+from oms.core.codes import meaning
+from oms.core.contracts import Contract
+from oms.core.events import NoticeReceived, Terms, WhatIfReceived
+from oms.errors import IBConnectionError, IBOrderRejectError
+
+
+class Previews:
+    """Asks, and waits for the answer no longer than for any other question."""
+
+    def __init__(
+        self, capture: Capture, session: Session, outbox: Outbox, *, timeout_seconds: float
+    ) -> None:
+        self._outbox = outbox
+        self._timeout_seconds = timeout_seconds
+        #: By the number under which it was asked.
+        self._open: dict[int, asyncio.Future[WhatIfReceived]] = {}
+        capture.listeners.append(self._on_captured)
+        session.listeners.append(self._on_news)
+
+    async def ask(
+        self, *, account: str, contract: Contract, terms: Terms, broker_order_id: int
+    ) -> WhatIfReceived:
+        """Return IB's answer; raises `IBOrderRejectError` with IB's words where it refuses, and
+        `IBConnectionError` where no answer comes, because the line is lost or IB is silent.
+        """
+        answer: asyncio.Future[WhatIfReceived] = asyncio.get_running_loop().create_future()
+        self._open[broker_order_id] = answer
+        try:
+            handed = self._outbox.what_if(
+                order_id=f"what-if-{uuid.uuid4().hex}",
+                contract=contract,
+                terms=terms,
+                account=account,
+                broker_order_id=broker_order_id,
+            )
+            if handed == "not_sent":
+                raise IBConnectionError("the what-if could not leave: there is no line")
+            async with asyncio.timeout(self._timeout_seconds):
+                return await answer
+        except TimeoutError as error:
+            raise IBConnectionError(
+                f"IB did not say within {self._timeout_seconds:g} seconds what the order would cost"
+            ) from error
+        finally:
+            del self._open[broker_order_id]
+
+    def _on_captured(self, captured: Captured) -> None:
+        if not self._open:
+            return
+        match captured.event:
+            case WhatIfReceived(broker_order_id=number) as event:
+                answer = self._waiting(number)
+                if answer is not None:
+                    answer.set_result(event)
+            case NoticeReceived(subject_id=number, code=code, text=text):
+                answer = self._waiting(number)
+                if answer is not None and meaning(code).kind != "warning":
+                    words = f"IB refused the what-if ({code}): {text}"
+                    answer.set_exception(IBOrderRejectError(words, code=code))
+            case _:
+                pass
+
+    def _on_news(self, news: News) -> None:
+        if isinstance(news, SessionDown):
+            for answer in self._open.values():
+                if not answer.done():
+                    lost = f"the line was lost during the what-if: {news.reason}"
+                    answer.set_exception(IBConnectionError(lost))
+
+    def _waiting(self, number: int) -> asyncio.Future[WhatIfReceived] | None:
+        answer = self._open.get(number)
+        return answer if answer is not None and not answer.done() else None

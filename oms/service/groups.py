@@ -1,0 +1,141 @@
+"""Orders that are sent together: brackets, OCA groups, and orders attached to another."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from oms.core.contracts import Contract
+from oms.core.events import Side, Terms
+from oms.core.money import Number, number
+from oms.core.order_rules import OCA_TYPES, check_order_id, validate
+from oms.errors import InvalidRequest
+
+#: An OCA group of one cancels nothing.
+_OCA_LEAST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """One order of a bulk submission or a group."""
+
+    contract: Contract
+    terms: Terms
+    #: The caller's key; one is made where it is left out.
+    order_id: str = ""
+    #: May be left out where the gateway serves one account.
+    account: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Orders of one intent: they leave together or not at all."""
+
+    orders: tuple[NewOrder, ...]
+    #: Which order each one is attached to, by order id.
+    parents: Mapping[str, str] = field(default_factory=dict)
+    #: Orders that the gateway holds until a later one of the group arrives.
+    held: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str | None:
+        """Return what joins the orders in the log; None for a single one."""
+        return self.orders[0].order_id if len(self.orders) > 1 else None
+
+
+def bracket_of(
+    parent: NewOrder, *, take_profit: Number | Terms, stop_loss: Number | Terms
+) -> Group:
+    """Return an entry with its exits; raises `InvalidRequest` where they cannot protect it."""
+    entry = parent.terms
+    out: Side = "SELL" if entry.side == "BUY" else "BUY"
+    leave = Terms(side=out, quantity=entry.quantity, order_type="LMT", tif="GTC")
+    profit = _exit("take-profit", take_profit, leave, "limit_price")
+    loss = _exit(
+        "stop-loss", stop_loss, leave.model_copy(update={"order_type": "STP"}), "stop_price"
+    )
+    _check_sides(entry, profit, loss)
+    orders = (
+        parent,
+        replace(parent, order_id=f"{parent.order_id}-tp", terms=profit),
+        replace(parent, order_id=f"{parent.order_id}-sl", terms=loss),
+    )
+    return Group(
+        orders,
+        parents={one.order_id: parent.order_id for one in orders[1:]},
+        held=frozenset(one.order_id for one in orders[:-1]),
+    )
+
+
+def oca_of(orders: Sequence[NewOrder], name: str, oca_type: int) -> Group:
+    """Return a group of which one cancels or reduces all."""
+    if len(orders) < _OCA_LEAST:
+        raise InvalidRequest(f"an OCA group has two orders or more, found {len(orders)}")
+    if oca_type not in OCA_TYPES:
+        raise InvalidRequest(f"OCA type must be 1, 2 or 3, found {oca_type!r}")
+    accounts = {one.account for one in orders}
+    if len(accounts) > 1:
+        raise InvalidRequest(f"an OCA group is of one account, found {', '.join(sorted(accounts))}")
+    joined: dict[str, Any] = {"oca_group": name, "oca_type": oca_type}
+    return Group(tuple(replace(o, terms=o.terms.model_copy(update=joined)) for o in orders))
+
+
+def _exit(name: str, wanted: Number | Terms, plain_exit: Terms, price: str) -> Terms:
+    if not isinstance(wanted, Terms):
+        return plain_exit.model_copy(update={price: number(name, wanted)})
+    if wanted.side != plain_exit.side:
+        raise InvalidRequest(f"the {name} must be a {plain_exit.side}, found {wanted.side}")
+    if wanted.quantity != plain_exit.quantity:
+        raise InvalidRequest(
+            f"the {name} closes the whole entry of {plain_exit.quantity}, found {wanted.quantity}"
+        )
+    return wanted
+
+
+def _check_sides(entry: Terms, profit: Terms, loss: Terms) -> None:
+    """A stop-loss beyond the take-profit would fill at once; where both have a price, it shows."""
+    high, low = profit.limit_price, loss.stop_price
+    if high is None or low is None:
+        return
+    below, above = (low, high) if entry.side == "BUY" else (high, low)
+    if below >= above:
+        raise InvalidRequest(
+            f"a {entry.side} bracket needs its stop-loss on the losing side of its take-profit,"
+            f" found take-profit {high} and stop-loss {low}"
+        )
+
+
+def new_order_id() -> str:
+    """Return an id that is unique for ever; it travels in orderRef, so it is short plain ASCII."""
+    return uuid.uuid4().hex
+
+
+def complete(one: NewOrder | tuple[Contract, Terms], order_id: str = "") -> NewOrder:
+    """Return an order with a key: its own, the given one, or a new one."""
+    order = one if isinstance(one, NewOrder) else NewOrder(*one)
+    if order.order_id:
+        return order
+    return NewOrder(
+        order.contract, order.terms, order_id or new_order_id(), order.account, order.reason
+    )
+
+
+def check_distinct(orders: Sequence[NewOrder]) -> None:
+    """Raise `InvalidRequest` where two orders have one key."""
+    times = Counter(one.order_id for one in orders)
+    for key, number_of_them in times.items():
+        if number_of_them > 1:
+            raise InvalidRequest(f"order id {key!r} is there twice; one key is one order")
+
+
+def check_order(one: NewOrder, where: str = "") -> None:
+    """Raise `InvalidRequest`, with the place, where an order cannot be one."""
+    try:
+        check_order_id(one.order_id)
+        validate(one.terms)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{where}{error.message}", hint=error.hint) from error

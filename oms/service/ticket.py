@@ -1,0 +1,135 @@
+"""The caller's end of one order: its state as of the last commit, and ways to wait for a change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, Unpack
+
+from oms.core.order_types import Changes
+from oms.core.records import ENDED, Order, OrderState
+from oms.errors import (
+    IBConnectionError,
+    IBOrderRejectError,
+    OmsError,
+    OrderDenied,
+    RequestTimedOut,
+)
+from oms.service.view import View
+
+#: The order is on its way, and IB has not named it.
+_IN_MOTION = frozenset({OrderState.INTENDED, OrderState.IN_FLIGHT})
+_AT_WORK = frozenset({OrderState.WORKING, OrderState.PARTIALLY_FILLED, OrderState.FILLED})
+#: A change or a cancel waits for IB's answer.
+_ASKED = frozenset({OrderState.MODIFY_PENDING, OrderState.CANCEL_PENDING})
+
+
+class Desk(Protocol):
+    """What a ticket needs of the order manager."""
+
+    @property
+    def view(self) -> View:
+        """Return the books as of the last commit."""
+        ...
+
+    def order(self, order_id: str) -> Order:
+        """Return an order; raises `NotFound`."""
+        ...
+
+    async def modify(self, order_id: str, **changes: Unpack[Changes]) -> Order:
+        """Ask for other terms."""
+        ...
+
+    async def cancel(self, order_id: str, *, reason: str = "") -> Order:
+        """Ask for cancellation."""
+        ...
+
+
+class Ticket:
+    """The caller's end of one order.
+
+    Every wait has a deadline in seconds, None for no deadline; one that passes raises
+    `RequestTimedOut`, and the order goes on as it is.
+    """
+
+    def __init__(self, desk: Desk, order_id: str) -> None:
+        self._desk = desk
+        self._last: Order | None = None
+        self.order_id = order_id
+
+    @property
+    def order(self) -> Order:
+        """Return the order as the last commit left it."""
+        if self._last is None or self.order_id in self._desk.view.orders:
+            self._last = self._desk.order(self.order_id)
+        # Else it ended and has left memory since: what was seen of it last is its end.
+        return self._last
+
+    @property
+    def state(self) -> OrderState:
+        """Return the order's state as the last commit left it."""
+        return self.order.state
+
+    async def acknowledged(self, timeout: float | None = 10.0) -> Order:  # noqa: ASYNC109 - a deadline in the caller's words
+        """Return the order once IB has named it, or it has ended, or it is in doubt."""
+        return await self._until(lambda o: o.state not in _IN_MOTION, timeout)
+
+    async def working(self, timeout: float | None = 10.0) -> Order:  # noqa: ASYNC109 - the same
+        """Return the order once IB works it, or it has filled.
+
+        Raises what stands in the way: `OrderDenied` by our own rule, `IBOrderRejectError` with IB's
+        code and text, `IBConnectionError` where it never left. An order that was cancelled or has
+        expired meanwhile is returned as it is.
+        """
+        order = await self._until(lambda o: o.state in _AT_WORK or o.state in ENDED, timeout)
+        error = why_it_failed(order)
+        if error is not None:
+            raise error
+        return order
+
+    async def answered(self, timeout: float | None = 10.0) -> Order:  # noqa: ASYNC109 - the same
+        """Return the order once IB has answered a change or a cancel; see its `refusal`."""
+        return await self._until(lambda o: o.state not in _ASKED, timeout)
+
+    async def resolved(self, timeout: float | None = None) -> Order:  # noqa: ASYNC109 - the same
+        """Return the order once it is known whether IB has it: no longer on its way or in doubt."""
+        unknown = _IN_MOTION | {OrderState.IN_DOUBT}
+        return await self._until(lambda o: o.state not in unknown, timeout)
+
+    async def done(self, timeout: float | None = None) -> Order:  # noqa: ASYNC109 - the same
+        """Return the order once it has ended, however it did."""
+        return await self._until(lambda o: o.state in ENDED, timeout)
+
+    async def modify(self, **changes: Unpack[Changes]) -> Order:
+        """Ask for other terms, such as `limit="512.40"`; see `OrderManager.modify`."""
+        return await self._desk.modify(self.order_id, **changes)
+
+    async def cancel(self, reason: str = "") -> Order:
+        """Ask for cancellation; see `OrderManager.cancel`."""
+        return await self._desk.cancel(self.order_id, reason=reason)
+
+    async def _until(self, condition: Callable[[Order], bool], seconds: float | None) -> Order:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._desk.view.until(lambda: condition(self.order))
+        except TimeoutError as error:
+            raise RequestTimedOut(
+                f"order {self.order_id} is still {self.state.value} after {seconds:g} s"
+            ) from error
+        return self.order
+
+
+def why_it_failed(order: Order) -> OmsError | None:
+    """Return the error that an order's end without work stands for, None for every other state."""
+    match order.state:
+        case OrderState.DENIED:
+            return OrderDenied(f"order {order.order_id} was denied: {order.text}")
+        case OrderState.REJECTED:
+            return IBOrderRejectError(
+                f"IB rejected order {order.order_id} ({order.code}): {order.text}",
+                code=order.code,
+            )
+        case OrderState.NOT_SENT:
+            return IBConnectionError(f"order {order.order_id} was not sent: {order.text}")
+        case _:
+            return None
