@@ -35,6 +35,7 @@ from pydantic_settings import (
 )
 
 from oms.core.money import plain
+from oms.core.resets import Region, parse_window
 from oms.errors import ConfigurationError
 
 ENV_PREFIX: Final = "OMS_"
@@ -71,6 +72,11 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _reset_window(text: str) -> str:
+    parse_window(text)
+    return text
+
+
 def _durable_url(value: str) -> str:
     """Accept a database URL or the path of an SQLite file; refuse a log that would not last."""
     if "://" not in value:
@@ -90,6 +96,9 @@ Delays = Annotated[
     tuple[Annotated[float, Field(ge=0.1, le=300)], ...], BeforeValidator(_split), Unit("seconds")
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Windows = Annotated[
+    tuple[Annotated[str, AfterValidator(_reset_window)], ...], BeforeValidator(_split)
+]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_durable_url)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
@@ -289,6 +298,37 @@ class Settings(BaseSettings):
         le=86_400,
         description="Time between periodic reconciliations; 0 turns them off. Those at start and "
         "after each reconnect always run.",
+    )
+    glance_interval_seconds: Seconds = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Time between a comparison and the cheap one after it, which asks for open "
+        "orders and positions only and calls for a full one where they differ; 0 turns them off.",
+    )
+    midnight_lead_seconds: Seconds = Field(
+        300,
+        ge=0,
+        le=3600,
+        description="How long before midnight in `gateway_zone`, or before a reset that lies over "
+        "it, the books are compared: IB forgets the day's executions then. 0 turns it off.",
+    )
+    doubt_retry_seconds_max: Seconds = Field(
+        300,
+        ge=1,
+        le=3600,
+        description="Longest wait before orders in doubt are asked about again. The first wait is "
+        "`doubt_settle_seconds`, and each next one twice as long.",
+    )
+    reset_region: Region = Field(
+        "north_america",
+        description="Which of IB's data centres serves the account, for the hours of its daily "
+        "and weekly reset: an outage inside them is expected and no alarm.",
+    )
+    reset_windows: Windows = Field(
+        (),
+        description="Hours of the reset instead of the region's, separated by commas, each like "
+        "`Sun-Fri 00:15-01:45 America/New_York`.",
     )
     report_directory: Path = Field(
         Path("reports"),

@@ -63,6 +63,9 @@ def settings_for(simulator_port: int, database: Path, **changed: Any) -> Setting
         "notice_settle_seconds": 3600,
         "reconcile_interval_seconds": 0,
         "account_refresh_seconds": 0,
+        "glance_interval_seconds": 0,
+        "midnight_lead_seconds": 0,
+        "reset_region": "none",
         "lease_seconds": 2,
         "poll_interval_seconds": 0.005,
     }

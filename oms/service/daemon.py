@@ -22,20 +22,19 @@ import asyncio
 import contextlib
 import gc
 import os
-import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from oms._version import __version__
 from oms.broker.gateway import Gateway
 from oms.broker.handshake import ConnectionSettings
-from oms.broker.line import LineRecovered, News, SessionDown, SessionUp
+from oms.broker.line import LineLost, LineRecovered, News, SessionDown, SessionUp
 from oms.broker.outbox import Outgoing
 from oms.clock import Clock, SystemClock
 from oms.core.events import (
@@ -43,23 +42,25 @@ from oms.core.events import (
     Context,
     DaemonStarted,
     DaemonStopped,
+    Envelope,
     Event,
     ModifyDenied,
     OrderNotSent,
     Pending,
-    ReconciliationCompleted,
 )
 from oms.core.portfolio import Account
 from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
 from oms.service.checks import Limits
+from oms.service.glance import Glance
 from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
 from oms.service.portfolio import read_accounts
-from oms.service.reconciler import QUESTIONS, Reconciler
+from oms.service.reconciler import Reconciler
 from oms.service.requests import Requests
+from oms.service.schedule import Schedule, plan_of
 from oms.service.view import View
 from oms.settings import Settings
 from oms.store import schema
@@ -68,9 +69,6 @@ from oms.store.reader import Reader
 from oms.telemetry import get_logger, serve_metrics
 
 log = get_logger("service.daemon")
-
-#: Seconds between attempts to get every question answered, while orders wait for it.
-RETRY_DELAYS_SECONDS: Final = (2.0, 5.0, 15.0, 30.0)
 
 
 @dataclass(slots=True)
@@ -87,6 +85,7 @@ class Oms:
     reconciler: Reconciler
     requests: Requests
     inquiries: Inquiries
+    schedule: Schedule
     #: Set when somebody asked it to stop.
     stopping: asyncio.Event
     #: Why it cannot go on, once it cannot.
@@ -246,15 +245,11 @@ def _assemble(
     )
 
     halts = Halts(log=event_log, orders=gateway, manager=manager)
-    listeners = (halts, reconciler, requests, inquiries)
-
-    def note(committed: Committed) -> None:
-        view.take_changes(committed.changes)
-        metrics.observe(committed, view, event_log, clock)
-        for listener in listeners:
-            listener.note(committed.envelopes)
-
-    event_log.subscribe(note)
+    glance = Glance(log=event_log, reader=reader, asker=gateway, view=view, clock=clock)
+    schedule = Schedule(
+        plan_of(settings), clock=clock, line=gateway, view=view, full=reconciler, cheap=glance
+    )
+    _listen(event_log, view, clock, (halts, reconciler, requests, inquiries, schedule))
     event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, fail))
     return Oms(
         settings=settings,
@@ -267,9 +262,28 @@ def _assemble(
         reconciler=reconciler,
         requests=requests,
         inquiries=inquiries,
+        schedule=schedule,
         stopping=asyncio.Event(),
         failure=failure,
     )
+
+
+class _Listener(Protocol):
+    """Who hears of every commit."""
+
+    def note(self, envelopes: Sequence[Envelope]) -> None: ...
+
+
+def _listen(event_log: EventLog, view: View, clock: Clock, listeners: Sequence[_Listener]) -> None:
+    """Bring the view up to each commit, and then tell everybody."""
+
+    def note(committed: Committed) -> None:
+        view.take_changes(committed.changes)
+        metrics.observe(committed, view, event_log, clock)
+        for listener in listeners:
+            listener.note(committed.envelopes)
+
+    event_log.subscribe(note)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -389,19 +403,12 @@ def _why_stopped(oms: Oms) -> str:
 @asynccontextmanager
 async def _background(oms: Oms) -> AsyncIterator[None]:
     """Run what goes on by itself; an error in any of it is the daemon's failure."""
-    wake = asyncio.Event()
-    triggers: list[str] = []
-
-    def ask(trigger: str) -> None:
-        triggers.append(trigger)
-        wake.set()
-
     first_epoch = oms.view.system.session_epoch + 1
-    unsubscribe = oms.gateway.subscribe(lambda news: _on_news(news, first_epoch, ask))
+    unsubscribe = oms.gateway.subscribe(lambda news: _on_news(news, first_epoch, oms.schedule))
     tasks = [
         asyncio.create_task(oms.requests.serve(), name="requests"),
-        asyncio.create_task(oms.inquiries.serve(ask), name="inquiries"),
-        asyncio.create_task(_reconcile_when_due(oms, wake, triggers), name="reconcile"),
+        asyncio.create_task(oms.inquiries.serve(oms.schedule.ask), name="inquiries"),
+        asyncio.create_task(oms.schedule.serve(), name="reconcile"),
     ]
     if oms.settings.account_refresh_seconds:
         tasks.append(asyncio.create_task(_refresh_accounts(oms), name="accounts"))
@@ -439,15 +446,18 @@ def _stays_down(
         failure.set_result(error)
 
 
-def _on_news(news: News, first_epoch: int, ask: Callable[[str], None]) -> None:
+def _on_news(news: News, first_epoch: int, schedule: Schedule) -> None:
     match news:
         case SessionUp(epoch=epoch):
             log.info("session_up", epoch=epoch)
-            ask("start" if epoch == first_epoch else "reconnect")
+            schedule.ask("start" if epoch == first_epoch else "reconnect")
         case LineRecovered(cause=cause):
-            ask(cause)
+            schedule.ask(cause)
         case SessionDown(reason=reason):
             log.warning("session_down", reason=reason)
+            schedule.line_lost()
+        case LineLost():
+            schedule.look()
         case _:
             pass
 
@@ -456,45 +466,6 @@ async def _refresh_accounts(oms: Oms) -> None:
     """Keep IB's figures of the accounts fresh, from the first comparison on."""
     await oms.view.until(lambda: oms.view.system.ready)
     await oms.gateway.keep_accounts_fresh(oms.settings.account_refresh_seconds)
-
-
-async def _reconcile_when_due(oms: Oms, wake: asyncio.Event, triggers: list[str]) -> None:
-    """Compare when the line comes up, after each gap, while answers are missing, and from time to
-    time.
-    """
-    attempt = 0
-    report: ReconciliationCompleted | None = None
-    while True:
-        delay = _delay(oms, report, attempt)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await wake.wait()
-        wake.clear()
-        trigger = triggers.pop() if triggers else ("retry" if attempt else "schedule")
-        triggers.clear()
-        if not oms.gateway.is_up:
-            report, attempt = None, 0
-            continue
-        report = await oms.reconciler.run(trigger)
-        attempt = 0 if _is_whole(report) else attempt + 1
-
-
-def _is_whole(report: ReconciliationCompleted) -> bool:
-    answered = {q.kind for q in report.questions if q.outcome == "complete"}
-    return answered == set(QUESTIONS)
-
-
-def _delay(oms: Oms, report: ReconciliationCompleted | None, attempt: int) -> float | None:
-    """Return how long to wait for the next comparison; None is until somebody asks."""
-    if report is None:
-        return None
-    if attempt:
-        return RETRY_DELAYS_SECONDS[min(attempt, len(RETRY_DELAYS_SECONDS)) - 1]
-    if oms.view.in_doubt():
-        return oms.settings.doubt_settle_seconds + 0.1
-    interval = oms.settings.reconcile_interval_seconds
-    # Jitter, so that a fleet of daemons does not ask one gateway at the same moment.
-    return interval * random.uniform(0.9, 1.1) if interval else None
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

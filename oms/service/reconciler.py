@@ -236,7 +236,7 @@ class Reconciler:
         for kind in QUESTIONS:
             answer = await self._asker.ask(kind, run_id)
             questions[kind] = answer.question
-            rows[kind] = _rows(answer)
+            rows[kind] = rows_of(answer)
         return Answers(questions, rows)
 
     async def _ask_again(self, answers: Answers, run_id: str) -> Answers:
@@ -247,7 +247,7 @@ class Reconciler:
         for kind in again:
             answer = await self._asker.ask(kind, run_id)
             questions[kind] = answer.question
-            rows[kind] = _rows(answer)
+            rows[kind] = rows_of(answer)
         return Answers(questions, rows)
 
     async def _repair(self, answers: Answers, scope: Scope, order_ids: Iterable[str]) -> OurSide:
@@ -293,7 +293,7 @@ class Reconciler:
         return Pending(event, context)
 
 
-def _rows(answer: AnswerLike) -> tuple[Row, ...]:
+def rows_of(answer: AnswerLike) -> tuple[Row, ...]:
     """Return the rows that are compared; statuses and commissions come between them."""
     return tuple(row for row in answer.rows if isinstance(row.event, _COMPARED))
 

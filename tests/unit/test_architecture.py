@@ -42,7 +42,9 @@ HOUSE = {
     "errors": allowed(),
     "clock": allowed(),
     "core": allowed("errors", "pydantic pydantic_core"),
-    "settings": allowed("errors core.money", "pydantic pydantic_settings annotated_types"),
+    "settings": allowed(
+        "errors core.money core.resets", "pydantic pydantic_settings annotated_types"
+    ),
     "telemetry": allowed("errors core.money", "structlog prometheus_client"),
     "store": allowed(FOUNDATION, "sqlalchemy alembic"),
     "broker": allowed(FOUNDATION, "ib_async"),

@@ -1,0 +1,102 @@
+"""The cheap comparison between two reconciliations: open orders and positions, nothing else.
+
+It repairs nothing, opens and closes no case and writes no report: its questions and answers are in
+the log like any other. It only says whether something is there that the last full run did not know,
+and then a full run follows, which asks everything before it judges. So a fill whose push was lost,
+or an order entered by hand, is noticed within a minute for the price of two questions.
+
+If the process dies in it, nothing is lost: the next session begins with a full run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from oms.clock import Clock
+from oms.core.cases import accepted, break_id_of, same_difference
+from oms.core.events import Finding, QueryKind, Question
+from oms.core.reconcile import Answers, Row, Scope, compare
+from oms.core.repair import adoptions
+from oms.service.our_side import load_cases, load_our_side
+from oms.service.ports import Log, Reader
+from oms.service.reconciler import Asker, rows_of
+from oms.service.view import View
+from oms.telemetry import get_logger
+
+log = get_logger("service.glance")
+
+#: What is asked: what can still change, and what has. Neither has to be searched for at IB.
+GLANCE_QUESTIONS: Final[tuple[QueryKind, ...]] = ("open_orders", "positions")
+
+
+class Glance:
+    """Looks whether a full reconciliation is needed."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        reader: Reader,
+        asker: Asker,
+        view: View,
+        clock: Clock,
+        position_settle: timedelta = timedelta(0),
+    ) -> None:
+        self._log = log
+        self._reader = reader
+        self._asker = asker
+        self._view = view
+        self._clock = clock
+        self._position_settle = position_settle
+        self._number = 0
+
+    async def look(self) -> bool:
+        """Ask and compare; return whether a full run is needed, because something is new or was not
+        answered.
+        """
+        self._number += 1
+        now = self._clock.now()
+        run_id = f"G{now:%Y%m%dT%H%M%S}-{self._asker.session_epoch}.{self._number}"
+        questions: dict[QueryKind, Question] = {}
+        rows: dict[QueryKind, tuple[Row, ...]] = {}
+        for kind in GLANCE_QUESTIONS:
+            answer = await self._asker.ask(kind, run_id)
+            questions[kind], rows[kind] = answer.question, rows_of(answer)
+        answers = Answers(questions, rows)
+        await self._log.flush()
+        in_cases = {case.finding.order_id for case in self._view.open_breaks()}
+        ours = await load_our_side(self._reader, answers, in_cases)
+        scope = Scope(
+            client_id=self._asker.client_id,
+            accounts=self._view.session.accounts if self._view.session else (),
+            now=now,
+            doubt_settle=timedelta(0),
+            run_id=run_id,
+            position_settle=self._position_settle,
+        )
+        findings = await asyncio.to_thread(compare, ours, ours, answers, scope)
+        news = await self._news(findings)
+        # An order that the books do not have at all is nobody's finding before it is adopted.
+        strangers = list(adoptions(ours, answers, scope))
+        log.info(
+            "glance_completed",
+            run_id=run_id,
+            findings=len(findings),
+            news=len(news) + len(strangers),
+        )
+        return bool(news or strangers)
+
+    async def _news(self, findings: list[Finding]) -> list[Finding]:
+        """Return what is neither in agreement nor known: an open case is known until its values
+        change.
+        """
+        cases = await load_cases(self._reader, findings, self._view.open_breaks())
+        news = []
+        for finding in accepted(cases, findings):
+            case = cases.get(break_id_of(finding))
+            known = case is not None and case.live and same_difference(case.finding, finding)
+            if finding.result != "match" and not known:
+                news.append(finding)
+        return news

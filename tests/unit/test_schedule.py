@@ -1,0 +1,217 @@
+"""The loop that carries the schedule out, with a clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from oms.clock import ManualClock
+from oms.core.contracts import Contract
+from oms.core.events import QueryKind, Question, ReconciliationCompleted, Terms
+from oms.core.records import Order, OrderState
+from oms.core.schedule import Plan
+from oms.service.reconciler import QUESTIONS
+from oms.service.schedule import Schedule, plan_of
+from oms.service.view import View
+from oms.settings import Settings
+
+START = datetime(2026, 11, 23, 15, tzinfo=UTC)
+DEADLINE_SECONDS = 5
+PLAN = Plan(
+    interval=timedelta(seconds=900),
+    cheap_interval=timedelta(seconds=60),
+    zone=ZoneInfo("America/New_York"),
+    midnight_lead=None,
+    resets=(),
+    retry_delays=(timedelta(seconds=2), timedelta(seconds=5)),
+    doubt_delay=timedelta(seconds=10),
+    doubt_delay_max=timedelta(seconds=30),
+)
+
+
+@dataclass
+class Line:
+    is_up: bool = True
+    gap_is_open: bool = False
+
+
+@dataclass
+class Desk:
+    """Runs that answer what the test says, and a note of each."""
+
+    clock: ManualClock = field(default_factory=lambda: ManualClock(START))
+    line: Line = field(default_factory=Line)
+    view: View = field(default_factory=lambda: View([]))
+    runs: asyncio.Queue[tuple[int, str]] = field(default_factory=asyncio.Queue)
+    is_needed: bool = False
+    unanswered: tuple[QueryKind, ...] = ()
+
+    async def run(self, trigger: str) -> ReconciliationCompleted:
+        self.runs.put_nowait((self.seconds(), trigger))
+        return report(trigger, self.clock.now(), self.unanswered)
+
+    async def look(self) -> bool:
+        self.runs.put_nowait((self.seconds(), "cheap"))
+        return self.is_needed
+
+    def seconds(self) -> int:
+        return round((self.clock.now() - START).total_seconds())
+
+    async def next(self) -> tuple[int, str]:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self.runs.get()
+
+
+def report(
+    trigger: str, at: datetime, unanswered: tuple[QueryKind, ...]
+) -> ReconciliationCompleted:
+    questions = tuple(
+        Question(
+            query_id=kind,
+            kind=kind,
+            outcome="timed_out" if kind in unanswered else "complete",
+            asked_at=at,
+            answered_at=at,
+            asked_sequence=1,
+        )
+        for kind in QUESTIONS
+    )
+    return ReconciliationCompleted(
+        run_id="R",
+        trigger=trigger,
+        verdict="clean",
+        started_at=at,
+        finished_at=at,
+        books_sequence=1,
+        questions=questions,
+        findings=(),
+    )
+
+
+@asynccontextmanager
+async def serving(desk: Desk) -> AsyncIterator[Schedule]:
+    schedule = Schedule(
+        PLAN,
+        clock=desk.clock,
+        line=desk.line,
+        view=desk.view,
+        full=desk,
+        cheap=desk,
+        draw=lambda: 500,
+    )
+    task = asyncio.create_task(schedule.serve())
+    try:
+        yield schedule
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def pass_time(desk: Desk, schedule: Schedule, seconds: int) -> None:
+    """Move the clock to the next run, and let the loop see it."""
+    desk.clock.advance(seconds)
+    schedule._changed.set()
+
+
+async def test_a_line_that_comes_up_is_compared_and_then_glanced_at() -> None:
+    desk = Desk()
+    async with serving(desk) as schedule:
+        schedule.ask("start")
+        assert await desk.next() == (0, "start")
+        await pass_time(desk, schedule, 60)
+        assert await desk.next() == (60, "cheap")
+        await pass_time(desk, schedule, 60)
+        assert await desk.next() == (120, "cheap")
+
+
+async def test_a_glance_that_sees_something_new_calls_for_a_full_run() -> None:
+    desk = Desk(is_needed=True)
+    async with serving(desk) as schedule:
+        schedule.ask("start")
+        await desk.next()
+        await pass_time(desk, schedule, 60)
+        assert [await desk.next(), await desk.next()] == [(60, "cheap"), (60, "glance")]
+
+
+async def test_nothing_is_asked_while_ib_is_out_of_reach() -> None:
+    desk = Desk(line=Line(gap_is_open=True))
+    async with serving(desk) as schedule:
+        schedule.ask("start")
+        assert schedule.next() is None
+        desk.line.gap_is_open = False
+        schedule.look()
+        assert await desk.next() == (0, "start")
+
+
+async def test_a_missing_answer_is_asked_for_again_with_growing_delays() -> None:
+    desk = Desk(unanswered=("positions",))
+    async with serving(desk) as schedule:
+        schedule.ask("start")
+        seen = [await desk.next()]
+        for wait in (2, 5, 5):
+            await pass_time(desk, schedule, wait)
+            seen.append(await desk.next())
+        assert seen == [(0, "start"), (2, "retry"), (7, "retry"), (12, "retry")]
+
+
+async def test_orders_in_doubt_are_asked_about_again_each_time_after_twice_as_long() -> None:
+    desk = Desk()
+    async with serving(desk) as schedule:
+        schedule.ask("start")
+        seen = [await desk.next()]
+        desk.view.take([doubtful("a")])
+        schedule.look()
+        for wait in (10, 10, 20, 30):
+            await pass_time(desk, schedule, wait)
+            seen.append(await desk.next())
+        assert [at for at, _ in seen] == [0, 10, 20, 40, 70]
+        desk.view.take([doubtful("b")])
+        schedule.look()
+        await pass_time(desk, schedule, 10)
+        assert await desk.next() == (80, "doubt"), "a new doubt begins with short waits"
+
+
+async def test_a_session_that_ends_takes_its_requests_along() -> None:
+    desk = Desk(line=Line(is_up=False))
+    async with serving(desk) as schedule:
+        schedule.ask("start")
+        schedule.line_lost()
+        desk.line.is_up = True
+        assert schedule.next() is None
+        schedule.ask("reconnect")
+        assert await desk.next() == (0, "reconnect")
+
+
+def test_a_period_of_zero_is_none_and_the_last_wait_is_never_below_the_first() -> None:
+    plan = plan_of(
+        Settings(
+            reconcile_interval_seconds=0,
+            glance_interval_seconds=0,
+            midnight_lead_seconds=0,
+            doubt_settle_seconds=600,
+            doubt_retry_seconds_max=1,
+            reset_region="none",
+        )
+    )
+    assert (plan.interval, plan.cheap_interval, plan.midnight_lead) == (None, None, None)
+    assert plan.doubt_delay == plan.doubt_delay_max == timedelta(seconds=600.1)
+
+
+def doubtful(order_id: str) -> Order:
+    return Order(
+        order_id=order_id,
+        origin="ours",
+        account="DU1",
+        contract=Contract(
+            con_id=1, symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD"
+        ),
+        terms=Terms(side="BUY", quantity=Decimal(1), order_type="MKT"),
+        actor="test",
+        state=OrderState.IN_DOUBT,
+        doubt="silence",
+    )
