@@ -17,6 +17,7 @@
     │  │  └─ GatewayTooOld           exit 5
     │  ├─ ContractUnknown            exit 1
     │  ├─ ContractAmbiguous          exit 1
+    │  ├─ MarketLinesExhausted       exit 1   so many quotes at a time, and no more
     │  ├─ IBOrderRejectError         exit 1   definitive; IB's code and text are kept
     │  └─ OutcomeUnknown             exit 6   ambiguous; the order is IN_DOUBT
     ├─ OrderDenied                   exit 1   refused by our own checks, nothing was sent
@@ -151,6 +152,12 @@ class ContractAmbiguous(BrokerError):
     """More than one contract fits the description."""
 
     default_hint = "name the exchange, the currency or the con_id"
+
+
+class MarketLinesExhausted(BrokerError):
+    """Every market data line that the account has is in use."""
+
+    default_hint = "end a subscription, or raise OMS_MARKET_LINES_MAX if IB gives you more"
 
 
 class IBOrderRejectError(BrokerError):

@@ -212,6 +212,19 @@ class Settings(BaseSettings):
         "it is `timed_out`, which is not an empty answer.",
     )
 
+    market_type: Literal["live", "frozen", "delayed", "delayed_frozen"] = Field(
+        "live",
+        description="Which quotes to ask IB for. Without a subscription to an exchange's data "
+        "there are none live, and delayed ones for nothing.",
+    )
+    market_lines_max: Annotated[int, Unit("lines")] = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Contracts whose market is followed at a time. IB gives an account 100 lines "
+        "at first, shared with whatever TWS itself shows.",
+    )
+
     # ── the log ──────────────────────────────────────────────────────────────────────────────────
 
     database_url: DatabaseUrl = Field(

@@ -14,9 +14,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from oms.broker.market_data import Quote
 from oms.core.contracts import Contract
 from oms.core.events import Side, Terms
+from oms.core.quotes import Quote
 
 
 @dataclass(frozen=True, slots=True)

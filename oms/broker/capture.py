@@ -3,8 +3,8 @@
 It sits below ib_async's state, at the decoder for what comes in and at the connection for what goes
 out (design D2), because ib_async's own events drop, merge and invent. Its handlers for order
 messages do not run at all: none of the state that they build is used here, and they are its slowest
-part. What the rest of ib_async lives on (contract details, market data, errors of requests) is
-passed on after it was recorded.
+part. Market data goes to `market_data`, with its wire text. What the rest of ib_async lives on
+(contract details, errors of requests) is passed on after it was recorded.
 
 Promises: one fact per message, in the order of arrival, with its wire fields; a message that cannot
 be translated is stored as `BrokerMessageUnreadable`; market data is not stored. A fact that the log
@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 from ib_async import IB
 
 from oms.broker.ports import Durable, Sink
+from oms.broker.ticks import MARKET_MESSAGES
 from oms.broker.translate import Unreadable, translate
 from oms.core.events import BrokerMessageUnreadable, Context, Event, OrderMessageSent, Pending
 
@@ -64,6 +65,8 @@ class Capture:
     ) -> None:
         """Install the tap. `zone` is the time zone that TWS was logged in with."""
         self.listeners: list[Callable[[Captured], None]] = []
+        #: Called with every message about a market; these are not stored (design D1).
+        self.market_listener: Callable[[tuple[str, ...]], None] | None = None
         #: Called for every message that was handed to the socket, order message or not.
         self.sent_listeners: list[Callable[[], None]] = []
         #: Our order id of what is being sent, while it is being sent; a cancel does not carry it.
@@ -100,6 +103,10 @@ class Capture:
 
     def _interpret(self, fields: list[str]) -> None:
         try:
+            if fields and fields[0] in MARKET_MESSAGES:
+                if self.market_listener is not None:
+                    self.market_listener(tuple(fields))
+                return
             self._record_received(tuple(fields))
         except Exception as error:  # noqa: BLE001 - ib_async would log it and go on
             self._fail(error)

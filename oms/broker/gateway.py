@@ -18,7 +18,7 @@ from oms.broker.capture import Capture
 from oms.broker.handshake import ConnectionSettings
 from oms.broker.line import News, SessionDown
 from oms.broker.lookup import Lookup, Qualified
-from oms.broker.market_data import Quote, Quotes
+from oms.broker.market_data import Feed, Markets
 from oms.broker.outbox import Handed, Outbox, Outgoing
 from oms.broker.ports import Sink
 from oms.broker.previews import Previews
@@ -27,6 +27,7 @@ from oms.broker.session import Session
 from oms.clock import Clock
 from oms.core.contracts import Contract
 from oms.core.events import QueryKind, Terms, WhatIfReceived
+from oms.core.quotes import FeedKind, MarketType, Quote
 from oms.errors import OmsError
 
 
@@ -46,6 +47,8 @@ class Gateway:
         messages_per_second_max: int = 50,
         queue_length_max: int = 10_000,
         request_timeout_seconds: float = 20,
+        market_type: MarketType = "live",
+        market_lines_max: int = 100,
         on_failure: Callable[[BaseException], None],
         on_not_sent: Callable[[Outgoing, str], None],
     ) -> None:
@@ -92,7 +95,14 @@ class Gateway:
         self._previews = Previews(self.capture, self.session, self.outbox, timeout_seconds=seconds)
         self._lookup = Lookup(*tap, timeout_seconds=seconds)
         self._accounts = Accounts(*tap, self.queries, timeout_seconds=seconds)
-        self._quotes = Quotes(*tap, clock, timeout_seconds=seconds)
+        self.markets = Markets(
+            *tap,
+            clock,
+            timeout_seconds=seconds,
+            market_type=market_type,
+            lines_max=market_lines_max,
+            messages_per_second_max=messages_per_second_max,
+        )
 
     # ── the session ──────────────────────────────────────────────────────────────────────────────
 
@@ -102,6 +112,7 @@ class Gateway:
 
     async def close(self, reason: str) -> None:
         """Disconnect and stay down; what still waits is reported as not sent."""
+        self.markets.close()
         await self.session.close(reason)
         self.outbox.drop(reason)
 
@@ -235,14 +246,16 @@ class Gateway:
     # ── the market ───────────────────────────────────────────────────────────────────────────────
 
     async def quote(self, contract: Contract) -> Quote:
-        """Return the market of a qualified contract as it is now; see `Quotes.snapshot`."""
-        return await self._quotes.snapshot(contract)
+        """Return the market of a qualified contract as it is now; see `Markets.snapshot`."""
+        return await self.markets.snapshot(contract)
 
-    def subscribe_quotes(
-        self, contract: Contract, listener: Callable[[Quote], None]
-    ) -> Callable[[], None]:
-        """Call back with every change of a contract's market; return the way to stop it."""
-        return self._quotes.subscribe(contract, listener)
+    async def price(self, contract: Contract) -> Quote:
+        """Return a quote that has a price, as soon as there is one; see `Markets.price`."""
+        return await self.markets.price(contract)
+
+    def feed(self, contract: Contract, kind: FeedKind = "quotes") -> Feed:
+        """Return a bounded queue of a contract's quotes, ticks or bars; see `Markets.subscribe`."""
+        return self.markets.subscribe(contract, kind)
 
     def _drop_what_waits(self, news: News) -> None:
         if isinstance(news, SessionDown):

@@ -23,6 +23,7 @@ from typing import Final
 from oms.core.contracts import Contract
 from oms.core.money import ONE, ZERO, NotANumber, decimal_from_wire
 from oms.core.position import unrealised_pnl
+from oms.core.quotes import Quote
 from oms.core.records import AccountValue, Position
 
 #: The ledger that IB adds up over all currencies, in the base currency.
@@ -65,6 +66,14 @@ class Mark:
     price: Decimal
     at: datetime
     source: str = "quote"
+
+
+def mark_of(quote: Quote) -> Mark | None:
+    """Return what a quote says something is worth now; yesterday's close is not worth a mark."""
+    middle = quote.middle
+    if middle is not None:
+        return Mark(middle, quote.at)
+    return None if quote.last is None else Mark(quote.last, quote.last_at or quote.at)
 
 
 @dataclass(frozen=True, slots=True)

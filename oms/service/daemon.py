@@ -48,7 +48,7 @@ from oms.core.events import (
     OrderNotSent,
     Pending,
 )
-from oms.core.portfolio import Account
+from oms.core.portfolio import Account, mark_of
 from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
@@ -93,7 +93,11 @@ class Oms:
 
     async def accounts(self) -> tuple[Account, ...]:
         """Return what the accounts hold and are worth, with the prices heard in this process."""
-        return await read_accounts(self.reader)
+        quotes = self.gateway.markets.last_quotes()
+        marks = {
+            con_id: mark for con_id, quote in quotes.items() if (mark := mark_of(quote)) is not None
+        }
+        return await read_accounts(self.reader, marks=marks)
 
     async def ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - a deadline in the caller's words
         """Return when orders may leave; raises TimeoutError, or why the subsystem cannot go on."""
@@ -324,6 +328,8 @@ def _gateway(
         zone=ZoneInfo(settings.gateway_zone),
         request_timeout_seconds=settings.request_timeout_seconds,
         messages_per_second_max=settings.messages_per_second_max,
+        market_type=settings.market_type,
+        market_lines_max=settings.market_lines_max,
         first_epoch=view.system.session_epoch + 1,
         open_gap_sequence=view.system.gap_sequence,
         highest_broker_order_id=view.system.highest_broker_order_ids.get(settings.client_id, 0),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BAR_SECONDS: Final = 5
 NOT_FOUND: Final = "No security definition has been found for the request"
+#: IB numbers delayed ticks apart from live ones.
+DELAYED: Final = {0: 69, 1: 66, 2: 67, 3: 70, 4: 68, 5: 71, 6: 72, 7: 73, 8: 74, 9: 75, 14: 76}
 TICK_KINDS: Final = {"Last": "1", "AllLast": "2", "BidAsk": "3", "MidPoint": "4"}
 
 
@@ -132,7 +134,10 @@ class QuoteAnswers:
 
     def _send_ticks(self, session: Session, request_id: str, contract: Contract) -> None:
         quote = self.gateway.desk.market.quote(contract)
-        for tick, price, size_tick, size in render.ticks(quote):
+        is_delayed = session.subscriptions.get("MarketDataType", 1) in (3, 4)
+        for one, price, size_one, size in render.ticks(quote):
+            tick = DELAYED[one] if is_delayed else one
+            size_tick = DELAYED.get(size_one, size_one) if is_delayed else size_one
             values = {"reqId": request_id, "tickType": str(tick), "price": price, "size": size}
             session.send("tickPrice", values)
             if size_tick >= 0:

@@ -68,9 +68,12 @@ def _placements(commands: Commands, kind: str) -> list[Answer]:
 
 @verb("look")
 def clients(commands: Commands, fields: Fields) -> Answer:
-    """The client ids that are connected now."""
-    sessions = commands.gateway.sessions
-    return {"clients": sorted(one.client_id for one in sessions if one.client_id is not None)}
+    """The client ids that are connected now, and what each has subscribed to."""
+    sessions = [one for one in commands.gateway.sessions if one.client_id is not None]
+    return {
+        "clients": sorted(one.client_id for one in sessions if one.client_id is not None),
+        "subscriptions": {str(one.client_id): sorted(one.subscriptions) for one in sessions},
+    }
 
 
 @verb("look")

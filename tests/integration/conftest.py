@@ -156,6 +156,7 @@ async def make_desk() -> AsyncIterator[MakeDesk]:
         heard = asyncio.Event()
         names = {"first_epoch", "highest_broker_order_id", "open_gap_sequence"}
         names |= {"request_timeout_seconds", "messages_per_second_max", "queue_length_max"}
+        names |= {"market_type", "market_lines_max"}
         gateway = Gateway(
             patient(port, **{k: v for k, v in options.items() if k not in names}),
             sink,

@@ -162,10 +162,9 @@ async def test_ib_async_builds_no_orders_and_market_data_is_not_kept(
     place(desk, "ref-1")
     await desk.journal.first(CommissionReceived)
     ib: Any = desk.gateway._ib
-    stock = ib_async.Stock("AAPL", "SMART", "USD", conId=265598)
-    (ticker,) = await ib.reqTickersAsync(stock)
-    assert ticker.bid > 0
-    assert (ib.trades(), ib.fills(), ib.positions()) == ([], [], [])
+    stock = (await desk.gateway.qualify(Stock("AAPL"))).contract
+    assert (await desk.gateway.quote(stock)).bid
+    assert (ib.trades(), ib.fills(), ib.positions(), ib.tickers()) == ([], [], [], [])
     kept = {p.wire[0] for p in desk.journal.pendings if p.wire}
     assert kept <= KEPT
 
