@@ -5,7 +5,8 @@ The scenario says what the broker did, in the simulator's own format
 (docs/reference/simulator-scenarios.md). The other file says what our side did and what must be true
 at the end, a line each:
 
-    xfail REASON                the OMS does not go so far yet; passing is then an error
+    xfail REASON | TEXT         the OMS does not go so far yet: the failure must contain TEXT; to
+                                fail otherwise is an error, and so is to pass
     submit NAME BUY|SELL QTY SYMBOL MKT|LMT|STP [limit=P] [stop=P] [tif=DAY]
         [account=A]
     bracket NAME BUY|SELL QTY SYMBOL limit=P take_profit=P stop_loss=P
@@ -100,6 +101,8 @@ class Script:
 
     lines: list[Line] = field(default_factory=list)
     xfail: str = ""
+    #: Words of the failure that is expected.
+    fails: str = ""
     checker_off: str = ""
 
     @classmethod
@@ -112,7 +115,9 @@ class Script:
                 continue
             verb, rest = words[0], words[1:]
             if verb == "xfail":
-                script.xfail = " ".join(rest)
+                script.xfail, _, script.fails = (" ".join(rest)).rpartition(" | ")
+                if not script.xfail or not script.fails:
+                    raise ValueError(f"{path.name} line {number}: xfail REASON | TEXT")
             elif verb == "checker":
                 script.checker_off = " ".join(rest[1:])
             elif verb in VERBS:
@@ -124,6 +129,26 @@ class Script:
         return script
 
 
+class NotRight(Exception):
+    """The incident does not end right yet, in the way that its file expects."""
+
+
+async def play(scenario: Path, folder: Path) -> None:
+    """Play a `.scenario` with its `.oms`.
+
+    Raises AssertionError when it does not end right, or does though it was expected not to; and
+    NotRight with the reason when it fails as expected.
+    """
+    script = Script.read(scenario.with_suffix(".oms"))
+    try:
+        await Incident(scenario, script, folder).play()
+    except AssertionError as error:
+        if script.xfail and script.fails in str(error):
+            raise NotRight(script.xfail) from error
+        raise
+    assert not script.xfail, f"it ends right now: take the xfail away ({script.xfail})"
+
+
 class Incident:
     """One incident while it is played."""
 
@@ -132,7 +157,7 @@ class Incident:
         self.database = folder / "oms.sqlite"
         read = Scenario.read(scenario)
         # What the file asks for counts, but the port is free and the clock is a test's.
-        given = read.apply(SimSettings(port=0, books=str(folder / "books")))
+        given = read.apply(SimSettings(port=0, books=folder / "books"))
         self.gateway = Gateway(given)
         self.player = Player(read, self.gateway)
         self.commands = Commands(self.gateway)

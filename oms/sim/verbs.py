@@ -11,7 +11,7 @@ from oms.sim.commands import CONTRACT_FIELDS, ORDER_FIELDS, Answer, Commands, ve
 from oms.sim.fields import CASH_MAX, QUANTITY_MAX, CommandError, Fields
 from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO
-from oms.sim.orders import ENDED, Order
+from oms.sim.orders import ENDED, Execution, Order
 from oms.sim.settings import RUNNING, SettingError
 from oms.sim.wire import number
 
@@ -36,9 +36,9 @@ def books(commands: Commands, fields: Fields) -> Answer:
     rows = list(gateway.books.executions())
     held = gateway.intake.untransmitted.values()
     return {
-        "orders": [one.public(commands.symbol(one.con_id)) for one in gateway.books.orders()],
-        "untransmitted": [one.public(commands.symbol(one.con_id)) for one in held],
-        "executions": [one.public(commands.symbol(one.con_id)) for one in rows],
+        "orders": [_shown(commands, one) for one in gateway.books.orders()],
+        "untransmitted": [_shown(commands, one) for one in held],
+        "executions": [_shown(commands, one) for one in rows],
         "commissions": [one.public_commission() for one in rows if one.commission is not None],
         "positions": [
             {
@@ -58,6 +58,12 @@ def books(commands: Commands, fields: Fields) -> Answer:
         "modifications": _placements(commands, "modify"),
         **clients(commands, fields),
     }
+
+
+def _shown(commands: Commands, row: Order | Execution) -> Answer:
+    """With the con id that clients see: every combination has the same one on the wire."""
+    contract = commands.gateway.desk.contract(row.con_id)
+    return {**row.public(contract.symbol), "con_id": int(contract.wire()["conId"])}
 
 
 def _placements(commands: Commands, kind: str) -> list[Answer]:
