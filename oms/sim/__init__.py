@@ -27,7 +27,8 @@ misunderstanding cannot sit on both ends of the wire.  Parts, from the socket in
     instruments     the contract catalogue
     orders, books   what survives a restart, in SQLite
     faults          what goes wrong on purpose
-    commands        the verbs of the control port and of scenarios; fields, verbs, wire_verbs
+    commands        the verbs of the control port and of scenarios; fields, verbs, life_verbs,
+                    wire_verbs
     control         the line protocol for live use
     scenarios       files that say what happens, and when
     transcripts     recordings of a real gateway

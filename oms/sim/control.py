@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oms.sim import verbs, wire_verbs  # noqa: F401 (they register the verbs)
+from oms.sim import life_verbs, verbs, wire_verbs  # noqa: F401 (they register the verbs)
 from oms.sim.commands import Answer, Commands, failure
 
 __all__ = ["Commands", "ControlPort", "call"]

@@ -20,7 +20,8 @@ _MADE = "<!-- Made by `oms-sim reference`; change the code, not this page. -->\n
 _GROUPS = {
     "look": "Looking",
     "market": "The market, the clock and the settings",
-    "account": "Positions and cash",
+    "account": "Cash",
+    "life": "Positions that change without a trade",
     "orders": "Orders",
     "sockets": "Sockets",
     "messages": "Messages",

@@ -41,7 +41,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from oms.sim import verbs, wire_verbs  # noqa: F401 (they register the verbs)
+from oms.sim import life_verbs, verbs, wire_verbs  # noqa: F401 (they register the verbs)
 from oms.sim.commands import VERBS, Commands
 from oms.sim.fields import SECONDS_MAX
 from oms.sim.messages import LAYOUTS

@@ -160,46 +160,6 @@ def advance(commands: Commands, fields: Fields) -> Answer:
     return time(commands, fields)
 
 
-@verb("account", "quantity", *CONTRACT_FIELDS, "average_cost?", "account?")
-def position_adjust(commands: Commands, fields: Fields) -> Answer:
-    """Change a position by `quantity` without an execution and without any other trace. Position
-    rows are pushed to who subscribed, nothing else is said.
-    """
-    contract, account = commands.contract(fields), commands.account(fields)
-    gateway = commands.gateway
-    quantity = fields.quantity("quantity", signed=True)
-    if abs(gateway.books.position(account, contract.con_id).quantity + quantity) > QUANTITY_MAX:
-        raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
-    row = gateway.desk.back_office.adjust_position(
-        account, contract, quantity, fields.price_or_none("average_cost")
-    )
-    gateway.books.remember(contract)
-    gateway.position(account, contract.con_id)
-    return {"quantity": number(row.quantity), "average_cost": number(row.average_cost)}
-
-
-@verb("account", "ratio", "symbol?", "con_id?")
-def split(commands: Commands, fields: Fields) -> Answer:
-    """Split a stock: every account's quantity times `ratio`, its cost divided by it."""
-    contract, ratio = commands.contract(fields), _ratio(fields)
-    gateway = commands.gateway
-    for account in gateway.settings.accounts:
-        row = gateway.books.position(account, contract.con_id)
-        if row.quantity:
-            more = row.quantity * ratio - row.quantity
-            cost = row.average_cost / ratio
-            gateway.desk.back_office.adjust_position(account, contract, more, cost)
-            gateway.position(account, contract.con_id)
-    return {}
-
-
-def _ratio(fields: Fields) -> Decimal:
-    ratio = fields.quantity("ratio")
-    if not Decimal("0.001") <= ratio <= 1000:
-        raise CommandError(f"ratio {ratio} is out of bounds", "0.001 to 1000")
-    return ratio
-
-
 @verb("account", "amount", "currency?", "account?")
 def cash(commands: Commands, fields: Fields) -> Answer:
     """Pay `amount` in, or out when it is negative."""

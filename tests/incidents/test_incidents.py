@@ -29,7 +29,7 @@ async def test_an_expected_failure_must_be_the_one_that_was_expected(
     """The incident fails at `expect fills 2`; only the line that says so lets it pass."""
     (tmp_path / "one.scenario").write_text("title  One\n", encoding="utf-8")
     (tmp_path / "one.oms").write_text(f"{line}\nexpect fills 2\n", encoding="utf-8")
-    with pytest.raises(NotRight if "fills" in line else AssertionError, match="soon|0 fills"):
+    with pytest.raises(NotRight if "fills" in line else AssertionError, match=r"soon|0 fills"):
         await play(tmp_path / "one.scenario", tmp_path)
 
 

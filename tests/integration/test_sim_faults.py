@@ -314,17 +314,55 @@ async def test_a_liquidation_is_marked_and_no_client_owns_it() -> None:
 
 
 async def test_positions_change_without_an_execution() -> None:
-    async with world() as sim:
+    async with world(accounts=("DU1", "DU2")) as sim:
         client = await sim.client()
         client.ask("reqPositions")
         await client.wait_for("positionEnd")
-        sim.do("position_adjust", symbol="AAPL", quantity="100", average_cost="150")
+        sim.do("transfer", symbol="AAPL", quantity="100", average_cost="150")
         await client.wait_for("position", position="100", avgCost="150")
         sim.do("split", symbol="AAPL", ratio="4")
         await client.wait_for("position", position="400", avgCost="37.5")
-        sim.do("position_adjust", symbol="AAPL", quantity="-400")
-        await client.wait_for("position", position="0", avgCost="0")
+        sim.do("transfer", symbol="AAPL", quantity="400", to_account="DU2")
+        await client.wait_for("position", account="DU1", position="0")
+        await client.wait_for("position", account="DU2", position="400")
+        sim.do("change_symbol", symbol="AAPL", new_symbol="PEAR", new_con_id="4711")
+        await client.wait_for("position", conId="4711", symbol="PEAR", position="400")
+        sim.do("position_adjust", symbol="PEAR", quantity="-400", account="DU2")
+        await client.wait_for("position", conId="4711", position="0", avgCost="0")
         assert sim.books()["executions"] == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "held", "fields", "shares"),
+    [
+        ("exercise", "2", {}, "200"),
+        ("assign", "-2", {}, "-200"),
+        ("expire", "2", {"settlement": "250"}, "200"),
+        ("expire", "-2", {"settlement": "150"}, "0"),
+    ],
+)
+async def test_options_end_by_exercise_assignment_and_expiry(
+    verb: str, held: str, fields: dict[str, str], shares: str
+) -> None:
+    async with world() as sim:
+        call_option = {"symbol": "AAPL", "expiry": "20270115", "strike": "200", "right": "C"}
+        sim.do("position_adjust", **call_option, quantity=held, average_cost="500")
+        sim.do(verb, **call_option, **fields)
+        rows = {row["con_id"]: row["quantity"] for row in sim.books()["positions"]}
+        assert rows.pop(265598, "0") == shares
+        assert list(rows.values()) == ["0"]
+        assert sim.books()["executions"] == []
+        assert not sim.commands.do({"do": "exercise", **call_option})["ok"]
+
+
+async def test_an_exercise_can_be_told_by_executions_at_price_zero_and_the_strike() -> None:
+    async with world() as sim:
+        client = await sim.client(0)
+        call_option = {"symbol": "AAPL", "expiry": "20270115", "strike": "200", "right": "C"}
+        sim.do("position_adjust", **call_option, quantity="1", average_cost="500")
+        sim.do("exercise", **call_option, executions="yes")
+        assert (await client.wait_for("execDetails", secType="OPT"))["price"] == "0"
+        assert (await client.wait_for("execDetails", secType="STK"))["price"] == "200"
 
 
 async def test_orders_of_other_clients_and_of_persons_exist_without_them() -> None:
