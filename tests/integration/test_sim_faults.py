@@ -9,10 +9,13 @@ from decimal import Decimal
 
 import pytest
 
+from oms.core.codes import TABLE
 from oms.sim import wire
 from oms.sim.clock import SteppedClock
 from oms.sim.commands import VERBS
 from oms.sim.control import ControlPort, call
+from oms.sim.messages import END_OF
+from oms.sim.requests import LAYOUT_OF
 from tests.integration.sim_world import STOCK, world
 
 NOON = datetime(2026, 1, 5, 17, 0, tzinfo=UTC)
@@ -475,7 +478,8 @@ async def test_the_control_port_answers_a_line_for_a_line() -> None:
     async with world() as sim:
         control = ControlPort(sim.commands)
         port = await control.start(0)
-        assert (await call(port, {"do": "clients"})) == {"ok": True, "clients": []}
+        answer = await call(port, {"do": "clients"})
+        assert (answer["ok"], answer["clients"]) == (True, [])
         wrong = await call(port, {"do": "nonsense"})
         assert (wrong["ok"], "nonsense" in wrong["error"], "books" in wrong["hint"]) == (
             False, True, True,
@@ -774,3 +778,65 @@ async def test_settings_change_while_the_gateway_runs() -> None:
             assert (await client.wait_for("execDetails"))["time"] == text
         assert not sim.commands.do({"do": "setting", "name": "fills", "value": "never"})["ok"]
         assert not sim.commands.do({"do": "setting", "name": "books", "value": "x"})["ok"]
+
+
+# -- every code, every request ------------------------------------------------------------------
+
+SILENT = ("reqAutoOpenOrders", "reqMarketDataType", "reqGlobalCancel", "reqRealTimeBars")
+"""Requests that have no answer, here not at once."""
+KEPT_REQUESTS = sorted(
+    name for name in LAYOUT_OF
+    if name.startswith("req") and name not in SILENT
+)  # fmt: skip
+
+
+async def test_every_code_of_the_table_can_be_given_to_a_chosen_order() -> None:
+    """At the door, where nothing follows; on a live order, that lives on; as its end."""
+    async with world() as sim:
+        client = await sim.client()
+        live = client.place(orderType="LMT", lmtPrice="1", orderRef="live")
+        await client.settle()
+        for code in map(str, TABLE):
+            sim.do("fault", direction="in", message="placeOrder", action="refuse", code=code,
+                   text="no", times="1", where={"orderRef": "refused"})  # fmt: skip
+            client.forget()
+            refused = client.place(orderRef="refused")
+            sim.do("error", order_ref="live", code=code, text="so it is")
+            await client.wait_for("errMsg", reqId=str(refused), code=code, text="no")
+            await client.wait_for("errMsg", reqId=str(live), code=code, text="so it is")
+            assert client.story("orderStatus", "openOrder") == []
+        assert [one["status"] for one in sim.books()["orders"]] == ["Submitted"]
+        for verb, status in (("reject", "Inactive"), ("cancel", "Cancelled")):
+            sim.do("manual_order", symbol="AAPL", side="BUY", quantity="1", order_type="LMT",
+                   limit_price="1", client_id="1", order_id=str(client.next_id))  # fmt: skip
+            sim.do(verb, order="last", code="10349", text="chosen")
+            await client.wait_for("errMsg", reqId=str(client.next_id), code="10349")
+            await client.wait_for("orderStatus", orderId=str(client.next_id), status=status)
+            client.next_id += 1
+
+
+@pytest.mark.parametrize("name", KEPT_REQUESTS)
+async def test_any_request_can_be_left_without_answer_or_be_refused(name: str) -> None:
+    fields = {**STOCK, "reqId": "7", "account": "DU1234567", "conId": "265598", "tags": "Cushion"}
+    fields |= {"group": "All", "tickType": "Last", "barSize": "5", "whatToShow": "TRADES"}
+    fields |= {"marketRuleId": "26", "pattern": "AAPL", "subscribe": "1", "snapshot": "0"}
+    fields |= {"underlyingConId": "265598", "underlyingSymbol": "AAPL", "underlyingSecType": "STK"}
+    async with world() as sim:
+        client = await sim.client()
+        for mode, expected in (("answer", []), ("refuse", ["errMsg 162"])):
+            sim.do("silence", request=name, mode=mode, code="162", times="1")
+            client.forget()
+            client.ask(name, **fields)
+            client.ask("reqMatchingSymbols", reqId="900", pattern="IBM")
+            await client.wait_for("symbolSamples", reqId="900")
+            assert client.story()[:-1] == expected
+        end = END_OF.get(name)
+        for mode in ("end", "none") if end is not None else ("none",):
+            if mode == "end":
+                sim.do("silence", request=name, mode="end", times="1")
+            client.forget()
+            client.ask(name, **{**fields, "reqId": "8", "snapshot": "1"})
+            client.ask("reqMatchingSymbols", reqId="900", pattern="IBM")
+            await client.wait_for("symbolSamples", reqId="900")
+            assert (end in client.story()) is (end is not None and mode == "none")
+            assert mode == "end" or len(client.story()) > 1
