@@ -23,6 +23,7 @@ class Told:
 
     wanted: frozenset[str]
     model: str = ""
+    ledger_only: bool = False
     last: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def news(self, account: str, rows: Iterator[accounting.Row]) -> Iterator[accounting.Row]:
@@ -88,12 +89,22 @@ class AccountAnswers:
 
     def _positions_multi(self, session: Session, request: Request) -> None:
         request_id, wanted = request.values["reqId"], request.values["account"]
+        if not self._known_account(session, request, "bR"):
+            return
         subscribe(session, request, wanted)
         for (account, con_id), row in self.gateway.books.positions.items():
             if wanted in ("", "All", account) and row.quantity:
                 values = self.position_values(account, con_id)
                 session.send("positionMulti", {**values, "reqId": request_id})
         session.send("positionMultiEnd", {"reqId": request_id})
+
+    def _known_account(self, session: Session, request: Request, cause: str) -> bool:
+        """True for an account of ours, and for all of them; else the refusal is sent."""
+        if request.values["account"] in ("", "All", *self.gateway.settings.accounts):
+            return True
+        text = f"Error validating request.-'{cause}' : cause - Invalid account code"
+        session.error(request.values["reqId"], 321, text)
+        return False
 
     # -- account values -------------------------------------------------------------------------
 
@@ -107,18 +118,38 @@ class AccountAnswers:
             )
             session.error(request_id, 322, text)
             return
-        told = Told(frozenset(request.values["tags"].split(",")))
+        wanted = [tag.strip() for tag in request.values["tags"].split(",") if tag.strip()]
+        cause = self._summary_fault(request.values["group"], wanted)
+        if cause:
+            text = f"Error validating request.-'bI' : cause - {cause}"
+            session.error(request_id, 321, text)
+            return
+        told = Told(frozenset(wanted))
         subscribe(session, request, told)
         self._tell_summary(session, request_id, told)
         session.send("accountSummaryEnd", {"reqId": request_id})
 
+    @staticmethod
+    def _summary_fault(group: str, tags: list[str]) -> str:
+        """Why a summary cannot be, or nothing.  There are no account groups here but All."""
+        if group != "All":
+            return f"Group name {group!r} is not known"
+        if not tags:
+            return "No tags are named"
+        for tag in tags:
+            if tag not in accounting.TAGS and _ledger_currency(tag) is None:
+                return f"Tag {tag!r} is not known"
+        return ""
+
     def _tell_summary(self, session: Session, request_id: str, told: Told) -> None:
-        ledger = any(tag.startswith("$LEDGER") for tag in told.wanted)
+        currencies = {_ledger_currency(tag) for tag in told.wanted}
         for account in self.gateway.settings.accounts:
             for row in told.news(account, accounting.rows(self.gateway.desk, account)):
-                if (row.per_currency and ledger) or (
-                    not row.per_currency and row.key in told.wanted
-                ):
+                if row.per_currency:
+                    wanted = row.currency in currencies or "ALL" in currencies
+                else:
+                    wanted = row.key in told.wanted
+                if wanted:
                     values = {"reqId": request_id, "account": account, "tag": row.key}
                     values |= {"value": row.value, "currency": row.currency}
                     session.send("accountSummary", values)
@@ -160,9 +191,12 @@ class AccountAnswers:
 
     def _account_updates_multi(self, session: Session, request: Request) -> None:
         asked = request.values
+        if not self._known_account(session, request, "bT"):
+            return
         every = asked["account"] in ("", "All")
         chosen = self.gateway.settings.accounts if every else (asked["account"],)
-        told = Told(frozenset(chosen), asked["modelCode"])
+        ledger_only = to_bool(asked["ledgerAndNLV"])
+        told = Told(frozenset(chosen), asked["modelCode"], ledger_only=ledger_only)
         subscribe(session, request, told)
         self._tell_updates_multi(session, asked["reqId"], told)
         session.send("accountUpdateMultiEnd", {"reqId": asked["reqId"]})
@@ -171,6 +205,8 @@ class AccountAnswers:
         for account in self.gateway.settings.accounts:
             if account in told.wanted:
                 for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+                    if told.ledger_only and not (row.per_currency or row.key == "NetLiquidation"):
+                        continue
                     values = {"key": row.key, "value": row.value, "currency": row.currency}
                     values |= {"reqId": request_id, "account": account}
                     session.send("accountUpdateMulti", {**values, "modelCode": told.model})
@@ -225,6 +261,10 @@ class AccountAnswers:
 
     def _pnl_single(self, session: Session, request: Request) -> None:
         asked = (request.values["account"], to_int(request.values["conId"]))
+        if asked[0] not in self.gateway.settings.accounts:
+            text = "Error validating request.-'bP' : cause - Invalid account"
+            session.error(request.values["reqId"], 321, text)
+            return
         if self.gateway.desk.catalogue.by_id(asked[1]) is None:
             text = "Error validating request.-'bP' : cause - Invalid contract id"
             session.error(request.values["reqId"], 321, text)
@@ -303,3 +343,9 @@ def subscriptions(session: Session) -> list[tuple[str, str, Any]]:
         if colon:
             rows.append((kind, request_id, value))
     return rows
+
+
+def _ledger_currency(tag: str) -> str | None:
+    """The currency of a ledger tag: `$LEDGER` is the base currency, as one row for all."""
+    name, _, currency = tag.partition(":")
+    return None if name != "$LEDGER" else currency or "BASE"

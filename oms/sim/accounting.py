@@ -41,9 +41,43 @@ class Row:
     per_currency: bool = False
 
 
+_TAGS: Final = """
+AccountType NetLiquidation TotalCashValue SettledCash AccruedCash BuyingPower EquityWithLoanValue
+PreviousDayEquityWithLoanValue PreviousEquityWithLoanValue GrossPositionValue RegTEquity ReqTEquity
+RegTMargin ReqTMargin SMA InitMarginReq MaintMarginReq AvailableFunds ExcessLiquidity Cushion
+FullInitMarginReq FullMaintMarginReq FullAvailableFunds FullExcessLiquidity LookAheadNextChange
+LookAheadInitMarginReq LookAheadMaintMarginReq LookAheadAvailableFunds LookAheadExcessLiquidity
+HighestSeverity DayTradesRemaining DayTradesRemainingT+1 DayTradesRemainingT+2
+DayTradesRemainingT+3 DayTradesRemainingT+4 Leverage
+"""
+TAGS: Final = frozenset(_TAGS.split())
+"""What an account summary may ask for, beside the ledgers; both spellings of the RegT ones."""
+
+
 def rate(currency: str, base: str) -> Decimal:
     """Units of `base` for one unit of `currency`; an unknown currency counts one for one."""
     return RATES.get(currency, Decimal(1)) / RATES.get(base, Decimal(1))
+
+
+@dataclass(slots=True)
+class Worth:
+    """What the positions of an account come to: in one currency, or in all."""
+
+    stocks: Decimal = ZERO
+    options: Decimal = ZERO
+    futures: Decimal = ZERO
+    gross: Decimal = ZERO
+    unrealized: Decimal = ZERO
+    realized: Decimal = ZERO
+    margin: Decimal = ZERO
+
+    @property
+    def net(self) -> Decimal:
+        return self.stocks + self.options + self.futures
+
+    def add(self, other: Worth, factor: Decimal) -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name) * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +104,37 @@ class Totals:
         return self.net - self.initial_margin
 
 
-def totals(desk: Desk, account: str) -> Totals:
-    """The worth of an account now.
+def worths(desk: Desk, account: str) -> dict[str, Worth]:
+    """The positions of an account by currency, each in its own.
 
     A future is worth what it has gained or lost; a forex pair nothing, its currencies are in cash.
     """
+    found: dict[str, Worth] = {}
+    for (owner, con_id), row in desk.books.positions.items():
+        if owner != account:
+            continue
+        contract = desk.contract(con_id)
+        worth = found.setdefault(contract.currency, Worth())
+        worth.realized += row.realized
+        if not row.quantity:
+            continue
+        last = desk.market.quote(contract).last
+        value = row.quantity * last * contract.multiplier
+        gain = value - row.quantity * row.average_cost
+        if contract.sec_type == "FUT":
+            worth.futures += gain
+        elif contract.sec_type == "OPT":
+            worth.options += value
+        elif contract.sec_type != "CASH":
+            worth.stocks += value
+        worth.gross += abs(value)
+        worth.unrealized += gain
+        worth.margin += margin(contract, row.quantity, last)
+    return found
+
+
+def totals(desk: Desk, account: str) -> Totals:
+    """The worth of an account now, in its base currency."""
     base = desk.settings.base_currency
     cash = sum(
         (
@@ -84,22 +144,10 @@ def totals(desk: Desk, account: str) -> Totals:
         ),
         ZERO,
     )
-    positions = gross = unrealized = realized = initial = ZERO
-    for (owner, con_id), row in desk.books.positions.items():
-        if owner != account:
-            continue
-        contract = desk.contract(con_id)
-        factor = rate(contract.currency, base)
-        last = desk.market.quote(contract).last
-        value = row.quantity * last * contract.multiplier * factor
-        gain = value - row.quantity * row.average_cost * factor
-        if contract.sec_type != "CASH":
-            positions += gain if contract.sec_type == "FUT" else value
-        gross += abs(value)
-        unrealized += gain
-        realized += row.realized * factor
-        initial += margin(contract, row.quantity, last) * factor
-    return Totals(cash, positions, gross, unrealized, realized, initial)
+    whole = Worth()
+    for currency, worth in worths(desk, account).items():
+        whole.add(worth, rate(currency, base))
+    return Totals(cash, whole.net, whole.gross, whole.unrealized, whole.realized, whole.margin)
 
 
 def rows(desk: Desk, account: str) -> Iterator[Row]:
@@ -113,6 +161,9 @@ def rows(desk: Desk, account: str) -> Iterator[Row]:
     yield Row("DayTradesRemaining", "-1", "")
     yield Row("Leverage", _ratio(total.gross, total.net), "")
     yield Row("HighestSeverity", "0", "")
+    yield Row("LookAheadNextChange", "0", "")
+    for day in range(1, 5):
+        yield Row(f"DayTradesRemainingT+{day}", "-1", "")
     for key, value in (
         ("NetLiquidation", total.net),
         ("TotalCashValue", total.cash),
@@ -143,24 +194,42 @@ def rows(desk: Desk, account: str) -> Iterator[Row]:
 
 
 def _ledger(desk: Desk, account: str, total: Totals) -> Iterator[Row]:
+    """The ledger: a set of rows for each currency, and one for all of them in the base currency."""
     base = desk.settings.base_currency
-    currencies = sorted(
-        {currency for owner, currency in desk.books.cash if owner == account} | {base}
-    )
-    for currency in (*currencies, "BASE"):
-        cash = total.cash if currency == "BASE" else desk.books.cash.get((account, currency), ZERO)
-        exchange = Decimal(1) if currency == "BASE" else rate(currency, base)
-        for key, value in (
-            ("CashBalance", cash),
-            ("TotalCashBalance", cash),
-            ("StockMarketValue", total.positions if currency in ("BASE", base) else ZERO),
-            ("NetLiquidationByCurrency", total.net if currency in ("BASE", base) else cash),
-            ("UnrealizedPnL", total.unrealized if currency in ("BASE", base) else ZERO),
-            ("RealizedPnL", total.realized if currency in ("BASE", base) else ZERO),
-        ):
-            yield Row(key, _money(value), currency, per_currency=True)
-        yield Row("ExchangeRate", number(exchange), currency, per_currency=True)
-        yield Row("RealCurrency", currency, currency, per_currency=True)
+    found = worths(desk, account)
+    cash = {
+        currency: amount
+        for (owner, currency), amount in desk.books.cash.items()
+        if owner == account
+    }
+    whole = Worth()
+    for currency, worth in found.items():
+        whole.add(worth, rate(currency, base))
+    for currency in sorted({*cash, *found, base}):
+        yield from _ledger_of(
+            currency, cash.get(currency, ZERO), found.get(currency, Worth()), rate(currency, base)
+        )
+    yield from _ledger_of("BASE", total.cash, whole, Decimal(1))
+
+
+def _ledger_of(currency: str, cash: Decimal, worth: Worth, exchange: Decimal) -> Iterator[Row]:
+    for key, value in (
+        ("CashBalance", cash),
+        ("TotalCashBalance", cash),
+        ("AccruedCash", ZERO),
+        ("StockMarketValue", worth.stocks),
+        ("OptionMarketValue", worth.options),
+        ("FutureOptionValue", ZERO),
+        ("FuturesPNL", worth.futures),
+        ("NetLiquidationByCurrency", cash + worth.net),
+        ("UnrealizedPnL", worth.unrealized),
+        ("RealizedPnL", worth.realized),
+        ("NetDividend", ZERO),
+    ):
+        yield Row(key, _money(value), currency, per_currency=True)
+    yield Row("ExchangeRate", number(exchange), currency, per_currency=True)
+    yield Row("RealCurrency", currency, currency, per_currency=True)
+    yield Row("Currency", currency, currency, per_currency=True)
 
 
 def portfolio_row(desk: Desk, account: str, contract: Contract) -> dict[str, str]:
@@ -179,15 +248,32 @@ def portfolio_row(desk: Desk, account: str, contract: Contract) -> dict[str, str
     }
 
 
-def preview(desk: Desk, order: Order, contract: Contract) -> dict[str, str]:
-    """The margin and commission fields of a whatIf answer."""
+def preview(desk: Desk, order: Order) -> dict[str, str]:
+    """The margin and commission fields of a whatIf answer.
+
+    What the books will show when the order has filled at its price: at the touch if it crosses
+    it, else at its limit.  A fill is a print, so that what is held already is worth the new price.
+    """
     total = totals(desk, order.account)
-    price = order.limit_price or desk.quote(order).ask
-    factor = rate(contract.currency, desk.settings.base_currency)
-    held = desk.books.position(order.account, contract.con_id).quantity
-    after = held + order.quantity * (1 if order.is_buy else -1)
-    change = (margin(contract, after, price) - margin(contract, held, price)) * factor
-    charge = commission(contract, order.quantity, price, desk.settings.commission)
+    base = desk.settings.base_currency
+    change = equity = charge = ZERO
+    for contract, signed, price in _previewed(desk, order):
+        factor = rate(contract.currency, base)
+        held = desk.books.position(order.account, contract.con_id).quantity
+        last = desk.market.quote(contract).last
+        # The fill of a combination is no print of its legs.
+        mark = last if order.terms.get("comboLegs") else price
+        fee = commission(contract, abs(signed), price, desk.settings.commission)
+        after = margin(contract, held + signed, mark) - margin(contract, held, last)
+        change += after * factor
+        if contract.sec_type == "CASH":
+            # The two currencies change places, at rates that are not the pair's price.
+            equity += signed * (rate(contract.symbol, base) - price * factor)
+        else:
+            gain = held * (mark - last) + signed * (mark - price)
+            equity += gain * contract.multiplier * factor
+        equity -= fee * factor
+        charge += fee * factor / rate(desk.contract(order.con_id).currency, base)
     return {
         "whatIf": "1",
         "initMarginBefore": _money(total.initial_margin),
@@ -195,15 +281,30 @@ def preview(desk: Desk, order: Order, contract: Contract) -> dict[str, str]:
         "equityWithLoanBefore": _money(total.net),
         "initMarginChange": _money(change),
         "maintMarginChange": _money(change / 2),
-        "equityWithLoanChange": _money(-charge),
+        "equityWithLoanChange": _money(equity),
         "initMarginAfter": _money(total.initial_margin + change),
         "maintMarginAfter": _money(total.maintenance_margin + change / 2),
-        "equityWithLoanAfter": _money(total.net - charge),
+        "equityWithLoanAfter": _money(total.net + equity),
         "commission": number(charge),
         "minCommission": number(charge),
         "maxCommission": number(charge),
-        "commissionCurrency": contract.currency,
+        "commissionCurrency": desk.contract(order.con_id).currency,
     }
+
+
+def _previewed(desk: Desk, order: Order) -> Iterator[tuple[Contract, Decimal, Decimal]]:
+    """The fills an order would have: contract, signed quantity, price; a combo's are its legs'."""
+    quote = desk.quote(order)
+    touch = quote.ask if order.is_buy else quote.bid
+    limit = order.limit_price
+    crosses = limit is None or (touch <= limit if order.is_buy else touch >= limit)
+    price = touch if limit is None or crosses else limit
+    if desk.contract(order.con_id).sec_type == "BAG":
+        for leg, ratio, leg_price in desk.back_office.leg_prices(order, price):
+            yield leg, order.quantity * ratio * (1 if order.is_buy else -1), leg_price
+        return
+    contract = desk.contract(order.con_id)
+    yield contract, order.quantity * (1 if order.is_buy else -1), price
 
 
 def _money(value: Decimal) -> str:

@@ -172,7 +172,7 @@ class Answers:
         session = self.gateway.client(order.client_id)
         if session is not None:
             values = render.open_order(order, contract)
-            values |= accounting.preview(self.gateway.desk, order, contract)
+            values |= accounting.preview(self.gateway.desk, order)
             session.send("openOrder", values)
 
 

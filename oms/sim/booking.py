@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from oms.sim import ledger
 from oms.sim.books import Books
 from oms.sim.catalogue import Catalogue
+from oms.sim.checks import Refusal
 from oms.sim.clock import Clock
 from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO, Position
@@ -18,6 +19,9 @@ from oms.sim.orders import Execution, Order
 from oms.sim.settings import Settings
 from oms.sim.wire import to_int
 
+Legs = tuple[tuple[Contract, Decimal], ...]
+"""The legs of a combination, each with its ratio: negative when the combination sells it."""
+SIDES: Final = frozenset(("BUY", "SELL", "SSHORT"))
 History = Execution | tuple[Decimal, Decimal]
 
 
@@ -65,7 +69,7 @@ class BackOffice:
         self.books.add_execution(whole)
         rows = [whole]
         stem = whole.stem
-        for number, (leg, ratio, leg_price) in enumerate(self._leg_prices(order, price), start=2):
+        for number, (leg, ratio, leg_price) in enumerate(self.leg_prices(order, price), start=2):
             signed = ratio * quantity * (1 if order.is_buy else -1)
             row = self._execution(order, leg, abs(signed), leg_price, f"{stem}.{number:02d}.01")
             row.side = "BOT" if signed > 0 else "SLD"
@@ -100,19 +104,15 @@ class BackOffice:
             model_code=str(order.terms.get("modelCode", "")),
         )
 
-    def legs(self, order: Order) -> Iterator[tuple[Contract, Decimal]]:
+    def legs(self, order: Order) -> Legs:
         """The legs of a combination with their signed ratios."""
-        for leg in order.terms.get("comboLegs", ()):
-            contract = self.catalogue.by_id(to_int(leg["conId"]))
-            if contract is not None:
-                sign = 1 if leg["action"] == "BUY" else -1
-                yield contract, Decimal(to_int(leg["ratio"], 1) * sign)
+        return combo_legs(self.catalogue, order.terms.get("comboLegs", ()))
 
-    def _leg_prices(
+    def leg_prices(
         self, order: Order, price: Decimal
     ) -> Iterator[tuple[Contract, Decimal, Decimal]]:
         """Each leg at its last price; the first one makes up for the difference to `price`."""
-        legs = list(self.legs(order))
+        legs = self.legs(order)
         lasts = [self.market.quote(leg).last for leg, _ in legs]
         total = sum((ratio * last for (_, ratio), last in zip(legs, lasts, strict=True)), ZERO)
         for number, ((leg, ratio), last) in enumerate(zip(legs, lasts, strict=True)):
@@ -200,6 +200,23 @@ class BackOffice:
             else:
                 row = Position(entry[0], entry[1], row.realized)
         self.books.set_position(corrected.account, corrected.con_id, row)
+
+
+def combo_legs(catalogue: Catalogue, said: Iterable[Mapping[str, str]]) -> Legs:
+    """The legs that a client names, with signed ratios.  Raises the Refusal of what cannot be."""
+    legs: list[tuple[Contract, Decimal]] = []
+    for leg in said:
+        contract = catalogue.by_id(to_int(leg["conId"]))
+        ratio = to_int(leg["ratio"])
+        known = contract is not None and contract.sec_type != "BAG"
+        if contract is None or not known or ratio <= 0 or leg["action"] not in SIDES:
+            raise Refusal(313, f"The combo details for leg '{len(legs)}' are invalid.")
+        legs.append((contract, Decimal(ratio if leg["action"] == "BUY" else -ratio)))
+    if not legs:
+        raise Refusal(314, "Security type 'BAG' requires combo leg details.")
+    if len(legs) < 2:
+        raise Refusal(312, "The combo details are invalid.")
+    return tuple(legs)
 
 
 def _revised(entries: Iterable[History]) -> Iterator[Any]:

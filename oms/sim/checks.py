@@ -77,6 +77,9 @@ def _check_quantity(order: Order, contract: Contract, *, by_person: bool) -> Non
     step = contract.size_increment
     if by_person and contract.sec_type == "STK":
         step = min(step, FRACTION)
+    shown = order.price("displaySize")
+    if shown is not None and shown >= order.quantity:
+        raise Refusal(10020, "Display size should be smaller than order size.")
     if order.quantity % step:
         raise Refusal(10243, "Fractional-sized order cannot be placed via API.")
 

@@ -7,14 +7,14 @@ which IB's gateway has been seen to send it.  It knows no socket and no session.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from oms.sim import accounting, checks, conditions, credit, matching
-from oms.sim.booking import BackOffice
+from oms.sim.booking import BackOffice, Legs, combo_legs
 from oms.sim.books import Books
 from oms.sim.catalogue import Catalogue
 from oms.sim.clock import Clock, midnight_before
@@ -132,13 +132,27 @@ class Desk:
         contract = self.contract(order.con_id)
         if contract.sec_type != "BAG":
             return self.market.quote(contract)
-        bid = ask = last = ZERO
-        for leg, ratio in self.back_office.legs(order):
+        return self.combo_quote(self.back_office.legs(order))
+
+    def combo_legs(self, said: Iterable[Mapping[str, str]]) -> Legs:
+        return combo_legs(self.catalogue, said)
+
+    def combo_quote(self, legs: Legs) -> Quote:
+        """What a combination costs leg by leg, and how many of it the touches of its legs make."""
+        sides: dict[str, Decimal] = dict.fromkeys(("bid", "ask", "last", "close"), ZERO)
+        sizes: dict[str, list[Decimal]] = {"bid_size": [], "ask_size": []}
+        for leg, ratio in legs:
             quote = self.market.quote(leg)
-            bid += ratio * (quote.bid if ratio > 0 else quote.ask)
-            ask += ratio * (quote.ask if ratio > 0 else quote.bid)
-            last += ratio * quote.last
-        return Quote(bid=bid, ask=ask, last=last, close=last)
+            buys = ratio > 0
+            sides["bid"] += ratio * (quote.bid if buys else quote.ask)
+            sides["ask"] += ratio * (quote.ask if buys else quote.bid)
+            sides["last"] += ratio * quote.last
+            sides["close"] += ratio * quote.close
+            sizes["bid_size"].append((quote.bid_size if buys else quote.ask_size) // abs(ratio))
+            sizes["ask_size"].append((quote.ask_size if buys else quote.bid_size) // abs(ratio))
+        least = {name: min(listed) for name, listed in sizes.items()}
+        day = {"open": sides["close"], "high": sides["last"], "low": sides["last"]}
+        return Quote(**sides, **least, **day)
 
     def arm(self, order: Order) -> None:
         """Set the timers an order needs: its good-after and good-till times, its conditions'."""
@@ -232,7 +246,8 @@ class Desk:
         contract = self.contract(order.con_id)
         offered = order.remaining
         if self.settings.liquidity == "touch":
-            offered = min(offered, self.market.size(contract, order.is_buy))
+            quote = self.quote(order)
+            offered = min(offered, quote.ask_size if order.is_buy else quote.bid_size)
         cut = matching.Cut(contract.size_increment, self.settings.parts)
         pieces = matching.pieces(order, offered, cut)
         if not pieces:
@@ -247,8 +262,12 @@ class Desk:
             self.clock.call_later(self.settings.part_seconds, lambda: self._look_at(order))
         for piece in pieces:
             if not order.ended:
-                self.market.take(contract, order.is_buy, piece, self.settings.liquidity)
+                for con_id, signed in order.exposure():
+                    self._take(self.contract(con_id), signed * piece)
                 self.fill(order, piece, price)
+
+    def _take(self, contract: Contract, signed: Decimal) -> None:
+        self.market.take(contract, signed > 0, abs(signed), self.settings.liquidity)
 
     def _refuse_to_fill(self, order: Order, shortfall: str) -> None:
         if order.filled:

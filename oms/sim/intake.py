@@ -142,8 +142,10 @@ class Intake:
             placed_at=self.clock.now(),
         )
         checks.check(order, contract, self.clock.now(), self.desk.zone)
-        if contract.sec_type == "BAG" and len(list(self.desk.back_office.legs(order))) < 2:
-            raise Refusal(321, "Error validating request.-'b9' : cause - Invalid combination legs")
+        if contract.sec_type == "BAG":
+            legs = self.desk.back_office.legs(order)
+            if any(self.catalogue.expired(leg) for leg, _ in legs):
+                raise Refusal(392, checks.EXPIRED)
         if order.parent_id and self._parent(order) is None:
             raise Refusal(10006, "Missing parent order")
         return order, contract

@@ -71,12 +71,12 @@ def cash_flows(
 ) -> dict[str, Decimal]:
     """What an execution does to cash, by currency.
 
-    A future pays no price, only what it realises (commission is in that already); a forex pair
-    moves both of its currencies.
+    A future pays no price, only what it realises: the commission of what it opens is in its cost,
+    and paid with that.  A forex pair moves both of its currencies.
     """
     value = signed * price * contract.multiplier
     if contract.sec_type == "FUT":
-        return {contract.currency: realized if realized is not None else -charge}
+        return {contract.currency: realized or ZERO}
     flows = {contract.currency: -value - charge}
     if contract.sec_type == "CASH":
         flows[contract.symbol] = flows.get(contract.symbol, ZERO) + signed

@@ -107,11 +107,6 @@ class Market:
         """The price goes with the stock."""
         self._quotes[new.con_id] = self.quote(old)
 
-    def size(self, contract: Contract, buying: bool) -> Decimal:
-        """Units on offer at the touch."""
-        quote = self.quote(contract)
-        return quote.ask_size if buying else quote.bid_size
-
     def take(self, contract: Contract, buying: bool, quantity: Decimal, liquidity: str) -> None:
         """Use up the touch, where it can be used up; the next quote renews it."""
         if liquidity != "touch":

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from oms.sim import render
 from oms.sim.account_answers import forget, subscribe, subscriptions
+from oms.sim.bars import RealTimeBars
+from oms.sim.booking import Legs
+from oms.sim.checks import Refusal
 from oms.sim.instruments import MARKET_RULES, Contract, Query
 from oms.sim.wire import number, to_bool, to_int
 
@@ -15,17 +19,32 @@ if TYPE_CHECKING:
     from oms.sim.requests import Request
     from oms.sim.session import Session
 
-BAR_SECONDS: Final = 5
 NOT_FOUND: Final = "No security definition has been found for the request"
-#: IB numbers delayed ticks apart from live ones.
-DELAYED: Final = {0: 69, 1: 66, 2: 67, 3: 70, 4: 68, 5: 71, 6: 72, 7: 73, 8: 74, 9: 75, 14: 76}
 TICK_KINDS: Final = {"Last": "1", "AllLast": "2", "BidAsk": "3", "MidPoint": "4"}
+
+
+QUOTE_TYPES: Final = ("1", "2", "3", "4")
+"""Live, frozen, delayed, delayed and frozen."""
+DELAYED: Final = frozenset((3, 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """What a market data subscription is about; a combination has its quote from its legs."""
+
+    contract: Contract
+    legs: Legs
+    delayed: bool
+
+    @property
+    def con_ids(self) -> set[int]:
+        return {leg.con_id for leg, _ in self.legs} or {self.contract.con_id}
 
 
 class QuoteAnswers:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self._bars_running = False
+        self.bars = RealTimeBars(gateway)
         self.actions: Mapping[str, Callable[[Session, Request], None]] = {
             "reqContractDetails": self._contract_details,
             "reqMatchingSymbols": self._matching_symbols,
@@ -36,7 +55,7 @@ class QuoteAnswers:
             "reqMarketDataType": self._quote_type,
             "reqTickByTickData": self._tick_by_tick,
             "cancelTickByTickData": forget,
-            "reqRealTimeBars": self._bars,
+            "reqRealTimeBars": self._real_time_bars,
             "cancelRealTimeBars": forget,
         }
 
@@ -115,29 +134,40 @@ class QuoteAnswers:
     # -- quotes ---------------------------------------------------------------------------------
 
     def _quote_type(self, session: Session, request: Request) -> None:
-        session.subscriptions["MarketDataType"] = to_int(request.values["marketDataType"], 1)
+        kind = request.values["marketDataType"]
+        if kind not in QUOTE_TYPES:
+            text = f"Error validating request.-'bK' : cause - Invalid market data type: {kind}"
+            session.error(-1, 321, text)
+            return
+        session.subscriptions["MarketDataType"] = to_int(kind)
 
     def _quotes(self, session: Session, request: Request) -> None:
+        request_id = request.values["reqId"]
         contract = self._one_contract(session, request)
         if contract is None:
             return
-        request_id = request.values["reqId"]
+        legs: Legs = ()
+        if contract.sec_type == "BAG":
+            try:
+                legs = self.gateway.desk.combo_legs(request.values.get("comboLegs", ()))
+            except Refusal as refusal:
+                session.error(request_id, refusal.code, refusal.text)
+                return
         kind = session.subscriptions.get("MarketDataType", 1)
         session.send("marketDataType", {"reqId": request_id, "marketDataType": str(kind)})
         parameters = {"reqId": request_id, "minTick": number(contract.minimum_tick)}
         session.send("tickReqParams", {**parameters, "bboExchange": "9c0001"})
-        self._send_ticks(session, request_id, contract)
+        ticker = Ticker(contract, legs, delayed=kind in DELAYED)
+        self._send_ticks(session, request_id, ticker)
         if to_bool(request.values["snapshot"]):
             session.send("tickSnapshotEnd", {"reqId": request_id})
         else:
-            subscribe(session, request, contract.con_id)
+            subscribe(session, request, ticker)
 
-    def _send_ticks(self, session: Session, request_id: str, contract: Contract) -> None:
-        quote = self.gateway.desk.market.quote(contract)
-        is_delayed = session.subscriptions.get("MarketDataType", 1) in (3, 4)
-        for one, price, size_one, size in render.ticks(quote):
-            tick = DELAYED[one] if is_delayed else one
-            size_tick = DELAYED.get(size_one, size_one) if is_delayed else size_one
+    def _send_ticks(self, session: Session, request_id: str, ticker: Ticker) -> None:
+        desk = self.gateway.desk
+        quote = desk.combo_quote(ticker.legs) if ticker.legs else desk.market.quote(ticker.contract)
+        for tick, price, size_tick, size in render.ticks(quote, delayed=ticker.delayed):
             values = {"reqId": request_id, "tickType": str(tick), "price": price, "size": size}
             session.send("tickPrice", values)
             if size_tick >= 0:
@@ -174,34 +204,14 @@ class QuoteAnswers:
             if not session.ready or not session.subscriptions:
                 continue
             for kind, request_id, value in subscriptions(session):
-                if kind == "MktData" and value == contract.con_id:
-                    self._send_ticks(session, request_id, contract)
+                if kind == "MktData" and contract.con_id in value.con_ids:
+                    self._send_ticks(session, request_id, value)
+                elif kind == "RealTimeBars" and value.contract.con_id == contract.con_id:
+                    value.see(self.gateway.desk.market.quote(contract))
                 elif kind == "TickByTickData" and value[0] == contract.con_id:
                     self._send_tick_by_tick(session, request_id, contract, value[1])
 
-    # -- five-second bars -------------------------------------------------------------------------
-
-    def _bars(self, session: Session, request: Request) -> None:
+    def _real_time_bars(self, session: Session, request: Request) -> None:
         contract = self._one_contract(session, request)
-        if contract is None:
-            return
-        subscribe(session, request, contract.con_id)
-        if not self._bars_running:
-            self._bars_running = True
-            self.gateway.clock.call_later(BAR_SECONDS, self._send_bars)
-
-    def _send_bars(self) -> None:
-        """One bar to every subscriber, then again while there is one."""
-        desk = self.gateway.desk
-        start = str(int(self.gateway.clock.now().timestamp()) - BAR_SECONDS)
-        self._bars_running = False
-        for session in self.gateway.sessions:
-            for kind, request_id, con_id in subscriptions(session):
-                if kind == "RealTimeBars":
-                    self._bars_running = True
-                    last = number(desk.market.quote(desk.contract(con_id)).last)
-                    values = {"reqId": request_id, "time": start, "volume": "0", "count": "0"}
-                    values |= dict.fromkeys(("open", "high", "low", "close", "wap"), last)
-                    session.send("realtimeBar", values)
-        if self._bars_running:
-            self.gateway.clock.call_later(BAR_SECONDS, self._send_bars)
+        if contract is not None:
+            self.bars.begin(session, request, contract)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from oms.sim.instruments import Contract
 from oms.sim.market import Quote
@@ -125,8 +125,30 @@ def contract_details(
     return values
 
 
-def ticks(quote: Quote) -> list[tuple[int, str, int, str]]:
+DELAYED_TICKS: Final = {
+    1: 66,
+    2: 67,
+    4: 68,
+    0: 69,
+    3: 70,
+    5: 71,
+    6: 72,
+    7: 73,
+    8: 74,
+    9: 75,
+    14: 76,
+    -1: -1,
+}
+"""The tick type of a delayed figure for that of the live one."""
+
+
+def ticks(quote: Quote, *, delayed: bool = False) -> list[tuple[int, str, int, str]]:
     """Price tick, price, its size tick and size: bid, ask, last, then the day's figures."""
+    if delayed:
+        return [
+            (DELAYED_TICKS[tick], price, DELAYED_TICKS[size_tick], size)
+            for tick, price, size_tick, size in ticks(quote)
+        ]
     return [
         (1, number(quote.bid), 0, number(quote.bid_size)),
         (2, number(quote.ask), 3, number(quote.ask_size)),

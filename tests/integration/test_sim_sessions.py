@@ -364,7 +364,7 @@ async def test_quotes_bars_and_ticks_follow_the_market() -> None:
         client.ask("reqMktData", reqId="1", **stock)
         client.ask("reqMktData", reqId="2", snapshot="1", **stock)
         client.ask("reqTickByTickData", reqId="3", tickType="BidAsk", **stock)
-        client.ask("reqRealTimeBars", reqId="4", barSize="5", **stock)
+        client.ask("reqRealTimeBars", reqId="4", barSize="5", whatToShow="TRADES", **stock)
         await client.wait_for("tickSnapshotEnd", reqId="2")
         await client.settle()
         client.forget()

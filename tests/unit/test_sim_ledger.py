@@ -102,7 +102,7 @@ def test_a_commission_follows_its_schedule(
     ("kind", "expected"),
     [
         ("STK", {"USD": D("-1001")}),
-        ("FUT", {"USD": D("-1")}),
+        ("FUT", {"USD": D(0)}),
         ("CASH", {"USD": D("-1001"), "EUR": D(100)}),
     ],
 )
@@ -110,3 +110,11 @@ def test_an_execution_moves_cash_as_its_kind_of_contract_does(
     kind: str, expected: dict[str, Decimal]
 ) -> None:
     assert cash_flows(contract(kind), D(100), D(10), None, D(1)) == expected
+
+
+def test_a_future_pays_its_commissions_once() -> None:
+    row, first = Position().after(D(1), D(5300), D(50), D("2.25"))
+    opening = cash_flows(contract("FUT", "50"), D(1), D(5300), first, D("2.25"))
+    row, second = row.after(D(-1), D(5310), D(50), D("2.25"))
+    closing = cash_flows(contract("FUT", "50"), D(-1), D(5310), second, D("2.25"))
+    assert opening["USD"] + closing["USD"] == 500 - D("4.50")
