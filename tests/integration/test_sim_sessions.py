@@ -452,7 +452,8 @@ async def test_books_survive_a_stop_of_the_gateway(tmp_path: Path) -> None:
         await client.settle()
         before = sim.books()
     async with world(books=file) as sim:
-        assert {**sim.books(), "clients": [1]} == before
+        connected = {"clients": [1], "subscriptions": {"1": []}}
+        assert {**sim.books(), **connected} == before
         client = await sim.client()
         assert client.next_id == 3
 
