@@ -22,6 +22,7 @@
     │  └─ OutcomeUnknown             exit 6   ambiguous; the order is IN_DOUBT
     ├─ OrderDenied                   exit 1   refused by our own checks, nothing was sent
     ├─ TradingHalted                 exit 1
+    ├─ CaseRefused                   exit 1   a break cannot be treated like that, nothing was done
     ├─ DaemonNotRunning              exit 1
     ├─ RequestTimedOut               exit 6
     ├─ NotFound                      exit 1   no such order, fill, break or report
@@ -183,6 +184,12 @@ class TradingHalted(OmsError):
     """New orders are halted."""
 
     default_hint = "cancels still pass; `oms status` says who halted and why"
+
+
+class CaseRefused(OmsError):
+    """The break cannot be treated like that."""
+
+    default_hint = "nothing was changed; `oms breaks BREAK` tells its story"
 
 
 class DaemonNotRunning(OmsError):

@@ -99,6 +99,14 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Windows = Annotated[
     tuple[Annotated[str, AfterValidator(_reset_window)], ...], BeforeValidator(_split)
 ]
+#: What can be shown by the positions alone; `core.drift` has the patterns.
+Causes = Annotated[
+    tuple[
+        Literal["assignment", "exercise", "expiry", "split", "symbol_change", "transfer"],
+        ...,
+    ],
+    BeforeValidator(_split),
+]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_durable_url)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
@@ -304,6 +312,31 @@ class Settings(BaseSettings):
         description="How long after a message of IB that leaves an order unsettled (a code that no "
         "table knows, a modify that failed because the order may have ended) the broker is asked "
         "about it, unless its own news settles it first.",
+    )
+    position_settle_seconds: Seconds = Field(
+        3,
+        ge=0,
+        le=300,
+        description="How long IB's positions and balances may lag an execution: a difference "
+        "within that time is looked at again before it counts.",
+    )
+    commission_settle_seconds: Seconds = Field(
+        120,
+        ge=0,
+        le=86_400,
+        description="How old a fill must be before a commission that never came is a break: "
+        "reports come after their execution.",
+    )
+    adjust_causes: Causes = Field(
+        (),
+        description="Causes of a position difference (assignment, exercise, expiry, split, "
+        "symbol_change, transfer) that are booked without a person where evidence names them.",
+    )
+    break_notional_max: Annotated[Decimal | None, Unit("currency of the contract")] = Field(
+        None,
+        ge=0,
+        description="Value of a break above which closing or adjusting it takes a second person, "
+        "and so do those that cannot be valued. Empty means that one person is enough.",
     )
     reconcile_interval_seconds: Seconds = Field(
         900,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from oms.core.cases import case_events
+from oms.core.cases import case_events, watched_by
 from oms.core.events import (
     BreakClosed,
     BreakOpened,
@@ -29,7 +29,16 @@ from oms.core.events import (
     QueryKind,
     Question,
 )
-from oms.core.reconcile import Answers, OurSide, Row, Scope, compare, perm_index, verdict_of
+from oms.core.reconcile import (
+    Answers,
+    Compared,
+    OurSide,
+    Row,
+    Scope,
+    compare,
+    perm_index,
+    verdict_of,
+)
 from oms.core.records import Anomaly, BreakCase, Fill, Order, Position
 from oms.core.repair import adoptions, openings, resolutions
 from tests.lives import CLIENT, Life
@@ -56,6 +65,7 @@ class Run:
     life: Life
     repairs: list[Event] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    found: Compared = field(default_factory=Compared)
 
     @property
     def verdict(self) -> str:
@@ -80,7 +90,9 @@ class Run:
     def cases(self, *, complete: bool = True) -> list[str]:
         """Write what becomes of the cases, and return it in words."""
         known = {c.key: c for c in self.life.books.all(BreakCase)}
-        events = case_events(known, self.findings, run_id="R1", complete=complete)
+        events = case_events(
+            known, self.found.findings, self.found.matches, run_id="R1", complete=complete
+        )
         for event in events:
             self.life.apply(event, actor="reconciler")
         return [_words(event, self.life) for event in events]
@@ -94,6 +106,7 @@ def reconcile(
     meanwhile: str = "",
     settle_seconds: float = 0,
     position_settle_seconds: float = 0,
+    commission_settle_seconds: float = 3600,
     accounts: tuple[str, ...] = (),
     **tables: str,
 ) -> Run:
@@ -130,13 +143,16 @@ def reconcile(
         run_id="R1",
         started_sequence=started,
         position_settle=timedelta(seconds=position_settle_seconds),
+        commission_settle=timedelta(seconds=commission_settle_seconds),
     )
     run = Run(life)
     for plan in (adoptions, openings, resolutions):
         for event in list(plan(our_side(life), answers, scope)):
             life.apply(event, actor="reconciler")
             run.repairs.append(event)
-    run.findings = compare(before, our_side(life), answers, scope)
+    # Nothing moves while a table is compared, but for `meanwhile`: all is as it was asked for.
+    run.found = compare(before, our_side(life), answers, scope, prior=our_side(life))
+    run.findings = [*run.found.findings, *(m.draw() for m in run.found.matches.values())]
     return run
 
 
@@ -151,6 +167,7 @@ def our_side(life: Life) -> OurSide:
         anomalies=tuple(a for a in life.books.all(Anomaly) if a.live),
         opened_accounts=life.system.opened_accounts,
         by_perm_id=perm_index(orders.values()),
+        watched=watched_by(life.books.all(BreakCase)),
     )
 
 

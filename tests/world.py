@@ -61,6 +61,7 @@ def settings_for(simulator_port: int, database: Path, **changed: Any) -> Setting
         "request_timeout_seconds": 1,
         "doubt_settle_seconds": 0,
         "notice_settle_seconds": 3600,
+        "position_settle_seconds": 0,
         "reconcile_interval_seconds": 0,
         "account_refresh_seconds": 0,
         "glance_interval_seconds": 0,

@@ -23,13 +23,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from oms.core import fold_cases, fold_fills, fold_orders, fold_sessions
+from oms.core import codec, fold_cases, fold_fills, fold_orders, fold_sessions
 from oms.core.events import (
+    BooksAdjusted,
+    BreakAssigned,
     BreakClosed,
+    BreakExplained,
     BreakOpened,
     BreakUpdated,
     CancelDenied,
     CancelIntended,
+    CaseActionProposed,
     CommissionReceived,
     CompletedOrderReceived,
     Context,
@@ -39,6 +43,7 @@ from oms.core.events import (
     ExecutionReceived,
     ModifyDenied,
     ModifyIntended,
+    NaturalKeyConflict,
     NoticeReceived,
     OpeningPositionRecorded,
     OpenOrderReceived,
@@ -174,13 +179,24 @@ def _for_position(
     yield Want("positions", "", f"{event.account}:{event.contract.con_id}")
 
 
+def _for_adjustment(event: BooksAdjusted, context: Context, books: Books) -> _Wants:
+    contract = event.adjustment.contract
+    if contract is not None:
+        yield Want("positions", "", f"{event.adjustment.account}:{contract.con_id}")
+
+
+def _for_conflict(event: NaturalKeyConflict, context: Context, books: Books) -> _Wants:
+    if event.type_name == CommissionReceived.__name__:
+        told = codec.decode(event.type_name, 1, event.payload)
+        assert isinstance(told, CommissionReceived)
+        yield from _for_commission(told, context, books)
+
+
 def _for_session(event: SessionReady | SessionClosed, context: Context, books: Books) -> _Wants:
     yield Want("sessions", "", str(context.session_epoch))
 
 
-def _for_case(
-    event: BreakOpened | BreakUpdated | BreakClosed, context: Context, books: Books
-) -> _Wants:
+def _for_case(event: _AboutCase, context: Context, books: Books) -> _Wants:
     yield Want("breaks", "", event.break_id)
 
 
@@ -212,6 +228,10 @@ _OurWord = (
     | DoubtResolved
 )
 
+_AboutCase = (
+    BreakOpened | BreakUpdated | BreakClosed | BreakAssigned | BreakExplained | CaseActionProposed
+)
+
 #: What each event may need; the others need nothing but what is always in memory.
 _WANTED: Final[dict[type[Event], Callable[[Any, Context, Books], _Wants]]] = {
     **dict.fromkeys(get_args(_OurWord), _for_our_word),
@@ -228,9 +248,9 @@ _WANTED: Final[dict[type[Event], Callable[[Any, Context, Books], _Wants]]] = {
     PortfolioReceived: _for_position,
     SessionReady: _for_session,
     SessionClosed: _for_session,
-    BreakOpened: _for_case,
-    BreakUpdated: _for_case,
-    BreakClosed: _for_case,
+    BooksAdjusted: _for_adjustment,
+    NaturalKeyConflict: _for_conflict,
+    **dict.fromkeys(get_args(_AboutCase), _for_case),
 }
 
 _FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {

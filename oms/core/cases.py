@@ -17,9 +17,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from oms.core.events import BreakClosed, BreakOpened, BreakUpdated, Finding
+from oms.core.matches import Match
 from oms.core.records import BreakCase
+
+#: What no answer of the broker's can settle.
+_BY_A_PERSON: Final = frozenset({"message"})
 
 
 def break_id_of(finding: Finding) -> str:
@@ -34,7 +39,7 @@ def thing_of(finding: Finding) -> str:
 
 def settled_by(finding: Finding) -> str:
     """Return the key of the match that settles a break; "" where no answer can."""
-    return "" if finding.subject == "message" else f"{finding.subject}:{thing_of(finding)}"
+    return "" if finding.subject in _BY_A_PERSON else f"{finding.subject}:{thing_of(finding)}"
 
 
 def same_difference(one: Finding, other: Finding) -> bool:
@@ -45,15 +50,16 @@ def same_difference(one: Finding, other: Finding) -> bool:
 def case_events(
     cases: Mapping[str, BreakCase],
     findings: Iterable[Finding],
+    matches: Mapping[str, Match],
     *,
     run_id: str,
     complete: bool,
 ) -> list[BreakOpened | BreakUpdated | BreakClosed]:
     """Return what a run writes about cases, in the order of its findings; closings come last.
 
-    `cases` are all that are known, by number. `complete` says that every question of the run was
-    answered whole; only then can the run close anything. A second run with the same findings
-    returns nothing.
+    `cases` are all that are known, by number, `matches` what agrees, by key. `complete` says that
+    every question of the run was answered whole; only then can the run close anything. A second run
+    with the same findings returns nothing.
     """
     found = list(findings)
     breaks = {break_id_of(f): f for f in found if f.result == "break"}
@@ -71,12 +77,24 @@ def case_events(
             )
     if not complete:
         return written
-    matches = {f.key: f for f in found if f.result == "match"}
+    repaired = {f.key: f for f in found if f.result == "match"}
     for break_id, case in cases.items():
-        match = matches.get(settled_by(case.finding))
-        if case.status == "open" and break_id not in breaks and match is not None:
+        if case.status != "open" or break_id in breaks:
+            continue
+        key = settled_by(case.finding)
+        match = repaired.get(key) or (matches[key].draw() if key in matches else None)
+        if match is not None:
             written.append(_closed(break_id, run_id, match))
     return written
+
+
+def watched_by(cases: Iterable[BreakCase]) -> frozenset[str]:
+    """Return the keys of the open ones of some cases, and of the matches that would settle them."""
+    keys: set[str] = set()
+    for case in cases:
+        if case.status == "open":
+            keys |= {case.finding.key, settled_by(case.finding)}
+    return frozenset(keys) - {""}
 
 
 def accepted(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> list[Finding]:
@@ -106,4 +124,4 @@ def _closed(break_id: str, run_id: str, match: Finding) -> BreakClosed:
 
 
 def _values(finding: Finding) -> Finding:
-    return finding.model_copy(update={"evidence": (), "repair": ""})
+    return finding.model_copy(update={"evidence": (), "repair": "", "proposed": None})

@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
-from oms.core.events import ExecutionReceived, Finding, Question
+from oms.core.contracts import Contract
+from oms.core.drift import explained
+from oms.core.events import Adjustment, ExecutionReceived, Finding, Question
 from oms.core.ledger import stem_and_revision
+from oms.core.matches import Match
 from oms.core.money import ZERO, plain
 from oms.core.records import Fill, Position
-from oms.core.sides import Answers, OurSide, Row, Scope
+from oms.core.sides import MOVED, Answers, OurSide, Row, Scope
 from oms.core.words import describe_fill
 
-#: What a position finding says when asking again can settle it.
-MOVED: Final = "it moved while positions were being asked for"
+# ── executions ───────────────────────────────────────────────────────────────────────────────────
 
 
-def execution_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Finding]:
+def execution_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Finding | Match]:
     """Yield what each execution of either side is found to be."""
-    named = set()
-    for row in answers.of("executions"):
+    rows = _newest(answers)
+    for key, row in rows.items():
         event: ExecutionReceived = row.event
-        stem, _ = stem_and_revision(event.exec_id)
-        key = f"{event.account}:{stem}"
-        named.add(key)
         if scope.accounts and event.account not in scope.accounts:
             continue
         fill = ours.fills.get(key)
-        learnt_now = fill is not None and fill.booked_sequence > scope.started_sequence
-        yield _execution_finding(event, row, fill, learnt_now)
+        yield _execution_finding(event, row, fill, scope)
         if fill is not None and not fill.order_id:
             yield _unowned(fill)
+    yield from _not_named(rows, ours, answers, scope)
+    for key in sorted(ours.watched):
+        # Booked since, and older than what IB still names: that we have it settles the case.
+        break_class, _, thing = key.partition(":")
+        fill = ours.fills.get(thing)
+        if break_class == "missing_fill" and fill is not None and thing not in rows:
+            yield _same(fill, describe_fill(fill), (fill.last_sequence,))
+
+
+def _newest(answers: Answers) -> dict[str, Row]:
+    """Return the highest revision of every execution that the answer names, by account and stem."""
+    found: dict[str, tuple[int, Row]] = {}
+    for row in answers.of("executions"):
+        stem, revision = stem_and_revision(row.event.exec_id)
+        key = f"{row.event.account}:{stem}"
+        if key not in found or revision >= found[key][0]:
+            found[key] = (revision, row)
+    return {key: row for key, (_, row) in found.items()}
+
+
+def _not_named(
+    rows: dict[str, Row], ours: OurSide, answers: Answers, scope: Scope
+) -> Iterator[Finding]:
     question = answers.questions.get("executions")
     if question is None or question.outcome != "complete" or question.reaches_back_to is None:
         return
@@ -39,22 +62,18 @@ def execution_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterato
         # Filled while the answer was under way: newer than the answer, so its absence means
         # nothing.
         newer = fill.booked_sequence > question.asked_sequence
-        if key in named or fill.occurred_at is None or newer:
+        if key in rows or fill.occurred_at is None or newer:
             continue
         if scope.accounts and fill.account not in scope.accounts:
             continue
         if fill.occurred_at >= question.reaches_back_to:
-            yield _fill_finding(
-                fill,
-                "not named",
-                "extra_fill",
-                "our books have a fill that IB's executions do not name",
-            )
+            text = "our books have a fill that IB's executions do not name"
+            yield _fill_finding(fill, "not named", "extra_fill", text)
 
 
 def _execution_finding(
-    event: ExecutionReceived, row: Row, fill: Fill | None, learnt_now: bool
-) -> Finding:
+    event: ExecutionReceived, row: Row, fill: Fill | None, scope: Scope
+) -> Finding | Match:
     theirs = f"{event.side} {plain(event.quantity)} {event.contract.symbol} @ {plain(event.price)}"
     if fill is None:
         return Finding(
@@ -73,9 +92,33 @@ def _execution_finding(
         )
     same = (fill.quantity, fill.price, fill.side) == (event.quantity, event.price, event.side)
     if fill.exec_id == event.exec_id and not same:
-        return _fill_finding(
-            fill, theirs, "contradiction", "the same execution id with other contents"
-        )
+        text = "the same execution id with other contents"
+        return _fill_finding(fill, theirs, "contradiction", text)
+    if fill.exec_id != event.exec_id:
+        if fill.last_sequence > row.sequence:
+            # The correction came after this row did.
+            return _drawn(fill, theirs, (row.sequence,)).model_copy(
+                update={"result": "unknown", "text": MOVED}
+            )
+        text = f"our books follow {fill.exec_id}, IB's answer has {event.exec_id} only"
+        return _fill_finding(fill, theirs, "corrected_fill", text)
+    if row.sequence <= scope.started_sequence:
+        return _same(fill, theirs, (row.sequence,))
+    match = _drawn(fill, theirs, (row.sequence,))
+    if fill.booked_sequence > scope.started_sequence:
+        changed: dict[str, Any] = {"repair": "backfilled", "break_class": "missing_fill"}
+    else:
+        changed = {"repair": "corrected", "break_class": "corrected_fill"}
+    return match.model_copy(update=changed)
+
+
+def _same(fill: Fill, theirs: str, evidence: tuple[int, ...]) -> Match:
+    values = f"{fill.exec_id} {plain(fill.quantity)} {plain(fill.price)}"
+    draw = partial(_drawn, fill, theirs, evidence)
+    return Match("execution", f"execution:{fill.key}", values, evidence, draw)
+
+
+def _drawn(fill: Fill, theirs: str, evidence: tuple[int, ...]) -> Finding:
     return Finding(
         result="match",
         subject="execution",
@@ -86,9 +129,8 @@ def _execution_finding(
         order_id=fill.order_id,
         ours=describe_fill(fill),
         theirs=theirs,
-        text=f"execution {event.exec_id}",
-        evidence=(row.sequence,),
-        repair="backfilled" if learnt_now else "",
+        text=f"execution {fill.exec_id}",
+        evidence=evidence,
     )
 
 
@@ -116,65 +158,100 @@ def _fill_finding(fill: Fill, theirs: str, break_class: Any, text: str) -> Findi
     )
 
 
+# ── positions ────────────────────────────────────────────────────────────────────────────────────
+
+
 def position_findings(
     before: OurSide, ours: OurSide, answers: Answers, scope: Scope
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Match]:
     """Yield what each position of either side is found to be."""
-    rows: dict[str, Row] = {}
-    for row in answers.of("positions"):
-        rows[f"{row.event.account}:{row.event.contract.con_id}"] = row
-    complete = answers.complete("positions")
+    rows = {f"{r.event.account}:{r.event.contract.con_id}": r for r in answers.of("positions")}
     uncharged = {f.position_key for f in ours.fills.values() if f.commission is None}
+    drifts: list[Finding] = []
     for key in sorted({*rows, *ours.positions}):
-        position = ours.positions.get(key)
-        row_or_none = rows.get(key)
-        account, contract = _what(position, row_or_none)
+        position, row = ours.positions.get(key), rows.get(key)
+        account, _ = _what(position, row)
         if scope.accounts and account not in scope.accounts:
             continue
-        held = position.quantity if position else ZERO
-        told = row_or_none.event.quantity if row_or_none else ZERO
-        evidence = (row_or_none.sequence,) if row_or_none else ()
-        finding = Finding(
-            result="match",
-            subject="position",
-            key=f"position:{key}",
-            account=account,
-            con_id=contract.con_id,
-            symbol=contract.symbol,
-            ours=plain(held),
-            theirs=plain(told) if complete or row_or_none else "not answered",
-            evidence=evidence,
-            repair=_position_repair(before, key, held),
-        )
-        judged = _judge_position(finding, position, told - held, answers, scope)
-        yield judged
-        if judged.result == "match" and position is not None and key not in uncharged:
-            cost = row_or_none.event.average_cost if row_or_none else None
-            yield from _cost_drift(finding, position, cost)
+        found = _position_finding(key, position, row, before=before, answers=answers, scope=scope)
+        if isinstance(found, Finding) and found.break_class == "quantity_drift":
+            drifts.append(found)
+            continue
+        yield found
+        if (isinstance(found, Match) or found.result == "match") and position is not None:
+            cost = row.event.average_cost if row else None
+            yield from _cost(position, key not in uncharged, cost, found.evidence, ours)
+    yield from explained(drifts, ours.positions, rows, scope.now)
 
 
-def _position_repair(before: OurSide, key: str, held: Decimal) -> str:
+def _position_finding(
+    key: str,
+    position: Position | None,
+    row: Row | None,
+    *,
+    before: OurSide,
+    answers: Answers,
+    scope: Scope,
+) -> Finding | Match:
+    held = position.quantity if position else ZERO
+    told = row.event.quantity if row else ZERO
+    complete = answers.complete("positions")
+    theirs = plain(told) if complete or row else "not answered"
     was = before.positions.get(key)
     was_held = was.quantity if was else ZERO
-    return "" if was_held == held else f"was {plain(was_held)}"
+    repair = "" if was_held == held else f"was {plain(was_held)}"
+    evidence = (row.sequence,) if row else ()
+    drawn = _Holding(key, *_what(position, row), held, theirs, evidence, repair)
+    draw = drawn.finding
+    if complete and held == told:
+        if repair:
+            return draw()
+        return Match("position", f"position:{key}", plain(held), evidence, draw)
+    return _judge_position(drawn, position, told - held, answers, scope)
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """What both sides say about one position."""
+
+    key: str
+    account: str
+    contract: Contract
+    held: Decimal
+    theirs: str
+    evidence: tuple[int, ...]
+    repair: str
+
+    def finding(self) -> Finding:
+        return Finding(
+            result="match",
+            subject="position",
+            key=f"position:{self.key}",
+            account=self.account,
+            con_id=self.contract.con_id,
+            symbol=self.contract.symbol,
+            ours=plain(self.held),
+            theirs=self.theirs,
+            evidence=self.evidence,
+            repair=self.repair,
+        )
 
 
 def _judge_position(
-    finding: Finding,
+    drawn: _Holding,
     position: Position | None,
     excess: Decimal,
     answers: Answers,
     scope: Scope,
 ) -> Finding:
     """Say what it means that IB holds `excess` more than our executions explain."""
+    finding = drawn.finding()
 
     def unknown(text: str) -> Finding:
         return finding.model_copy(update={"result": "unknown", "text": text})
 
     if not answers.complete("positions"):
         return unknown("positions were not answered whole")
-    if not excess:
-        return finding
     if position is not None and _moved(position, answers.questions["positions"], scope):
         return unknown(MOVED)
     if not answers.complete("executions"):
@@ -183,9 +260,17 @@ def _judge_position(
         f"{plain(excess)} came without an execution"
         " (assignment, exercise, expiry, split or transfer do that)"
     )
-    key = f"quantity_drift:{finding.account}:{finding.con_id}"
-    broken = {"result": "break", "break_class": "quantity_drift", "severity": "high"}
-    return finding.model_copy(update={**broken, "key": key, "text": text})
+    proposed = Adjustment(account=finding.account, contract=drawn.contract, quantity=excess)
+    return finding.model_copy(
+        update={
+            "result": "break",
+            "break_class": "quantity_drift",
+            "severity": "high",
+            "key": f"quantity_drift:{finding.account}:{finding.con_id}",
+            "text": text,
+            "proposed": proposed,
+        }
+    )
 
 
 def _moved(position: Position, asked: Question, scope: Scope) -> bool:
@@ -196,41 +281,68 @@ def _moved(position: Position, asked: Question, scope: Scope) -> bool:
     return at is not None and at + scope.position_settle > asked.asked_at
 
 
+# ── cost ─────────────────────────────────────────────────────────────────────────────────────────
+
 #: How far IB's average cost may be from ours, beside the commissions that it contains: it is
 #: rounded, and sub-cent prices are averaged in other ways than ours.
 COST_TOLERANCE: Final = Decimal("0.001")
 
 
-def _cost_drift(
-    finding: Finding, position: Position, broker_cost: Decimal | None
-) -> Iterator[Finding]:
+def _cost(
+    position: Position,
+    charged_whole: bool,
+    broker_cost: Decimal | None,
+    evidence: tuple[int, ...],
+    ours: OurSide,
+) -> Iterator[Finding | Match]:
     """Report an average cost that prices, multiplier and commissions do not explain.
 
     IB's is per unit, times multiplier, commissions included (broker-semantics B9). Once a position
-    has been reduced, IB's choice of lots decides and nothing can be compared.
+    has been reduced, IB's choice of lots decides and nothing can be compared, and a commission that
+    is not known yet could be any.
     """
-    if broker_cost is None or not position.quantity or position.realised_pnl:
+    key = f"cost:{position.key}"
+    draw = partial(_cost_drawn, position, broker_cost, evidence)
+    if not position.quantity:
+        if key in ours.watched:
+            yield Match("cost", key, "flat", evidence, draw)
         return
-    units = position.contract.units
-    ours = position.average_price * units
+    if broker_cost is None or position.realised_pnl or not charged_whole:
+        return
+    ours_cost = position.average_price * position.contract.units
     charged = sum((abs(amount) for _, amount in position.commissions), ZERO)
-    allowed = charged / abs(position.quantity) + abs(ours) * COST_TOLERANCE
-    if abs(broker_cost - ours) <= allowed:
+    allowed = charged / abs(position.quantity) + abs(ours_cost) * COST_TOLERANCE
+    if abs(broker_cost - ours_cost) <= allowed:
+        if key in ours.watched:
+            yield Match("cost", key, plain(ours_cost), evidence, draw)
         return
     changed: dict[str, Any] = {
         "result": "break",
         "break_class": "cost_drift",
         "severity": "low",
         "key": f"cost_drift:{position.key}",
-        "ours": plain(ours),
-        "theirs": plain(broker_cost),
         "text": f"IB's average cost differs by more than commissions ({plain(charged)}) explain",
-        "repair": "",
     }
-    yield finding.model_copy(update=changed)
+    yield draw().model_copy(update=changed)
 
 
-def _what(position: Position | None, row: Row | None) -> tuple[str, Any]:
+def _cost_drawn(
+    position: Position, broker_cost: Decimal | None, evidence: tuple[int, ...]
+) -> Finding:
+    return Finding(
+        result="match",
+        subject="cost",
+        key=f"cost:{position.key}",
+        account=position.account,
+        con_id=position.contract.con_id,
+        symbol=position.contract.symbol,
+        ours=plain(position.average_price * position.contract.units),
+        theirs=plain(broker_cost),
+        evidence=evidence,
+    )
+
+
+def _what(position: Position | None, row: Row | None) -> tuple[str, Contract]:
     if position is not None:
         return position.account, position.contract
     assert row is not None

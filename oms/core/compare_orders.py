@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from oms.core.events import Finding, OpenOrderReceived, Severity
+from oms.core.matches import Match
 from oms.core.money import plain
 from oms.core.records import Order, OrderState
-from oms.core.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
+from oms.core.sides import (
+    MOVED,
+    ORDER_QUESTIONS,
+    Answers,
+    OurSide,
+    Row,
+    Scope,
+    reaches_back_to,
+)
 from oms.core.terms import differing, terms_of
 from oms.core.words import describe_order, describe_terms
 
+#: What of an order can outrun an answer.
+_MOVING: Final = ("state", "filled", "status_filled", "terms", "revision", "perm_ids")
+
 
 def order_findings(
-    before: OurSide, ours: OurSide, answers: Answers, scope: Scope
-) -> Iterator[Finding]:
+    before: OurSide, prior: OurSide, ours: OurSide, answers: Answers, scope: Scope
+) -> Iterator[Finding | Match]:
     """Yield what each order on our side is found to be."""
     open_rows = _by_order(ours, answers.of("open_orders"))
     done_rows = _by_order(ours, answers.of("completed_orders"))
@@ -27,9 +40,38 @@ def order_findings(
             continue
         rows = [*open_rows.get(order_id, ()), *done_rows.get(order_id, ())]
         repair = _order_repair(before.orders.get(order_id), order, scope)
-        yield _order_finding(order, rows, answers, order_id in executed, repair)
+        found = _order_finding(order, rows, answers, order_id in executed, repair)
+        if (
+            isinstance(found, Finding)
+            and found.result == "break"
+            and _has_moved(prior.orders.get(order_id), order)
+        ):
+            yield _moved(found)
+        else:
+            yield found
         if order.origin != "ours" and (order.live or repair):
             yield _foreign(order, repair)
+
+
+def _has_moved(was: Order | None, order: Order) -> bool:
+    """Say whether the order changed since the answers at hand were asked for.
+
+    What an answer itself teaches counts as well: it is asked again, and then stands still.
+    """
+    if order.state is OrderState.IN_DOUBT and (was is None or was.state is order.state):
+        return False  # nothing that moves is what makes it a doubt
+    return was is None or any(getattr(was, n) != getattr(order, n) for n in _MOVING)
+
+
+def _moved(finding: Finding) -> Finding:
+    changed = {
+        "result": "unknown",
+        "break_class": None,
+        "severity": None,
+        "key": f"order:{finding.order_id}",
+        "text": MOVED,
+    }
+    return finding.model_copy(update=changed)
 
 
 def _order_repair(was: Order | None, order: Order, scope: Scope) -> str:
@@ -51,9 +93,8 @@ def _by_order(ours: OurSide, rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def _order_finding(
     order: Order, rows: list[Row], answers: Answers, was_executed: bool, repair: str
-) -> Finding:
-    theirs = ", ".join(dict.fromkeys(r.event.status for r in rows)) or "not named"
-    make = _Maker("order", order, describe_order(order), theirs, _evidence(order, rows), repair)
+) -> Finding | Match:
+    make = _Maker(order, rows, repair)
     if order.state is OrderState.IN_DOUBT:
         return _doubt_finding(make, order, answers)
     if order.denied or order.state is OrderState.NOT_SENT:
@@ -123,7 +164,7 @@ def _missing_fills(make: _Maker, order: Order, answers: Answers) -> Finding | No
 
 def _live_finding(
     make: _Maker, order: Order, rows: list[Row], answers: Answers, was_executed: bool
-) -> Finding:
+) -> Finding | Match:
     open_row = next((r for r in rows if isinstance(r.event, OpenOrderReceived)), None)
     if open_row is None:
         if not answers.complete("open_orders", "completed_orders"):
@@ -180,15 +221,18 @@ def _foreign(order: Order, repair: str) -> Finding:
 class _Maker:
     """Builds the one finding about an order, whatever it turns out to be."""
 
-    subject: str
     order: Order
-    ours: str
-    theirs: str
-    evidence: tuple[int, ...]
+    rows: list[Row]
     repair: str
 
-    def match(self) -> Finding:
-        return self._finding(result="match", key=f"order:{self.order.order_id}")
+    def match(self) -> Finding | Match:
+        order = self.order
+        key = f"order:{order.order_id}"
+        draw = partial(self._finding, result="match", key=key)
+        if self.repair:
+            return draw()
+        values = f"{order.state.value} {plain(order.filled)} {describe_terms(order.terms)}"
+        return Match("order", key, values, self._evidence(), draw)
 
     def unknown(self, text: str) -> Finding:
         return self._finding(result="unknown", key=f"order:{self.order.order_id}", text=text)
@@ -203,19 +247,19 @@ class _Maker:
         )
 
     def _finding(self, **rest: Any) -> Finding:
+        order = self.order
         return Finding(
-            subject=self.subject,
-            account=self.order.account,
-            con_id=self.order.contract.con_id,
-            symbol=self.order.contract.symbol,
-            order_id=self.order.order_id,
-            ours=self.ours,
-            theirs=self.theirs,
-            evidence=self.evidence,
+            subject="order",
+            account=order.account,
+            con_id=order.contract.con_id,
+            symbol=order.contract.symbol,
+            order_id=order.order_id,
+            ours=describe_order(order),
+            theirs=", ".join(dict.fromkeys(r.event.status for r in self.rows)) or "not named",
+            evidence=self._evidence(),
             repair=self.repair,
             **rest,
         )
 
-
-def _evidence(order: Order, rows: list[Row]) -> tuple[int, ...]:
-    return tuple(r.sequence for r in rows) or (order.last_sequence,)
+    def _evidence(self) -> tuple[int, ...]:
+        return tuple(r.sequence for r in self.rows) or (self.order.last_sequence,)

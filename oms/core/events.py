@@ -32,6 +32,7 @@ Origin = Literal["ours", "manual", "other_client", "previous_session"]
 BreakClass = Literal[
     "missing_fill",
     "extra_fill",
+    "corrected_fill",
     "unknown_order",
     "lost_order",
     "in_doubt",
@@ -40,10 +41,34 @@ BreakClass = Literal[
     "two_perm_ids",
     "quantity_drift",
     "cost_drift",
+    "commission_missing",
+    "commission_different",
+    "orphan_commission",
+    "cash_drift",
+    "not_answered",
     "contradiction",
     "unreadable_message",
     "order_id_rollback",
 ]
+#: Why a position or a cash balance changed without an execution. The first seven are of positions,
+#: the others of cash; transfer and correction are of both.
+Cause = Literal[
+    "assignment",
+    "exercise",
+    "expiry",
+    "split",
+    "symbol_change",
+    "transfer",
+    "correction",
+    "deposit",
+    "withdrawal",
+    "dividend",
+    "interest",
+    "fee",
+    "tax",
+    "other",
+]
+CaseAction = Literal["assign", "explain", "resolve", "adopt", "adjust", "approve"]
 
 
 class Record(BaseModel):
@@ -627,6 +652,27 @@ class QueryAnswered(Event):
     question: Question
 
 
+class Adjustment(Record):
+    """A change of a position or of a cash balance that no execution made."""
+
+    account: str
+    #: None for cash.
+    contract: Contract | None = None
+    #: Of the cash; empty for a position.
+    currency: str = ""
+    #: What is added, negative for what is taken away: units of the contract, or money.
+    quantity: Decimal
+    #: Per unit, in the contract's currency, without multiplier: what the change was worth. None
+    #: where it realises nothing: the position's own average stands in.
+    price: Decimal | None = None
+    #: New units for an old one, where the change is a split: cost is divided, nothing realised.
+    ratio: Decimal | None = None
+    #: True where the change moved cash by quantity times price, as an assignment does.
+    moves_cash: bool = False
+    #: None where nothing explains it.
+    cause: Cause | None = None
+
+
 class Finding(Record):
     """One compared thing: a match, a break, or something we could not find out."""
 
@@ -648,6 +694,19 @@ class Finding(Record):
     evidence: tuple[int, ...] = ()
     #: What this run did about it: backfilled, adopted, resolved, opened.
     repair: str = ""
+    #: What would make both sides equal, with its cause where evidence names one. Proposed, not
+    #: done: a policy or a person does it.
+    proposed: Adjustment | None = None
+
+
+class MatchCount(Record):
+    """Things of one kind that agree and that a report counts instead of listing."""
+
+    subject: str
+    count: int
+    #: sha256 over key and values of each, in the order of their keys: who still has the answers
+    #: can show that these were the things.
+    digest: str
 
 
 class BreakOpened(Event):
@@ -675,6 +734,87 @@ class BreakClosed(Event):
     reason: str
     #: The sequence of the evidence, where there is one.
     evidence: tuple[int, ...] = ()
+    #: What the person did: resolved it by word, adopted the order, adjusted the books. Empty for a
+    #: run.
+    how: Literal["", "resolve", "adopt", "adjust"] = ""
+    #: The second person, where the case was above the limit for one.
+    approved_by: str = ""
+
+
+class BooksAdjusted(Event):
+    """A position or a cash balance was changed without an execution: by a person with a reason, or
+    by a policy of the settings. The envelope's actor says by whom.
+    """
+
+    adjustment: Adjustment
+    reason: str
+    break_id: str = ""
+    run_id: str | None = None
+    #: Sequences of what shows it.
+    evidence: tuple[int, ...] = ()
+    approved_by: str = ""
+
+
+class CashOpened(Event):
+    """The first balance that IB named for an account and currency: from here on its changes are
+    compared with what fills, commissions and adjustments explain.
+    """
+
+    account: str
+    currency: str
+    amount: Decimal
+    #: What our books had explained by then.
+    explained: Decimal
+    evidence: int
+    run_id: str
+
+
+class CaseRequested(Event):
+    """A person asked the running daemon to do something about a case."""
+
+    request_id: str
+    break_id: str
+    action: CaseAction
+    #: The reason, the explanation, or who is to look at it.
+    text: str = ""
+    cause: Cause | None = None
+    #: The person's own figures, where they are not those that the case proposes.
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+
+
+class CaseRequestDenied(Event):
+    """What a person asked for about a case was not done."""
+
+    request_id: str
+    break_id: str
+    text: str
+
+
+class BreakAssigned(Event):
+    """Somebody is to look at the case."""
+
+    break_id: str
+    assignee: str
+
+
+class BreakExplained(Event):
+    """A person said what the difference is; the case stays open."""
+
+    break_id: str
+    text: str
+
+
+class CaseActionProposed(Event):
+    """A person's action waits for a second person: its value is above the limit for one."""
+
+    break_id: str
+    action: CaseAction
+    reason: str
+    adjustment: Adjustment | None = None
+    #: None where the value is not known, which counts as above the limit.
+    notional: Decimal | None = None
+    limit: Decimal
 
 
 class ReconciliationRequested(Event):
@@ -711,7 +851,11 @@ class ReconciliationCompleted(Event):
     #: The sequence at which our books were compared.
     books_sequence: int
     questions: tuple[Question, ...]
+    #: Every break, every unknown and every match that this run repaired, whole; other matches only
+    #: where they are few, else `matches` counts them.
     findings: tuple[Finding, ...]
+    #: Matches that are not among the findings, by subject.
+    matches: tuple[MatchCount, ...] = ()
 
 
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
@@ -763,6 +907,13 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         BreakOpened,
         BreakUpdated,
         BreakClosed,
+        BooksAdjusted,
+        CashOpened,
+        CaseRequested,
+        CaseRequestDenied,
+        BreakAssigned,
+        BreakExplained,
+        CaseActionProposed,
         ReconciliationRequested,
         ReconciliationStarted,
         ReconciliationCompleted,

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from oms.core.events import (
+    BreakAssigned,
     BreakClosed,
+    BreakExplained,
     BreakOpened,
     BreakUpdated,
+    CaseActionProposed,
     Envelope,
     Event,
     ReconciliationCompleted,
@@ -33,7 +36,7 @@ def _run_completed(books: Books, envelope: Envelope, event: ReconciliationComple
             started_at=event.started_at,
             finished_at=event.finished_at,
             verdict=event.verdict,
-            matches=results.count("match"),
+            matches=results.count("match") + sum(m.count for m in event.matches),
             breaks=results.count("break"),
             unknowns=results.count("unknown"),
             sequence=envelope.sequence,
@@ -59,6 +62,8 @@ def _break_opened(books: Books, envelope: Envelope, event: BreakOpened) -> None:
             closed_at=None,
             close_reason="",
             closed_by_person=False,
+            waiting=None,
+            waiting_actor="",
         )
     else:
         case = BreakCase(
@@ -92,12 +97,36 @@ def _break_closed(books: Books, envelope: Envelope, event: BreakClosed) -> None:
                 updated_at=envelope.recorded_at,
                 close_reason=event.reason,
                 closed_by_person=event.run_id is None,
+                waiting=None,
+                waiting_actor="",
             )
         )
         if case.finding.order_id:
             books.link(case.finding.order_id, envelope.sequence)
         if event.run_id is None and case.finding.subject == "message":
             _close_anomaly(books, case)
+
+
+def _assigned(books: Books, envelope: Envelope, event: BreakAssigned) -> None:
+    case = books.get("breaks", event.break_id)
+    if isinstance(case, BreakCase):
+        books.put(case.evolve(assignee=event.assignee, updated_at=envelope.recorded_at))
+
+
+def _explained(books: Books, envelope: Envelope, event: BreakExplained) -> None:
+    case = books.get("breaks", event.break_id)
+    if isinstance(case, BreakCase):
+        actor = envelope.context.actor
+        books.put(
+            case.evolve(explanation=event.text, explained_by=actor, updated_at=envelope.recorded_at)
+        )
+
+
+def _action_proposed(books: Books, envelope: Envelope, event: CaseActionProposed) -> None:
+    case = books.get("breaks", event.break_id)
+    if isinstance(case, BreakCase):
+        actor = envelope.context.actor
+        books.put(case.evolve(waiting=event, waiting_actor=actor, updated_at=envelope.recorded_at))
 
 
 def _close_anomaly(books: Books, case: BreakCase) -> None:
@@ -113,4 +142,7 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     BreakOpened: _break_opened,
     BreakUpdated: _break_updated,
     BreakClosed: _break_closed,
+    BreakAssigned: _assigned,
+    BreakExplained: _explained,
+    CaseActionProposed: _action_proposed,
 }

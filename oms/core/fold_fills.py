@@ -6,21 +6,27 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from oms.core import codec
 from oms.core import order as orders
 from oms.core import position as positions
 from oms.core.contracts import Contract
 from oms.core.events import (
+    BooksAdjusted,
+    CashOpened,
     CommissionReceived,
     Envelope,
     Event,
     ExecutionReceived,
+    NaturalKeyConflict,
     OpeningPositionRecorded,
     PortfolioReceived,
     PositionReceived,
 )
-from oms.core.ledger import Books, learn_perm_id, settle, stem_and_revision
+from oms.core.ledger import Books, learn_perm_id, set_system, settle, stem_and_revision
 from oms.core.money import ZERO
 from oms.core.records import (
+    AdjustmentMade,
+    Anomaly,
     EarlyCommission,
     Fill,
     Order,
@@ -107,6 +113,7 @@ def _with_early_commission(books: Books, fill: Fill) -> Fill:
     return fill.evolve(
         commission=early.commission,
         commission_currency=early.currency,
+        commission_sequence=early.sequence,
         realised_pnl=early.realised_pnl,
     )
 
@@ -190,10 +197,14 @@ def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> 
         return  # IB's "not known yet": the report that counts comes later.
     known = fill.commission if fill.commission is not None else ZERO
     changed = event.commission - known
+    # What a corrected execution had is not what IB said for its correction.
+    is_other = fill.commission_sequence and changed
     books.put(
         fill.evolve(
             commission=event.commission,
             commission_currency=event.currency,
+            commission_sequence=envelope.sequence,
+            commission_was=known if is_other else fill.commission_was,
             realised_pnl=event.realised_pnl,
             last_sequence=envelope.sequence,
         )
@@ -259,6 +270,46 @@ def _mark(event: PositionReceived | PortfolioReceived, at: datetime) -> dict[str
     }
 
 
+def _conflict(books: Books, envelope: Envelope, event: NaturalKeyConflict) -> None:
+    """Take a commission that IB says anew for an execution; of any other fact the first counts."""
+    if event.type_name == CommissionReceived.__name__:
+        told = codec.decode(event.type_name, 1, event.payload)
+        assert isinstance(told, CommissionReceived)
+        _commission(books, envelope, told)
+    elif envelope.context.actor == "broker":
+        # By another actor: somebody used an order id twice. It is refused, and no contradiction of
+        # the broker's.
+        text = (
+            f"{event.key} came again with other contents; event {event.stored_sequence} has the"
+            " first"
+        )
+        books.put(Anomaly(sequence=envelope.sequence, kind="contradiction", text=text))
+
+
+def _adjusted(books: Books, envelope: Envelope, event: BooksAdjusted) -> None:
+    wanted = event.adjustment
+    if wanted.contract is None:
+        key = f"{wanted.account}:{wanted.currency}"
+        known = books.system.cash_adjusted
+        set_system(books, cash_adjusted={**known, key: known.get(key, ZERO) + wanted.quantity})
+        return
+    position = _position_of(books, wanted.account, wanted.contract)
+    made = AdjustmentMade(
+        sequence=envelope.sequence,
+        quantity=wanted.quantity,
+        price=wanted.price,
+        ratio=wanted.ratio,
+        moves_cash=wanted.moves_cash,
+    )
+    _put_moved(books, envelope, position, positions.adjusted(position, made))
+
+
+def _cash_opened(books: Books, envelope: Envelope, event: CashOpened) -> None:
+    key = f"{event.account}:{event.currency}"
+    known = books.system.cash_openings
+    set_system(books, cash_openings={**known, key: event.amount - event.explained})
+
+
 def _opening(books: Books, envelope: Envelope, event: OpeningPositionRecorded) -> None:
     position = _position_of(books, event.account, event.contract)
     fills = books.fills_at(position.key)
@@ -272,4 +323,7 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     PositionReceived: _broker_position,
     PortfolioReceived: _broker_position,
     OpeningPositionRecorded: _opening,
+    NaturalKeyConflict: _conflict,
+    BooksAdjusted: _adjusted,
+    CashOpened: _cash_opened,
 }

@@ -19,7 +19,6 @@ from oms.core.events import (
     ModifyDenied,
     ModifyIntended,
     ModifyRequested,
-    NaturalKeyConflict,
     NoticeReceived,
     OpenOrderReceived,
     OrderAdopted,
@@ -287,16 +286,6 @@ def _unreadable(books: Books, envelope: Envelope, event: BrokerMessageUnreadable
     books.put(Anomaly(sequence=envelope.sequence, kind="unreadable_message", text=text))
 
 
-def _conflict(books: Books, envelope: Envelope, event: NaturalKeyConflict) -> None:
-    if envelope.context.actor != "broker":
-        # Somebody used an order id twice: refused, and no contradiction of the broker's.
-        return
-    text = (
-        f"{event.key} came again with other contents; event {event.stored_sequence} has the first"
-    )
-    books.put(Anomaly(sequence=envelope.sequence, kind="contradiction", text=text))
-
-
 FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     OrderRequested: _requested,
     ModifyRequested: _requested,
@@ -318,5 +307,4 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     AccountValueReceived: _account_value,
     OrderBoundReceived: _bound,
     BrokerMessageUnreadable: _unreadable,
-    NaturalKeyConflict: _conflict,
 }

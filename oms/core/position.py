@@ -8,6 +8,10 @@ shown beside ours as a hint, not used.
 
 A correction restates: the position is folded again over all its fills in booking order, because an
 average depends on the order of fills and a mere reversal would leave the wrong one behind.
+
+An adjustment (a split, an assignment, a transfer that a person or a policy booked) has its place
+among the fills. A split multiplies the quantity and divides the average; any other moves the
+position like a fill at its price, or at the position's own average, which realises nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +20,13 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from oms.core.money import ZERO
-from oms.core.records import Fill, Position, PositionChanges, add_commission
+from oms.core.records import (
+    AdjustmentMade,
+    Fill,
+    Position,
+    PositionChanges,
+    add_commission,
+)
 
 
 def moves_position(fill: Fill) -> bool:
@@ -46,15 +56,62 @@ def booked(position: Position, fills: Iterable[Fill]) -> PositionChanges:
 
 
 def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
-    """Return the position folded again from its opening balance over all its fills."""
+    """Return the position folded again from its opening balance over fills and adjustments."""
     fresh = position.evolve(
         quantity=position.opening_quantity,
         average_price=position.opening_average_price,
         realised_pnl=ZERO,
         commissions=(),
         fill_count=0,
+        uncashed=ZERO,
     )
-    return booked(fresh, sorted(fills, key=lambda f: f.booked_sequence))
+    waiting = sorted(fills, key=lambda f: f.booked_sequence)
+    for made in position.adjustments:
+        earlier = [f for f in waiting if f.booked_sequence < made.sequence]
+        waiting = waiting[len(earlier) :]
+        fresh = fresh.evolve(**booked(fresh, earlier))
+        fresh = fresh.evolve(**_moved_by(fresh, made))
+    changes = booked(fresh, waiting)
+    changes["uncashed"] = fresh.uncashed
+    return changes
+
+
+def adjusted(position: Position, made: AdjustmentMade) -> PositionChanges:
+    """Return what an adjustment changes about a position; it is the newest that moves it."""
+    changes = _moved_by(position, made)
+    changes["adjustments"] = (*position.adjustments, made)
+    return changes
+
+
+def explained_cash(position: Position) -> Decimal:
+    """Return what fills and adjustments have done to the cash in the contract's currency.
+
+    By average cost every fill changes `realised - cost` by exactly what it pays or brings, so the
+    cash follows from the position itself, corrections included. Commissions are beside it.
+    """
+    units = position.contract.units
+    cost = position.quantity * position.average_price
+    opening = position.opening_quantity * position.opening_average_price
+    return position.realised_pnl - (cost - opening) * units - position.uncashed
+
+
+def _moved_by(position: Position, made: AdjustmentMade) -> PositionChanges:
+    quantity, average, units = position.quantity, position.average_price, position.contract.units
+    if made.ratio is not None:
+        after, price, gained = quantity * made.ratio, average / made.ratio, ZERO
+    else:
+        at = made.price if made.price is not None else average
+        after, price, gained = _move(quantity, average, made.quantity, at)
+    realised = gained * units
+    changes: PositionChanges = {
+        "quantity": after,
+        "average_price": price,
+        "realised_pnl": position.realised_pnl + realised,
+    }
+    if not made.moves_cash:
+        cost = (after * price - quantity * average) * units
+        changes["uncashed"] = position.uncashed + realised - cost
+    return changes
 
 
 def opened(

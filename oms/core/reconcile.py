@@ -20,10 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from oms.core.compare_holdings import MOVED, execution_findings, position_findings
+from oms.core.compare_holdings import execution_findings, position_findings
+from oms.core.compare_money import account_findings, cash_findings, commission_findings
 from oms.core.compare_orders import order_findings
 from oms.core.events import Finding, Severity, Verdict
+from oms.core.matches import Compared
 from oms.core.sides import (
+    MOVED,
     ORDER_QUESTIONS,
     Answers,
     OurSide,
@@ -37,6 +40,7 @@ __all__ = [
     "MOVED",
     "ORDER_QUESTIONS",
     "Answers",
+    "Compared",
     "OurSide",
     "Row",
     "Scope",
@@ -47,17 +51,41 @@ __all__ = [
 ]
 
 
-def compare(before: OurSide, ours: OurSide, answers: Answers, scope: Scope) -> list[Finding]:
-    """Return every compared thing: `before` is our side when the run began, `ours` after its
-    repairs.
+def compare(
+    before: OurSide,
+    ours: OurSide,
+    answers: Answers,
+    scope: Scope,
+    *,
+    prior: OurSide | None = None,
+) -> Compared:
+    """Return what each compared thing was found to be.
+
+    `before` is our side when the run began, `ours` after its repairs. `prior` is our side just
+    before the answers at hand were asked for, where that is not `before`: what changed between it
+    and `ours` may be newer than the answers, and is not held against them.
     """
-    return [
-        *_unanswered(answers),
-        *order_findings(before, ours, answers, scope),
-        *execution_findings(ours, answers, scope),
-        *position_findings(before, ours, answers, scope),
-        *_anomalies(ours),
-    ]
+    found = Compared()
+    found.add(_unanswered(answers))
+    found.add(order_findings(before, prior or before, ours, answers, scope))
+    found.add(execution_findings(ours, answers, scope))
+    found.add(position_findings(before, ours, answers, scope))
+    found.add(commission_findings(ours, answers, scope))
+    found.add(cash_findings(ours, answers, scope, _drifting(found.findings)))
+    found.add(account_findings(ours, answers, scope))
+    found.add(_anomalies(ours))
+    return found
+
+
+def _drifting(findings: Iterable[Finding]) -> set[str]:
+    """Return accounts and currencies in which a position drifts: what that did to cash is not
+    known, so their cash is not compared.
+    """
+    return {
+        f"{f.account}:{f.proposed.contract.currency}"
+        for f in findings
+        if f.break_class == "quantity_drift" and f.proposed and f.proposed.contract
+    }
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:

@@ -26,7 +26,7 @@ from typing import (
 from pydantic import TypeAdapter
 
 from oms.core.contracts import Contract
-from oms.core.events import Finding, Origin, Terms
+from oms.core.events import CaseActionProposed, Finding, Origin, Terms
 from oms.core.money import ZERO, plain
 
 ColumnType = Literal["text", "integer", "boolean"]
@@ -302,6 +302,8 @@ class PositionChanges(TypedDict, total=False):
     fill_count: int
     opening_quantity: Decimal
     opening_average_price: Decimal
+    adjustments: tuple[AdjustmentMade, ...]
+    uncashed: Decimal
 
 
 @record
@@ -343,6 +345,10 @@ class Fill(Evolving):
     superseded: tuple[str, ...] = ()
     commission: Decimal | None = None
     commission_currency: str = ""
+    #: Where the commission of this revision was said, 0 where it was not yet.
+    commission_sequence: int = 0
+    #: What it was before IB said another one for the same execution.
+    commission_was: Decimal | None = None
     #: IB's figure for the execution; None where it does not apply. Ours is on the position.
     realised_pnl: Decimal | None = None
 
@@ -410,6 +416,17 @@ class EarlyCommission(Evolving):
         return {}
 
 
+@dataclass(frozen=True, slots=True)
+class AdjustmentMade:
+    """A change of a position that no execution made, with its place among the fills."""
+
+    sequence: int
+    quantity: Decimal
+    price: Decimal | None = None
+    ratio: Decimal | None = None
+    moves_cash: bool = False
+
+
 @record
 class Position(Evolving):
     """What an account holds of a contract, from opening balance and executions; IB's own figures
@@ -435,6 +452,9 @@ class Position(Evolving):
     opening_quantity: Decimal = ZERO
     opening_average_price: Decimal = ZERO
     fill_count: int = 0
+    adjustments: tuple[AdjustmentMade, ...] = ()
+    #: What adjustments changed in cost and realised P&L without any cash that moved.
+    uncashed: Decimal = ZERO
     #: None until IB has named the position in a complete answer or a push.
     broker_quantity: Decimal | None = None
     broker_average_cost: Decimal | None = None
@@ -530,6 +550,14 @@ class BreakCase(Evolving):
     close_reason: str = ""
     #: A person's word stands until the finding's values change; a run's yields to the next run.
     closed_by_person: bool = False
+    #: Who is to look at it.
+    assignee: str = ""
+    #: What a person said that it is, and who said it.
+    explanation: str = ""
+    explained_by: str = ""
+    #: The action that waits for a second person, and who asked for it; empty where none waits.
+    waiting: CaseActionProposed | None = None
+    waiting_actor: str = ""
 
     @property
     def key(self) -> str:
@@ -672,6 +700,10 @@ class SystemRecord(Evolving):
     shown_broker_order_ids: dict[int, int] = field(default_factory=dict)
     #: Accounts whose opening positions are recorded.
     opened_accounts: tuple[str, ...] = ()
+    #: "account:currency" -> the first balance that IB named, less what our books explained by then.
+    cash_openings: dict[str, Decimal] = field(default_factory=dict)
+    #: "account:currency" -> what people and policies have booked since.
+    cash_adjusted: dict[str, Decimal] = field(default_factory=dict)
     last_run_id: str = ""
     process_id: int = 0
     daemon_started_at: datetime | None = None

@@ -1,4 +1,4 @@
-"""What a reconciliation run writes before it compares: adoptions, resolved doubts, openings.
+"""What a reconciliation run writes: adoptions, resolved doubts, openings, adjustments by policy.
 
 Each is an event with its evidence, and each is idempotent: a second run over the same answers
 yields nothing. Nothing here invents a fill or an end; see `reconcile` for the rules.
@@ -6,13 +6,19 @@ yields nothing. Nothing here invents a fill or an end; see `reconcile` for the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 
+from oms.core.cases import break_id_of
+from oms.core.compare_money import balances
 from oms.core.events import (
+    BooksAdjusted,
+    CashOpened,
+    Cause,
     CompletedOrderReceived,
     DoubtResolved,
     ExecutionReceived,
+    Finding,
     OpeningPositionRecorded,
     OpenOrderReceived,
     OrderAdopted,
@@ -250,3 +256,46 @@ def _opening_cost(
     if (position.quantity > 0) == (held > 0) and not position.realised_pnl:
         return (told.average_cost * told.quantity - booked_cost * position.quantity) / held
     return told.average_cost
+
+
+def cash_openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[CashOpened]:
+    """Yield the first balance of each account and currency; later ones are compared with it.
+
+    Only where nothing moved shortly before: a balance that lags its executions would be wrong for
+    ever. The next run opens it then.
+    """
+    if not answers.complete("account_summary", "executions"):
+        return
+    asked_at = answers.questions["account_summary"].asked_at
+    for key, (event, amount, sequence) in balances(answers).items():
+        explained, moved_at = ours.explained_cash.get(key, ZERO), ours.cash_moved_at.get(key)
+        if key in ours.cash_openings or explained is None:
+            continue
+        if scope.accounts and event.account not in scope.accounts:
+            continue
+        if moved_at is not None and moved_at + scope.position_settle > asked_at:
+            continue
+        yield CashOpened(
+            account=event.account,
+            currency=event.currency,
+            amount=amount,
+            explained=explained,
+            evidence=sequence,
+            run_id=scope.run_id,
+        )
+
+
+def by_policy(
+    findings: Iterable[Finding], causes: Collection[Cause], scope: Scope
+) -> Iterator[BooksAdjusted]:
+    """Yield the adjustments whose cause the evidence names and a policy of the settings allows."""
+    for finding in findings:
+        wanted = finding.proposed
+        if finding.result == "break" and wanted is not None and wanted.cause in causes:
+            yield BooksAdjusted(
+                adjustment=wanted,
+                reason=f"by policy: {finding.text}",
+                break_id=break_id_of(finding),
+                run_id=scope.run_id,
+                evidence=finding.evidence,
+            )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from oms.core.events import QueryKind, Question
-from oms.core.records import Anomaly, Fill, Order, Position
+from oms.core.records import Anomaly, EarlyCommission, Fill, Order, Position
 
 #: The three places where IB can name an order; all must answer before silence means anything.
 ORDER_QUESTIONS: Final[tuple[QueryKind, ...]] = (
@@ -34,6 +35,8 @@ class Answers:
 
     questions: Mapping[QueryKind, Question]
     rows: Mapping[QueryKind, tuple[Row, ...]]
+    #: Commission reports that came with the executions.
+    commissions: tuple[Row, ...] = ()
 
     def complete(self, *kinds: QueryKind) -> bool:
         """Say whether all of these questions were answered whole."""
@@ -58,6 +61,18 @@ class OurSide:
     anomalies: tuple[Anomaly, ...] = ()
     opened_accounts: tuple[str, ...] = ()
     by_perm_id: Mapping[int, str] = field(default_factory=dict)
+    #: Commission reports whose execution we have not seen.
+    orphans: tuple[EarlyCommission, ...] = ()
+    #: What fills, commissions and adjustments have done to cash, by account and currency; None
+    #: where it does not follow from them (futures pay no price).
+    explained_cash: Mapping[str, Decimal | None] = field(default_factory=dict)
+    #: First balances less what was explained by then, by account and currency.
+    cash_openings: Mapping[str, Decimal] = field(default_factory=dict)
+    #: When cash last moved by an execution, by account and currency.
+    cash_moved_at: Mapping[str, datetime] = field(default_factory=dict)
+    #: Keys of open cases and of the matches that would settle them: compared even where nobody else
+    #: asks.
+    watched: frozenset[str] = frozenset()
 
     def owner(self, order_ref: str, perm_id: int) -> Order | None:
         """Return the order that a broker's row belongs to."""
@@ -82,6 +97,12 @@ class Scope:
     #: IB's positions can lag their executions by seconds (INC-141): a difference in one that moved
     #: this shortly before the question is unknown, not a break.
     position_settle: timedelta = timedelta(0)
+    #: How old a fill must be before a commission that never came is a break.
+    commission_settle: timedelta = timedelta(0)
+
+
+#: What a finding says when asking again can settle it.
+MOVED: Final = "it moved while it was being asked for"
 
 
 def perm_index(orders: Iterable[Order]) -> dict[int, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from oms.report import case_sentences  # noqa: F401 - it registers its sentences
 from oms.report.json_view import event_json, reconciliation_json, story_json
 from oms.report.reconciliation import Report, build, evidence_of
 from oms.report.sentences import sentence

@@ -32,6 +32,11 @@ BREAKS: Final[dict[BreakClass, BreakWords]] = {
         "Our books count an execution that the broker's complete answer does not name.",
         "Compare it with the trade log of TWS; a bust there will reach the log as a correction.",
     ),
+    "corrected_fill": BreakWords(
+        "Fill in another revision",
+        "The broker's answer and our books hold different revisions of one execution.",
+        "Look at the execution's revisions with `oms order ID`; `oms reconcile` asks again.",
+    ),
     "unknown_order": BreakWords(
         "Order that we did not send",
         "The broker has an order that did not come from us; our books follow it now.",
@@ -75,6 +80,32 @@ BREAKS: Final[dict[BreakClass, BreakWords]] = {
         "The quantity agrees, the average cost differs by more than commissions explain.",
         "Look for a corrected price or a corporate action; the quantity is right.",
     ),
+    "commission_missing": BreakWords(
+        "Commission that never came",
+        "The broker names an execution and no commission for it.",
+        "Compare it with the account statement; the cost of the fill is not known until then.",
+    ),
+    "commission_different": BreakWords(
+        "Commission differs",
+        "The broker reported two commissions for one execution.",
+        "The statement decides; close it with `oms resolve BREAK --reason`.",
+    ),
+    "orphan_commission": BreakWords(
+        "Commission without an execution",
+        "The broker charged for an execution that nobody has shown us.",
+        "A fill may be missing: look for the execution id in TWS and in the statement.",
+    ),
+    "cash_drift": BreakWords(
+        "Cash differs",
+        "The balance changed by more than fills, commissions and booked payments explain.",
+        "Look for payments, dividends, interest and fees in the statement, then book them with "
+        "`oms adjust BREAK --cause CODE --reason`.",
+    ),
+    "not_answered": BreakWords(
+        "Account not answered",
+        "Our books hold something in an account about which the broker said nothing.",
+        "Check that the login still manages the account; until then nothing of it is compared.",
+    ),
     "contradiction": BreakWords(
         "The broker contradicts itself",
         "Two of the broker's own messages cannot both be true.",
@@ -111,6 +142,7 @@ VERDICTS: Final[dict[Verdict, str]] = {
 #: How each repair is spoken of, in the order in which reports show them.
 REPAIRS: Final[dict[str, str]] = {
     "backfilled": "Backfilled",
+    "corrected": "Corrected",
     "adopted": "Adopted",
     "resolved": "Resolved",
 }
@@ -139,7 +171,11 @@ _TRIGGERS: Final[dict[str, str]] = {
 def before_words(repair: str) -> str:
     """Return what our books said before the run repaired them; "" where it repaired nothing."""
     return (
-        "not in our books" if repair in {"backfilled", "adopted"} else repair.removeprefix("was ")
+        "not in our books"
+        if repair in {"backfilled", "adopted"}
+        else "an earlier revision"
+        if repair == "corrected"
+        else repair.removeprefix("was ")
     )
 
 

@@ -27,7 +27,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -52,13 +52,14 @@ from oms.core.portfolio import Account, mark_of
 from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
+from oms.service.case_desk import CaseDesk
 from oms.service.checks import Limits
 from oms.service.glance import Glance
 from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
 from oms.service.portfolio import read_accounts
-from oms.service.reconciler import Reconciler
+from oms.service.reconciler import Reconciler, Waits
 from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
 from oms.service.view import View
@@ -226,18 +227,12 @@ def _assemble(
         limits=_limits(settings),
         actor=actor,
     )
-    reconciler = Reconciler(
-        log=event_log,
-        reader=reader,
-        asker=gateway,
-        view=view,
-        clock=clock,
-        doubt_settle_seconds=settings.doubt_settle_seconds,
-    )
+    reconciler = _reconciler(settings, clock, event_log, reader, gateway, view)
     requests = Requests(
         log=event_log,
         manager=manager,
         reconciler=reconciler,
+        cases=CaseDesk(log=event_log, reader=reader, notional_max=settings.break_notional_max),
         clock=clock,
         age_seconds_max=settings.request_age_seconds_max,
     )
@@ -249,7 +244,14 @@ def _assemble(
     )
 
     halts = Halts(log=event_log, orders=gateway, manager=manager)
-    glance = Glance(log=event_log, reader=reader, asker=gateway, view=view, clock=clock)
+    glance = Glance(
+        log=event_log,
+        reader=reader,
+        asker=gateway,
+        view=view,
+        clock=clock,
+        position_settle=timedelta(seconds=settings.position_settle_seconds),
+    )
     schedule = Schedule(
         plan_of(settings), clock=clock, line=gateway, view=view, full=reconciler, cheap=glance
     )
@@ -295,6 +297,29 @@ def _limits(settings: Settings) -> Limits:
         order_quantity_max=settings.order_quantity_max,
         order_notional_max=settings.order_notional_max,
         accounts=settings.accounts,
+    )
+
+
+def _reconciler(  # noqa: PLR0917 - the parts that it connects
+    settings: Settings,
+    clock: Clock,
+    event_log: EventLog,
+    reader: Reader,
+    gateway: Gateway,
+    view: View,
+) -> Reconciler:
+    return Reconciler(
+        log=event_log,
+        reader=reader,
+        asker=gateway,
+        view=view,
+        clock=clock,
+        waits=Waits(
+            doubt=timedelta(seconds=settings.doubt_settle_seconds),
+            position=timedelta(seconds=settings.position_settle_seconds),
+            commission=timedelta(seconds=settings.commission_settle_seconds),
+        ),
+        policy=settings.adjust_causes,
     )
 
 

@@ -76,14 +76,14 @@ class Glance:
             run_id=run_id,
             position_settle=self._position_settle,
         )
-        findings = await asyncio.to_thread(compare, ours, ours, answers, scope)
-        news = await self._news(findings)
+        found = await asyncio.to_thread(compare, ours, ours, answers, scope)
+        news = await self._news(found.findings)
         # An order that the books do not have at all is nobody's finding before it is adopted.
         strangers = list(adoptions(ours, answers, scope))
         log.info(
             "glance_completed",
             run_id=run_id,
-            findings=len(findings),
+            findings=len(found.findings),
             news=len(news) + len(strangers),
         )
         return bool(news or strangers)

@@ -6,18 +6,33 @@ not stop the writer. What ended long ago is read only where an answer names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from oms.core.cases import break_id_of, thing_of
+from oms.core.cases import break_id_of, thing_of, watched_by
 from oms.core.events import Finding
 from oms.core.ledger import stem_and_revision
+from oms.core.money import ZERO
+from oms.core.position import explained_cash
 from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, perm_index
-from oms.core.records import Anomaly, BreakCase, Fill, Order, Position, SystemRecord
+from oms.core.records import (
+    Anomaly,
+    BreakCase,
+    EarlyCommission,
+    Fill,
+    Order,
+    Position,
+    SystemRecord,
+)
 from oms.service.ports import Reader
 
 _R = TypeVar("_R")
 
+#: Contracts whose daily settlement moves cash without a message.
+_SETTLED_DAILY: Final = frozenset({"FUT", "FOP"})
 #: Rows asked for in one query; SQLite takes 32,766 values in a statement.
 VALUES_MAX: Final = 5_000
 
@@ -35,15 +50,20 @@ async def load_our_side(
     positions = _of(Position, await reader.rows("positions", {"live": True}))
     anomalies = _of(Anomaly, await reader.rows("anomalies", {"live": True}))
     system = await reader.one("system", "system")
+    books = system if isinstance(system, SystemRecord) else SystemRecord()
     _add(orders, await reader.rows("orders", {"live": True}))
     _add(orders, await _any(reader, "orders", "order_id", set(order_ids) - set(orders) - {""}))
+    open_cases = _of(BreakCase, await reader.rows("breaks", {"live": True}))
+    watched = watched_by(open_cases)
     if answers is not None:
         await _add_named_orders(reader, answers, orders)
-        await _add_named_fills(reader, answers, fills)
+        await _add_named_fills(reader, answers, watched, fills)
+    cash = await _cash(reader) if answers is not None else _NO_CASH
     by_key = {p.key: p for p in positions}
     if answers is not None:
         named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.of("positions")}
-        named |= await _in_position_cases(reader)
+        # Flat by now, those of open cases are live no more.
+        named |= {thing_of(c.finding) for c in open_cases if c.finding.subject in _HOLDINGS}
         for position in _of(
             Position, await _any(reader, "positions", "position_key", named - set(by_key))
         ):
@@ -56,15 +76,74 @@ async def load_our_side(
         fills=fills,
         positions=by_key,
         anomalies=tuple(anomalies),
-        opened_accounts=system.opened_accounts if isinstance(system, SystemRecord) else (),
+        opened_accounts=books.opened_accounts,
         by_perm_id=perm_index(orders.values()),
+        orphans=await _orphans(reader, watched),
+        explained_cash=_with_adjusted(cash.explained, books.cash_adjusted),
+        cash_openings=books.cash_openings,
+        cash_moved_at=cash.moved_at,
+        watched=watched,
     )
 
 
-async def _in_position_cases(reader: Reader) -> set[str]:
-    """Return the positions that open cases are about: flat by now, they are live no more."""
-    cases = _of(BreakCase, await reader.rows("breaks", {"live": True}))
-    return {thing_of(c.finding) for c in cases if c.finding.subject == "position"}
+@dataclass(frozen=True, slots=True)
+class _Cash:
+    explained: Mapping[str, Decimal | None]
+    moved_at: Mapping[str, datetime]
+
+
+_NO_CASH: Final = _Cash({}, {})
+_HOLDINGS: Final = frozenset({"position", "cost"})
+
+
+async def _cash(reader: Reader) -> _Cash:
+    """Return what our books explain of each account's cash, from every position that ever was."""
+    explained: dict[str, Decimal | None] = {}
+    moved_at: dict[str, datetime] = {}
+
+    def add(key: str, amount: Decimal | None, at: datetime | None) -> None:
+        known = explained.get(key, ZERO)
+        explained[key] = None if known is None or amount is None else known + amount
+        if at is not None:
+            moved_at[key] = max(at, moved_at.get(key, at))
+
+    for position in _of(Position, await reader.rows("positions")):
+        contract, account = position.contract, position.account
+        moves = bool(position.fill_count or position.adjustments)
+        if not moves:
+            continue
+        at = position.moved_at
+        is_future = contract.sec_type in _SETTLED_DAILY
+        add(
+            f"{account}:{contract.currency}",
+            None if is_future else explained_cash(position),
+            at,
+        )
+        if contract.sec_type == "CASH":
+            bought = position.quantity - position.opening_quantity
+            add(f"{account}:{contract.symbol}", bought, at)
+        for currency, charged in position.commissions:
+            add(f"{account}:{currency}", -charged, at)
+    return _Cash(explained, moved_at)
+
+
+def _with_adjusted(
+    explained: Mapping[str, Decimal | None], adjusted: Mapping[str, Decimal]
+) -> dict[str, Decimal | None]:
+    both = dict(explained)
+    for key, amount in adjusted.items():
+        known = both.get(key, ZERO)
+        both[key] = None if known is None else known + amount
+    return both
+
+
+async def _orphans(reader: Reader, watched: frozenset[str]) -> tuple[EarlyCommission, ...]:
+    rows = _of(EarlyCommission, await reader.rows("early_commissions", {"live": True}))
+    watching = {key.removeprefix("commission:") for key in watched if key.startswith("commission:")}
+    joined = await _any(
+        reader, "early_commissions", "exec_id", watching - {row.exec_id for row in rows}
+    )
+    return (*rows, *_of(EarlyCommission, joined))
 
 
 async def load_cases(
@@ -90,8 +169,12 @@ async def _add_named_orders(reader: Reader, answers: Answers, orders: dict[str, 
     _add(orders, await _any(reader, "orders", "perm_id", perm_ids - set(known) - {0}))
 
 
-async def _add_named_fills(reader: Reader, answers: Answers, fills: dict[str, Fill]) -> None:
-    keys = set()
+async def _add_named_fills(
+    reader: Reader, answers: Answers, watched: frozenset[str], fills: dict[str, Fill]
+) -> None:
+    keys = {
+        key.partition(":")[2] for key in watched if key.startswith(("execution:", "commission:"))
+    }
     for row in answers.of("executions"):
         stem, _ = stem_and_revision(row.event.exec_id)
         keys.add(f"{row.event.account}:{stem}")

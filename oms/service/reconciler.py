@@ -10,29 +10,33 @@ executions that came while
    we were away are booked by the fold the moment they arrive, and QueryAnswered says how the
    question ended
 3. adoptions, opening positions and resolved doubts are written, each with its evidence
-4. our side is read again and compared; what moved meanwhile is asked again, a bounded number of
-times
-5. cases are opened, updated and closed
-6. ReconciliationCompleted holds the whole report; SessionReady lets orders leave when every
+4. our side is read again and compared; what moved meanwhile, and what differs for the first time,
+is asked again, a bounded number of times
+5. differences that a policy of the settings allows to book are adjusted, and compared again
+6. cases are opened, updated and closed
+7. ReconciliationCompleted holds the whole report; SessionReady lets orders leave when every
 question was answered whole
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from oms.clock import Clock
 from oms.core.cases import accepted, break_id_of, case_events
 from oms.core.events import (
+    AccountValueReceived,
+    Cause,
+    CommissionReceived,
     CompletedOrderReceived,
     Context,
     Envelope,
     Event,
     ExecutionReceived,
-    Finding,
     GapOpened,
     OpenOrderReceived,
     Pending,
@@ -43,9 +47,18 @@ from oms.core.events import (
     ReconciliationStarted,
     SessionReady,
 )
-from oms.core.reconcile import MOVED, Answers, OurSide, Row, Scope, compare, verdict_of
+from oms.core.reconcile import (
+    MOVED,
+    Answers,
+    Compared,
+    OurSide,
+    Row,
+    Scope,
+    compare,
+    verdict_of,
+)
 from oms.core.records import BreakCase
-from oms.core.repair import adoptions, openings, resolutions
+from oms.core.repair import adoptions, by_policy, cash_openings, openings, resolutions
 from oms.service.our_side import load_cases, load_our_side
 from oms.service.ports import Log, Reader
 from oms.service.view import View
@@ -62,12 +75,55 @@ QUESTIONS: Final[tuple[QueryKind, ...]] = (
     "positions",
     "account_summary",
 )
-#: The rows of answers that are compared. What comes between them (the status of an open order, the
-#: commission of an execution) is in the log and in the books.
-_COMPARED: Final = (OpenOrderReceived, CompletedOrderReceived, ExecutionReceived, PositionReceived)
-#: How often positions that moved while they were asked for, or that differ for the first time, are
+#: The rows of answers that are compared. What comes between them (the status of an open order) is
+#: in the log and in the books.
+_COMPARED: Final[dict[QueryKind, type[Event]]] = {
+    "open_orders": OpenOrderReceived,
+    "completed_orders": CompletedOrderReceived,
+    "executions": ExecutionReceived,
+    "positions": PositionReceived,
+    "account_summary": AccountValueReceived,
+}
+#: What is asked again where a finding about a thing has moved or is new: executions first, to
+#: explain what they moved.
+_EXPLAINED_BY: Final[dict[str, tuple[QueryKind, ...]]] = {
+    "order": ("open_orders", "completed_orders", "executions"),
+    "execution": ("executions",),
+    "position": ("executions", "positions"),
+    "cost": ("executions", "positions"),
+    "commission": ("executions",),
+    "cash": ("executions", "positions", "account_summary"),
+    "account": ("account_summary",),
+}
+#: Classes that a second look cannot change: a foreign order is there or not.
+_SEEN_ONCE: Final = frozenset({"unknown_order", "in_doubt"})
+#: How often things that moved while they were asked for, or that differ for the first time, are
 #: asked again.
 REASK_COUNT_MAX: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long things take to settle before a difference means something."""
+
+    #: An order in doubt, after its doubt arose.
+    doubt: timedelta = timedelta(0)
+    #: A position or a balance, after an execution moved it.
+    position: timedelta = timedelta(0)
+    #: A commission, after its execution.
+    commission: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What stays the same during a run."""
+
+    run_id: str
+    #: Our side when it began.
+    before: OurSide
+    scope: Scope
+    #: Orders that are looked at whether they live or not.
+    subjects: set[str]
 
 
 class AnswerLike(Protocol):
@@ -118,14 +174,17 @@ class Reconciler:
         asker: Asker,
         view: View,
         clock: Clock,
-        doubt_settle_seconds: float,
+        waits: Waits | None = None,
+        policy: Collection[Cause] = (),
     ) -> None:
+        """`policy` are the causes that the reconciler books by itself where evidence names them."""
         self._log = log
         self._reader = reader
         self._asker = asker
         self._view = view
         self._clock = clock
-        self._settle = timedelta(seconds=doubt_settle_seconds)
+        self._waits = waits or Waits()
+        self._policy = frozenset(policy)
         self._one_run = asyncio.Lock()
         self._runs = 0
         #: Since when the broker may know things that we do not; until a run answers everything.
@@ -162,7 +221,6 @@ class Reconciler:
         )
         log.info("reconciliation_started", run_id=run_id, trigger=trigger)
         before = await self._our_side(None, self._in_cases())
-        subjects = set(before.orders)
         answers = await self._ask_all(run_id)
         log.info("reconciliation_asked", run_id=run_id)
         accounts = self._view.session.accounts if self._view.session else ()
@@ -170,27 +228,23 @@ class Reconciler:
             client_id=self._asker.client_id,
             accounts=accounts,
             now=self._clock.now(),
-            doubt_settle=self._settle,
+            doubt_settle=self._waits.doubt,
             run_id=run_id,
             started_sequence=started.sequence,
+            position_settle=self._waits.position,
+            commission_settle=self._waits.commission,
         )
-        ours = await self._repair(answers, scope, subjects)
-        findings = await asyncio.to_thread(compare, before, ours, answers, scope)
-        for asked_again in range(REASK_COUNT_MAX):
-            is_first_sight = not asked_again and self._drifts_anew(findings)
-            if not (is_first_sight or any(_moved(f) for f in findings)):
-                break
-            answers = await self._ask_again(answers, run_id)
-            ours = await self._our_side(answers, subjects)
-            findings = await asyncio.to_thread(compare, before, ours, answers, scope)
-        cases = await load_cases(self._reader, findings, self._view.open_breaks())
-        findings = accepted(cases, findings)
-        log.info("reconciliation_compared", run_id=run_id, findings=len(findings))
+        run = _Run(run_id, before, scope, set(before.orders))
+        answers, ours, found = await self._settle(run, answers)
+        cases = await load_cases(self._reader, found.findings, self._view.open_breaks())
+        found.findings = accepted(cases, found.findings)
+        listed, counts = found.listed()
+        log.info("reconciliation_compared", run_id=run_id, findings=len(found.findings))
         report = ReconciliationCompleted(
             run_id=run_id,
             trigger=trigger,
             request_id=request_id,
-            verdict=verdict_of(findings),
+            verdict=verdict_of(found.findings),
             started_at=started_at,
             finished_at=self._clock.now(),
             gap_opened_at=self._gap_since,
@@ -199,14 +253,45 @@ class Reconciler:
             accounts=accounts,
             books_sequence=ours.sequence,
             questions=tuple(answers.questions.values()),
-            findings=tuple(findings),
+            findings=tuple(listed),
+            matches=counts,
         )
         # A line that broke meanwhile makes whole answers old ones; the next run is on its way.
         whole = (
             answers.complete(*QUESTIONS) and line == self._line() and not self._asker.gap_is_open
         )
-        await self._conclude(report, findings, cases, whole=whole)
+        await self._conclude(report, found, cases, whole=whole)
         return report
+
+    async def _settle(self, run: _Run, answers: Answers) -> tuple[Answers, OurSide, Compared]:
+        """Repair, compare, and ask again for what moved or differs anew, until it stands still."""
+        prior, ours = run.before, await self._repair(answers, run)
+        found = await asyncio.to_thread(compare, prior, ours, answers, run.scope)
+        for asked_again in range(REASK_COUNT_MAX):
+            kinds = self._to_ask_again(found, first=not asked_again)
+            if not kinds:
+                break
+            await self._let_settle(found, ours)
+            if "open_orders" in kinds:
+                # Orders are held against the answers about orders, not against any newer ones.
+                prior = await self._our_side(answers, run.subjects)
+            answers = await self._ask_again(answers, kinds, run.run_id)
+            ours = await self._repair(answers, run)
+            found = await asyncio.to_thread(
+                compare, run.before, ours, answers, run.scope, prior=prior
+            )
+        booked = [
+            self._fact(event, run.run_id)
+            for event in by_policy(found.findings, self._policy, run.scope)
+        ]
+        if booked:
+            await self._log.append_together(booked)
+            log.info("reconciliation_adjusted", run_id=run.run_id, events=len(booked))
+            ours = await self._our_side(answers, run.subjects)
+            found = await asyncio.to_thread(
+                compare, run.before, ours, answers, run.scope, prior=prior
+            )
+        return answers, ours, found
 
     async def _our_side(self, answers: Answers | None, order_ids: Iterable[str]) -> OurSide:
         """Read our side as of now: what was handed over before is durable and in the rows."""
@@ -217,61 +302,84 @@ class Reconciler:
         """Return the orders that open cases are about."""
         return {c.finding.order_id for c in self._view.open_breaks()}
 
-    def _drifts_anew(self, findings: Iterable[Finding]) -> bool:
-        """Say whether a position differs that did not differ before: such a difference must be seen
-        twice, for the end of an answer can come before its rows (INC-13).
+    def _to_ask_again(self, found: Compared, *, first: bool) -> tuple[QueryKind, ...]:
+        """Return what to ask again: for what moved, and once for each break that is new.
+
+        A new difference must be seen twice, for the end of an answer can come before its rows
+        (INC-13), and what is compared is never quite of one moment.
         """
         known = {c.break_id for c in self._view.open_breaks()}
-        return any(
-            f.break_class == "quantity_drift" and break_id_of(f) not in known for f in findings
-        )
+        subjects = {
+            f.subject
+            for f in found.findings
+            if (f.result == "unknown" and f.text == MOVED)
+            or (
+                first
+                and f.result == "break"
+                and f.break_class not in _SEEN_ONCE
+                and break_id_of(f) not in known
+            )
+        }
+        wanted = {kind for subject in subjects for kind in _EXPLAINED_BY.get(subject, ())}
+        return tuple(kind for kind in QUESTIONS if kind in wanted)
+
+    async def _let_settle(self, found: Compared, ours: OurSide) -> None:
+        """Wait while IB's positions and balances may still lag the last execution (INC-141)."""
+        moved = {f.subject for f in found.findings if f.text == MOVED}
+        times = [p.moved_at for p in ours.positions.values() if p.moved_at is not None]
+        if not moved & {"position", "cash"} or not times:
+            return
+        left = max(times) + self._waits.position - self._clock.now()
+        # A clock that was set back must not hold the run.
+        seconds = min(left, self._waits.position).total_seconds()
+        if seconds > 0:
+            await asyncio.sleep(seconds)
 
     def _line(self) -> tuple[int, int]:
         """Return what changes whenever the line breaks: session, and gaps seen."""
         return self._asker.session_epoch, self._gaps
 
     async def _ask_all(self, run_id: str) -> Answers:
-        questions: dict[QueryKind, Question] = {}
-        rows: dict[QueryKind, tuple[Row, ...]] = {}
-        for kind in QUESTIONS:
+        return await self._ask_again(Answers({}, {}), QUESTIONS, run_id)
+
+    async def _ask_again(
+        self, answers: Answers, kinds: Iterable[QueryKind], run_id: str
+    ) -> Answers:
+        """Return the answers with those to some questions renewed, in the order of QUESTIONS."""
+        questions, rows = dict(answers.questions), dict(answers.rows)
+        commissions = answers.commissions
+        for kind in kinds:
             answer = await self._asker.ask(kind, run_id)
             questions[kind] = answer.question
             rows[kind] = rows_of(answer)
-        return Answers(questions, rows)
+            if kind == "executions":
+                commissions = tuple(
+                    r for r in answer.rows if isinstance(r.event, CommissionReceived)
+                )
+        return Answers(questions, rows, commissions)
 
-    async def _ask_again(self, answers: Answers, run_id: str) -> Answers:
-        """Ask again for what moved: executions first, to explain the new positions."""
-        questions = dict(answers.questions)
-        rows = dict(answers.rows)
-        again: tuple[QueryKind, ...] = ("executions", "positions")
-        for kind in again:
-            answer = await self._asker.ask(kind, run_id)
-            questions[kind] = answer.question
-            rows[kind] = rows_of(answer)
-        return Answers(questions, rows)
-
-    async def _repair(self, answers: Answers, scope: Scope, order_ids: Iterable[str]) -> OurSide:
+    async def _repair(self, answers: Answers, run: _Run) -> OurSide:
         """Write what the evidence allows; each step sees what the one before it wrote."""
-        for plan in (adoptions, openings, resolutions):
-            ours = await self._our_side(answers, order_ids)
-            facts = [self._fact(event, scope.run_id) for event in plan(ours, answers, scope)]
+        for plan in (adoptions, openings, cash_openings, resolutions):
+            ours = await self._our_side(answers, run.subjects)
+            facts = [self._fact(event, run.run_id) for event in plan(ours, answers, run.scope)]
             if facts:
                 await self._log.append_together(facts)
                 step = plan.__name__
-                log.info(
-                    "reconciliation_repaired", run_id=scope.run_id, step=step, events=len(facts)
-                )
-        return await self._our_side(answers, order_ids)
+                log.info("reconciliation_repaired", run_id=run.run_id, step=step, events=len(facts))
+        return await self._our_side(answers, run.subjects)
 
     async def _conclude(
         self,
         report: ReconciliationCompleted,
-        findings: list[Finding],
+        found: Compared,
         cases: dict[str, BreakCase],
         *,
         whole: bool,
     ) -> None:
-        news = case_events(cases, findings, run_id=report.run_id, complete=whole)
+        news = case_events(
+            cases, found.findings, found.matches, run_id=report.run_id, complete=whole
+        )
         facts = [self._fact(event, report.run_id) for event in (*news, report)]
         if whole:
             self._gap_since = None
@@ -282,7 +390,7 @@ class Reconciler:
             "reconciliation_completed",
             run_id=report.run_id,
             verdict=report.verdict,
-            findings=len(findings),
+            findings=len(found.findings),
             cases=len(news),
         )
 
@@ -295,9 +403,5 @@ class Reconciler:
 
 def rows_of(answer: AnswerLike) -> tuple[Row, ...]:
     """Return the rows that are compared; statuses and commissions come between them."""
-    return tuple(row for row in answer.rows if isinstance(row.event, _COMPARED))
-
-
-def _moved(finding: Finding) -> bool:
-    """Say whether asking again can settle it."""
-    return finding.result == "unknown" and finding.text == MOVED
+    kind = _COMPARED[answer.question.kind]
+    return tuple(row for row in answer.rows if isinstance(row.event, kind))

@@ -16,9 +16,15 @@ from typing import Final
 
 from oms.clock import Clock
 from oms.core.events import (
+    BreakAssigned,
+    BreakClosed,
+    BreakExplained,
     CancelDenied,
     CancelIntended,
     CancelRequested,
+    CaseActionProposed,
+    CaseRequestDenied,
+    CaseRequested,
     Context,
     DaemonStarted,
     Envelope,
@@ -34,6 +40,7 @@ from oms.core.events import (
 from oms.core.order_rules import Denial
 from oms.core.records import Order
 from oms.errors import OmsError
+from oms.service.case_desk import CaseDesk
 from oms.service.manager import OrderManager, as_denial
 from oms.service.ports import Log, Reader
 from oms.service.reconciler import Reconciler
@@ -42,10 +49,17 @@ from oms.telemetry import get_logger
 
 log = get_logger("service.requests")
 
-#: What says that a request about an order was taken up.
+#: What says that a request was taken up.
 _ANSWERS: Final[Mapping[type[Event], tuple[type[Event], ...]]] = {
     ModifyRequested: (ModifyIntended, ModifyDenied),
     CancelRequested: (CancelIntended, CancelDenied),
+    CaseRequested: (
+        BreakAssigned,
+        BreakExplained,
+        BreakClosed,
+        CaseActionProposed,
+        CaseRequestDenied,
+    ),
 }
 #: Events of one page.
 _PAGE: Final = 1_000
@@ -53,7 +67,9 @@ _PAGE: Final = 1_000
 #: How long a reconciliation that a person asked for waits for the line: one attempt to connect.
 LINE_SECONDS_MAX: Final = 15.0
 
-Request = OrderRequested | ModifyRequested | CancelRequested | ReconciliationRequested
+Request = (
+    OrderRequested | ModifyRequested | CancelRequested | CaseRequested | ReconciliationRequested
+)
 
 
 class Requests:
@@ -65,12 +81,14 @@ class Requests:
         log: Log,
         manager: OrderManager,
         reconciler: Reconciler,
+        cases: CaseDesk,
         clock: Clock,
         age_seconds_max: float,
     ) -> None:
         self._log = log
         self._manager = manager
         self._reconciler = reconciler
+        self._cases = cases
         self._clock = clock
         self._age_max = timedelta(seconds=age_seconds_max)
         self._queue: asyncio.Queue[Envelope] = asyncio.Queue()
@@ -106,7 +124,11 @@ class Requests:
                 for e in await _events(reader, answer, since, until)
             }
             for envelope in await _events(reader, request, since, until):
-                if envelope.sequence not in answered:
+                if envelope.sequence in answered:
+                    continue
+                if request is CaseRequested:
+                    await self._cases.deny(envelope, self._left_over(envelope).text)
+                else:
                     await self._deny_change(envelope, reader)
 
     async def serve(self) -> None:
@@ -167,6 +189,8 @@ class Requests:
                 )
             case CancelRequested() as event:
                 await self._manager.cancel(event.order_id, reason=event.reason, by=by)
+            case CaseRequested():
+                await self._cases.carry_out(envelope)
             case ReconciliationRequested() as event:
                 await self._line()
                 await self._reconciler.run(event.reason or "request", request_id=event.request_id)
@@ -214,6 +238,8 @@ class Requests:
                 await self._say(envelope, ModifyDenied(order_id=event.order_id, text=error.message))
             case CancelRequested() as event:
                 await self._say(envelope, CancelDenied(order_id=event.order_id, text=error.message))
+            case CaseRequested():
+                await self._cases.refuse(envelope, error)
             case _:
                 pass
 
@@ -280,6 +306,8 @@ def _subject(envelope: Envelope) -> str:
     match envelope.event:
         case OrderRequested() | ModifyRequested() | CancelRequested() as event:
             return event.order_id
+        case CaseRequested() as event:
+            return event.break_id
         case ReconciliationRequested() as event:
             return event.request_id
         case _:

@@ -72,6 +72,7 @@ async def test_the_report_names_what_was_backfilled(world: World) -> None:
         ("order", "was WORKING, 0 filled"),
         ("execution", "backfilled"),
         ("position", "was 0"),
+        ("cash", ""),
     }
 
 

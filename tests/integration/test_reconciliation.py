@@ -38,7 +38,8 @@ async def test_equal_books_give_a_clean_verdict_with_its_proof(world: World) -> 
     await world.resting(5, contract=MSFT)
     report = await world.reconcile()
     assert (report.verdict, {f.result for f in report.findings}) == ("clean", {"match"})
-    assert {f.subject for f in report.findings} == {"order", "execution", "position"}
+    subjects = {f.subject for f in report.findings}
+    assert subjects == {"order", "execution", "position", "cash"}
     outcomes = {q.kind: (q.outcome, bool(q.digest)) for q in report.questions}
     assert outcomes == dict.fromkeys(REQUEST_OF, ("complete", True))
     executions = next(q for q in report.questions if q.kind == "executions")

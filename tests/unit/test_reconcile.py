@@ -203,7 +203,7 @@ def test_second_permanent_number_is_a_break() -> None:
     life = opened(working("open Submitted perm=2001"))
     run = reconcile(life, open_orders="open Submitted")
     assert list(run.breaks.values()) == ["high"]
-    assert run.findings[-1].break_class == "two_perm_ids"
+    assert [f.break_class for f in run.found.findings] == ["two_perm_ids"]
 
 
 def test_message_that_could_not_be_read_is_a_break() -> None:
@@ -390,7 +390,7 @@ def test_untransmitted_order_is_listed_nowhere_and_is_no_break() -> None:
     assert reconcile(life).breaks == {}
 
 
-def test_accounts_out_of_scope_are_left_alone() -> None:
+def test_account_that_the_session_does_not_manage_is_said_and_left_alone() -> None:
     life = opened(working("fill 5 @ 10 account=DU2 ref= perm=5 id=0"))
     run = reconcile(
         life,
@@ -399,4 +399,4 @@ def test_accounts_out_of_scope_are_left_alone() -> None:
         positions="position 9 1 account=DU2",
         reaches={"executions": START},
     )
-    assert run.breaks == {}
+    assert run.breaks == {"not_answered:DU2": "medium"}

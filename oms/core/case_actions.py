@@ -1,0 +1,182 @@
+"""What a person may do about a case, and when it takes two: pure.
+
+`assign` and `explain` change nothing but the case. `resolve`, `adopt` and `adjust` close it, and
+above a value that the settings name they wait for a second person: the first one's wish is a fact
+of its own (`CaseActionProposed`), and `approve` by anybody else carries it out.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final, get_args
+
+from oms.core.events import (
+    Adjustment,
+    BooksAdjusted,
+    BreakAssigned,
+    BreakClosed,
+    BreakExplained,
+    CaseActionProposed,
+    CaseRequested,
+    Cause,
+    Event,
+)
+from oms.core.records import BreakCase
+from oms.errors import CaseRefused, InvalidRequest
+
+CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
+OF_POSITIONS: Final[frozenset[Cause]] = frozenset(
+    {
+        "assignment",
+        "exercise",
+        "expiry",
+        "split",
+        "symbol_change",
+        "transfer",
+        "correction",
+        "other",
+    }
+)
+OF_CASH: Final[frozenset[Cause]] = frozenset(CAUSES) - {
+    "assignment",
+    "exercise",
+    "expiry",
+    "split",
+    "symbol_change",
+}
+
+
+def carried_out(
+    case: BreakCase,
+    request: CaseRequested,
+    actor: str,
+    *,
+    notional_max: Decimal | None = None,
+    average_price: Decimal | None = None,
+) -> tuple[Event, ...]:
+    """Return the events that a request makes of a case.
+
+    `average_price` values what has no price of its own: that of the position, where it is known.
+
+    Raises `InvalidRequest` where it cannot mean anything, `CaseRefused` where it may not be done.
+    """
+    match request.action:
+        case "assign":
+            return (BreakAssigned(break_id=case.break_id, assignee=_text(request, "a name")),)
+        case "explain":
+            return (BreakExplained(break_id=case.break_id, text=_text(request, "a text")),)
+        case "approve":
+            return _approved(case, actor)
+    if case.status != "open":
+        raise CaseRefused(f"break {case.break_id} is closed already: {case.close_reason}")
+    wanted = _adjustment(case, request) if request.action == "adjust" else None
+    if request.action == "adopt" and case.finding.break_class != "unknown_order":
+        raise CaseRefused(
+            f"break {case.break_id} is {case.finding.break_class}, not an order to adopt",
+            hint="`oms resolve` closes it, `oms adjust` books what moved a position or cash",
+        )
+    reason = _text(request, "a reason")
+    notional = _notional(case, wanted, average_price)
+    if notional_max is not None and (notional is None or notional > notional_max):
+        return (
+            CaseActionProposed(
+                break_id=case.break_id,
+                action=request.action,
+                reason=reason,
+                adjustment=wanted,
+                notional=notional,
+                limit=notional_max,
+            ),
+        )
+    return _closing(case, request.action, reason, wanted, "")
+
+
+def _approved(case: BreakCase, actor: str) -> tuple[Event, ...]:
+    waiting = case.waiting
+    if waiting is None or case.status != "open":
+        raise CaseRefused(f"nothing about break {case.break_id} waits for a second person")
+    if actor == case.waiting_actor:
+        raise CaseRefused(
+            f"{actor} asked for it; it takes somebody else to approve it",
+            hint="the second person runs `oms approve` under a login of their own",
+        )
+    return _closing(case, waiting.action, waiting.reason, waiting.adjustment, actor)
+
+
+def _closing(
+    case: BreakCase, action: str, reason: str, wanted: Adjustment | None, approved_by: str
+) -> tuple[Event, ...]:
+    closed = BreakClosed(
+        break_id=case.break_id,
+        reason=reason,
+        evidence=case.finding.evidence,
+        how="adjust" if action == "adjust" else "adopt" if action == "adopt" else "resolve",
+        approved_by=approved_by,
+    )
+    if wanted is None:
+        return (closed,)
+    adjusted = BooksAdjusted(
+        adjustment=wanted,
+        reason=reason,
+        break_id=case.break_id,
+        evidence=case.finding.evidence,
+        approved_by=approved_by,
+    )
+    return adjusted, closed
+
+
+def _adjustment(case: BreakCase, request: CaseRequested) -> Adjustment:
+    """Return what is to be booked: what the case proposes, with the person's cause and figures."""
+    proposed = case.finding.proposed
+    if proposed is None:
+        raise CaseRefused(
+            f"break {case.break_id} is {case.finding.break_class}; only a position or cash that"
+            " drifted can be adjusted",
+            hint="`oms resolve BREAK --reason TEXT` closes it by your word",
+        )
+    allowed = OF_CASH if proposed.contract is None else OF_POSITIONS
+    if request.cause not in allowed:
+        known = ", ".join(c for c in CAUSES if c in allowed)
+        raise InvalidRequest(f"the cause must be one of {known}, found {request.cause}")
+    if request.quantity is not None and not request.quantity:
+        raise InvalidRequest("the quantity must not be 0")
+    is_split = request.cause == "split"
+    if is_split and proposed.ratio is None:
+        raise CaseRefused(
+            f"break {case.break_id} has not the size and cost of a split",
+            hint="book it as correction, with --price for what was added",
+        )
+    return proposed.model_copy(
+        update={
+            "cause": request.cause,
+            "quantity": proposed.quantity if request.quantity is None else request.quantity,
+            "price": proposed.price if request.price is None else request.price,
+            "ratio": proposed.ratio if is_split else None,
+            "moves_cash": proposed.moves_cash and request.cause == proposed.cause,
+        }
+    )
+
+
+def _notional(
+    case: BreakCase, wanted: Adjustment | None, average_price: Decimal | None
+) -> Decimal | None:
+    """Return what a case is worth in the currency of its thing; None where nobody can say.
+
+    A split changes no value, and a case without money in it (an order, a message) has none to
+    limit.
+    """
+    about = wanted or case.finding.proposed
+    if about is None:
+        return Decimal(0)
+    if about.contract is None:
+        return abs(about.quantity)
+    if about.ratio is not None:
+        return Decimal(0)
+    price = about.price if about.price is not None else average_price
+    return None if price is None else abs(about.quantity * price * about.contract.units)
+
+
+def _text(request: CaseRequested, what: str) -> str:
+    if not request.text.strip():
+        raise InvalidRequest(f"to {request.action} a break takes {what}")
+    return request.text.strip()

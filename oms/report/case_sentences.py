@@ -1,0 +1,119 @@
+"""One sentence for each event about differences: cases, adjustments and reconciliations."""
+
+from __future__ import annotations
+
+from oms.core import events
+from oms.core.money import plain
+from oms.report.sentences import _say, _with, name_of
+from oms.report.words import counted
+
+
+def _case(finding: events.Finding) -> str:
+    subject = " ".join(part for part in (finding.account, finding.symbol) if part)
+    difference = f"ours {finding.ours or 'nothing'}, theirs {finding.theirs or 'nothing'}"
+    return f"{finding.text or finding.subject}{f' ({subject})' if subject else ''}: {difference}"
+
+
+@_say.register
+def _(event: events.BreakOpened) -> str:
+    what = "reopened" if event.reopened else "opened"
+    return f"Break {event.break_id} {what}: {_case(event.finding)}"
+
+
+@_say.register
+def _(event: events.BreakUpdated) -> str:
+    return f"Break {event.break_id} found again: {_case(event.finding)}"
+
+
+@_say.register
+def _(event: events.BreakClosed) -> str:
+    how = {"adopt": " by adoption", "adjust": " by an adjustment"}.get(event.how, "")
+    return _with(f"Break {event.break_id} closed{how}", event.reason) + _second(event.approved_by)
+
+
+@_say.register
+def _(event: events.ReconciliationRequested) -> str:
+    return _with("Asked to compare the books with the broker's", event.reason)
+
+
+@_say.register
+def _(event: events.ReconciliationStarted) -> str:
+    return f"A reconciliation began ({event.trigger})"
+
+
+@_say.register
+def _(event: events.ReconciliationCompleted) -> str:
+    results = [finding.result for finding in event.findings]
+    matches = results.count("match") + sum(m.count for m in event.matches)
+    return (
+        f"The reconciliation ended {event.verdict}: {matches:,} match, "
+        f"{counted(results.count('break'), 'break')}, {results.count('unknown')} unknown"
+    )
+
+
+# ── what people do about cases ───────────────────────────────────────────────────────────────────
+
+
+def describe_adjustment(wanted: events.Adjustment) -> str:
+    """Return what an adjustment changes, in few words."""
+    if wanted.contract is None:
+        currency = f"{wanted.currency} " if wanted.currency else ""
+        return f"{_signed(plain(wanted.quantity))} {currency}in {wanted.account}"
+    what = f"{name_of(wanted.contract)} in {wanted.account}"
+    if wanted.ratio is not None:
+        return f"{plain(wanted.ratio)} for 1 of {what}"
+    at = "" if wanted.price is None else f" at {plain(wanted.price)}"
+    return f"{_signed(plain(wanted.quantity))} {what}{at}"
+
+
+def _signed(text: str) -> str:
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _second(approved_by: str) -> str:
+    return f", approved by {approved_by}" if approved_by else ""
+
+
+@_say.register
+def _(event: events.BooksAdjusted) -> str:
+    wanted = event.adjustment
+    cause = f" ({wanted.cause.replace('_', ' ')})" if wanted.cause else ""
+    text = f"Books adjusted{cause}: {describe_adjustment(wanted)}"
+    return _with(text, event.reason) + _second(event.approved_by)
+
+
+@_say.register
+def _(event: events.CashOpened) -> str:
+    amount = f"{plain(event.amount)} {event.currency}"
+    return f"Cash of {event.account} is compared from {amount} on"
+
+
+@_say.register
+def _(event: events.CaseRequested) -> str:
+    cause = f" as {event.cause.replace('_', ' ')}" if event.cause else ""
+    return _with(f"Asked to {event.action} break {event.break_id}{cause}", event.text)
+
+
+@_say.register
+def _(event: events.CaseRequestDenied) -> str:
+    return f"Nothing was done about break {event.break_id}: {event.text}"
+
+
+@_say.register
+def _(event: events.BreakAssigned) -> str:
+    return f"Break {event.break_id} assigned to {event.assignee}"
+
+
+@_say.register
+def _(event: events.BreakExplained) -> str:
+    return f"Break {event.break_id} explained: {event.text}"
+
+
+@_say.register
+def _(event: events.CaseActionProposed) -> str:
+    value = "of unknown value" if event.notional is None else f"worth {plain(event.notional)}"
+    return _with(
+        f"To {event.action} break {event.break_id} takes a second person: it is {value}, one may "
+        f"decide about {plain(event.limit)}",
+        event.reason,
+    )

@@ -1,0 +1,81 @@
+"""What people ask for about cases, carried out: the daemon's part of `oms assign` and the like."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from oms.core.case_actions import carried_out
+from oms.core.events import CaseRequestDenied, CaseRequested, Context, Envelope, Event, Pending
+from oms.core.records import BreakCase, Position
+from oms.errors import NotFound, OmsError
+from oms.service.ports import Log, Reader
+from oms.telemetry import get_logger
+
+log = get_logger("service.case_desk")
+
+
+class CaseDesk:
+    """Turns requests about cases into what becomes of them."""
+
+    def __init__(self, *, log: Log, reader: Reader, notional_max: Decimal | None) -> None:
+        """`notional_max` is the value above which a second person is needed; None: never."""
+        self._log = log
+        self._reader = reader
+        self._notional_max = notional_max
+
+    async def carry_out(self, envelope: Envelope) -> None:
+        """Write what a request makes of its case, all or nothing, in the name of who asked."""
+        request = envelope.event
+        assert isinstance(request, CaseRequested)
+        # What was handed over before is in the rows: two requests at once see one another.
+        await self._log.flush()
+        case = await self._reader.one("breaks", request.break_id)
+        if not isinstance(case, BreakCase):
+            raise NotFound(f"there is no break {request.break_id}", hint="`oms breaks --all`")
+        events = carried_out(
+            case,
+            request,
+            envelope.context.actor,
+            notional_max=self._notional_max,
+            average_price=await self._average_price(case),
+        )
+        await self._log.append_together([self._fact(envelope, event) for event in events])
+        log.info("case_request_done", break_id=case.break_id, action=request.action)
+
+    async def deny(self, envelope: Envelope, text: str) -> None:
+        """Write why a request came to nothing."""
+        request = envelope.event
+        assert isinstance(request, CaseRequested)
+        denied = CaseRequestDenied(
+            request_id=request.request_id, break_id=request.break_id, text=text
+        )
+        await self._log.append(self._fact(envelope, denied, actor="daemon"))
+
+    async def refuse(self, envelope: Envelope, error: OmsError) -> None:
+        """Write the error that a request ended in."""
+        await self.deny(
+            envelope, f"{error.message} ({error.hint})" if error.hint else error.message
+        )
+
+    async def _average_price(self, case: BreakCase) -> Decimal | None:
+        """Return what one unit of the thing that drifted is worth, by our books or by IB's."""
+        wanted = case.finding.proposed
+        if wanted is None or wanted.contract is None:
+            return None
+        key = f"{wanted.account}:{wanted.contract.con_id}"
+        position = await self._reader.one("positions", key)
+        if not isinstance(position, Position):
+            return None
+        if position.quantity:
+            return position.average_price
+        cost = position.broker_average_cost
+        return None if cost is None else cost / wanted.contract.units
+
+    @staticmethod
+    def _fact(envelope: Envelope, event: Event, actor: str = "") -> Pending:
+        context = Context(
+            actor=actor or envelope.context.actor,
+            correlation_id=envelope.context.correlation_id,
+            causation_sequence=envelope.sequence,
+        )
+        return Pending(event, context)
