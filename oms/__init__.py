@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from oms._version import __version__
 
 if TYPE_CHECKING:
+    from oms.core.adapter import BrokerAdapter
     from oms.core.contracts import (
         Combo,
         ComboLeg,
@@ -51,12 +52,14 @@ if TYPE_CHECKING:
     )
     from oms.core.records import Fill, Order, OrderState, Position
     from oms.errors import OmsError
+    from oms.service.adapter import IBBrokerAdapter
     from oms.service.groups import NewOrder
     from oms.service.manager import OrderManager
     from oms.service.ticket import Ticket
     from oms.settings import Settings
 
 __all__ = [
+    "BrokerAdapter",
     "Combo",
     "ComboLeg",
     "Contract",
@@ -64,6 +67,7 @@ __all__ = [
     "Forex",
     "Future",
     "FuturesOption",
+    "IBBrokerAdapter",
     "Index",
     "Leg",
     "Limit",
@@ -126,6 +130,8 @@ def __getattr__(name: str) -> object:
     """
     home: ModuleType
     match name:
+        case "BrokerAdapter":
+            from oms.core import adapter as home
         case "Combo" | "ComboLeg" | "Contract" | "Forex" | "Future" | "FuturesOption" | "Index":
             from oms.core import contracts as home
         case "Leg" | "Option" | "Stock":
@@ -140,6 +146,8 @@ def __getattr__(name: str) -> object:
             from oms.core import records as home
         case "OmsError":
             from oms import errors as home
+        case "IBBrokerAdapter":
+            from oms.service import adapter as home
         case "NewOrder":
             from oms.service import groups as home
         case "OrderManager":
