@@ -298,6 +298,13 @@ class Settings(BaseSettings):
 
     # ── recovery and reconciliation ──────────────────────────────────────────────────────────────
 
+    acknowledgement_seconds_max: Seconds = Field(
+        20,
+        ge=0.1,
+        le=3600,
+        description="How long IB may say nothing at all about an order that left before the order "
+        "counts as in doubt and the broker is asked.",
+    )
     doubt_settle_seconds: Seconds = Field(
         10,
         ge=0,

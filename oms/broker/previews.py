@@ -19,7 +19,7 @@ from oms.broker.outbox import Outbox
 from oms.broker.session import Session
 from oms.core.codes import meaning
 from oms.core.contracts import Contract
-from oms.core.events import NoticeReceived, Terms, WhatIfReceived
+from oms.core.events import Event, NoticeReceived, Terms, WhatIfReceived
 from oms.errors import IBConnectionError, IBOrderRejectError
 
 
@@ -67,15 +67,24 @@ class Previews:
         if not self._open:
             return
         match captured.event:
-            case WhatIfReceived(broker_order_id=number) as event:
-                answer = self._waiting(number)
-                if answer is not None:
-                    answer.set_result(event)
-            case NoticeReceived(subject_id=number, code=code, text=text):
-                answer = self._waiting(number)
-                if answer is not None and meaning(code).kind != "warning":
-                    words = f"IB refused the what-if ({code}): {text}"
-                    answer.set_exception(IBOrderRejectError(words, code=code))
+            case WhatIfReceived(broker_order_id=number) | NoticeReceived(subject_id=number):
+                if number in self._open:
+                    # Nobody acts on what is not in the log yet.
+                    durable, event = captured.durable, captured.event
+                    durable.add_done_callback(lambda _: self._answer(number, event))
+            case _:
+                pass
+
+    def _answer(self, number: int, event: Event) -> None:
+        answer = self._open.get(number)
+        if answer is None or answer.done():
+            return
+        match event:
+            case WhatIfReceived():
+                answer.set_result(event)
+            case NoticeReceived(code=code, text=text) if meaning(code).kind != "warning":
+                words = f"IB refused the what-if ({code}): {text}"
+                answer.set_exception(IBOrderRejectError(words, code=code))
             case _:
                 pass
 
@@ -85,7 +94,3 @@ class Previews:
                 if not answer.done():
                     lost = f"the line was lost during the what-if: {news.reason}"
                     answer.set_exception(IBConnectionError(lost))
-
-    def _waiting(self, number: int) -> asyncio.Future[WhatIfReceived] | None:
-        answer = self._open.get(number)
-        return answer if answer is not None and not answer.done() else None

@@ -297,6 +297,52 @@ class ModifyDenied(Event):
     text: str
 
 
+class DoubtResolutionRequested(Event):
+    """A person who knows what became of an order in doubt asks the running daemon to write it."""
+
+    order_id: str
+    outcome: Literal["not_received", "ended"]
+    reason: str
+
+
+class DoubtResolutionDenied(Event):
+    """What a person said about a doubt cannot be; the order stays as it is."""
+
+    order_id: str
+    text: str
+
+
+class WhatIfRequested(Event):
+    """A person asked the running daemon what an order would cost; it never becomes one."""
+
+    request_id: str
+    account: str
+    contract: Contract
+    terms: Terms
+
+
+class WhatIfAnswered(Event):
+    """What IB said to a what-if that a person asked for, or why it said nothing."""
+
+    request_id: str
+    #: Empty where there is an answer.
+    refusal: str = ""
+    initial_margin_before: Decimal | None = None
+    initial_margin_change: Decimal | None = None
+    initial_margin_after: Decimal | None = None
+    maintenance_margin_before: Decimal | None = None
+    maintenance_margin_change: Decimal | None = None
+    maintenance_margin_after: Decimal | None = None
+    equity_with_loan_before: Decimal | None = None
+    equity_with_loan_change: Decimal | None = None
+    equity_with_loan_after: Decimal | None = None
+    commission: Decimal | None = None
+    commission_min: Decimal | None = None
+    commission_max: Decimal | None = None
+    commission_currency: str = ""
+    warning_text: str = ""
+
+
 class CancelRequested(Event):
     """A person asked the running daemon to cancel an order."""
 
@@ -335,6 +381,13 @@ class OrderNotSent(Event):
     """The line was lost before the order's bytes were handed to the socket; the order will not be
     sent.
     """
+
+    order_id: str
+    text: str
+
+
+class OrderDoubted(Event):
+    """IB has said nothing at all about an order for too long: whether it has it is not known."""
 
     order_id: str
     text: str
@@ -879,10 +932,15 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         ModifyIntended,
         ModifyDenied,
         CancelRequested,
+        DoubtResolutionRequested,
+        DoubtResolutionDenied,
+        WhatIfRequested,
+        WhatIfAnswered,
         CancelIntended,
         CancelDenied,
         OrderMessageSent,
         OrderNotSent,
+        OrderDoubted,
         DoubtResolved,
         OrderAdopted,
         OpeningPositionRecorded,

@@ -13,6 +13,8 @@ from oms.core.events import (
     CancelIntended,
     CancelRequested,
     CompletedOrderReceived,
+    DoubtResolutionDenied,
+    DoubtResolutionRequested,
     DoubtResolved,
     Envelope,
     Event,
@@ -24,6 +26,7 @@ from oms.core.events import (
     OrderAdopted,
     OrderBoundReceived,
     OrderDenied,
+    OrderDoubted,
     OrderIntended,
     OrderMessageSent,
     OrderNotSent,
@@ -40,11 +43,13 @@ from oms.core.ledger import (
     note_shown_order_id,
     settle,
 )
-from oms.core.records import AccountValue, Anomaly, Order, OrderChanges
+from oms.core.records import AccountValue, Anomaly, Order, OrderChanges, OrderState
 
 
 def _requested(
-    books: Books, envelope: Envelope, event: OrderRequested | ModifyRequested | CancelRequested
+    books: Books,
+    envelope: Envelope,
+    event: OrderRequested | ModifyRequested | CancelRequested | DoubtResolutionRequested,
 ) -> None:
     """Change nothing: a request is where an order's story begins, not yet an order."""
     books.link(event.order_id, envelope.sequence)
@@ -128,6 +133,12 @@ def _cancel_denied(books: Books, envelope: Envelope, event: CancelDenied) -> Non
         settle(books, envelope, order, {"cancel_pending": False, "refusal": event.text})
 
 
+def _resolution_denied(books: Books, envelope: Envelope, event: DoubtResolutionDenied) -> None:
+    order = books.order(event.order_id)
+    if order is not None:
+        settle(books, envelope, order, {"refusal": event.text})
+
+
 def _message_sent(books: Books, envelope: Envelope, event: OrderMessageSent) -> None:
     note_broker_order_id(books, event.client_id, event.broker_order_id)
     if event.kind == "what_if":
@@ -150,6 +161,14 @@ def _not_sent(books: Books, envelope: Envelope, event: OrderNotSent) -> None:
     order = books.order(event.order_id)
     if order is not None and not order.sent:
         settle(books, envelope, order, {"not_sent": True, "text": event.text})
+
+
+def _doubted(books: Books, envelope: Envelope, event: OrderDoubted) -> None:
+    order = books.order(event.order_id)
+    if order is None or order.state is not OrderState.IN_FLIGHT or order.status:
+        return  # IB was faster
+    doubt: OrderChanges = {"doubt": event.text, "doubt_sequence": envelope.sequence}
+    settle(books, envelope, order, doubt)
 
 
 def _doubt_resolved(books: Books, envelope: Envelope, event: DoubtResolved) -> None:
@@ -290,6 +309,8 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     OrderRequested: _requested,
     ModifyRequested: _requested,
     CancelRequested: _requested,
+    DoubtResolutionRequested: _requested,
+    DoubtResolutionDenied: _resolution_denied,
     OrderIntended: _intended,
     OrderDenied: _denied,
     ModifyIntended: _modify_intended,
@@ -298,6 +319,7 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     CancelDenied: _cancel_denied,
     OrderMessageSent: _message_sent,
     OrderNotSent: _not_sent,
+    OrderDoubted: _doubted,
     DoubtResolved: _doubt_resolved,
     OrderAdopted: _adopted,
     OrderStatusReceived: _order_status,

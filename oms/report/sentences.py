@@ -244,11 +244,47 @@ def _(event: events.OrderNotSent) -> str:
 
 
 @_say.register
+def _(event: events.OrderDoubted) -> str:
+    return _with("In doubt: whether the broker has the order is not known", event.text)
+
+
+@_say.register
+def _(event: events.DoubtResolutionRequested) -> str:
+    return _with(f"Asked to end the doubt: {_OUTCOMES[event.outcome]}", event.reason)
+
+
+@_say.register
+def _(event: events.DoubtResolutionDenied) -> str:
+    return f"The doubt stays: {event.text}"
+
+
+@_say.register
+def _(event: events.WhatIfRequested) -> str:
+    return f"Asked what it would cost: {describe_terms(event.terms, event.contract)}"
+
+
+@_say.register
+def _(event: events.WhatIfAnswered) -> str:
+    if event.refusal:
+        return f"What it would cost is not known: {event.refusal}"
+    return _with(f"It would change {_cost(event)}", event.warning_text)
+
+
+def _cost(event: events.WhatIfReceived | events.WhatIfAnswered) -> str:
+    margin = plain(event.initial_margin_change) or "by an unknown amount"
+    cost = f"{plain(event.commission) or 'an unknown amount'} {event.commission_currency}".strip()
+    return f"the initial margin by {margin} and cost {cost} in commission"
+
+
+_OUTCOMES: Final = {
+    "not_received": "the broker never received the order",
+    "ended": "the order has ended",
+}
+
+
+@_say.register
 def _(event: events.DoubtResolved) -> str:
-    outcome = {
-        "not_received": "the broker never received the order",
-        "ended": "the order has ended",
-    }[event.outcome]
+    outcome = _OUTCOMES[event.outcome]
     return _with(f"No longer in doubt: {outcome}", event.text)
 
 
@@ -302,10 +338,8 @@ def _(event: events.OpenOrderReceived) -> str:
 
 @_say.register
 def _(event: events.WhatIfReceived) -> str:
-    margin = f"initial margin {plain(event.initial_margin_change) or 'unknown'}"
-    cost = f"commission {plain(event.commission) or 'unknown'} {event.commission_currency}".strip()
-    text = f"IB: an order like {_order_number(event.broker_order_id, event.client_id)} would change"
-    return _with(f"{text} the {margin} and cost {cost}", event.warning_text)
+    number = _order_number(event.broker_order_id, event.client_id)
+    return _with(f"IB: an order like {number} would change {_cost(event)}", event.warning_text)
 
 
 @_say.register

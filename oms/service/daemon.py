@@ -62,6 +62,7 @@ from oms.service.portfolio import read_accounts
 from oms.service.reconciler import Reconciler, Waits
 from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
+from oms.service.silence import Silence
 from oms.service.view import View
 from oms.settings import Settings
 from oms.store import schema
@@ -87,6 +88,7 @@ class Oms:
     requests: Requests
     inquiries: Inquiries
     schedule: Schedule
+    silence: Silence
     #: Set when somebody asked it to stop.
     stopping: asyncio.Event
     #: Why it cannot go on, once it cannot.
@@ -236,13 +238,7 @@ def _assemble(
         clock=clock,
         age_seconds_max=settings.request_age_seconds_max,
     )
-    inquiries = Inquiries(
-        view=view,
-        client_id=settings.client_id,
-        clock=clock,
-        settle_seconds=settings.notice_settle_seconds,
-    )
-
+    inquiries, silence = _watchers(settings, clock, event_log, view)
     halts = Halts(log=event_log, orders=gateway, manager=manager)
     glance = Glance(
         log=event_log,
@@ -255,7 +251,7 @@ def _assemble(
     schedule = Schedule(
         plan_of(settings), clock=clock, line=gateway, view=view, full=reconciler, cheap=glance
     )
-    _listen(event_log, view, clock, (halts, reconciler, requests, inquiries, schedule))
+    _listen(event_log, view, clock, (halts, reconciler, requests, inquiries, silence, schedule))
     event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, fail))
     return Oms(
         settings=settings,
@@ -269,6 +265,7 @@ def _assemble(
         requests=requests,
         inquiries=inquiries,
         schedule=schedule,
+        silence=silence,
         stopping=asyncio.Event(),
         failure=failure,
     )
@@ -321,6 +318,20 @@ def _reconciler(  # noqa: PLR0917 - the parts that it connects
         ),
         policy=settings.adjust_causes,
     )
+
+
+def _watchers(
+    settings: Settings, clock: Clock, event_log: EventLog, view: View
+) -> tuple[Inquiries, Silence]:
+    """Build what notices that the broker must be asked about an order."""
+    inquiries = Inquiries(
+        view=view,
+        client_id=settings.client_id,
+        clock=clock,
+        settle_seconds=settings.notice_settle_seconds,
+    )
+    seconds = settings.acknowledgement_seconds_max
+    return inquiries, Silence(log=event_log, view=view, clock=clock, seconds_max=seconds)
 
 
 def _gateway(
@@ -440,6 +451,7 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
         asyncio.create_task(oms.requests.serve(), name="requests"),
         asyncio.create_task(oms.inquiries.serve(oms.schedule.ask), name="inquiries"),
         asyncio.create_task(oms.schedule.serve(), name="reconcile"),
+        asyncio.create_task(oms.silence.serve(oms.schedule.ask), name="silence"),
     ]
     if oms.settings.account_refresh_seconds:
         tasks.append(asyncio.create_task(_refresh_accounts(oms), name="accounts"))

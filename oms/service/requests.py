@@ -27,6 +27,8 @@ from oms.core.events import (
     CaseRequested,
     Context,
     DaemonStarted,
+    DoubtResolutionDenied,
+    DoubtResolutionRequested,
     Envelope,
     Event,
     ModifyDenied,
@@ -36,6 +38,8 @@ from oms.core.events import (
     Pending,
     ReconciliationRequested,
     SessionOpened,
+    WhatIfAnswered,
+    WhatIfRequested,
 )
 from oms.core.order_rules import Denial
 from oms.core.records import Order
@@ -68,7 +72,13 @@ _PAGE: Final = 1_000
 LINE_SECONDS_MAX: Final = 15.0
 
 Request = (
-    OrderRequested | ModifyRequested | CancelRequested | CaseRequested | ReconciliationRequested
+    OrderRequested
+    | ModifyRequested
+    | CancelRequested
+    | CaseRequested
+    | DoubtResolutionRequested
+    | WhatIfRequested
+    | ReconciliationRequested
 )
 
 
@@ -189,6 +199,10 @@ class Requests:
                 )
             case CancelRequested() as event:
                 await self._manager.cancel(event.order_id, reason=event.reason, by=by)
+            case DoubtResolutionRequested() as event:
+                await self._manager.resolve(event.order_id, event.outcome, event.reason, by=by)
+            case WhatIfRequested() as event:
+                await self._what_if(envelope, event)
             case CaseRequested():
                 await self._cases.carry_out(envelope)
             case ReconciliationRequested() as event:
@@ -229,6 +243,14 @@ class Requests:
             by=by,
         )
 
+    async def _what_if(self, envelope: Envelope, event: WhatIfRequested) -> None:
+        """Ask IB, and write the answer where the person who asked will look."""
+        found = await self._manager.what_if(
+            event.contract, event.terms, account=event.account or None
+        )
+        said = found.model_dump(exclude={"broker_order_id", "client_id", "account"})
+        await self._say(envelope, WhatIfAnswered(request_id=event.request_id, **said))
+
     async def _refuse(self, envelope: Envelope, error: OmsError) -> None:
         """Write why a request came to nothing, where the person who asked will look."""
         match envelope.event:
@@ -238,6 +260,12 @@ class Requests:
                 await self._say(envelope, ModifyDenied(order_id=event.order_id, text=error.message))
             case CancelRequested() as event:
                 await self._say(envelope, CancelDenied(order_id=event.order_id, text=error.message))
+            case DoubtResolutionRequested() as event:
+                denied = DoubtResolutionDenied(order_id=event.order_id, text=error.message)
+                await self._say(envelope, denied)
+            case WhatIfRequested() as event:
+                refusal = WhatIfAnswered(request_id=event.request_id, refusal=error.message)
+                await self._say(envelope, refusal)
             case CaseRequested():
                 await self._cases.refuse(envelope, error)
             case _:
@@ -304,11 +332,16 @@ async def _events(reader: Reader, kind: type[Event], after: int, before: int) ->
 
 def _subject(envelope: Envelope) -> str:
     match envelope.event:
-        case OrderRequested() | ModifyRequested() | CancelRequested() as event:
+        case (
+            OrderRequested()
+            | ModifyRequested()
+            | CancelRequested()
+            | DoubtResolutionRequested() as event
+        ):
             return event.order_id
         case CaseRequested() as event:
             return event.break_id
-        case ReconciliationRequested() as event:
+        case ReconciliationRequested() | WhatIfRequested() as event:
             return event.request_id
         case _:
             raise AssertionError(envelope.event)

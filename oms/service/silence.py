@@ -1,0 +1,90 @@
+"""Silence about an order: what left and was not answered for too long is in doubt.
+
+A lost line and a dead process turn what they leave unanswered into doubt by themselves. A gateway
+that stays connected and says nothing is noticed here: every order that was handed over is looked at
+once its time is up, and where IB has not said a word about it, `OrderDoubted` goes into the log and
+the broker is asked. Nothing is ever sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from oms.clock import Clock
+from oms.core.events import Context, Envelope, OrderDoubted, OrderMessageSent, Pending
+from oms.core.records import OrderState
+from oms.service.ports import Log
+from oms.service.view import View
+from oms.telemetry import get_logger
+
+log = get_logger("service.silence")
+
+
+class Silence:
+    """Remembers what left and when, and says which of it was never answered."""
+
+    def __init__(self, *, log: Log, view: View, clock: Clock, seconds_max: float) -> None:
+        """`seconds_max` after its bytes left, an order without a word from IB is in doubt."""
+        self._log = log
+        self._view = view
+        self._clock = clock
+        self._seconds_max = seconds_max
+        #: When time is up, on the monotonic clock, and for which order; in that order.
+        self._due: deque[tuple[float, str]] = deque()
+        self._noted = asyncio.Event()
+
+    def note(self, envelopes: Iterable[Envelope]) -> None:
+        """Take notice of what was committed; called after the view has taken it."""
+        for envelope in envelopes:
+            event = envelope.event
+            if isinstance(event, OrderMessageSent) and event.kind == "place" and event.order_ref:
+                self._due.append((self._clock.monotonic() + self._seconds_max, event.order_ref))
+                self._noted.set()
+
+    async def serve(self, ask: Callable[[str], None]) -> None:
+        """Write down what is in doubt and call `ask` for it; never returns."""
+        while True:
+            await self._until_due()
+            silent: list[str] = []
+            while self._due and self._due[0][0] <= self._clock.monotonic():
+                _, order_id = self._due.popleft()
+                if self._is_silent(order_id):
+                    silent.append(order_id)
+            if silent:
+                await self._log.append_together([self._doubt(order_id) for order_id in silent])
+                log.warning("orders_doubted", order_ids=silent)
+                ask("silence")
+
+    async def _until_due(self) -> None:
+        while True:
+            if self._due and self._due[0][0] <= self._clock.monotonic():
+                return
+            self._noted.clear()
+            wait = self._due[0][0] - self._clock.monotonic() if self._due else None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._noted.wait()
+
+    def _is_silent(self, order_id: str) -> bool:
+        order = self._view.orders.get(order_id)
+        if order is None or order.state is not OrderState.IN_FLIGHT or order.status:
+            return False
+        # An order that its gateway holds for the rest of its group is not listed and not answered.
+        return order.transmit or self._group_is_whole(order.group_id)
+
+    def _group_is_whole(self, group_id: str) -> bool:
+        return any(
+            o.group_id == group_id and o.transmit and o.sent for o in self._view.orders.values()
+        )
+
+    def _doubt(self, order_id: str) -> Pending:
+        text = f"IB has not answered within {self._seconds_max:g} s"
+        context = Context(
+            actor="daemon",
+            session_epoch=self._view.system.session_epoch,
+            correlation_id=order_id,
+        )
+        return Pending(OrderDoubted(order_id=order_id, text=text), context)
