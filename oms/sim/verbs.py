@@ -27,12 +27,6 @@ LIVE: Final = (
 # -- looking ------------------------------------------------------------------------------------
 
 
-def _shown(commands: Commands, row: Order | Execution) -> dict[str, Any]:
-    """A row as clients are told of it: combinations all go by one con id."""
-    contract = commands.gateway.desk.contract(row.con_id)
-    return row.public(contract.symbol) | {"con_id": int(contract.wire()["conId"])}
-
-
 @verb("look")
 def books(commands: Commands, fields: Fields) -> Answer:
     """Everything the broker knows. `placements` counts the placeOrder messages received for new
