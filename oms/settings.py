@@ -34,6 +34,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from oms.core.limits import Scoped
 from oms.core.money import plain
 from oms.core.resets import Region, parse_window
 from oms.errors import ConfigurationError
@@ -91,6 +92,19 @@ def _durable_url(value: str) -> str:
     return value
 
 
+def _limit(value: object) -> object:
+    """Let a limit be written as a number, or as a text with exceptions."""
+    match value:
+        case str():
+            return Scoped.read(value)
+        case Decimal() | int() if not isinstance(value, bool):
+            return Scoped.read(str(value))
+        case None:
+            return Scoped()
+        case _:
+            return value
+
+
 Seconds = Annotated[float, Unit("seconds")]
 Delays = Annotated[
     tuple[Annotated[float, Field(ge=0.1, le=300)], ...], BeforeValidator(_split), Unit("seconds")
@@ -109,6 +123,7 @@ Causes = Annotated[
 ]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_durable_url)]
+Limit = Annotated[Scoped, BeforeValidator(_limit)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 
 
@@ -277,16 +292,64 @@ class Settings(BaseSettings):
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────
 
-    order_quantity_max: Annotated[Decimal | None, Unit("units of the contract")] = Field(
-        None,
-        gt=0,
-        description="Largest quantity of one order; larger ones are denied. Empty means no limit.",
+    order_quantity_max: Annotated[Limit, Unit("units of the contract")] = Field(
+        Scoped(),
+        description="Largest quantity of one order; larger ones are denied. Exceptions are written"
+        " after it: `100, symbol:AAPL=200, sec_type:FUT=5`; scopes are con_id, symbol, account,"
+        " sec_type and currency, and the first of them that fits counts. Empty means no limit.",
     )
-    order_notional_max: Annotated[Decimal | None, Unit("currency of the contract")] = Field(
+    order_notional_max: Annotated[Limit, Unit("currency of the contract")] = Field(
+        Scoped(),
+        description="Largest value of one order, multiplier included; larger ones, and those that"
+        " cannot be valued, are denied. Exceptions as above: `50000, currency:JPY=7000000`. Empty"
+        " means no limit.",
+    )
+    order_collar_percent: Annotated[Limit, Unit("percent of the market's price")] = Field(
+        Scoped(),
+        description="How far beyond the market a limit may be (above it to buy, below it to sell),"
+        " and a stop on its wrong side; farther ones are denied as slips of the hand. Exceptions as"
+        " above. Empty means no collar, and no quotes are asked for.",
+    )
+    order_collar_without_quote: Literal["refuse", "pass"] = Field(
+        "refuse",
+        description="What a collar does with an order whose market has no price: nothing comes, no"
+        " subscription, before the first trade.",
+    )
+    order_quote_wait_seconds: Seconds = Field(
+        2,
+        ge=0.05,
+        le=30,
+        description="Longest wait for the first price of a contract, where a collar or the value"
+        " of an order needs one; the stream stays, so only a contract's first order waits.",
+    )
+    orders_per_minute_max: Annotated[int | None, Unit("orders in 60 seconds")] = Field(
         None,
-        gt=0,
-        description="Largest value of one order; larger ones, and those that cannot be valued, are "
-        "denied. Empty means no limit.",
+        ge=1,
+        le=3_000,
+        description="Orders of the whole daemon in any minute; more are denied. It stops a strategy"
+        " that runs wild, across restarts. Empty means no limit.",
+    )
+    open_orders_max: Annotated[Limit, Unit("orders")] = Field(
+        Scoped(),
+        description="Orders at work in one contract of one account at a time, the new one included;"
+        " more are denied. IB takes 15 a side. Exceptions as above. Empty means no limit.",
+    )
+    order_duplicate_seconds: Seconds = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="For so long after an order its like (account, side, contract, quantity, type"
+        " and prices) is denied as sent by mistake, across restarts; 0 is not at all.",
+    )
+    order_contracts: Names = Field(
+        (),
+        description="Contracts that may be ordered, as symbols or con ids, separated by commas;"
+        " empty means all.",
+    )
+    order_sec_types: Names = Field(
+        (),
+        description="Asset classes that may be ordered, in IB's words: STK, OPT, FUT, FOP, CASH,"
+        " BAG; empty means all.",
     )
     request_age_seconds_max: Seconds = Field(
         30,
@@ -583,6 +646,8 @@ def _bounds(field: FieldInfo) -> str:
     choices = _choices(field.annotation)
     if choices:
         return " | ".join(choices)
+    if field.annotation is Scoped:
+        return "each more than 0"
     low = high = ""
     for part in field.metadata:
         match part:

@@ -132,6 +132,39 @@ def log_actions_page() -> str:
     )
 
 
+def rules_page() -> str:
+    from oms.service.checks import RULES
+
+    rows = [
+        (
+            f"`{rule.name}`",
+            _escaped(rule.refuses),
+            _escaped(rule.reads),
+            ", ".join(f"`{name}`" for name in rule.settings) or "always holds",
+            "yes" if rule.changes else "no",
+        )
+        for rule in RULES
+    ]
+    return _page(
+        "Rules before sending",
+        _lines(
+            "Every new order meets these rules in this order, after its contract was qualified and "
+            "before its intent is written; the first that refuses denies it.",
+            "A denial is an `OrderDenied` event (`ModifyDenied` for a change) with the name of the "
+            "rule, the value it saw and the limit it kept; nothing is sent.",
+            "The names of the rules that had a limit are kept with the intent, in `checks`.",
+            "A group (bracket, OCA) is denied as a whole; what counts orders counts each of them.",
+            "Cancels meet no rule.",
+        ),
+        _table(("Rule", "Refuses", "Looks at", "Settings", "Changes too"), rows),
+        _lines(
+            "The limits are explained in [settings](settings.md) and in "
+            "[limits and halting](../how-to/limits-and-halting.md).",
+            "`--dry-run` of an order verb shows what each rule makes of an order.",
+        ),
+    )
+
+
 def events_page() -> str:
     source = Source(events)
     parts: list[str] = []
@@ -197,6 +230,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings_page,
     "docs/reference/events.md": events_page,
     "docs/reference/errors.md": errors_page,
+    "docs/reference/rules.md": rules_page,
     "docs/reference/metrics.md": metrics_page,
     "docs/reference/log-actions.md": log_actions_page,
     "docs/reference/cli.md": commands_page,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from oms.broker.translate import NEWEST_VERSION, OLDEST_VERSION
+from oms.core.limits import is_paper
 from oms.errors import (
     ConfigurationError,
     GatewayTooOld,
@@ -15,8 +16,6 @@ from oms.errors import (
     OmsError,
 )
 
-#: IB numbers the accounts of its paper gateways with these letters.
-PAPER_PREFIXES: Final = ("DU", "DF")
 #: Below it the gateway works, but leaves out fields that later ones send.
 COMFORTABLE_VERSION: Final = 176
 #: Bytes of the length before every frame.
@@ -97,7 +96,7 @@ def objection_to_accounts(
     accounts: tuple[str, ...], settings: ConnectionSettings
 ) -> OmsError | None:
     """Return why we do not trade for these accounts, or None."""
-    live = [name for name in accounts if not name.startswith(PAPER_PREFIXES)]
+    live = [name for name in accounts if not is_paper(name)]
     if settings.mode == "paper" and live:
         return LiveAccountRefused(
             f"the gateway serves the live account {', '.join(live)} while the mode is paper"

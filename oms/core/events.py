@@ -295,6 +295,10 @@ class ModifyDenied(Event):
 
     order_id: str
     text: str
+    #: As in OrderDenied; empty where no rule refused but the state of things.
+    rule: str = ""
+    value: str = ""
+    limit: str = ""
 
 
 class DoubtResolutionRequested(Event):

@@ -1,33 +1,58 @@
-"""Checks before an order leaves: pure, each a rule with a name, the value it saw and the limit it
-kept.
+"""Checks before an order leaves: a table of rules, each with a name, the value it saw and the limit
+it kept.
 
 What cannot mean an order raises `InvalidRequest` and leaves no trace: it never was an order
 (`core.order_rules`). A well-formed one that a rule refuses is an ordinary outcome, a `Denial`, and
 is written to the log as `OrderDenied`.
+
+Pure: what a rule needs to know of the world stands in the `Proposal`. Who gathers it, and remembers
+what was sent lately, is `admission`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 from oms.core.contracts import Contract
 from oms.core.events import Terms
+from oms.core.limits import LIVE_PORTS, PAPER_PORTS, Limits, is_paper
 from oms.core.money import plain
 from oms.core.order_rules import Denial, VenueRules, con_ids_of, denial_of, value_of
 from oms.core.records import BreakCase, SystemRecord
 
+__all__ = [
+    "RULES",
+    "Denial",
+    "Limits",
+    "Proposal",
+    "Recent",
+    "Rule",
+    "Verdict",
+    "check",
+    "check_change",
+    "check_world",
+    "halt_denial",
+    "in_force",
+    "likeness",
+    "verdicts",
+]
+
+RATE_SECONDS: Final = 60
+_PERCENT: Final = Decimal(100)
+
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The operator's limits; None means none."""
+class Recent:
+    """An order that was sent a short while ago."""
 
-    order_quantity_max: Decimal | None = None
-    order_notional_max: Decimal | None = None
-    #: Accounts that orders may name; empty means those that the gateway manages.
-    accounts: tuple[str, ...] = ()
+    order_id: str
+    at: datetime
+    #: What an order that repeats it has in common with it.
+    likeness: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,79 +62,155 @@ class Proposal:
     account: str
     contract: Contract
     terms: Terms
-    #: What the contract's venue takes.
-    rules: VenueRules
+    #: What the contract's venue takes; None where IB was not asked.
+    rules: VenueRules | None
     #: Accounts that the gateway manages in this session.
     managed_accounts: tuple[str, ...]
     system: SystemRecord
     open_breaks: tuple[BreakCase, ...] = ()
-    #: The last price, for orders without one; None where it is unknown.
+    #: The market's price; None where it is unknown.
     reference_price: Decimal | None = None
+    #: Of an exit: the price of its entry, at which the market will be when the exit comes to life.
+    entry_price: Decimal | None = None
+    #: The moment of the check; None only where no rule looks back.
+    now: datetime | None = None
+    #: Orders of the last while, oldest first; all accounts and contracts.
+    recent: tuple[Recent, ...] = ()
+    #: Orders at work in this contract and account, those of its own group before it included.
+    open_orders: int = 0
+    #: Orders of its own group that come before it.
+    ahead: int = 0
 
 
-CHECKS: Final = (
-    "connected",
-    "reconciled",
-    "halt",
-    "account",
-    "contract",
-    "price",
-    "tick",
-    "size",
-    "quantity",
-    "notional",
-    "gate",
-)
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One check: what it looks at, the settings that are its limit, and what it refuses."""
+
+    name: str
+    reads: str
+    #: Names of settings; none where the rule always holds.
+    settings: tuple[str, ...]
+    refuses: str
+    refuse: Callable[[Proposal, Limits], Denial | None]
+    #: The limit that holds for an order, "" where none is set.
+    limit: Callable[[Proposal, Limits], str] = lambda _proposal, _limits: "always"
+    #: Why it cannot be judged from what is known, "" where it can.
+    missing: Callable[[Proposal], str] = lambda _proposal: ""
+    #: Whether it holds for a change of an order, too.
+    changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one rule says about an order."""
+
+    rule: str
+    outcome: Literal["passed", "denied", "unknown", "off"]
+    #: What the rule saw, where it refused.
+    value: str
+    limit: str
+    text: str
 
 
 def check(proposal: Proposal, limits: Limits) -> Denial | None:
     """Return the first rule that refuses a new order, or None when all of them pass."""
-    return (
-        check_world(proposal.system)
-        or _account(proposal, limits)
-        or check_terms(proposal.terms, proposal.contract, proposal.rules, limits)
-        or _notional(proposal, limits)
-        or _gate(proposal.account, proposal.contract, proposal.open_breaks)
-    )
+    return next((d for rule in RULES if (d := rule.refuse(proposal, limits))), None)
 
 
-def check_terms(
-    terms: Terms, contract: Contract, rules: VenueRules, limits: Limits
-) -> Denial | None:
-    """Return the rule that refuses terms, whether they are new or a change."""
-    return denial_of(terms, contract, rules) or _quantity(terms, limits)
+def check_change(proposal: Proposal, limits: Limits) -> Denial | None:
+    """Return the first rule that refuses new terms of an order that is at work."""
+    rules = (rule for rule in RULES if rule.changes)
+    return next((d for rule in rules if (d := rule.refuse(proposal, limits))), None)
 
 
-def _quantity(terms: Terms, limits: Limits) -> Denial | None:
-    largest = limits.order_quantity_max
-    if largest is None or terms.quantity <= largest:
-        return None
-    return Denial(
-        "quantity",
-        plain(terms.quantity),
-        plain(largest),
-        f"quantity {plain(terms.quantity)} is above the limit of {plain(largest)} an order",
-    )
+def in_force(proposal: Proposal, limits: Limits) -> tuple[str, ...]:
+    """Return the names of the rules that judged an order; those without a limit did not."""
+    return tuple(rule.name for rule in RULES if rule.limit(proposal, limits))
+
+
+def verdicts(proposal: Proposal, limits: Limits) -> tuple[Verdict, ...]:
+    """Return what every rule says, also after the first that refuses."""
+    return tuple(_verdict(rule, proposal, limits) for rule in RULES)
+
+
+def _verdict(rule: Rule, proposal: Proposal, limits: Limits) -> Verdict:
+    limit = rule.limit(proposal, limits)
+    if not limit:
+        return Verdict(rule.name, "off", "", "", "no limit is set")
+    missing = rule.missing(proposal)
+    if missing:
+        return Verdict(rule.name, "unknown", "", limit, missing)
+    denial = rule.refuse(proposal, limits)
+    if denial is None:
+        return Verdict(rule.name, "passed", "", limit, "")
+    return Verdict(rule.name, "denied", denial.value, denial.limit, denial.text)
 
 
 def check_world(system: SystemRecord) -> Denial | None:
     """Return why no new order may leave now, whatever it is."""
-    if system.halted:
-        return Denial("halt", "halted", "not halted", f"trading is halted: {system.halt_reason}")
+    return _halted(system) or _connected(system) or _reconciled(system)
+
+
+def halt_denial(system: SystemRecord) -> Denial:
+    """Return what an order or a change is told while trading is halted."""
+    return Denial("halt", "halted", "not halted", f"trading is halted: {system.halt_reason}")
+
+
+def likeness(account: str, contract: Contract, terms: Terms) -> tuple[object, ...]:
+    """Return what two orders share when one repeats the other."""
+    legs = tuple((leg.con_id, leg.side, leg.ratio) for leg in contract.legs)
+    prices = (terms.limit_price, terms.stop_price, terms.trail_stop_price)
+    trail = (terms.trail_amount, terms.trail_percent, terms.limit_offset)
+    what = (account, contract.con_id, legs, terms.side, terms.quantity, terms.order_type)
+    return (*what, *prices, *trail)
+
+
+# ── the world ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _halted(system: SystemRecord) -> Denial | None:
+    return halt_denial(system) if system.halted else None
+
+
+def _connected(system: SystemRecord) -> Denial | None:
     if not system.connected:
         return Denial("connected", "no session", "a session", "there is no line to the gateway")
     if system.gap_sequence:
         return Denial(
             "connected", system.gap_cause, "no gap", f"the line is broken: {system.gap_cause}"
         )
-    if not system.ready:
-        return Denial(
-            "reconciled",
-            "not yet",
-            "complete answers",
-            "the books have not been compared with the broker's since the line came up",
-        )
     return None
+
+
+def _reconciled(system: SystemRecord) -> Denial | None:
+    if system.ready:
+        return None
+    return Denial(
+        "reconciled",
+        "not yet",
+        "complete answers",
+        "the books have not been compared with the broker's since the line came up",
+    )
+
+
+def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
+    """Refuse new orders exactly where our books are known to be wrong (design D12)."""
+    for case in proposal.open_breaks:
+        finding = case.finding
+        if finding.severity != "high" or finding.account != proposal.account:
+            continue
+        if finding.con_id in con_ids_of(proposal.contract):
+            return Denial(
+                "gate",
+                case.break_id,
+                "no open break",
+                f"break {case.break_id} ({finding.break_class}) is open for this account and"
+                " contract; see `oms breaks`",
+            )
+    return None
+
+
+# ── who and what ─────────────────────────────────────────────────────────────────────────────────
 
 
 def _account(proposal: Proposal, limits: Limits) -> Denial | None:
@@ -124,41 +225,366 @@ def _account(proposal: Proposal, limits: Limits) -> Denial | None:
     )
 
 
-def _notional(proposal: Proposal, limits: Limits) -> Denial | None:
-    largest = limits.order_notional_max
-    terms = proposal.terms
-    price = price_of(terms) or proposal.reference_price
-    if largest is None or price is None:
+def _mode(proposal: Proposal, limits: Limits) -> Denial | None:
+    paper = limits.mode == "paper"
+    if paper and not is_paper(proposal.account):
+        text = f"account {proposal.account} is a live one while OMS_MODE is paper"
+        return Denial("mode", proposal.account, "paper", text)
+    wrong = LIVE_PORTS if paper else PAPER_PORTS
+    if limits.port not in wrong:
         return None
-    notional = value_of(terms, proposal.contract, proposal.rules, price)
+    other = "live" if paper else "paper"
+    text = f"port {limits.port} is the one of a {other} gateway while OMS_MODE is {limits.mode}"
+    return Denial("mode", f"port {limits.port}", limits.mode, text)
+
+
+def _contracts(proposal: Proposal, limits: Limits) -> Denial | None:
+    contract = proposal.contract
+    names = {contract.symbol.upper(), str(contract.con_id)}
+    if not limits.contracts or names & {one.upper() for one in limits.contracts}:
+        return None
+    allowed = ", ".join(limits.contracts)
+    text = f"{contract.symbol} (con id {contract.con_id}) is not one of {allowed}"
+    return Denial("contracts", contract.symbol, allowed, text)
+
+
+def _sec_types(proposal: Proposal, limits: Limits) -> Denial | None:
+    kind = proposal.contract.sec_type
+    if not limits.sec_types or kind in {one.upper() for one in limits.sec_types}:
+        return None
+    allowed = ", ".join(limits.sec_types)
+    return Denial("sec_types", kind, allowed, f"asset class {kind} is not one of {allowed}")
+
+
+def _venue(name: str) -> Callable[[Proposal, Limits], Denial | None]:
+    def refuse(proposal: Proposal, _limits: Limits) -> Denial | None:
+        found = denial_of(proposal.terms, proposal.contract, proposal.rules or VenueRules())
+        return found if found is not None and found.rule == name else None
+
+    return refuse
+
+
+# ── how much ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _quantity(proposal: Proposal, limits: Limits) -> Denial | None:
+    largest = limits.order_quantity_max.of(proposal.account, proposal.contract)
+    quantity = proposal.terms.quantity
+    if largest is None or quantity <= largest:
+        return None
+    return Denial(
+        "quantity",
+        plain(quantity),
+        plain(largest),
+        f"quantity {plain(quantity)} is above the limit of {plain(largest)} an order",
+    )
+
+
+def _notional(proposal: Proposal, limits: Limits) -> Denial | None:
+    largest = limits.order_notional_max.of(proposal.account, proposal.contract)
+    if largest is None:
+        return None
+    contract = proposal.contract
+    price = _price_of(proposal.terms) or proposal.reference_price or proposal.entry_price
+    why = _not_valued(proposal, price)
+    if price is None or why:
+        text = f"the order cannot be valued, and values are limited to {plain(largest)}: {why}"
+        return Denial("notional", "unknown", plain(largest), text)
+    notional = value_of(proposal.terms, contract, proposal.rules or VenueRules(), price)
     if notional <= largest:
         return None
     return Denial(
         "notional",
         plain(notional),
         plain(largest),
-        f"value {plain(notional)} {proposal.contract.currency} is above the limit of"
-        f" {plain(largest)} an order",
+        f"value {plain(notional)} {contract.currency} is above the limit of {plain(largest)} an"
+        " order",
     )
 
 
-def price_of(terms: Terms) -> Decimal | None:
+def _not_valued(proposal: Proposal, price: Decimal | None) -> str:
+    contract, rules = proposal.contract, proposal.rules or VenueRules()
+    if contract.is_combo and rules.units is None and contract.multiplier is None:
+        return "IB does not say what a unit of a combo's price is worth"
+    return "it has no price and its market none either" if price is None else ""
+
+
+def _collar(proposal: Proposal, limits: Limits) -> Denial | None:
+    percent = limits.order_collar_percent.of(proposal.account, proposal.contract)
+    terms = proposal.terms
+    if percent is None or not any(price for _, price in _collared(terms)):
+        return None
+    market = proposal.entry_price if proposal.entry_price else proposal.reference_price
+    limit = f"{plain(percent)} %"
+    if market is None:
+        if limits.collar_without_quote == "pass":
+            return None
+        text = (
+            f"there is no quote of {proposal.contract.symbol} to hold the price against, and"
+            " OMS_ORDER_COLLAR_WITHOUT_QUOTE is refuse"
+        )
+        return Denial("collar", "no quote", limit, text)
+    room = abs(market) * percent / _PERCENT
+    for name, price in _collared(terms):
+        # Of a stop-limit, the limit is held against its stop: only there it comes to life.
+        stop = terms.stop_price
+        base = stop if name == "limit" and stop is not None else market
+        # Bought dearer or sold cheaper is the danger of a limit; a stop on the side of the market
+        # where a limit belongs fires at once.
+        beyond = price - base if (terms.side == "BUY") is (name == "limit") else base - price
+        if beyond > room:
+            side = "above" if price > base else "below"
+            text = (
+                f"{name} price {plain(price)} is more than {limit} {side}"
+                f" {'its stop' if base is stop else 'the market'} at {plain(base)}"
+            )
+            return Denial("collar", plain(price), limit, text)
+    return None
+
+
+def _collared(terms: Terms) -> tuple[tuple[str, Decimal], ...]:
+    """Return the prices of an order that can be too far from the market."""
+    prices = (
+        ("limit", terms.limit_price),
+        ("stop", terms.stop_price),
+        ("first stop", terms.trail_stop_price),
+    )
+    return tuple((name, price) for name, price in prices if price is not None)
+
+
+def _price_of(terms: Terms) -> Decimal | None:
     """Return the price that an order names, None where the market will name it."""
     return terms.limit_price or terms.stop_price or terms.trail_stop_price
 
 
-def _gate(account: str, contract: Contract, breaks: Iterable[BreakCase]) -> Denial | None:
-    """Refuse new orders exactly where our books are known to be wrong (design D12)."""
-    for case in breaks:
-        finding = case.finding
-        if finding.severity != "high" or finding.account != account:
-            continue
-        if finding.con_id in con_ids_of(contract):
-            return Denial(
-                "gate",
-                case.break_id,
-                "no open break",
-                f"break {case.break_id} ({finding.break_class}) is open for this account and"
-                " contract; see `oms breaks`",
+# ── how often ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rate(proposal: Proposal, limits: Limits) -> Denial | None:
+    most = limits.orders_per_minute_max
+    if most is None or proposal.now is None:
+        return None
+    since = proposal.now - timedelta(seconds=RATE_SECONDS)
+    count = sum(one.at > since for one in proposal.recent) + proposal.ahead + 1
+    if count <= most:
+        return None
+    text = f"it would be order {count} within {RATE_SECONDS} seconds; {most} are allowed"
+    return Denial("rate", str(count), str(most), text)
+
+
+def _open_orders(proposal: Proposal, limits: Limits) -> Denial | None:
+    most = limits.open_orders_max.of(proposal.account, proposal.contract)
+    count = proposal.open_orders + 1
+    if most is None or count <= most:
+        return None
+    text = (
+        f"it would be order {count} at work in {proposal.contract.symbol} for"
+        f" {proposal.account}; {plain(most)} are allowed"
+    )
+    return Denial("open_orders", str(count), plain(most), text)
+
+
+def _duplicate(proposal: Proposal, limits: Limits) -> Denial | None:
+    if not limits.duplicate_window or proposal.now is None:
+        return None
+    since = proposal.now - limits.duplicate_window
+    like = likeness(proposal.account, proposal.contract, proposal.terms)
+    for one in reversed(proposal.recent):
+        if one.at > since and one.likeness == like:
+            age = (proposal.now - one.at).total_seconds()
+            window = _window_text(limits)
+            text = (
+                f"order {one.order_id} asked for the same {age:.1f} s ago; within {window} that is"
+                " taken for a mistake"
             )
+            return Denial("duplicate", one.order_id, window, text)
     return None
+
+
+# ── the table ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _unqualified(proposal: Proposal) -> str:
+    return "" if proposal.rules is not None else "IB has not been asked for the contract's rules"
+
+
+def _without_con_id(proposal: Proposal) -> str:
+    return "" if proposal.contract.con_id else "IB has not been asked which contract it is"
+
+
+def _priceless(proposal: Proposal) -> str:
+    return "" if proposal.reference_price is not None else "there is no quote of the market here"
+
+
+def _window_text(limits: Limits) -> str:
+    seconds = limits.duplicate_window.total_seconds()
+    return f"{seconds:g} s" if seconds else ""
+
+
+def _mode_text(limits: Limits) -> str:
+    return f"{limits.mode}, port {limits.port}" if limits.port else limits.mode
+
+
+#: In the order in which they are asked; the first that refuses names the denial.
+RULES: Final = (
+    Rule(
+        "halt",
+        "whether a person has halted trading",
+        (),
+        "every new order and every change while trading is halted",
+        lambda proposal, _limits: _halted(proposal.system),
+        changes=True,
+    ),
+    Rule(
+        "connected",
+        "the session, and whether the line has a gap",
+        (),
+        "every order while there is no whole line to IB",
+        lambda proposal, _limits: _connected(proposal.system),
+    ),
+    Rule(
+        "reconciled",
+        "whether the books were compared since the line came up",
+        (),
+        "every order before the broker's answers are complete",
+        lambda proposal, _limits: _reconciled(proposal.system),
+    ),
+    Rule(
+        "account",
+        "the account, those of the settings and those of the gateway",
+        ("accounts",),
+        "an account that is not allowed or that the gateway does not manage",
+        _account,
+        lambda proposal, limits: ", ".join(limits.accounts or proposal.managed_accounts) or "none",
+    ),
+    Rule(
+        "mode",
+        "the account's first letters (DU and DF are paper) and the gateway's port",
+        ("mode", "port"),
+        "a live account or a live gateway's port (4001, 7496) under `paper`; a paper gateway's port"
+        " (4002, 7497) under `live`",
+        _mode,
+        lambda _proposal, limits: _mode_text(limits),
+    ),
+    Rule(
+        "contracts",
+        "symbol and con id",
+        ("order_contracts",),
+        "a contract that is not on the list",
+        _contracts,
+        lambda _proposal, limits: ", ".join(limits.contracts),
+    ),
+    Rule(
+        "sec_types",
+        "the asset class",
+        ("order_sec_types",),
+        "an asset class that is not on the list",
+        _sec_types,
+        lambda _proposal, limits: ", ".join(limits.sec_types),
+    ),
+    Rule(
+        "contract",
+        "the contract's kind",
+        (),
+        "what has quotes and no orders (an index), a combo without legs, an auction that does not"
+        " exist",
+        _venue("contract"),
+        missing=_unqualified,
+        changes=True,
+    ),
+    Rule(
+        "price",
+        "limit and stop prices",
+        (),
+        "a price at or below zero where the contract's is always above",
+        _venue("price"),
+        changes=True,
+    ),
+    Rule(
+        "tick",
+        "prices, and the market rule of the contract's venue",
+        (),
+        "a price between two steps",
+        _venue("tick"),
+        missing=_unqualified,
+        changes=True,
+    ),
+    Rule(
+        "size",
+        "quantity, and the venue's least size and step",
+        (),
+        "a quantity that the venue does not take",
+        _venue("size"),
+        missing=_unqualified,
+        changes=True,
+    ),
+    Rule(
+        "quantity",
+        "the quantity",
+        ("order_quantity_max",),
+        "more than the limit",
+        _quantity,
+        lambda p, limits: plain(limits.order_quantity_max.of(p.account, p.contract)),
+        changes=True,
+    ),
+    Rule(
+        "notional",
+        "price (its own, else the market's), quantity, multiplier and price magnifier",
+        ("order_notional_max", "order_quote_wait_seconds"),
+        "a value above the limit, in the contract's currency, and a value that is not known",
+        _notional,
+        lambda p, limits: plain(limits.order_notional_max.of(p.account, p.contract)),
+        lambda proposal: "" if _price_of(proposal.terms) else _priceless(proposal),
+        changes=True,
+    ),
+    Rule(
+        "collar",
+        "limit and stop prices, and the market's price (the middle of bid and ask, else the last);"
+        " of an exit, its entry's price",
+        ("order_collar_percent", "order_collar_without_quote", "order_quote_wait_seconds"),
+        "a limit that is too far above the market to buy or below it to sell, a stop too far on the"
+        " wrong side of it, a limit too far from its own stop",
+        _collar,
+        lambda p, limits: _percent_text(limits.order_collar_percent.of(p.account, p.contract)),
+        lambda proposal: "" if proposal.entry_price else _priceless(proposal),
+        changes=True,
+    ),
+    Rule(
+        "open_orders",
+        "our live orders of the account and contract",
+        ("open_orders_max",),
+        "one more order than may be at work",
+        _open_orders,
+        lambda p, limits: plain(limits.open_orders_max.of(p.account, p.contract)),
+        _without_con_id,
+    ),
+    Rule(
+        "rate",
+        "the intents of the last 60 seconds in the log",
+        ("orders_per_minute_max",),
+        "one more order than may be sent in a minute",
+        _rate,
+        lambda _proposal, limits: str(limits.orders_per_minute_max or ""),
+    ),
+    Rule(
+        "duplicate",
+        "the intents of the last while in the log",
+        ("order_duplicate_seconds",),
+        "the same order again (account, side, contract, quantity, type, prices) within so long",
+        _duplicate,
+        lambda _proposal, limits: _window_text(limits),
+        _without_con_id,
+    ),
+    Rule(
+        "gate",
+        "open breaks of high severity",
+        (),
+        "an order where our books of this account and contract are known to be wrong",
+        _gate,
+        missing=_without_con_id,
+    ),
+)
+
+
+def _percent_text(percent: Decimal | None) -> str:
+    return "" if percent is None else f"{plain(percent)} %"

@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -37,6 +38,7 @@ from oms.broker.handshake import ConnectionSettings
 from oms.broker.line import LineLost, LineRecovered, News, SessionDown, SessionUp
 from oms.broker.outbox import Outgoing
 from oms.clock import Clock, SystemClock
+from oms.core.contracts import Contract
 from oms.core.events import (
     CancelDenied,
     Context,
@@ -48,12 +50,14 @@ from oms.core.events import (
     OrderNotSent,
     Pending,
 )
+from oms.core.limits import Limits
 from oms.core.portfolio import Account, mark_of
+from oms.core.quotes import Quote
 from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
+from oms.service.admission import Admission, Prices
 from oms.service.case_desk import CaseDesk
-from oms.service.checks import Limits
 from oms.service.glance import Glance
 from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
@@ -186,6 +190,7 @@ async def open_oms(
         raise
     oms = _assemble(settings, clock, event_log, reader, actor)
     try:
+        await oms.manager.recall()
         await oms.requests.deny_stale(oms.reader)
         async with _background(oms):
             yield oms
@@ -226,7 +231,7 @@ def _assemble(
         orders=gateway,
         view=view,
         clock=clock,
-        limits=_limits(settings),
+        admission=_admission(settings, clock, gateway, view),
         actor=actor,
     )
     reconciler = _reconciler(settings, clock, event_log, reader, gateway, view)
@@ -289,11 +294,43 @@ def _listen(event_log: EventLog, view: View, clock: Clock, listeners: Sequence[_
     event_log.subscribe(note)
 
 
+def _pass_price(item: object, hear: Callable[[Decimal | None], None]) -> None:
+    # A quote that has no price yet is no answer; the next tick may bring one.
+    if isinstance(item, Quote) and item.price is not None:
+        hear(item.price)
+
+
+def _admission(settings: Settings, clock: Clock, gateway: Gateway, view: View) -> Admission:
+    def follow(contract: Contract, hear: Callable[[Decimal | None], None]) -> Callable[[], None]:
+        feed = gateway.markets.subscribe(
+            contract,
+            listener=lambda item: _pass_price(item, hear),
+            on_refused=lambda _: hear(None),
+        )
+        return feed.close
+
+    prices = Prices(
+        follow, lambda: gateway.session_epoch, wait_seconds=settings.order_quote_wait_seconds
+    )
+    return Admission(
+        limits=_limits(settings), orders=gateway, view=view, clock=clock, prices=prices
+    )
+
+
 def _limits(settings: Settings) -> Limits:
     return Limits(
         order_quantity_max=settings.order_quantity_max,
         order_notional_max=settings.order_notional_max,
+        order_collar_percent=settings.order_collar_percent,
+        collar_without_quote=settings.order_collar_without_quote,
+        open_orders_max=settings.open_orders_max,
+        orders_per_minute_max=settings.orders_per_minute_max,
+        duplicate_window=timedelta(seconds=settings.order_duplicate_seconds),
         accounts=settings.accounts,
+        contracts=settings.order_contracts,
+        sec_types=settings.order_sec_types,
+        mode=settings.mode,
+        port=settings.port,
     )
 
 

@@ -18,6 +18,7 @@ is an outcome like any other: an event, and an order in state DENIED.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, Unpack
 
 from oms.clock import Clock
@@ -37,8 +38,8 @@ from oms.core.events import (
     TradingResumed,
     WhatIfReceived,
 )
-from oms.core.money import Number
-from oms.core.order_rules import Denial, denial_of, validate
+from oms.core.money import Number, plain
+from oms.core.order_rules import Denial, VenueRules, denial_of, validate
 from oms.core.order_types import Changes, changed
 from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
@@ -51,7 +52,8 @@ from oms.errors import (
     OmsError,
 )
 from oms.errors import OrderDenied as OrderDeniedError
-from oms.service.checks import Limits, Proposal, check, check_terms
+from oms.service.admission import Admission
+from oms.service.checks import halt_denial
 from oms.service.groups import (
     Group,
     NewOrder,
@@ -82,17 +84,21 @@ class OrderManager:
         orders: Orders,
         view: View,
         clock: Clock,
-        limits: Limits,
+        admission: Admission,
         actor: str = "strategy:python",
     ) -> None:
         self._log = log
         self._reader = reader
         self._orders = orders
         self._clock = clock
-        self._limits = limits
+        self._admission = admission
         self._by = By(actor)
         self._sending = Sending(log=log, orders=orders, view=view)
         self.view = view
+
+    async def recall(self) -> None:
+        """Learn from the log what was sent before; once, before the first order."""
+        await self._admission.recall(self._reader)
 
     def order(self, order_id: str) -> Order:
         """Return an order that is live or ended lately; raises `NotFound`."""
@@ -242,21 +248,16 @@ class OrderManager:
         by = by or self._by
         terms = changed(order.terms, changes)
         validate(terms)
-        refusal = await self._why_not_modify(order, terms)
-        if refusal:
-            event = ModifyDenied(order_id=order_id, text=refusal)
-            await self._log.append(Pending(event, self._sending.context(order_id, by)))
-            return self.order(order_id)
+        denial = await self._why_not_modify(order, terms)
+        if denial is not None:
+            return await self._deny_change(order_id, denial, by)
         intent = ModifyIntended(
             order_id=order_id, revision=order.revision + 1, terms=terms, reason=reason
         )
         await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         # As with an intent: a halt that came while this one took its time on the disk counts.
         if self.view.system.halted:
-            text = f"not sent: trading is halted: {self.view.system.halt_reason}"
-            event = ModifyDenied(order_id=order_id, text=text)
-            await self._log.append(Pending(event, self._sending.context(order_id, by)))
-            return self.order(order_id)
+            return await self._deny_change(order_id, halt_denial(self.view.system), by)
         log.info("modify_intended", order_id=order_id, revision=intent.revision)
         self._orders.modify(
             order_id=order_id,
@@ -380,13 +381,13 @@ class OrderManager:
             return tickets
         account = self._account(group.orders[0].account)
         legs: list[Leg] = []
-        denial: Denial | None = None
+        rules: list[VenueRules] = []
         for one in group.orders:
-            leg = _leg_of(one, account, group)
             qualified = await self._orders.qualify(one.contract)
-            leg, refused = self._check(leg, qualified)
-            legs.append(leg)
-            denial = denial or refused or self._why_not_attach(leg, group)
+            legs.append(self._qualified(_leg_of(one, account, group), qualified))
+            rules.append(qualified.rules)
+        denial = next((d for leg in legs if (d := self._why_not_attach(leg, group))), None)
+        denial = denial or await self._admission.judge(legs, rules)
         denied = [(leg, denial) for leg in legs] if denial is not None else []
         await self._sending.submit(
             [] if denied else legs,
@@ -403,33 +404,17 @@ class OrderManager:
             qualified = await self._orders.qualify(one.contract)
         except BrokerError as error:
             return leg, as_denial(error)
-        return self._check(leg, qualified)
+        leg = self._qualified(leg, qualified)
+        return leg, await self._admission.judge([leg], [qualified.rules])
 
-    def _check(self, leg: Leg, qualified: QualifiedLike) -> tuple[Leg, Denial | None]:
-        leg = Leg(
-            order_id=leg.order_id,
-            account=leg.account,
-            contract=qualified.contract,
-            terms=leg.terms,
-            parent_order_id=leg.parent_order_id,
-            transmit=leg.transmit,
-            reason=leg.reason,
-        )
-        proposal = Proposal(
-            account=leg.account,
-            contract=qualified.contract,
-            terms=leg.terms,
-            rules=qualified.rules,
-            managed_accounts=self._orders.managed_accounts,
-            system=self.view.system,
-            open_breaks=self.view.open_breaks(),
-        )
-        return leg, check(proposal, self._limits)
+    def _qualified(self, leg: Leg, qualified: QualifiedLike) -> Leg:
+        leg = replace(leg, contract=qualified.contract)
+        return replace(leg, checks=self._admission.in_force(leg))
 
     def _account(self, account: str) -> str:
         if account:
             return account
-        allowed = self._limits.accounts or self._orders.managed_accounts
+        allowed = self._admission.limits.accounts or self._orders.managed_accounts
         if len(allowed) != 1:
             names = ", ".join(allowed) or "none yet"
             raise InvalidRequest(f"name the account: this gateway serves {names}")
@@ -473,18 +458,33 @@ class OrderManager:
             return Denial("parent", str(parent.contract), str(leg.contract), text)
         return None
 
-    async def _why_not_modify(self, order: Order, terms: Terms) -> str:
+    async def _deny_change(self, order_id: str, denial: Denial, by: By) -> Order:
+        event = ModifyDenied(
+            order_id=order_id,
+            text=denial.text,
+            rule=denial.rule,
+            value=denial.value,
+            limit=denial.limit,
+        )
+        await self._log.append(Pending(event, self._sending.context(order_id, by)))
+        return self.order(order_id)
+
+    async def _why_not_modify(self, order: Order, terms: Terms) -> Denial | None:
+        # Before the contract is asked for: while halted, the line may be down as well.
         if self.view.system.halted:
-            return f"trading is halted: {self.view.system.halt_reason}; only cancels pass"
+            return halt_denial(self.view.system)
+        state = order.state.value
         if not order.live or not order.acknowledged:
-            return f"the order is {order.state.value}; only a working order can be changed"
+            text = f"the order is {state}; only a working order can be changed"
+            return Denial("state", state, "working", text)
         if order.client_id != self._orders.client_id or order.broker_order_id <= 0:
-            return "another client or a person owns the order; only its owner can change it"
+            text = "another client or a person owns the order; only its owner can change it"
+            return Denial("owner", str(order.client_id), str(self._orders.client_id), text)
         if terms.quantity <= order.filled:
-            return f"{order.filled} are filled already; the new quantity must be above that"
+            text = f"{order.filled} are filled already; the new quantity must be above that"
+            return Denial("filled", plain(terms.quantity), plain(order.filled), text)
         qualified = await self._orders.qualify(order.contract)
-        denial = check_terms(terms, order.contract, qualified.rules, self._limits)
-        return denial.text if denial else ""
+        return await self._admission.judge_change(order, terms, qualified.rules)
 
     def _why_not_cancel(self, order: Order) -> str:
         if order.origin == "ours" and not order.sent:

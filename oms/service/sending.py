@@ -19,7 +19,7 @@ from oms.core.events import Context, OrderDenied, OrderIntended, OrderNotSent, P
 from oms.core.order_rules import Denial
 from oms.core.records import Order, OrderState
 from oms.errors import IBConnectionError, StoreUnavailable
-from oms.service.checks import CHECKS, check_world
+from oms.service.checks import check_world
 from oms.service.ports import Log, Orders, ReceiptLike
 from oms.service.view import View
 from oms.telemetry import get_logger
@@ -46,6 +46,8 @@ class Leg:
     parent_order_id: str | None = None
     transmit: bool = True
     reason: str = ""
+    #: Names of the rules that it passed.
+    checks: tuple[str, ...] = ()
 
 
 class Sending:
@@ -132,7 +134,7 @@ class Sending:
             group_id=group,
             transmit=leg.transmit,
             reason=leg.reason,
-            checks=CHECKS,
+            checks=leg.checks,
         )
         return Pending(event, self.context(leg.order_id, by))
 

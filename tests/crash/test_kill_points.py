@@ -59,6 +59,7 @@ CASES: dict[str, tuple[str, tuple[int, ...]]] = {
 EXEMPT = {
     "request_stale": "test_a_request_that_two_daemons_died_on_is_denied_by_the_third",
     "halt_cancel_failed": "nothing follows; the entry that IB holds is in the next comparison",
+    "quote_missing": "nothing is written before or after it that hangs on it",
     "log_failed": "nothing is written any more; test_bad_days",
     "daemon_failed": "the process ends by itself from here; test_bad_days",
     "lease_not_released": "the lease ends by its heartbeat, as after any kill",

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from oms.core.contracts import Stock
+from oms.core.contracts import ComboLeg, Stock
 from oms.core.events import Finding, Terms
+from oms.core.limits import Scoped
 from oms.core.order_rules import Denial, VenueRules, validate
-from oms.core.order_types import Limit, Market, Stop, StopLimit
+from oms.core.order_types import Limit, Market, Stop, StopLimit, TrailingStop
 from oms.core.records import BreakCase, SystemRecord
 from oms.errors import InvalidRequest
-from oms.service.checks import Limits, Proposal, check, check_terms
+from oms.service.checks import (
+    RULES,
+    Limits,
+    Proposal,
+    Recent,
+    check,
+    check_change,
+    in_force,
+    likeness,
+    verdicts,
+)
 
 SPY = Stock("SPY").model_copy(update={"con_id": 756733})
 READY = SystemRecord(session_epoch=1, connected=True, ready=True)
@@ -57,7 +70,8 @@ def test_price_off_tick_is_denied_with_the_tick() -> None:
 
 
 def test_a_contract_without_a_known_tick_takes_any_price() -> None:
-    assert check_terms(Limit("BUY", 1, "1.2345"), SPY, VenueRules(), Limits()) is None
+    order = replace(proposal(Limit("BUY", 1, "1.2345")), rules=VenueRules())
+    assert check(order, Limits()) is None
 
 
 @pytest.mark.parametrize("price", ["0", "-5"])
@@ -66,7 +80,12 @@ def test_a_stock_at_or_below_zero_is_denied_and_a_future_is_not(price: str) -> N
     assert denied is not None
     assert (denied.rule, denied.value) == ("price", price)
     future = SPY.model_copy(update={"sec_type": "FUT"})
-    assert check_terms(Limit("BUY", 1, price), future, VenueRules(), Limits()) is None
+    assert (
+        check(
+            replace(proposal(Limit("BUY", 1, price)), contract=future, rules=VenueRules()), Limits()
+        )
+        is None
+    )
 
 
 def test_halted_trading_denies_before_anything_else() -> None:
@@ -102,7 +121,7 @@ def test_account_outside_the_settings_is_denied_although_the_gateway_manages_it(
 
 
 def test_quantity_and_notional_limits_name_value_and_limit() -> None:
-    limits = Limits(order_quantity_max=Decimal(100), order_notional_max=Decimal(5000))
+    limits = Limits(order_quantity_max=Scoped.read("100"), order_notional_max=Scoped.read("5000"))
     quantity = check(proposal(Limit("BUY", 101, "1.00")), limits)
     notional = check(proposal(Limit("BUY", 100, "50.01")), limits)
     assert quantity is not None
@@ -152,3 +171,288 @@ def test_terms_of_every_order_type_are_accepted(terms: Terms) -> None:
 def test_a_quantity_that_is_not_an_exact_number_is_refused(wrong: object) -> None:
     with pytest.raises(InvalidRequest, match="quantity"):
         Market("BUY", wrong)  # type: ignore[arg-type]
+
+
+# ── limits with exceptions ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("100", "100"),
+        ("100, symbol:SPY=7", "7"),
+        ("100, symbol:spy=7", "7"),
+        ("100, con_id:756733=9, symbol:SPY=7", "9"),
+        ("100, currency:USD=5, sec_type:STK=6, account:DU1=8", "8"),
+        ("100, currency:USD=5, sec_type:STK=6", "6"),
+        ("100, symbol:AAPL=7, account:DU2=8, currency:EUR=5", "100"),
+        ("symbol:AAPL=7", None),
+        ("", None),
+    ],
+)
+def test_the_most_specific_entry_of_a_limit_counts(text: str, limit: str | None) -> None:
+    found = Scoped.read(text).of("DU1", SPY)
+    assert found == (None if limit is None else Decimal(limit))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0", "0 must be more than 0"),
+        ("many", "'many' is not a decimal number"),
+        ("1, 2", "'2' is a second number without a scope"),
+        ("AAPL=3", "'AAPL=3' names no scope; write one of con_id:NAME, symbol:NAME"),
+        ("venue:ARCA=3", "'venue:ARCA=3' names no scope"),
+        ("symbol:A=3, symbol:a=4", "symbol:A is there twice"),
+        ("symbol:A=-3", "-3 must be more than 0"),
+    ],
+)
+def test_a_limit_that_cannot_be_read_is_refused_with_the_part(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        Scoped.read(text)
+
+
+def test_a_limit_is_written_as_it_is_read() -> None:
+    text = "100, symbol:SPY=7.5, account:DU1=8"
+    assert str(Scoped.read(text)) == text
+
+
+# ── each rule of the table ───────────────────────────────────────────────────────────────────────
+
+
+def percent(text: str = "5") -> Limits:
+    return Limits(order_collar_percent=Scoped.read(text))
+
+
+def at(terms: Terms, market: str | None = "200", **more: Any) -> Proposal:
+    price = None if market is None else Decimal(market)
+    return replace(proposal(terms), reference_price=price, **more)
+
+
+@pytest.mark.parametrize(
+    ("terms", "text"),
+    [
+        (Limit("BUY", 1, "210.01"), "limit price 210.01 is more than 5 % above the market at 200"),
+        (Limit("SELL", 1, "189.99"), "limit price 189.99 is more than 5 % below the market at 200"),
+        (Stop("BUY", 1, "189.99"), "stop price 189.99 is more than 5 % below the market at 200"),
+        (Stop("SELL", 1, "210.01"), "stop price 210.01 is more than 5 % above the market at 200"),
+        (
+            StopLimit("BUY", 1, "220", "231.01"),
+            "limit price 231.01 is more than 5 % above its stop at 220",
+        ),
+        (
+            TrailingStop("SELL", 1, amount="2", stop="211"),
+            "first stop price 211 is more than 5 % above the market at 200",
+        ),
+    ],
+)
+def test_a_price_too_far_beyond_the_market_is_denied(terms: Terms, text: str) -> None:
+    denied = check(at(terms), percent())
+    assert denied is not None
+    assert (denied.rule, denied.limit, denied.text) == ("collar", "5 %", text)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        Limit("BUY", 1, "210"),
+        Limit("BUY", 1, "1"),
+        Limit("SELL", 1, "190"),
+        Limit("SELL", 1, "2000"),
+        Stop("SELL", 1, "100"),
+        Stop("BUY", 1, "300"),
+        StopLimit("BUY", 1, "300", "301"),
+        TrailingStop("SELL", 1, percent="2"),
+        Market("BUY", 1),
+    ],
+)
+def test_a_price_that_waits_for_the_market_passes_the_collar(terms: Terms) -> None:
+    assert check(at(terms), percent()) is None
+
+
+def test_an_exit_is_held_against_the_price_of_its_entry() -> None:
+    exit_ = at(Limit("SELL", 1, "110"), entry_price=Decimal(100))
+    assert check(exit_, percent()) is None
+    assert check(at(Limit("SELL", 1, "110")), percent()) is not None
+
+
+def test_a_collar_without_a_quote_refuses_unless_it_may_pass() -> None:
+    order = at(Limit("BUY", 1, "210"), None)
+    denied = check(order, percent())
+    assert denied is not None
+    assert (denied.rule, denied.value, denied.limit) == ("collar", "no quote", "5 %")
+    assert check(order, replace(percent(), collar_without_quote="pass")) is None
+    assert check(at(Market("BUY", 1), None), percent()) is None
+
+
+def test_a_market_order_is_valued_at_the_market_and_denied_without_one() -> None:
+    limits = Limits(order_notional_max=Scoped.read("2000"))
+    assert check(at(Market("BUY", 10)), limits) is None
+    above = check(at(Market("BUY", 11)), limits)
+    assert above is not None
+    assert (above.value, above.limit) == ("2200", "2000")
+    unknown = check(at(Market("BUY", 1), None), limits)
+    assert unknown is not None
+    assert (unknown.rule, unknown.value, unknown.limit) == ("notional", "unknown", "2000")
+
+
+def test_the_value_of_an_order_counts_multiplier_magnifier_and_currency() -> None:
+    limits = Limits(order_notional_max=Scoped.read("1000, currency:JPY=100000"))
+    option = SPY.model_copy(update={"sec_type": "OPT", "multiplier": Decimal(100)})
+    order = replace(proposal(Limit("BUY", 3, "5.00")), contract=option)
+    denied = check(order, limits)
+    assert denied is not None
+    assert (denied.rule, denied.value) == ("notional", "1500")
+    pence = VenueRules(price_magnifier=100)
+    assert check(replace(order, rules=pence), limits) is None
+    yen = option.model_copy(update={"currency": "JPY"})
+    assert check(replace(order, contract=yen), limits) is None
+
+
+def test_a_combo_whose_price_is_worth_nobody_knows_what_cannot_be_valued() -> None:
+    legs = (ComboLeg(con_id=1, side="BUY"), ComboLeg(con_id=2, side="SELL"))
+    combo = SPY.model_copy(update={"sec_type": "BAG", "legs": legs})
+    order = replace(proposal(Limit("BUY", 1, "5.00")), contract=combo)
+    denied = check(order, Limits(order_notional_max=Scoped.read("1000000")))
+    assert denied is not None
+    assert (denied.rule, denied.value) == ("notional", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("changed", "limits", "value", "text"),
+    [
+        ({"account": "U1"}, Limits(), "U1", "account U1 is a live one while OMS_MODE is paper"),
+        ({}, Limits(port=7496), "port 7496", "port 7496 is the one of a live gateway"),
+        ({}, Limits(port=4001), "port 4001", "port 4001 is the one of a live gateway"),
+        ({}, Limits(mode="live", port=4002), "port 4002", "port 4002 is the one of a paper"),
+    ],
+)
+def test_paper_and_live_are_kept_apart_by_account_and_port(
+    changed: dict[str, Any], limits: Limits, value: str, text: str
+) -> None:
+    order = replace(proposal(Market("BUY", 1)), managed_accounts=("DU1", "U1"), **changed)
+    denied = check(order, limits)
+    assert denied is not None
+    assert (denied.rule, denied.value, denied.limit) == ("mode", value, limits.mode)
+    assert denied.text.startswith(text)
+
+
+def test_a_live_account_passes_under_live_and_a_paper_one_under_paper() -> None:
+    order = replace(proposal(Market("BUY", 1)), managed_accounts=("DU1", "U1"))
+    assert check(replace(order, account="U1"), Limits(mode="live", port=4001)) is None
+    assert check(order, Limits(port=4002)) is None
+
+
+@pytest.mark.parametrize("allowed", [("spy",), ("AAPL", "756733")])
+def test_contracts_and_asset_classes_are_allowed_by_name(allowed: tuple[str, ...]) -> None:
+    order = proposal(Market("BUY", 1))
+    assert check(order, Limits(contracts=allowed, sec_types=("STK",))) is None
+    denied = check(order, Limits(contracts=("AAPL", "MSFT")))
+    assert denied == Denial(
+        "contracts", "SPY", "AAPL, MSFT", "SPY (con id 756733) is not one of AAPL, MSFT"
+    )
+    denied = check(order, Limits(sec_types=("FUT", "OPT")))
+    assert denied == Denial(
+        "sec_types", "STK", "FUT, OPT", "asset class STK is not one of FUT, OPT"
+    )
+
+
+def recent(terms: Terms, age: float, order_id: str = "before") -> Recent:
+    return Recent(order_id, NOW - timedelta(seconds=age), likeness("DU1", SPY, terms))
+
+
+def test_one_order_too_many_in_a_minute_is_denied() -> None:
+    limits = Limits(orders_per_minute_max=2)
+    order = replace(proposal(Market("BUY", 1)), now=NOW)
+    lately, long_ago = recent(Market("BUY", 2), 59), recent(Market("BUY", 2), 61)
+    assert check(replace(order, recent=(long_ago, lately)), limits) is None
+    denied = check(replace(order, recent=(lately, lately)), limits)
+    assert denied is not None
+    assert (denied.rule, denied.value, denied.limit) == ("rate", "3", "2")
+    beside = check(replace(order, recent=(lately,), ahead=1), limits)
+    assert beside is not None
+    assert beside.rule == "rate"
+
+
+def test_one_order_too_many_at_work_in_a_contract_is_denied() -> None:
+    limits = Limits(open_orders_max=Scoped.read("5, symbol:SPY=2"))
+    order = proposal(Market("BUY", 1))
+    assert check(replace(order, open_orders=1), limits) is None
+    denied = check(replace(order, open_orders=2), limits)
+    assert denied is not None
+    assert (denied.rule, denied.value, denied.limit) == ("open_orders", "3", "2")
+
+
+def test_the_same_order_again_within_seconds_is_denied_with_the_first() -> None:
+    limits = Limits(duplicate_window=timedelta(seconds=5))
+    terms = Limit("BUY", 100, "512.35")
+    order = replace(proposal(terms), now=NOW, recent=(recent(terms, 4.5),))
+    denied = check(order, limits)
+    assert denied is not None
+    assert (denied.rule, denied.value, denied.limit) == ("duplicate", "before", "5 s")
+    assert check(replace(order, recent=(recent(terms, 5.5),)), limits) is None
+    assert check(order, Limits()) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Limit("SELL", 100, "512.35"),
+        Limit("BUY", 101, "512.35"),
+        Limit("BUY", 100, "512.36"),
+        Market("BUY", 100),
+        Stop("BUY", 100, "512.35"),
+    ],
+)
+def test_an_order_that_differs_in_side_quantity_type_or_price_is_no_duplicate(
+    other: Terms,
+) -> None:
+    seen = recent(other, 1)
+    order = replace(proposal(Limit("BUY", 100, "512.35")), now=NOW, recent=(seen,))
+    assert check(order, Limits(duplicate_window=timedelta(seconds=5))) is None
+
+
+# ── the table as a whole ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_change_meets_the_rules_about_what_it_asks_for_and_no_others() -> None:
+    limits = replace(percent(), order_quantity_max=Scoped.read("100"), orders_per_minute_max=1)
+    seen = (recent(Market("BUY", 1), 1),)
+    order = at(Limit("BUY", 100, "205"), now=NOW, recent=seen, open_breaks=(case("high"),))
+    assert check_change(order, limits) is None
+    for terms, rule in ((Limit("BUY", 101, "205"), "quantity"), (Limit("BUY", 1, "211"), "collar")):
+        denied = check_change(replace(order, terms=terms), limits)
+        assert denied is not None
+        assert denied.rule == rule
+
+
+def test_only_rules_with_a_limit_count_as_passed() -> None:
+    names = in_force(
+        proposal(Market("BUY", 1)), replace(percent(), duplicate_window=timedelta(seconds=1))
+    )
+    assert {"collar", "duplicate", "halt", "mode"} <= set(names)
+    assert not {"rate", "quantity", "contracts"} & set(names)
+
+
+def test_every_rule_says_what_it_makes_of_an_order_or_why_it_cannot() -> None:
+    order = replace(
+        proposal(Limit("BUY", 200, "1.005")),
+        contract=Stock("SPY"),
+        rules=None,
+        system=READY.evolve(halted=True, halt_reason="lunch"),
+    )
+    limits = replace(
+        percent(), order_quantity_max=Scoped.read("100"), duplicate_window=timedelta(seconds=1)
+    )
+    found = {verdict.rule: verdict for verdict in verdicts(order, limits)}
+    assert set(found) == {rule.name for rule in RULES}
+    outcomes = {name: found[name].outcome for name in ("halt", "quantity", "account", "rate")}
+    assert outcomes == {
+        "halt": "denied",
+        "quantity": "denied",
+        "account": "passed",
+        "rate": "off",
+    }
+    unknown = {name for name, verdict in found.items() if verdict.outcome == "unknown"}
+    assert unknown == {"contract", "tick", "size", "collar", "duplicate", "gate"}
+    assert found["quantity"].limit == "100"

@@ -14,6 +14,7 @@ import pytest
 
 from oms.core.events import EVENT_TYPES, BreakClass
 from oms.core.records import OrderState
+from oms.service.checks import RULES
 from oms.settings import Settings
 from tests import docs_pages
 from tests.conftest import Stored
@@ -47,6 +48,13 @@ def test_every_setting_is_documented_and_used() -> None:
     )
     unread = [name for name in Settings.model_fields if not re.search(rf"\b{name}\b", program)]
     assert unread == [], "a setting that nothing reads is a promise that nobody keeps"
+
+
+def test_every_setting_that_a_rule_names_exists() -> None:
+    named = {name for rule in RULES for name in rule.settings}
+    assert named <= set(Settings.model_fields)
+    limits = {f"order_{name}" for name in ("contracts", "sec_types", "duplicate_seconds")}
+    assert limits | {"orders_per_minute_max", "open_orders_max", "order_collar_percent"} <= named
 
 
 def test_every_error_has_a_row_with_its_exit_code() -> None:

@@ -75,7 +75,8 @@ def test_lists_are_written_with_commas(tmp_path: Path) -> None:
 def test_limits_stay_exact_from_every_source(tmp_path: Path) -> None:
     (tmp_path / "oms.toml").write_text("order_notional_max = 100000.1234567890123456\n")
     settings = load(directory=tmp_path, environment={"OMS_ORDER_QUANTITY_MAX": "0.1"})
-    assert (settings.order_quantity_max, settings.order_notional_max) == (
+    limits = (settings.order_quantity_max.standard, settings.order_notional_max.standard)
+    assert limits == (
         Decimal("0.1"),
         Decimal("100000.1234567890123456"),
     )
@@ -116,8 +117,8 @@ def test_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
         (
             "OMS_ORDER_QUANTITY_MAX",
             "0",
-            "order_quantity_max = 0 cannot be used: input should be greater than 0"
-            " (from OMS_ORDER_QUANTITY_MAX; allowed: more than 0)",
+            "order_quantity_max = 0 cannot be used: 0 must be more than 0"
+            " (from OMS_ORDER_QUANTITY_MAX; allowed: each more than 0)",
         ),
         (
             "OMS_GATEWAY_ZONE",

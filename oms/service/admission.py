@@ -1,0 +1,311 @@
+"""Who may leave: gathers what the rules of `checks` need to know, and remembers what was sent.
+
+The rules that look back (rate, duplicate, orders at work) count an order from the moment in which
+it passed, not from the commit of its intent: a burst of a thousand calls in one turn of the loop
+meets the limit at the right place. What was sent before this daemon began is read from the log, so
+a restart forgives nothing.
+
+An order that passed and was then not intended (its caller gave up, its key was taken) counts for
+its minute all the same; the limits err on the side of fewer orders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final, Protocol
+
+from oms.clock import Clock
+from oms.core.contracts import ComboLeg, Contract
+from oms.core.events import OrderIntended, Terms
+from oms.core.limits import Limits
+from oms.core.order_rules import Denial, VenueRules
+from oms.core.records import Order
+from oms.errors import OmsError
+from oms.service.checks import (
+    RATE_SECONDS,
+    Proposal,
+    Recent,
+    check,
+    check_change,
+    in_force,
+    likeness,
+)
+from oms.service.ports import Orders, Reader
+from oms.service.view import View
+from oms.telemetry import get_logger
+
+log = get_logger("service.admission")
+
+#: Contracts whose market is followed for the checks; IB allows a hundred lines in all.
+MARKETS_MAX: Final = 20
+#: Intents read at a time when a daemon begins.
+_PAGE: Final = 500
+
+
+#: Starts to follow a contract's market and returns the way to stop it. It calls back with every
+#: price, and with None where IB gives none.
+Follow = Callable[[Contract, Callable[[Decimal | None], None]], Callable[[], None]]
+
+
+class Candidate(Protocol):
+    """An order that wants to leave, its contract qualified."""
+
+    @property
+    def order_id(self) -> str:
+        """Return our id."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """Return the account."""
+        ...
+
+    @property
+    def contract(self) -> Contract:
+        """Return the contract with its con_id."""
+        ...
+
+    @property
+    def terms(self) -> Terms:
+        """Return what it asks for."""
+        ...
+
+    @property
+    def parent_order_id(self) -> str | None:
+        """Return the order that it is attached to."""
+        ...
+
+
+#: A contract; combos have no con_id of their own, their legs name them.
+_What = tuple[int, tuple[ComboLeg, ...]]
+
+
+def _what(contract: Contract) -> _What:
+    return contract.con_id, contract.legs
+
+
+@dataclass(slots=True)
+class _Followed:
+    stop: Callable[[], None]
+    epoch: int
+    price: Decimal | None = None
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Prices:
+    """The market's price of contracts that were ordered lately, from streams that stay open."""
+
+    def __init__(self, follow: Follow, epoch: Callable[[], int], *, wait_seconds: float) -> None:
+        self._start = follow
+        self._epoch = epoch
+        self._wait_seconds = wait_seconds
+        self._followed: OrderedDict[_What, _Followed] = OrderedDict()
+
+    async def of(self, contract: Contract) -> Decimal | None:
+        """Return the price as it is now; None where none comes in time."""
+        followed = self._followed.get(_what(contract))
+        if followed is None or followed.epoch != self._epoch():
+            # A price of an earlier session is none of now, even where the stream goes on.
+            self._forget(_what(contract))
+            followed = self._follow(contract)
+        if followed is None:
+            return None
+        self._followed.move_to_end(_what(contract))
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await followed.heard.wait()
+        except TimeoutError:
+            log.info("quote_missing", con_id=contract.con_id, symbol=contract.symbol)
+        return followed.price
+
+    def _follow(self, contract: Contract) -> _Followed | None:
+        made = _Followed(lambda: None, self._epoch())
+
+        def hear(price: Decimal | None) -> None:
+            made.price = price
+            made.heard.set()
+
+        while len(self._followed) >= MARKETS_MAX:
+            self._forget(next(iter(self._followed)))
+        try:
+            made.stop = self._start(contract, hear)
+        except OmsError as error:
+            log.info("quote_missing", con_id=contract.con_id, reason=error.message)
+            return None
+        self._followed[_what(contract)] = made
+        return made
+
+    def _forget(self, what: _What) -> None:
+        followed = self._followed.pop(what, None)
+        if followed is not None:
+            followed.stop()
+
+
+class Admission:
+    """Judges orders that want to leave."""
+
+    def __init__(
+        self, *, limits: Limits, orders: Orders, view: View, clock: Clock, prices: Prices
+    ) -> None:
+        self.limits = limits
+        self._orders = orders
+        self._view = view
+        self._clock = clock
+        self._prices = prices
+        self._recent: deque[Recent] = deque()
+        #: Contract and account of orders that passed and are not in the view yet.
+        self._admitted: OrderedDict[str, tuple[_Place, datetime]] = OrderedDict()
+
+    async def recall(self, reader: Reader) -> None:
+        """Read from the log what was sent a while before this daemon began."""
+        if self._horizon is None:
+            return
+        since = self._clock.now() - self._horizon
+        found: list[Recent] = []
+        before: int | None = None
+        while True:
+            page = await reader.events(
+                type=OrderIntended.__name__, before=before, reverse=True, limit=_PAGE
+            )
+            late = [one for one in page if one.recorded_at > since]
+            for one in late:
+                event = one.event
+                assert isinstance(event, OrderIntended)
+                like = likeness(event.account, event.contract, event.terms)
+                found.append(Recent(event.order_id, one.recorded_at, like))
+            if len(late) < _PAGE:
+                break
+            before = late[-1].sequence
+        self._recent = deque(reversed(found))
+
+    async def judge(self, legs: Sequence[Candidate], rules: Sequence[VenueRules]) -> Denial | None:
+        """Return the first rule that refuses one of these orders, which stand or fall together.
+
+        Where it returns None they count as sent.
+        """
+        prices = [await self._price(leg.account, leg.contract) for leg in legs]
+        # From here to the end nothing is awaited: what is counted cannot change meanwhile.
+        now = self._clock.now()
+        self._forget_old(now)
+        own = {leg.order_id for leg in legs}
+        # The same key twice is one order, and not its own duplicate.
+        recent = tuple(one for one in self._recent if one.order_id not in own)
+        for ahead, (leg, rule) in enumerate(zip(legs, rules, strict=True)):
+            proposal = self._proposal(leg, rule, prices[ahead], legs)
+            beside = sum(_place(one) == _place(leg) for one in legs[:ahead])
+            proposal = replace(
+                proposal,
+                now=now,
+                recent=recent,
+                ahead=ahead,
+                open_orders=proposal.open_orders + beside,
+            )
+            denial = check(proposal, self.limits)
+            if denial is not None:
+                return denial
+        self._recent = deque(recent)
+        for leg in legs:
+            self._recent.append(
+                Recent(leg.order_id, now, likeness(leg.account, leg.contract, leg.terms))
+            )
+            self._admitted[leg.order_id] = (_place(leg), now)
+        return None
+
+    async def judge_change(self, order: Order, terms: Terms, rules: VenueRules) -> Denial | None:
+        """Return the first rule that refuses new terms of an order at work."""
+        price = await self._price(order.account, order.contract)
+        parent = order.parent_order_id or None
+        changed = _Changed(order.order_id, order.account, order.contract, terms, parent)
+        return check_change(self._proposal(changed, rules, price), self.limits)
+
+    def in_force(self, leg: Candidate) -> tuple[str, ...]:
+        """Return the names of the rules that an order of these limits has to pass."""
+        return in_force(self._proposal(leg, VenueRules(), None), self.limits)
+
+    # ── inside ──
+
+    @property
+    def _horizon(self) -> timedelta | None:
+        limits = self.limits
+        window = limits.duplicate_window
+        if limits.orders_per_minute_max is not None:
+            window = max(window, timedelta(seconds=RATE_SECONDS))
+        return window or None
+
+    async def _price(self, account: str, contract: Contract) -> Decimal | None:
+        limits = (self.limits.order_collar_percent, self.limits.order_notional_max)
+        if all(limit.of(account, contract) is None for limit in limits):
+            return None
+        return await self._prices.of(contract)
+
+    def _proposal(
+        self,
+        leg: Candidate,
+        rules: VenueRules,
+        price: Decimal | None,
+        group: Sequence[Candidate] = (),
+    ) -> Proposal:
+        return Proposal(
+            account=leg.account,
+            contract=leg.contract,
+            terms=leg.terms,
+            rules=rules,
+            managed_accounts=self._orders.managed_accounts,
+            system=self._view.system,
+            open_breaks=self._view.open_breaks(),
+            reference_price=price,
+            entry_price=self._entry_price(leg, group),
+            open_orders=self._at_work(leg) if self.limits.open_orders_max.is_set else 0,
+        )
+
+    def _entry_price(self, leg: Candidate, group: Sequence[Candidate]) -> Decimal | None:
+        """Return where the market will be when an exit comes to life; None where that is now."""
+        if not leg.parent_order_id:
+            return None
+        terms = next((one.terms for one in group if one.order_id == leg.parent_order_id), None)
+        parent = self._view.orders.get(leg.parent_order_id)
+        if terms is None and parent is not None and parent.live and not parent.filled:
+            terms = parent.terms
+        return None if terms is None else terms.limit_price or terms.stop_price
+
+    def _at_work(self, leg: Candidate) -> int:
+        orders = self._view.orders
+        key = _place(leg)
+        own = leg.order_id
+        live = sum(o.live and o.order_id != own and _place(o) == key for o in orders.values())
+        return live + sum(
+            place == key and order_id not in orders and order_id != own
+            for order_id, (place, _) in self._admitted.items()
+        )
+
+    def _forget_old(self, now: datetime) -> None:
+        horizon = self._horizon or timedelta()
+        while self._recent and self._recent[0].at <= now - horizon:
+            self._recent.popleft()
+        # An intent is durable within moments; one that is not by then never will be.
+        oldest = now - timedelta(seconds=RATE_SECONDS)
+        for order_id, (_, at) in list(self._admitted.items()):
+            if order_id in self._view.orders or at <= oldest:
+                del self._admitted[order_id]
+
+
+@dataclass(slots=True)
+class _Changed:
+    order_id: str
+    account: str
+    contract: Contract
+    terms: Terms
+    parent_order_id: str | None
+
+
+#: Account and contract.
+_Place = tuple[str, _What]
+
+
+def _place(one: Candidate | Order) -> _Place:
+    return one.account, _what(one.contract)
