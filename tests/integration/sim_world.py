@@ -48,7 +48,8 @@ class WireClient:
         client = await cls.open(port, versions)
         client.send("71", "2", str(client_id), "")
         try:
-            await client.wait_for("errMsg", code="2158")
+            # The last of the greetings, in an outage too.
+            await client.until(lambda: {"errMsg 2158", "errMsg 2157"} & set(client.story("errMsg")))
         except BaseException:
             await client.stop()
             raise
