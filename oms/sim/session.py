@@ -24,6 +24,7 @@ log = logging.getLogger("oms.sim.session")
 NOTHING: Final[Mapping[str, Any]] = {}
 BREACHES_MAX: Final = 3
 SIP_SECONDS: Final = 0.05
+ERROR_TEXT_MAX: Final = 10_000
 EARLY_MAX: Final = 100
 BEFORE_START: Final = "Error validating request.-'bA' : cause - it came before startApi"
 OUTPUT_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -84,6 +85,9 @@ class Session(asyncio.Protocol):
         except WireError as error:
             log.warning("client %s: %s", self.client_id, error)
             self.refuse_frame(str(error))
+        except Exception as error:
+            log.exception("client %s: a frame could not be read", self.client_id)
+            self.refuse_frame(type(error).__name__)
         self.gateway.flush()
 
     def _receive(self, chunk: bytes) -> None:
@@ -220,7 +224,7 @@ class Session(asyncio.Protocol):
         return {
             "reqId": str(request_id),
             "code": str(code),
-            "text": wire.ascii7(text),
+            "text": wire.ascii7(text if len(text) <= ERROR_TEXT_MAX else text[:300] + "..."),
             "advancedOrderRejectJson": json,
         }
 

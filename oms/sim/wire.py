@@ -15,6 +15,12 @@ from typing import Final
 FRAME_LENGTH_MAX: Final = 0xFFFFFF
 """Payload bytes.  The official client breaks its reading loop on anything longer."""
 
+FIELDS_MAX: Final = 100_000
+"""Far above any message; a frame of nothing but NULs would hold every other client up."""
+
+FIELD_LENGTH_MAX: Final = 65_536
+"""Bytes.  What a client says of an order is given back to it, with more around it."""
+
 HANDSHAKE_PREFIX: Final = b"API\0"
 SERVER_VERSION_MIN: Final = 157
 SERVER_VERSION_MAX: Final = 178
@@ -86,6 +92,13 @@ def join(fields: Iterable[str]) -> bytes:
 
 def split(payload: bytes) -> list[str]:
     """The fields of a payload.  A missing last NUL is accepted, as IB accepts it."""
+    if payload.count(b"\0") > FIELDS_MAX:
+        raise WireError(f"more than {FIELDS_MAX} fields")
+    # Before the decoding, which takes its time over bytes that are no UTF-8.
+    if len(payload) > FIELD_LENGTH_MAX:
+        longest = max(map(len, payload.split(b"\0")))
+        if longest > FIELD_LENGTH_MAX:
+            raise WireError(f"a field of {longest} bytes, at most {FIELD_LENGTH_MAX}")
     fields = payload.decode("utf-8", errors="backslashreplace").split("\0")
     if fields and fields[-1] == "":
         fields.pop()
@@ -133,8 +146,11 @@ def to_int(text: str, default: int = 0) -> int:
 
 
 def is_digits(text: str) -> bool:
-    """ASCII digits and nothing else: str.isdigit takes superscripts too, which int refuses."""
-    return text.isascii() and text.isdigit()
+    """ASCII digits and nothing else, at most those of a long.
+
+    str.isdigit takes superscripts too, and int refuses them, and texts of thousands of digits.
+    """
+    return len(text) < 20 and text.isascii() and text.isdigit()
 
 
 def to_bool(text: str) -> bool:
