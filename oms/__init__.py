@@ -51,7 +51,13 @@ if TYPE_CHECKING:
         TrailingStopLimit,
     )
     from oms.core.records import Fill, Order, OrderState, Position
-    from oms.errors import OmsError
+    from oms.errors import (
+        IBConnectionError,
+        IBOrderRejectError,
+        OmsError,
+        OrderDenied,
+        OutcomeUnknown,
+    )
     from oms.service.adapter import IBBrokerAdapter
     from oms.service.groups import NewOrder
     from oms.service.manager import OrderManager
@@ -68,6 +74,8 @@ __all__ = [
     "Future",
     "FuturesOption",
     "IBBrokerAdapter",
+    "IBConnectionError",
+    "IBOrderRejectError",
     "Index",
     "Leg",
     "Limit",
@@ -80,8 +88,10 @@ __all__ = [
     "OmsError",
     "Option",
     "Order",
+    "OrderDenied",
     "OrderManager",
     "OrderState",
+    "OutcomeUnknown",
     "Position",
     "Stock",
     "Stop",
@@ -144,7 +154,9 @@ def __getattr__(name: str) -> object:
             from oms.core import order_types as home
         case "Fill" | "Order" | "OrderState" | "Position":
             from oms.core import records as home
-        case "OmsError":
+        case "OmsError" | "OrderDenied" | "OutcomeUnknown":
+            from oms import errors as home
+        case "IBConnectionError" | "IBOrderRejectError":
             from oms import errors as home
         case "IBBrokerAdapter":
             from oms.service import adapter as home

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
 import ib_async
@@ -256,6 +256,10 @@ class Gateway:
     def feed(self, contract: Contract, kind: FeedKind = "quotes") -> Feed:
         """Return a bounded queue of a contract's quotes, ticks or bars; see `Markets.subscribe`."""
         return self.markets.subscribe(contract, kind)
+
+    def last_quotes(self) -> Mapping[int, Quote]:
+        """Return the newest quotes by con_id; see `Markets.last_quotes`."""
+        return self.markets.last_quotes()
 
     def _drop_what_waits(self, news: News) -> None:
         if isinstance(news, SessionDown):

@@ -51,7 +51,7 @@ from oms.core.events import (
     Pending,
 )
 from oms.core.limits import Limits
-from oms.core.portfolio import Account, mark_of
+from oms.core.portfolio import Account
 from oms.core.quotes import Quote
 from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
@@ -62,7 +62,6 @@ from oms.service.glance import Glance
 from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
-from oms.service.portfolio import read_accounts
 from oms.service.reconciler import Reconciler, Waits
 from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
@@ -100,11 +99,7 @@ class Oms:
 
     async def accounts(self) -> tuple[Account, ...]:
         """Return what the accounts hold and are worth, with the prices heard in this process."""
-        quotes = self.gateway.markets.last_quotes()
-        marks = {
-            con_id: mark for con_id, quote in quotes.items() if (mark := mark_of(quote)) is not None
-        }
-        return await read_accounts(self.reader, marks=marks)
+        return await self.manager.accounts()
 
     async def ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - a deadline in the caller's words
         """Return when orders may leave; raises TimeoutError, or why the subsystem cannot go on."""

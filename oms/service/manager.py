@@ -64,6 +64,7 @@ from oms.service.groups import (
     new_order_id,
     oca_of,
 )
+from oms.service.market_desk import MarketDesk
 from oms.service.ports import Log, Orders, QualifiedLike, Reader
 from oms.service.sending import By, Leg, Sending
 from oms.service.ticket import Ticket
@@ -73,7 +74,7 @@ from oms.telemetry import get_logger
 log = get_logger("service.manager")
 
 
-class OrderManager:
+class OrderManager(MarketDesk):
     """Sends, changes and cancels orders; every step is in the log before it has an effect."""
 
     def __init__(

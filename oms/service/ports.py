@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from oms.core.contracts import Contract
 from oms.core.events import Envelope, Pending, Terms, WhatIfReceived
 from oms.core.order_rules import VenueRules
+from oms.core.quotes import FeedKind, Quote
 from oms.core.records import AnyRecord
+
+if TYPE_CHECKING:
+    from oms.broker.market_data import Feed
 
 
 class ReceiptLike(Protocol):
@@ -137,6 +141,22 @@ class Orders(Protocol):
 
     async def qualify(self, contract: Contract) -> QualifiedLike:
         """Return the one contract that fits; raises ContractUnknown or ContractAmbiguous."""
+        ...
+
+    async def quote(self, contract: Contract) -> Quote:
+        """Return the market of a contract as it is now."""
+        ...
+
+    async def price(self, contract: Contract) -> Quote:
+        """Return a quote that has a price, as soon as there is one."""
+        ...
+
+    def feed(self, contract: Contract, kind: FeedKind = "quotes") -> Feed:
+        """Return a bounded queue of a contract's quotes, ticks or bars."""
+        ...
+
+    def last_quotes(self) -> Mapping[int, Quote]:
+        """Return the newest quotes that were heard, by con_id."""
         ...
 
     def next_broker_order_id(self) -> int:
