@@ -35,6 +35,7 @@ from oms.core.events import (
     CancelIntended,
     CaseActionProposed,
     CommissionReceived,
+    CommissionRestated,
     CompletedOrderReceived,
     Context,
     DoubtResolved,
@@ -128,7 +129,9 @@ def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> 
     yield from _for_numbers(event, context)
 
 
-def _for_commission(event: CommissionReceived, context: Context, books: Books) -> _Wants:
+def _for_commission(
+    event: CommissionReceived | CommissionRestated, context: Context, books: Books
+) -> _Wants:
     fill = books.fill_of_execution(event.exec_id)
     if fill is None:
         yield Want("fills", "exec_id", event.exec_id)
@@ -243,6 +246,7 @@ _WANTED: Final[dict[type[Event], Callable[[Any, Context, Books], _Wants]]] = {
     NoticeReceived: _for_notice,
     ExecutionReceived: _for_execution,
     CommissionReceived: _for_commission,
+    CommissionRestated: _for_commission,
     OpeningPositionRecorded: _for_opening,
     PositionReceived: _for_position,
     PortfolioReceived: _for_position,

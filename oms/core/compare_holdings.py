@@ -102,7 +102,8 @@ def _execution_finding(
             )
         text = f"our books follow {fill.exec_id}, IB's answer has {event.exec_id} only"
         return _fill_finding(fill, theirs, "corrected_fill", text)
-    if row.sequence <= scope.started_sequence:
+    # What was pushed meanwhile is news, and no difference that the run mended.
+    if row.sequence <= scope.started_sequence or not fill.backfilled:
         return _same(fill, theirs, (row.sequence,))
     match = _drawn(fill, theirs, (row.sequence,))
     if fill.booked_sequence > scope.started_sequence:

@@ -156,7 +156,7 @@ def cash_findings(
 ) -> Iterator[Finding | Match]:
     """Yield what each balance is found to be; those seen for the first time are openings.
 
-    `drifting` are the accounts and currencies in which a position drifts.
+    `drifting` are the accounts and currencies about whose cash another break is, too.
     """
     if not answers.complete("account_summary"):
         return

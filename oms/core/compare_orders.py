@@ -167,10 +167,14 @@ def _live_finding(
 ) -> Finding | Match:
     open_row = next((r for r in rows if isinstance(r.event, OpenOrderReceived)), None)
     if open_row is None:
+        if not order.sent:
+            return make.match()  # Nothing has left yet, so there is nothing to find at IB.
         if not answers.complete("open_orders", "completed_orders"):
             return make.unknown("open and completed orders were not answered whole")
         if not order.transmit and not order.acknowledged:
             return make.match()  # Held in the gateway until its group is whole; never listed.
+        if order.sent_sequence > answers.questions["open_orders"].asked_sequence:
+            return make.unknown(MOVED)
         found = "it was executed in part" if was_executed else "no execution names it"
         reaches = answers.questions["completed_orders"].reaches_back_to
         if reaches is not None and order.updated_at is not None and order.updated_at < reaches:

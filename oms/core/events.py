@@ -812,6 +812,22 @@ class BooksAdjusted(Event):
     approved_by: str = ""
 
 
+class CommissionRestated(Event):
+    """IB's answer has another commission for an execution than it last reported; the answer counts.
+
+    The report in the answer is the one that the log has had from the first, so it is no new fact of
+    the broker's.
+    """
+
+    exec_id: str
+    commission: Decimal
+    currency: str
+    realised_pnl: Decimal | None = None
+    #: The report that counts.
+    evidence: int
+    run_id: str
+
+
 class CashOpened(Event):
     """The first balance that IB named for an account and currency: from here on its changes are
     compared with what fills, commissions and adjustments explain.
@@ -970,6 +986,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         BreakUpdated,
         BreakClosed,
         BooksAdjusted,
+        CommissionRestated,
         CashOpened,
         CaseRequested,
         CaseRequestDenied,

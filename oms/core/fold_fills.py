@@ -14,6 +14,7 @@ from oms.core.events import (
     BooksAdjusted,
     CashOpened,
     CommissionReceived,
+    CommissionRestated,
     Envelope,
     Event,
     ExecutionReceived,
@@ -286,6 +287,16 @@ def _conflict(books: Books, envelope: Envelope, event: NaturalKeyConflict) -> No
         books.put(Anomaly(sequence=envelope.sequence, kind="contradiction", text=text))
 
 
+def _commission_restated(books: Books, envelope: Envelope, event: CommissionRestated) -> None:
+    told = CommissionReceived(
+        exec_id=event.exec_id,
+        commission=event.commission,
+        currency=event.currency,
+        realised_pnl=event.realised_pnl,
+    )
+    _commission(books, envelope, told)
+
+
 def _adjusted(books: Books, envelope: Envelope, event: BooksAdjusted) -> None:
     wanted = event.adjustment
     if wanted.contract is None:
@@ -325,5 +336,6 @@ FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     OpeningPositionRecorded: _opening,
     NaturalKeyConflict: _conflict,
     BooksAdjusted: _adjusted,
+    CommissionRestated: _commission_restated,
     CashOpened: _cash_opened,
 }

@@ -19,6 +19,7 @@ unless an answer names it or a case is open about it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from oms.core.compare_holdings import execution_findings, position_findings
 from oms.core.compare_money import account_findings, cash_findings, commission_findings
@@ -71,20 +72,38 @@ def compare(
     found.add(execution_findings(ours, answers, scope))
     found.add(position_findings(before, ours, answers, scope))
     found.add(commission_findings(ours, answers, scope))
-    found.add(cash_findings(ours, answers, scope, _drifting(found.findings)))
+    found.add(cash_findings(ours, answers, scope, _drifting(found.findings, ours, answers)))
     found.add(account_findings(ours, answers, scope))
     found.add(_anomalies(ours))
     return found
 
 
-def _drifting(findings: Iterable[Finding]) -> set[str]:
-    """Return accounts and currencies in which a position drifts: what that did to cash is not
-    known, so their cash is not compared.
-    """
+#: Breaks that are about cash as well, by an amount that nobody knows.
+_ABOUT_CASH: Final = frozenset(
+    {
+        "quantity_drift",
+        "missing_fill",
+        "extra_fill",
+        "corrected_fill",
+        "contradiction",
+        "commission_missing",
+        "commission_different",
+    }
+)
+
+
+def _drifting(findings: Iterable[Finding], ours: OurSide, answers: Answers) -> set[str]:
+    """Return accounts and currencies whose cash is not compared: one cause is one difference."""
+    currencies = {p.contract.con_id: p.contract.currency for p in ours.positions.values()}
+    currencies |= {f.contract.con_id: f.contract.currency for f in ours.fills.values()}
+    for kind in ("executions", "positions"):
+        for row in answers.of(kind):
+            contract = row.event.contract
+            currencies.setdefault(contract.con_id, contract.currency)
     return {
-        f"{f.account}:{f.proposed.contract.currency}"
+        f"{f.account}:{currencies[f.con_id]}"
         for f in findings
-        if f.break_class == "quantity_drift" and f.proposed and f.proposed.contract
+        if f.result == "break" and f.break_class in _ABOUT_CASH and f.con_id in currencies
     }
 
 

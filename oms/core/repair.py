@@ -15,6 +15,8 @@ from oms.core.events import (
     BooksAdjusted,
     CashOpened,
     Cause,
+    CommissionReceived,
+    CommissionRestated,
     CompletedOrderReceived,
     DoubtResolved,
     ExecutionReceived,
@@ -262,11 +264,13 @@ def cash_openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Cas
     """Yield the first balance of each account and currency; later ones are compared with it.
 
     Only where nothing moved shortly before: a balance that lags its executions would be wrong for
-    ever. The next run opens it then.
+    ever. The next run opens it then. A currency that appears in an account whose cash is compared
+    already was at nothing until now: its first balance is a change like any other.
     """
     if not answers.complete("account_summary", "executions"):
         return
     asked_at = answers.questions["account_summary"].asked_at
+    compared = {key.partition(":")[0] for key in ours.cash_openings}
     for key, (event, amount, sequence) in balances(answers).items():
         explained, moved_at = ours.explained_cash.get(key, ZERO), ours.cash_moved_at.get(key)
         if key in ours.cash_openings or explained is None:
@@ -275,14 +279,40 @@ def cash_openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Cas
             continue
         if moved_at is not None and moved_at + scope.position_settle > asked_at:
             continue
+        is_new_currency = event.account in compared
         yield CashOpened(
             account=event.account,
             currency=event.currency,
-            amount=amount,
-            explained=explained,
+            amount=ZERO if is_new_currency else amount,
+            explained=ZERO if is_new_currency else explained,
             evidence=sequence,
             run_id=scope.run_id,
         )
+
+
+def commissions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[CommissionRestated]:
+    """Yield the commissions that an answer has otherwise than our books: what IB answers counts.
+
+    The one that our books follow was reported later, and IB did not keep to it.
+    """
+    by_exec_id = {fill.exec_id: fill for fill in ours.fills.values()}
+    for row in answers.commissions:
+        event: CommissionReceived = row.event
+        fill = by_exec_id.get(event.exec_id)
+        if fill is None or fill.commission is None or event.commission is None:
+            continue
+        # Reported after this answer was: the next one will say which of the two counts.
+        if event.commission != fill.commission and fill.commission_sequence <= max(
+            row.sequence, answers.questions["executions"].asked_sequence
+        ):
+            yield CommissionRestated(
+                exec_id=event.exec_id,
+                commission=event.commission,
+                currency=event.currency,
+                realised_pnl=event.realised_pnl,
+                evidence=row.sequence,
+                run_id=scope.run_id,
+            )
 
 
 def by_policy(

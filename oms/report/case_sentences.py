@@ -83,6 +83,12 @@ def _(event: events.BooksAdjusted) -> str:
 
 
 @_say.register
+def _(event: events.CommissionRestated) -> str:
+    amount = f"{plain(event.commission)} {event.currency}"
+    return f"The commission of {event.exec_id} is {amount}, as the broker's answer has it"
+
+
+@_say.register
 def _(event: events.CashOpened) -> str:
     amount = f"{plain(event.amount)} {event.currency}"
     return f"Cash of {event.account} is compared from {amount} on"

@@ -58,7 +58,7 @@ from oms.core.reconcile import (
     verdict_of,
 )
 from oms.core.records import BreakCase
-from oms.core.repair import adoptions, by_policy, cash_openings, openings, resolutions
+from oms.core.repair import adoptions, by_policy, cash_openings, commissions, openings, resolutions
 from oms.service.our_side import load_cases, load_our_side
 from oms.service.ports import Log, Reader
 from oms.service.view import View
@@ -360,7 +360,7 @@ class Reconciler:
 
     async def _repair(self, answers: Answers, run: _Run) -> OurSide:
         """Write what the evidence allows; each step sees what the one before it wrote."""
-        for plan in (adoptions, openings, cash_openings, resolutions):
+        for plan in (adoptions, openings, commissions, cash_openings, resolutions):
             ours = await self._our_side(answers, run.subjects)
             facts = [self._fact(event, run.run_id) for event in plan(ours, answers, run.scope)]
             if facts:
