@@ -3,6 +3,7 @@
     OmsError
     ├─ ConfigurationError            exit 2
     │  ├─ InvalidRequest             exit 2   the caller's own words are off: quantity, price ...
+    │  ├─ StatementUnreadable        exit 2   not a Flex statement, or not of our accounts
     │  ├─ LiveAccountRefused         exit 2
     │  └─ MigrationNeeded            exit 2
     ├─ StoreError                    exit 1
@@ -63,6 +64,12 @@ class InvalidRequest(ConfigurationError):
     """The request cannot be understood as an order."""
 
     default_hint = "nothing was sent and nothing was written; correct the value and repeat"
+
+
+class StatementUnreadable(ConfigurationError):
+    """The file is not a statement that can be compared."""
+
+    default_hint = "nothing was written; docs/operating/statement-check.md lists what it must hold"
 
 
 class LiveAccountRefused(ConfigurationError):

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn, get_args
 from zoneinfo import ZoneInfo
 
 import annotated_types
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -445,6 +445,21 @@ class Settings(BaseSettings):
         (),
         description="Hours of the reset instead of the region's, separated by commas, each like "
         "`Sun-Fri 00:15-01:45 America/New_York`.",
+    )
+    flex_token: SecretStr = Field(
+        SecretStr(""),
+        description="Token of IB's Flex web service, for `oms statement fetch`; a credential that "
+        "reads the account. Empty means that statements are downloaded by hand.",
+    )
+    flex_query: str = Field(
+        "",
+        pattern=r"^\d{0,12}$",
+        description="Number of the activity Flex query whose statement is fetched.",
+    )
+    flex_url: str = Field(
+        "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService",
+        min_length=8,
+        description="Where IB's Flex web service answers.",
     )
     report_directory: Path = Field(
         Path("reports"),

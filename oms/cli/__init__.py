@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from oms.cli import ask, check, demo, entry, halting, history, look, operate, status, web
+from oms.cli import ask, check, demo, entry, halting, history, look, operate, statement, status, web
 from oms.cli.frame import Given, Verbs
 
 app = typer.Typer(
@@ -48,7 +48,7 @@ def options(
     context.obj = Given(database, config)
 
 
-for group in (demo, look, history, status, entry, halting, ask, operate, check, web):
+for group in (demo, look, history, status, entry, halting, ask, statement, operate, check, web):
     group.register(app)
 
 

@@ -931,6 +931,23 @@ class ReconciliationCompleted(Event):
     matches: tuple[MatchCount, ...] = ()
 
 
+class StatementChecked(Event):
+    """The broker's statement was compared with our books; each break is a case of its own."""
+
+    run_id: str
+    #: sha256 of the file.
+    digest: str
+    accounts: tuple[str, ...]
+    #: The statement's days, YYYY-MM-DD.
+    first_day: str
+    last_day: str
+    verdict: Verdict
+    deals: int
+    matches: int
+    #: What did not match.
+    findings: tuple[Finding, ...]
+
+
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     cls.__name__: cls
     for cls in (
@@ -996,6 +1013,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         ReconciliationRequested,
         ReconciliationStarted,
         ReconciliationCompleted,
+        StatementChecked,
     )
 }
 

@@ -42,6 +42,16 @@ def _(event: events.ReconciliationStarted) -> str:
 
 
 @_say.register
+def _(event: events.StatementChecked) -> str:
+    results = [finding.result for finding in event.findings]
+    days = f"{event.first_day} to {event.last_day} of {', '.join(event.accounts)}"
+    return (
+        f"The statement of {days} is {event.verdict}: {counted(event.deals, 'deal')} compared, "
+        f"{counted(results.count('break'), 'break')}, {results.count('unknown')} unknown"
+    )
+
+
+@_say.register
 def _(event: events.ReconciliationCompleted) -> str:
     results = [finding.result for finding in event.findings]
     matches = results.count("match") + sum(m.count for m in event.matches)

@@ -5,6 +5,7 @@ oms-sim script FILE --port 4002                  the same, playing a scenario
 oms-sim fuzz --seed 7 --rate 0.01                the same, with faults at random from the seed
 oms-sim serve --fault 'direction=out message=orderStatus action=drop probability=0.1'
 oms-sim do quote symbol=AAPL bid=99 ask=99.01    one command to a running gateway
+oms-sim statement FILE                           the day's account statement, as a Flex query's XML
 oms-sim record FILE --gateway 127.0.0.1:4001     write down what a real gateway says
 oms-sim replay FILE --port 4002                  say it again
 """
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         if options.verb == "do":
             return asyncio.run(_do(options))
+        if options.verb == "statement":
+            return asyncio.run(_statement(options))
         if options.verb == "record":
             return asyncio.run(_record(options))
         if options.verb == "replay":
@@ -115,6 +118,13 @@ def _parser() -> argparse.ArgumentParser:
     pages = verbs.add_parser("reference", help="write the reference pages")
     pages.add_argument("folder", type=Path)
     pages.add_argument("--verbose", action="store_true")
+    paper = verbs.add_parser("statement", help="write the account statement of a running gateway")
+    paper.add_argument("file", type=Path, help="the XML file to write")
+    paper.add_argument("--control-port", type=int, default=Settings().control_port)
+    paper.add_argument("--account", help="of this account only")
+    paper.add_argument("--from", dest="first", metavar="DAY", help="YYYY-MM-DD (default: --to)")
+    paper.add_argument("--to", dest="last", metavar="DAY", help="YYYY-MM-DD (default: today)")
+    paper.add_argument("--verbose", action="store_true")
     do = verbs.add_parser("do", help="one command to a running gateway")
     do.add_argument("command", help="a verb of the control port, such as books")
     do.add_argument("fields", nargs="*", help="field=text")
@@ -278,6 +288,22 @@ async def _do(options: argparse.Namespace) -> int:
         return EXIT_NOT_REACHABLE
     sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     return EXIT_DONE if answer["ok"] else EXIT_FAILED
+
+
+async def _statement(options: argparse.Namespace) -> int:
+    named = {"account": options.account, "from": options.first, "to": options.last}
+    command = {"do": "statement"} | {name: value for name, value in named.items() if value}
+    try:
+        answer = await call(options.control_port, command)
+    except OSError as error:
+        sys.stderr.write(f"no gateway at control port {options.control_port}: {error}\n")
+        return EXIT_NOT_REACHABLE
+    if not answer["ok"]:
+        sys.stderr.write(f"{answer['error']}\n")
+        return EXIT_FAILED
+    options.file.write_text(answer["xml"], encoding="utf-8")
+    sys.stdout.write(f"{options.file}\n")
+    return EXIT_DONE
 
 
 def _set_on_signal(stopped: asyncio.Event) -> None:

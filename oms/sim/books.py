@@ -17,6 +17,7 @@ from pathlib import Path
 from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO, Position
 from oms.sim.orders import Execution, Order
+from oms.sim.wire import number
 from oms.sim.working import Working
 
 _SCHEMA = """
@@ -37,6 +38,9 @@ CREATE INDEX IF NOT EXISTS executions_by_time ON executions (at);
 CREATE TABLE IF NOT EXISTS adjustments (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT, after_execution INTEGER, account TEXT,
   con_id INTEGER, quantity TEXT, average_cost TEXT);
+CREATE TABLE IF NOT EXISTS life (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT, kind TEXT, con_id INTEGER,
+  quantity TEXT, price TEXT, at TEXT);
 CREATE TABLE IF NOT EXISTS positions (
   account TEXT, con_id INTEGER, quantity TEXT, average_cost TEXT, realized TEXT,
   PRIMARY KEY (account, con_id));
@@ -349,6 +353,31 @@ class Books:
             " VALUES ((SELECT COALESCE(MAX(sequence), 0) FROM executions), ?, ?, ?, ?)",
             (account, con_id, str(quantity), str(average_cost)),
         )
+
+    def add_life(
+        self,
+        account: str,
+        kind: str,
+        *,
+        con_id: int,
+        quantity: Decimal,
+        price: Decimal,
+        at: datetime,
+    ) -> None:
+        """What a statement tells of a change that nobody traded: by how much, and at what price."""
+        self._write(
+            "INSERT INTO life (account, kind, con_id, quantity, price, at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (account, kind, con_id, number(quantity), number(price), at.isoformat()),
+        )
+
+    def life(self, account: str) -> list[tuple[str, int, str, str, str]]:
+        """Kind, con id, quantity, price and time of every such change, oldest first."""
+        return self._db.execute(
+            "SELECT kind, con_id, quantity, price, at FROM life WHERE account = ?"
+            " ORDER BY sequence",
+            (account,),
+        ).fetchall()
 
     def history(self, account: str, con_id: int) -> list[Execution | tuple[Decimal, Decimal]]:
         """Executions and adjustments of a position in the order in which they happened.

@@ -86,7 +86,7 @@ class CorporateLife:
                 after, gained = row.after(-row.quantity, last, contract.multiplier, ZERO)
                 if contract.sec_type == "FUT":
                     self.books.add_cash(account, contract.currency, gained or ZERO)
-                changes.append(self._set(account, contract, after))
+                changes.append(self._set(account, contract, after, "expiry"))
         return changes
 
     def settle_expired(self) -> list[Change]:
@@ -121,7 +121,7 @@ class CorporateLife:
             if exact != kept:
                 after, _ = after.after(kept - exact, last, Decimal(1), ZERO)
                 self.books.add_cash(account, contract.currency, (exact - kept) * last)
-            changes.append(self._set(account, contract, after))
+            changes.append(self._set(account, contract, after, "split"))
         return changes
 
     def change_symbol(self, contract: Contract, symbol: str, con_id: int = 0) -> list[Change]:
@@ -137,15 +137,16 @@ class CorporateLife:
         new = catalogue.rename(contract, symbol.upper(), con_id or contract.con_id)
         self.books.keep_contract(new)
         self.desk.market.rename(contract, new)
-        changes = []
+        changes, renamed = [], "symbol_change"
         for (account, held), row in list(self.books.positions.items()):
             if held != contract.con_id or not row.quantity:
                 continue
             if new.con_id != contract.con_id:
-                changes.append(self._set(account, contract, Position(realized=row.realized)))
-                changes.append(self._set(account, new, replace(row, realized=ZERO)))
+                gone, kept = Position(realized=row.realized), replace(row, realized=ZERO)
+                changes.append(self._set(account, contract, gone, renamed))
+                changes.append(self._set(account, new, kept, renamed))
             else:
-                changes.append(self._set(account, new, row))
+                changes.append(self._set(account, new, row, renamed))
         return changes
 
     def transfer(
@@ -210,7 +211,11 @@ class CorporateLife:
             side = "BOT" if shares > 0 else "SLD"
             self._tell(account, option, abs(signed), ZERO, "BOT" if signed > 0 else "SLD")
             self._tell(account, stock, abs(shares), strike, side)
-        return [self._set(account, option, options), self._set(account, stock, after)]
+        kind = "exercise" if signed > 0 else "assignment"
+        return [
+            self._set(account, option, options, kind),
+            self._set(account, stock, after, kind, strike),
+        ]
 
     def _tell(
         self, account: str, contract: Contract, quantity: Decimal, price: Decimal, side: str
@@ -241,10 +246,29 @@ class CorporateLife:
         held = self.books.position(account, contract.con_id)
         # A transfer realises nothing, whatever it closes.
         after, _ = held.after(quantity, cost / contract.multiplier, contract.multiplier, ZERO)
-        return self._set(account, contract, replace(after, realized=held.realized))
+        row = replace(after, realized=held.realized)
+        return self._set(account, contract, row, "transfer")
 
-    def _set(self, account: str, contract: Contract, row: Position) -> Change:
+    def _set(
+        self,
+        account: str,
+        contract: Contract,
+        row: Position,
+        kind: str,
+        price: Decimal = ZERO,
+    ) -> Change:
+        """`kind` is what a statement calls it, and `price` what was paid for what came or went."""
         self.books.remember(contract)
+        change = row.quantity - self.books.position(account, contract.con_id).quantity
+        if change:
+            self.books.add_life(
+                account,
+                kind,
+                con_id=contract.con_id,
+                quantity=change,
+                price=price,
+                at=self.desk.clock.now(),
+            )
         self.books.set_position(account, contract.con_id, row)
         self.books.add_adjustment(account, contract.con_id, row.quantity, row.average_cost)
         self.desk.notify.position(account, contract.con_id)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 from oms.sim import matching
+from oms.sim import statement as statements
 from oms.sim.clock import SteppedClock
 from oms.sim.commands import CONTRACT_FIELDS, ORDER_FIELDS, Answer, Commands, verb
 from oms.sim.fields import CASH_MAX, QUANTITY_MAX, CommandError, Fields
@@ -70,6 +72,30 @@ def _placements(commands: Commands, kind: str) -> list[Answer]:
     names = ("client_id", "order_id", "order_ref", "received")
     rows = commands.gateway.books.placements(kind)
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@verb("look", "account?", "from?", "to?")
+def statement(commands: Commands, fields: Fields) -> Answer:
+    """The account statement as a Flex query gives it, in `xml`: of one account or all, for the days
+    from `from` to `to` (YYYY-MM-DD), both today if not given.
+    """
+    gateway = commands.gateway
+    today = gateway.clock.now().astimezone(gateway.desk.zone).date()
+    last = _day(fields, "to", today)
+    first = _day(fields, "from", last)
+    if first > last:
+        raise CommandError(f"from {first} is after to {last}")
+    known = gateway.settings.accounts
+    chosen = (fields.choice("account", known),) if fields.has("account") else known
+    return {"xml": statements.statement(gateway.desk, chosen, first, last)}
+
+
+def _day(fields: Fields, name: str, default: date) -> date:
+    text = fields.text(name, default.isoformat())
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(f"{name} {text[:40]!r} is no day", "such as 2026-01-31") from error
 
 
 @verb("look")

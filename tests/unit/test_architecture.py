@@ -77,6 +77,7 @@ BANNED_WORDS_GRACE = {
     "process_id": "a process of the operating system",
     "process_is_alive": "the same",
     "_data_version": "SQLite's own name for it",
+    "CharacterDataHandler": "a hook of xml.parsers.expat",
     "data_received": "a hook of asyncio.Protocol",
 }
 

@@ -1,0 +1,203 @@
+"""The verbs about the broker's statement: check one, fetch one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oms.cli.frame import (
+    AsJson,
+    perform,
+    print_json,
+    reading,
+    say,
+    settings_of,
+    show,
+    table,
+    waiting,
+)
+
+if TYPE_CHECKING:
+    from oms.core.events import Finding
+    from oms.service.statement import Checked
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    statements = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Compare the books with the broker's statement of the next morning.",
+    )
+    statements.command("check")(check)
+    statements.command("fetch")(fetch)
+    app.add_typer(statements, name="statement")
+
+
+def check(
+    context: typer.Context,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="XML of an activity Flex query.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Compare and print; write no case.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a Flex statement with the books: executions, commissions, positions, cash.
+
+    Executions are matched by their id; positions may be explained by assignments, exercises,
+    expiries, corporate actions and transfers that the statement names. Each difference becomes a
+    case, and a later statement that agrees closes it. The exit status is 3 when something differs.
+
+    \b
+    result   break: one side only, or different; unknown: cannot be judged from this statement
+    ours     what our books say
+    theirs   what the statement says
+
+    \b
+    oms statement check statement-2026-01-05.xml
+    oms statement check statement-2026-01-05.xml --dry-run --json
+    """
+
+    async def work() -> Checked:
+        from zoneinfo import ZoneInfo
+
+        from oms.cli.request import append
+        from oms.service.statement import check_statement, events_of
+
+        settings = settings_of(context)
+        async with reading(context) as reader:
+            with waiting(f"comparing {file}"):
+                checked = await check_statement(reader, file, ZoneInfo(settings.gateway_zone))
+            events = await events_of(reader, checked)
+        if not dry_run:
+            facts = [(event, checked.run_id) for event in events]
+            append(settings.database_url, facts, needs_daemon=False)
+        return checked
+
+    checked = perform(work())
+    if as_json:
+        print_json("statement_check", **_json(checked))
+    else:
+        _show(checked)
+    if checked.breaks:
+        raise typer.Exit(3)
+
+
+def fetch(
+    context: typer.Context,
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the XML is written.")],
+    wait: Annotated[
+        float, typer.Option(min=1, max=3600, metavar="SECONDS", help="How long IB may take.")
+    ] = 300.0,
+) -> None:
+    """Fetch a Flex statement from IB's web service, with the token and the query of the settings.
+
+    IB makes the statement first, which takes seconds to minutes; the file is written when it is
+    whole. Nothing of the log is touched.
+
+    \b
+    OMS_FLEX_TOKEN=... OMS_FLEX_QUERY=123456 oms statement fetch --out today.xml
+    oms statement fetch --out today.xml --wait 600
+    """
+    from oms.clock import SystemClock
+    from oms.service.flex import fetch_statement
+
+    settings = settings_of(context)
+    with waiting("waiting for IB to make the statement"):
+        size = fetch_statement(
+            settings.flex_url,
+            settings.flex_token.get_secret_value(),
+            settings.flex_query,
+            out,
+            clock=SystemClock(),
+            seconds_max=wait,
+        )
+    say(f"{out}: {size:,} bytes; `oms statement check {out}` compares it")
+
+
+def _show(checked: Checked) -> None:
+    for heading in checked.headings:
+        one_day = heading.first == heading.last
+        days = f"{heading.first}" if one_day else f"{heading.first} to {heading.last}"
+        say(f"account {heading.account}, {days}, made {heading.generated or 'at a time not said'}")
+    if checked.findings:
+        made = table(
+            "result",
+            "class",
+            "severity",
+            "account",
+            "symbol",
+            "ours",
+            "theirs",
+            "what",
+            wrap=("ours", "theirs", "what"),
+        )
+        for one in checked.findings:
+            made.add_row(*_cells(one))
+        show(made)
+    explained = [one for one in checked.settled if one.text.startswith("explained")]
+    for one in explained:
+        say(f"{one.account} {one.symbol}: {one.ours} and {one.theirs}, {one.text}")
+    unknowns = len(checked.findings) - len(checked.breaks)
+    say(
+        f"{checked.verdict}: {checked.deals} deals compared, {checked.matches} things agree,"
+        f" {len(checked.breaks)} differ, {unknowns} unknown"
+    )
+
+
+def _cells(one: Finding) -> tuple[str, ...]:
+    return (
+        one.result,
+        one.break_class or one.subject,
+        one.severity or "",
+        one.account,
+        one.symbol,
+        one.ours,
+        one.theirs,
+        one.text,
+    )
+
+
+def _json(checked: Checked) -> dict[str, Any]:
+    return {
+        "run_id": checked.run_id,
+        "digest": checked.digest,
+        "verdict": checked.verdict,
+        "statements": [
+            {
+                "account": heading.account,
+                "first_day": heading.first.isoformat(),
+                "last_day": heading.last.isoformat(),
+                "generated": heading.generated,
+            }
+            for heading in checked.headings
+        ],
+        "deals": checked.deals,
+        "matches": checked.matches,
+        "explained": [_finding_json(f) for f in checked.settled if f.text.startswith("explained")],
+        "findings": [_finding_json(finding) for finding in checked.findings],
+    }
+
+
+def _finding_json(one: Finding) -> dict[str, Any]:
+    from oms.core.cases import break_id_of
+
+    return {
+        "result": one.result,
+        "class": one.break_class,
+        "severity": one.severity,
+        "break_id": break_id_of(one) if one.result == "break" else None,
+        "subject": one.subject,
+        "account": one.account,
+        "con_id": one.con_id,
+        "symbol": one.symbol,
+        "order_id": one.order_id or None,
+        "ours": one.ours,
+        "theirs": one.theirs,
+        "text": one.text,
+        "evidence": list(one.evidence),
+    }

@@ -1,0 +1,322 @@
+"""Comparing our books with the broker's statement: pure, one deal at a time, then what they add up
+to.
+
+Deals are matched by execution id; then quantity, price and commission must agree. Positions must
+follow from our own, from the deals that the comparison has found on one side only (each is a break
+of its own, and its consequences are not counted again), and from what the statement itself
+explains: assignments, exercises, expiries, corporate actions, transfers. Cash must follow from the
+deals.
+
+What lies at the edge of the statement's days, in the evening hours that IB books to the next
+trading day, is unknown where it does not agree, and never a break.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, Final
+
+from oms.core.events import BreakClass, Finding, Severity
+from oms.core.ledger import stem_and_revision
+from oms.core.money import ZERO, plain
+from oms.core.records import Fill, Position
+from oms.core.statement import Cash, Change, Deal, Holding, OptionLife
+
+#: Commissions agree when they do after rounding to the fewer decimals of both, and cents at least:
+#: the API rounds what the statement spells out.
+_CENTS: Final = -2
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the deals of one account's statement add up to, kept while they stream by."""
+
+    account: str
+    #: When the log began, in the statement's zone; deals before it are none of our books'.
+    began: datetime | None = None
+    deals: int = 0
+    #: Keys of our fills that the statement names.
+    named: set[str] = field(default_factory=set)
+    #: Deals without an order, for our executions that tell of the same.
+    booked: list[Deal] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    life: list[OptionLife] = field(default_factory=list)
+    holdings: dict[int, Holding] = field(default_factory=dict)
+    cash: list[Cash] = field(default_factory=list)
+    #: Per contract: what the statement has more than our books, in executions.
+    more: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    traded: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    charged: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    #: Currencies in which something was dealt whose cash the deals do not show.
+    opaque: set[str] = field(default_factory=set)
+
+    def add_cash_of(self, deal: Deal) -> None:
+        """Count what a deal does to cash."""
+        if deal.commission is None or deal.proceeds is None or deal.category in {"FUT", "FOP"}:
+            self.opaque.add(deal.currency)
+        self.traded[deal.currency] += deal.proceeds or ZERO
+        self.charged[deal.commission_currency or deal.currency] -= deal.commission or ZERO
+        if deal.category == "CASH":
+            self.traded[deal.symbol.partition(".")[0]] += deal.quantity
+
+
+def key_of(deal: Deal) -> str:
+    """Return the key of our fill that a deal is about."""
+    stem, _ = stem_and_revision(deal.exec_id)
+    return f"{deal.account}:{stem}"
+
+
+def deal_finding(deal: Deal, fill: Fill | None, tally: Tally) -> Finding:
+    """Return what one deal with an execution id is found to be, and count it."""
+    tally.deals += 1
+    key = key_of(deal)
+    signed = ZERO if deal.cancelled else deal.quantity
+    if not deal.cancelled:
+        tally.add_cash_of(deal)
+    if fill is None and tally.began and deal.at and deal.at < tally.began:
+        make = _Maker("statement_deal", key, deal.account, deal.con_id, deal.symbol)
+        return make.unknown("not booked", _deal_words(deal), "it was dealt before the log began")
+    if fill is None:
+        tally.more[deal.con_id] += signed
+        make = _Maker("statement_deal", key, deal.account, deal.con_id, deal.symbol)
+        if not signed:
+            return make.match("not booked", "cancelled")
+        theirs = _deal_words(deal)
+        text = f"execution {deal.exec_id} is in the statement and not in our books"
+        return make.broken("missing_fill", "high", "not booked", theirs, text)
+    tally.named.add(key)
+    tally.more[deal.con_id] += signed - fill.signed_quantity
+    return _named_finding(deal, fill, signed)
+
+
+def _named_finding(deal: Deal, fill: Fill, signed: Decimal) -> Finding:
+    contract = fill.contract
+    make = _Maker(
+        "statement_deal",
+        key_of(deal),
+        deal.account,
+        contract.con_id,
+        contract.symbol,
+        fill.order_id,
+        (fill.booked_sequence,),
+    )
+    ours, theirs = _fill_words(fill), _deal_words(deal) if signed else "cancelled"
+    _, revision = stem_and_revision(deal.exec_id)
+    differs = signed != fill.signed_quantity or (bool(signed) and deal.price != fill.price)
+    if differs and revision != fill.revision:
+        text = f"the statement has revision {revision}, our books {fill.revision}"
+        return make.broken("corrected_fill", "high", ours, theirs, text)
+    if differs:
+        text = "one execution id, two contents"
+        return make.broken("contradiction", "high", ours, theirs, text)
+    if not signed or deal.commission is None or same_amount(deal.commission, fill.commission):
+        return make.match(ours, theirs)
+    charged = "none" if fill.commission is None else plain(fill.commission)
+    return make.broken(
+        "commission_different",
+        "low",
+        f"commission {charged}",
+        f"commission {plain(deal.commission)} {deal.commission_currency}",
+        "the statement charges another commission than the broker reported",
+    )
+
+
+def same_amount(one: Decimal, other: Decimal | None) -> bool:
+    """Say whether two amounts agree after rounding to the fewer decimals of both, at least cents.
+
+    None, where IB has not reported the amount, agrees with nothing charged.
+    """
+    if other is None:
+        return not one
+    places = max(_exponent(one), _exponent(other))
+    step = Decimal(1).scaleb(min(places, _CENTS))
+    return one.quantize(step, ROUND_HALF_EVEN) == other.quantize(step, ROUND_HALF_EVEN)
+
+
+def _exponent(value: Decimal) -> int:
+    exponent = value.normalize().as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0
+
+
+def unnamed_findings(
+    fills: Iterable[Fill], edge: Iterable[Fill], tally: Tally
+) -> Iterator[Finding]:
+    """Yield a finding for each of our fills that the statement does not name.
+
+    `fills` are those well inside its days, `edge` those that IB may have booked to a day beside.
+    """
+    booked = list(tally.booked)
+    for fill, is_inside in [*((f, True) for f in fills), *((f, False) for f in edge)]:
+        if fill.key in tally.named or not fill.quantity:
+            continue
+        make = _Maker(
+            "statement_deal",
+            fill.key,
+            fill.account,
+            fill.contract.con_id,
+            fill.contract.symbol,
+            fill.order_id,
+            (fill.booked_sequence,),
+        )
+        told = next((d for d in booked if _tells_of(d, fill)), None)
+        if told is not None:
+            # We heard of an exercise as an execution; the statement has it as a deal of its own.
+            booked.remove(told)
+            tally.booked.remove(told)
+            yield make.match(_fill_words(fill), _deal_words(told))
+        elif is_inside:
+            tally.more[fill.contract.con_id] -= fill.signed_quantity
+            text = f"execution {fill.exec_id} is in our books and not in the statement"
+            yield make.broken("extra_fill", "high", _fill_words(fill), "not named", text)
+        else:
+            text = f"execution {fill.exec_id} may be in the statement of the day before or after"
+            yield make.unknown(_fill_words(fill), "not named", text)
+
+
+def _tells_of(deal: Deal, fill: Fill) -> bool:
+    same = deal.con_id == fill.contract.con_id and deal.quantity == fill.signed_quantity
+    return same and deal.price == fill.price
+
+
+def holding_findings(
+    positions: Sequence[tuple[Position, Decimal, Decimal]], tally: Tally
+) -> Iterator[Finding]:
+    """Yield a finding for each contract that either side holds.
+
+    `positions` are ours with what they held at the last day's end, and with what was dealt in the
+    evening hours before it, which the statement may have left to the next day.
+    """
+    ours = {position.contract.con_id: (position, held, late) for position, held, late in positions}
+    for con_id in sorted({*ours, *tally.holdings}):
+        position, held, late = ours.get(con_id, (None, ZERO, ZERO))
+        holding = tally.holdings.get(con_id)
+        told = holding.quantity if holding else ZERO
+        if not (held or told or late):
+            continue
+        symbol = position.contract.symbol if position else holding.symbol if holding else ""
+        make = _Maker(
+            "statement_position", f"{tally.account}:{con_id}", tally.account, con_id, symbol
+        )
+        yield _holding_finding(make, held, told, late, tally)
+
+
+def _holding_finding(
+    make: _Maker, held: Decimal, told: Decimal, late: Decimal, tally: Tally
+) -> Finding:
+    ours, theirs = plain(held), plain(told)
+    excess = told - held - tally.more.get(make.con_id, ZERO)
+    if not excess:
+        text = "" if told == held else "follows from the executions that differ"
+        return make.match(ours, theirs, text)
+    explained, words = _explanation(make.con_id, tally)
+    if excess == explained:
+        return make.match(ours, theirs, f"explained by {words}")
+    if excess in (-late, explained - late):
+        text = f"{plain(late)} of it was dealt in the evening and may count for the next day"
+        return make.unknown(ours, theirs, text)
+    text = f"{plain(excess)} has no execution and no explanation in the statement"
+    if words:
+        text = f"{plain(excess)} has no execution; {words} explains {plain(explained)} of it"
+    return make.broken("quantity_drift", "high", ours, theirs, text)
+
+
+def _explanation(con_id: int, tally: Tally) -> tuple[Decimal, str]:
+    kinds = {(one.con_id, one.quantity): one.kind for one in tally.life}
+    parts: list[tuple[str, Decimal]] = []
+    for deal in tally.booked:
+        if deal.con_id == con_id:
+            kind = kinds.get((con_id, deal.quantity), "a deal without an order")
+            parts.append((kind, deal.quantity))
+    if not parts:
+        parts += [(one.kind, one.quantity) for one in tally.life if one.con_id == con_id]
+    parts += [(c.kind, c.quantity) for c in tally.changes if c.con_id == con_id]
+    words = ", ".join(f"{kind.replace('_', ' ')} of {plain(quantity)}" for kind, quantity in parts)
+    return sum((quantity for _, quantity in parts), ZERO), words
+
+
+def cash_findings(tally: Tally) -> Iterator[Finding]:
+    """Yield a finding for each currency: what the statement says was traded and charged must follow
+    from its deals, which were compared with ours one by one.
+    """
+    traded = tally.traded.copy()
+    for deal in tally.booked:
+        traded[deal.currency] += deal.proceeds or ZERO
+    for cash in tally.cash:
+        make = _Maker(
+            "statement_cash", f"{tally.account}:{cash.currency}", tally.account, 0, cash.currency
+        )
+        expected = (traded[cash.currency], tally.charged[cash.currency])
+        found = (cash.traded, cash.commissions)
+        ours = f"traded {plain(expected[0])}, commissions {plain(expected[1])}"
+        if cash.traded is None or cash.commissions is None:
+            yield make.unknown(ours, "not said", "the query leaves out what was traded or charged")
+            continue
+        theirs = f"traded {plain(cash.traded)}, commissions {plain(cash.commissions)}"
+        if all(same_amount(one, other) for one, other in zip(expected, found, strict=True)):
+            yield make.match(ours, theirs)
+        elif cash.currency in tally.opaque:
+            text = "futures settle day by day, which executions do not show"
+            yield make.unknown(ours, theirs, text)
+        else:
+            text = "cash does not follow from the statement's deals"
+            yield make.broken("cash_drift", "medium", ours, theirs, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Builds the one finding about a thing, whatever it turns out to be."""
+
+    subject: str
+    thing: str
+    account: str
+    con_id: int
+    symbol: str
+    order_id: str = ""
+    evidence: tuple[int, ...] = ()
+
+    def match(self, ours: str, theirs: str, text: str = "") -> Finding:
+        return self._finding(result="match", key=self._key(), ours=ours, theirs=theirs, text=text)
+
+    def unknown(self, ours: str, theirs: str, text: str) -> Finding:
+        return self._finding(result="unknown", key=self._key(), ours=ours, theirs=theirs, text=text)
+
+    def broken(
+        self, break_class: BreakClass, severity: Severity, ours: str, theirs: str, text: str
+    ) -> Finding:
+        return self._finding(
+            result="break",
+            break_class=break_class,
+            severity=severity,
+            # Its own key: a reconciliation run, which cannot see the statement, must not close it.
+            key=f"statement_{break_class}:{self.thing}",
+            ours=ours,
+            theirs=theirs,
+            text=text,
+        )
+
+    def _key(self) -> str:
+        return f"{self.subject}:{self.thing}"
+
+    def _finding(self, **rest: Any) -> Finding:
+        return Finding(
+            subject=self.subject,
+            account=self.account,
+            con_id=self.con_id,
+            symbol=self.symbol,
+            order_id=self.order_id,
+            evidence=self.evidence,
+            **rest,
+        )
+
+
+def _deal_words(deal: Deal) -> str:
+    side = "BUY" if deal.quantity > 0 else "SELL"
+    return f"{side} {plain(abs(deal.quantity))} {deal.symbol} at {plain(deal.price)}"
+
+
+def _fill_words(fill: Fill) -> str:
+    return f"{fill.side} {plain(fill.quantity)} {fill.contract.symbol} at {plain(fill.price)}"
