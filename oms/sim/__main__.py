@@ -164,6 +164,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--no-download-open-orders", action="store_true", help="push nothing on connect")
     add("--cancel-order", choices=CANCEL_ORDERS, default=default.cancel_order)
     add("--acknowledge", choices=("both", "submitted"), default=default.acknowledge)
+    add("--children", choices=("partial", "whole"), default=default.children)
     add("--modify-reject", choices=("keep", "kill"), default=default.modify_reject)
     add("--bind", choices=("negative", "positive"), default="negative", help="ids of bound orders")
     add("--master-client", type=int, help="client id that sees every client's orders")
@@ -187,7 +188,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         *("host", "port", "control_port", "books", "seed", "cash", "zone", "server_version"),
         *("commission", "hours", "market", "liquidity", "fills", "parts", "part_seconds"),
         *("read_only", "cancel_order", "acknowledge", "modify_reject", "master_client"),
-        *("messages_per_second", "chunk_bytes"),
+        *("children", "messages_per_second", "chunk_bytes"),
     )
     return Settings(
         **{name: getattr(options, name) for name in same},

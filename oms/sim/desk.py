@@ -20,6 +20,7 @@ from oms.sim.catalogue import Catalogue
 from oms.sim.clock import Clock, midnight_before
 from oms.sim.corporate import CorporateLife
 from oms.sim.day import TradingDay
+from oms.sim.families import Families
 from oms.sim.instruments import Contract
 from oms.sim.ledger import ZERO
 from oms.sim.market import Market, Quote
@@ -69,6 +70,7 @@ class Desk:
         self.accepted_ids: list[int] = []
         self.day = TradingDay(self)
         self.corporate = CorporateLife(self)
+        self.families = Families(self)
         # Called with every order that ended unfilled: what was attached to it ends too.
         self.on_end: list[Callable[[Order], None]] = []
         self._perm_base = random.Random(f"orders:{settings.seed}").randint(10**8, 19 * 10**8)
@@ -340,6 +342,8 @@ class Desk:
             order.why_held = ""
             if order.remaining > 0:
                 order.status = "Submitted"
+                if order.kind == "MTL":
+                    order.terms.setdefault("lmtPrice", number(price))
             else:
                 order.status = "Filled"
                 order.completed_at = rows[0].time
@@ -355,36 +359,11 @@ class Desk:
                 self.notify.commission(row)
                 self.notify.position(row.account, row.con_id)
         if not after_end:
-            self._after_fill(order, quantity)
+            self.families.filled(order, quantity)
         for watcher in self.books.watching():
             if watcher.perm_id != order.perm_id:
                 self.work(watcher)
         return rows
-
-    def _after_fill(self, order: Order, quantity: Decimal) -> None:
-        if order.ended:
-            for child in self.books.children(order):
-                self._release(child)
-        for other in self.books.one_cancels_other(order):
-            left = matching.reduced(other, quantity)
-            if other.ended:
-                continue
-            if left <= 0:
-                self.end(other)
-            else:
-                other.quantity = other.filled + left
-                self.books.save(other)
-                self.notify.order(other)
-
-    def _release(self, child: Order) -> None:
-        """The parent has filled: the child goes to work."""
-        child.why_held = matching.held_for(child, child=False)
-        if child.kind in matching.TRAILING:
-            child.trail_price = matching.trail_price(child, self.quote(child).last)
-        self.books.save(child)
-        if child.why_held:
-            self.notify.order(child)
-        self.work(child)
 
     # -- ends -------------------------------------------------------------------------------------
 
@@ -412,22 +391,7 @@ class Desk:
         self.notify.status(order)
         if told and self.settings.cancel_order != "error-first":
             self.notify.error(order.client_id, order.order_id, code, text)
-        self._end_family(order)
-
-    def _end_family(self, order: Order) -> None:
-        """Children end with their parent, and a parent that asked for it with its child.
-
-        A parent that has filled in part still ends its children: they never went to work.
-        """
-        for child in self.books.children(order):
-            if not child.ended:
-                self.end(child)
-        for tell in self.on_end:
-            tell(order)
-        if order.flag("autoCancelParent"):
-            parent = self.books.live.get(order.parent_perm_id)
-            if parent is not None and not parent.ended:
-                self.end(parent)
+        self.families.ended(order)
 
     def reject(self, order: Order, code: int, text: str, *, said: bool = False) -> None:
         """The error comes first (unless it was `said`); the order shows as Inactive after it."""
@@ -441,7 +405,7 @@ class Desk:
         if not said:
             self.notify.error(order.client_id, order.order_id, code, text)
         self.notify.order(order)
-        self._end_family(order)
+        self.families.ended(order)
 
     # -- what a person or the broker does ---------------------------------------------------------
 

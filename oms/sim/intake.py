@@ -141,6 +141,7 @@ class Intake:
             parent_id=to_int(values["parentId"]),
             placed_at=self.clock.now(),
         )
+        self._size_by_cash(order, contract)
         checks.check(order, contract, self.clock.now(), self.desk.zone)
         if contract.sec_type == "BAG":
             legs = self.desk.back_office.legs(order)
@@ -149,6 +150,23 @@ class Intake:
         if order.parent_id and self._parent(order) is None:
             raise Refusal(10006, "Missing parent order")
         return order, contract
+
+    def _size_by_cash(self, order: Order, contract: Contract) -> None:
+        """A currency pair may be ordered by an amount of its second currency; nothing else may.
+
+        The size is what the amount pays for at the limit, or at the touch, in whole units.
+        """
+        amount = order.price("cashQty")
+        if not amount:
+            return
+        if contract.sec_type != "CASH":
+            raise Refusal(10244, "Cash Quantity cannot be used for this order")
+        if order.quantity:
+            raise Refusal(321, checks.INVALID + "Cash quantity and size cannot both be specified")
+        quote = self.desk.market.quote(contract)
+        price = order.limit_price or (quote.ask if order.is_buy else quote.bid)
+        if price > 0:
+            order.quantity = amount / price // contract.size_increment * contract.size_increment
 
     def resolve(self, values: Mapping[str, str]) -> Contract:
         found = self.catalogue.resolve_any(Query.from_wire(values))
@@ -197,6 +215,9 @@ class Intake:
             else:
                 self.notify.order(order)
             return
+        if order.whole is not None:
+            # The client says the size of the whole; what works is the part that belongs to a fill.
+            order.whole, new.quantity = new.quantity, min(new.quantity, order.quantity)
         order.terms, order.quantity, order.order_ref = new.terms, new.quantity, new.order_ref
         order.trail_price = None
         if order.kind in matching.TRAILING and order.perm_id:
@@ -217,6 +238,11 @@ class Intake:
             raise Refusal(10327, "OCA group type revision is not allowed.")
         if to_int(values["parentId"]) != order.parent_id:
             raise Refusal(10341, "Parent order id cannot be modified.")
+        if order.price("cashQty"):
+            text = "Order Quantity is expressed in monetary terms. Modification is not supported"
+            raise Refusal(
+                10241, text + " via API. Please use desktop version to revise this order."
+            )
         if values["exchange"] not in ("", order.exchange):
             raise Refusal(105, "Order being modified does not match original order.")
 

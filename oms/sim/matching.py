@@ -43,7 +43,7 @@ def decide(order: Order, quote: Quote) -> Decision:
         if level is None or not _reached(order, quote.last, level):
             return Decision(triggered=False, trail_price=trail)
     touch = quote.ask if order.is_buy else quote.bid
-    if order.kind in LIMITED:
+    if order.kind in LIMITED or (order.kind == "MTL" and order.filled):
         limit = limit_price(order, trail)
         crosses = limit is not None and within(order, touch, limit)
         return Decision(triggered=True, price=touch if crosses else None, trail_price=trail)

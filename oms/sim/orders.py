@@ -65,7 +65,8 @@ class Order:
     """One order of one account.
 
     `terms` holds every other field of the placeOrder message under IB's name, so that openOrder
-    can give it back.  `filled` is what executions add up to, corrections applied.
+    can give it back.  `filled` is what executions add up to, corrections applied.  `whole` is the
+    size of a child that works for less so far, because its parent has filled in part.
     """
 
     perm_id: int
@@ -95,6 +96,7 @@ class Order:
     completed_status: str = ""
     placed_at: datetime | None = None
     warning: str = ""
+    whole: Decimal | None = None
 
     @property
     def remaining(self) -> Decimal:
@@ -175,8 +177,9 @@ class Order:
     @classmethod
     def from_json(cls, text: str) -> Order:
         row = json.loads(text)
-        for name in ("quantity", "filled", "value", "last_price", "trail_price"):
-            row[name] = None if row[name] is None else Decimal(row[name])
+        for name in ("quantity", "filled", "value", "last_price", "trail_price", "whole"):
+            text = row.get(name)
+            row[name] = None if text is None else Decimal(text)
         for name in ("completed_at", "placed_at"):
             row[name] = None if row[name] is None else datetime.fromisoformat(row[name])
         return cls(**row)

@@ -18,6 +18,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "cancel_order": ("status-first", "error-first", "pending-first"),
     "acknowledge": ("both", "submitted"),
     "fills": ("market", "manual"),
+    "children": ("partial", "whole"),
     "modify_reject": ("keep", "kill"),
     "market": ("still", "moving"),
 }
@@ -70,7 +71,7 @@ class Settings:
     accounts: tuple[str, ...] = ("DU1234567",)
     """Managed accounts."""
     zone: str = "America/New_York"
-    """The gateway's time zone: of its times, its midnight and its trading hours."""
+    """The gateway's time zone: of its times and its midnight."""
     time_form: str = "zone"
     """Times in executions and completed orders: `zone`, `utc` or `bare`."""
     server_version: int = 178
@@ -82,7 +83,8 @@ class Settings:
     commission: str = "fixed"
     """`fixed`, `tiered` or `none`."""
     hours: str = "always"
-    """`always` open, or `regular`: 09:30 to 16:00 on weekdays in `zone`."""
+    """`always` open, with a day that ends at midnight in `zone`; or `regular`: every class of
+    contracts by the hours of its exchange."""
     liquidity: str = "endless"
     """`endless`: the touch fills any size; `touch`: its displayed size, renewed by a quote."""
     parts: int = 1
@@ -110,6 +112,9 @@ class Settings:
     """`market`: orders trade by the liquidity rule; `manual`: only the verb `fill` fills them."""
     modify_reject: str = "keep"
     """A 201 to a modify leaves the old terms in force (`keep`) or ends the order (`kill`)."""
+    children: str = "partial"
+    """`partial`: children of a parent that has filled in part go to work for that part; `whole`:
+    they wait until all of it has."""
     expiry_notice: bool = True
     """Send 202 when a day order ends with the session, as well as its status."""
     messages_per_second: int = 0

@@ -68,6 +68,21 @@ async def test_a_minimum_quantity_that_the_touch_does_not_offer_waits_or_ends() 
         assert states(sim) == {"day": ("Submitted", "0"), "ioc": ("Cancelled", "0")}
 
 
+async def test_the_rest_of_a_market_to_limit_order_rests_at_the_price_of_its_first_fill() -> None:
+    async with world(liquidity="touch") as sim:
+        client = await sim.client()
+        sim.do("quote", symbol="AAPL", bid="100", ask="100.1", size="60")
+        client.place(orderType="MTL", orderRef="mtl")
+        await client.settle()
+        assert (states(sim)["mtl"], client.last("openOrder")["lmtPrice"]) == (
+            ("Submitted", "60"), "100.1",
+        )  # fmt: skip
+        sim.do("quote", symbol="AAPL", bid="100.1", ask="100.2", size="60")
+        assert states(sim)["mtl"] == ("Submitted", "60")
+        sim.do("quote", symbol="AAPL", bid="100", ask="100.1", size="60")
+        assert states(sim)["mtl"] == ("Filled", "100")
+
+
 async def test_the_parts_of_one_order_pay_one_minimum_commission() -> None:
     async with world(parts=4) as sim:
         client = await sim.client()
@@ -122,8 +137,8 @@ async def test_a_rejected_parent_takes_its_family_with_it() -> None:
         assert states(sim) == {"parent": ("Rejected", "0"), "child": ("Cancelled", "0")}
 
 
-async def test_children_wait_until_the_whole_parent_has_filled_and_end_if_it_does_not() -> None:
-    async with world() as sim:
+async def test_children_may_wait_until_the_whole_parent_has_filled_and_end_with_it() -> None:
+    async with world(children="whole") as sim:
         client = await sim.client()
         parent = client.place(orderType="LMT", lmtPrice="100", transmit="0", orderRef="parent")
         client.place(action="SELL", orderType="LMT", lmtPrice="300", parentId=str(parent),
@@ -134,6 +149,66 @@ async def test_children_wait_until_the_whole_parent_has_filled_and_end_if_it_doe
         client.cancel(parent)
         await client.settle()
         assert states(sim) == {"parent": ("Cancelled", "40"), "child": ("Cancelled", "0")}
+
+
+async def bracket(client: WireClient, sim: World) -> tuple[int, int, int]:
+    """An entry at 100, a target at 300 and a stop at 50."""
+    entry = client.place(orderType="LMT", lmtPrice="100", transmit="0", orderRef="entry")
+    close = {"action": "SELL", "parentId": str(entry)}
+    target = client.place(**close, orderType="LMT", lmtPrice="300", transmit="0", orderRef="target")
+    stop = client.place(**close, orderType="STP", auxPrice="50", orderRef="stop")
+    await client.settle()
+    return entry, target, stop
+
+
+def sizes(sim: World) -> dict[str, tuple[str, str]]:
+    return {ref: (row["status"], row["remaining"]) for ref, row in orders(sim).items()}
+
+
+async def test_children_work_for_the_part_of_their_parent_that_has_filled() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        _, target, _ = await bracket(client, sim)
+        sim.do("fill", order_ref="entry", quantity="40")
+        assert sizes(sim) == {
+            "entry": ("Submitted", "60"), "target": ("Submitted", "40"),
+            "stop": ("PreSubmitted", "40"),
+        }  # fmt: skip
+        client.place(orderId=str(target), action="SELL", parentId="1", orderType="LMT",
+                     lmtPrice="301", orderRef="target")  # fmt: skip
+        await client.settle()
+        assert sizes(sim)["target"] == ("Submitted", "40")
+        sim.do("fill", order_ref="target", quantity="10")
+        assert sizes(sim)["stop"] == ("PreSubmitted", "30")
+        sim.do("fill", order_ref="entry")
+        assert sizes(sim) == {
+            "entry": ("Filled", "0"), "target": ("Submitted", "90"), "stop": ("PreSubmitted", "90"),
+        }  # fmt: skip
+
+
+async def test_children_that_work_stay_when_the_rest_of_their_parent_is_cancelled() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        entry, _, _ = await bracket(client, sim)
+        sim.do("fill", order_ref="entry", quantity="40")
+        client.cancel(entry)
+        await client.settle()
+        assert sizes(sim) == {
+            "entry": ("Cancelled", "60"), "target": ("Submitted", "40"),
+            "stop": ("PreSubmitted", "40"),
+        }  # fmt: skip
+
+
+async def test_a_stop_that_closes_a_part_of_the_entry_ends_the_rest_of_it() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        await bracket(client, sim)
+        sim.do("fill", order_ref="entry", quantity="40")
+        sim.do("fill", order_ref="stop")
+        assert {ref: row["status"] for ref, row in orders(sim).items()} == {
+            "entry": "Cancelled", "target": "Cancelled", "stop": "Filled",
+        }  # fmt: skip
+        assert sim.books()["positions"][0]["quantity"] == "0"
 
 
 async def test_a_child_may_ask_that_its_parent_ends_with_it() -> None:
@@ -294,6 +369,23 @@ async def test_a_preview_says_what_the_fill_then_does(order: dict[str, Any], par
         assert D(told["initMarginBefore"]) + D(told["initMarginChange"]) == D(
             told["initMarginAfter"]
         )
+
+
+async def test_a_currency_pair_may_be_ordered_by_cash() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        sim.do("quote", symbol="EUR.USD", bid="1.0999", ask="1.1")
+        cash = {"totalQuantity": "0", "cashQty": "55000"}
+        order_id = client.place(**FOREX, **cash)
+        await client.settle()
+        assert sim.books()["executions"][0]["quantity"] == "50000"
+        assert client.last("openOrder")["cashQty"] == "55000"
+        assert await refused(client, **cash) == "10244"
+        assert await refused(client, **FOREX, cashQty="55000") == "321"
+        assert await refused(client, **FOREX, totalQuantity="0", cashQty="0.5") == "434"
+        limit = {"orderType": "LMT", "lmtPrice": "1", "orderId": str(order_id + 4)}
+        client.place(**FOREX, **cash, **limit)
+        assert await refused(client, **FOREX, **cash, **limit) == "10241"
 
 
 # -- prices ---------------------------------------------------------------------------------------
