@@ -19,9 +19,8 @@ dies, nothing is lost: the log is the truth, and the rows carry the sequence the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, get_args
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, get_args
 
 from oms.core import codec, fold_cases, fold_fills, fold_orders, fold_sessions
 from oms.core.events import (
@@ -66,10 +65,11 @@ from oms.core.records import TABLES, AnyRecord, Fill
 __all__ = ["TABLES", "Books", "Want", "apply", "companions", "initial", "wanted"]
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """Stored rows that an event may need: those of a table whose column has a value ("" is the
     key).
+
+    A tuple, because two or three are made for every event, and put into a set.
     """
 
     table: str
@@ -97,7 +97,7 @@ def apply(books: Books, envelope: Envelope) -> Books:
 def wanted(event: Event, context: Context, books: Books) -> tuple[Want, ...]:
     """Return the stored rows that applying an event may need, whether or not memory holds them."""
     find = _WANTED.get(type(event))
-    return () if find is None else tuple(find(event, context, books))
+    return () if find is None else find(event, context, books)
 
 
 def companions(record: AnyRecord) -> tuple[Want, ...]:
@@ -111,112 +111,108 @@ def companions(record: AnyRecord) -> tuple[Want, ...]:
     return (position, Want("orders", "", record.order_id)) if record.order_id else (position,)
 
 
-_Wants = Iterator[Want]
+_Wants = tuple[Want, ...]
 
 
 def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> _Wants:
     stem, revision = stem_and_revision(event.exec_id)
     position_key = f"{event.account}:{event.contract.con_id}"
-    yield Want("fills", "", f"{event.account}:{stem}")
     earlier = books.fill(f"{event.account}:{stem}")
-    if earlier is not None:
-        yield from companions(earlier)
-    yield Want("positions", "", position_key)
-    if revision > 1:
+    return (
+        Want("fills", "", f"{event.account}:{stem}"),
+        *(() if earlier is None else companions(earlier)),
+        Want("positions", "", position_key),
         # A correction folds the position again over all its fills.
-        yield Want("fills", "position_key", position_key)
-    yield from _for_order(event.order_ref, event.perm_id)
-    yield from _for_numbers(event, context)
+        *((Want("fills", "position_key", position_key),) if revision > 1 else ()),
+        *_for_order(event.order_ref, event.perm_id),
+        *_for_numbers(event, context),
+    )
 
 
 def _for_commission(
     event: CommissionReceived | CommissionRestated, context: Context, books: Books
 ) -> _Wants:
     fill = books.fill_of_execution(event.exec_id)
-    if fill is None:
-        yield Want("fills", "exec_id", event.exec_id)
-    else:
-        yield from companions(fill)
+    return (Want("fills", "exec_id", event.exec_id),) if fill is None else companions(fill)
 
 
 def _for_open_order(event: OpenOrderReceived, context: Context, books: Books) -> _Wants:
-    yield from _for_order(event.order_ref, event.perm_id)
-    yield from _for_numbers(event, context)
+    return _for_order(event.order_ref, event.perm_id) + _for_numbers(event, context)
 
 
 def _for_completed(event: CompletedOrderReceived, context: Context, books: Books) -> _Wants:
-    yield from _for_order(event.order_ref, event.perm_id)
+    return _for_order(event.order_ref, event.perm_id)
 
 
 def _for_status(
     event: OrderStatusReceived | OrderBoundReceived, context: Context, books: Books
 ) -> _Wants:
-    yield from _for_order("", event.perm_id)
-    yield from _for_numbers(event, context)
+    return _for_order("", event.perm_id) + _for_numbers(event, context)
 
 
 def _for_notice(event: NoticeReceived, context: Context, books: Books) -> _Wants:
-    if event.subject_id not in NO_ORDER_IDS:
-        key = broker_key(context.session_epoch, books.system.client_id, event.subject_id)
-        yield Want("orders", "broker_key", key)
+    if event.subject_id in NO_ORDER_IDS:
+        return ()
+    key = broker_key(context.session_epoch, books.system.client_id, event.subject_id)
+    return (Want("orders", "broker_key", key),)
 
 
 def _for_message_sent(event: OrderMessageSent, context: Context, books: Books) -> _Wants:
-    yield from _for_order(event.order_ref, 0)
-    yield from _for_order(context.correlation_id or "", 0)
+    names = (event.order_ref, context.correlation_id)
+    return tuple(Want("orders", "", name) for name in names if name)
 
 
 def _for_our_word(event: _OurWord, context: Context, books: Books) -> _Wants:
-    yield Want("orders", "", event.order_id)
+    return (Want("orders", "", event.order_id),)
 
 
 def _for_opening(event: OpeningPositionRecorded, context: Context, books: Books) -> _Wants:
     position_key = f"{event.account}:{event.contract.con_id}"
-    yield Want("positions", "", position_key)
-    yield Want("fills", "position_key", position_key)
+    return Want("positions", "", position_key), Want("fills", "position_key", position_key)
 
 
 def _for_position(
     event: PositionReceived | PortfolioReceived, context: Context, books: Books
 ) -> _Wants:
-    yield Want("positions", "", f"{event.account}:{event.contract.con_id}")
+    return (Want("positions", "", f"{event.account}:{event.contract.con_id}"),)
 
 
 def _for_adjustment(event: BooksAdjusted, context: Context, books: Books) -> _Wants:
     contract = event.adjustment.contract
-    if contract is not None:
-        yield Want("positions", "", f"{event.adjustment.account}:{contract.con_id}")
+    if contract is None:
+        return ()
+    return (Want("positions", "", f"{event.adjustment.account}:{contract.con_id}"),)
 
 
 def _for_conflict(event: NaturalKeyConflict, context: Context, books: Books) -> _Wants:
-    if event.type_name == CommissionReceived.__name__:
-        told = codec.decode(event.type_name, 1, event.payload)
-        assert isinstance(told, CommissionReceived)
-        yield from _for_commission(told, context, books)
+    if event.type_name != CommissionReceived.__name__:
+        return ()
+    told = codec.decode(event.type_name, 1, event.payload)
+    assert isinstance(told, CommissionReceived)
+    return _for_commission(told, context, books)
 
 
 def _for_session(event: SessionReady | SessionClosed, context: Context, books: Books) -> _Wants:
-    yield Want("sessions", "", str(context.session_epoch))
+    return (Want("sessions", "", str(context.session_epoch)),)
 
 
 def _for_case(event: _AboutCase, context: Context, books: Books) -> _Wants:
-    yield Want("breaks", "", event.break_id)
+    return (Want("breaks", "", event.break_id),)
 
 
 def _for_order(order_id: str, perm_id: int) -> _Wants:
-    if order_id:
-        yield Want("orders", "", order_id)
-    if perm_id:
-        yield Want("orders", "perm_id", perm_id)
+    by_number = (Want("orders", "perm_id", perm_id),) if perm_id else ()
+    return (Want("orders", "", order_id), *by_number) if order_id else by_number
 
 
 def _for_numbers(
     event: ExecutionReceived | OpenOrderReceived | OrderStatusReceived | OrderBoundReceived,
     context: Context,
 ) -> _Wants:
-    if event.broker_order_id not in NO_ORDER_IDS:
-        key = broker_key(context.session_epoch, event.client_id, event.broker_order_id)
-        yield Want("orders", "broker_key", key)
+    if event.broker_order_id in NO_ORDER_IDS:
+        return ()
+    key = broker_key(context.session_epoch, event.client_id, event.broker_order_id)
+    return (Want("orders", "broker_key", key),)
 
 
 _OurWord = (

@@ -97,6 +97,9 @@ def record(cls: type[_T]) -> type[_T]:
     return dataclass(cls)
 
 
+_new: Final = object.__new__
+
+
 class Evolving:
     """A record that can be copied with changes, whatever its number of fields."""
 
@@ -104,11 +107,11 @@ class Evolving:
         """Return a copy with some fields changed.
 
         `dataclasses.replace` calls `__init__` with every field: 6 us for an order, and the fold
-        does it for every event. A copy of the instance dictionary is 1 us.
+        does it for every event. The union of two dictionaries copies the larger one in a block,
+        where filling the new instance's own would insert each field: 0.7 us instead of 1.2.
         """
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__)
-        new.__dict__.update(changes)
+        new = _new(self.__class__)
+        new.__dict__ = self.__dict__ | changes
         return new
 
 
@@ -772,15 +775,31 @@ TABLE_OF: Final[dict[type[Any], str]] = {s.record: s.name for s in TABLES.values
 _ADAPTERS: Final[dict[type[AnyRecord], TypeAdapter[Any]]] = {
     spec.record: TypeAdapter(spec.record) for spec in TABLES.values()
 }
+_SERIALISERS: Final = {record: adapter.serializer.to_json for record, adapter in _ADAPTERS.items()}
+#: Fields of a record that are zero where nothing has been said.
+_DECIMAL_DEFAULTS: Final = {
+    record: tuple(f.name for f in fields(record) if isinstance(f.default, Decimal))
+    for record in _ADAPTERS
+}
 
 
 def encode_record(record: AnyRecord) -> str:
-    """Return the canonical text of a record: fields in order, money as strings, None left out."""
-    return _ADAPTERS[type(record)].serializer.to_json(record, exclude_none=True).decode()
+    """Return the canonical text of a record: fields in order, money as strings, and what has its
+    default left out.
+
+    Of an order's fields more than half say "nothing of the kind": without them its row is 40 %
+    shorter, and a burst writes as much less. 0.00 is a zero as well, but not the one that would
+    come back, so a record that holds it is written whole.
+    """
+    to_json, values = _SERIALISERS[type(record)], record.__dict__
+    for name in _DECIMAL_DEFAULTS[type(record)]:
+        if not values[name] and str(values[name]) != "0":
+            return to_json(record, exclude_none=True).decode()
+    return to_json(record, exclude_defaults=True).decode()
 
 
 def decode_record(table: str, body: str) -> AnyRecord:
-    """Return the record that a projection row holds."""
+    """Return the record that a projection row holds, equal to the last digit of its numbers."""
     record: AnyRecord = _ADAPTERS[TABLES[table].record].validator.validate_json(body)
     return record
 

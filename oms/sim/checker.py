@@ -269,15 +269,15 @@ def _orders_equal(oms: OmsFile, books: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: the broker says {row['status']}, our books do not know it"
             continue
         known.add(order["order_id"])
-        if order["state"] not in _STATES.get(row["status"], _LIVE):
+        if _state(order) not in _STATES.get(row["status"], _LIVE):
             yield f"{name}: the broker says {row['status']}, our books {order['state']}"
-        if Decimal(order["filled"]) != Decimal(row["filled"]):
-            yield f"{name}: the broker filled {row['filled']}, our books {order['filled']}"
+        if Decimal(order.get("filled", 0)) != Decimal(row["filled"]):
+            yield f"{name}: the broker filled {row['filled']}, our books {order.get('filled', 0)}"
     waiting = {row["order_ref"] for row in books.get("untransmitted", ())}
     for order_id, order in by_reference.items():
         # One that is cancelled before its group was whole never got a permanent number.
-        held = order["state"] == "CANCELLED" and not order.get("perm_ids")
-        if order_id not in known | waiting and order["state"] not in _NOT_AT_BROKER and not held:
+        held = _state(order) == "CANCELLED" and not order.get("perm_ids")
+        if order_id not in known | waiting and _state(order) not in _NOT_AT_BROKER and not held:
             yield f"order {order_id}: our books say {order['state']}, the broker does not know it"
 
 
@@ -290,7 +290,7 @@ def _positions_equal(oms: OmsFile, books: Mapping[str, Any]) -> Iterator[str]:
     ours = {
         (row["account"], row["contract"]["con_id"]): Decimal(row["quantity"])
         for row in oms.positions
-        if Decimal(row["quantity"])
+        if Decimal(row.get("quantity", 0))
     }
     yield from _compared("position", ours, theirs)
 
@@ -316,7 +316,12 @@ CLAIMS: Final[Mapping[str, tuple[str, Differences]]] = {
 
 
 def _bodies(database: sqlite3.Connection, table: str) -> list[Row]:
+    """Return the records of a projection; a field that has its default is not in them."""
     return [json.loads(row["body"]) for row in database.execute(f"SELECT body FROM {table}")]
+
+
+def _state(order: Row) -> str:
+    return str(order.get("state", "INTENDED"))
 
 
 def _our_clients(oms: OmsFile) -> set[int]:

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
@@ -222,7 +223,7 @@ class Connection(ABC):
             part = rows[start : start + step]
             statement = _multi_insert(head, tail, width, len(part), self.placeholder)
             with driver_errors():
-                self._cursor.execute(statement, [value for row in part for value in row])
+                self._cursor.execute(statement, list(chain.from_iterable(part)))
 
     def among(self, select: str, column: str, values: Sequence[str | int]) -> list[tuple[Any, ...]]:
         """Return the rows of a query whose column has one of the values."""

@@ -141,8 +141,7 @@ class _RowWriter:
     """Writes the rows of one projection."""
 
     def __init__(self, spec: TableSpec) -> None:
-        self._columns = tuple(spec.columns)
-        names = (spec.key_name, *self._columns, "live", "body")
+        names = (spec.key_name, *spec.columns, "live", "body")
         self._head = f"INSERT INTO {spec.name} ({', '.join(names)})"
         self._tail = f"ON CONFLICT ({spec.key_name}) DO UPDATE SET " + ", ".join(
             f"{name} = excluded.{name}" for name in names[1:]
@@ -152,13 +151,9 @@ class _RowWriter:
         connection.insert(self._head, [self._row(record) for record in records], self._tail)
 
     def _row(self, record: AnyRecord) -> tuple[Value, ...]:
-        columns = record.columns()
-        return (
-            record.key,
-            *(columns[name] for name in self._columns),
-            1 if record.live else 0,
-            encode_record(record),
-        )
+        # `columns()` names them in the order of the table.
+        live = 1 if record.live else 0
+        return (record.key, *record.columns().values(), live, encode_record(record))
 
 
 def _select(table: str) -> str:

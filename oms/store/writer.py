@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.engine import URL
 
@@ -54,8 +54,7 @@ PAGE_ROWS: Final = 1_000
 logger = get_logger("store")
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Where a fact stands in the log."""
 
     sequence: int
@@ -346,7 +345,7 @@ class Writer:
                 )
                 if new.natural_key:
                     stored[new.natural_key] = _Stored(sequence, new.event)
-                given.append(Receipt(sequence, conflict=known is not None))
+                given.append(Receipt(sequence, False, known is not None))
             receipts.append(tuple(given))
         if rows:
             self.head = Head(sequence, digest, moment)
@@ -418,8 +417,7 @@ class Writer:
             self._beat_at = self._clock.monotonic()
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
+class _Stored(NamedTuple):
     sequence: int
     event: Event
 
