@@ -32,8 +32,10 @@ Value = str | int | float | bytes | None
 
 #: How long a statement waits for another writer's transaction before it gives up.
 BUSY_TIMEOUT_SECONDS: Final = 5
-#: Values in one statement: SQLite's default ceiling is 32,766, PostgreSQL's 65,535.
-VALUES_MAX: Final = 32_000
+#: Values in one statement. SQLite's default ceiling is 32,766 and PostgreSQL's 65,535, but a
+#: prepared statement is as large as its values are many, and each connection keeps some: with the
+#: largest ones a rebuild held 70 MB of them, and was no faster.
+VALUES_MAX: Final = 4_096
 #: Of all writers of one PostgreSQL database, the one that holds this advisory lock appends.
 ADVISORY_LOCK: Final = 0x6F6D_735F_6C6F_67
 
