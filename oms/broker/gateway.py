@@ -16,6 +16,7 @@ import ib_async
 from oms.broker.accounts import Accounts
 from oms.broker.capture import Capture
 from oms.broker.handshake import ConnectionSettings
+from oms.broker.library_log import reroute
 from oms.broker.line import News, SessionDown
 from oms.broker.lookup import Lookup, Qualified
 from oms.broker.market_data import Feed, Markets
@@ -61,6 +62,7 @@ class Gateway:
         """
         # nan for "no price": ib_async's default of -1 is a price that spreads do have.
         self._ib = ib_async.IB(ib_async.IBDefaults(emptyPrice=math.nan, emptySize=math.nan))
+        reroute(self._ib)
         self.capture = Capture(self._ib, sink, zone=zone, on_failure=on_failure)
         self.session = Session(
             settings,
