@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, cast
 
+from oms.core.portfolio import Holding, accounts_of
 from oms.core.records import AccountValue, Fill, Position
-from oms.report.record_json import account_value_json, fill_json, position_json
+from oms.report.record_json import account_value_json, figure_json, fill_json, position_json
 from oms.web.page import Page, Visit
 from oms.web.past import AS_OF
 from oms.web.words import Mark
@@ -22,6 +23,7 @@ ACCOUNT_VALUES: Final = (
     "TotalCashValue",
     "AvailableFunds",
     "BuyingPower",
+    "InitMarginReq",
     "MaintMarginReq",
     "GrossPositionValue",
 )
@@ -83,13 +85,21 @@ async def build_positions(visit: Visit) -> Page:
     total = await visit.books.count("positions", where)
     rows = await visit.books.rows("positions", where, order="symbol", limit=POSITIONS_SHOWN_MAX)
     positions = cast("list[Position]", rows)
-    values = await _account_values(visit)
+    said = await _account_values(visit)
+    values = _shown_values(said)
+    worth = {
+        f"{holding.account}:{holding.contract.con_id}": holding
+        for account in accounts_of(positions, said)
+        for holding in account.holdings
+    }
     return Page(
         title="Positions",
         template="positions",
         kind="positions",
         values={
-            "positions": [(position, agreement(position)) for position in positions],
+            "positions": [
+                (position, agreement(position), worth.get(position.key)) for position in positions
+            ],
             "agreements": AGREEMENTS,
             "total": total,
             "show": show,
@@ -99,7 +109,11 @@ async def build_positions(visit: Visit) -> Page:
             "filters": {**query.values(), "show": show},
             "total": total,
             "positions": [
-                {**position_json(position), "agreement": agreement(position)}
+                {
+                    **position_json(position),
+                    "agreement": agreement(position),
+                    **_worth_json(worth.get(position.key)),
+                }
                 for position in positions
             ],
             "account_values": [account_value_json(value) for value in values],
@@ -115,9 +129,19 @@ def agreement(position: Position) -> Agreement:
 
 
 async def _account_values(visit: Visit) -> list[AccountValue]:
-    where: dict[str, object] = {"name": ACCOUNT_VALUES}
     account = visit.query.text("account")
-    if account:
-        where["account"] = account
-    rows = cast("list[AccountValue]", await visit.books.rows("account_values", where))
-    return sorted(rows, key=lambda row: (row.account, ACCOUNT_VALUES.index(row.name)))
+    where: dict[str, object] = {"account": account} if account else {}
+    return cast("list[AccountValue]", await visit.books.rows("account_values", where))
+
+
+def _shown_values(said: list[AccountValue]) -> list[AccountValue]:
+    shown = [value for value in said if value.name in ACCOUNT_VALUES]
+    return sorted(shown, key=lambda row: (row.account, ACCOUNT_VALUES.index(row.name)))
+
+
+def _worth_json(holding: Holding | None) -> dict[str, object]:
+    """Return what a position is worth; nothing of one that never was more than a row of IB's."""
+    names = ("last_price", "unrealised_pnl", "unrealised_pnl_base", "realised_pnl_base", "rate")
+    if holding is None:
+        return dict.fromkeys((f"{name}_figure" for name in names), None)
+    return {f"{name}_figure": figure_json(getattr(holding, name)) for name in names}

@@ -176,6 +176,23 @@ async def test_position_that_ib_has_not_named_is_unknown_and_not_zero(site: Site
     assert "IB has not said" in (await site.get("/positions?symbol=AAPL")).text
 
 
+async def test_position_is_worth_ibs_mark_and_without_one_nothing_is_made_up(site: Site) -> None:
+    held = await site.one_position("MSFT")
+    assert (held["last_price_figure"]["value"], held["last_price_figure"]["source"]) == (
+        "410",
+        "IB",
+    )
+    # (410 - 402.1175) x 200, in the base currency without a rate.
+    assert held["unrealised_pnl_figure"]["value"] == "1418.85"
+    assert held["unrealised_pnl_base_figure"]["value"] == "1418.85"
+    assert "1,418.85" in (await site.get("/positions?symbol=MSFT")).text
+    unknown = (await site.one_position("AAPL"))["unrealised_pnl_figure"]
+    assert (unknown["value"], unknown["reason"]) == (
+        None,
+        "no price of AAPL STK USD has been heard",
+    )
+
+
 async def test_order_in_doubt_says_why_and_since_when(site: Site) -> None:
     overview = (await site.get("/overview.json")).json()
     (doubt,) = overview["doubts"]
@@ -1081,13 +1098,14 @@ class Story:
             cause=shown,
         )
         held = await self.say(
-            events.PositionReceived(
+            events.PortfolioReceived(
                 account=ACCOUNT,
                 contract=MSFT,
                 quantity=Decimal(150),
+                market_price=Decimal(410),
                 average_cost=Decimal("402.1175"),
             ),
-            wire=("61", "3", ACCOUNT, "272093", "MSFT", "STK", "150", "402.1175"),
+            wire=("7", "8", "272093", "MSFT", "STK", "150", "410", "402.1175", ACCOUNT),
         )
         drift = DRIFT.model_copy(update={"evidence": (held,)})
         foreign = FOREIGN.model_copy(update={"evidence": (shown,)})
