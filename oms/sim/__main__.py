@@ -35,6 +35,7 @@ from oms.sim.fields import CommandError
 from oms.sim.gateway import Gateway
 from oms.sim.scenarios import Player, Scenario, ScenarioError, command_of
 from oms.sim.settings import SettingError, Settings
+from oms.sim.wire import SERVER_VERSION_MAX, is_digits
 
 CANCEL_ORDERS = ("status-first", "error-first", "pending-first")
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
@@ -110,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--gateway", default="127.0.0.1:4001", help="the real one, HOST:PORT")
     record.add_argument("--port", type=int, default=Settings().port)
     record.add_argument("--hide", action="append", default=[], help="TEXT=SHOWN, such as accounts")
+    record.add_argument(
+        "--highest",
+        type=int,
+        default=SERVER_VERSION_MAX,
+        help="version that clients are announced with at most (default: %(default)s; 0: their own)",
+    )
     replay = verbs.add_parser("replay", help="be a gateway that knows nothing but a transcript")
     replay.add_argument("file", type=Path, help="the transcript to play")
     replay.add_argument("--port", type=int, default=Settings().port)
@@ -251,14 +258,39 @@ async def _serve(
 
 async def _record(options: argparse.Namespace) -> int:
     host, _, port = options.gateway.rpartition(":")
+    if not host or not is_digits(port):
+        sys.stderr.write(f"--gateway {options.gateway}: HOST:PORT\n")
+        return EXIT_USAGE
     hide = dict(word.partition("=")[::2] for word in options.hide)
-    with options.file.open("a", encoding="utf-8") as out:
-        recorder = transcripts.Recorder((host, int(port)), out, RealClock(), hide)
-        return await _until_stopped(recorder, options.port)
+    if "" in hide:
+        sys.stderr.write("--hide: TEXT=SHOWN, such as U1234567=U0000000\n")
+        return EXIT_USAGE
+    try:
+        before = transcripts.read(options.file) if options.file.exists() else []
+        with options.file.open("a", encoding="utf-8") as out:
+            recorder = transcripts.Recorder(
+                (host, int(port)),
+                out,
+                RealClock(),
+                hide,
+                highest=options.highest,
+                connections=max((one.connection for one in before), default=0),
+            )
+            return await _until_stopped(recorder, options.port)
+    except (OSError, transcripts.TranscriptError) as error:
+        sys.stderr.write(f"{options.file}: {error}\n")
+        return EXIT_USAGE
 
 
 async def _replay(options: argparse.Namespace) -> int:
-    return await _until_stopped(transcripts.Replay(transcripts.read(options.file)), options.port)
+    try:
+        lines = transcripts.read(options.file)
+        if not lines:
+            raise transcripts.TranscriptError("nothing was recorded")
+        return await _until_stopped(transcripts.Replay(lines), options.port)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{options.file}: {error}\n")
+        return EXIT_USAGE
 
 
 async def _until_stopped(server: transcripts.Recorder | transcripts.Replay, port: int) -> int:

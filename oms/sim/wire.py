@@ -69,6 +69,11 @@ class FrameReader:
         del buffer[:start]
         return payloads
 
+    @property
+    def rest(self) -> bytes:
+        """What has come of the next frame."""
+        return bytes(self._buffer)
+
     def take_prefix(self, chunk: bytes, prefix: bytes) -> bool:
         """Swallow `prefix` at the start of the stream; False while it is not all there."""
         self._buffer += chunk

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
+
 from oms.sim.clock import RealClock
-from oms.sim.transcripts import Line, Recorder, Replay, read, told
+from oms.sim.transcripts import Line, Recorder, Replay, TranscriptError, read, told
 from tests.integration.sim_world import WireClient, world
 
 
@@ -41,6 +43,45 @@ async def test_a_recorded_session_plays_back_the_same_story(tmp_path: Path) -> N
     assert second.last("managedAccts")["accounts"] == "DU0000000"
     await second.stop()
     await player.stop()
+
+
+async def test_connections_are_kept_apart_and_played_in_their_order(tmp_path: Path) -> None:
+    out, stories = io.StringIO(), []
+    async with world() as sim:
+        recorder = Recorder(("127.0.0.1", sim.port), out, RealClock(), {}, connections=4)
+        port = await recorder.start("127.0.0.1", 0)
+        one, two = await WireClient.start(port, 1), await WireClient.start(port, 2, "v100..225")
+        one.ask("reqUserInfo", reqId="1")
+        await one.wait_for("userInfo", reqId="1")
+        two.ask("reqCurrentTime")
+        await two.wait_for("currentTime")
+        for client in (one, two):
+            await client.stop()
+            stories.append(client.story())
+        await recorder.stop()
+    file = tmp_path / "two.jsonl"
+    file.write_text(out.getvalue(), encoding="utf-8")
+    lines = read(file)
+    assert {line.connection for line in lines} == {5, 6}
+    assert [line.handshake for line in lines if line.handshake] == ["v157..178", "v100..178"]
+    player = Replay(lines)
+    port = await player.start("127.0.0.1", 0)
+    one, two = await WireClient.start(port, 1), await WireClient.start(port, 2)
+    one.ask("reqUserInfo", reqId="9")
+    two.ask("reqCurrentTime")
+    await one.wait_for("userInfo", reqId="9")
+    await two.until(lambda: two.story() == stories[1])
+    for client in (one, two):
+        await client.stop()
+    await player.stop()
+
+
+def test_a_file_that_is_no_transcript_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.jsonl"
+    for text in ("{", "{}", '{"at": 0, "from": "nobody"}', "[]"):
+        file.write_text(f"\n{text}\n", encoding="utf-8")
+        with pytest.raises(TranscriptError, match="line 2"):
+            read(file)
 
 
 def test_a_line_reads_back_as_it_was_written() -> None:
