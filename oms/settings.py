@@ -216,8 +216,9 @@ class Settings(BaseSettings):
     messages_per_second_max: Annotated[int, Unit("messages a second")] = Field(
         50,
         ge=1,
-        le=50,
-        description="Pace of what we send. IB disconnects a client that sends more than 50.",
+        le=10_000,
+        description="Pace of what we send. IB allows half the number of market data lines, 50 for "
+        "the usual hundred, and disconnects a client that sends more.",
     )
     account_refresh_seconds: Seconds = Field(
         180,

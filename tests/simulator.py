@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 DEADLINE_SECONDS = 10
+#: The books of a thousand orders come in one line.
+ANSWER_BYTES_MAX = 2**26
 
 
 class SimulatorRefused(Exception):
@@ -19,7 +21,7 @@ class SimulatorRefused(Exception):
 
 async def control(port: int, command: str, **fields: object) -> dict[str, Any]:
     """Run a control command; raises `SimulatorRefused`."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=ANSWER_BYTES_MAX)
     try:
         writer.write(json.dumps({"do": command, **fields}).encode() + b"\n")
         answer: dict[str, Any] = json.loads(await reader.readline())

@@ -20,7 +20,8 @@ from typing import Any
 import ib_async
 
 from oms.broker.capture import Capture
-from oms.broker.outbox import Outbox, contract_for_ib
+from oms.broker.outbox import Outbox
+from oms.broker.wire_forms import contract_for_ib
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.events import Context, OrderIntended, OrderMessageSent, Pending, SessionOpened, Terms

@@ -167,6 +167,28 @@ async def halted(running: Oms, task: Task) -> None:
     await running.manager.resume("back")
 
 
+async def groups(running: Oms, task: Task) -> None:
+    """Send every kind of group, ask what an order costs, and leave one without an answer."""
+    await running.ready(DEADLINE_SECONDS)
+    manager = running.manager
+    aapl = await manager.qualify(AAPL)
+    low = oms.Limit("BUY", 3, LOW)
+    await manager.what_if(aapl, low)
+    stop = oms.TrailingStop("SELL", 3, amount="5")
+    tickets = await manager.submit_many(
+        [oms.NewOrder(aapl, terms, order_id=f"g-{n}") for n, terms in enumerate((low, stop))]
+    )
+    tickets += await manager.submit_oca([(aapl, low), (aapl, low)], order_id="g-oca")
+    tickets += [await manager.submit(aapl, low, order_id="g-child", parent="g-0")]
+    for ticket in tickets:
+        await ticket.acknowledged()
+        tell(order_id=ticket.order_id, state=ticket.state.value)
+    await control(task.control_port, "drop_next", message="placeOrder", direction="in")
+    mute = await manager.submit(aapl, low, order_id="g-mute")
+    await running.view.until(lambda: bool(mute.order.doubt))
+    await manager.resolve("g-mute", "not_received", "TWS does not show it")
+
+
 async def one_order(running: Oms, task: Task) -> None:
     """Send one order and wait for its answer, which need not come."""
     await running.ready(DEADLINE_SECONDS)
@@ -204,6 +226,7 @@ SCRIPTS: Final[dict[str, Callable[[Oms, Task], Awaitable[None]]]] = {
     "tour": tour,
     "slow_pace": slow_pace,
     "halted": halted,
+    "groups": groups,
     "one_order": one_order,
     "one_cancel_request": one_cancel_request,
     "rest": rest,

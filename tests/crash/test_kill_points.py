@@ -54,6 +54,24 @@ CASES: dict[str, tuple[str, tuple[int, ...]]] = {
     # Between the durable switch and what it does.
     "trading_switched": ("halted", (1, 2)),
     "halt_in_force": ("halted", (1,)),
+    "orders_doubted": ("groups", (1,)),
+    "doubt_resolved": ("groups", (1,)),
+}
+#: The same lines on the way of other kinds of orders: bulk, OCA group, attached, unanswered.
+ALSO = (
+    ("order_intended", "groups", 2),
+    ("order_intended", "groups", 4),
+    ("order_handed_over", "groups", 1),
+    ("order_handed_over", "groups", 3),
+    ("order_handed_over", "groups", 5),
+    ("order_handed_over", "groups", 6),
+)
+#: What the scripts need otherwise than the other tests.
+SETTINGS: dict[str, dict[str, float]] = {
+    "slow_pace": {"messages_per_second_max": 9},
+    "halted": {"messages_per_second_max": 9},
+    # The doubt is there for a person to resolve.
+    "groups": {"acknowledgement_seconds_max": 0.3, "doubt_settle_seconds": 600},
 }
 #: Log lines that need no case here, and why.
 EXEMPT = {
@@ -78,13 +96,13 @@ def test_every_log_line_of_service_and_store_has_its_crash() -> None:
         pytest.param(action, script, number, id=f"{action}-{number}")
         for action, (script, numbers) in CASES.items()
         for number in numbers
-    ],
+    ]
+    + [pytest.param(*one, id=f"{one[1]}-{one[0]}-{one[2]}") for one in ALSO],
 )
 async def test_a_kill_at(tmp_path: Path, action: str, script: str, number: int) -> None:
     """Goal: promises 1 to 6 of the design hold over a kill at this line."""
     async with _a_day(tmp_path) as world:
-        pace = {"messages_per_second_max": 9} if script in {"slow_pace", "halted"} else None
-        life = await live(world, script, action, number, settings=pace)
+        life = await live(world, script, action, number, settings=SETTINGS.get(script))
         assert life.killed, f"never reached, exit {life.exit_code}: {life.told}\n{life.errors}"
         await recover(world)
         await judge(world, [life])
