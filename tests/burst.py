@@ -107,7 +107,9 @@ async def burst(directory: Path, simulator: Simulator, seed: int, orders: int) -
         a_relay(simulator.port, outgoing=outgoing) as (relay, port),
         a_world(directory, simulator) as world,
     ):
-        manager = await world.start(port=port, messages_per_second_max=10_000, request_timeout_seconds=20)
+        manager = await world.start(
+            port=port, messages_per_second_max=10_000, request_timeout_seconds=20
+        )
         aapl = await manager.qualify(AAPL)
         ids = [f"s{seed}-{n}" for n in range(orders)]
         relay.budget = cut_after

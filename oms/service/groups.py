@@ -29,6 +29,8 @@ class NewOrder:
     #: May be left out where the gateway serves one account.
     account: str = ""
     reason: str = ""
+    #: True where the key was made here: no order can have it yet.
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,7 @@ def complete(one: NewOrder | tuple[Contract, Terms], order_id: str = "") -> NewO
     order = one if isinstance(one, NewOrder) else NewOrder(*one)
     if order.order_id:
         return order
-    return NewOrder(
-        order.contract, order.terms, order_id or new_order_id(), order.account, order.reason
-    )
+    return replace(order, order_id=order_id or new_order_id(), fresh=not order_id)
 
 
 def check_distinct(orders: Sequence[NewOrder]) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, Unpack
+from typing import Final, Literal, Unpack
 
 from oms.clock import Clock
 from oms.core.contracts import Contract
@@ -72,6 +72,9 @@ from oms.service.view import View
 from oms.telemetry import get_logger
 
 log = get_logger("service.manager")
+
+#: Databases bound the number of values in one query.
+_KEYS_A_QUERY: Final = 500
 
 
 class OrderManager(MarketDesk):
@@ -138,7 +141,8 @@ class OrderManager(MarketDesk):
         Raises `InvalidRequest`, `ContractUnknown`, `ContractAmbiguous`; a rule that refuses is the
         state DENIED.
         """
-        order = NewOrder(contract, terms, order_id or new_order_id(), account or "", reason)
+        given = NewOrder(contract, terms, order_id or "", account or "", reason)
+        order = complete(given)
         group = Group((order,), parents={order.order_id: parent} if parent else {})
         return (await self._submit_whole(group, by))[0]
 
@@ -157,8 +161,9 @@ class OrderManager(MarketDesk):
             check_order(one, f"order {number}: ")
         legs: list[Leg] = []
         denied: list[tuple[Leg, Denial]] = []
+        earlier = await self._earlier(wanted)
         for one in wanted:
-            if await self._earlier(one) is not None:
+            if one.order_id in earlier:
                 continue
             leg, denial = await self._checked(one, _leg_of(one, self._account(one.account)))
             if denial is None:
@@ -186,7 +191,8 @@ class OrderManager(MarketDesk):
         make them anything else, such as a trailing stop. The gateway holds all three until the last
         one arrives (transmit), so that an entry is never at work unprotected.
         """
-        parent = NewOrder(contract, entry, order_id or new_order_id(), account or "", reason)
+        given = NewOrder(contract, entry, order_id or "", account or "", reason)
+        parent = complete(given)
         group = bracket_of(parent, take_profit=take_profit, stop_loss=stop_loss)
         first, second, third = await self._submit_whole(group, by)
         return first, second, third
@@ -378,7 +384,7 @@ class OrderManager(MarketDesk):
         for one in group.orders:
             check_order(one)
         tickets = [Ticket(self, one.order_id) for one in group.orders]
-        if await self._earlier(group.orders[0]) is not None:
+        if await self._earlier(group.orders[:1]):
             return tickets
         account = self._account(group.orders[0].account)
         legs: list[Leg] = []
@@ -421,24 +427,23 @@ class OrderManager(MarketDesk):
             raise InvalidRequest(f"name the account: this gateway serves {names}")
         return allowed[0]
 
-    async def _earlier(self, one: NewOrder) -> Order | None:
-        """Return the order that has this key already; raises `InvalidRequest` where it is plainly
-        another one, because then the caller means two orders by one key.
+    async def _earlier(self, orders: Sequence[NewOrder]) -> frozenset[str]:
+        """Return the keys that orders have already; raises `InvalidRequest` where such an order is
+        plainly another one, because then the caller means two orders by one key.
         """
-        found = await self._stored(one.order_id)
-        if found is None:
-            return None
-        asked, has = (
-            (one.terms.side, one.contract.symbol),
-            (found.terms.side, found.contract.symbol),
-        )
-        if asked != has or one.contract.sec_type != found.contract.sec_type:
-            raise InvalidRequest(
-                f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
-                f" {found.contract}",
-                hint="the same key twice is one order; take a new key for a new order",
-            )
-        return found
+        known = self.view.orders
+        keys = [o.order_id for o in orders if not o.fresh]
+        found = {key: known[key] for key in keys if key in known}
+        unseen = [key for key in keys if key not in found]
+        for first in range(0, len(unseen), _KEYS_A_QUERY):
+            some = unseen[first : first + _KEYS_A_QUERY]
+            for row in await self._reader.rows("orders", {"order_id": some}):
+                if isinstance(row, Order):
+                    found[row.order_id] = self.view.recall(row)
+        for one in orders:
+            if one.order_id in found:
+                _check_same(one, found[one.order_id])
+        return frozenset(found)
 
     def _why_not_attach(self, leg: Leg, group: Group) -> Denial | None:
         """Return why an order cannot be attached to a parent outside its own group."""
@@ -528,6 +533,16 @@ def as_denial(error: OmsError) -> Denial:
         case _:
             rule = "request"
     return Denial(rule, type(error).__name__, "", error.message)
+
+
+def _check_same(one: NewOrder, found: Order) -> None:
+    asked = (one.terms.side, one.contract.symbol, one.contract.sec_type)
+    if asked != (found.terms.side, found.contract.symbol, found.contract.sec_type):
+        raise InvalidRequest(
+            f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
+            f" {found.contract}",
+            hint="the same key twice is one order; take a new key for a new order",
+        )
 
 
 def _leg_of(one: NewOrder, account: str, group: Group | None = None) -> Leg:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from oms.telemetry import configure
 
-ORDER = ("append", "rebuild", "capture")
+ORDER = ("append", "rebuild", "capture", "submit")
 
 
 def names() -> list[str]:
