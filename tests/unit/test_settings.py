@@ -110,9 +110,9 @@ def test_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
         ),
         (
             "OMS_MESSAGES_PER_SECOND_MAX",
-            "51",
-            "messages_per_second_max = 51 cannot be used: input should be less than or equal to 50"
-            " (from OMS_MESSAGES_PER_SECOND_MAX; allowed: 1 to 50)",
+            "10001",
+            "messages_per_second_max = 10001 cannot be used: input should be less than or equal to"
+            " 10000 (from OMS_MESSAGES_PER_SECOND_MAX; allowed: 1 to 10000)",
         ),
         (
             "OMS_ORDER_QUANTITY_MAX",
