@@ -14,7 +14,20 @@ from typing import Annotated
 
 import typer
 
-from oms.cli import ask, check, demo, entry, halting, history, look, operate, statement, status, web
+from oms.cli import (
+    ask,
+    check,
+    demo,
+    entry,
+    halting,
+    history,
+    look,
+    operate,
+    statement,
+    status,
+    treat,
+    web,
+)
 from oms.cli.frame import Given, Verbs
 
 app = typer.Typer(
@@ -48,7 +61,8 @@ def options(
     context.obj = Given(database, config)
 
 
-for group in (demo, look, history, status, entry, halting, ask, statement, operate, check, web):
+_GROUPS = (demo, look, history, status, entry, halting, ask, treat, statement, operate, check, web)
+for group in _GROUPS:
     group.register(app)
 
 

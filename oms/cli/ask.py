@@ -1,4 +1,4 @@
-"""Verbs about differences: reconcile, report and resolve."""
+"""Verbs about differences: reconcile and report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from oms.cli.frame import (
     perform,
     print_json,
     reading,
-    say,
     settings_of,
     show,
     waiting,
@@ -41,7 +40,6 @@ EVIDENCE_MAX: Final = 500
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     app.command()(reconcile)
-    app.command()(resolve)
     reports = typer.Typer(
         no_args_is_help=True, rich_markup_mode=None, help="Look at reconciliations of the past."
     )
@@ -99,55 +97,6 @@ def reconcile(
         raise typer.Exit(6)
     if open_breaks:
         raise typer.Exit(3)
-
-
-def resolve(
-    context: typer.Context,
-    *,
-    break_id: Annotated[str, typer.Argument(metavar="BREAK", help="Any unique beginning.")],
-    reason: Annotated[str, typer.Option(help="Why it is settled; kept for ever.")],
-    as_json: AsJson = False,
-) -> None:
-    """Close a break by a person's word, with a reason.
-
-    It stays closed until the difference shows other values. Nothing else changes: a resolution
-    explains, it does not repair. Prints the break; the columns are those of `oms breaks`.
-
-    \b
-    oms resolve B-12 --reason "transfer from the other broker, confirmed by statement"
-    oms resolve B-12 --reason "known corporate action" --json
-    """
-
-    async def work() -> None:
-        from oms.cli.find import find_break
-        from oms.cli.request import append, looks
-        from oms.cli.rows import breaks_table
-        from oms.clock import SystemClock
-        from oms.core.events import BreakClosed
-        from oms.errors import InvalidRequest, RequestTimedOut
-        from oms.report.record_json import break_json
-
-        if not reason.strip():
-            raise InvalidRequest("a resolution needs a reason")
-        async with reading(context) as reader:
-            case = await find_break(reader, break_id)
-            if case.live:
-                event = BreakClosed(break_id=case.break_id, run_id=None, reason=reason)
-                append(settings_of(context).database_url, [(event, case.break_id)])
-                async for _ in looks(reader, 10.0):
-                    case = await find_break(reader, case.break_id)
-                    if not case.live:
-                        break
-                else:
-                    raise RequestTimedOut(f"break {case.break_id} is still open after 10 s")
-            else:
-                say(f"{case.break_id} is closed already: {case.close_reason}")
-        if as_json:
-            print_json("breaks", breaks=[break_json(case)])
-        else:
-            show(breaks_table([case], SystemClock().now()))
-
-    perform(work())
 
 
 def list_reports(

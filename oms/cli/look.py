@@ -208,12 +208,18 @@ def positions(
 def breaks(
     context: typer.Context,
     *,
+    break_id: Annotated[
+        str | None, typer.Argument(metavar="BREAK", help="Tell the story of this one.")
+    ] = None,
     account: Account = None,
     symbol: Symbol = None,
     every: All = False,
     as_json: AsJson = False,
 ) -> None:
     """List open differences between our books and the broker's; --all shows closed ones, too.
+
+    With BREAK (any unique beginning) it tells the story of one: what differs, what would make both
+    sides equal, and every event about it with who said it.
 
     \b
     severity   high: new orders in this account and contract are denied meanwhile
@@ -222,8 +228,14 @@ def breaks(
 
     \b
     oms breaks
+    oms breaks B3f9
     oms breaks --all --account DU1234567 --json
     """
+    if break_id is not None:
+        from oms.cli.case_story import tell_case
+
+        tell_case(context, break_id, as_json=as_json)
+        return
 
     async def work() -> None:
         from oms.cli.rows import breaks_table

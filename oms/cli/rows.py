@@ -162,13 +162,20 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
         finding = case.finding
         title = BREAKS[finding.break_class].title if finding.break_class else finding.subject
         what = f"{title}: {finding.symbol} {finding.account}".rstrip(": ")
+        notes = (
+            what,
+            f"closed: {case.close_reason}" if case.close_reason else "",
+            f"explained: {case.explanation}" if case.explanation else "",
+            f"with {case.assignee}" if case.assignee else "",
+            f"{case.waiting.action} waits for a second person" if case.waiting else "",
+        )
         made.add_row(
             case.break_id,
             case.status,
             finding.severity or "",
             age(case.opened_at, now),
             str(case.seen),
-            f"{what}\nclosed: {case.close_reason}" if case.close_reason else what,
+            "\n".join(note for note in notes if note),
             finding.ours,
             finding.theirs,
             " ".join(f"#{sequence}" for sequence in finding.evidence),

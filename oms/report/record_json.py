@@ -170,6 +170,11 @@ def break_json(case: BreakCase) -> Json:
         "closed_at": time(case.closed_at),
         "close_reason": case.close_reason,
         "closed_by_person": case.closed_by_person,
+        "assignee": case.assignee or None,
+        "explanation": case.explanation or None,
+        "explained_by": case.explained_by or None,
+        "waiting": case.waiting.action if case.waiting is not None else None,
+        "waiting_actor": case.waiting_actor or None,
     }
 
 

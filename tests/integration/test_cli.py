@@ -247,6 +247,14 @@ async def test_reconcile_ends_with_3_until_the_break_is_resolved(
     assert broken.json["verdict"] == "broken"
     (case,) = (await shell.oms("breaks", "--json")).json["breaks"]
     assert (case["class"], case["ours"], case["theirs"]) == ("quantity_drift", "10", "15")
+    number = case["break_id"]
+    await shell.oms("assign", number, "anna")
+    await shell.oms("explain", number[:5], "came from the old broker")
+    story = await shell.oms("breaks", number)
+    assert "to make both sides equal: +5 AAPL" in story.out
+    assert "assigned to anna" in story.out
+    wrong = await shell.oms("adopt", number, expect=1)
+    assert "not an order to adopt" in wrong.err
     done = await shell.oms("resolve", case["break_id"], "--reason", "a transfer", "--json")
     assert done.json["breaks"][0]["close_reason"] == "a transfer"
     again = await shell.oms("resolve", case["break_id"], "--reason", "a transfer")

@@ -1,0 +1,215 @@
+"""Verbs that treat breaks: assign, explain, resolve, adopt, adjust and approve.
+
+Each is a request that the running daemon carries out in the name of whoever asked; without a daemon
+nothing is written. What closes a break takes two people above the value that the settings name.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oms.cli.frame import AsJson, perform, print_json, reading, say, settings_of, show
+from oms.errors import CaseRefused, InvalidRequest, RequestTimedOut
+
+if TYPE_CHECKING:
+    from oms.core.events import CaseAction, Envelope
+    from oms.core.records import BreakCase
+    from oms.store.reader import Reader
+
+Break = Annotated[str, typer.Argument(metavar="BREAK", help="Any unique beginning.")]
+Reason = Annotated[str, typer.Option(help="Why; kept for ever.")]
+#: How long the daemon may take over what needs no broker.
+_WAIT_SECONDS = 10.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    for verb in (assign, explain, resolve, adopt, adjust, approve):
+        app.command()(verb)
+
+
+def assign(
+    context: typer.Context,
+    *,
+    break_id: Break,
+    who: Annotated[str, typer.Argument(metavar="WHO", help="Whoever is to look at it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say who looks at a break. It stays open; the columns are those of `oms breaks`.
+
+    \b
+    oms assign B3f9 anna
+    oms assign B3f9 "night desk" --json
+    """
+    _ask(context, break_id, "assign", as_json, text=who)
+
+
+def explain(
+    context: typer.Context,
+    *,
+    break_id: Break,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the difference is.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a break is, without closing it; the text stands in the log with your name.
+
+    \b
+    oms explain B3f9 "assignment of the short put, shares come on Monday"
+    oms explain B3f9 "asked IB, ticket 4711" --json
+    """
+    _ask(context, break_id, "explain", as_json, text=text)
+
+
+def resolve(
+    context: typer.Context, *, break_id: Break, reason: Reason, as_json: AsJson = False
+) -> None:
+    """Close a break by a person's word, with a reason.
+
+    It stays closed until the difference shows other values. Nothing else changes: a resolution
+    explains, it does not repair. Prints the break; the columns are those of `oms breaks`.
+
+    \b
+    oms resolve B-12 --reason "transfer from the other broker, confirmed by statement"
+    oms resolve B-12 --reason "known corporate action" --json
+    """
+    _ask(context, break_id, "resolve", as_json, text=reason)
+
+
+def adopt(
+    context: typer.Context,
+    *,
+    break_id: Break,
+    reason: Reason = "known to us",
+    as_json: AsJson = False,
+) -> None:
+    """Take an order that we did not send as known: the books follow it, and its break closes.
+
+    The order stays whoever's it is: only its owner can change or cancel it.
+
+    \b
+    oms adopt B3f9
+    oms adopt B3f9 --reason "entered in TWS by anna, hedge of the day" --json
+    """
+    _ask(context, break_id, "adopt", as_json, text=reason)
+
+
+def adjust(
+    context: typer.Context,
+    *,
+    break_id: Break,
+    cause: Annotated[str, typer.Option(metavar="CODE", help="Why it changed; see below.")],
+    reason: Reason,
+    quantity: Annotated[
+        str | None, typer.Option(metavar="QTY", help="Another change than the one proposed.")
+    ] = None,
+    price: Annotated[
+        str | None, typer.Option(metavar="PRICE", help="What a unit of it was worth.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Book a change of a position or of cash that no execution made, and close its break.
+
+    Books what the break proposes: the whole difference, at the price that evidence names, else at
+    the position's own average. Above OMS_BREAK_NOTIONAL_MAX a second person approves it first.
+
+    \b
+    positions   assignment exercise expiry split symbol_change transfer correction other
+    cash        deposit withdrawal dividend interest fee tax transfer correction other
+
+    \b
+    oms adjust B3f9 --cause transfer --reason "from the other broker, statement of May 4"
+    oms adjust B77a --cause dividend --reason "KO, second quarter" --json
+    """
+    from oms.cli.words import number_of
+    from oms.core.case_actions import CAUSES
+
+    if cause not in CAUSES:
+        raise InvalidRequest(f"--cause must be one of {', '.join(CAUSES)}, found {cause!r}")
+    figures: dict[str, Any] = {
+        "quantity": None if quantity is None else number_of("quantity", quantity),
+        "price": None if price is None else number_of("price", price),
+    }
+    _ask(context, break_id, "adjust", as_json, text=reason, cause=cause, **figures)
+
+
+def approve(context: typer.Context, *, break_id: Break, as_json: AsJson = False) -> None:
+    """Let happen what another person asked for and one alone may not decide.
+
+    Whoever asked cannot approve it. The log keeps both names.
+
+    \b
+    oms approve B3f9
+    oms approve B3f9 --json
+    """
+    _ask(context, break_id, "approve", as_json)
+
+
+def _ask(
+    context: typer.Context, break_id: str, action: CaseAction, as_json: bool, **fields: Any
+) -> None:
+    from oms.core.events import CaseRequested
+
+    if action != "approve" and not str(fields.get("text", "")).strip():
+        raise InvalidRequest(f"to {action} a break takes words, found none")
+
+    async def work() -> tuple[BreakCase, str]:
+        from oms.cli.find import find_break
+        from oms.cli.request import append
+
+        async with reading(context) as reader:
+            case = await find_break(reader, break_id)
+            if action == "resolve" and not case.live:
+                return case, f"{case.break_id} is closed already: {case.close_reason}"
+            request = CaseRequested(
+                request_id=uuid.uuid4().hex, break_id=case.break_id, action=action, **fields
+            )
+            url = settings_of(context).database_url
+            receipt = append(url, [(request, case.break_id)])[0]
+            answer = await _answer(reader, receipt.sequence)
+            return await find_break(reader, case.break_id), _news(answer)
+
+    case, news = perform(work())
+    if news:
+        say(news)
+    if as_json:
+        from oms.report.record_json import break_json
+
+        print_json("breaks", breaks=[break_json(case)])
+    else:
+        from oms.cli.rows import breaks_table
+        from oms.clock import SystemClock
+
+        show(breaks_table([case], SystemClock().now()))
+
+
+async def _answer(reader: Reader, sequence: int) -> Envelope:
+    """Return the last event that the request made; raises what the daemon denied it with."""
+    from oms.cli.request import looks
+    from oms.core.events import CaseRequestDenied
+
+    async for _ in looks(reader, _WAIT_SECONDS):
+        made = [
+            e for e in await reader.events(sequence) if e.context.causation_sequence == sequence
+        ]
+        if not made or (await reader.checkpoints()).get("books", 0) < made[-1].sequence:
+            continue
+        denied = made[-1].event
+        if isinstance(denied, CaseRequestDenied):
+            raise CaseRefused(denied.text, hint="")
+        return made[-1]
+    raise RequestTimedOut(
+        f"the daemon did not say within {_WAIT_SECONDS:g} s what became of it",
+        hint="`oms breaks BREAK` shows it once it is done",
+    )
+
+
+def _news(answer: Envelope) -> str:
+    """Return what a person must know beside the row of the break."""
+    from oms.core.events import CaseActionProposed
+
+    if not isinstance(answer.event, CaseActionProposed):
+        return ""
+    return "a second person must approve it: `oms approve BREAK` under another login"
