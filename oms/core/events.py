@@ -228,6 +228,7 @@ class OrderRequested(Event):
     take_profit: Decimal | None = None
     stop_loss: Decimal | None = None
     reason: str = ""
+    closing: bool = False
 
 
 class OrderIntended(Event):
@@ -246,6 +247,8 @@ class OrderIntended(Event):
     reason: str = ""
     #: Names of the checks that the order passed.
     checks: tuple[str, ...] = ()
+    #: It was to take from what the account held and nothing else; so it passed open breaks.
+    closing: bool = False
 
 
 class OrderDenied(Event):

@@ -76,6 +76,11 @@ class Candidate(Protocol):
         ...
 
     @property
+    def closing(self) -> bool:
+        """Say whether it only takes from what the account holds."""
+        ...
+
+    @property
     def parent_order_id(self) -> str | None:
         """Return the order that it is attached to."""
         ...
@@ -258,10 +263,20 @@ class Admission:
             managed_accounts=self._orders.managed_accounts,
             system=self._view.system,
             open_breaks=self._view.open_breaks(),
+            closing=leg.closing,
+            held=self._held(leg) if leg.closing else (),
             reference_price=price,
             entry_price=self._entry_price(leg, group),
             open_orders=self._at_work(leg) if self.limits.open_orders_max.is_set else 0,
         )
+
+    def _held(self, leg: Candidate) -> tuple[Decimal, ...]:
+        """Return what the account holds of the contract, by our books and by IB's last word."""
+        position = self._view.positions.get(f"{leg.account}:{leg.contract.con_id}")
+        if position is None:
+            return ()
+        theirs = position.broker_quantity
+        return (position.quantity,) if theirs is None else (position.quantity, theirs)
 
     def _entry_price(self, leg: Candidate, group: Sequence[Candidate]) -> Decimal | None:
         """Return where the market will be when an exit comes to life; None where that is now."""
@@ -301,6 +316,7 @@ class _Changed:
     contract: Contract
     terms: Terms
     parent_order_id: str | None
+    closing: bool = False
 
 
 #: Account and contract.

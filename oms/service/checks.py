@@ -68,6 +68,10 @@ class Proposal:
     managed_accounts: tuple[str, ...]
     system: SystemRecord
     open_breaks: tuple[BreakCase, ...] = ()
+    #: It is to take from what the account holds and nothing else.
+    closing: bool = False
+    #: What the account holds, by our books and by IB's: a break may be about just that.
+    held: tuple[Decimal, ...] = ()
     #: The market's price; None where it is unknown.
     reference_price: Decimal | None = None
     #: Of an exit: the price of its entry, at which the market will be when the exit comes to life.
@@ -194,7 +198,13 @@ def _reconciled(system: SystemRecord) -> Denial | None:
 
 
 def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
-    """Refuse new orders exactly where our books are known to be wrong (design D12)."""
+    """Refuse new orders exactly where our books are known to be wrong (design D12).
+
+    A closing order passes where at least one side's books hold what it takes: to get out must not
+    wait until it is known how much there is.
+    """
+    if proposal.closing:
+        return None if _takes_only(proposal) else _not_closing(proposal)
     for case in proposal.open_breaks:
         finding = case.finding
         if finding.severity != "high" or finding.account != proposal.account:
@@ -208,6 +218,27 @@ def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
                 " contract; see `oms breaks`",
             )
     return None
+
+
+def _takes_only(proposal: Proposal) -> bool:
+    terms = proposal.terms
+    return any(
+        (held > 0) == (terms.side == "SELL") and terms.quantity <= abs(held)
+        for held in proposal.held
+        if held
+    )
+
+
+def _not_closing(proposal: Proposal) -> Denial:
+    held = ", ".join(plain(quantity) for quantity in proposal.held) or "nothing"
+    terms = proposal.terms
+    return Denial(
+        "gate",
+        f"{terms.side} {plain(terms.quantity)}",
+        held,
+        f"a closing order takes from what the account holds ({held}), and {terms.side}"
+        f" {plain(terms.quantity)} does more than that",
+    )
 
 
 # ── who and what ─────────────────────────────────────────────────────────────────────────────────

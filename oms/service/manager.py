@@ -131,6 +131,7 @@ class OrderManager(MarketDesk):
         order_id: str | None = None,
         parent: str | None = None,
         reason: str = "",
+        closing: bool = False,
         by: By | None = None,
     ) -> Ticket:
         """Send one order and return as soon as its bytes were handed to the socket, or it was
@@ -138,10 +139,11 @@ class OrderManager(MarketDesk):
 
         `order_id` is the caller's idempotence key: the same key twice is one order, also across
         restarts. `parent` attaches it to a live order of ours: IB holds it until that one fills.
+        `closing` says that it only takes from what the account holds: it passes an open break.
         Raises `InvalidRequest`, `ContractUnknown`, `ContractAmbiguous`; a rule that refuses is the
         state DENIED.
         """
-        given = NewOrder(contract, terms, order_id or "", account or "", reason)
+        given = NewOrder(contract, terms, order_id or "", account or "", reason, closing=closing)
         order = complete(given)
         group = Group((order,), parents={order.order_id: parent} if parent else {})
         return (await self._submit_whole(group, by))[0]
@@ -554,4 +556,5 @@ def _leg_of(one: NewOrder, account: str, group: Group | None = None) -> Leg:
         parent_order_id=group.parents.get(one.order_id) if group else None,
         transmit=group is None or one.order_id not in group.held,
         reason=one.reason,
+        closing=one.closing,
     )

@@ -229,6 +229,7 @@ class Requests:
                 account=event.account or None,
                 order_id=event.order_id,
                 reason=event.reason,
+                closing=event.closing,
                 by=by,
             )
             return

@@ -46,6 +46,8 @@ class Leg:
     parent_order_id: str | None = None
     transmit: bool = True
     reason: str = ""
+    #: It only takes from what the account holds.
+    closing: bool = False
     #: Names of the rules that it passed.
     checks: tuple[str, ...] = ()
 
@@ -135,6 +137,7 @@ class Sending:
             transmit=leg.transmit,
             reason=leg.reason,
             checks=leg.checks,
+            closing=leg.closing,
         )
         return Pending(event, self.context(leg.order_id, by))
 

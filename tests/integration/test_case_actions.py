@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import oms
 from oms.core.events import (
     BooksAdjusted,
     BreakClosed,
@@ -16,8 +17,8 @@ from oms.core.events import (
     Context,
     Pending,
 )
-from oms.core.records import BreakCase
-from tests.world import LOW, MSFT, World
+from oms.core.records import BreakCase, OrderState
+from tests.world import AAPL, LOW, MSFT, World
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +144,16 @@ async def test_a_policy_books_what_evidence_names_and_nothing_else(world: World)
     assert (adjusted.adjustment.cause, adjusted.run_id is None) == ("split", False)
     await world.reconcile()
     assert len(await world.log(BooksAdjusted)) == 1
+
+
+async def test_a_closing_order_passes_the_gate_and_only_takes_what_is_held(world: World) -> None:
+    case = await drifted(world)
+    manager = world.oms.manager
+    closed = await manager.submit(AAPL, oms.Market("SELL", 1))
+    assert await world.rule_against(closed) == "gate"
+    more = await manager.submit(AAPL, oms.Market("SELL", 16), closing=True)
+    other_side = await manager.submit(AAPL, oms.Market("BUY", 1), closing=True)
+    assert [await world.rule_against(o) for o in (more, other_side)] == ["gate", "gate"]
+    out = await manager.submit(AAPL, oms.Market("SELL", 15), closing=True)
+    await world.until(lambda: out.state is OrderState.FILLED)
+    assert world.view.breaks[case.break_id].live

@@ -1,0 +1,138 @@
+"""What explains a position that changed without an execution, and what does not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from oms.core.contracts import Contract
+from oms.core.drift import explained
+from oms.core.events import Adjustment, Finding, PositionReceived
+from oms.core.records import Position
+from oms.core.sides import Row
+
+NOW = datetime(2026, 3, 20, 22, 0, tzinfo=UTC)
+KO = Contract(con_id=1, symbol="KO")
+PEP = Contract(con_id=2, symbol="PEP")
+
+
+def option(right: str = "P", expiry: str = "20260619") -> Contract:
+    """Return an option on KO with a strike of 70."""
+    return Contract(
+        con_id=9,
+        symbol="KO",
+        sec_type="OPT",
+        right=right,
+        strike=Decimal(70),
+        multiplier=Decimal(100),
+        expiry=expiry,
+    )
+
+
+def drift(*moves: tuple[str, Contract, int, int, str]) -> list[Adjustment]:
+    """Judge moves of (account, contract, ours, theirs, IB's cost per unit); ours cost 60 each."""
+    positions, rows, findings = {}, {}, []
+    for account, contract, ours, theirs, cost in moves:
+        key = f"{account}:{contract.con_id}"
+        positions[key] = Position(
+            account=account,
+            contract=contract,
+            quantity=Decimal(ours),
+            average_price=Decimal(60) if ours else Decimal(0),
+        )
+        event = PositionReceived(
+            account=account,
+            contract=contract,
+            quantity=Decimal(theirs),
+            average_cost=Decimal(cost),
+        )
+        rows[key] = Row(event, 1)
+        wanted = Adjustment(account=account, contract=contract, quantity=Decimal(theirs - ours))
+        findings.append(
+            Finding(
+                result="break",
+                subject="position",
+                break_class="quantity_drift",
+                key=f"quantity_drift:{key}",
+                account=account,
+                proposed=wanted,
+            )
+        )
+    judged = list(explained(findings, positions, rows, NOW))
+    return [f.proposed for f in judged if f.proposed is not None]
+
+
+def causes(*moves: tuple[str, Contract, int, int, str]) -> list[Any]:
+    """Return the causes that are found."""
+    return [wanted.cause for wanted in drift(*moves)]
+
+
+@pytest.mark.parametrize(
+    ("right", "held", "shares", "cause"),
+    [
+        ("P", -2, 200, "assignment"),
+        ("C", -2, -200, "assignment"),
+        ("P", 2, -200, "exercise"),
+        ("C", 2, 200, "exercise"),
+    ],
+)
+def test_option_and_its_underlying_that_move_together_are_one_event(
+    right: str, held: int, shares: int, cause: str
+) -> None:
+    gone, came = drift(("A", option(right), held, 0, "0"), ("A", KO, 0, shares, "70"))
+    assert (gone.cause, gone.price, gone.moves_cash) == (cause, 0, False)
+    assert (came.cause, came.price, came.moves_cash) == (cause, 70, True)
+
+
+@pytest.mark.parametrize("shares", [100, -200, 199])
+def test_shares_of_another_size_or_direction_are_no_assignment(shares: int) -> None:
+    assert causes(("A", option(), -2, 0, "0"), ("A", KO, 0, shares, "70")) == [None, None]
+
+
+def test_shares_in_another_account_are_no_assignment() -> None:
+    assert causes(("A", option(), -2, 0, "0"), ("B", KO, 0, 200, "70")) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("expiry", "theirs", "cause"),
+    [("20260320", 0, "expiry"), ("20260321", 0, None), ("20260320", 1, None), ("202603", 0, None)],
+)
+def test_option_is_expired_when_it_is_gone_whole_after_its_last_day(
+    expiry: str, theirs: int, cause: str | None
+) -> None:
+    assert causes(("A", option(expiry=expiry), 2, theirs, "0")) == [cause]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "cost", "ratio"),
+    [(40, "15", "4"), (5, "120", "0.5"), (15, "40", "1.5"), (40, "60", None), (-40, "15", None)],
+)
+def test_split_is_a_small_ratio_at_the_same_whole_cost(
+    theirs: int, cost: str, ratio: str | None
+) -> None:
+    (wanted,) = drift(("A", KO, 10, theirs, cost))
+    assert wanted.ratio == (Decimal(ratio) if ratio else None)
+    assert wanted.cause == ("split" if ratio else None)
+
+
+def test_what_leaves_one_account_and_comes_into_another_is_a_transfer() -> None:
+    assert causes(("A", KO, 10, 6, "60"), ("B", KO, 0, 4, "60")) == ["transfer", "transfer"]
+    assert causes(("A", KO, 10, 6, "60"), ("B", KO, 0, 5, "60")) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("became", "cost", "is_one"), [(10, "60", True), (100, "6", True), (10, "61", False)]
+)
+def test_holding_that_goes_on_under_another_contract_changed_its_symbol(
+    became: int, cost: str, is_one: bool
+) -> None:
+    found = causes(("A", KO, 10, 0, "0"), ("A", PEP, 0, became, cost))
+    assert found == (["symbol_change", "symbol_change"] if is_one else [None, None])
+
+
+def test_shares_that_came_from_nowhere_are_proposed_at_the_cost_that_ib_names() -> None:
+    (wanted,) = drift(("A", KO, 0, 4, "33"))
+    assert (wanted.cause, wanted.quantity, wanted.price) == (None, 4, 33)
