@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from oms.core.codec import encode, time_text
-from oms.core.events import Envelope, Finding, Question
+from oms.core.events import Adjustment, Envelope, Finding, Question
+from oms.core.money import plain
 from oms.core.records import BreakCase
 from oms.report.reconciliation import Report
 from oms.report.record_json import order_json
@@ -53,7 +54,7 @@ def reconciliation_json(report: Report) -> dict[str, Any]:
         },
         "books_sequence": run.books_sequence,
         "counts": {
-            "match": len(report.matched),
+            "match": report.match_count,
             "break": sum(len(group.items) for group in report.breaks),
             "unknown": len(report.unknown),
             "repaired": sum(len(group.findings) for group in report.repaired),
@@ -70,6 +71,10 @@ def reconciliation_json(report: Report) -> dict[str, Any]:
         ],
         "questions": [_question(question) for question in run.questions],
         "findings": [_finding(finding, cases.get(finding.key)) for finding in run.findings],
+        "matches": [
+            {"subject": match.subject, "count": match.count, "digest": match.digest}
+            for match in run.matches
+        ],
         "older_cases": [_case(case) for case in report.older_cases],
         "events": [event_json(envelope) for envelope in report.events],
     }
@@ -151,6 +156,21 @@ def _finding(finding: Finding, break_id: str | None) -> dict[str, Any]:
         "text": finding.text,
         "evidence": list(finding.evidence),
         "repair": finding.repair,
+        "proposed": _adjustment(finding.proposed),
+    }
+
+
+def _adjustment(wanted: Adjustment | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    return {
+        "account": wanted.account,
+        "con_id": wanted.contract.con_id if wanted.contract is not None else None,
+        "currency": wanted.currency or None,
+        "quantity": plain(wanted.quantity),
+        "price": None if wanted.price is None else plain(wanted.price),
+        "ratio": None if wanted.ratio is None else plain(wanted.ratio),
+        "cause": wanted.cause,
     }
 
 

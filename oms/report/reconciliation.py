@@ -101,9 +101,15 @@ class Report:
         return self.run.verdict
 
     @property
+    def match_count(self) -> int:
+        """Return how many things agree, listed or counted."""
+        return len(self.matched) + sum(match.count for match in self.run.matches)
+
+    @property
     def matches_by_subject(self) -> tuple[tuple[str, int], ...]:
         """Return how many things of each kind agree, most first."""
         counts = Counter(finding.subject for finding in self.matched)
+        counts.update({match.subject: match.count for match in self.run.matches})
         return tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -130,13 +136,15 @@ def build(
     older = tuple(case for case in open_cases if case.live and case.finding.key not in found)
     groups = _grouped(breaks)
     covered = _covered(run)
+    counted_only = sum(match.count for match in run.matches)
     return Report(
         run=run,
         sequence=sequence,
         headline=_headline(run.verdict, len(breaks)),
         reasons=(
             _answered(run.questions),
-            f"{counted(len(items), 'item')} compared: {len(matched):,} in agreement, "
+            f"{counted(len(items) + counted_only, 'item')} compared: "
+            f"{len(matched) + counted_only:,} in agreement, "
             f"{len(repaired):,} repaired, {len(breaks):,} differing, {len(unknown):,} unknown.",
             *_coverage(run, covered),
         ),

@@ -48,7 +48,7 @@ def reconciliation_terminal(report: Report) -> RenderableType:
     parts += [_repaired(group) for group in report.repaired]
     if report.older_cases:
         parts.append(_older(report.older_cases, report.run.finished_at))
-    if report.matched:
+    if report.match_count:
         counts = ", ".join(counted(n, subject) for subject, n in report.matches_by_subject)
         parts.append(Text(f"In agreement: {counts}"))
     steps = Table.grid("", "", padding=(0, 1))
