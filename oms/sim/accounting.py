@@ -123,7 +123,7 @@ def worths(desk: Desk, account: str) -> dict[str, Worth]:
         gain = value - row.quantity * row.average_cost
         if contract.sec_type == "FUT":
             worth.futures += gain
-        elif contract.sec_type == "OPT":
+        elif contract.sec_type in ("OPT", "FOP"):
             worth.options += value
         elif contract.sec_type != "CASH":
             worth.stocks += value

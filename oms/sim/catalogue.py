@@ -31,7 +31,7 @@ class Catalogue:
         self._listed_on: date | None = None
         self._by_id: dict[int, Contract] = {}
         self._by_symbol: dict[str, list[Contract]] = {}
-        for source in (listings.stocks(), listings.forex()):
+        for source in (listings.stocks(), listings.forex(), listings.indices()):
             for contract in source:
                 self.add(contract)
         self._list_futures()
@@ -94,6 +94,8 @@ class Catalogue:
             return [found] if found is not None and _exchange_fits(found, query.exchange) else []
         if query.sec_type == "OPT":
             self._list_options(query)
+        if query.sec_type == "FOP":
+            self._list_futures_options(query)
         symbol = query.symbol or query.local_symbol.partition(".")[0].upper()
         candidates = self._by_symbol.get(symbol, [])
         if not candidates and query.local_symbol:
@@ -156,6 +158,21 @@ class Catalogue:
                     self.add(listings.option(underlying, expiry, strike, one))
         else:
             self.option_chain(underlying)
+
+    def _list_futures_options(self, query: Query) -> None:
+        """As `_list_options`, on every listed future of the symbol."""
+        for future in list(self._by_symbol.get(query.symbol, ())):
+            if future.sec_type != "FUT" or self.expired(future):
+                continue
+            step = listings.strike_step(future.base_price)
+            middle = (future.base_price / step).quantize(Decimal(1)) * step
+            strikes = [middle + step * n for n in range(-5, 6)]
+            if query.strike is not None:
+                fits = 0 < query.strike < OPTION_STRIKE_MAX and not query.strike % step
+                strikes = [query.strike] if fits else []
+            for strike in strikes:
+                for right in ("C", "P"):
+                    self.add(listings.futures_option(future, strike, right))
 
     def _combination(self, query: Query) -> Contract:
         made = listings.combination(query.symbol, query.currency or "USD")

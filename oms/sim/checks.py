@@ -20,6 +20,7 @@ NO_CONTRACT: Final = "No security definition has been found for the request"
 INVALID: Final = "Error validating request.-'b9' : cause - "
 NEGATIVE_PRICES: Final = frozenset(("BAG", "FUT"))
 """Kinds of contract whose price may be below zero: a combo's is a difference, oil has been."""
+NOT_TRADED: Final = "The contract is not available for trading."
 EXPIRED: Final = "Invalid order: contract expired."
 TIFS: Final = frozenset(("DAY", "GTC", "IOC", "FOK", "GTD", "OPG"))
 ODD_LOT_BELOW: Final = 25_000
@@ -52,6 +53,8 @@ def check(
     """
     if order.side not in ("BUY", "SELL", "SSHORT"):
         raise Refusal(321, f"Error validating request.-'b9' : cause - Invalid side {order.side}")
+    if contract.sec_type == "IND":
+        raise Refusal(201, f"Order rejected - reason:{NOT_TRADED}")
     if order.kind not in matching.SUPPORTED:
         raise Refusal(387, "Unsupported order type for this exchange and security type.")
     _check_quantity(order, contract, by_person=by_person)

@@ -66,10 +66,11 @@ class CorporateLife:
         """A contract's end, in every account.
 
         An option that is a cent or more in the money is exercised or assigned, any other is worth
-        nothing; a future pays what it gained.  `settlement` is the price of the underlying stock,
+        nothing; a future pays what it gained, an option on one what it is worth, in cash (IB would
+        deliver the future).  `settlement` is the price of the underlying stock,
         or of the future; without it the last price is.  Orders for the contract end.
         """
-        if contract.sec_type not in ("OPT", "FUT"):
+        if contract.sec_type not in ("OPT", "FUT", "FOP"):
             raise ValueError(f"{contract.local_symbol} does not expire")
         price = settlement if settlement is not None else self._settlement(contract)
         for order in self.books.affected_by(contract.con_id):
@@ -82,10 +83,12 @@ class CorporateLife:
             if contract.sec_type == "OPT" and _gain(contract, price) >= Decimal("0.01"):
                 changes += self._deliver(account, contract, row.quantity, told=False)
             else:
-                last = ZERO if contract.sec_type == "OPT" else price
+                last = price if contract.sec_type == "FUT" else _worth_at_expiry(contract, price)
                 after, gained = row.after(-row.quantity, last, contract.multiplier, ZERO)
+                flow = row.quantity * last * contract.multiplier
                 if contract.sec_type == "FUT":
-                    self.books.add_cash(account, contract.currency, gained or ZERO)
+                    flow = gained or ZERO
+                self.books.add_cash(account, contract.currency, flow)
                 changes.append(self._set(account, contract, after, "expiry"))
         return changes
 
@@ -279,3 +282,8 @@ def _gain(option: Contract, stock_price: Decimal) -> Decimal:
     """What exercise would bring for one share."""
     strike = option.strike or ZERO
     return stock_price - strike if option.right == "C" else strike - stock_price
+
+
+def _worth_at_expiry(option: Contract, price: Decimal) -> Decimal:
+    """What an option that is not exercised pays for one unit: on a future its gain, in cash."""
+    return max(_gain(option, price), ZERO) if option.sec_type == "FOP" else ZERO

@@ -16,6 +16,7 @@ _COST_DIGITS: Final = Decimal("0.00000001")
 INITIAL_MARGIN: Final[Mapping[str, Decimal]] = {
     "STK": Decimal("0.5"),
     "OPT": Decimal(1),
+    "FOP": Decimal(1),
     "FUT": Decimal("0.1"),
     "CASH": Decimal("0.03"),
     "BAG": Decimal("0.5"),
@@ -102,7 +103,7 @@ def commission(contract: Contract, quantity: Decimal, price: Decimal, schedule: 
     value = abs(quantity * price * contract.multiplier)
     if contract.sec_type == "OPT":
         charge = max(Decimal("1.00"), quantity * Decimal("0.65"))
-    elif contract.sec_type == "FUT":
+    elif contract.sec_type in ("FUT", "FOP"):
         charge = quantity * Decimal("0.85" if tiered else "2.25")
     elif contract.sec_type == "CASH":
         charge = max(Decimal("2.00"), value * Decimal("0.00002"))

@@ -1,4 +1,4 @@
-"""The contracts that exist: stocks, currencies, futures and options as lists.  Pure.
+"""The contracts that exist: stocks, indices, currencies, futures, options on both.  Pure.
 
 Symbols are real ones; con ids of the best-known stocks are IB's, the others are made from the
 symbol and stay the same for ever.
@@ -174,6 +174,32 @@ def futures(today: date) -> Iterator[Contract]:
             )
 
 
+# symbol, con id, exchange, price, name: an index has a price and is not traded
+_INDICES: Final = """
+SPX 416904 CBOE 5300 S&P 500 Stock Index
+NDX 416843 NASDAQ 18500 NASDAQ 100 Stock Index
+VIX 13455763 CBOE 15 CBOE Volatility Index
+"""
+
+
+def indices() -> Iterator[Contract]:
+    for line in _INDICES.strip().splitlines():
+        symbol, con_id, exchange, price, name = line.split(" ", 4)
+        yield Contract(
+            con_id=int(con_id),
+            symbol=symbol,
+            sec_type="IND",
+            currency="USD",
+            primary_exchange=exchange,
+            local_symbol=symbol,
+            trading_class=symbol,
+            base_price=Decimal(price),
+            long_name=name,
+            valid_exchanges=exchange,
+            stock_type="",
+        )
+
+
 def expiries(today: date, months_a_year: int) -> list[date]:
     """The third Fridays of the next months that have a future: four of them."""
     found: list[date] = []
@@ -225,6 +251,34 @@ def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Co
         under_id=underlying.con_id,
         valid_exchanges="SMART,CBOE,AMEX,PHLX,ISE",
         market_rule=32,
+        stock_type="",
+    )
+
+
+def futures_option(future: Contract, strike: Decimal, right: str) -> Contract:
+    """An option on a future that expires with it, on the future's exchange and price steps."""
+    worth = future.base_price - strike if right == "C" else strike - future.base_price
+    base = max(worth, Decimal(0)) + future.base_price / 50
+    local = f"{future.local_symbol} {right}{strike.normalize():f}"
+    return Contract(
+        con_id=stable_id(f"{local}.{future.expiry}"),
+        symbol=future.symbol,
+        sec_type="FOP",
+        currency=future.currency,
+        primary_exchange=future.primary_exchange,
+        local_symbol=local,
+        trading_class=future.trading_class,
+        base_price=future.on_tick(base),
+        long_name=future.long_name,
+        minimum_tick=future.minimum_tick,
+        multiplier=future.multiplier,
+        multiplier_text=future.multiplier_text,
+        expiry=future.expiry,
+        strike=strike,
+        right=right,
+        under_id=future.con_id,
+        valid_exchanges=future.valid_exchanges,
+        market_rule=future.market_rule,
         stock_type="",
     )
 

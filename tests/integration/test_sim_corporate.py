@@ -214,3 +214,21 @@ async def test_a_correction_after_an_exercise_counts_the_shares_it_brought() -> 
         assert held(sim)["AAPL"][0] == 110
         sim.do("correct", order="1", price="191")
         assert held(sim)["AAPL"][0] == 110
+
+
+@pytest.mark.parametrize(
+    ("settlement", "paid"), [("5400", "5000"), ("5299", "0")], ids=["in the money", "worthless"]
+)
+async def test_an_option_on_a_future_settles_in_cash(settlement: str, paid: str) -> None:
+    async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
+        (call,) = sim.gateway.desk.catalogue.resolve(
+            Query.from_wire(
+                {"symbol": "ES", "secType": "FOP", "strike": "5300", "right": "C"}
+                | {"lastTradeDateOrContractMonth": "202603"}
+            )
+        )
+        hold(sim, call, "1", "2500")
+        before = cash(sim)
+        sim.gateway.desk.corporate.expire(call, D(settlement))
+        assert held(sim) == {}
+        assert cash(sim) - before == D(paid)

@@ -772,3 +772,23 @@ async def test_a_question_about_what_is_not_there_is_refused(
         client.ask(request_name, reqId="5", **asked)
         await client.settle()
         assert client.story() == ["errMsg 321"]
+
+
+async def test_an_index_has_a_market_and_takes_no_order() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        index = {"symbol": "SPX", "secType": "IND", "exchange": "CBOE", "currency": "USD"}
+        client.ask("reqMktData", reqId="9", **index)
+        await client.wait_for("tickPrice", reqId="9", tickType="4")
+        assert await refused(client, **index) == "201"
+
+
+async def test_an_option_on_a_future_trades_on_its_exchange() -> None:
+    async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
+        client = await sim.client()
+        option = {"symbol": "ES", "secType": "FOP", "exchange": "CME", "right": "C"}
+        option |= {"strike": "5300", "lastTradeDateOrContractMonth": "202603"}
+        option |= {"currency": "USD"}
+        client.place(orderRef="fop", totalQuantity="1", **option)
+        await client.wait_for("execDetails", secType="FOP")
+        assert states(sim)["fop"] == ("Filled", "1")
