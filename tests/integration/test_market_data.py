@@ -148,11 +148,12 @@ async def test_feeds_survive_a_new_connection_and_1101(
     await simulator.do("quote", symbol="AAPL", bid="96", ask="96.5")
     await until_bid(feed, "96")
     await until(ticks, lambda tick: tick.price == D("96.25"))
-    await simulator.do("send_notice", code=1100, text="lost")
-    await simulator.do("send_notice", code=1101, text="restored, data lost")
+    await simulator.do("outage")
+    await simulator.do("restore", code=1101)
     await desk.hear(LineRecovered)
     await simulator.do("quote", symbol="AAPL", bid="95", ask="95.5")
     await until_bid(feed, "95")
+    await until(ticks, lambda tick: tick.price == D("95.25"))
 
 
 async def test_a_feed_goes_on_by_itself_after_1102(
@@ -161,8 +162,8 @@ async def test_a_feed_goes_on_by_itself_after_1102(
     feed = desk.gateway.feed(aapl)
     await until_bid(feed, "99.5")
     before = await subscriptions(simulator)
-    await simulator.do("send_notice", code=1100, text="lost")
-    await simulator.do("send_notice", code=1102, text="restored, data kept")
+    await simulator.do("outage")
+    await simulator.do("restore", code=1102)
     await desk.hear(LineRecovered)
     await simulator.do("quote", symbol="AAPL", bid="95", ask="95.5")
     await until_bid(feed, "95")
