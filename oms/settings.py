@@ -264,7 +264,7 @@ class Settings(BaseSettings):
         "an event. The default holds the busiest minute that we have measured.",
     )
     batch_rows_max: Annotated[int, Unit("events")] = Field(
-        1_000,
+        2_000,
         ge=1,
         le=10_000,
         description="Events in one transaction at most: more is faster, and makes the first of "

@@ -40,7 +40,7 @@ from oms.telemetry import APPEND_SECONDS, get_logger
 __all__ = ["Committed", "EventLog", "LeaseRequest", "Receipt", "append_foreign"]
 
 QUEUE_LENGTH_MAX: Final = 100_000
-BATCH_ROWS_MAX: Final = 1_000
+BATCH_ROWS_MAX: Final = 2_000
 POLL_SECONDS: Final = 0.05
 
 logger = get_logger("store")

@@ -136,3 +136,8 @@ class Reader:
                         self.count += 1
                         if self.keep:
                             self.payloads.append(payload)
+
+
+def main() -> None:
+    """Run this file by pytest, for which its figures are written."""
+    pytest.main(["-q", "-s", "--benchmark", __file__])
