@@ -35,6 +35,18 @@ def order_json(order: Order) -> Json:
         "limit_price": number(terms.limit_price),
         "stop_price": number(terms.stop_price),
         "tif": terms.tif,
+        "good_till": time(terms.good_till),
+        "outside_rth": terms.outside_rth,
+        "trail_amount": number(terms.trail_amount),
+        "trail_percent": number(terms.trail_percent),
+        "trail_stop_price": number(terms.trail_stop_price),
+        "limit_offset": number(terms.limit_offset),
+        "all_or_none": terms.all_or_none,
+        "min_quantity": number(terms.min_quantity),
+        "display_size": number(terms.display_size),
+        "hidden": terms.hidden,
+        "oca_group": terms.oca_group or None,
+        "oca_type": terms.oca_type or None,
         "state": order.state.value,
         "live": order.live,
         "filled": number(order.filled),
@@ -44,6 +56,8 @@ def order_json(order: Order) -> Json:
         "doubt": order.doubt,
         "code": order.code,
         "text": order.text,
+        "advanced_reject": order.advanced_reject,
+        "why_held": order.why_held,
         "refusal": order.refusal,
         "warning": order.warning,
         "origin": order.origin,
@@ -206,6 +220,10 @@ def contract_json(contract: Contract) -> Json:
         "strike": number(contract.strike),
         "right": contract.right,
         "multiplier": number(contract.multiplier),
+        "legs": [
+            {"con_id": leg.con_id, "side": leg.side, "ratio": leg.ratio, "exchange": leg.exchange}
+            for leg in contract.legs
+        ],
     }
 
 

@@ -16,6 +16,7 @@ from oms.core import codes, events, words
 from oms.core.contracts import Contract
 from oms.core.events import Envelope, Event, Terms
 from oms.core.money import plain
+from oms.core.terms import terms_of
 from oms.report.words import counted, query_words
 
 #: What a code's kind means for the reader of a notice; kinds that say nothing more are left out.
@@ -325,15 +326,9 @@ def _(event: events.OrderStatusReceived) -> str:
 
 @_say.register
 def _(event: events.OpenOrderReceived) -> str:
-    prices = _at(event.limit_price) + (
-        f" stop {plain(event.stop_price)}" if event.stop_price is not None else ""
-    )
-    text = (
-        f"IB: {_order_number(event.broker_order_id, event.client_id)} in {event.account} is "
-        f"{event.side} {plain(event.quantity)} {name_of(event.contract)} {event.order_type}"
-        f"{prices} {event.tif}, {event.status}"
-    )
-    return _with(text + (" (what-if)" if event.what_if else ""), event.warning_text)
+    terms = describe_terms(terms_of(event, event.quantity), event.contract)
+    number = _order_number(event.broker_order_id, event.client_id)
+    return _with(f"IB: {number} in {event.account} is {terms}, {event.status}", event.warning_text)
 
 
 @_say.register
