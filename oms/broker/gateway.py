@@ -214,6 +214,10 @@ class Gateway:
         """Ask for the end of an order; see `Outbox.cancel`."""
         return self.outbox.cancel(order_id=order_id, broker_order_id=broker_order_id)
 
+    def cancel_everything(self) -> Handed:
+        """Ask for the end of every order of the login; see `Outbox.cancel_everything`."""
+        return self.outbox.cancel_everything()
+
     def call_back(self, reason: str) -> tuple[str, ...]:
         """Call new orders and changes that wait back; return the ids of those orders."""
         return tuple(m.order_id for m in self.outbox.call_back(reason) if m.kind == "place")

@@ -40,7 +40,7 @@ _LEAST_DELAY_SECONDS: Final = 0.001
 class Outgoing:
     """One order message on its way out."""
 
-    kind: Literal["place", "modify", "cancel", "what_if"]
+    kind: Literal["place", "modify", "cancel", "what_if", "global_cancel"]
     order_id: str
     broker_order_id: int
     #: None for a cancel.
@@ -157,6 +157,10 @@ class Outbox:
         """Ask for the end of an order."""
         return self._submit(Outgoing("cancel", order_id, broker_order_id))
 
+    def cancel_everything(self) -> Handed:
+        """Ask for the end of every order of the login, whoever sent it."""
+        return self._submit(Outgoing("global_cancel", "", 0))
+
     def __len__(self) -> int:
         return len(self._cancels) + len(self._orders)
 
@@ -174,7 +178,11 @@ class Outbox:
         A cancel of an order that is called back goes with it: IB never hears of that order.
         """
         placed = {m.broker_order_id for m in self._orders if m.kind == "place"}
-        back = tuple(m for m in self._orders if m.kind != "cancel" or m.broker_order_id in placed)
+        back = tuple(
+            m
+            for m in self._orders
+            if m.kind in {"place", "modify"} or (m.kind == "cancel" and m.broker_order_id in placed)
+        )
         self._orders = deque(m for m in self._orders if m not in back)
         for message in back:
             self._on_not_sent(message, reason)
@@ -202,7 +210,8 @@ class Outbox:
             one.broker_order_id == message.broker_order_id for one in self._orders
         )
         # Before its own order, a cancel would be for an order that does not exist yet.
-        return self._cancels if message.kind == "cancel" and not own_order_waits else self._orders
+        ends = message.kind == "global_cancel" or (message.kind == "cancel" and not own_order_waits)
+        return self._cancels if ends else self._orders
 
     def _line_is_up(self) -> bool:
         transport = self._client.conn.transport
@@ -249,6 +258,9 @@ class Outbox:
         self._capture.subject = message.order_id
         self._capture.what_if = message.kind == "what_if"
         try:
+            if message.kind == "global_cancel":
+                self._client.reqGlobalCancel()
+                return
             if message.kind == "cancel":
                 self._client.cancelOrder(message.broker_order_id, "")
                 return

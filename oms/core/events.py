@@ -350,6 +350,34 @@ class WhatIfAnswered(Event):
     warning_text: str = ""
 
 
+class QuoteRequested(Event):
+    """A person asked the running daemon for the market of a contract."""
+
+    request_id: str
+    contract: Contract
+
+
+class QuoteAnswered(Event):
+    """What a person who asked for a market was told; None where IB said nothing."""
+
+    request_id: str
+    #: Empty where there is an answer.
+    refusal: str = ""
+    #: As IB knows it.
+    contract: Contract | None = None
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    last: Decimal | None = None
+    #: The previous day's closing price.
+    close: Decimal | None = None
+    bid_size: Decimal | None = None
+    ask_size: Decimal | None = None
+    #: When it was heard.
+    heard_at: AwareDatetime | None = None
+    #: live, frozen, delayed or delayed_frozen.
+    market_type: str = ""
+
+
 class CancelRequested(Event):
     """A person asked the running daemon to cancel an order."""
 
@@ -368,6 +396,26 @@ class CancelDenied(Event):
     """The order cannot be cancelled by us: it has ended, or it never left."""
 
     order_id: str
+    text: str
+
+
+class GlobalCancelRequested(Event):
+    """A person asked the running daemon to cancel everything at IB: every order of the login, of
+    every client and those that were entered by hand.
+    """
+
+    reason: str = ""
+
+
+class GlobalCancelIntended(Event):
+    """We are about to ask IB to cancel everything."""
+
+    reason: str = ""
+
+
+class GlobalCancelDenied(Event):
+    """The global cancel did not leave."""
+
     text: str
 
 
@@ -971,6 +1019,8 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         ModifyRequested,
         ModifyIntended,
         ModifyDenied,
+        QuoteRequested,
+        QuoteAnswered,
         CancelRequested,
         DoubtResolutionRequested,
         DoubtResolutionDenied,
@@ -978,6 +1028,9 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         WhatIfAnswered,
         CancelIntended,
         CancelDenied,
+        GlobalCancelRequested,
+        GlobalCancelIntended,
+        GlobalCancelDenied,
         OrderMessageSent,
         OrderNotSent,
         OrderDoubted,

@@ -260,6 +260,34 @@ def _(event: events.DoubtResolutionDenied) -> str:
 
 
 @_say.register
+def _(event: events.QuoteRequested) -> str:
+    return f"Asked for the market of {event.contract}"
+
+
+@_say.register
+def _(event: events.QuoteAnswered) -> str:
+    if event.refusal or event.contract is None:
+        return _with("The market is not known", event.refusal)
+    sides = f"{plain(event.bid) or 'nothing'} bid, {plain(event.ask) or 'nothing'} asked"
+    return f"The market of {event.contract}: {sides}, last {plain(event.last) or 'unknown'}"
+
+
+@_say.register
+def _(event: events.GlobalCancelRequested) -> str:
+    return _with("Asked to cancel every order of the login at IB", event.reason)
+
+
+@_say.register
+def _(event: events.GlobalCancelIntended) -> str:
+    return _with("We are about to cancel every order of the login at IB", event.reason)
+
+
+@_say.register
+def _(event: events.GlobalCancelDenied) -> str:
+    return _with("The global cancel did not leave", event.text)
+
+
+@_say.register
 def _(event: events.WhatIfRequested) -> str:
     return f"Asked what it would cost: {describe_terms(event.terms, event.contract)}"
 

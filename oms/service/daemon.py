@@ -46,6 +46,7 @@ from oms.core.events import (
     DaemonStopped,
     Envelope,
     Event,
+    GlobalCancelDenied,
     ModifyDenied,
     OrderNotSent,
     Pending,
@@ -232,6 +233,7 @@ def _assemble(
     reconciler = _reconciler(settings, clock, event_log, reader, gateway, view)
     requests = Requests(
         log=event_log,
+        price=gateway.price,
         manager=manager,
         reconciler=reconciler,
         cases=CaseDesk(log=event_log, reader=reader, notional_max=settings.break_notional_max),
@@ -427,6 +429,8 @@ def _report_not_sent(event_log: EventLog, message: Outgoing, reason: str, epoch:
             event = OrderNotSent(order_id=message.order_id, text=reason)
         case "modify":
             event = ModifyDenied(order_id=message.order_id, text=f"not sent: {reason}")
+        case "global_cancel":
+            event = GlobalCancelDenied(text=f"not sent: {reason}")
         case _:
             event = CancelDenied(order_id=message.order_id, text=f"not sent: {reason}")
     context = Context(actor="daemon", session_epoch=epoch, correlation_id=message.order_id)

@@ -29,6 +29,7 @@ from oms.core.events import (
     Context,
     DoubtResolved,
     Event,
+    GlobalCancelIntended,
     ModifyDenied,
     ModifyIntended,
     OrderDenied,
@@ -300,6 +301,17 @@ class OrderManager(MarketDesk):
         self._orders.cancel(order_id=order_id, broker_order_id=self._sending.number_of(order))
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
+
+    async def cancel_everything(self, *, reason: str = "", by: By | None = None) -> None:
+        """Ask IB to cancel every order of the login, those of others and by hand included.
+
+        The intent is durable first. What ends is told by IB, order by order; raises
+        `IBConnectionError` without a session.
+        """
+        if not self._orders.session_epoch:
+            raise IBConnectionError("there is no session with the gateway; nothing was sent")
+        await self._say(GlobalCancelIntended(reason=reason), by)
+        self._orders.cancel_everything()
 
     async def halt(self, reason: str, *, by: By | None = None) -> None:
         """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.

@@ -199,6 +199,10 @@ class Orders(Protocol):
         """Ask for a cancellation."""
         ...
 
+    def cancel_everything(self) -> object:
+        """Ask for the end of every order of the login, whoever sent it."""
+        ...
+
     def call_back(self, reason: str) -> tuple[str, ...]:
         """Report what waits to leave as not sent, cancels excepted; return the ids of orders."""
         ...

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
 from oms.clock import Clock
+from oms.core.contracts import Contract
 from oms.core.events import (
     BreakAssigned,
     BreakClosed,
@@ -31,17 +32,23 @@ from oms.core.events import (
     DoubtResolutionRequested,
     Envelope,
     Event,
+    GlobalCancelDenied,
+    GlobalCancelIntended,
+    GlobalCancelRequested,
     ModifyDenied,
     ModifyIntended,
     ModifyRequested,
     OrderRequested,
     Pending,
+    QuoteAnswered,
+    QuoteRequested,
     ReconciliationRequested,
     SessionOpened,
     WhatIfAnswered,
     WhatIfRequested,
 )
 from oms.core.order_rules import Denial
+from oms.core.quotes import Quote
 from oms.core.records import Order
 from oms.errors import OmsError
 from oms.service.case_desk import CaseDesk
@@ -57,6 +64,7 @@ log = get_logger("service.requests")
 _ANSWERS: Final[Mapping[type[Event], tuple[type[Event], ...]]] = {
     ModifyRequested: (ModifyIntended, ModifyDenied),
     CancelRequested: (CancelIntended, CancelDenied),
+    GlobalCancelRequested: (GlobalCancelIntended, GlobalCancelDenied),
     CaseRequested: (
         BreakAssigned,
         BreakExplained,
@@ -78,6 +86,8 @@ Request = (
     | CaseRequested
     | DoubtResolutionRequested
     | WhatIfRequested
+    | QuoteRequested
+    | GlobalCancelRequested
     | ReconciliationRequested
 )
 
@@ -92,13 +102,16 @@ class Requests:
         manager: OrderManager,
         reconciler: Reconciler,
         cases: CaseDesk,
+        price: Callable[[Contract], Awaitable[Quote]],
         clock: Clock,
         age_seconds_max: float,
     ) -> None:
+        """`price` asks for the market of a qualified contract."""
         self._log = log
         self._manager = manager
         self._reconciler = reconciler
         self._cases = cases
+        self._price = price
         self._clock = clock
         self._age_max = timedelta(seconds=age_seconds_max)
         self._queue: asyncio.Queue[Envelope] = asyncio.Queue()
@@ -136,8 +149,11 @@ class Requests:
             for envelope in await _events(reader, request, since, until):
                 if envelope.sequence in answered:
                     continue
+                text = self._left_over(envelope).text
                 if request is CaseRequested:
-                    await self._cases.deny(envelope, self._left_over(envelope).text)
+                    await self._cases.deny(envelope, text)
+                elif request is GlobalCancelRequested:
+                    await self._say(envelope, GlobalCancelDenied(text=text))
                 else:
                     await self._deny_change(envelope, reader)
 
@@ -203,6 +219,10 @@ class Requests:
                 await self._manager.resolve(event.order_id, event.outcome, event.reason, by=by)
             case WhatIfRequested() as event:
                 await self._what_if(envelope, event)
+            case QuoteRequested() as event:
+                await self._quote(envelope, event)
+            case GlobalCancelRequested() as event:
+                await self._manager.cancel_everything(reason=event.reason, by=by)
             case CaseRequested():
                 await self._cases.carry_out(envelope)
             case ReconciliationRequested() as event:
@@ -252,6 +272,23 @@ class Requests:
         said = found.model_dump(exclude={"broker_order_id", "client_id", "account"})
         await self._say(envelope, WhatIfAnswered(request_id=event.request_id, **said))
 
+    async def _quote(self, envelope: Envelope, event: QuoteRequested) -> None:
+        contract = await self._manager.qualify(event.contract)
+        found = await self._price(contract)
+        answer = QuoteAnswered(
+            request_id=event.request_id,
+            contract=contract,
+            bid=found.bid,
+            ask=found.ask,
+            last=found.last,
+            close=found.close,
+            bid_size=found.bid_size,
+            ask_size=found.ask_size,
+            heard_at=found.at,
+            market_type=found.market_type,
+        )
+        await self._say(envelope, answer)
+
     async def _refuse(self, envelope: Envelope, error: OmsError) -> None:
         """Write why a request came to nothing, where the person who asked will look."""
         match envelope.event:
@@ -267,6 +304,11 @@ class Requests:
             case WhatIfRequested() as event:
                 refusal = WhatIfAnswered(request_id=event.request_id, refusal=error.message)
                 await self._say(envelope, refusal)
+            case QuoteRequested() as event:
+                quote = QuoteAnswered(request_id=event.request_id, refusal=error.message)
+                await self._say(envelope, quote)
+            case GlobalCancelRequested():
+                await self._say(envelope, GlobalCancelDenied(text=error.message))
             case CaseRequested():
                 await self._cases.refuse(envelope, error)
             case _:
@@ -342,8 +384,10 @@ def _subject(envelope: Envelope) -> str:
             return event.order_id
         case CaseRequested() as event:
             return event.break_id
-        case ReconciliationRequested() | WhatIfRequested() as event:
+        case ReconciliationRequested() | WhatIfRequested() | QuoteRequested() as event:
             return event.request_id
+        case GlobalCancelRequested():
+            return "global cancel"
         case _:
             raise AssertionError(envelope.event)
 
