@@ -10,18 +10,21 @@ What a verb needs is imported inside it: `oms --help` must not load a database d
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from oms.cli import (
     ask,
+    cancelling,
     check,
     demo,
+    doubt,
     entry,
     halting,
     history,
     look,
+    market,
     operate,
     statement,
     status,
@@ -36,7 +39,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -61,7 +63,10 @@ def options(
     context.obj = Given(database, config)
 
 
-_GROUPS = (demo, look, history, status, entry, halting, ask, treat, statement, operate, check, web)
+_GROUPS: Final = (
+    *(demo, look, history, status, entry, cancelling, halting, market, doubt, ask),
+    *(treat, statement, operate, check, web),
+)
 for group in _GROUPS:
     group.register(app)
 

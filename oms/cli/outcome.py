@@ -15,9 +15,11 @@ from oms.cli.request import looks
 from oms.core.events import (
     CancelDenied,
     CancelIntended,
+    GlobalCancelDenied,
     ModifyDenied,
     ModifyIntended,
     OrderDenied,
+    OrderMessageSent,
 )
 from oms.core.records import Order
 from oms.errors import OutcomeUnknown, RequestTimedOut
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from oms.store.reader import Reader
     from oms.store.writer import Receipt
 
+#: Events after the request that are looked through at a time.
+_LOOKED_THROUGH_MAX: Final = 10_000
 _UNANSWERED: Final = frozenset({"INTENDED", "IN_FLIGHT"})
 
 
@@ -68,12 +72,16 @@ async def modified(
     """Return why the change was refused, or "", and the order; raises `RequestTimedOut`."""
     taken_up = False
     async for _ in looks(reader, seconds):
-        order = await current(reader, order_id)
+        denied = ""
         for envelope in await reader.events(sequence, order_id=order_id):
             caused = envelope.context.causation_sequence == sequence
             if caused and isinstance(envelope.event, ModifyDenied):
-                return envelope.event.text, order
+                denied = envelope.event.text
             taken_up = taken_up or (caused and isinstance(envelope.event, ModifyIntended))
+        # After the events: a row from before the intent knows of no change that could be pending.
+        order = await current(reader, order_id)
+        if denied:
+            return denied, order
         if taken_up and order.pending_terms is None and not order.modify_pending:
             return order.refusal, order
         if not order.live:
@@ -103,6 +111,20 @@ async def cancelled(
     return refusals
 
 
+async def everything_cancelled(reader: Reader, sequence: int, seconds: float) -> list[str]:
+    """Wait until the global cancel has left; return why it did not."""
+    async for _ in looks(reader, seconds):
+        for envelope in await reader.events(sequence, limit=_LOOKED_THROUGH_MAX):
+            match envelope.event:
+                case GlobalCancelDenied(text=text):
+                    return [text]
+                case OrderMessageSent(kind="global_cancel"):
+                    return []
+                case _:
+                    pass
+    raise RequestTimedOut(f"the global cancel has not left after {seconds:g} s")
+
+
 async def _cancel_refusal(reader: Reader, order: Order, sequence: int) -> str:
     if not order.live:
         return ""
@@ -111,8 +133,10 @@ async def _cancel_refusal(reader: Reader, order: Order, sequence: int) -> str:
             continue
         if isinstance(envelope.event, CancelDenied):
             return envelope.event.text
-        if isinstance(envelope.event, CancelIntended) and not order.cancel_pending:
-            return order.refusal
+        if isinstance(envelope.event, CancelIntended):
+            # Read again: a row from before the intent may still hold an earlier refusal.
+            order = await current(reader, order.order_id)
+            return "" if order.cancel_pending or not order.live else order.refusal
     return ""
 
 

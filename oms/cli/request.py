@@ -12,6 +12,9 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+import typer
+
+from oms.cli.frame import settings_of
 from oms.clock import SystemClock
 from oms.core.events import Context, Event, Pending
 from oms.errors import OutcomeUnknown
@@ -40,6 +43,12 @@ def append(
         for event, correlation_id in requests
     ]
     return append_foreign(url, pendings, clock=SystemClock(), needs_daemon=needs_daemon)
+
+
+def append_requests(context: typer.Context, requests: Sequence[Event]) -> list[Receipt]:
+    """Append requests, each joined to the order that it is about; raises `DaemonNotRunning`."""
+    url = settings_of(context).database_url
+    return append(url, [(request, getattr(request, "order_id", None)) for request in requests])
 
 
 def person() -> str:

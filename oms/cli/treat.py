@@ -123,14 +123,14 @@ def adjust(
     oms adjust B3f9 --cause transfer --reason "from the other broker, statement of May 4"
     oms adjust B77a --cause dividend --reason "KO, second quarter" --json
     """
-    from oms.cli.words import number_of
     from oms.core.case_actions import CAUSES
+    from oms.core.money import number
 
     if cause not in CAUSES:
         raise InvalidRequest(f"--cause must be one of {', '.join(CAUSES)}, found {cause!r}")
     figures: dict[str, Any] = {
-        "quantity": None if quantity is None else number_of("quantity", quantity),
-        "price": None if price is None else number_of("price", price),
+        "quantity": None if quantity is None else number("quantity", quantity),
+        "price": None if price is None else number("price", price),
     }
     _ask(context, break_id, "adjust", as_json, text=reason, cause=cause, **figures)
 

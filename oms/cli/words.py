@@ -2,67 +2,227 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-import typer
-
-from oms.cli.frame import print_json, say
-from oms.core.codec import encode
-from oms.core.contracts import Stock
-from oms.core.events import ModifyRequested, OrderRequested, Side, Terms
-from oms.core.money import NotANumber, parse_decimal
-from oms.core.order_rules import validate
+from oms.core.contracts import Combo as combo_of
+from oms.core.contracts import ComboLeg, Contract, Forex, Future, Index, Option, Stock
+from oms.core.events import OrderRequested, Side, Terms
+from oms.core.money import number
+from oms.core.order_rules import check_order_id, validate
+from oms.core.order_types import Changes, changed
 from oms.core.records import Order
 from oms.errors import InvalidRequest
 
-#: orderRef carries the id to IB and back; plain text survives every gateway.
-_KEY: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
+#: SYMBOL, SYMBOL/EXPIRY, SYMBOL/EXPIRY/STRIKE/RIGHT, each with @EXCHANGE.
+_COMPACT: Final = re.compile(
+    r"(?P<symbol>[^/@]+)(/(?P<expiry>\d{6,8})(/(?P<strike>[\d.]+)/(?P<right>[A-Za-z]+))?)?"
+    r"(@(?P<exchange>[\w.]+))?"
+)
+_PAIR: Final = re.compile(r"[A-Za-z]{3}[./][A-Za-z]{3}")
+_LEG: Final = re.compile(r"(BUY|SELL):(\d+):(\d+)(?:@([\w.]+))?")
+_SEC_TYPES: Final = ("STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND")
+_AUCTIONS: Final = ("open", "close")
 
 
-def order_request(
-    side: Side,
-    *,
-    quantity: str,
-    symbol: str,
-    limit: str | None,
-    stop: str | None,
-    tif: str,
-    account: str | None,
-    exchange: str,
-    currency: str,
-    order_id: str | None,
-    reason: str,
-) -> OrderRequested:
+def order_request(side: Side, words: Mapping[str, Any]) -> OrderRequested:
     """Return the request for an order; raises `InvalidRequest` where the words make none."""
-    if order_id is not None and not _KEY.fullmatch(order_id):
-        raise InvalidRequest(
-            f"order id {order_id!r} cannot travel to IB and back",
-            hint="use up to 40 letters, digits and . _ : -",
-        )
-    limit_price = None if limit is None else number_of("limit", limit)
-    stop_price = None if stop is None else number_of("stop", stop)
-    kinds = {(False, False): "MKT", (True, False): "LMT", (False, True): "STP"}
-    terms = Terms(
-        side=side,
-        quantity=number_of("quantity", quantity),
-        order_type=kinds.get((limit is not None, stop is not None), "STP LMT"),
-        limit_price=limit_price,
-        stop_price=stop_price,
-        tif=tif.upper(),
-    )
+    order_id = words["order_id"]
+    if order_id is not None:
+        check_order_id(order_id)
+    terms = terms_of(side, words)
     validate(terms)
     return OrderRequested(
         order_id=order_id or uuid.uuid4().hex,
         # Empty means the only account there is; the daemon knows it, we may not.
-        account=account or "",
-        contract=Stock(symbol, exchange, currency.upper()),
+        account=words["account"] or "",
+        contract=contract_of(words),
         terms=terms,
-        reason=reason,
+        reason=words["reason"],
     )
+
+
+# ── the contract ─────────────────────────────────────────────────────────────────────────────────
+
+
+def contract_of(words: Mapping[str, Any]) -> Contract:
+    """Return the contract that a compact word and options describe; raises `InvalidRequest`."""
+    text = str(words["contract"]).strip()
+    said = {name: words[name] for name in ("expiry", "strike", "right", "exchange") if words[name]}
+    if _PAIR.fullmatch(text.split("@")[0]) and (words["sec_type"] or "CASH").upper() == "CASH":
+        pair, _, venue = text.partition("@")
+        return _numbered(Forex(pair, said.get("exchange") or venue or "IDEALPRO"), words)
+    found = _COMPACT.fullmatch(text)
+    if found is None:
+        raise InvalidRequest(
+            f"{text!r} names no contract",
+            hint="write AAPL, EUR.USD, ES/202609@CME or AAPL/20260918/200/C",
+        )
+    parts = {name: value for name, value in found.groupdict().items() if value}
+    for name, value in said.items():
+        if parts.setdefault(name, value) != value:
+            raise InvalidRequest(f"{text!r} and --{name} {value} name two of them")
+    kind = _kind(words, parts)
+    return _numbered(_contract(kind, parts, words), words)
+
+
+def _kind(words: Mapping[str, Any], parts: Mapping[str, str]) -> str:
+    if words["sec_type"]:
+        kind = str(words["sec_type"]).upper()
+        if kind not in _SEC_TYPES:
+            known = ", ".join(_SEC_TYPES)
+            raise InvalidRequest(f"--sec-type is one of {known}, found {words['sec_type']!r}")
+        return kind
+    if words["leg"]:
+        return "BAG"
+    if "strike" in parts or "right" in parts:
+        return "OPT"
+    return "FUT" if "expiry" in parts else "STK"
+
+
+def _contract(kind: str, parts: Mapping[str, str], words: Mapping[str, Any]) -> Contract:
+    symbol, currency = parts["symbol"], (words["currency"] or "USD").upper()
+    venue = parts.get("exchange", "").upper()
+    _no_strays(kind, parts, words)
+    detail = {"multiplier": words["multiplier"], "trading_class": words["trading_class"] or ""}
+    match kind:
+        case "CASH":
+            return Forex(symbol, venue or "IDEALPRO")
+        case "IND" if venue:
+            return Index(symbol, venue, currency)
+        case "BAG":
+            return combo_of(symbol, _legs(words["leg"]), venue or "SMART", currency)
+        case "OPT" | "FOP":
+            option = Option(
+                symbol,
+                _needed(kind, "expiry", parts),
+                _needed(kind, "strike", parts),
+                _needed(kind, "right", parts),
+                venue or ("SMART" if kind == "OPT" else _needed(kind, "exchange", parts)),
+                currency=currency,
+                **detail,
+            )
+            return option.model_copy(update={"sec_type": kind})
+        case "FUT":
+            expiry = _needed(kind, "expiry", parts)
+            return Future(symbol, expiry, _needed(kind, "exchange", parts), currency, **detail)
+        case "STK":
+            primary = words["primary_exchange"] or ""
+            return Stock(symbol, venue or "SMART", currency, primary_exchange=primary.upper())
+        case _:
+            raise InvalidRequest(f"a contract of type {kind} needs its exchange: {symbol}@EXCHANGE")
+
+
+def _no_strays(kind: str, parts: Mapping[str, str], words: Mapping[str, Any]) -> None:
+    takes = {"OPT": {"expiry", "strike", "right"}, "FUT": {"expiry"}}
+    takes["FOP"] = takes["OPT"]
+    for name in ("expiry", "strike", "right"):
+        if name in parts and name not in takes.get(kind, set()):
+            raise InvalidRequest(f"a contract of type {kind} has no {name}, found {parts[name]}")
+    if words["leg"] and kind != "BAG":
+        raise InvalidRequest(f"only a combo (--sec-type BAG) has legs, found {kind}")
+
+
+def _needed(kind: str, name: str, parts: Mapping[str, str]) -> str:
+    if name not in parts:
+        how = "after @ or with --exchange" if name == "exchange" else f"with --{name}"
+        raise InvalidRequest(f"a contract of type {kind} needs its {name}: say it {how}")
+    return parts[name].upper() if name == "exchange" else parts[name]
+
+
+def _legs(texts: list[str] | None) -> list[ComboLeg]:
+    legs = []
+    for text in texts or []:
+        found = _LEG.fullmatch(text.strip().upper())
+        if found is None:
+            raise InvalidRequest(f"a leg is SIDE:RATIO:CON_ID such as BUY:1:265598, found {text!r}")
+        legs.append(
+            ComboLeg(
+                con_id=int(found[3]),
+                side="BUY" if found[1] == "BUY" else "SELL",
+                ratio=int(found[2]),
+                exchange=found[4] or "SMART",
+            )
+        )
+    return legs
+
+
+def _numbered(contract: Contract, words: Mapping[str, Any]) -> Contract:
+    con_id = words["con_id"]
+    return contract.model_copy(update={"con_id": con_id}) if con_id else contract
+
+
+# ── the terms ────────────────────────────────────────────────────────────────────────────────────
+
+
+def terms_of(side: Side, words: Mapping[str, Any]) -> Terms:
+    """Return what the options ask for; which go together is for `order_rules` to say."""
+    trails = words["trail"] is not None or words["trail_percent"] is not None
+    stop = _number("stop", words["stop"])
+    tif, order_type = _auction(words, _order_type(words, trails=trails))
+    oca = words.get("oca_group") or ""
+    return Terms(
+        side=side,
+        quantity=number("quantity", words["quantity"]),
+        order_type=order_type,
+        limit_price=_number("limit", words["limit"]),
+        stop_price=None if trails else stop,
+        trail_stop_price=stop if trails else None,
+        trail_amount=_number("trail", words["trail"]),
+        trail_percent=_number("trail percent", words["trail_percent"]),
+        limit_offset=_number("limit offset", words["limit_offset"]),
+        tif=tif,
+        good_till=time_of(words["good_till"]),
+        outside_rth=words["outside_rth"],
+        all_or_none=words["all_or_none"],
+        min_quantity=_number("min quantity", words["min_quantity"]),
+        display_size=_number("display", words["display"]),
+        hidden=words["hidden"],
+        oca_group=oca,
+        oca_type=words["oca_type"] if oca else 0,
+    )
+
+
+def _order_type(words: Mapping[str, Any], *, trails: bool) -> str:
+    if trails:
+        return "TRAIL" if words["limit_offset"] is None else "TRAIL LIMIT"
+    has_limit, has_stop = words["limit"] is not None, words["stop"] is not None
+    kinds = {(False, False): "MKT", (True, False): "LMT", (False, True): "STP"}
+    return kinds.get((has_limit, has_stop), "STP LMT")
+
+
+def _auction(words: Mapping[str, Any], order_type: str) -> tuple[str, str]:
+    """Return time in force and order type, as `--at` makes them."""
+    given = words["tif"]
+    standard = "GTD" if words["good_till"] is not None else "DAY"
+    at = words["at"]
+    if at is None:
+        return (given or standard).upper(), order_type
+    if at not in _AUCTIONS or order_type not in {"MKT", "LMT"} or given is not None:
+        raise InvalidRequest(
+            "--at is open or close, for a market or a limit order, without --tif;"
+            f" found --at {at}, {order_type}" + (f", --tif {given}" if given else "")
+        )
+    if at == "open":
+        return "OPG", order_type
+    return standard, "MOC" if order_type == "MKT" else "LOC"
+
+
+def time_of(text: str | None) -> datetime | None:
+    """Return the aware time that a text names; raises `InvalidRequest`."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{text!r} is no time such as 2026-01-05T20:00:00Z") from error
+    if moment.utcoffset() is None:
+        raise InvalidRequest(f"{text!r} names no zone; end it with Z for UTC, or +01:00")
+    return moment
 
 
 def side_of(text: str) -> Side:
@@ -76,39 +236,36 @@ def side_of(text: str) -> Side:
             raise InvalidRequest(f"side must be BUY or SELL, found {text!r}")
 
 
-def number_of(name: str, text: str) -> Decimal:
-    """Return the number that a text holds; raises `InvalidRequest` with the name of the field."""
-    try:
-        return parse_decimal(text)
-    except NotANumber as error:
-        raise InvalidRequest(f"{name}: {error}") from error
-
-
-def changes_of(
-    order: Order, limit: str | None, stop: str | None, quantity: str | None
-) -> dict[str, Any]:
-    """Return the terms to change; raises `InvalidRequest` where they cannot be an order's."""
-    texts = {"limit_price": limit, "stop_price": stop, "quantity": quantity}
-    changes = {
-        name: number_of(name.replace("_", " "), text) for name, text in texts.items() if text
+def changes_of(order: Order, words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes that a `ModifyRequested` carries; raises `InvalidRequest` where they
+    cannot be the order's.
+    """
+    trails = order.terms.order_type.startswith("TRAIL")
+    if trails and words["stop"] is not None:
+        raise InvalidRequest(f"the stop of a {order.terms.order_type} order follows the market")
+    found: dict[str, Any] = {
+        "quantity": _number("quantity", words["quantity"]),
+        "limit_price": _number("limit", words["limit"]),
+        "stop_price": _number("stop", words["stop"]),
+        "trail_amount": _number("trail", words["trail"]),
+        "trail_percent": _number("trail percent", words["trail_percent"]),
+        "limit_offset": _number("limit offset", words["limit_offset"]),
+        "tif": None if words["tif"] is None else str(words["tif"]).upper(),
+        "good_till": time_of(words["good_till"]),
+        "outside_rth": words["outside_rth"],
+        "all_or_none": words["all_or_none"],
+        "min_quantity": _number("min quantity", words["min_quantity"]),
+        "display_size": _number("display", words["display"]),
     }
-    if not changes:
-        raise InvalidRequest("a change needs --limit, --stop or --quantity")
+    given = {name: value for name, value in found.items() if value is not None}
+    if not given:
+        raise InvalidRequest("a change needs at least one of --limit, --stop, --quantity, ...")
     if order.live:
-        validate(order.terms.model_copy(update=changes))
-    return changes
+        short = {"limit_price": "limit", "stop_price": "stop"}
+        wanted: dict[str, Any] = {short.get(name, name): value for name, value in given.items()}
+        validate(changed(order.terms, Changes(**wanted)))  # type: ignore[typeddict-item]
+    return given
 
 
-def show_request(request: OrderRequested | ModifyRequested, *, as_json: bool) -> None:
-    """Print what a dry run would have appended."""
-    if as_json:
-        print_json("request", type=type(request).__name__, payload=json.loads(encode(request)))
-        return
-    say("nothing was written; the request would be")
-    if isinstance(request, ModifyRequested):
-        typer.echo(encode(request))
-        return
-    # The reports bring rich and more with them, which `oms --help` must not load.
-    from oms.report.sentences import describe_terms
-
-    typer.echo(f"{describe_terms(request.terms, request.contract)}, order id {request.order_id}")
+def _number(name: str, text: str | None) -> Decimal | None:
+    return None if text is None else number(name, text)

@@ -37,6 +37,7 @@ from oms.service.checks import (
 )
 from oms.service.ports import Orders, Reader
 from oms.service.view import View
+from oms.settings import Settings
 from oms.telemetry import get_logger
 
 log = get_logger("service.admission")
@@ -325,3 +326,21 @@ _Place = tuple[str, _What]
 
 def _place(one: Candidate | Order) -> _Place:
     return one.account, _what(one.contract)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits that the settings set."""
+    return Limits(
+        order_quantity_max=settings.order_quantity_max,
+        order_notional_max=settings.order_notional_max,
+        order_collar_percent=settings.order_collar_percent,
+        collar_without_quote=settings.order_collar_without_quote,
+        open_orders_max=settings.open_orders_max,
+        orders_per_minute_max=settings.orders_per_minute_max,
+        duplicate_window=timedelta(seconds=settings.order_duplicate_seconds),
+        accounts=settings.accounts,
+        contracts=settings.order_contracts,
+        sec_types=settings.order_sec_types,
+        mode=settings.mode,
+        port=settings.port,
+    )

@@ -51,13 +51,12 @@ from oms.core.events import (
     OrderNotSent,
     Pending,
 )
-from oms.core.limits import Limits
 from oms.core.portfolio import Account
 from oms.core.quotes import Quote
 from oms.core.records import TABLES, AnyRecord
 from oms.errors import OmsError
 from oms.service import metrics
-from oms.service.admission import Admission, Prices
+from oms.service.admission import Admission, Prices, limits_of
 from oms.service.case_desk import CaseDesk
 from oms.service.glance import Glance
 from oms.service.halts import Halts
@@ -310,24 +309,7 @@ def _admission(settings: Settings, clock: Clock, gateway: Gateway, view: View) -
         follow, lambda: gateway.session_epoch, wait_seconds=settings.order_quote_wait_seconds
     )
     return Admission(
-        limits=_limits(settings), orders=gateway, view=view, clock=clock, prices=prices
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        order_quantity_max=settings.order_quantity_max,
-        order_notional_max=settings.order_notional_max,
-        order_collar_percent=settings.order_collar_percent,
-        collar_without_quote=settings.order_collar_without_quote,
-        open_orders_max=settings.open_orders_max,
-        orders_per_minute_max=settings.orders_per_minute_max,
-        duplicate_window=timedelta(seconds=settings.order_duplicate_seconds),
-        accounts=settings.accounts,
-        contracts=settings.order_contracts,
-        sec_types=settings.order_sec_types,
-        mode=settings.mode,
-        port=settings.port,
+        limits=limits_of(settings), orders=gateway, view=view, clock=clock, prices=prices
     )
 
 

@@ -1,0 +1,197 @@
+"""The verb `cancel`: some orders, all of ours, or everything at IB."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oms.cli.entry import report_orders
+from oms.cli.frame import AsJson, confirmed, perform, print_json, reading, say, show, waiting
+from oms.errors import InvalidRequest, RequestTimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oms.core.records import Order
+    from oms.store.reader import Reader
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this file."""
+    app.command()(cancel)
+
+
+def cancel(
+    context: typer.Context,
+    *,
+    order_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ORDER...", help="Any unique beginnings.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every order of ours at work.")] = False,
+    foreign: Annotated[
+        bool,
+        typer.Option(
+            "--foreign",
+            help="With --all: also those of other clients and by hand, by IB's global cancel.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before cancelling all.")] = False,
+    account: Annotated[str | None, typer.Option(help="With --all: only this account.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="With --all: only this symbol.")] = None,
+    contract: Annotated[
+        int | None, typer.Option(metavar="CON_ID", help="With --all: only this contract.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for IB."),
+    ] = 10.0,
+    reason: Annotated[str, typer.Option(help="Why, for whoever reads the log.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the orders; write and send nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel orders; cancels pass every check, also while trading is halted.
+
+    --all means the orders that this daemon sent, each with an intent of its own in the log. Orders
+    of other clients and those entered by hand can only be cancelled by IB's global cancel, which
+    ends every order of the login and takes no selection: --all --foreign.
+
+    Prints the orders as they ended; the columns are those of `oms orders`. An order that has ended
+    already is no error. The exit status is 1 when IB or we refused a cancel, and 6 when an end did
+    not arrive in time.
+
+    \b
+    oms cancel 3f9a12c4 77b0aa51
+    oms cancel --all --symbol AAPL --yes
+    oms cancel --all --foreign --yes --reason "leaving the desk"
+    """
+    chosen_by = {"account": account, "symbol": symbol and symbol.upper(), "con_id": contract}
+    where = {name: value for name, value in chosen_by.items() if value is not None}
+    _check(order_ids or [], where, every=every, foreign=foreign)
+
+    async def work() -> None:
+        async with reading(context) as reader:
+            if order_ids:
+                chosen = await _named(reader, order_ids)
+            else:
+                chosen = await _ours(reader, where, foreign=foreign)
+            if dry_run:
+                _show_only(chosen, foreign=foreign, as_json=as_json)
+                return
+            if every and (chosen or foreign) and not yes:
+                _confirm(chosen, foreign=foreign)
+            await _cancel(
+                context, reader, chosen, wait=wait, reason=reason, foreign=foreign, as_json=as_json
+            )
+
+    perform(work())
+
+
+def _check(order_ids: Sequence[str], where: dict[str, Any], *, every: bool, foreign: bool) -> None:
+    if bool(order_ids) is every:
+        raise InvalidRequest("name the orders to cancel, or say --all")
+    if where and not every:
+        raise InvalidRequest("--account, --symbol and --contract choose among --all")
+    if foreign and (where or not every):
+        raise InvalidRequest(
+            "--foreign is IB's global cancel: it goes with --all and takes no selection"
+        )
+
+
+async def _named(reader: Reader, texts: Sequence[str]) -> list[Order]:
+    from oms.cli.find import find_order
+
+    named = [await find_order(reader, text) for text in texts]
+    return list({order.order_id: order for order in named}.values())
+
+
+async def _ours(reader: Reader, where: dict[str, Any], *, foreign: bool) -> list[Order]:
+    """Return the live orders that this daemon's client can cancel; say what it cannot."""
+    from oms.core.records import Order
+    from oms.report.words import counted
+
+    rows = await reader.rows("orders", {"live": 1, **where})
+    live = [row for row in rows if isinstance(row, Order)]
+    client_id = (await reader.system()).client_id
+    ours = [o for o in live if o.origin == "ours" or o.client_id == client_id]
+    others = len(live) - len(ours)
+    if others and not foreign:
+        say(
+            f"{counted(others, 'order')} of other clients or by hand stay at work; only"
+            " --all --foreign ends them"
+        )
+    return ours
+
+
+async def _cancel(
+    context: typer.Context,
+    reader: Reader,
+    chosen: list[Order],
+    *,
+    wait: float,
+    reason: str,
+    foreign: bool,
+    as_json: bool,
+) -> None:
+    from oms.cli.outcome import cancelled, current, everything_cancelled
+    from oms.cli.request import append_requests
+    from oms.core.events import CancelRequested, GlobalCancelRequested
+
+    live = [one for one in chosen if one.live]
+    for one in chosen:
+        if not one.live:
+            say(f"{one.order_id} has ended already: {one.state.value}")
+    requests: list[Any] = [CancelRequested(order_id=o.order_id, reason=reason) for o in live]
+    if foreign:
+        requests.append(GlobalCancelRequested(reason=reason))
+    receipts = append_requests(context, requests) if requests else []
+    with waiting(f"waiting for {len(live)} cancels"):
+        refusals = await cancelled(reader, live, receipts[: len(live)], wait)
+        if foreign:
+            refusals += await everything_cancelled(reader, receipts[-1].sequence, wait)
+    after = [await current(reader, one.order_id) for one in chosen]
+    report_orders(after, as_json=as_json)
+    for words in refusals:
+        say(f"the cancel was refused: {words}")
+    if refusals:
+        raise typer.Exit(1)
+    if foreign:
+        say("IB was asked to cancel every order of the login; `oms orders` shows what is left")
+    late = [one.order_id for one in after if one.live]
+    if late:
+        raise RequestTimedOut(f"{', '.join(late)}: still not ended after {wait:g} s")
+
+
+def _show_only(orders: list[Order], *, foreign: bool, as_json: bool) -> None:
+    from oms.cli.rows import orders_table
+    from oms.report.record_json import order_json
+
+    live = [one for one in orders if one.live]
+    if as_json:
+        print_json(
+            "cancel_preview",
+            orders=[order_json(one) for one in live],
+            global_cancel=foreign,
+        )
+        return
+    say(f"nothing was written; {_what(live, foreign=foreign)}")
+    show(orders_table(live))
+
+
+def _confirm(orders: list[Order], *, foreign: bool) -> None:
+    from oms.cli.rows import orders_table
+
+    what = _what(orders, foreign=foreign)
+    if sys.stdin.isatty():
+        show(orders_table(orders))
+    confirmed(what, "Cancel them?", yes=False)
+
+
+def _what(orders: Sequence[Order], *, foreign: bool) -> str:
+    from oms.report.words import counted
+
+    words = f"this would cancel {counted(len(orders), 'order')}"
+    return f"{words} of ours, and every other order of the login at IB" if foreign else words

@@ -1,0 +1,127 @@
+"""Verbs about orders whose outcome is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from oms.cli.frame import AsJson, confirmed, perform, reading, show, waiting
+from oms.errors import InvalidRequest, RequestTimedOut
+
+if TYPE_CHECKING:
+    from oms.core.records import Order
+    from oms.store.reader import Reader
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    doubts = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Orders in doubt: perhaps sent, outcome unknown.",
+    )
+    doubts.command("list")(list_doubts)
+    doubts.command("resolve")(resolve_doubt)
+    app.add_typer(doubts, name="doubt")
+
+
+def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the orders in doubt, the oldest doubt first.
+
+    The columns are those of `oms orders`. Each is asked about at every comparison; evidence settles
+    it, or a person with `oms doubt resolve`.
+
+    \b
+    oms doubt list
+    oms doubt list --json
+    """
+
+    async def work() -> None:
+        from oms.cli.entry import report_orders
+        from oms.core.records import Order
+
+        async with reading(context) as reader:
+            rows = await reader.rows("orders", {"state": "IN_DOUBT"})
+        orders = [row for row in rows if isinstance(row, Order)]
+        report_orders(sorted(orders, key=lambda one: one.doubt_sequence), as_json=as_json)
+
+    perform(work())
+
+
+def resolve_doubt(
+    context: typer.Context,
+    *,
+    order_id: Annotated[
+        str, typer.Argument(metavar="ORDER", help="Any unique beginning of its id.")
+    ],
+    outcome: Annotated[
+        Literal["not_received", "ended"],
+        typer.Option(help="IB never received it, or it has ended there."),
+    ],
+    reason: Annotated[str, typer.Option(help="How you know; kept for ever.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    wait: Annotated[
+        float,
+        typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for the daemon."),
+    ] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Say, as a person who knows, what became of an order in doubt.
+
+    Nothing is sent, and evidence that comes later still counts. First ask IB (`oms reconcile`), and
+    look at TWS or at the statement. Prints the order; the columns are those of `oms orders`.
+
+    \b
+    oms doubt resolve 3f9a12c4 --outcome not_received --reason "IB support: never arrived" --yes
+    oms doubt resolve 3f9a12c4 --outcome ended --reason "cancelled in the statement of 5 January"
+    """
+
+    async def work() -> None:
+        from oms.cli.entry import report_orders
+        from oms.cli.find import find_order
+        from oms.cli.outcome import refuse
+        from oms.cli.request import append_requests
+        from oms.cli.rows import orders_table
+        from oms.core.events import DoubtResolutionRequested
+
+        if not reason.strip():
+            raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
+        async with reading(context) as reader:
+            found = await find_order(reader, order_id)
+            if found.state.value != "IN_DOUBT":
+                raise InvalidRequest(f"order {found.order_id} is {found.state.value}, not in doubt")
+            if not yes:
+                show(orders_table([found]))
+            words = f"this would settle {found.order_id} as {outcome.replace('_', ' ')}"
+            confirmed(f"{words}; nobody asks IB about it any more", "Settle it?", yes=yes)
+            request = DoubtResolutionRequested(
+                order_id=found.order_id, outcome=outcome, reason=reason
+            )
+            (receipt,) = append_requests(context, [request])
+            with waiting("waiting for the daemon"):
+                refusal, after = await _settled(reader, found.order_id, receipt.sequence, wait)
+        report_orders([after], as_json=as_json)
+        if refusal:
+            refuse(f"refused: {refusal}")
+
+    perform(work())
+
+
+async def _settled(
+    reader: Reader, order_id: str, sequence: int, seconds: float
+) -> tuple[str, Order]:
+    """Return why the daemon refused, or "", and the order; raises `RequestTimedOut`."""
+    from oms.cli.outcome import current
+    from oms.cli.request import looks
+    from oms.core.events import DoubtResolutionDenied
+
+    async for _ in looks(reader, seconds):
+        after = await current(reader, order_id)
+        for one in await reader.events(sequence, type=DoubtResolutionDenied.__name__):
+            if one.context.causation_sequence == sequence:
+                assert isinstance(one.event, DoubtResolutionDenied)
+                return one.event.text, after
+        if after.state.value != "IN_DOUBT":
+            return "", after
+    raise RequestTimedOut(f"{order_id} is still in doubt after {seconds:g} s")

@@ -1,0 +1,186 @@
+"""What `--dry-run` shows: the request, and what every rule makes of the order.
+
+Judged here from the log and this shell's settings, without asking anybody: what only IB or the
+daemon can say is `unknown`. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from oms.cli.frame import print_json, say, settings_of, show, table
+from oms.core.codec import encode
+from oms.core.contracts import Contract
+from oms.core.events import ModifyRequested, OrderIntended, OrderRequested, Terms
+from oms.core.records import BreakCase, Order, Position, SessionRecord
+from oms.service.checks import RATE_SECONDS, Proposal, Recent, Verdict, likeness, verdicts
+
+if TYPE_CHECKING:
+    from oms.store.reader import Reader
+
+#: Intents that are looked back at; more than anybody may send in a minute.
+_RECENT_MAX: Final = 5_000
+
+
+async def show_order(
+    context: typer.Context, reader: Reader, request: OrderRequested, *, as_json: bool
+) -> None:
+    """Print what an order would be and what each rule says; status 1 where one denies it."""
+    # The reports bring rich and more with them, which `oms --help` must not load.
+    from oms.report.sentences import describe_terms
+    from oms.service.admission import limits_of
+
+    proposal = await _proposal(context, reader, request)
+    legs = _legs(request, proposal)
+    limits = limits_of(settings_of(context))
+    found = [(order_id, verdicts(one, limits)) for order_id, one in legs]
+    if as_json:
+        print_json(
+            "request",
+            type=type(request).__name__,
+            payload=json.loads(encode(request)),
+            checks=[_json(order_id, v) for order_id, all_ in found for v in all_],
+        )
+    else:
+        say("nothing was written; the request would be")
+        terms, contract = request.terms, request.contract
+        typer.echo(f"{describe_terms(terms, contract)}, order id {request.order_id}")
+        for order_id, all_ in found:
+            if len(found) > 1:
+                typer.echo(f"\n{order_id}")
+            _print(all_)
+    if any(verdict.outcome == "denied" for _, all_ in found for verdict in all_):
+        raise typer.Exit(1)
+
+
+def show_change(request: ModifyRequested, *, as_json: bool) -> None:
+    """Print what a change would append."""
+    if as_json:
+        print_json("request", type=type(request).__name__, payload=json.loads(encode(request)))
+        return
+    say("nothing was written; the request would be")
+    typer.echo(encode(request))
+
+
+async def _proposal(context: typer.Context, reader: Reader, request: OrderRequested) -> Proposal:
+    from oms.cli.request import daemon_runs
+    from oms.clock import SystemClock
+
+    system = await reader.system()
+    if not await daemon_runs(reader):
+        # The row is what the daemon left behind; without one nothing is connected.
+        system = system.evolve(connected=False, ready=False)
+    session = await reader.one("sessions", str(system.session_epoch))
+    managed = session.accounts if isinstance(session, SessionRecord) else ()
+    allowed = settings_of(context).accounts or managed
+    account = request.account or (allowed[0] if len(allowed) == 1 else "")
+    contract = await _known(reader, request.contract)
+    now = SystemClock().now()
+    where = {"live": 1, "account": account, "con_id": contract.con_id}
+    breaks = await reader.rows("breaks", {"live": 1})
+    return Proposal(
+        account=account,
+        contract=contract,
+        terms=request.terms,
+        rules=None,
+        managed_accounts=managed,
+        system=system,
+        open_breaks=tuple(one for one in breaks if isinstance(one, BreakCase)),
+        now=now,
+        recent=await _recent(context, reader),
+        open_orders=await reader.count("orders", where) if contract.con_id else 0,
+    )
+
+
+async def _known(reader: Reader, contract: Contract) -> Contract:
+    """Return the contract as the books know it, or as it is described."""
+    if contract.con_id:
+        return contract
+    described = _description(contract)
+    for name in ("orders", "positions"):
+        for row in await reader.rows(name, {"symbol": contract.symbol}, limit=_RECENT_MAX):
+            found = row.contract if isinstance(row, Order | Position) else contract
+            if found.con_id and _description(found) == described:
+                return found
+    return contract
+
+
+def _description(contract: Contract) -> tuple[object, ...]:
+    return (
+        contract.sec_type,
+        contract.currency,
+        contract.expiry,
+        contract.strike,
+        contract.right,
+        contract.legs,
+    )
+
+
+async def _recent(context: typer.Context, reader: Reader) -> tuple[Recent, ...]:
+    from oms.clock import SystemClock
+
+    seconds = max(RATE_SECONDS, settings_of(context).order_duplicate_seconds)
+    since = SystemClock().now() - timedelta(seconds=seconds)
+    newest = await reader.events(type=OrderIntended.__name__, reverse=True, limit=_RECENT_MAX)
+    found = []
+    for one in reversed(newest):
+        event = one.event
+        if isinstance(event, OrderIntended) and one.recorded_at > since:
+            like = likeness(event.account, event.contract, event.terms)
+            found.append(Recent(event.order_id, one.recorded_at, like))
+    return tuple(found)
+
+
+def _legs(request: OrderRequested, proposal: Proposal) -> list[tuple[str, Proposal]]:
+    """Return every order of the request with what is known about it."""
+    from oms.service.groups import NewOrder, bracket_of
+
+    if request.take_profit is None or request.stop_loss is None:
+        return [(request.order_id, proposal)]
+    entry = NewOrder(request.contract, request.terms, request.order_id)
+    group = bracket_of(entry, take_profit=request.take_profit, stop_loss=request.stop_loss)
+    price = _entry_price(request.terms)
+    return [
+        (
+            one.order_id,
+            replace(
+                proposal,
+                terms=one.terms,
+                ahead=ahead,
+                open_orders=proposal.open_orders + ahead,
+                entry_price=price if ahead else None,
+            ),
+        )
+        for ahead, one in enumerate(group.orders)
+    ]
+
+
+def _entry_price(terms: Terms) -> Any:
+    return terms.limit_price or terms.stop_price
+
+
+def _json(order_id: str, verdict: Verdict) -> dict[str, str]:
+    return {
+        "order_id": order_id,
+        "rule": verdict.rule,
+        "outcome": verdict.outcome,
+        "value": verdict.value,
+        "limit": verdict.limit,
+        "text": verdict.text,
+    }
+
+
+def _print(found: tuple[Verdict, ...]) -> None:
+    made = table("rule", "says", "limit", "why", wrap=("limit", "why"))
+    for one in found:
+        if one.outcome != "off":
+            made.add_row(one.rule, one.outcome, one.limit, one.text)
+    show(made)
+    off = [one.rule for one in found if one.outcome == "off"]
+    if off:
+        say(f"without a limit: {', '.join(off)}")
