@@ -447,6 +447,75 @@ class Settings(BaseSettings):
         description="Hours of the reset instead of the region's, separated by commas, each like "
         "`Sun-Fri 00:15-01:45 America/New_York`.",
     )
+    # ── the watchman ─────────────────────────────────────────────────────────────────────────────
+
+    watch_interval_seconds: Seconds = Field(
+        5,
+        ge=0.05,
+        le=300,
+        description="How often the watchman looks for what has lasted too long.",
+    )
+    clock_check_seconds: Seconds = Field(
+        3600,
+        ge=1,
+        le=86_400,
+        description="How often the gateway's clock is read; with each session in any case.",
+    )
+    alarm_order_silence_seconds: Seconds = Field(
+        30,
+        ge=0,
+        le=86400,
+        description="Longest silence of IB about an order that waits for its answer (sent, "
+        "cancelled, changed, in doubt) before an alarm; 0 turns it off.",
+    )
+    alarm_order_waiting_seconds: Seconds = Field(
+        86400,
+        ge=0,
+        le=2592000,
+        description="How long IB may show an order without a trigger of its own as PreSubmitted "
+        "before an alarm; the default lets an order wait for the next day's opening. "
+        "0 turns it off.",
+    )
+    alarm_clock_drift_seconds: Seconds = Field(
+        2,
+        ge=0,
+        le=3600,
+        description="How far the gateway's clock may be from ours before an alarm: times in the "
+        "log and the limits of days depend on it, and below 1 the measurement is too "
+        "coarse. 0 turns it off.",
+    )
+    alarm_outage_seconds: Seconds = Field(
+        120,
+        ge=0,
+        le=86400,
+        description="How long the line to IB may be down before an alarm, counted from the end of "
+        "a reset where it went down in one; 0 turns it off.",
+    )
+    alarm_recovery_seconds: Seconds = Field(
+        120,
+        ge=0,
+        le=86400,
+        description="How long after a gap a whole comparison may be missing before an alarm: "
+        "until then nobody knows what happened in it. 0 turns it off.",
+    )
+    alarm_price_age_seconds: Seconds = Field(
+        900,
+        ge=0,
+        le=86400,
+        description="Age of the price behind a position's profit and loss above which an alarm "
+        "says so; more than `account_refresh_seconds`. 0 turns it off.",
+    )
+    alarm_foreign_orders: bool = Field(
+        True,
+        description="Whether an order at work that we did not send is an alarm.",
+    )
+    alarm_foreign_accounts: Names = Field(
+        (),
+        description="Accounts in which it is one, separated by commas; empty means all of them.",
+    )
+
+    # ── statements and reports ───────────────────────────────────────────────────────────────────
+
     flex_token: SecretStr = Field(
         SecretStr(""),
         description="Token of IB's Flex web service, for `oms statement fetch`; a credential that "

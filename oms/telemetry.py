@@ -178,6 +178,13 @@ BREAKS_OPEN: Final = Gauge(
     ["severity"],
     registry=REGISTRY,
 )
+ALARMS_STANDING: Final = Gauge(
+    "oms_alarms_standing",
+    "Things that have lasted too long, by kind: order_silent, order_waiting, foreign_order, "
+    "clock_drift, outage, gap_unrecovered or stale_price.",
+    ["kind"],
+    registry=REGISTRY,
+)
 RECONCILIATIONS: Final = Counter(
     "oms_reconciliations",
     "Reconciliation runs that ended, by verdict: clean, broken or unknown.",

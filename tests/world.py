@@ -66,6 +66,7 @@ def settings_for(simulator_port: int, database: Path, **changed: Any) -> Setting
         "account_refresh_seconds": 0,
         "glance_interval_seconds": 0,
         "midnight_lead_seconds": 0,
+        "watch_interval_seconds": 300,
         "reset_region": "none",
         "lease_seconds": 2,
         "poll_interval_seconds": 0.005,

@@ -27,7 +27,7 @@ from oms.broker.queries import Answer, Queries
 from oms.broker.session import Session
 from oms.clock import Clock
 from oms.core.contracts import Contract
-from oms.core.events import QueryKind, Terms, WhatIfReceived
+from oms.core.events import QueryKind, ServerTimeRead, Terms, WhatIfReceived
 from oms.core.quotes import FeedKind, MarketType, Quote
 from oms.errors import OmsError
 
@@ -159,6 +159,10 @@ class Gateway:
     def managed_accounts(self) -> tuple[str, ...]:
         """Return the accounts that the gateway announced."""
         return self.session.accounts
+
+    async def read_clock(self) -> ServerTimeRead | None:
+        """Return how far the gateway's clock is from ours, None where nobody answers."""
+        return await self.session.read_clock()
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────
 

@@ -38,6 +38,7 @@ from oms.broker.handshake import (
 )
 from oms.broker.line import Line, News, SessionDown, SessionUp
 from oms.broker.ports import Durable, Sink
+from oms.broker.server_clock import ServerClock
 from oms.clock import Clock
 from oms.core.codes import meaning
 from oms.core.events import (
@@ -49,6 +50,7 @@ from oms.core.events import (
     OpenOrderReceived,
     OrderStatusReceived,
     Pending,
+    ServerTimeRead,
     SessionClosed,
     SessionOpened,
 )
@@ -116,6 +118,7 @@ class Session:
         self._last_heard = 0.0
         self._supervisor: asyncio.Task[None] | None = None
         self._greeting = Greeting()
+        self._server_clock = ServerClock(ib, clock)
         self._line = Line(
             clock,
             append=self._append,
@@ -307,8 +310,7 @@ class Session:
         """Ask for the time; anything that arrives before the deadline is a sign of life."""
         asked_at = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self.settings.probe_timeout_seconds):
-                await self._ib.reqCurrentTimeAsync()
+            await self._server_clock.ask(self.settings.probe_timeout_seconds)
         except TimeoutError:
             return self._last_heard > asked_at
         except ConnectionError:
@@ -316,6 +318,12 @@ class Session:
         # Counted from the answer on, also where the gateway answers with nothing but that.
         self._last_heard = self._clock.monotonic()
         return True
+
+    async def read_clock(self) -> ServerTimeRead | None:
+        """Return how far the gateway's clock is from ours, None where nobody answers."""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            return await self._server_clock.ask(self.settings.probe_timeout_seconds)
+        return None
 
     def _give_up(self, reason: str) -> None:
         """Let go of a connection that has no future, without waiting for the other side."""

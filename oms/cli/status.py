@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from oms.core.events import Envelope
-    from oms.core.records import AnyRecord, BreakCase, Order, RunRecord, SessionRecord, SystemRecord
+    from oms.core.records import (
+        Alarm,
+        AnyRecord,
+        BreakCase,
+        Order,
+        RunRecord,
+        SessionRecord,
+        SystemRecord,
+    )
     from oms.settings import Settings
     from oms.store.envelopes import Head
     from oms.store.lease import Lease
@@ -27,6 +35,8 @@ if TYPE_CHECKING:
 #: Events that are looked through for the broker's last message; a quiet night is longer than this
 #: only when nothing at all came.
 _LOOKED_THROUGH_MAX: Final = 1_000
+#: Alarms that the table shows, the oldest first.
+_ALARMS_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,9 @@ class Picture:
     orders: tuple[Order, ...]
     breaks: tuple[BreakCase, ...]
     last_run: RunRecord | None
+    alarms: tuple[Alarm, ...]
+    #: Until when the present gap is explained by a reset of IB's servers.
+    expected_until: datetime | None
 
     @property
     def in_doubt(self) -> tuple[Order, ...]:
@@ -69,6 +82,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     daemon      who holds the lease on this log, and its last sign of life
     session     the connection to the gateway; ready: compared since it came up, orders may leave
     gap         since when the broker may know things that we do not
+    alarms      what has lasted too long, the oldest first
     orders      at work; in doubt: perhaps sent, outcome unknown
     breaks      open differences between our books and the broker's
     log         last sequence and its age; the books must have reached the same sequence
@@ -117,6 +131,8 @@ async def _picture(reader: Reader, settings: Settings) -> Picture:
         orders=tuple(await _all(reader, "orders", {"live": 1})),
         breaks=tuple(await _all(reader, "breaks", {"status": "open"})),
         last_run=_only(runs),
+        alarms=tuple(await _all(reader, "alarms", {"live": 1})),
+        expected_until=_expected_until(system, settings, now),
     )
 
 
@@ -126,6 +142,13 @@ async def _all(reader: Reader, table: str, where: dict[str, object]) -> list[Any
 
 def _only(rows: list[AnyRecord]) -> Any:
     return rows[0] if rows else None
+
+
+def _expected_until(system: SystemRecord, settings: Settings, now: datetime) -> datetime | None:
+    from oms.core.resets import end_of_reset, windows_of
+
+    windows = windows_of(settings.reset_region, settings.reset_windows)
+    return end_of_reset(windows, now) if system.gap_sequence else None
 
 
 def _size(url: str) -> int | None:
@@ -157,6 +180,8 @@ def _lines(picture: Picture) -> list[tuple[str, str, bool]]:
         _session_line(picture),
         _broker_line(picture),
         _gap_line(picture),
+        *_alarm_lines(picture),
+        *_clock_lines(picture),
         _halt_line(picture),
         *_order_lines(picture),
         _break_line(picture),
@@ -211,7 +236,35 @@ def _gap_line(picture: Picture) -> tuple[str, str, bool]:
     if not system.gap_sequence:
         return "gap", "none", False
     since = age(system.gap_opened_at, picture.now)
-    return "gap", f"open {since} ({system.gap_cause}), event #{system.gap_sequence}", True
+    words = f"open {since} ({system.gap_cause}), event #{system.gap_sequence}"
+    if picture.expected_until is not None:
+        until = f"{picture.expected_until:%H:%M} UTC"
+        return "gap", f"{words}; expected, IB resets its servers until {until}", False
+    return "gap", words, True
+
+
+def _alarm_lines(picture: Picture) -> list[tuple[str, str, bool]]:
+    if not picture.alarms:
+        return [("alarms", "none", False)]
+    shown = sorted(picture.alarms, key=lambda a: a.since)
+    lines = []
+    for number, alarm in enumerate(shown[:_ALARMS_SHOWN]):
+        about = " ".join(p for p in (alarm.account, alarm.symbol, alarm.order_id[:12]) if p)
+        kind = alarm.kind.replace("_", " ")
+        words = f"{kind} {age(alarm.since, picture.now)}{f' ({about})' if about else ''}"
+        lines.append(("" if number else "alarms", f"{words}: {alarm.text}", True))
+    if len(shown) > _ALARMS_SHOWN:
+        lines.append(("", f"and {len(shown) - _ALARMS_SHOWN} more; `oms status --json`", True))
+    return lines
+
+
+def _clock_lines(picture: Picture) -> list[tuple[str, str, bool]]:
+    offset, at = picture.system.server_offset_ms, picture.system.server_time_at
+    if offset is None:
+        return []
+    side = "ahead" if offset > 0 else "behind"
+    words = f"{abs(offset) / 1000:.1f} s {side}, read {age(at, picture.now)} ago"
+    return [("gateway's clock", words, False)]
 
 
 def _halt_line(picture: Picture) -> tuple[str, str, bool]:
@@ -284,6 +337,12 @@ def _json(picture: Picture) -> dict[str, Any]:
             "sequence": system.gap_sequence or None,
             "opened_at": time(system.gap_opened_at),
             "age_seconds": age_seconds(system.gap_opened_at, now) if system.gap_sequence else None,
+            "expected_until": time(picture.expected_until),
+        },
+        "alarms": [_alarm_json(alarm, now) for alarm in picture.alarms],
+        "gateway_clock": {
+            "offset_ms": system.server_offset_ms,
+            "read_at": time(system.server_time_at),
         },
         "halt": {
             "halted": system.halted,
@@ -318,6 +377,23 @@ def _json(picture: Picture) -> dict[str, Any]:
             "age_seconds": age_seconds(picture.head.recorded_at, now),
             "books_sequence": picture.checkpoint,
         },
+    }
+
+
+def _alarm_json(alarm: Alarm, now: datetime) -> dict[str, Any]:
+    return {
+        "alarm_id": alarm.alarm_id,
+        "kind": alarm.kind,
+        "subject": alarm.subject,
+        "since": time(alarm.since),
+        "age_seconds": age_seconds(alarm.since, now),
+        "text": alarm.text,
+        "account": alarm.account,
+        "symbol": alarm.symbol,
+        "order_id": alarm.order_id,
+        "raised_at": time(alarm.raised_at),
+        "sequence": alarm.raised_sequence,
+        "times": alarm.times,
     }
 
 

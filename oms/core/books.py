@@ -22,8 +22,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, get_args
 
-from oms.core import codec, fold_cases, fold_fills, fold_orders, fold_sessions
+from oms.core import codec, fold_alarms, fold_cases, fold_fills, fold_orders, fold_sessions
 from oms.core.events import (
+    AlarmCleared,
+    AlarmRaised,
     BooksAdjusted,
     BreakAssigned,
     BreakClosed,
@@ -200,6 +202,10 @@ def _for_case(event: _AboutCase, context: Context, books: Books) -> _Wants:
     return (Want("breaks", "", event.break_id),)
 
 
+def _for_alarm(event: AlarmRaised | AlarmCleared, context: Context, books: Books) -> _Wants:
+    return (Want("alarms", "", event.alarm_id),)
+
+
 def _for_order(order_id: str, perm_id: int) -> _Wants:
     by_number = (Want("orders", "perm_id", perm_id),) if perm_id else ()
     return (Want("orders", "", order_id), *by_number) if order_id else by_number
@@ -258,4 +264,5 @@ _FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
     **fold_fills.FOLDS,
     **fold_sessions.FOLDS,
     **fold_cases.FOLDS,
+    **fold_alarms.FOLDS,
 }

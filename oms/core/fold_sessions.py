@@ -54,6 +54,7 @@ def _gap(
         "gap_sequence": envelope.sequence,
         "gap_cause": cause,
         "gap_opened_at": opened_at or envelope.recorded_at,
+        "gap_closed_at": None,
     }
 
 
@@ -127,7 +128,13 @@ def _gap_opened(books: Books, envelope: Envelope, event: GapOpened) -> None:
 
 
 def _gap_closed(books: Books, envelope: Envelope, event: GapClosed) -> None:
-    set_system(books, gap_sequence=0, gap_cause="", gap_opened_at=None)
+    set_system(
+        books,
+        gap_sequence=0,
+        gap_cause="",
+        gap_opened_at=None,
+        gap_closed_at=envelope.recorded_at,
+    )
 
 
 def switched(system: SystemRecord, envelope: Envelope) -> SystemRecord:

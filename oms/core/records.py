@@ -26,7 +26,7 @@ from typing import (
 from pydantic import TypeAdapter
 
 from oms.core.contracts import Contract
-from oms.core.events import CaseActionProposed, Finding, Origin, Terms
+from oms.core.events import AlarmKind, CaseActionProposed, Finding, Origin, Terms
 from oms.core.money import ZERO, plain
 
 ColumnType = Literal["text", "integer", "boolean"]
@@ -679,6 +679,41 @@ class AccountValue(Evolving):
 
 
 @record
+class Alarm(Evolving):
+    """Something that has lasted too long, standing or cleared."""
+
+    COLUMNS: ClassVar[dict[str, ColumnType]] = {"kind": "text", "account": "text"}
+
+    alarm_id: str
+    kind: AlarmKind
+    subject: str
+    since: datetime
+    text: str
+    account: str
+    symbol: str
+    order_id: str
+    raised_at: datetime
+    raised_sequence: int
+    #: How often it was raised.
+    times: int = 1
+    cleared_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """Return the id of the alarm."""
+        return self.alarm_id
+
+    @property
+    def live(self) -> bool:
+        """Say whether it stands."""
+        return self.cleared_at is None
+
+    def columns(self) -> dict[str, Column]:
+        """Return the values that readers search by."""
+        return {"kind": self.kind, "account": self.account}
+
+
+@record
 class SystemRecord(Evolving):
     """The state of the whole: which session, which gap, halted or not."""
 
@@ -708,6 +743,11 @@ class SystemRecord(Evolving):
     #: "account:currency" -> what people and policies have booked since.
     cash_adjusted: dict[str, Decimal] = field(default_factory=dict)
     last_run_id: str = ""
+    #: When the last gap ended, None while one is open and before the first.
+    gap_closed_at: datetime | None = None
+    #: The gateway's clock less ours, and when that was measured.
+    server_offset_ms: int | None = None
+    server_time_at: datetime | None = None
     process_id: int = 0
     daemon_started_at: datetime | None = None
     daemon_stopped_at: datetime | None = None
@@ -737,6 +777,7 @@ AnyRecord = (
     | RunRecord
     | Anomaly
     | AccountValue
+    | Alarm
     | SystemRecord
 )
 
@@ -767,6 +808,7 @@ TABLES: Final[dict[str, TableSpec]] = {
         TableSpec("runs", RunRecord, "run_id"),
         TableSpec("anomalies", Anomaly, "anomaly_key"),
         TableSpec("account_values", AccountValue, "value_key"),
+        TableSpec("alarms", Alarm, "alarm_id"),
         TableSpec("system", SystemRecord, "system_key"),
     )
 }

@@ -133,3 +133,26 @@ def _(event: events.CaseActionProposed) -> str:
         f"decide about {plain(event.limit)}",
         event.reason,
     )
+
+
+# ── the watchman ─────────────────────────────────────────────────────────────────────────────────
+
+
+@_say.register
+def _(event: events.AlarmRaised) -> str:
+    about = " ".join(part for part in (event.account, event.symbol) if part)
+    kind = event.kind.replace("_", " ")
+    return (
+        f"Alarm, {kind}{f' ({about})' if about else ''} since {event.since:%H:%M:%S}: {event.text}"
+    )
+
+
+@_say.register
+def _(event: events.AlarmCleared) -> str:
+    return f"The alarm {event.alarm_id} is over"
+
+
+@_say.register
+def _(event: events.ServerTimeRead) -> str:
+    side = "ahead of" if event.offset_ms > 0 else "behind"
+    return f"The gateway's clock is {abs(event.offset_ms)} ms {side} ours"

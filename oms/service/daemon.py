@@ -67,6 +67,7 @@ from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
 from oms.service.silence import Silence
 from oms.service.view import View
+from oms.service.watchman import Watchman, limits_of
 from oms.settings import Settings
 from oms.store import schema
 from oms.store.log import Committed, EventLog, LeaseRequest
@@ -469,6 +470,7 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
         asyncio.create_task(oms.requests.serve(), name="requests"),
         asyncio.create_task(oms.inquiries.serve(oms.schedule.ask), name="inquiries"),
         asyncio.create_task(oms.schedule.serve(), name="reconcile"),
+        asyncio.create_task(_watchman(oms).serve(), name="watchman"),
         asyncio.create_task(oms.silence.serve(oms.schedule.ask), name="silence"),
     ]
     if oms.settings.account_refresh_seconds:
@@ -521,6 +523,18 @@ def _on_news(news: News, first_epoch: int, schedule: Schedule) -> None:
             schedule.look()
         case _:
             pass
+
+
+def _watchman(oms: Oms) -> Watchman:
+    return Watchman(
+        limits_of(oms.settings),
+        log=oms.log,
+        view=oms.view,
+        clock=oms.clock,
+        server=oms.gateway,
+        look_seconds=oms.settings.watch_interval_seconds,
+        clock_seconds=oms.settings.clock_check_seconds,
+    )
 
 
 async def _refresh_accounts(oms: Oms) -> None:

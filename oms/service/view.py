@@ -16,6 +16,7 @@ from typing import Final
 
 from oms.core.records import (
     TABLE_OF,
+    Alarm,
     Anomaly,
     AnyRecord,
     BreakCase,
@@ -38,6 +39,8 @@ class View:
         self.positions: dict[str, Position] = {}
         self.breaks: dict[str, BreakCase] = {}
         self.anomalies: dict[str, Anomaly] = {}
+        #: Those that stand.
+        self.alarms: dict[str, Alarm] = {}
         self.session: SessionRecord | None = None
         self.system = SystemRecord()
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -93,10 +96,18 @@ class View:
             case SessionRecord():
                 if self.session is None or record.epoch >= self.session.epoch:
                     self.session = record
+            case Alarm():
+                self._take_alarm(record)
             case SystemRecord():
                 self.system = record
             case _:
                 assert TABLE_OF[type(record)]
+
+    def _take_alarm(self, alarm: Alarm) -> None:
+        if alarm.live:
+            self.alarms[alarm.key] = alarm
+        else:
+            self.alarms.pop(alarm.key, None)
 
     def _take_order(self, order: Order) -> None:
         self.orders[order.order_id] = order

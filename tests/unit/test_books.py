@@ -16,6 +16,7 @@ from oms.core.contracts import Contract
 from oms.core.events import (
     EVENT_TYPES,
     AccountValueReceived,
+    AlarmRaised,
     BreakClosed,
     BreakOpened,
     BreakUpdated,
@@ -449,6 +450,10 @@ def test_every_record_reads_back_as_it_was_written() -> None:
     life.apply(AccountValueReceived(account="DU1", key="Cash", value="1", source="updates"))
     finding = Finding(result="break", subject="order", key="lost_order:A")
     life.apply(BreakOpened(break_id="B1", run_id="R1", finding=finding))
+    since = datetime(2026, 1, 5, tzinfo=UTC)
+    life.apply(
+        AlarmRaised(alarm_id="outage:line", kind="outage", subject="line", since=since, text="x")
+    )
     for table, rows in life.books.tables.items():
         assert rows or table in {"early_commissions"}, table
         for record in rows.values():

@@ -1,0 +1,202 @@
+"""What must not last: the watchman's rules, pure.
+
+A *condition* is something that is all right for a while: an order that IB has not answered, a gap,
+an old price. When it has lasted too long, or is wrong at once, it is an alarm: raised once, with
+the time since which it has lasted, and cleared when the condition is gone. The rules read the books
+and a clock; they decide nothing about orders and close no gate.
+
+An outage inside IB's reset is expected and no alarm. One that began there counts from the end of
+the reset, so that it cannot hide in it (INC-05).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from oms.core.events import AlarmCleared, AlarmKind, AlarmRaised
+from oms.core.records import Alarm, Order, OrderState, Position, SystemRecord
+from oms.core.resets import Window, end_of_reset
+
+#: States in which the broker owes an answer.
+_UNANSWERED: Final = frozenset(
+    {
+        OrderState.IN_FLIGHT,
+        OrderState.CANCEL_PENDING,
+        OrderState.MODIFY_PENDING,
+        OrderState.IN_DOUBT,
+    }
+)
+#: Types that have nothing to wait for at IB once they are there, but the market.
+_IMMEDIATE: Final = frozenset({"MKT", "LMT", "IOC", "MTL", "MIDPRICE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long each condition may last; None turns its rule off."""
+
+    order_silence: timedelta | None
+    order_waiting: timedelta | None
+    #: Accounts whose orders are all ours; empty means every account.
+    watched_accounts: tuple[str, ...]
+    foreign_orders: bool
+    clock_drift: timedelta | None
+    outage: timedelta | None
+    recovery: timedelta | None
+    price_age: timedelta | None
+    resets: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that has lasted too long."""
+
+    kind: AlarmKind
+    #: What it is about: an order, a position, the clock, the line.
+    subject: str
+    since: datetime
+    text: str
+    account: str = ""
+    symbol: str = ""
+    order_id: str = ""
+
+    @property
+    def alarm_id(self) -> str:
+        """Return what identifies the alarm for as long as the condition lasts, and the next time
+        again.
+        """
+        return f"{self.kind}:{self.subject}"
+
+
+def conditions(
+    now: datetime,
+    system: SystemRecord,
+    orders: Iterable[Order],
+    positions: Iterable[Position],
+    limits: Limits,
+) -> dict[str, Condition]:
+    """Return what has lasted too long at a moment, by alarm id."""
+    found = [*_line(now, system, limits), *_clock(now, system, limits)]
+    for order in orders:
+        found += _order(now, order, limits)
+    for position in positions:
+        found += _price(now, position, limits)
+    return {one.alarm_id: one for one in found}
+
+
+def news(
+    standing: Mapping[str, Alarm], found: Mapping[str, Condition]
+) -> list[AlarmRaised | AlarmCleared]:
+    """Return what is to be written: alarms that are new, and those whose condition is gone."""
+    raised = [
+        AlarmRaised(
+            alarm_id=alarm_id,
+            kind=one.kind,
+            subject=one.subject,
+            since=one.since,
+            text=one.text,
+            account=one.account,
+            symbol=one.symbol,
+            order_id=one.order_id,
+        )
+        for alarm_id, one in found.items()
+        if alarm_id not in standing
+    ]
+    gone = [a for a in standing if a not in found]
+    return [*raised, *(AlarmCleared(alarm_id=a) for a in gone)]
+
+
+def expected_until(system: SystemRecord, limits: Limits, now: datetime) -> datetime | None:
+    """Return the end of the reset that explains the present gap, None where there is no gap or
+    nothing explains it.
+    """
+    if not system.gap_sequence:
+        return None
+    return end_of_reset(limits.resets, now)
+
+
+def _line(now: datetime, system: SystemRecord, limits: Limits) -> Iterator[Condition]:
+    opened_at = system.gap_opened_at
+    if system.gap_sequence and opened_at is not None:
+        if limits.outage is None or expected_until(system, limits, now) is not None:
+            return
+        # One that began in a reset gets its patience when the reset is over.
+        counts_from = end_of_reset(limits.resets, opened_at) or opened_at
+        if now - counts_from >= limits.outage:
+            text = f"no line to IB since then: {system.gap_cause}"
+            yield Condition("outage", "line", opened_at, text)
+        return
+    closed_at = system.gap_closed_at
+    if closed_at is None or system.ready or limits.recovery is None:
+        return
+    if now - closed_at >= limits.recovery:
+        text = "the line is whole, but no comparison has shown what happened in the gap"
+        yield Condition("gap_unrecovered", "line", closed_at, text)
+
+
+def _clock(now: datetime, system: SystemRecord, limits: Limits) -> Iterator[Condition]:
+    offset, at = system.server_offset_ms, system.server_time_at
+    if limits.clock_drift is None or offset is None or at is None:
+        return
+    if abs(timedelta(milliseconds=offset)) >= limits.clock_drift:
+        ahead = "ahead of" if offset > 0 else "behind"
+        seconds = Decimal(abs(offset)) / 1000
+        text = f"the gateway's clock is {seconds} s {ahead} ours"
+        yield Condition("clock_drift", "clock", at, text)
+
+
+def _order(now: datetime, order: Order, limits: Limits) -> Iterator[Condition]:
+    if not order.live:
+        return
+
+    def about(kind: AlarmKind, since: datetime, text: str) -> Condition:
+        return Condition(
+            kind,
+            order.order_id,
+            since,
+            text,
+            account=order.account,
+            symbol=order.contract.symbol,
+            order_id=order.order_id,
+        )
+
+    since, patience = order.updated_at or order.created_at, limits.order_silence
+    is_owed = order.state in _UNANSWERED
+    if is_owed and since is not None and patience is not None and now - since >= patience:
+        yield about("order_silent", since, f"{order.state.value}, and IB has said nothing since")
+    if order.origin != "ours" and limits.foreign_orders and _watched(order.account, limits):
+        text = f"an order that we did not send is at work ({order.origin.replace('_', ' ')})"
+        yield about("foreign_order", order.created_at or now, text)
+    created_at = order.created_at
+    if limits.order_waiting is None or created_at is None or not _waits_for_nothing(order):
+        return
+    if now - created_at >= limits.order_waiting:
+        yield about("order_waiting", created_at, f"IB has it as {order.status} all that time")
+
+
+def _waits_for_nothing(order: Order) -> bool:
+    """Say whether IB holds back an order that has no trigger of its own to wait for."""
+    has_no_trigger = order.terms.order_type in _IMMEDIATE and not order.parent_order_id
+    return order.status == "PreSubmitted" and has_no_trigger
+
+
+def _watched(account: str, limits: Limits) -> bool:
+    return not limits.watched_accounts or account in limits.watched_accounts
+
+
+def _price(now: datetime, position: Position, limits: Limits) -> Iterator[Condition]:
+    at = position.broker_marked_at
+    if limits.price_age is None or at is None or not position.quantity:
+        return
+    if now - at >= limits.price_age:
+        yield Condition(
+            "stale_price",
+            position.key,
+            at,
+            "its profit and loss is calculated with a price of that time",
+            account=position.account,
+            symbol=position.contract.symbol,
+        )

@@ -1,0 +1,132 @@
+"""The watchman: looks at the books and the clock, and says in the log what has lasted too long.
+
+The rules are in `core.watch`. An alarm is a pair of facts, so that it can be asked of the log when
+it stood; nothing else follows from it. If the process dies with alarms standing, the next one finds
+them in the books and clears those whose condition is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final, Protocol, get_args
+
+from oms.clock import Clock
+from oms.core.events import AlarmKind, AlarmRaised, Context, Pending, ServerTimeRead
+from oms.core.resets import windows_of
+from oms.core.watch import Limits, conditions, news
+from oms.service.ports import Log
+from oms.service.view import View
+from oms.settings import Settings
+from oms.telemetry import ALARMS_STANDING, get_logger
+
+log = get_logger("service.watchman")
+
+ACTOR: Final = "watchman"
+
+
+class ServerClock(Protocol):
+    """The gateway's clock."""
+
+    @property
+    def session_epoch(self) -> int:
+        """Return the number of the current session, 0 without one."""
+        ...
+
+    async def read_clock(self) -> ServerTimeRead | None:
+        """Return how far the gateway's clock is from ours, None where nobody answers."""
+        ...
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what the settings say about how long things may last; 0 turns a rule off."""
+    return Limits(
+        order_silence=_limit(settings.alarm_order_silence_seconds),
+        order_waiting=_limit(settings.alarm_order_waiting_seconds),
+        watched_accounts=settings.alarm_foreign_accounts,
+        foreign_orders=settings.alarm_foreign_orders,
+        clock_drift=_limit(settings.alarm_clock_drift_seconds),
+        outage=_limit(settings.alarm_outage_seconds),
+        recovery=_limit(settings.alarm_recovery_seconds),
+        price_age=_limit(settings.alarm_price_age_seconds),
+        resets=windows_of(settings.reset_region, settings.reset_windows),
+    )
+
+
+def _limit(seconds: float) -> timedelta | None:
+    return timedelta(seconds=seconds) if seconds else None
+
+
+class Watchman:
+    """Raises and clears alarms."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        log: Log,
+        view: View,
+        clock: Clock,
+        server: ServerClock,
+        look_seconds: float,
+        clock_seconds: float,
+    ) -> None:
+        self._limits = limits
+        self._log = log
+        self._view = view
+        self._clock = clock
+        self._server = server
+        self._look_seconds = look_seconds
+        self._clock_seconds = clock_seconds
+        self._clock_read_in = 0
+        self._clock_read_at = 0.0
+
+    async def serve(self) -> None:
+        """Look for ever."""
+        while True:
+            await self._read_clock_when_due()
+            await self.look()
+            await asyncio.sleep(self._look_seconds)
+
+    async def look(self) -> None:
+        """Raise what is new, clear what is gone, and return when that is durable."""
+        view = self._view
+        found = conditions(
+            self._clock.now(),
+            view.system,
+            view.orders.values(),
+            view.positions.values(),
+            self._limits,
+        )
+        standing = {a.alarm_id: a for a in view.alarms.values() if a.live}
+        events = news(standing, found)
+        for kind, number in _counts(found).items():
+            ALARMS_STANDING.labels(kind=kind).set(number)
+        if not events:
+            return
+        context = Context(actor=ACTOR, session_epoch=self._server.session_epoch)
+        await self._log.append_together([Pending(event, context) for event in events])
+        for event in events:
+            if isinstance(event, AlarmRaised):
+                log.warning("alarm_raised", alarm_id=event.alarm_id, text=event.text)
+            else:
+                log.info("alarm_cleared", alarm_id=event.alarm_id)
+
+    async def _read_clock_when_due(self) -> None:
+        """Read the gateway's clock with each session, and from time to time."""
+        epoch = self._server.session_epoch
+        age = self._clock.monotonic() - self._clock_read_at
+        if not epoch or (epoch == self._clock_read_in and age < self._clock_seconds):
+            return
+        self._clock_read_in, self._clock_read_at = epoch, self._clock.monotonic()
+        read = await self._server.read_clock()
+        if read is not None:
+            await self._log.append(Pending(read, Context(actor=ACTOR, session_epoch=epoch)))
+
+
+def _counts(found: Mapping[str, object]) -> dict[str, int]:
+    counts = dict.fromkeys(get_args(AlarmKind), 0)
+    for alarm_id in found:
+        counts[alarm_id.partition(":")[0]] += 1
+    return counts
