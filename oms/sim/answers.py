@@ -46,6 +46,13 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "replaceFA": (321, "Error validating request.-'bE' : cause - FA data operations ignored for"),
 }
 """What IB answers to an account that has no permission for it; the rest gets 321."""
+NOT_FOUND: Final[Mapping[str, tuple[int, str]]] = {
+    "cancelMktDepth": (310, "Can't find the subscribed market depth with tickerId:"),
+    "cancelHistoricalData": (366, "No historical data query found for ticker id:"),
+    "cancelHeadTimeStamp": (366, "No historical data query found for ticker id:"),
+    "cancelHistogramData": (366, "No historical data query found for ticker id:"),
+    "cancelScannerSubscription": (365, "No scanner subscription found for ticker id:"),
+}
 
 
 class Answers:
@@ -70,9 +77,11 @@ class Answers:
         }
 
     def refuse_unknown(self, session: Session, request: Request) -> None:
-        """A request nobody serves here.  A cancel of what never began is silent, as at IB."""
+        """A request nobody serves here; a cancel of what never began, in IB's words for that."""
         log.info("%s is not served", request.name)
-        if request.name.startswith(("cancel", "unsubscribe")):
+        if request.name in NOT_FOUND:
+            code, text = NOT_FOUND[request.name]
+            session.error(request.request_id, code, text + request.request_id)
             return
         unserved = f"Error validating request.-'bN' : cause - {request.name} is not supported"
         code, text = REFUSALS.get(request.name, (321, unserved))

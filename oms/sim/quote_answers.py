@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from oms.sim import render
-from oms.sim.account_answers import forget, subscribe, subscriptions
+from oms.sim.account_answers import subscribe, subscriptions
 from oms.sim.bars import RealTimeBars
 from oms.sim.booking import Legs
 from oms.sim.checks import Refusal
@@ -41,6 +41,10 @@ class Ticker:
         return {leg.con_id for leg, _ in self.legs} or {self.contract.con_id}
 
 
+LINES: Final = ("MktData:", "TickByTickData:", "RealTimeBars:")
+"""Subscriptions that take up one of a client's lines of quotes."""
+
+
 class QuoteAnswers:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -51,12 +55,12 @@ class QuoteAnswers:
             "reqSecDefOptParams": self._option_parameters,
             "reqMarketRule": self._market_rule,
             "reqMktData": self._quotes,
-            "cancelMktData": forget,
+            "cancelMktData": _cancel,
             "reqMarketDataType": self._quote_type,
             "reqTickByTickData": self._tick_by_tick,
-            "cancelTickByTickData": forget,
+            "cancelTickByTickData": _cancel,
             "reqRealTimeBars": self._real_time_bars,
-            "cancelRealTimeBars": forget,
+            "cancelRealTimeBars": _cancel,
         }
 
     # -- contracts ------------------------------------------------------------------------------
@@ -141,8 +145,22 @@ class QuoteAnswers:
             return
         session.subscriptions["MarketDataType"] = to_int(kind)
 
+    def _refuses(self, session: Session, request: Request) -> bool:
+        """True when the id is in use, or every line of quotes is."""
+        request_id = request.values["reqId"]
+        if _key(request) in session.subscriptions:
+            session.error(request_id, 102, "Duplicate ticker ID.")
+            return True
+        lines = sum(name.startswith(LINES) for name in session.subscriptions)
+        if lines >= self.gateway.settings.tickers_max:
+            session.error(request_id, 101, "Max number of tickers has been reached.")
+            return True
+        return False
+
     def _quotes(self, session: Session, request: Request) -> None:
         request_id = request.values["reqId"]
+        if self._refuses(session, request):
+            return
         contract = self._one_contract(session, request)
         if contract is None:
             return
@@ -175,6 +193,8 @@ class QuoteAnswers:
                 session.send("tickSize", sizes)
 
     def _tick_by_tick(self, session: Session, request: Request) -> None:
+        if self._refuses(session, request):
+            return
         contract = self._one_contract(session, request)
         if contract is None:
             return
@@ -212,6 +232,19 @@ class QuoteAnswers:
                     self._send_tick_by_tick(session, request_id, contract, value[1])
 
     def _real_time_bars(self, session: Session, request: Request) -> None:
+        if self._refuses(session, request):
+            return
         contract = self._one_contract(session, request)
         if contract is not None:
             self.bars.begin(session, request, contract)
+
+
+def _key(request: Request) -> str:
+    kind = request.name.removeprefix("req").removeprefix("cancel")
+    return f"{kind}:{request.values['reqId']}"
+
+
+def _cancel(session: Session, request: Request) -> None:
+    if session.subscriptions.pop(_key(request), None) is None:
+        request_id = request.values["reqId"]
+        session.error(request_id, 300, f"Can't find EId with tickerId:{request_id}")

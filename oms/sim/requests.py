@@ -287,6 +287,9 @@ NAMES: Final[Mapping[int, str]] = {number: name for number, (name, _) in _REQUES
 # Refused requests that carry their id in the second field, without a version before it.
 _ID_IN_SECOND_FIELD: Final = frozenset((20, 22, 84, 86, 87, 88, 89, 90, 96, 83, 100, 101, 102, 103))
 
+# Refused requests without any id: what stands where others have one is something else.
+_WITHOUT_ID: Final = frozenset((12, 13, 18, 19, 24, 65, 66, 72, 73, 82, 85))
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -304,6 +307,8 @@ class Request:
         if not self.known:
             at = 1 if self.number in _ID_IN_SECOND_FIELD else 2
             text = self.fields[at] if len(self.fields) > at else ""
+            if self.number in _WITHOUT_ID:
+                text = ""
         else:
             text = str(self.values.get("reqId", self.values.get("orderId", "")))
         return text if is_digits(text.removeprefix("-")) else "-1"

@@ -32,6 +32,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "master_client": (0, 2**31 - 1),
     "clients_max": (1, 1_000),
     "account_summaries_max": (1, 100),
+    "tickers_max": (0, 100_000),
     "messages_per_second": (0, 1_000_000),
     "chunk_bytes": (0, 2**20),
     "step_seconds": (0.001, 86_400),
@@ -40,7 +41,13 @@ RUNNING: Final = frozenset(
     (
         *("time_form", "commission", "liquidity", "cancel_order", "acknowledge", "fills"),
         *("modify_reject", "parts", "part_seconds", "master_client", "clients_max"),
-        *("account_summaries_max", "messages_per_second", "chunk_bytes", "read_only"),
+        *(
+            "account_summaries_max",
+            "tickers_max",
+            "messages_per_second",
+            "chunk_bytes",
+            "read_only",
+        ),
         *("download_open_orders", "bind_negative", "expiry_notice"),
     )
 )
@@ -106,6 +113,8 @@ class Settings:
     """Connections at a time; one more gets 326."""
     account_summaries_max: int = 2
     """Account summaries of one client at a time; more get 322. The field reports 2 and 3."""
+    tickers_max: int = 100
+    """Lines of quotes of one client at a time; more get 101."""
     bind_negative: bool = True
     """Bound manual orders get ids -1, -2 and so on; otherwise client 0's next ones."""
     fills: str = "market"

@@ -407,6 +407,12 @@ async def test_look_ups_are_answered() -> None:
         (("10", "5", "8", "0", "AAPL"), "8", "354"),
         (("24", "1"), "-1", "321"),
         (("22", "9", "50"), "9", "162"),
+        (("12", "1", "1"), "-1", "321"),
+        (("18", "1", "3"), "-1", "321"),
+        (("25", "1", "7"), "7", "366"),
+        (("11", "1", "8", "1"), "8", "310"),
+        (("23", "1", "9"), "9", "365"),
+        (("2", "2", "5"), "5", "300"),
     ],
 )
 async def test_what_is_not_served_is_refused_aloud(
@@ -522,3 +528,16 @@ async def test_error_texts_are_seven_bit_with_java_escapes() -> None:
         sim.do("send_notice", code="2100", text="Börse \U0001f600")
         told = await client.wait_for("errMsg", code="2100")
         assert told["text"] == r"B\u00f6rse \ud83d\ude00"
+
+
+async def test_a_line_of_quotes_in_use_and_one_too_many_are_refused() -> None:
+    stock = {"symbol": "AAPL", "secType": "STK", "exchange": "SMART", "currency": "USD"}
+    async with world(tickers_max=2) as sim:
+        client = await sim.client()
+        for request_id in ("1", "1", "2", "3"):
+            client.ask("reqMktData", reqId=request_id, **stock)
+        await client.wait_for("errMsg", reqId="1", code="102")
+        await client.wait_for("errMsg", reqId="3", code="101")
+        client.ask("cancelMktData", reqId="1")
+        client.ask("reqMktData", reqId="3", **stock)
+        await client.wait_for("tickPrice", reqId="3")
