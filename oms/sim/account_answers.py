@@ -253,7 +253,7 @@ class AccountAnswers:
         total = accounting.totals(self.gateway.desk, account)
         values = {
             "reqId": request_id,
-            "dailyPnL": number(total.unrealized + total.realized),
+            "dailyPnL": number(accounting.daily_total(self.gateway.desk, account)),
             "unrealizedPnL": number(total.unrealized),
             "realizedPnL": number(total.realized),
         }
@@ -283,9 +283,9 @@ class AccountAnswers:
         values = {
             "reqId": request_id,
             "position": number(row.quantity),
-            "dailyPnL": number(unrealized + row.realized),
+            "dailyPnL": number(accounting.daily(desk, account, con_id)),
             "unrealizedPnL": number(unrealized),
-            "realizedPnL": number(row.realized),
+            "realizedPnL": number(accounting.realized_today(desk, account, con_id)),
             "value": number(value),
         }
         session.send("pnlSingle", values)

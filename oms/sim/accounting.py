@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Final
 
 from oms.sim.instruments import Contract
-from oms.sim.ledger import ZERO, commission, margin
+from oms.sim.ledger import ZERO, Position, commission, margin
 from oms.sim.orders import Order
 from oms.sim.wire import number
 
@@ -104,6 +104,38 @@ class Totals:
         return self.net - self.initial_margin
 
 
+def gain(desk: Desk, con_id: int, row: Position) -> Decimal:
+    """Unrealised P&L of a position, in its contract's currency."""
+    contract = desk.contract(con_id)
+    value = desk.market.quote(contract).last * contract.multiplier
+    return row.quantity * (value - row.average_cost)
+
+
+def realized_today(desk: Desk, account: str, con_id: int) -> Decimal:
+    before, _ = desk.books.openings.get((account, con_id), (ZERO, ZERO))
+    return desk.books.position(account, con_id).realized - before
+
+
+def daily(desk: Desk, account: str, con_id: int) -> Decimal:
+    """What a position has gained since the day began, realised or not."""
+    _, before = desk.books.openings.get((account, con_id), (ZERO, ZERO))
+    now = gain(desk, con_id, desk.books.position(account, con_id))
+    return realized_today(desk, account, con_id) + now - before
+
+
+def daily_total(desk: Desk, account: str) -> Decimal:
+    """The same of a whole account, in its base currency."""
+    base = desk.settings.base_currency
+    return sum(
+        (
+            daily(desk, account, con_id) * rate(desk.contract(con_id).currency, base)
+            for owner, con_id in desk.books.positions
+            if owner == account
+        ),
+        ZERO,
+    )
+
+
 def worths(desk: Desk, account: str) -> dict[str, Worth]:
     """The positions of an account by currency, each in its own.
 
@@ -115,20 +147,20 @@ def worths(desk: Desk, account: str) -> dict[str, Worth]:
             continue
         contract = desk.contract(con_id)
         worth = found.setdefault(contract.currency, Worth())
-        worth.realized += row.realized
+        worth.realized += realized_today(desk, account, con_id)
         if not row.quantity:
             continue
         last = desk.market.quote(contract).last
         value = row.quantity * last * contract.multiplier
-        gain = value - row.quantity * row.average_cost
+        gained = value - row.quantity * row.average_cost
         if contract.sec_type == "FUT":
-            worth.futures += gain
+            worth.futures += gained
         elif contract.sec_type in ("OPT", "FOP"):
             worth.options += value
         elif contract.sec_type != "CASH":
             worth.stocks += value
         worth.gross += abs(value)
-        worth.unrealized += gain
+        worth.unrealized += gained
         worth.margin += margin(contract, row.quantity, last)
     return found
 
@@ -244,7 +276,7 @@ def portfolio_row(desk: Desk, account: str, contract: Contract) -> dict[str, str
         "marketValue": _money(value),
         "averageCost": number(row.average_cost),
         "unrealizedPNL": _money(unrealized),
-        "realizedPNL": _money(row.realized),
+        "realizedPNL": _money(realized_today(desk, account, contract.con_id)),
     }
 
 
@@ -270,8 +302,8 @@ def preview(desk: Desk, order: Order) -> dict[str, str]:
             # The two currencies change places, at rates that are not the pair's price.
             equity += signed * (rate(contract.symbol, base) - price * factor)
         else:
-            gain = held * (mark - last) + signed * (mark - price)
-            equity += gain * contract.multiplier * factor
+            gained = held * (mark - last) + signed * (mark - price)
+            equity += gained * contract.multiplier * factor
         equity -= fee * factor
         charge += fee * factor / rate(desk.contract(order.con_id).currency, base)
     return {

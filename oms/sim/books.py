@@ -9,7 +9,7 @@ commits before it writes to a socket.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -44,6 +44,9 @@ CREATE TABLE IF NOT EXISTS life (
 CREATE TABLE IF NOT EXISTS positions (
   account TEXT, con_id INTEGER, quantity TEXT, average_cost TEXT, realized TEXT,
   PRIMARY KEY (account, con_id));
+CREATE TABLE IF NOT EXISTS openings (
+  account TEXT, con_id INTEGER, realized TEXT, unrealized TEXT, PRIMARY KEY (account, con_id));
+CREATE TABLE IF NOT EXISTS quotes (con_id INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cash (
   account TEXT, currency TEXT, amount TEXT, PRIMARY KEY (account, currency));
 CREATE TABLE IF NOT EXISTS placements (
@@ -71,7 +74,11 @@ class Books:
         self.working = Working()
         self._contracts: set[int] = set()
         self.positions: dict[tuple[str, int], Position] = {}
+        # Realised and unrealised P&L of a position when the day began.
+        self.openings: dict[tuple[str, int], tuple[Decimal, Decimal]] = {}
         self.cash: dict[tuple[str, str], Decimal] = {}
+        # Called before a commit: what is written once however often it changes.
+        self.before_commit: list[Callable[[], None]] = []
         self._highest: dict[int, int] = {}
         self._load()
 
@@ -86,6 +93,8 @@ class Books:
             self.positions[account, con_id] = row
         for account, currency, amount in self._db.execute("SELECT * FROM cash"):
             self.cash[account, currency] = Decimal(amount)
+        for account, con_id, realized, unrealized in self._db.execute("SELECT * FROM openings"):
+            self.openings[account, con_id] = Decimal(realized), Decimal(unrealized)
         self._highest = dict(self._db.execute("SELECT * FROM clients"))
 
     def _keep(self, order: Order) -> None:
@@ -147,6 +156,8 @@ class Books:
         return self._db.execute(statement, tuple(parameters))
 
     def commit(self) -> None:
+        for write in self.before_commit:
+            write()
         self._write_orders()
         if self._open:
             self._db.execute("COMMIT")
@@ -335,6 +346,22 @@ class Books:
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
             (account, con_id, str(row.quantity), str(row.average_cost), str(row.realized)),
         )
+
+    def set_opening(
+        self, account: str, con_id: int, realized: Decimal, unrealized: Decimal
+    ) -> None:
+        """What a position has gained when the day begins."""
+        self.openings[account, con_id] = realized, unrealized
+        self._write(
+            "INSERT OR REPLACE INTO openings VALUES (?, ?, ?, ?)",
+            (account, con_id, str(realized), str(unrealized)),
+        )
+
+    def save_quote(self, con_id: int, body: str) -> None:
+        self._write("INSERT OR REPLACE INTO quotes VALUES (?, ?)", (con_id, body))
+
+    def quotes(self) -> dict[int, str]:
+        return dict(self._db.execute("SELECT con_id, body FROM quotes"))
 
     def position(self, account: str, con_id: int) -> Position:
         return self.positions.get((account, con_id), Position())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from oms.sim import hours, matching
+from oms.sim import accounting, hours, matching
 from oms.sim.clock import midnight_before
 from oms.sim.hours import Schedule
 from oms.sim.instruments import Contract
@@ -88,12 +88,19 @@ class TradingDay:
                 self.desk.end(order, silent=True)
         self.expire_orders()
         midnight = midnight_before(now, self.desk.zone)
+        begun = self.desk.books.meta("day")
+        if begun is not None and begun < f"{midnight:%Y%m%d}":
+            self._begin_day()
+        self.desk.books.set_meta("day", f"{midnight:%Y%m%d}")
         if now >= midnight + timedelta(hours=SETTLEMENT_HOURS):
             self.desk.corporate.settle_expired()
         self._wait_for_midnight()
         self._wait_for_settlement()
         if not self.always:
             self._wait_for_change()
+        # What was in the middle of its parts, or could trade while the gateway was down.
+        for order in list(self.desk.books.live.values()):
+            self.desk.work(order)
 
     def _call_at(self, moment: datetime, action: Callable[[], None]) -> None:
         seconds = (moment - self.desk.clock.now()).total_seconds()
@@ -116,9 +123,19 @@ class TradingDay:
                 self.close(reopen=True)
                 self.open()
             self.expire_orders()
+            self._begin_day()
             self._wait_for_midnight()
 
         self._call_at(self._next_hour(0), midnight)
+
+    def _begin_day(self) -> None:
+        """P&L and the figures of the day begin again."""
+        books = self.desk.books
+        for (account, con_id), row in books.positions.items():
+            gain = accounting.gain(self.desk, con_id, row)
+            books.set_opening(account, con_id, row.realized, gain)
+        self.desk.market.roll()
+        books.set_meta("day", f"{midnight_before(self.desk.clock.now(), self.desk.zone):%Y%m%d}")
 
     def _wait_for_settlement(self) -> None:
         def settle() -> None:

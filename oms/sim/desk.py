@@ -68,6 +68,10 @@ class Desk:
             books=books, catalogue=self.catalogue, market=market, clock=clock, settings=settings
         )
         self.accepted_ids: list[int] = []
+        # Options that nobody traded are listed, and quoted, anew when somebody asks for them.
+        quotes = books.quotes()
+        market.restore({one: quotes[one] for one in quotes if self.catalogue.by_id(one)})
+        books.before_commit.append(self._save_quotes)
         self.day = TradingDay(self)
         self.corporate = CorporateLife(self)
         self.families = Families(self)
@@ -120,6 +124,11 @@ class Desk:
             "Warning: your order will not be placed at the exchange until"
             f" {opens.astimezone(self.zone):%Y-%m-%d %H:%M:%S} {self.zone.key}"
         )
+
+    def _save_quotes(self) -> None:
+        """The market of a gateway that is started again goes on where it was."""
+        for con_id, body in self.market.changes().items():
+            self.books.save_quote(con_id, body)
 
     # -- working ----------------------------------------------------------------------------------
 

@@ -228,6 +228,7 @@ class Intake:
             return
         self.books.save(order)
         self.notify.order(order)
+        self.desk.arm(order)
         self.desk.work(order)
 
     def _check_revision(self, order: Order, new: Order, values: Mapping[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
 from decimal import Decimal
 
 from oms.sim.instruments import Contract
@@ -25,6 +27,13 @@ class Quote:
     low: Decimal = Decimal(0)
     close: Decimal = Decimal(0)
 
+    def to_json(self) -> str:
+        return json.dumps([str(value) for value in astuple(self)])
+
+    @classmethod
+    def from_json(cls, text: str) -> Quote:
+        return cls(*map(Decimal, json.loads(text)))
+
 
 class Market:
     """The quote of every contract.
@@ -38,6 +47,27 @@ class Market:
         self._seed = seed
         self._quotes: dict[int, Quote] = {}
         self._paths: dict[int, random.Random] = {}
+        self._changed: set[int] = set()
+
+    def restore(self, bodies: Mapping[int, str]) -> None:
+        """Go on from the prices of another run."""
+        self._quotes |= {con_id: Quote.from_json(body) for con_id, body in bodies.items()}
+
+    def changes(self) -> dict[int, str]:
+        """Quotes that changed since this was asked for, as text."""
+        changed, self._changed = self._changed, set()
+        return {con_id: self._quotes[con_id].to_json() for con_id in changed}
+
+    def roll(self) -> None:
+        """A new day: the last price is the close of the old one and all there is of the new."""
+        for con_id, old in list(self._quotes.items()):
+            last = old.last
+            new = replace(old, close=last, open=last, high=last, low=last, volume=Decimal(0))
+            self._keep(con_id, new)
+
+    def _keep(self, con_id: int, quote: Quote) -> None:
+        self._quotes[con_id] = quote
+        self._changed.add(con_id)
 
     def quote(self, contract: Contract) -> Quote:
         found = self._quotes.get(contract.con_id)
@@ -74,7 +104,7 @@ class Market:
             bid_size=size if size is not None else old.bid_size,
             ask_size=size if size is not None else old.ask_size,
         )
-        self._quotes[contract.con_id] = changed
+        self._keep(contract.con_id, changed)
         return changed
 
     def print_last(self, contract: Contract, price: Decimal, quantity: Decimal) -> Quote:
@@ -88,7 +118,7 @@ class Market:
             high=max(old.high, price),
             low=min(old.low, price),
         )
-        self._quotes[contract.con_id] = changed
+        self._keep(contract.con_id, changed)
         return changed
 
     def split(self, contract: Contract, ratio: Decimal) -> None:
@@ -101,11 +131,11 @@ class Market:
         }
         if new["ask"] <= new["bid"]:
             new["ask"] = new["bid"] + contract.minimum_tick
-        self._quotes[contract.con_id] = replace(old, **new)
+        self._keep(contract.con_id, replace(old, **new))
 
     def rename(self, old: Contract, new: Contract) -> None:
         """The price goes with the stock."""
-        self._quotes[new.con_id] = self.quote(old)
+        self._keep(new.con_id, self.quote(old))
 
     def take(self, contract: Contract, buying: bool, quantity: Decimal, liquidity: str) -> None:
         """Use up the touch, where it can be used up; the next quote renews it."""
@@ -116,7 +146,7 @@ class Market:
             quote = replace(quote, ask_size=max(quote.ask_size - quantity, Decimal(0)))
         else:
             quote = replace(quote, bid_size=max(quote.bid_size - quantity, Decimal(0)))
-        self._quotes[contract.con_id] = quote
+        self._keep(contract.con_id, quote)
 
     @property
     def quoted(self) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from oms.sim.market import Quote
 from oms.sim.orders import Order
+from oms.sim.wire import to_int
 
 TRAILING: Final = frozenset(("TRAIL", "TRAIL LIMIT"))
 STOPS: Final = frozenset(("STP", "STP LMT")) | TRAILING
@@ -40,7 +41,7 @@ def decide(order: Order, quote: Quote) -> Decision:
     trail = trail_price(order, quote.last) if order.kind in TRAILING else None
     if order.kind in TRIGGERED and not order.triggered:
         level = trail if trail is not None else order.aux_price
-        if level is None or not _reached(order, quote.last, level):
+        if level is None or not _triggered(order, quote, level):
             return Decision(triggered=False, trail_price=trail)
     touch = quote.ask if order.is_buy else quote.bid
     if order.kind in LIMITED or (order.kind == "MTL" and order.filled):
@@ -48,6 +49,18 @@ def decide(order: Order, quote: Quote) -> Decision:
         crosses = limit is not None and within(order, touch, limit)
         return Decision(triggered=True, price=touch if crosses else None, trail_price=trail)
     return Decision(triggered=True, price=touch, trail_price=trail)
+
+
+def _triggered(order: Order, quote: Quote, level: Decimal) -> bool:
+    """True when the price that the order's trigger method looks at has reached its level.
+
+    1 and 4 look at the bid or the ask, 7 at that or the last, 8 at the midpoint, all others at the
+    last.  The double methods ask for no second print here.
+    """
+    method = to_int(order.terms.get("triggerMethod", ""))
+    touch = quote.ask if order.is_buy else quote.bid
+    prices = {1: [touch], 4: [touch], 7: [touch, quote.last], 8: [(quote.bid + quote.ask) / 2]}
+    return any(_reached(order, price, level) for price in prices.get(method, [quote.last]))
 
 
 def _reached(order: Order, last: Decimal, level: Decimal) -> bool:

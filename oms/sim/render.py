@@ -112,6 +112,9 @@ def contract_details(
         "orderTypes": "ACTIVETIM,ADJUST,ALERT,BAG,COND,DAY,DEACT,GAT,GTC,GTD,GTT,IOC,LIT,LMT,LOC,"
         "LTH,MIT,MKT,MOC,OCA,OPG,SCALE,STP,STPLMT,TRAIL,TRAILLIT,TRAILLMT,TRAILMIT,WHATIF",
         "validExchanges": contract.valid_exchanges,
+        "underConId": str(contract.under_id),
+        "underSymbol": contract.symbol if contract.sec_type in UNDERLYINGS else "",
+        "underSecType": UNDERLYINGS.get(contract.sec_type, ""),
         "longName": ascii7(contract.long_name),
         "contractMonth": contract.expiry[:6],
         **hours,
@@ -125,6 +128,8 @@ def contract_details(
     return values
 
 
+UNDERLYINGS: Final = {"OPT": "STK", "FUT": "IND"}
+"""What a derivative is on."""
 DELAYED_TICKS: Final = {
     1: 66,
     2: 67,

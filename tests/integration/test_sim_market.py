@@ -585,6 +585,11 @@ async def test_the_hours_that_are_told_move_with_the_clock() -> None:
         await client.wait_for("contractDetailsEnd", reqId="1")
         told = client.last("contractDetails")
         assert told["timeZoneId"] == "US/Eastern"
+        client.ask("reqContractDetails", reqId="9", **OPTION)
+        option = await client.wait_for("contractDetails", reqId="9")
+        assert (option["underConId"], option["underSymbol"], option["underSecType"]) == (
+            "265598", "AAPL", "STK",
+        )  # fmt: skip
         assert told["tradingHours"].startswith("20260105:0400-20260105:2000;20260106:0400-")
         assert told["liquidHours"].startswith("20260105:0930-20260105:1600;20260106:0930-")
         sim.do("advance", seconds=str(5 * 24 * 3600))
@@ -609,6 +614,97 @@ async def test_a_fraction_of_a_share_is_for_a_person_to_order() -> None:
         sim.do("manual_order", symbol="AAPL", side="BUY", quantity="0.5", order_ref="tws")
         sim.do("fill", order_ref="tws", quantity="0.25")
         assert orders(sim)["tws"]["remaining"] == "0.25"
+
+
+async def test_daily_profit_counts_from_midnight() -> None:
+    async with world(clock=SteppedClock(MONDAY_NOON), commission="none") as sim:
+        client = await sim.client()
+        sim.do("quote", symbol="AAPL", bid="99.99", ask="100", last="100")
+        client.place()
+        client.place(totalQuantity="10", action="SELL", orderType="LMT", lmtPrice="1")
+        await client.settle()
+        sim.do("quote", symbol="AAPL", bid="109.99", ask="110", last="110")
+        await pnl(client, daily="899.9", unrealized="900", realized="-0.1")
+        sim.do("advance", seconds=str(13 * 3600))
+        await pnl(client, daily="0", unrealized="900", realized="0")
+        sim.do("quote", symbol="AAPL", bid="112", ask="112.01", last="112")
+        client.place(totalQuantity="40", action="SELL")
+        await client.settle()
+        await pnl(client, daily="180", unrealized="600", realized="480")
+        client.ask("reqMktData", reqId="77", snapshot="1", **STOCK)
+        await client.wait_for("tickPrice", reqId="77", tickType="9", price="110")
+
+
+async def pnl(client: WireClient, *, daily: str, unrealized: str, realized: str) -> None:
+    """What an account and its one position have gained."""
+    client.forget()
+    client.ask("reqPnL", reqId="5", account="DU1234567")
+    client.ask("reqPnLSingle", reqId="6", account="DU1234567", conId="265598")
+    expected = {"dailyPnL": daily, "unrealizedPnL": unrealized, "realizedPnL": realized}
+    whole = await client.wait_for("pnl", reqId="5")
+    assert {name: whole[name] for name in expected} == expected
+    single = await client.wait_for("pnlSingle", reqId="6")
+    assert {name: single[name] for name in expected} == expected
+    client.ask("cancelPnL", reqId="5")
+    client.ask("cancelPnLSingle", reqId="6")
+
+
+async def test_prices_go_on_where_they_were_when_the_gateway_is_started_again(
+    tmp_path: Any,
+) -> None:
+    file = tmp_path / "gateway.db"
+    async with world(books=file, market="moving", clock=SteppedClock(MONDAY_NOON)) as sim:
+        client = await sim.client()
+        client.ask("reqMktData", reqId="1", **STOCK)
+        client.ask("reqMktData", reqId="2", **OPTION)
+        await client.wait_for("tickPrice", reqId="2")
+        sim.do("quote", symbol="AAPL", last="321")
+        before = sim.do("quote", symbol="AAPL")
+    later = SteppedClock(MONDAY_NOON)
+    async with world(books=file, market="moving", clock=later) as sim:
+        assert sim.do("quote", symbol="AAPL") == before
+        sim.do("advance", seconds="5")
+
+
+async def test_an_order_that_was_filling_in_parts_goes_on_after_a_restart(tmp_path: Any) -> None:
+    file = tmp_path / "gateway.db"
+    slow: dict[str, Any] = {"books": file, "parts": 4, "part_seconds": 10.0}
+    async with world(**slow, clock=SteppedClock(MONDAY_NOON)) as sim:
+        client = await sim.client()
+        client.place(orderRef="slow")
+        await client.settle()
+        assert states(sim)["slow"] == ("Submitted", "25")
+    async with world(**slow, clock=SteppedClock(MONDAY_NOON)) as sim:
+        sim.do("advance", seconds="31")
+        assert states(sim)["slow"] == ("Filled", "100")
+
+
+async def test_a_new_end_of_a_dated_order_holds() -> None:
+    async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
+        client = await sim.client()
+        dated = {"orderType": "LMT", "lmtPrice": "1", "tif": "GTD"}
+        order_id = client.place(**dated, goodTillDate="20260105-18:00:00")
+        client.place(**dated, goodTillDate="20260105-19:00:00", orderId=str(order_id))
+        await client.settle()
+        sim.do("advance", seconds=str(1.5 * 3600))
+        assert sim.books()["orders"][0]["status"] == "Submitted"
+        sim.do("advance", seconds="1801")
+        assert sim.books()["orders"][0]["status"] == "Cancelled"
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("", "PreSubmitted"), ("2", "PreSubmitted"), ("4", "Filled"), ("7", "Filled"),
+     ("8", "PreSubmitted")],
+)  # fmt: skip
+async def test_a_stop_looks_at_the_price_of_its_trigger_method(method: str, status: str) -> None:
+    async with world() as sim:
+        client = await sim.client()
+        sim.do("quote", symbol="AAPL", bid="100", ask="101", last="100.5")
+        client.place(action="SELL", orderType="STP", auxPrice="95", triggerMethod=method)
+        await client.settle()
+        sim.do("quote", symbol="AAPL", bid="95", ask="101", last="100")
+        assert sim.books()["orders"][0]["status"] == status
 
 
 # -- conditions -----------------------------------------------------------------------------------
