@@ -128,7 +128,7 @@ def contract_details(
     return values
 
 
-UNDERLYINGS: Final = {"OPT": "STK", "FUT": "IND"}
+UNDERLYINGS: Final = {"OPT": "STK", "FUT": "IND", "FOP": "FUT"}
 """What a derivative is on."""
 DELAYED_TICKS: Final = {
     1: 66,
