@@ -39,7 +39,7 @@ from oms.core.reconcile import (
     perm_index,
     verdict_of,
 )
-from oms.core.records import Anomaly, BreakCase, Fill, Order, Position
+from oms.core.records import Anomaly, BreakCase, EarlyCommission, Fill, Order, Position
 from oms.core.repair import adoptions, openings, resolutions
 from tests.lives import CLIENT, Life
 
@@ -108,6 +108,7 @@ def reconcile(
     position_settle_seconds: float = 0,
     commission_settle_seconds: float = 3600,
     accounts: tuple[str, ...] = (),
+    prior: OurSide | None = None,
     **tables: str,
 ) -> Run:
     """Ask, repair and compare; `meanwhile` is what is pushed after positions were asked for."""
@@ -150,8 +151,9 @@ def reconcile(
         for event in list(plan(our_side(life), answers, scope)):
             life.apply(event, actor="reconciler")
             run.repairs.append(event)
-    # Nothing moves while a table is compared, but for `meanwhile`: all is as it was asked for.
-    run.found = compare(before, our_side(life), answers, scope, prior=our_side(life))
+    # Nothing moves while a table is compared, but for `meanwhile`: all is as it was asked for,
+    # unless a test says that it was otherwise.
+    run.found = compare(before, our_side(life), answers, scope, prior=prior or our_side(life))
     run.findings = [*run.found.findings, *(m.draw() for m in run.found.matches.values())]
     return run
 
@@ -168,6 +170,7 @@ def our_side(life: Life) -> OurSide:
         opened_accounts=life.system.opened_accounts,
         by_perm_id=perm_index(orders.values()),
         watched=watched_by(life.books.all(BreakCase)),
+        orphans=tuple(life.books.all(EarlyCommission)),
     )
 
 

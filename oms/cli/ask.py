@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from oms.cli.frame import (
+    Account,
     AsJson,
     perform,
     print_json,
@@ -51,6 +52,10 @@ def register(app: typer.Typer) -> None:
 def reconcile(
     context: typer.Context,
     *,
+    account: Account = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="At once, which is the only way; for scripts to say.")
+    ] = True,
     form: FormatOption = "terminal",
     out: Out = None,
     wait: Annotated[
@@ -72,6 +77,7 @@ def reconcile(
 
     \b
     oms reconcile
+    oms reconcile --now --account DU1234567
     oms reconcile --format html --out report.html
     """
     import uuid
@@ -84,7 +90,10 @@ def reconcile(
         from oms.cli.request import append
 
         async with reading(context) as reader:
-            request = ReconciliationRequested(request_id=request_id, reason=reason)
+            await _check_account(reader, account)
+            request = ReconciliationRequested(
+                request_id=request_id, reason=reason, account=account or ""
+            )
             receipt = append(settings_of(context).database_url, [(request, request_id)])[0]
             with waiting("asking IB and comparing"):
                 completed = await _completed(reader, request_id, receipt.sequence, wait)
@@ -170,6 +179,19 @@ def show_report(
 
 
 # ── small parts ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def _check_account(reader: Reader, account: str | None) -> None:
+    """Refuse an account that the session does not serve, before anything is written."""
+    from oms.core.records import SessionRecord, SystemRecord
+    from oms.errors import InvalidRequest
+
+    system = await reader.one("system", "system")
+    epoch = system.session_epoch if isinstance(system, SystemRecord) else 0
+    session = await reader.one("sessions", str(epoch))
+    known = session.accounts if isinstance(session, SessionRecord) else ()
+    if account is not None and account not in known:
+        raise InvalidRequest(f"account {account!r} is not one of {', '.join(known) or 'none'}")
 
 
 async def _completed(reader: Reader, request_id: str, after: int, seconds: float) -> Envelope:

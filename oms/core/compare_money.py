@@ -244,8 +244,9 @@ def account_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[
     """Yield accounts of our books that this session cannot ask about, or that IB left out."""
     held = {p.account for p in ours.positions.values() if p.quantity}
     held |= {o.account for o in ours.orders.values() if o.live and o.account}
-    if scope.accounts:
-        for account in sorted(held - set(scope.accounts)):
+    managed = scope.managed or scope.accounts
+    if managed:
+        for account in sorted(held - set(managed)):
             text = "this session does not manage the account, so nothing of it was compared"
             yield _not_answered(account, text, ())
     if not answers.complete("account_summary"):

@@ -946,6 +946,8 @@ class ReconciliationRequested(Event):
 
     request_id: str
     reason: str = ""
+    #: Compare this account only; empty: all.
+    account: str = ""
 
 
 class ReconciliationStarted(Event):

@@ -87,6 +87,8 @@ class Scope:
 
     client_id: int
     accounts: tuple[str, ...]
+    #: Those of the session where the run is about some of them only.
+    managed: tuple[str, ...] = field(default=(), kw_only=True)
     now: datetime
     #: An order in doubt is "not received" only when it was asked for this long after the doubt
     #: arose.

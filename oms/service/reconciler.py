@@ -59,6 +59,7 @@ from oms.core.reconcile import (
 )
 from oms.core.records import BreakCase
 from oms.core.repair import adoptions, by_policy, cash_openings, commissions, openings, resolutions
+from oms.errors import InvalidRequest
 from oms.service.our_side import load_cases, load_our_side
 from oms.service.ports import Log, Reader
 from oms.service.view import View
@@ -203,12 +204,29 @@ class Reconciler:
             if self._gap_since is None:
                 self._gap_since = envelope.recorded_at
 
-    async def run(self, trigger: str, *, request_id: str = "") -> ReconciliationCompleted:
-        """Ask, compare and write; returns the report that the log now holds."""
-        async with self._one_run:
-            return await self._run(trigger, request_id)
+    async def run(
+        self, trigger: str, *, request_id: str = "", account: str = ""
+    ) -> ReconciliationCompleted:
+        """Ask, compare and write; returns the report that the log now holds.
 
-    async def _run(self, trigger: str, request_id: str) -> ReconciliationCompleted:
+        A run for one account compares and repairs only that; it lets no orders leave, and what was
+        missed in a gap stays open. Raises `InvalidRequest` for an account that is not of this
+        session.
+        """
+        async with self._one_run:
+            self._accounts(account)  # an account that is not ours is refused before it is asked
+            return await self._run(trigger, request_id, account)
+
+    def _accounts(self, account: str) -> tuple[str, ...]:
+        managed = self._view.session.accounts if self._view.session else ()
+        if account and account not in managed:
+            raise InvalidRequest(
+                f"account {account!r} is not one of {', '.join(managed) or 'none'}",
+                hint="`oms status` names the accounts of the session",
+            )
+        return (account,) if account else managed
+
+    async def _run(self, trigger: str, request_id: str, account: str) -> ReconciliationCompleted:
         started_at = self._clock.now()
         self._runs += 1
         run_id = f"R{started_at:%Y%m%dT%H%M%S}-{self._asker.session_epoch}.{self._runs}"
@@ -223,10 +241,12 @@ class Reconciler:
         before = await self._our_side(None, self._in_cases())
         answers = await self._ask_all(run_id)
         log.info("reconciliation_asked", run_id=run_id)
-        accounts = self._view.session.accounts if self._view.session else ()
+        # Only now: at the start of a session its accounts are not in the books yet.
+        accounts = self._accounts(account)
         scope = Scope(
             client_id=self._asker.client_id,
             accounts=accounts,
+            managed=self._accounts(""),
             now=self._clock.now(),
             doubt_settle=self._waits.doubt,
             run_id=run_id,
@@ -260,7 +280,7 @@ class Reconciler:
         whole = (
             answers.complete(*QUESTIONS) and line == self._line() and not self._asker.gap_is_open
         )
-        await self._conclude(report, found, cases, whole=whole)
+        await self._conclude(report, found, cases, whole=whole, everything=not account)
         return report
 
     async def _settle(self, run: _Run, answers: Answers) -> tuple[Answers, OurSide, Compared]:
@@ -376,12 +396,13 @@ class Reconciler:
         cases: dict[str, BreakCase],
         *,
         whole: bool,
+        everything: bool,
     ) -> None:
         news = case_events(
             cases, found.findings, found.matches, run_id=report.run_id, complete=whole
         )
         facts = [self._fact(event, report.run_id) for event in (*news, report)]
-        if whole:
+        if whole and everything:
             self._gap_since = None
             if not self._view.system.ready:
                 facts.append(self._fact(SessionReady(run_id=report.run_id), report.run_id))

@@ -227,7 +227,11 @@ class Requests:
                 await self._cases.carry_out(envelope)
             case ReconciliationRequested() as event:
                 await self._line()
-                await self._reconciler.run(event.reason or "request", request_id=event.request_id)
+                await self._reconciler.run(
+                    event.reason or "request",
+                    request_id=event.request_id,
+                    account=event.account,
+                )
             case _:
                 raise AssertionError(envelope.event)
 

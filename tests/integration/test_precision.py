@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.precision.schedule import play, summary
+from oms.errors import InvalidRequest
+from tests.precision.schedule import ACCOUNTS, World, play, summary
 
 pytestmark = pytest.mark.slow
 
@@ -26,3 +27,18 @@ async def test_every_injected_difference_is_reported_and_nothing_else(
     folder.mkdir()
     outcome = await play(folder, seed * SEEDS + number)
     assert outcome.ok, summary([outcome])
+
+
+async def test_a_run_for_one_account_judges_that_account_only(tmp_path: Path) -> None:
+    folder = tmp_path / "seed"
+    folder.mkdir()
+    world = World(folder, 1)
+    async with world.running():
+        for account in ACCOUNTS:
+            await world.bought("AAPL", 10, account)
+            world.do("position_adjust", symbol="AAPL", quantity="5", account=account)
+        report = await world.oms.reconciler.run("test", account=ACCOUNTS[1])
+        assert {f.account for f in report.findings} == {ACCOUNTS[1]}
+        assert [c.finding.account for c in world.oms.view.open_breaks()] == [ACCOUNTS[1]]
+        with pytest.raises(InvalidRequest, match="'DU999' is not one of"):
+            await world.oms.reconciler.run("test", account="DU999")

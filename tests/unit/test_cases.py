@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oms.core.cases import break_id_of, same_difference, settled_by
-from oms.core.events import BreakClosed, Finding
+from oms.core.events import BreakClosed, BreakOpened, Finding
 from tests.lives import Life, play, working
 from tests.statements import reconcile
 
@@ -102,3 +102,31 @@ def test_evidence_and_repair_do_not_make_a_difference_another_one() -> None:
     one = Finding(result="break", subject="order", key="lost_order:A", text="gone", evidence=(1,))
     assert same_difference(one, one.model_copy(update={"evidence": (9,), "repair": "adopted"}))
     assert not same_difference(one, one.model_copy(update={"text": "back"}))
+
+
+def test_case_about_a_fill_that_was_missing_closes_when_our_books_have_it() -> None:
+    # A day on IB does not name it any more: that we have it is the evidence.
+    life = opened(working())
+    lacking = Finding(
+        result="break",
+        subject="execution",
+        break_class="missing_fill",
+        severity="high",
+        key="missing_fill:DU1:x.1",
+        account="DU1",
+    )
+    life.apply(BreakOpened(break_id=break_id_of(lacking), run_id="R0", finding=lacking))
+    assert reconcile(life, open_orders="open Submitted").cases() == []
+    life.play("fill 40 @ 10 exec=x.1.01")
+    late = reconcile(life, open_orders="open Submitted", positions="position 40 10")
+    assert late.cases() == ["closed missing_fill:DU1:x.1"]
+
+
+def test_case_about_a_commission_without_execution_closes_when_the_execution_comes() -> None:
+    life = opened(working("commission x.1.01 2.5"))
+    first = reconcile(life, open_orders="open Submitted")
+    assert first.breaks == {"orphan_commission:x.1.01": "medium"}
+    assert first.cases() == ["opened orphan_commission:x.1.01"]
+    life.play("fill 40 @ 10 exec=x.1.01")
+    again = reconcile(life, open_orders="open Submitted", positions="position 40 10")
+    assert again.cases() == ["closed orphan_commission:x.1.01"]

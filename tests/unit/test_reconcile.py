@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
-from oms.core.events import Outcome
+from oms.core.events import Finding, Outcome
+from oms.core.matches import LISTED_MAX, Compared, Match
 from oms.core.records import OrderState
+from oms.core.sides import MOVED
 from tests.lives import START, Life, play, working
-from tests.statements import KINDS, reconcile
+from tests.statements import KINDS, our_side, reconcile
 
 LATER = START + timedelta(hours=12)
 
@@ -272,6 +275,70 @@ def test_position_that_executions_do_not_explain_drifts(told: str) -> None:
 def test_holding_that_we_never_heard_of_drifts() -> None:
     run = reconcile(opened(play("")), positions="position 5 10 con=8")
     assert run.breaks == {"quantity_drift:DU1:8": "high"}
+
+
+# ── commissions ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("settle", "breaks"), [(0, {"commission_missing:DU1:x.1": "low"}), (60, {})]
+)
+def test_commission_is_missing_once_it_is_late(settle: int, breaks: dict[str, str]) -> None:
+    rows = "fill 40 @ 10 exec=x.1.01 fetched=yes"
+    run = reconcile(
+        opened(working("fill 40 @ 10 exec=x.1.01")),
+        commission_settle_seconds=settle,
+        open_orders="open Submitted",
+        executions=rows,
+        positions="position 40 10",
+    )
+    assert run.breaks == breaks
+
+
+def test_commission_without_its_execution_is_unknown_while_executions_are_not_answered() -> None:
+    run = reconcile(
+        opened(working("commission x.9.01 2")),
+        open_orders="open Submitted",
+        unanswered={"executions": "timed_out"},
+    )
+    assert "commission:x.9.01" in run.unknown
+
+
+# ── what moves while it is asked for ─────────────────────────────────────────────────────────────
+
+
+def test_order_that_changed_since_the_answers_were_asked_for_is_unknown_not_broken() -> None:
+    life = opened(working())
+    before = our_side(life)
+    life.play("status Cancelled 0")
+    found = reconcile(life, open_orders="open Submitted").found
+    (broken,) = found.findings
+    assert (broken.result, broken.break_class) == ("break", "wrong_state")
+    run = reconcile(life, open_orders="open Submitted", prior=before)
+    (finding,) = run.found.findings
+    assert (finding.result, finding.text) == ("unknown", MOVED)
+
+
+def test_order_that_has_not_left_is_not_lost() -> None:
+    assert reconcile(opened(play("intent BUY 100 LMT 10"))).breaks == {}
+
+
+def test_matches_beyond_what_anybody_reads_are_counted_with_a_digest_of_their_values() -> None:
+    found = Compared()
+    for number in range(LISTED_MAX + 1):
+        finding = Finding(result="match", subject="order", key=f"order:{number}")
+        found.add([Match("order", finding.key, "WORKING", (), partial(_as_is, finding))])
+    listed, (count,) = found.listed()
+    assert (listed, count.subject, count.count) == ([], "order", LISTED_MAX + 1)
+    found.matches["order:0"] = found.matches["order:0"]._replace(values="FILLED")
+    _, (other,) = found.listed()
+    assert other.digest != count.digest
+    del found.matches["order:1"]
+    assert (len(found.listed()[0]), found.listed()[1]) == (LISTED_MAX, ())
+
+
+def _as_is(finding: Finding) -> Finding:
+    return finding
 
 
 # ── cost ─────────────────────────────────────────────────────────────────────────────────────────
