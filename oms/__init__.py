@@ -117,18 +117,11 @@ async def connect(
     daemon serves the same database already.
     """
     # Imported late: a program that only reads the log should not load ib_async.
-    from oms.errors import IBConnectionError
     from oms.service.daemon import open_oms
     from oms.settings import load
 
     async with open_oms(settings or load(), actor=f"strategy:{strategy}") as running:
-        try:
-            await running.ready(wait_seconds)
-        except TimeoutError as error:
-            raise IBConnectionError(
-                f"no gateway at {running.settings.host}:{running.settings.port} answered every"
-                f" question within {wait_seconds:g} s"
-            ) from error
+        await running.until_ready(wait_seconds)
         yield running.manager
 
 

@@ -58,6 +58,8 @@ def env_example() -> str:
     lines = [
         "# Copy to .env and change what you need; every line is optional.",
         "# Each setting is explained in docs/reference/settings.md.",
+        "# The port says what the gateway is: 4002 paper Gateway, 7497 paper TWS; 4001 live",
+        "# Gateway, 7496 live TWS. A live account is refused unless OMS_MODE says live.",
     ]
     for row in Settings().describe():
         hint = "; ".join(part for part in (row.unit, row.bounds) if part)

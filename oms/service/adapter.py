@@ -90,13 +90,7 @@ class IBBrokerAdapter(BrokerAdapter):
             actor = f"strategy:{self._engine}"
             running = await stack.enter_async_context(open_oms(settings, actor=actor))
             self._listen(running, stack)
-            await running.ready(self._ready_seconds)
-        except TimeoutError as error:
-            await self._leave()
-            raise IBConnectionError(
-                f"no gateway at {settings.host}:{settings.port} answered every question within"
-                f" {self._ready_seconds:g} s"
-            ) from error
+            await running.until_ready(self._ready_seconds)
         except BaseException:
             await self._leave()
             raise

@@ -41,6 +41,7 @@ from oms.clock import Clock, SystemClock
 from oms.core.contracts import Contract
 from oms.core.events import (
     CancelDenied,
+    ConnectFailed,
     Context,
     DaemonStarted,
     DaemonStopped,
@@ -54,7 +55,7 @@ from oms.core.events import (
 from oms.core.portfolio import Account
 from oms.core.quotes import Quote
 from oms.core.records import TABLES, AnyRecord
-from oms.errors import OmsError
+from oms.errors import IBConnectionError, OmsError
 from oms.service import metrics
 from oms.service.admission import Admission, Prices, limits_of
 from oms.service.case_desk import CaseDesk
@@ -102,6 +103,22 @@ class Oms:
     async def accounts(self) -> tuple[Account, ...]:
         """Return what the accounts hold and are worth, with the prices heard in this process."""
         return await self.manager.accounts()
+
+    async def until_ready(self, seconds: float) -> None:
+        """Return when orders may leave; raises `IBConnectionError` with what stands in the way, or
+        why the subsystem cannot go on.
+        """
+        try:
+            await self.ready(seconds)
+        except TimeoutError as error:
+            failed = await self.reader.events(type=ConnectFailed.__name__, limit=1, reverse=True)
+            why = ""
+            if failed and isinstance(failed[0].event, ConnectFailed) and not self.gateway.is_up:
+                why = f": {failed[0].event.reason}"
+            raise IBConnectionError(
+                f"no gateway at {self.settings.host}:{self.settings.port} answered every question"
+                f" within {seconds:g} s{why}"
+            ) from error
 
     async def ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - a deadline in the caller's words
         """Return when orders may leave; raises TimeoutError, or why the subsystem cannot go on."""
