@@ -305,8 +305,8 @@ class OrderManager(MarketDesk):
     async def cancel_everything(self, *, reason: str = "", by: By | None = None) -> None:
         """Ask IB to cancel every order of the login, those of others and by hand included.
 
-        The intent is durable first. What ends is told by IB, order by order; raises
-        `IBConnectionError` without a session.
+        The intent is durable first. IB tells what became of our orders; of those of others the
+        next comparison does. Raises `IBConnectionError` without a session.
         """
         if not self._orders.session_epoch:
             raise IBConnectionError("there is no session with the gateway; nothing was sent")

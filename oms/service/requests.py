@@ -223,6 +223,8 @@ class Requests:
                 await self._quote(envelope, event)
             case GlobalCancelRequested() as event:
                 await self._manager.cancel_everything(reason=event.reason, by=by)
+                # IB tells a client about its own orders; what became of others has to be asked.
+                await self._reconciler.run("global cancel")
             case CaseRequested():
                 await self._cases.carry_out(envelope)
             case ReconciliationRequested() as event:
