@@ -245,9 +245,12 @@ class Outbox:
 
     def _wake(self) -> None:
         self._wake_is_set = False
-        if len(self) and not self._line_is_up():
-            self.drop("the line was lost")
         while len(self) and self._room():
+            # Before each one: the write before it can have found the line dead, and the socket
+            # would swallow the rest without a word.
+            if not self._line_is_up():
+                self.drop("the line was lost")
+                return
             self._write((self._cancels or self._orders).popleft())
         if len(self):
             self._set_wake()

@@ -94,11 +94,7 @@ async def judge(world: World, lives: list[Life]) -> None:
 
 def _is_explained(finding: Finding) -> bool:
     """Say whether somebody else's doing explains a case, which then stays shown."""
-    if finding.break_class == "unknown_order":
-        return True  # what people did by hand
-    # IB itself takes the legs of a bracket down to what was filled of a cancelled entry.
-    leg = finding.order_id.endswith(("-tp", "-sl"))
-    return finding.break_class == "wrong_terms" and leg
+    return finding.break_class == "unknown_order"  # what people did by hand
 
 
 def actions_in(*folders: str) -> Iterator[tuple[str, str]]:

@@ -114,10 +114,29 @@ async def test_an_order_of_our_client_id_from_before_this_log_is_adopted_and_can
     assert (adopted.origin, adopted.order_ref) == ("previous_session", "older-log")
     await manager.modify(adopted.order_id, limit=Decimal(11))
     await world.until(lambda: manager.order(adopted.order_id).terms.limit_price == 11)
+    # It is the same order at IB, under the name that it had there.
+    (row,) = (await world.books())["orders"]
+    assert (row["order_ref"], row["limit_price"]) == ("older-log", "11")
     await manager.cancel(adopted.order_id)
     await world.until(lambda: world.state_of(adopted.order_id) is OrderState.CANCELLED)
     reports = await world.log(ReconciliationCompleted)
     assert [breaks(r.findings) for r in reports] == [["unknown_order"]]
+
+
+async def test_a_change_of_an_adopted_order_that_cannot_leave_is_refused_to_that_order(
+    world: World,
+) -> None:
+    async with _client(world, CLIENT_ID) as earlier:
+        order: Any = LimitOrder("BUY", 3, 10, tif="GTC", orderRef="older-log")
+        earlier.placeOrder(Stock("AAPL", "SMART", "USD"), order)
+        await world.broker(lambda b: b["orders"])
+    await world.broker(lambda b: b["clients"] == [])
+    manager = await world.start(messages_per_second_max=1)
+    adopted = await _adopted(world)
+    await manager.modify(adopted.order_id, limit=Decimal(11))
+    await world.simulator.do("cut")
+    await world.until(lambda: "not sent" in manager.order(adopted.order_id).refusal)
+    assert not manager.order(adopted.order_id).modify_pending
 
 
 async def _by_hand(world: World, **fields: Any) -> int:

@@ -48,9 +48,12 @@ class Wire:
     def __init__(self) -> None:
         self.messages: list[list[str]] = []
         self.closing = False
+        #: Messages after which the transport finds that nobody is there; None for never.
+        self.dies_after: int | None = None
 
     def write(self, message: bytes) -> None:
         self.messages.append(message[4:-1].decode().split("\0"))
+        self.closing = self.closing or len(self.messages) == self.dies_after
 
     def is_closing(self) -> bool:
         return self.closing
@@ -161,6 +164,15 @@ async def test_a_modify_is_the_whole_order_again_under_its_number() -> None:
     first, second = bench.wire.messages
     assert handed == "sent"
     assert [n for n, (a, b) in enumerate(zip(first, second, strict=True)) if a != b] == [19]
+
+
+async def test_what_waits_behind_a_write_that_finds_the_line_dead_is_reported() -> None:
+    bench = Bench(messages_per_second_max=2)
+    assert [bench.place(n) for n in range(1, 6)] == ["sent"] * 2 + ["queued"] * 3
+    bench.wire.dies_after = len(bench.wire.messages) + 1
+    bench.advance(1)
+    assert bench.sent() == [("3", "1"), ("3", "2"), ("3", "3")]
+    assert bench.not_sent == [("ref-4", "the line was lost"), ("ref-5", "the line was lost")]
 
 
 async def test_never_more_than_the_pace_leaves_in_a_second() -> None:

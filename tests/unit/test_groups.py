@@ -1,0 +1,74 @@
+"""Brackets, OCA groups and denials, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import oms
+from oms.errors import (
+    BrokerError,
+    ContractAmbiguous,
+    ContractUnknown,
+    IBConnectionError,
+    InvalidRequest,
+    OmsError,
+)
+from oms.service.groups import bracket_of, check_distinct, complete, oca_of
+from oms.service.manager import as_denial
+
+SPY = oms.Stock("SPY")
+ENTRY = oms.NewOrder(SPY, oms.Limit("BUY", 10, "100"), order_id="e", account="DU1")
+OUT = oms.Limit("SELL", 10, "120")
+
+
+def test_a_bracket_is_held_until_its_last_order_and_names_its_parent() -> None:
+    group = bracket_of(ENTRY, take_profit="120", stop_loss="90")
+    assert [one.order_id for one in group.orders] == ["e", "e-tp", "e-sl"]
+    assert group.parents == {"e-tp": "e", "e-sl": "e"}
+    assert group.held == {"e", "e-tp"}
+    entry, profit, loss = (one.terms for one in group.orders)
+    assert (profit.order_type, profit.side, profit.tif, profit.limit_price) == (
+        *("LMT", "SELL", "GTC"),
+        120,
+    )
+    assert (loss.order_type, loss.stop_price, loss.quantity) == ("STP", 90, entry.quantity)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: bracket_of(ENTRY, take_profit="90", stop_loss="120"), "losing side"),
+        (lambda: bracket_of(ENTRY, take_profit=1.5, stop_loss="90"), "take-profit must be"),  # type: ignore[arg-type]
+        (
+            lambda: bracket_of(ENTRY, take_profit=oms.Limit("BUY", 10, "9"), stop_loss="90"),
+            "take-profit must be a SELL",
+        ),
+        (
+            lambda: bracket_of(ENTRY, take_profit=oms.Limit("SELL", 9, "120"), stop_loss="90"),
+            "closes the whole entry of 10",
+        ),
+        (lambda: oca_of([ENTRY], "g", 1), "two orders or more"),
+        (lambda: oca_of([ENTRY, complete((SPY, OUT))], "g", 1), "of one account"),
+        (lambda: oca_of([ENTRY, ENTRY], "g", 7), "1, 2 or 3"),
+        (lambda: check_distinct([ENTRY, ENTRY]), "'e' is there twice"),
+    ],
+)
+def test_orders_that_do_not_go_together_are_refused(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        (ContractUnknown("no"), "contract"),
+        (ContractAmbiguous("two"), "contract"),
+        (IBConnectionError("away"), "connected"),
+        (BrokerError("no"), "broker"),
+        (InvalidRequest("what"), "request"),
+    ],
+)
+def test_an_error_is_filed_under_the_rule_that_it_is_about(error: OmsError, rule: str) -> None:
+    assert as_denial(error).rule == rule
