@@ -135,7 +135,11 @@ def _for_commission(
     event: CommissionReceived | CommissionRestated, context: Context, books: Books
 ) -> _Wants:
     fill = books.fill_of_execution(event.exec_id)
-    return (Want("fills", "exec_id", event.exec_id),) if fill is None else companions(fill)
+    if fill is not None:
+        return companions(fill)
+    # A report that came early and was joined is remembered: said again, it changes nothing.
+    early = Want("early_commissions", "", event.exec_id)
+    return early, Want("fills", "exec_id", event.exec_id)
 
 
 def _for_open_order(event: OpenOrderReceived, context: Context, books: Books) -> _Wants:

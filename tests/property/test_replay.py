@@ -9,9 +9,9 @@ Method: random lives of two orders and a stranger's, compared row for row.
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oms.core.books import Books, Want, apply, companions, initial, wanted
@@ -99,8 +99,16 @@ def test_two_halves_are_the_whole(rows: list[str], split: int) -> None:
     assert stored.links == whole.links
 
 
+#: A report that came before its execution, which is corrected; then the report again.
+_REPEATED: Final = [
+    *("session", "intent BUY 100 LMT 10", "commission y.1.01 1.5"),
+    *("fill 11 @ 11.1 exec=y.1.01", "fill 12 @ 11.2 exec=y.1.02", "commission y.1.01 1.5"),
+]
+
+
 @settings(max_examples=200)
 @given(strategies.lives())
+@example(_REPEATED)
 def test_eviction_changes_nothing(rows: list[str]) -> None:
     envelopes = Life().play("\n".join(rows)).envelopes
     stored, books = Stored(), initial()
