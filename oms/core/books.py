@@ -39,6 +39,7 @@ from oms.core.events import (
     CommissionRestated,
     CompletedOrderReceived,
     Context,
+    DoubtResolutionDenied,
     DoubtResolved,
     Envelope,
     Event,
@@ -52,6 +53,7 @@ from oms.core.events import (
     OrderAdopted,
     OrderBoundReceived,
     OrderDenied,
+    OrderDoubted,
     OrderIntended,
     OrderMessageSent,
     OrderNotSent,
@@ -234,6 +236,8 @@ _OurWord = (
     | ModifyDenied
     | CancelIntended
     | CancelDenied
+    | OrderDoubted
+    | DoubtResolutionDenied
     | DoubtResolved
 )
 

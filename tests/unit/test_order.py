@@ -309,6 +309,29 @@ def test_lost_line_leaves_an_intent_alone_that_was_not_handed_over() -> None:
     assert play("intent BUY 100 LMT 10\nlost").order().state is S.INTENDED
 
 
+@pytest.mark.parametrize(
+    ("heard", "state"),
+    [
+        ("", S.IN_DOUBT),
+        ("status PendingSubmit 0", S.IN_FLIGHT),  # a word of the gateway's is no silence
+        ("open Submitted", S.WORKING),
+        ("fill 40 @ 10", S.PARTIALLY_FILLED),
+        ("notice 201", S.REJECTED),
+        ("lost", S.IN_DOUBT),
+    ],
+)
+def test_silence_puts_only_what_nobody_answered_in_doubt(heard: str, state: OrderState) -> None:
+    order = play(f"session\nintent BUY 100 LMT 10\nsent\n{heard}\ndoubted").order()
+    assert order.state is state
+
+
+@pytest.mark.parametrize("heard", ["", "sent", "sent\nopen Submitted", "sent\nfill 100 @ 10"])
+def test_a_denial_of_a_key_whose_order_exists_takes_nothing_from_it(heard: str) -> None:
+    life = f"session\nintent BUY 100 LMT 10\n{heard}"
+    before, after = play(life).order(), play(f"{life}\ndenied").order()
+    assert (after.state, after.denied, after.filled) == (before.state, False, before.filled)
+
+
 def test_crash_puts_even_an_intent_in_doubt_because_the_bytes_may_have_left() -> None:
     assert play("intent BUY 100 LMT 10\ncrash").order().state is S.IN_DOUBT
 
