@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -35,6 +36,8 @@ from oms.report.words import (
 #: Repaired things that are listed; a night's backfill would otherwise push the verdict off the
 #: screen. Breaks and unknowns are never cut.
 ROWS_MAX: Final = 20
+#: Letters of a screen on which a story's six columns leave room for the sentence.
+STORY_COLUMNS_MIN: Final = 110
 
 _STYLES: Final[dict[Verdict, str]] = {"clean": "green", "broken": "red", "unknown": "yellow"}
 
@@ -59,17 +62,47 @@ def reconciliation_terminal(report: Report) -> RenderableType:
 
 def story_terminal(story: Story, *, wire: bool = False) -> RenderableType:
     """Return an order's story for a terminal; `wire` adds the broker's fields as they came."""
-    table = _table("seq", "recorded (UTC)", "broker's time", "type", "what it says", "ids")
-    for column in table.columns[:4]:
-        column.no_wrap = True
-    table.columns[0].justify = "right"
-    for entry in story.entries:
-        table.add_row(*_story_cells(entry, wire=wire))
     title = Text(f"Order {story.order_id}", style="bold")
-    return Group(*_spaced([Group(title, Text(story.headline)), table]))
+    return Group(*_spaced([Group(title, Text(story.headline)), _Events(story, wire=wire)]))
 
 
-def _story_cells(entry: Entry, *, wire: bool) -> Sequence[RenderableType]:
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """The events of a story as a table that fits the screen.
+
+    Six columns leave the sentence a few letters a line on a narrow one; there the type, the
+    broker's time and the ids stand above and below the sentence instead of beside it.
+    """
+
+    story: Story
+    wire: bool
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width >= STORY_COLUMNS_MIN:
+            table = _table("seq", "recorded (UTC)", "broker's time", "type", "what it says", "ids")
+            fixed = table.columns[:4]
+        else:
+            table = _table("seq", "recorded (UTC)", "what it says")
+            fixed = table.columns[:2]
+        for column in fixed:
+            column.no_wrap = True
+        table.columns[0].justify = "right"
+        for entry in self.story.entries:
+            cells = _story_cells(entry, wire=self.wire)
+            table.add_row(*(cells if len(table.columns) == len(cells) else _folded(cells)))
+        yield table
+
+
+def _folded(cells: tuple[str, str, str, str, Text, Text]) -> tuple[str, str, Text]:
+    sequence, recorded, occurred, kind, said, ids = cells
+    head = Text(kind, style="bold")
+    if occurred:
+        head.append(f"  at the broker's {occurred}", style="not bold dim")
+    tail = Text("\n").append_text(ids) if ids else Text()
+    return sequence, recorded, Text.assemble(head, "\n", said, tail)
+
+
+def _story_cells(entry: Entry, *, wire: bool) -> tuple[str, str, str, str, Text, Text]:
     envelope = entry.envelope
     said = Text(entry.sentence)
     if envelope.context.actor != "broker":

@@ -540,6 +540,20 @@ def test_wire_text_stands_one_flag_away() -> None:
     assert "11 | -1 | 17" in printed(report.terminal(STORY, wire=True))
 
 
+@pytest.mark.parametrize("width", [60, 80, 109])
+def test_story_leaves_the_sentence_most_of_a_narrow_screen(width: int) -> None:
+    console = Console(width=width, highlight=False, color_system=None)
+    with console.capture() as capture:
+        console.print(report.terminal(STORY))
+    lines = capture.get().splitlines()
+    assert max(len(line) for line in lines) <= width
+    column = next(line for line in lines if "what it says" in line).index("what it says")
+    assert column <= 30
+    assert any(line[column:].startswith("OrderIntended") for line in lines)
+    assert any("We are about to send" in line[column:] for line in lines)
+    assert any("perm 9001" in line[column:] for line in lines)
+
+
 def test_story_forms_are_as_stored(stored: Stored) -> None:
     stored(GOLDEN / "story.txt", printed(report.terminal(STORY, wire=True)))
     stored(GOLDEN / "story.json", json.dumps(report.as_json(STORY), indent=2) + "\n")
