@@ -184,3 +184,17 @@ def test_note_says_what_is_most_urgent(changes: dict[str, Any], words: str) -> N
         actor="test",
     )
     assert note(order.evolve(**changes)) == words
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_is_taught_the_verbs(shell: str) -> None:
+    environment = {"_OMS_COMPLETE": f"complete_{shell}", "COMP_WORDS": "oms b", "COMP_CWORD": "1"}
+    asked = environment | {
+        "_TYPER_COMPLETE_ARGS": "oms b",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    said = CliRunner().invoke(app, [], env=asked, prog_name="oms")
+    assert said.exit_code == 0, said.output
+    assert "bracket" in said.output
+    assert "buy" in said.output
+    assert "sell" not in said.output
