@@ -119,8 +119,10 @@ def rebuild(
 ) -> None:
     """Fold the whole log from its first event, and compare with the stored books row for row.
 
-    Without --check, books that differ are replaced; the daemon must not be running then. The exit
-    status of --check is 4 where a row differs.
+    Without --check, rows that differ are swapped in one transaction, also beside a running daemon:
+    readers see the old rows or the new ones, and the daemon loads its books again. Where more rows
+    differ than its next append can wait for, it must be stopped first. The exit status of --check
+    is 4 where a row differs.
 
     \b
     events   how many were folded
@@ -154,7 +156,9 @@ def _print_rebuild(result: RebuildResult, only_check: bool) -> None:
         typer.echo(f"FAILED  {folded}: {result.differences:,} {done}")
         first = result.first_difference
         if first is not None:
-            fields = ", ".join(first.fields) or "one side has no such row"
+            fields = ", ".join(first.fields) or (
+                "the stored row is missing" if first.ours is None else "the log has no such row"
+            )
             typer.echo(f"first: {first.table} {first.key} ({fields})")
     typer.echo(", ".join(f"{name} {count:,}" for name, count in result.tables.items() if count))
 

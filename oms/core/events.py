@@ -711,6 +711,15 @@ class BrokerMessageUnreadable(Event):
     reason: str
 
 
+class ProjectionsRebuilt(Event):
+    """The stored rows were replaced by a fold of the log; a running daemon loads them again."""
+
+    #: The event up to which the rows were folded.
+    up_to_sequence: int
+    #: Rows that differed from the log.
+    differences: int
+
+
 class NaturalKeyConflict(Event):
     """A second message claimed the natural key of a stored fact with different contents; both are
     kept.
@@ -1103,6 +1112,7 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         AnswerEndReceived,
         BrokerMessageUnreadable,
         NaturalKeyConflict,
+        ProjectionsRebuilt,
         QueryAsked,
         QueryAnswered,
         BreakOpened,

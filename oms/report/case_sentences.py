@@ -156,3 +156,9 @@ def _(event: events.AlarmCleared) -> str:
 def _(event: events.ServerTimeRead) -> str:
     side = "ahead of" if event.offset_ms > 0 else "behind"
     return f"The gateway's clock is {abs(event.offset_ms)} ms {side} ours"
+
+
+@_say.register
+def _(event: events.ProjectionsRebuilt) -> str:
+    rows = counted(event.differences, "row")
+    return f"The stored rows were folded again up to #{event.up_to_sequence}: {rows} differed"

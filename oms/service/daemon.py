@@ -51,6 +51,7 @@ from oms.core.events import (
     ModifyDenied,
     OrderNotSent,
     Pending,
+    ProjectionsRebuilt,
 )
 from oms.core.portfolio import Account
 from oms.core.quotes import Quote
@@ -301,7 +302,11 @@ def _listen(event_log: EventLog, view: View, clock: Clock, listeners: Sequence[_
     """Bring the view up to each commit, and then tell everybody."""
 
     def note(committed: Committed) -> None:
-        view.take_changes(committed.changes)
+        if any(isinstance(e.event, ProjectionsRebuilt) for e in committed.envelopes):
+            log.warning("books_loaded_again", sequence=committed.envelopes[-1].sequence)
+            view.restart(committed.changes)
+        else:
+            view.take_changes(committed.changes)
         metrics.observe(committed, view, event_log, clock)
         for listener in listeners:
             listener.note(committed.envelopes)

@@ -70,6 +70,23 @@ class View:
         self.take([order])
         return order
 
+    def restart(self, changes: dict[str, dict[str, AnyRecord]]) -> None:
+        """Take the live records anew, and let go of those that are no more: the stored rows were
+        replaced by a fold of the log.
+        """
+        for name, held in (
+            ("orders", self.orders),
+            ("positions", self.positions),
+            ("breaks", self.breaks),
+            ("anomalies", self.anomalies),
+            ("alarms", self.alarms),
+        ):
+            fresh = changes.get(name, {})
+            for key in [k for k, r in held.items() if r.live and k not in fresh]:
+                del held[key]
+        self._in_doubt = {k: None for k in self._in_doubt if k in self.orders}
+        self.take_changes(changes)
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return when a condition holds; give it a deadline with `asyncio.timeout`."""
         while not condition():

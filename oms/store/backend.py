@@ -231,6 +231,10 @@ class Connection(ABC):
         """Return the rows of a query whose column has one of the values."""
         return self.rows(f"{select} WHERE {column} {self.membership}", (self._members(values),))
 
+    def members(self, values: Sequence[str | int]) -> Any:
+        """Return the parameter that goes with `membership`."""
+        return self._members(values)
+
     def commit(self) -> None:
         """Make the transaction durable."""
         self.execute("COMMIT")

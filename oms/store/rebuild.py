@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,25 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.engine import URL
 
 from oms.clock import Clock, SystemClock
+from oms.core.codec import time_text
+from oms.core.events import Context, Pending, ProjectionsRebuilt
 from oms.core.records import TABLES, decode_record, differing_fields
 from oms.errors import LeaseHeld, StoreUnavailable
 from oms.store import lease as leases
 from oms.store import schema
 from oms.store.audit import Progress
 from oms.store.backend import Connection, connect, parse_url, sync_engine
-from oms.store.envelopes import SELECT_FACTS, envelope
+from oms.store.envelopes import (
+    INSERT_EVENTS,
+    SELECT_FACTS,
+    SELECT_HEAD,
+    chained,
+    draft,
+    envelope,
+    head_of,
+)
 from oms.store.projector import Projector
-from oms.store.tables import BOOKS_CHECKPOINT, METADATA, ORDER_EVENTS, PROJECTIONS
+from oms.store.tables import BOOKS_CHECKPOINT, LOG_CHECKPOINT, METADATA, ORDER_EVENTS, PROJECTIONS
 
 PAGE_ROWS: Final = 1_000
 #: Events between two writes of the shadow: the more, the more often a row that changes often is
@@ -42,6 +52,12 @@ SHADOW_RECORDS_MAX: Final = 2_000
 #: Columns that the fold searches the shadow by (`books.wanted`), besides the keys. It needs no
 #: index for readers: they would be a third of the work of writing it.
 _SOUGHT: Final = frozenset({"perm_id", "broker_key", "exec_id", "position_key"})
+
+
+#: Rows that are swapped beside a daemon: more would hold up its append longer than it waits.
+SWAP_ROWS_MAX: Final = 50_000
+#: How often rows may differ again because a daemon wrote from wrong books meanwhile.
+SWAPS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +127,39 @@ def rebuild(
     clock: Clock | None = None,
     resident_records_max: int = SHADOW_RECORDS_MAX,
 ) -> RebuildResult:
-    """Replace the projections by a fold of the whole log, in one transaction.
+    """Fold the log into a shadow, and swap the rows that differ, while readers and a daemon go on.
 
-    Returns what differed before. Raises `LeaseHeld` where there is a difference and a daemon is at
-    work: its books in memory would be another truth. Nothing is changed then.
+    The fold and the comparison hold nobody up. The swap is one transaction: readers see the rows
+    before it or after it, a writer waits for it, and `ProjectionsRebuilt` in it makes a daemon load
+    its books again from the rows. Then both are compared once more, because the daemon may have
+    written from wrong books between the comparison and the swap.
+
+    Returns what differed at first. Raises `LeaseHeld`, and changes nothing, where a daemon is at
+    work and more rows differ than its append can wait for.
     """
     time = clock if clock is not None else SystemClock()
     started = time.monotonic()
     with closing(connect(parse_url(url))) as target, _shadow(resident_records_max) as shadow:
         schema.check_connection(target)
         shadow.follow(target, _head(target), progress)
-        target.begin_write()
-        try:
-            shadow.follow(target, _head(target), None)
-            counts, number, first = _compare(target, shadow.connection)
-            if number or _checkpoint(target) != shadow.sequence:
+        compared = _compared(target, shadow)
+        first = compared
+        for _ in range(SWAPS_MAX):
+            if not compared.differing and compared.checkpoint == shadow.sequence:
+                break
+            if len(compared.differing) > SWAP_ROWS_MAX:
                 _refuse_beside_daemon(target, time)
-                _replace(target, shadow)
-            target.commit()
-        except BaseException:
-            target.rollback()
-            raise
+            _swap(target, shadow, compared, time)
+            compared = _compared(target, shadow)
+        else:
+            raise StoreUnavailable(f"rows differ from the log again after {SWAPS_MAX} swaps")
         return RebuildResult(
-            number == 0, shadow.sequence, counts, number, first, time.monotonic() - started
+            not first.differing,
+            shadow.sequence,
+            first.counts,
+            len(first.differing),
+            first.difference,
+            time.monotonic() - started,
         )
 
 
@@ -145,19 +171,25 @@ class _Shadow:
         self.sequence = 0
         self._projector = Projector(connection, resident_records_max=resident_records_max)
 
-    def follow(self, source: Connection, to: int, progress: Progress | None) -> None:
-        """Fold the events of a log up to a sequence."""
+    def follow(
+        self, source: Connection, to: int, progress: Progress | None
+    ) -> set[tuple[str, Row]]:
+        """Fold the events of a log up to a sequence; return the last rows that they touched."""
         first = self.sequence
+        touched: set[tuple[str, Row]] = set()
         self.connection.begin_write()
         with _collector_at_rest():
             while self.sequence < to:
-                self._fold_page(source, to)
+                touched = self._fold_page(source, to, touched)
                 if progress is not None:
                     progress(self.sequence - first, to - first)
         self._projector.write()
         self.connection.commit()
+        return touched
 
-    def _fold_page(self, source: Connection, to: int) -> None:
+    def _fold_page(
+        self, source: Connection, to: int, touched: set[tuple[str, Row]]
+    ) -> set[tuple[str, Row]]:
         rows = source.rows(
             f"{SELECT_FACTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
             f" LIMIT {PAGE_ROWS}",
@@ -165,10 +197,13 @@ class _Shadow:
         )
         if not rows:
             raise StoreUnavailable(f"the log has no event {self.sequence + 1}")
-        self._projector.fold([envelope(row) for row in rows])
+        changes = self._projector.fold([envelope(row) for row in rows])
         self.sequence = rows[-1][0]
         if self._projector.behind >= EVENTS_PER_WRITE:
             self._projector.write()
+        # Of a long fold nobody asks for them, and they would be every row.
+        kept = touched if len(touched) < SWAP_ROWS_MAX else set()
+        return kept | {(table, (key,)) for table, found in changes.items() for key in found}
 
 
 @contextmanager
@@ -220,8 +255,31 @@ def _head(connection: Connection) -> int:
 # ── comparing ────────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    counts: dict[str, int]
+    #: Table and key of every row that differs.
+    differing: list[tuple[str, Row]]
+    difference: Difference | None
+    #: The sequence that the stored rows say they have reached.
+    checkpoint: int
+
+
+def _compared(target: Connection, shadow: _Shadow) -> _Compared:
+    """Compare both sides in one snapshot, at the end of the log as it is in it."""
+    target.begin_read()
+    try:
+        shadow.follow(target, _head(target), None)
+        checkpoint = _checkpoint(target)
+        differing: list[tuple[str, Row]] = []
+        counts, _, first = _compare(target, shadow.connection, differing)
+    finally:
+        target.rollback()
+    return _Compared(counts, differing, first, checkpoint)
+
+
 def _compare(
-    ours: Connection, rebuilt: Connection
+    ours: Connection, rebuilt: Connection, differing: list[tuple[str, Row]] | None = None
 ) -> tuple[dict[str, int], int, Difference | None]:
     counts: dict[str, int] = {}
     number = 0
@@ -232,6 +290,8 @@ def _compare(
             counts[table] += 1
             if one != other:
                 number += 1
+                if differing is not None:
+                    differing.append((table, key))
                 first = first if first is not None else _difference(table, key, one, other)
     return counts, number, first
 
@@ -324,8 +384,22 @@ def _difference(table: str, key: Row, one: Row | None, other: Row | None) -> Dif
         return Difference(table, f"{key[0]} at {key[1]}", _text(one), _text(other))
     if one is None or other is None:
         return Difference(table, key[0], _text(one), _text(other))
-    fields = differing_fields(decode_record(table, one[-1]), decode_record(table, other[-1]))
-    return Difference(table, key[0], _text(one), _text(other), fields)
+    return Difference(table, key[0], _text(one), _text(other), _fields(table, one, other))
+
+
+def _fields(table: str, one: Row, other: Row) -> tuple[str, ...]:
+    """Return what differs between two rows of one key: fields of the record, else columns."""
+    if one[-1] != other[-1]:
+        try:
+            fields = differing_fields(
+                decode_record(table, one[-1]), decode_record(table, other[-1])
+            )
+        except ValueError:
+            return ("body",)  # Somebody wrote into it what is no record.
+        if fields:
+            return fields
+    pairs = zip(_LAYOUTS[table].columns, one, other, strict=True)
+    return tuple(name for name, left, right in pairs if left != right)
 
 
 def _text(row: Row | None) -> str | None:
@@ -346,20 +420,73 @@ def _refuse_beside_daemon(connection: Connection, clock: Clock) -> None:
             )
 
 
-def _replace(target: Connection, shadow: _Shadow) -> None:
-    for table, layout in _LAYOUTS.items():
-        columns = layout.columns
-        target.execute(f"DELETE FROM {table}")
-        page: list[Row] = []
-        for row in _ordered(shadow.connection, layout):
-            page.append(row)
-            if len(page) == PAGE_ROWS:
-                target.insert(f"INSERT INTO {table} ({', '.join(columns)})", page)
-                page = []
-        target.insert(f"INSERT INTO {table} ({', '.join(columns)})", page)
-    rows = target.rows("SELECT hash FROM events WHERE sequence = ?", (shadow.sequence,))
+def _swap(target: Connection, shadow: _Shadow, compared: _Compared, clock: Clock) -> None:
+    """Put the shadow's rows in place of those that differ, and say so in the log."""
+    target.begin_write()
+    try:
+        since = shadow.sequence
+        touched = shadow.follow(target, _head(target), None)
+        keys = {*compared.differing, *touched}
+        for table, layout in _LAYOUTS.items():
+            if table in TABLES:
+                found = [key for name, key in keys if name == table]
+                _replace(target, shadow.connection, layout, found)
+        _replace_links(target, shadow.connection, since, compared.differing)
+        _say_rebuilt(target, shadow, len(compared.differing), clock)
+        target.commit()
+    except BaseException:
+        target.rollback()
+        raise
+
+
+def _replace(target: Connection, rebuilt: Connection, layout: _Layout, keys: Sequence[Row]) -> None:
+    table, columns, _ = layout
+    for start in range(0, len(keys), PAGE_ROWS):
+        part = [key[0] for key in keys[start : start + PAGE_ROWS]]
+        members = (target.members(part),)
+        target.execute(f"DELETE FROM {table} WHERE {columns[0]} {target.membership}", members)
+        rows = rebuilt.among(f"SELECT {', '.join(columns)} FROM {table}", columns[0], part)
+        if rows:
+            target.insert(f"INSERT INTO {table} ({', '.join(columns)})", rows)
+
+
+def _replace_links(
+    target: Connection, rebuilt: Connection, since: int, differing: Sequence[tuple[str, Row]]
+) -> None:
+    """Replace the links of orders that differ, and all that came after the comparison."""
+    orders = sorted({key[0] for table, key in differing if table == "order_events"})
+    for start in range(0, len(orders), PAGE_ROWS):
+        part = orders[start : start + PAGE_ROWS]
+        members = (target.members(part),)
+        target.execute(f"DELETE FROM order_events WHERE order_id {target.membership}", members)
+        _insert_links(target, rebuilt.among(_SELECT_LINKS, "order_id", part))
+    target.execute("DELETE FROM order_events WHERE sequence > ?", (since,))
+    _insert_links(target, rebuilt.rows(f"{_SELECT_LINKS} WHERE sequence > ?", (since,)))
+
+
+_SELECT_LINKS: Final = "SELECT order_id, sequence FROM order_events"
+
+
+def _insert_links(target: Connection, rows: Sequence[Row]) -> None:
+    if rows:
+        head = "INSERT INTO order_events (order_id, sequence)"
+        target.insert(head, rows, "ON CONFLICT DO NOTHING")
+
+
+def _say_rebuilt(target: Connection, shadow: _Shadow, differences: int, clock: Clock) -> None:
+    """Append the fact of the swap: a daemon that follows the log finds the rows ahead of its books,
+    and loads them again.
+    """
+    head = head_of(target.rows(SELECT_HEAD)[0])
+    event = ProjectionsRebuilt(up_to_sequence=shadow.sequence, differences=differences)
+    fact = draft(Pending(event, Context(actor="rebuild")))
+    now = clock.now()
+    moment = now if head.recorded_at is None or now > head.recorded_at else head.recorded_at
+    sequence = head.sequence + 1
+    row, digest = chained(head.hash, fact, sequence, time_text(moment), 0)
+    target.insert(INSERT_EVENTS, [row])
     target.insert(
         "INSERT INTO checkpoints (name, sequence, hash)",
-        [(BOOKS_CHECKPOINT, shadow.sequence, row[0]) for row in rows],
+        [(name, sequence, digest) for name in (BOOKS_CHECKPOINT, LOG_CHECKPOINT)],
         "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
     )

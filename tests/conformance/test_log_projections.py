@@ -12,6 +12,7 @@ from oms.clock import SystemClock
 from oms.core.records import Order
 from oms.errors import ConfigurationError, LeaseHeld, NotFound, StoreUnavailable
 from oms.store import rebuild
+from oms.store.audit import verify
 from oms.store.backend import connect, parse_url
 from oms.store.log import append_foreign
 from oms.store.reader import Reader
@@ -97,8 +98,61 @@ async def test_changed_row_is_found_named_and_repaired(place: Place, seed: int) 
     assert rebuild.rebuild(place.url).equal
 
 
-async def test_rebuild_is_refused_beside_a_daemon(place: Place) -> None:
-    """Its books in memory would be another truth; where nothing differs there is nothing to do."""
+async def test_an_edited_column_is_named_though_the_record_is_the_same(place: Place) -> None:
+    await filled(place, [intent("order-1")])
+    place.sql("UPDATE orders SET symbol = 'IBM' WHERE order_id = 'order-1'")
+    found = rebuild.rebuild_check(place.url).first_difference
+    assert found is not None
+    assert (found.key, found.fields) == ("order-1", ("symbol",))
+    place.sql("UPDATE orders SET body = 'no record' WHERE order_id = 'order-1'")
+    found = rebuild.rebuild_check(place.url).first_difference
+    assert found is not None
+    assert found.fields == ("body",)
+
+
+async def test_damaged_rows_are_swapped_beside_a_daemon_and_readers(
+    place: Place, seed: int
+) -> None:
+    """A reader sees the old rows or the new ones, never a mixture; the daemon goes on appending
+    and loads its books again.
+    """
+    facts = list(lives(seed, 40))
+    seen: set[int] = set()
+    async with opened_log(place, lease=lease()) as log:
+        await asyncio.gather(*(log.append(f) for f in facts[:200]))
+        whole = place.sql("SELECT count(*) FROM orders")[0][0]
+        place.sql("DELETE FROM orders")
+        place.sql("INSERT INTO positions (position_key, live, body) VALUES ('x', 0, '{}')")
+        over = asyncio.Event()
+        reader = asyncio.create_task(_read_until(over, place, seen))
+        swap = asyncio.create_task(asyncio.to_thread(rebuild.rebuild, place.url))
+        for fact in facts[200:]:
+            await log.append(fact)
+        result = await swap
+        over.set()
+        await reader
+        assert not result.equal
+        assert result.differences > 1
+        await log.append(intent("after-the-swap"))
+    assert min(seen) < whole <= max(seen)
+    assert rebuilt_equal(place)
+    assert place.sql("SELECT count(*) FROM events WHERE type = 'ProjectionsRebuilt'")[0][0] >= 1
+    verify(place.url)
+
+
+async def _read_until(over: asyncio.Event, place: Place, seen: set[int]) -> None:
+    reader = await Reader.open(place.url)
+    try:
+        while not over.is_set():
+            seen.add(await reader.count("orders"))
+    finally:
+        await reader.close()
+
+
+async def test_more_than_a_daemon_can_wait_for_is_not_swapped_beside_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "SWAP_ROWS_MAX", 0)
     async with opened_log(place, lease=lease()) as log:
         await log.append(intent("order-1"))
         assert (await asyncio.to_thread(rebuild.rebuild, place.url)).equal
