@@ -35,8 +35,11 @@ async def main(names: list[str]) -> int:
     wrong: dict[str, str] = {}
     for file in files:
         with tempfile.TemporaryDirectory() as folder:
+            # Two levels: the empty database that all are copied from stands beside the folder.
+            inner = Path(folder) / "played" / "incident"
+            inner.mkdir(parents=True)
             try:
-                await play(file, Path(folder))
+                await play(file, inner)
                 right.append(file.stem)
             except NotRight as error:
                 expected[file.stem] = str(error)
