@@ -725,17 +725,20 @@ async def test_an_execution_of_another_symbol_lets_a_waiting_order_work() -> Non
         assert states(sim)["waits"] == ("Filled", "100")
 
 
-async def test_conditions_that_were_changed_do_not_haunt_an_order_that_has_ended() -> None:
+async def test_an_order_looks_at_the_contract_that_its_new_condition_names() -> None:
     async with world() as sim:
         client = await sim.client()
-        condition = {"condType": "1", "conjunction": "a", "isMore": "1", "price": "9999",
+        condition = {"condType": "1", "conjunction": "a", "isMore": "1", "price": "1000",
                      "conId": "272093", "exch": "SMART", "triggerMethod": "0"}  # fmt: skip
-        order = {"orderType": "LMT", "lmtPrice": "1"}
-        order_id = client.place(**order, conditions=[condition])
-        client.place(**order, orderId=str(order_id))
-        client.cancel(order_id)
+        order_id = client.place(conditions=[condition], orderRef="a")
+        client.place(conditions=[{**condition, "conId": "8314"}], orderId=str(order_id),
+                     orderRef="a")  # fmt: skip
         await client.settle()
-        sim.do("quote", symbol="MSFT", last="401")
+        sim.do("quote", symbol="MSFT", last="1001")
+        assert states(sim)["a"] == ("PreSubmitted", "0")
+        sim.do("quote", symbol="IBM", last="1001")
+        assert states(sim)["a"] == ("Filled", "100")
+        sim.do("quote", symbol="MSFT", last="1002")
 
 
 # -- what the market tells ------------------------------------------------------------------------
