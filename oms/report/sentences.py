@@ -159,7 +159,9 @@ def _(event: events.TradingResumed) -> str:
 
 @_say.register
 def _(event: events.OrderRequested) -> str:
-    text = f"Asked for: {describe_terms(event.terms, event.contract)} in {event.account}"
+    text = f"Asked for: {describe_terms(event.terms, event.contract)}"
+    if event.account:
+        text += f" in {event.account}"
     if event.take_profit is not None:
         text += f", take profit at {plain(event.take_profit)}"
     if event.stop_loss is not None:

@@ -189,9 +189,14 @@ def trigger_words(trigger: str) -> str:
     return _TRIGGERS.get(trigger, trigger)
 
 
+#: Nouns that are counted in words of their own.
+_COUNTED_AS: Final = {"cash": ("cash balance", "cash balances")}
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return `1 order`, `12,345 orders`."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    one, many = _COUNTED_AS.get(noun, (noun, plural or f"{noun}s"))
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def moment(at: datetime | None) -> str:
