@@ -11,9 +11,10 @@ finds the orders where they are, and the same `order_id` again is still the same
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from oms.core.adapter import (
     Account,
@@ -27,7 +28,7 @@ from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.order_types import Changes
 from oms.core.quotes import MarketItem, Quote
-from oms.core.records import ENDED, OrderState
+from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
     BrokerError,
     IBConnectionError,
@@ -43,6 +44,9 @@ from oms.service.daemon import Oms, open_oms
 from oms.service.narrator import EventQueue, Narrator, code_and_text
 from oms.service.ticket import why_it_failed
 from oms.settings import Settings, load
+
+if TYPE_CHECKING:
+    from oms.broker.market_data import Feed
 
 #: Terms that `modify_order` can change, by their name in `Changes`.
 _CHANGEABLE: Final = {
@@ -76,7 +80,7 @@ class IBBrokerAdapter(BrokerAdapter):
         self._queue = EventQueue(queue_length_max)
         self._stack: AsyncExitStack | None = None
         self._running: Oms | None = None
-        self._feeds: dict[Contract, Any] = {}
+        self._feeds: dict[Contract, Feed] = {}
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────
 
@@ -89,7 +93,7 @@ class IBBrokerAdapter(BrokerAdapter):
         try:
             actor = f"strategy:{self._engine}"
             running = await stack.enter_async_context(open_oms(settings, actor=actor))
-            self._listen(running, stack)
+            self._listen(running)
             await running.until_ready(self._ready_seconds)
         except BaseException:
             await self._leave()
@@ -106,14 +110,14 @@ class IBBrokerAdapter(BrokerAdapter):
     async def __aexit__(self, *_: object) -> None:
         await self.disconnect()
 
-    def _listen(self, running: Oms, stack: AsyncExitStack) -> None:
+    def _listen(self, running: Oms) -> None:
         narrator = Narrator(running.view.orders.values())
         self._queue.open()
         self._running = running
-        stop = running.log.subscribe(
+        # Until the log closes: the last thing that it says is that the session has ended.
+        running.log.subscribe(
             lambda committed: self._queue.put(narrator.tell(committed.envelopes, committed.changes))
         )
-        del stop  # until the log closes: the last thing it says is that the session has ended
         running.failure.add_done_callback(self._on_failure)
 
     async def _leave(self) -> None:
@@ -179,7 +183,7 @@ class IBBrokerAdapter(BrokerAdapter):
         if order.state not in ENDED and order.refusal and not order.cancel_pending:
             raise _refused(order_id, order.refusal)
 
-    async def _answer(self, wait: Any, what: str) -> Any:
+    async def _answer(self, wait: Callable[[float], Awaitable[Order]], what: str) -> Order:
         try:
             return await wait(self._answer_seconds)
         except RequestTimedOut as error:
