@@ -230,13 +230,15 @@ class Reconciler:
         started_at = self._clock.now()
         self._runs += 1
         run_id = f"R{started_at:%Y%m%dT%H%M%S}-{self._asker.session_epoch}.{self._runs}"
-        line = self._line()
         started = await self._log.append(
             self._fact(
                 ReconciliationStarted(run_id=run_id, trigger=trigger, request_id=request_id),
                 run_id,
             )
         )
+        # Only now: the gap that the last session left may have waited for the writer until here,
+        # and it is not one that the answers below could be older than.
+        line = self._line()
         log.info("reconciliation_started", run_id=run_id, trigger=trigger)
         before = await self._our_side(None, self._in_cases())
         answers = await self._ask_all(run_id)

@@ -11,12 +11,14 @@ import pytest
 import oms
 from oms.core.events import (
     ConnectFailed,
+    Context,
     DaemonStopped,
     DoubtResolved,
     ExecutionReceived,
     GapClosed,
     GapOpened,
     OrderMessageSent,
+    Pending,
     ReconciliationCompleted,
     SessionClosed,
     SessionOpened,
@@ -327,3 +329,14 @@ async def _denied(world: World, contract: oms.Contract = AAPL) -> str | None:
     """Return the rule that denies an order now; None lets it pass."""
     ticket = await world.oms.manager.submit(contract, oms.Limit("BUY", 1, LOW))
     return await world.rule_against(ticket)
+
+
+async def test_a_gap_that_was_written_late_does_not_keep_orders_from_leaving(world: World) -> None:
+    await world.start()
+    context = Context(actor="broker", session_epoch=world.view.system.session_epoch)
+    # Handed over and not committed yet, as behind a burst; the line is whole again.
+    world.oms.log.append(Pending(GapOpened(cause="connection reset"), context))
+    world.oms.log.append(Pending(GapClosed(cause="reconnect", opened_sequence=1), context))
+    report = await world.reconcile()
+    assert report.verdict == "clean"
+    assert world.view.system.ready
