@@ -38,7 +38,7 @@ def execution_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterato
         break_class, _, thing = key.partition(":")
         fill = ours.fills.get(thing)
         if break_class == "missing_fill" and fill is not None and thing not in rows:
-            yield _same(fill, describe_fill(fill), (fill.last_sequence,))
+            yield _same(fill, None, (fill.last_sequence,))
 
 
 def _newest(answers: Answers) -> dict[str, Row]:
@@ -74,7 +74,11 @@ def _not_named(
 def _execution_finding(
     event: ExecutionReceived, row: Row, fill: Fill | None, scope: Scope
 ) -> Finding | Match:
-    theirs = f"{event.side} {plain(event.quantity)} {event.contract.symbol} @ {plain(event.price)}"
+    # What was pushed meanwhile is news, and no difference that the run mended.
+    is_old = fill is not None and (row.sequence <= scope.started_sequence or not fill.backfilled)
+    if fill is not None and is_old and _agrees(fill, event):
+        return _same(fill, event, (row.sequence,))
+    theirs = _theirs(event)
     if fill is None:
         return Finding(
             result="break",
@@ -90,8 +94,7 @@ def _execution_finding(
             text=f"IB names execution {event.exec_id}, our books do not have it",
             evidence=(row.sequence,),
         )
-    same = (fill.quantity, fill.price, fill.side) == (event.quantity, event.price, event.side)
-    if fill.exec_id == event.exec_id and not same:
+    if fill.exec_id == event.exec_id and not _agrees(fill, event):
         text = "the same execution id with other contents"
         return _fill_finding(fill, theirs, "contradiction", text)
     if fill.exec_id != event.exec_id:
@@ -102,9 +105,6 @@ def _execution_finding(
             )
         text = f"our books follow {fill.exec_id}, IB's answer has {event.exec_id} only"
         return _fill_finding(fill, theirs, "corrected_fill", text)
-    # What was pushed meanwhile is news, and no difference that the run mended.
-    if row.sequence <= scope.started_sequence or not fill.backfilled:
-        return _same(fill, theirs, (row.sequence,))
     match = _drawn(fill, theirs, (row.sequence,))
     if fill.booked_sequence > scope.started_sequence:
         changed: dict[str, Any] = {"repair": "backfilled", "break_class": "missing_fill"}
@@ -113,10 +113,28 @@ def _execution_finding(
     return match.model_copy(update=changed)
 
 
-def _same(fill: Fill, theirs: str, evidence: tuple[int, ...]) -> Match:
-    values = f"{fill.exec_id} {plain(fill.quantity)} {plain(fill.price)}"
-    draw = partial(_drawn, fill, theirs, evidence)
+def _agrees(fill: Fill, event: ExecutionReceived) -> bool:
+    return (
+        fill.exec_id == event.exec_id
+        and fill.quantity == event.quantity
+        and fill.price == event.price
+        and fill.side == event.side
+    )
+
+
+def _theirs(event: ExecutionReceived) -> str:
+    return f"{event.side} {plain(event.quantity)} {event.contract.symbol} @ {plain(event.price)}"
+
+
+def _same(fill: Fill, event: ExecutionReceived | None, evidence: tuple[int, ...]) -> Match:
+    """State a match in few steps: there are as many as executions, and few are ever shown."""
+    values = f"{fill.exec_id} {fill.quantity} {fill.price}"
+    draw = partial(_drawn_match, fill, event, evidence)
     return Match("execution", f"execution:{fill.key}", values, evidence, draw)
+
+
+def _drawn_match(fill: Fill, event: ExecutionReceived | None, evidence: tuple[int, ...]) -> Finding:
+    return _drawn(fill, describe_fill(fill) if event is None else _theirs(event), evidence)
 
 
 def _drawn(fill: Fill, theirs: str, evidence: tuple[int, ...]) -> Finding:

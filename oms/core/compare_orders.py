@@ -183,7 +183,6 @@ def _live_finding(
             "lost_order", "high", f"IB lists it neither as open nor as completed; {found}"
         )
     event: OpenOrderReceived = open_row.event
-    working = terms_of(event, event.quantity)
     if order.modify_pending:
         return make.unknown("a change of its terms is under way")
     different = differing(order.terms, event)
@@ -192,7 +191,7 @@ def _live_finding(
             "wrong_terms",
             "high",
             f"{', '.join(different)}: asked {describe_terms(order.terms)}; at IB"
-            f" {describe_terms(working)}",
+            f" {describe_terms(terms_of(event, event.quantity))}",
         )
     return make.match()
 
