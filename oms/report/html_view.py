@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from oms.core.events import Verdict
+from oms.report.case_sentences import describe_adjustment
 from oms.report.reconciliation import Report, Span
 from oms.report.sentences import sentence
 from oms.report.words import (
@@ -50,6 +51,7 @@ def reconciliation_html(report: Report) -> str:
         "sentence": sentence,
         "commands": _commands,
         "before_words": before_words,
+        "adjustment": describe_adjustment,
     }
     return environment.get_template("reconciliation.html.j2").render(
         report=report,

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from oms.core.events import (
     BreakClass,
@@ -34,6 +34,7 @@ from oms.report.words import (
     query_words,
 )
 
+_NAMES: Final = {"cash": "balance"}
 SpanKind = Literal["unreached", "reached", "asking"]
 
 
@@ -110,6 +111,8 @@ class Report:
         """Return how many things of each kind agree, most first."""
         counts = Counter(finding.subject for finding in self.matched)
         counts.update({match.subject: match.count for match in self.run.matches})
+        # Cash has no plural; what agrees are balances.
+        counts = Counter({_NAMES.get(subject, subject): n for subject, n in counts.items()})
         return tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 

@@ -146,6 +146,8 @@ class World:
                 self.database,
                 client_id=CLIENT,
                 commission_settle_seconds=0,
+                # A person settles doubts here: time would do it somewhere in the middle.
+                doubt_settle_seconds=3600,
                 request_timeout_seconds=DEADLINE_SECONDS,
             )
             async with open_oms(settings) as self.oms:
@@ -437,6 +439,33 @@ async def unreadable_message(world: World, symbol: str) -> list[Difference]:
     return [("unreadable_message", "")]
 
 
+async def in_doubt(world: World, symbol: str) -> list[Difference]:
+    """An order leaves, the line breaks, and it is too early to say what became of it."""
+    world.do("drop_next", message="placeOrder", direction="in")
+    epoch = world.oms.view.system.session_epoch
+    ticket = await world.oms.manager.submit(
+        oms.Stock(symbol), oms.Limit("BUY", 10, "5"), account=ACCOUNTS[0]
+    )
+    await world.until(lambda: ticket.state is OrderState.IN_FLIGHT)
+    world.do("cut")
+    await world.until(
+        lambda: world.oms.view.system.session_epoch > epoch and world.oms.view.system.ready
+    )
+    return [("in_doubt", symbol)]
+
+
+async def order_id_rollback(world: World, symbol: str) -> list[Difference]:
+    """The gateway counts order ids again from below those that it has shown."""
+    await world.resting(symbol)
+    epoch, before = world.oms.view.system.session_epoch, len(world.oms.view.anomalies)
+    world.do("restart", roll_back="1")
+    await world.until(
+        lambda: world.oms.view.system.session_epoch > epoch and world.oms.view.system.ready
+    )
+    await world.until(lambda: len(world.oms.view.anomalies) > before)
+    return [("order_id_rollback", "")]
+
+
 INJECTIONS: Final[tuple[Injection, ...]] = (
     missing_fill,
     extra_fill,
@@ -459,7 +488,11 @@ INJECTIONS: Final[tuple[Injection, ...]] = (
     not_answered,
     contradiction,
     unreadable_message,
+    in_doubt,
+    order_id_rollback,
 )
+#: They break the line, and the run that follows mends what it can: they come first.
+_RECONNECTING: Final = (in_doubt, order_id_rollback)
 
 
 @asynccontextmanager
@@ -510,6 +543,7 @@ async def play(folder: Path, seed: int) -> Outcome:
         first = await world.reconcile()
         assert first.verdict == "clean", [f for f in first.findings if f.result != "match"]
         kinds = rng.sample(INJECTIONS, rng.randint(1, 6))
+        kinds.sort(key=lambda kind: kind not in _RECONNECTING)
         injected: Counter[Difference] = Counter()
         for kind, symbol in zip(kinds, rng.sample(SYMBOLS, len(kinds)), strict=True):
             injected.update(await kind(world, symbol))
@@ -575,6 +609,8 @@ async def _by_a_person(world: World, case: BreakCase) -> None:
             await world.person(case, "adjust", finding.proposed.cause or "correction")
         case "cash_drift":
             await world.person(case, "adjust", "deposit")
+        case "in_doubt":
+            await world.oms.manager.resolve(finding.order_id, "not_received", "as injected")
         case "unknown_order":
             await world.person(case, "adopt", None)
         case _:
