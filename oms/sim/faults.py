@@ -137,6 +137,8 @@ def weather(rate: float) -> list[Fault]:
     for message in ("placeOrder", "cancelOrder", "reqOpenOrders", "reqExecutions", "reqPositions"):
         faults.append(Fault("in", message, "delay", times=None, probability=rate, seconds=0.05))
         faults.append(Fault("in", message, "drop", times=None, probability=rate / 2))
+        faults.append(Fault("in", message, "reorder", times=None, probability=rate / 2))
+        faults.append(Fault("in", message, "truncate", times=None, probability=rate / 8))
         faults.append(Fault("in", message, "cut", times=None, probability=rate / 4))
     faults.append(Fault("out", "*", "cut", times=None, probability=rate / 20, at_byte=7))
     return faults

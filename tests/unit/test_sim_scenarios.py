@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from decimal import Decimal
 
 import pytest
 
 from oms.sim.scenarios import Block, ScenarioError, Step, parse
-from oms.sim.settings import Settings
+from oms.sim.settings import BOUNDS, CHOICES, RUNNING, Settings
 
 
 def test_a_file_is_read_as_title_settings_and_blocks() -> None:
@@ -84,3 +85,15 @@ def test_a_mistake_is_named_with_its_line(text: str, line: int, said: str) -> No
 
 def test_a_title_is_free_text() -> None:
     assert parse('title   The broker\'s "late" fill').title == 'The broker\'s "late" fill'
+
+
+def test_every_setting_has_its_bounds() -> None:
+    """A new number without bounds, or a new word without its choices, would take anything."""
+    free = {"host", "books", "seed", "accounts", "zone", "base_currency"}
+    flags = {
+        one.name for one in fields(Settings) if isinstance(getattr(Settings(), one.name), bool)
+    }
+    known = {one.name for one in fields(Settings)}
+    assert known - free - flags == (set(CHOICES) | set(BOUNDS)) & known
+    assert (set(CHOICES) | set(BOUNDS) | RUNNING) - known == set()
+    Settings().check()
