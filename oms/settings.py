@@ -271,7 +271,7 @@ class Settings(BaseSettings):
         "them wait longer.",
     )
     resident_records_max: Annotated[int, Unit("records")] = Field(
-        20_000,
+        5_000,
         ge=100,
         le=10_000_000,
         description="Ended orders and fills kept in memory; older ones are read back from their "

@@ -24,8 +24,8 @@ from oms.store.backend import Connection, Value
 Changes = dict[str, dict[str, AnyRecord]]
 
 #: Ended orders and fills that stay in memory, because a late fill, correction or commission is
-#: likely to name them soon. 20,000 records are about 60 MB.
-RESIDENT_RECORDS_MAX: Final = 20_000
+#: likely to name them soon: the last minutes of a busy day. 5,000 records are about 30 MB.
+RESIDENT_RECORDS_MAX: Final = 5_000
 
 
 class Projector:
