@@ -20,10 +20,10 @@ def open_order(order: Order, contract: Contract) -> dict[str, Any]:
     values["status"] = order.wire_status
     if order.trail_price is not None:
         # IB says where the stop stands, also when the client left that to it.
-        values["trailStopPrice"] = number(order.trail_price)
+        values["trailStopPrice"] = number(contract.on_tick(order.trail_price))
         limit = limit_price(order, order.trail_price)
         if limit is not None:
-            values["lmtPrice"] = number(limit)
+            values["lmtPrice"] = number(contract.on_tick(limit))
     if order.warning:
         values["warningText"] = order.warning
     return values

@@ -465,6 +465,10 @@ async def test_a_trailing_stop_shows_where_it_stands() -> None:
         client.ask("reqOpenOrders")
         await client.settle()
         assert client.last("openOrder")["trailStopPrice"] == "198"
+        sim.do("quote", symbol="AAPL", last="190.37")
+        client.place(orderType="TRAIL", trailingPercent="1")
+        await client.settle()
+        assert client.last("openOrder")["trailStopPrice"] == "192.27"  # of 192.2737
 
 
 async def test_a_trailing_child_starts_where_the_price_is_when_its_parent_has_filled() -> None:
