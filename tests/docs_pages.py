@@ -135,7 +135,7 @@ def log_actions_page() -> str:
 
 
 def rules_page() -> str:
-    from oms.service.checks import RULES
+    from oms.service.rules import RULES
 
     rows = [
         (

@@ -18,7 +18,9 @@ from oms.core.codec import encode
 from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested, Terms
 from oms.core.records import BreakCase, Order, Position, SessionRecord
-from oms.service.checks import RATE_SECONDS, Proposal, Recent, Verdict, likeness, verdicts
+from oms.service.checks import Verdict, verdicts
+from oms.service.proposal import Proposal, Recent, likeness
+from oms.service.rules import RATE_SECONDS
 
 if TYPE_CHECKING:
     from oms.store.reader import Reader

@@ -26,16 +26,10 @@ from oms.core.limits import Limits
 from oms.core.order_rules import Denial, VenueRules
 from oms.core.records import Order
 from oms.errors import OmsError
-from oms.service.checks import (
-    RATE_SECONDS,
-    Proposal,
-    Recent,
-    check,
-    check_change,
-    in_force,
-    likeness,
-)
+from oms.service.checks import check, check_change, in_force
 from oms.service.ports import Orders, Reader
+from oms.service.proposal import Proposal, Recent, likeness
+from oms.service.rules import RATE_SECONDS
 from oms.service.view import View
 from oms.settings import Settings
 from oms.telemetry import get_logger

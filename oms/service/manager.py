@@ -54,7 +54,6 @@ from oms.errors import (
 )
 from oms.errors import OrderDenied as OrderDeniedError
 from oms.service.admission import Admission
-from oms.service.checks import halt_denial
 from oms.service.groups import (
     Group,
     NewOrder,
@@ -67,6 +66,7 @@ from oms.service.groups import (
 )
 from oms.service.market_desk import MarketDesk
 from oms.service.ports import Log, Orders, QualifiedLike, Reader
+from oms.service.rules import halt_denial
 from oms.service.sending import By, Leg, Sending
 from oms.service.ticket import Ticket
 from oms.service.view import View

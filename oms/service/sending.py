@@ -19,8 +19,8 @@ from oms.core.events import Context, OrderDenied, OrderIntended, OrderNotSent, P
 from oms.core.order_rules import Denial
 from oms.core.records import Order, OrderState
 from oms.errors import IBConnectionError, StoreUnavailable
-from oms.service.checks import check_world
 from oms.service.ports import Log, Orders, ReceiptLike
+from oms.service.rules import check_world
 from oms.service.view import View
 from oms.telemetry import get_logger
 

@@ -12,22 +12,14 @@ import pytest
 
 from oms.core.contracts import ComboLeg, Stock
 from oms.core.events import Finding, Terms
-from oms.core.limits import Scoped
+from oms.core.limits import Limits, Scoped
 from oms.core.order_rules import Denial, VenueRules, validate
 from oms.core.order_types import Limit, Market, Stop, StopLimit, TrailingStop
 from oms.core.records import BreakCase, SystemRecord
 from oms.errors import InvalidRequest
-from oms.service.checks import (
-    RULES,
-    Limits,
-    Proposal,
-    Recent,
-    check,
-    check_change,
-    in_force,
-    likeness,
-    verdicts,
-)
+from oms.service.checks import check, check_change, in_force, verdicts
+from oms.service.proposal import Proposal, Recent, likeness
+from oms.service.rules import RULES
 
 SPY = Stock("SPY").model_copy(update={"con_id": 756733})
 READY = SystemRecord(session_epoch=1, connected=True, ready=True)

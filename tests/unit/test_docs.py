@@ -14,7 +14,7 @@ import pytest
 
 from oms.core.events import EVENT_TYPES, BreakClass
 from oms.core.records import OrderState
-from oms.service.checks import RULES
+from oms.service.rules import RULES
 from oms.settings import Settings
 from tests import docs_pages
 from tests.conftest import Stored

@@ -1,0 +1,86 @@
+"""An order on its way through the checks, and the form that every rule has.
+
+Values only: what a rule needs to know of the world is gathered by `admission`, what it makes of it
+stands in `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from oms.core.contracts import Contract
+from oms.core.events import Terms
+from oms.core.limits import Limits
+from oms.core.order_rules import Denial, VenueRules
+from oms.core.records import BreakCase, SystemRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """An order that was sent a short while ago."""
+
+    order_id: str
+    at: datetime
+    #: What an order that repeats it has in common with it.
+    likeness: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An order on its way through the checks, with what is known about contract and world."""
+
+    account: str
+    contract: Contract
+    terms: Terms
+    #: What the contract's venue takes; None where IB was not asked.
+    rules: VenueRules | None
+    #: Accounts that the gateway manages in this session.
+    managed_accounts: tuple[str, ...]
+    system: SystemRecord
+    open_breaks: tuple[BreakCase, ...] = ()
+    #: It is to take from what the account holds and nothing else.
+    closing: bool = False
+    #: What the account holds, by our books and by IB's: a break may be about just that.
+    held: tuple[Decimal, ...] = ()
+    #: The market's price; None where it is unknown.
+    reference_price: Decimal | None = None
+    #: Of an exit: the price of its entry, at which the market will be when the exit comes to life.
+    entry_price: Decimal | None = None
+    #: The moment of the check; None only where no rule looks back.
+    now: datetime | None = None
+    #: Orders of the last while, oldest first; all accounts and contracts.
+    recent: tuple[Recent, ...] = ()
+    #: Orders at work in this contract and account, those of its own group before it included.
+    open_orders: int = 0
+    #: Orders of its own group that come before it.
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One check: what it looks at, the settings that are its limit, and what it refuses."""
+
+    name: str
+    reads: str
+    #: Names of settings; none where the rule always holds.
+    settings: tuple[str, ...]
+    refuses: str
+    refuse: Callable[[Proposal, Limits], Denial | None]
+    #: The limit that holds for an order, "" where none is set.
+    limit: Callable[[Proposal, Limits], str] = lambda _proposal, _limits: "always"
+    #: Why it cannot be judged from what is known, "" where it can.
+    missing: Callable[[Proposal], str] = lambda _proposal: ""
+    #: Whether it holds for a change of an order, too.
+    changes: bool = False
+
+
+def likeness(account: str, contract: Contract, terms: Terms) -> tuple[object, ...]:
+    """Return what two orders share when one repeats the other."""
+    legs = tuple((leg.con_id, leg.side, leg.ratio) for leg in contract.legs)
+    prices = (terms.limit_price, terms.stop_price, terms.trail_stop_price)
+    trail = (terms.trail_amount, terms.trail_percent, terms.limit_offset)
+    what = (account, contract.con_id, legs, terms.side, terms.quantity, terms.order_type)
+    return (*what, *prices, *trail)
