@@ -37,6 +37,7 @@ def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> N
         ready=False,
         process_id=event.process_id,
         daemon_started_at=envelope.recorded_at,
+        daemon_started_sequence=envelope.sequence,
         daemon_stopped_at=None,
         # Blind since the last word of the daemon before, not since this one began.
         **_gap(books, envelope, "daemon was down", event.last_recorded_at)
@@ -86,7 +87,14 @@ def _session_opened(books: Books, envelope: Envelope, event: SessionOpened) -> N
             opened_sequence=envelope.sequence,
         )
     )
-    set_system(books, session_epoch=epoch, client_id=event.client_id, connected=True, ready=False)
+    set_system(
+        books,
+        session_epoch=epoch,
+        client_id=event.client_id,
+        connected=True,
+        ready=False,
+        served_from_sequence=books.system.daemon_started_sequence,
+    )
 
 
 def _session_ready(books: Books, envelope: Envelope, event: SessionReady) -> None:

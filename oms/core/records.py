@@ -750,6 +750,9 @@ class SystemRecord(Evolving):
     server_time_at: datetime | None = None
     process_id: int = 0
     daemon_started_at: datetime | None = None
+    daemon_started_sequence: int = 0
+    #: The start of the last daemon that had a session: what was asked before it is answered.
+    served_from_sequence: int = 0
     daemon_stopped_at: datetime | None = None
 
     @property

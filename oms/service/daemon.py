@@ -55,7 +55,6 @@ from oms.core.events import (
 )
 from oms.core.portfolio import Account
 from oms.core.quotes import Quote
-from oms.core.records import TABLES, AnyRecord
 from oms.errors import IBConnectionError, OmsError
 from oms.service import metrics
 from oms.service.admission import Admission, Prices, limits_of
@@ -200,10 +199,13 @@ async def open_oms(
         reader = await Reader.open(settings.database_url)
         # Before anything is built on the books: it opens the gap that the line has to close.
         await _say_started(event_log, settings, (await reader.head()).recorded_at)
+        # What others append from here on is kept until everything that listens stands.
+        missed: list[Committed] = []
+        view = View(await event_log.follow(missed.append))
     except BaseException:
         await event_log.close()
         raise
-    oms = _assemble(settings, clock, event_log, reader, actor)
+    oms = _assemble(settings, clock, event_log, reader, actor, view=view, missed=missed)
     try:
         await oms.manager.recall()
         await oms.requests.deny_stale(oms.reader)
@@ -230,7 +232,14 @@ def _lease(settings: Settings) -> LeaseRequest:
 
 
 def _assemble(
-    settings: Settings, clock: Clock, event_log: EventLog, reader: Reader, actor: str
+    settings: Settings,
+    clock: Clock,
+    event_log: EventLog,
+    reader: Reader,
+    actor: str,
+    *,
+    view: View,
+    missed: list[Committed],
 ) -> Oms:
     failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
@@ -238,7 +247,6 @@ def _assemble(
         if not failure.done():
             failure.set_result(error)
 
-    view = View(_all_records(event_log.books.tables))
     gateway = _gateway(settings, clock, event_log, view, fail)
     manager = OrderManager(
         log=event_log,
@@ -272,7 +280,9 @@ def _assemble(
     schedule = Schedule(
         plan_of(settings), clock=clock, line=gateway, view=view, full=reconciler, cheap=glance
     )
-    _listen(event_log, view, clock, (halts, reconciler, requests, inquiries, silence, schedule))
+    _listen(
+        event_log, view, clock, (halts, reconciler, requests, inquiries, silence, schedule), missed
+    )
     event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, fail))
     return Oms(
         settings=settings,
@@ -298,8 +308,16 @@ class _Listener(Protocol):
     def note(self, envelopes: Sequence[Envelope]) -> None: ...
 
 
-def _listen(event_log: EventLog, view: View, clock: Clock, listeners: Sequence[_Listener]) -> None:
-    """Bring the view up to each commit, and then tell everybody."""
+def _listen(
+    event_log: EventLog,
+    view: View,
+    clock: Clock,
+    listeners: Sequence[_Listener],
+    missed: list[Committed],
+) -> None:
+    """Bring the view up to each commit, and then tell everybody; `missed` are those that came since
+    the view was made.
+    """
 
     def note(committed: Committed) -> None:
         if any(isinstance(e.event, ProjectionsRebuilt) for e in committed.envelopes):
@@ -311,6 +329,10 @@ def _listen(event_log: EventLog, view: View, clock: Clock, listeners: Sequence[_
         for listener in listeners:
             listener.note(committed.envelopes)
 
+    for committed in missed:
+        note(committed)
+    missed.clear()
+    event_log.unsubscribe(missed.append)
     event_log.subscribe(note)
 
 
@@ -413,10 +435,6 @@ def _gateway(
         on_failure=on_failure,
     )
     return gateway
-
-
-def _all_records(tables: dict[str, dict[str, AnyRecord]]) -> list[AnyRecord]:
-    return [record for name in TABLES for record in tables[name].values()]
 
 
 def _pass_on(failed: asyncio.Future[None], fail: Callable[[BaseException], None]) -> None:

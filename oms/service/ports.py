@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oms.core.contracts import Contract
@@ -100,7 +100,7 @@ class Reader(Protocol):
         *,
         limit: int = 1000,
         before: int | None = None,
-        type: str | None = None,
+        type: str | Collection[str] | None = None,
         reverse: bool = False,
     ) -> list[Envelope]:
         """Return events with `after < sequence < before` in order of sequence, filtered."""

@@ -27,7 +27,6 @@ from oms.core.events import (
     CaseRequestDenied,
     CaseRequested,
     Context,
-    DaemonStarted,
     DoubtResolutionDenied,
     DoubtResolutionRequested,
     Envelope,
@@ -43,13 +42,12 @@ from oms.core.events import (
     QuoteAnswered,
     QuoteRequested,
     ReconciliationRequested,
-    SessionOpened,
     WhatIfAnswered,
     WhatIfRequested,
 )
 from oms.core.order_rules import Denial
 from oms.core.quotes import Quote
-from oms.core.records import Order
+from oms.core.records import Order, SystemRecord
 from oms.errors import OmsError
 from oms.service.case_desk import CaseDesk
 from oms.service.manager import OrderManager, as_denial
@@ -128,25 +126,24 @@ class Requests:
         A daemon does this before it opens its first session; so whoever had one has done it, and
         only what came after that daemon's start can be left over.
         """
-        (own,) = await reader.events(type=DaemonStarted.__name__, reverse=True, limit=1)
-        sessions = await reader.events(type=SessionOpened.__name__, reverse=True, limit=1)
-        before = sessions[0].sequence if sessions else 0
-        starts = await reader.events(
-            type=DaemonStarted.__name__, before=before, reverse=True, limit=1
-        )
-        since, until = starts[0].sequence if starts else 0, own.sequence
-        for envelope in await _events(reader, OrderRequested, since, until):
+        system = await reader.one("system", "system")
+        if not isinstance(system, SystemRecord) or not system.daemon_started_sequence:
+            return
+        kinds: set[type[Event]] = {OrderRequested, *_ANSWERS}
+        kinds.update(answer for answers in _ANSWERS.values() for answer in answers)
+        by_type: dict[type[Event], list[Envelope]] = {kind: [] for kind in kinds}
+        # In one pass: each goes through everything that the last daemon wrote.
+        since, until = system.served_from_sequence, system.daemon_started_sequence
+        for envelope in await _events(reader, kinds, since, until):
+            by_type[type(envelope.event)].append(envelope)
+        for envelope in by_type[OrderRequested]:
             event = envelope.event
             assert isinstance(event, OrderRequested)
             if await reader.one("orders", event.order_id) is None:
                 await self._deny_order(envelope, event, self._left_over(envelope))
         for request, answers in _ANSWERS.items():
-            answered = {
-                e.context.causation_sequence
-                for answer in answers
-                for e in await _events(reader, answer, since, until)
-            }
-            for envelope in await _events(reader, request, since, until):
+            answered = {e.context.causation_sequence for answer in answers for e in by_type[answer]}
+            for envelope in by_type[request]:
                 if envelope.sequence in answered:
                     continue
                 text = self._left_over(envelope).text
@@ -368,11 +365,14 @@ class Requests:
         )
 
 
-async def _events(reader: Reader, kind: type[Event], after: int, before: int) -> list[Envelope]:
-    """Return every event of a type between two sequences."""
+async def _events(
+    reader: Reader, kinds: Iterable[type[Event]], after: int, before: int
+) -> list[Envelope]:
+    """Return every event of some types between two sequences."""
+    names = sorted(kind.__name__ for kind in kinds)
     found: list[Envelope] = []
     while True:
-        page = await reader.events(after, before=before, type=kind.__name__, limit=_PAGE)
+        page = await reader.events(after, before=before, type=names, limit=_PAGE)
         found += page
         if len(page) < _PAGE:
             return found

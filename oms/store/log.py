@@ -28,6 +28,7 @@ from typing import Any, Final
 from oms.clock import Clock
 from oms.core.books import Books
 from oms.core.events import Pending
+from oms.core.records import AnyRecord
 from oms.errors import DaemonNotRunning, OmsError, StoreUnavailable
 from oms.store import lease as leases
 from oms.store.backend import Connection, parse_url
@@ -54,6 +55,9 @@ class _Group:
     future: asyncio.Future[Any]
     #: A single fact's future carries its receipt, a group's the tuple of them.
     single: bool
+    #: Set for one who wants to follow the books; then there are no facts.
+    follower: Callable[[Committed], None] | None = None
+    records: list[AnyRecord] | None = None
 
 
 class EventLog:
@@ -157,12 +161,19 @@ class EventLog:
         A callback that raises has missed a fact: the log fails with its exception.
         """
         self._subscribers.append(callback)
+        return lambda: self.unsubscribe(callback)
 
-        def unsubscribe() -> None:
-            if callback in self._subscribers:
-                self._subscribers.remove(callback)
+    def unsubscribe(self, callback: Callable[[Committed], None]) -> None:
+        """Call back no more; repeatable."""
+        if callback in self._subscribers:
+            self._subscribers.remove(callback)
 
-        return unsubscribe
+    async def follow(self, callback: Callable[[Committed], None]) -> list[AnyRecord]:
+        """Return every record in memory, and call back with each commit from there on, as
+        `subscribe` does: no commit is missed, and the first may be in the records already.
+        """
+        records: list[AnyRecord] = await self._hand_over((), single=False, follower=callback)
+        return records
 
     async def flush(self) -> None:
         """Wait until everything handed over so far is durable and published."""
@@ -177,7 +188,13 @@ class EventLog:
 
     # ── on the loop ──────────────────────────────────────────────────────────────────────────────
 
-    def _hand_over(self, drafts: tuple[Draft, ...], *, single: bool) -> asyncio.Future[Any]:
+    def _hand_over(
+        self,
+        drafts: tuple[Draft, ...],
+        *,
+        single: bool,
+        follower: Callable[[Committed], None] | None = None,
+    ) -> asyncio.Future[Any]:
         if self._failure is not None:
             raise StoreUnavailable(f"the log has failed: {self._failure}") from self._failure
         if self._closed:
@@ -192,7 +209,7 @@ class EventLog:
             raise full
         self._waiting += len(drafts)
         future = self._loop.create_future()
-        self._queue.put(_Group(drafts, future, single))
+        self._queue.put(_Group(drafts, future, single, follower))
         return future
 
     def _publish(
@@ -200,6 +217,9 @@ class EventLog:
     ) -> None:
         for group, given in zip(groups, receipts, strict=True):
             self._waiting -= len(group.drafts)
+            if group.follower is not None and not group.future.done():
+                self._subscribers.append(group.follower)
+                group.future.set_result(group.records)
             # Whoever awaited it may have been cancelled; the fact is stored all the same.
             if not group.future.done():
                 group.future.set_result(given[0] if group.single else given)
@@ -279,6 +299,11 @@ class EventLog:
                 receipts, committed = self._writer.write([group.drafts for group in groups])
         else:
             receipts, committed = [() for _ in groups], Committed((), {})
+        for group in groups:
+            if group.follower is not None:
+                # Here, in the thread that changes the books: nobody else may walk them.
+                tables = self._writer.books.tables.values()
+                group.records = [record for table in tables for record in table.values()]
         logger.debug("batch_committed", sequence=self._writer.head.sequence)
         self._tell(self._publish, groups, receipts, committed)
 

@@ -6,7 +6,7 @@ and sees, within a call, one state. What it returns is decoded: envelopes and re
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any, Final
@@ -75,7 +75,7 @@ class Reader:
         *,
         limit: int = LIMIT,
         before: int | None = None,
-        type: str | None = None,
+        type: str | Collection[str] | None = None,
         order_id: str | None = None,
         correlation_id: str | None = None,
         session: int | None = None,
@@ -89,7 +89,8 @@ class Reader:
         if before is not None:
             query = query.where(EVENTS.c.sequence < before)
         if type is not None:
-            query = query.where(EVENTS.c.type == type)
+            names = [type] if isinstance(type, str) else list(type)
+            query = query.where(EVENTS.c.type.in_(names))
         if order_id is not None:
             story = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id == order_id)
             query = query.where(EVENTS.c.sequence.in_(story))

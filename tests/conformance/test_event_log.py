@@ -24,6 +24,7 @@ from oms.clock import Clock, ManualClock, SystemClock
 from oms.core import books as folds
 from oms.core import codec
 from oms.core.events import Context, Envelope, GapClosed, NaturalKeyConflict, Pending
+from oms.core.records import Order
 from oms.errors import (
     DaemonNotRunning,
     InvariantBroken,
@@ -644,3 +645,19 @@ async def appended(place: Place, name: str, count: int) -> list[str]:
         assert await child.wait() == 0
     assert len(lines) == count
     return lines
+
+
+async def test_a_follower_has_every_record_and_misses_no_commit(place: Place) -> None:
+    """Records are copied in the thread that changes them, while facts stream in."""
+    async with opened_log(place) as log:
+        before = [log.append(intent(f"before-{n}")) for n in range(200)]
+        heard: list[Committed] = []
+        following = asyncio.create_task(log.follow(heard.append))
+        await asyncio.sleep(0)
+        after = [log.append(intent(f"after-{n}")) for n in range(200)]
+        records = await following
+        await asyncio.gather(*before, *after)
+        await log.flush()
+    known = {r.key for r in records if isinstance(r, Order)}
+    known |= {key for one in heard for key in one.changes.get("orders", {})}
+    assert known == {f"{name}-{n}" for name in ("before", "after") for n in range(200)}
