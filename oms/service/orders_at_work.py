@@ -1,0 +1,242 @@
+"""What can be done about orders that exist: change, cancel, halt, a word on a doubt."""
+
+from __future__ import annotations
+
+from typing import Literal, Unpack
+
+from oms.core.events import (
+    CancelDenied,
+    CancelIntended,
+    Context,
+    DoubtResolved,
+    Event,
+    GlobalCancelIntended,
+    ModifyDenied,
+    ModifyIntended,
+    Pending,
+    Terms,
+    TradingHaltedByPerson,
+    TradingResumed,
+)
+from oms.core.money import plain
+from oms.core.order_rules import Denial, validate
+from oms.core.order_types import Changes, changed
+from oms.core.records import ENDED, Order, OrderState
+from oms.errors import IBConnectionError, InvalidRequest, NotFound
+from oms.service.admission import Admission
+from oms.service.ports import Log, Orders, Reader
+from oms.service.rules import halt_denial
+from oms.service.sending import By, Sending
+from oms.service.ticket import Ticket
+from oms.service.view import View
+from oms.telemetry import get_logger
+
+log = get_logger("service.orders_at_work")
+
+
+class OrdersAtWork:
+    """What `OrderManager` offers about orders that exist."""
+
+    _log: Log
+    _reader: Reader
+    _orders: Orders
+    _admission: Admission
+    _sending: Sending
+    _by: By
+    view: View
+
+    def order(self, order_id: str) -> Order:
+        """Return an order that is live or ended lately; raises `NotFound`."""
+        found = self.view.orders.get(order_id)
+        if found is None:
+            raise NotFound(f"there is no order {order_id}", hint="`oms orders --all` lists them")
+        return found
+
+    def ticket(self, order_id: str) -> Ticket:
+        """Return the caller's end of an order that exists; raises `NotFound`."""
+        self.order(order_id)
+        return Ticket(self, order_id)
+
+    async def modify(
+        self,
+        order_id: str,
+        *,
+        reason: str = "",
+        by: By | None = None,
+        **changes: Unpack[Changes],
+    ) -> Order:
+        """Send new terms for a working order; the revision is durable before the bytes leave.
+
+        Returns the order after the bytes left, or with `refusal` set where our own check refused.
+        Raises `InvalidRequest` for a change that no order of its type can have.
+        """
+        order = await self._known(order_id)
+        by = by or self._by
+        terms = changed(order.terms, changes)
+        validate(terms)
+        denial = await self._why_not_modify(order, terms)
+        if denial is not None:
+            return await self._deny_change(order_id, denial, by)
+        intent = ModifyIntended(
+            order_id=order_id, revision=order.revision + 1, terms=terms, reason=reason
+        )
+        await self._log.append(Pending(intent, self._sending.context(order_id, by)))
+        # As with an intent: a halt that came while this one took its time on the disk counts.
+        if self.view.system.halted:
+            return await self._deny_change(order_id, halt_denial(self.view.system), by)
+        log.info("modify_intended", order_id=order_id, revision=intent.revision)
+        self._orders.modify(
+            order_id=order_id,
+            order_ref=order.order_ref,
+            account=order.account,
+            contract=order.contract,
+            terms=terms,
+            broker_order_id=order.broker_order_id,
+            parent_broker_order_id=self._parent_number(order),
+        )
+        log.info("modify_handed_over", order_id=order_id, revision=intent.revision)
+        return self.order(order_id)
+
+    async def cancel(self, order_id: str, *, reason: str = "", by: By | None = None) -> Order:
+        """Ask IB to cancel an order; cancels pass every check, also while trading is halted.
+
+        Cancelling what has ended already is not an error: the order is returned as it is.
+        """
+        order = await self._known(order_id)
+        by = by or self._by
+        if order.state in ENDED:
+            return order
+        refusal = self._why_not_cancel(order)
+        if refusal:
+            event = CancelDenied(order_id=order_id, text=refusal)
+            await self._log.append(Pending(event, self._sending.context(order_id, by)))
+            return self.order(order_id)
+        intent = CancelIntended(order_id=order_id, reason=reason)
+        await self._log.append(Pending(intent, self._sending.context(order_id, by)))
+        log.info("cancel_intended", order_id=order_id)
+        self._orders.cancel(order_id=order_id, broker_order_id=self._sending.number_of(order))
+        log.info("cancel_handed_over", order_id=order_id)
+        return self.order(order_id)
+
+    async def cancel_everything(self, *, reason: str = "", by: By | None = None) -> None:
+        """Ask IB to cancel every order of the login, those of others and by hand included.
+
+        The intent is durable first. IB tells what became of our orders; of those of others the
+        next comparison does. Raises `IBConnectionError` without a session.
+        """
+        if not self._orders.session_epoch:
+            raise IBConnectionError("there is no session with the gateway; nothing was sent")
+        await self._say(GlobalCancelIntended(reason=reason), by)
+        self._orders.cancel_everything()
+
+    async def halt(self, reason: str, *, by: By | None = None) -> None:
+        """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.
+
+        It lasts until `resume`, across restarts; orders that wait for their turn are called back
+        and end NOT_SENT. Raises `InvalidRequest` without a reason.
+        """
+        if not reason.strip():
+            raise InvalidRequest("a halt needs a reason, for whoever finds trading halted")
+        await self._say(TradingHaltedByPerson(reason=reason), by)
+
+    async def resume(self, reason: str = "", *, by: By | None = None) -> None:
+        """Allow new orders again; nothing that was called back or denied is sent by itself."""
+        await self._say(TradingResumed(reason=reason), by)
+
+    async def resolve(
+        self,
+        order_id: str,
+        outcome: Literal["not_received", "ended"],
+        reason: str,
+        *,
+        by: By | None = None,
+    ) -> Order:
+        """Say, as a person who knows, what became of an order in doubt: IB never received it, or it
+        has ended there. Nothing is sent, and evidence that comes later still counts.
+
+        Raises `InvalidRequest` without a reason, for an order that is not in doubt, and for
+        not_received where IB has named the order.
+        """
+        order = await self._known(order_id)
+        if not reason.strip():
+            raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
+        if order.state is not OrderState.IN_DOUBT:
+            raise InvalidRequest(
+                f"order {order_id} is {order.state.value}; only an order in doubt can be resolved"
+            )
+        if outcome == "not_received" and (order.acknowledged or order.filled):
+            raise InvalidRequest(
+                f"IB has named order {order_id}, so it was received; it can only have ended"
+            )
+        event = DoubtResolved(order_id=order_id, outcome=outcome, text=reason)
+        await self._log.append(Pending(event, self._sending.context(order_id, by or self._by)))
+        log.warning("doubt_resolved", order_id=order_id, outcome=outcome, reason=reason)
+        return self.order(order_id)
+
+    # ── inside ──
+
+    async def _say(self, event: Event, by: By | None) -> None:
+        by = by or self._by
+        context = Context(
+            actor=by.actor,
+            session_epoch=self._orders.session_epoch,
+            causation_sequence=by.causation_sequence,
+        )
+        await self._log.append(Pending(event, context))
+        log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)
+
+    async def _deny_change(self, order_id: str, denial: Denial, by: By) -> Order:
+        event = ModifyDenied(
+            order_id=order_id,
+            text=denial.text,
+            rule=denial.rule,
+            value=denial.value,
+            limit=denial.limit,
+        )
+        await self._log.append(Pending(event, self._sending.context(order_id, by)))
+        return self.order(order_id)
+
+    async def _why_not_modify(self, order: Order, terms: Terms) -> Denial | None:
+        # Before the contract is asked for: while halted, the line may be down as well.
+        if self.view.system.halted:
+            return halt_denial(self.view.system)
+        state = order.state.value
+        if not order.live or not order.acknowledged:
+            text = f"the order is {state}; only a working order can be changed"
+            return Denial("state", state, "working", text)
+        if order.client_id != self._orders.client_id or order.broker_order_id <= 0:
+            text = "another client or a person owns the order; only its owner can change it"
+            return Denial("owner", str(order.client_id), str(self._orders.client_id), text)
+        if terms.quantity <= order.filled:
+            text = f"{order.filled} are filled already; the new quantity must be above that"
+            return Denial("filled", plain(terms.quantity), plain(order.filled), text)
+        qualified = await self._orders.qualify(order.contract)
+        return await self._admission.judge_change(order, terms, qualified.rules)
+
+    def _why_not_cancel(self, order: Order) -> str:
+        if order.origin == "ours" and not order.sent:
+            if self._sending.number_of(order):
+                return ""
+            return "the order has not left; there is nothing to cancel at IB"
+        if order.client_id != self._orders.client_id or order.broker_order_id <= 0:
+            return "another client or a person owns the order; only its owner can cancel it"
+        return ""
+
+    def _parent_number(self, order: Order) -> int:
+        parent = self.view.orders.get(order.parent_order_id)
+        return parent.broker_order_id if parent is not None else 0
+
+    async def _known(self, order_id: str) -> Order:
+        found = await self._stored(order_id)
+        if found is None:
+            raise NotFound(f"there is no order {order_id}", hint="`oms orders --all` lists them")
+        return found
+
+    async def _stored(self, order_id: str) -> Order | None:
+        """Return an order from the view, or from the store when it ended long ago."""
+        found = self.view.orders.get(order_id)
+        if found is None:
+            row = await self._reader.one("orders", order_id)
+            if isinstance(row, Order):
+                found = self.view.recall(row)
+        return found
