@@ -27,7 +27,7 @@ import structlog
 import oms
 from oms import telemetry
 from oms.clock import SystemClock
-from oms.core.events import CancelRequested, Context, OrderRequested, Pending
+from oms.core.events import CancelRequested, CaseRequested, Context, OrderRequested, Pending
 from oms.core.records import ENDED
 from oms.errors import OmsError, RequestTimedOut
 from oms.service.daemon import Oms, open_oms
@@ -189,6 +189,27 @@ async def groups(running: Oms, task: Task) -> None:
     await manager.resolve("g-mute", "not_received", "TWS does not show it")
 
 
+async def differences(running: Oms, task: Task) -> None:
+    """Meet a split that a policy books, and an order by hand that a person explains and ends."""
+    await running.ready(DEADLINE_SECONDS)
+    market = await _submit(running, "d-market", oms.Market("BUY", 10))
+    await market.done()
+    await control(task.control_port, "split", symbol="AAPL", ratio="4")
+    await running.reconciler.run("split")
+    await running.view.until(lambda: any(a.live for a in running.view.alarms.values()))
+    case = next(c for c in running.view.open_breaks() if c.finding.break_class == "unknown_order")
+    said = CaseRequested(
+        request_id="explained", break_id=case.break_id, action="explain", text="a hedge"
+    )
+    pending = Pending(said, Context(actor="person:test"))
+    url = running.settings.database_url
+    await asyncio.to_thread(append_foreign, url, [pending], clock=SystemClock())
+    await running.view.until(lambda: bool(running.view.breaks[case.break_id].explanation))
+    await control(task.control_port, "cancel", order="1")
+    await running.reconciler.run("cancelled")
+    await running.view.until(lambda: not any(a.live for a in running.view.alarms.values()))
+
+
 async def one_order(running: Oms, task: Task) -> None:
     """Send one order and wait for its answer, which need not come."""
     await running.ready(DEADLINE_SECONDS)
@@ -227,6 +248,7 @@ SCRIPTS: Final[dict[str, Callable[[Oms, Task], Awaitable[None]]]] = {
     "slow_pace": slow_pace,
     "halted": halted,
     "groups": groups,
+    "differences": differences,
     "one_order": one_order,
     "one_cancel_request": one_cancel_request,
     "rest": rest,

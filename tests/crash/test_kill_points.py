@@ -13,6 +13,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,10 @@ CASES: dict[str, tuple[str, tuple[int, ...]]] = {
     "halt_in_force": ("halted", (1,)),
     "orders_doubted": ("groups", (1,)),
     "doubt_resolved": ("groups", (1,)),
+    "reconciliation_adjusted": ("differences", (1,)),
+    "case_request_done": ("differences", (1,)),
+    "alarm_raised": ("differences", (1,)),
+    "alarm_cleared": ("differences", (1,)),
 }
 #: The same lines on the way of other kinds of orders: bulk, OCA group, attached, unanswered.
 ALSO = (
@@ -67,16 +72,20 @@ ALSO = (
     ("order_handed_over", "groups", 6),
 )
 #: What the scripts need otherwise than the other tests.
-SETTINGS: dict[str, dict[str, float]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "slow_pace": {"messages_per_second_max": 9},
     "halted": {"messages_per_second_max": 9},
     # The doubt is there for a person to resolve.
+    "differences": {"adjust_causes": ("split",), "watch_interval_seconds": 0.1},
     "groups": {"acknowledgement_seconds_max": 0.3, "doubt_settle_seconds": 600},
 }
 #: Log lines that need no case here, and why.
 EXEMPT = {
     "request_stale": "test_a_request_that_two_daemons_died_on_is_denied_by_the_third",
     "halt_cancel_failed": "nothing follows; the entry that IB holds is in the next comparison",
+    "glance_completed": "it writes nothing; what it finds is the next comparison's to write",
+    "inquiry_made": "it only says that a comparison is due, and a start compares in any case",
+    "books_loaded_again": "the rows were swapped before; test_rebuild",
     "quote_missing": "nothing is written before or after it that hangs on it",
     "log_failed": "nothing is written any more; test_bad_days",
     "daemon_failed": "the process ends by itself from here; test_bad_days",
