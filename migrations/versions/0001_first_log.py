@@ -84,7 +84,6 @@ def upgrade() -> None:
     projection("runs", "run_id", ("sequence",), verdict="text", sequence="integer")
     projection("anomalies", "anomaly_key", ("order_id",), kind="text", order_id="text")
     projection("account_values", "value_key", account="text", name="text")
-    projection("alarms", "alarm_id", kind="text", account="text")
     projection("system", "system_key")
 
 

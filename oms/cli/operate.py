@@ -47,7 +47,7 @@ def run(context: typer.Context) -> None:
     """
     from oms import telemetry
     from oms.errors import ConfigurationError
-    from oms.store import schema
+    from oms.store.renew import renew
 
     if not __debug__:
         raise ConfigurationError(
@@ -55,7 +55,8 @@ def run(context: typer.Context) -> None:
         )
     chosen = settings_of(context)
     telemetry.configure(chosen.log_level, chosen.log_format)
-    done = schema.upgrade(chosen.database_url)
+    with progress("rebuilding") as report:
+        done = renew(chosen.database_url, report)
     if done.before is None:
         say(f"made the tables of an empty database, revision {done.after}")
     elif done.before != done.after:
@@ -194,13 +195,16 @@ def upgrade(
 ) -> None:
     """Bring the database to the tables of this version; creates a SQLite file that is not there.
 
+    Rows that an earlier version left are folded from the log anew.
+
     \b
     oms db upgrade
     oms db upgrade --database paper.sqlite
     """
-    from oms.store import schema
+    from oms.store.renew import renew
 
-    done = schema.upgrade(settings_of(context).database_url, backup=backup)
+    with progress("rebuilding") as report:
+        done = renew(settings_of(context).database_url, report, backup=backup)
     if as_json:
         copy = None if done.backup is None else str(done.backup)
         print_json("db_upgrade", before=done.before, after=done.after, backup=copy)

@@ -71,9 +71,9 @@ from oms.service.view import View
 from oms.service.watchman import Watchman
 from oms.service.watchman import limits_of as alarm_limits_of
 from oms.settings import Settings
-from oms.store import schema
 from oms.store.log import Committed, EventLog, LeaseRequest
 from oms.store.reader import Reader
+from oms.store.renew import renew
 from oms.telemetry import get_logger, serve_metrics
 
 log = get_logger("service.daemon")
@@ -185,7 +185,7 @@ async def open_oms(
     is not an error: the supervisor goes on trying.
     """
     clock = clock or SystemClock()
-    await asyncio.to_thread(schema.upgrade, settings.database_url, clock=clock)
+    await asyncio.to_thread(renew, settings.database_url, clock=clock)
     event_log = await EventLog.open(
         settings.database_url,
         clock=clock,

@@ -16,9 +16,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from oms.clock import ManualClock
+from oms.core.events import Context, Pending, TradingHaltedByPerson
 from oms.errors import ConfigurationError, MigrationNeeded, StoreError, StoreUnavailable
 from oms.store import schema
 from oms.store.backend import parse_url, sync_engine
+from oms.store.log import append_foreign
+from oms.store.rebuild import rebuild_check
+from oms.store.renew import renew
 from oms.store.tables import METADATA
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
@@ -79,6 +83,21 @@ def test_older_database_is_copied_before_it_is_changed(
         assert connection.execute("SELECT name FROM checkpoints").fetchall() == [("log",)]
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert schema.upgrade(url, backup=False).backup is None
+
+
+def test_rows_that_an_earlier_version_left_are_folded_anew(url: str, path: Path) -> None:
+    schema.upgrade(url)
+    halt = Pending(TradingHaltedByPerson(reason="lunch"), Context(actor="person:test"))
+    append_foreign(url, [halt], clock=ManualClock(NOON), needs_daemon=False)
+    _write(path, "INSERT INTO anomalies VALUES ('1', 'contradiction', '', 1, '{}')")
+    _write(path, "DROP TABLE alarms")
+    _write(path, "UPDATE alembic_version SET version_num = '0001'")
+    done = renew(url, clock=ManualClock(NOON))
+    assert (done.before, done.after) == ("0001", schema.HEAD)
+    assert rebuild_check(url).equal
+    again = path.read_bytes()
+    assert renew(url).backup is None
+    assert path.read_bytes() == again
 
 
 def test_newer_database_is_refused_and_left_alone(url: str, path: Path) -> None:

@@ -1,0 +1,29 @@
+"""Bringing a database of an earlier version up to date: its tables, and what they hold.
+
+The rows of orders, fills and positions are a fold of the log, and a new version may fold it better:
+rows that an earlier one left are made anew, so that they are what `oms rebuild --check` expects.
+"""
+
+from __future__ import annotations
+
+from oms.clock import Clock
+from oms.store import schema
+from oms.store.audit import Progress
+from oms.store.rebuild import rebuild
+
+
+def renew(
+    url: str,
+    progress: Progress | None = None,
+    *,
+    backup: bool = True,
+    clock: Clock | None = None,
+) -> schema.Upgrade:
+    """Bring tables and rows to this version; see `schema.upgrade` for what it raises.
+
+    A current database is left alone. `progress` hears of the fold, the only part that takes long.
+    """
+    done = schema.upgrade(url, backup=backup, clock=clock)
+    if done.before is not None and done.before != done.after:
+        rebuild(url, progress, clock=clock)
+    return done
