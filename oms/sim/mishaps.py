@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from oms.sim import messages, wire
+from oms.sim import messages, numbers, wire
 from oms.sim.faults import Fault
 from oms.sim.layout import Values
 from oms.sim.requests import Request, parse
@@ -51,7 +51,9 @@ def to_request(session: Session, request: Request, fault: Fault) -> None:
         # It waits for the client's next message and is acted on after that.
         session.late_request = request
     elif fault.do == "edit":
-        session.act(replace(request, values={**request.values, **fault.set}))
+        edited = replace(request, values={**request.values, **fault.set})
+        numbers.check(edited.values)
+        session.act(edited)
     elif fault.do in ("truncate", "corrupt"):
         session.act(parse(session.version, wire.split(bent(wire.join(request.fields), fault))))
     else:

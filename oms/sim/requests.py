@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from oms.sim import numbers
 from oms.sim.layout import Conditions, Layout, Repeat, Since, Values, When
 from oms.sim.wire import WireError, is_digits, to_bool, to_decimal
 
@@ -323,4 +324,5 @@ def parse(version: int, fields: Sequence[str]) -> Request:
         raise WireError(f"{number} is not a message id of version {version}")
     name, layout = _REQUESTS[number]
     values = layout.decode(version, fields) if layout is not None else {}
+    numbers.check(values)
     return Request(number, name, values, tuple(fields), layout is not None)

@@ -33,6 +33,8 @@ _VERSIONS = re.compile(rb"v(\d{1,9})(?:\.\.(\d{1,9}))?(?: (.*))?\Z", re.DOTALL)
 # Past this a number is IB's "not set": the largest double, however a client spells it.
 _UNSET_ABOVE = Decimal("1e300")
 _LONG_MAX = 2**63 - 1
+# Python's numbers may have blanks round them and underscores within; a gateway's may not.
+_NO_NUMBER = re.compile(r"[_\s]|[^\x00-\x7f]")
 # Far beyond any order, and small enough that sums and remainders keep all their digits.
 _AMOUNT_MAX = Decimal("1e15")
 
@@ -126,6 +128,8 @@ def to_decimal(text: str) -> Decimal | None:
     """
     if text in ("", "Infinite"):
         return None
+    if _NO_NUMBER.search(text):
+        raise WireError(f"{text!r} is not a number")
     try:
         number = Decimal(text)
     except InvalidOperation as error:
@@ -141,6 +145,8 @@ def to_int(text: str, default: int = 0) -> int:
     """The integer in a field; `default` when empty or one of IB's unset integers."""
     if text in ("", UNSET_INTEGER, UNSET_LONG):
         return default
+    if _NO_NUMBER.search(text):
+        raise WireError(f"{text!r} is not an integer")
     try:
         value = int(text)
     except ValueError as error:

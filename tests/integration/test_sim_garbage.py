@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import struct
+from typing import Any
 
 import pytest
 
@@ -108,3 +109,50 @@ async def test_any_bytes_end_only_their_own_connection(seed: int) -> None:
             await client.until(lambda client=client: client.ended)
         other.place()
         await other.wait_for("commissionReport")
+
+
+JUNK = [
+    ("auxPrice", "abc"), ("minQty", "abc"), ("outsideRth", "abc"), ("triggerMethod", "SMART"),
+    ("ocaType", "2.5"), ("displaySize", "1_0"), ("discretionaryAmt", "1_0"), ("duration", " 5"),
+    ("exemptCode", "\u0665"), ("solicited", "yes"), ("adjustedStopPrice", "x"),
+    ("conditions", [{"condType": "1", "isMore": "1", "price": "x", "conId": "265598"}]),
+    ("conditions", [{"condType": "1", "price": "1", "triggerMethod": "SMART"}]),
+    ("comboLegs", [{"conId": "265598", "ratio": "x", "action": "BUY"}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "text"), JUNK)
+async def test_an_order_with_a_number_that_is_none_is_refused_whole(field: str, text: Any) -> None:
+    """Also in a field nobody acts on: it would break the decoder of each client that is told."""
+    async with world(fills="manual") as sim:
+        client, other = await sim.client(1), await sim.client(2)
+        client.forget()
+        client.place(**{field: text}, secType="BAG" if field == "comboLegs" else "STK")
+        await client.until(lambda: client.ended)
+        assert client.story() == ["errMsg 320"]
+        assert field in client.last("errMsg")["text"] or isinstance(text, list)
+        other.forget()
+        other.ask("reqAllOpenOrders")
+        await other.settle()
+        assert other.story() == ["openOrderEnd"]
+
+
+async def test_an_edit_cannot_make_an_order_no_frame_could_carry() -> None:
+    async with world(fills="manual") as sim:
+        client = await sim.client(1)
+        client.forget()
+        fault = {"direction": "in", "message": "placeOrder", "action": "edit"}
+        sim.do("fault", **fault, set={"outsideRth": "maybe"})
+        client.place()
+        await client.until(lambda: client.ended)
+        assert (client.story(), sim.books()["orders"]) == (["errMsg 320"], [])
+
+
+@pytest.mark.parametrize(("field", "text"), [("reqId", "abc"), ("snapshot", "maybe")])
+async def test_a_request_with_a_number_that_is_none_is_not_half_done(field: str, text: str) -> None:
+    async with world() as sim:
+        client = await sim.client(1)
+        client.forget()
+        client.ask("reqMktData", **{**STOCK, "reqId": "5", field: text})
+        await client.until(lambda: client.ended)
+        assert client.story() == ["errMsg 320"]

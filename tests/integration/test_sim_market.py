@@ -430,8 +430,8 @@ async def test_an_order_is_taken_or_refused_by_its_prices(order: dict[str, Any],
 async def test_every_contract_tells_a_market_rule_that_agrees_with_its_minimum_tick() -> None:
     async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
         client = await sim.client()
-        for asked in ({"symbol": one, "secType": "FUT"} for one in ("CL", "GC", "ZN", "ES")):
-            client.ask("reqContractDetails", reqId=asked["symbol"], **asked)
+        for number, symbol in enumerate(("CL", "GC", "ZN", "ES")):
+            client.ask("reqContractDetails", reqId=str(number), symbol=symbol, secType="FUT")
         client.ask("reqContractDetails", reqId="5", localSymbol="USD.JPY", secType="CASH")
         await client.wait_for("contractDetailsEnd", reqId="5")
         found = [row for name, row in client.received if name == "contractDetails"]
