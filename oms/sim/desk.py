@@ -350,7 +350,9 @@ class Desk:
         if not after_end:
             order.why_held = ""
             if order.remaining > 0:
-                order.status = "Submitted"
+                # A fill in part says nothing of the cancel that is on its way.
+                if order.status != "PendingCancel":
+                    order.status = "Submitted"
                 if order.kind == "MTL":
                     order.terms.setdefault("lmtPrice", number(price))
             else:

@@ -65,6 +65,19 @@ async def test_a_cancel_is_confirmed_in_the_chosen_form(form: str, story: list[s
         assert client.story() == story
 
 
+async def test_a_fill_in_part_takes_no_pending_cancel_back() -> None:
+    async with world(fills="manual") as sim:
+        client = await sim.client()
+        client.place(orderType="LMT", lmtPrice="100")
+        await client.settle()
+        sim.do("status", order="last", status="PendingCancel")
+        client.forget()
+        sim.do("fill", order="last", quantity="40")
+        sim.do("fill", order="last")
+        await client.settle()
+        assert client.story("orderStatus") == ["orderStatus PendingCancel", "orderStatus Filled"]
+
+
 async def test_a_modify_answers_with_the_new_terms_and_keeps_the_order() -> None:
     async with world() as sim:
         client = await sim.client()
