@@ -243,6 +243,13 @@ class Books:
         order.client_id, order.order_id = client_id, order_id
         self.save(order)
 
+    def lose(self, order: Order) -> None:
+        """Forget an order as if it had never come.  It counts as ended for whoever still has it."""
+        self._drop(order)
+        self._unwritten.pop(order.perm_id, None)
+        self._write("DELETE FROM orders WHERE perm_id = ?", (order.perm_id,))
+        order.status = "Cancelled"
+
     def live_order(self, client_id: int, order_id: int) -> Order | None:
         return self._live_by_client.get((client_id, order_id))
 

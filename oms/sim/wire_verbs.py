@@ -90,16 +90,23 @@ def _accept(commands: Commands) -> None:
     commands.gateway.refusing = False
 
 
-@verb("sockets", "roll_back?", "client_id?")
+@verb("sockets", "roll_back?", "lose?", "client_id?")
 def restart(commands: Commands, fields: Fields) -> Answer:
     """Restart the gateway: clients dropped, untransmitted orders forgotten, the books kept.
-    `roll_back` sets the highest order id of one client, or of all, back by so many.
+    `roll_back` sets the highest order id of one client, or of all, back by so many. `lose` makes
+    so many of the newest orders of one client, or of all together, vanish without a trace, of those
+    that live and have not filled: what the gateway had taken and IB never got.
     """
     gateway = commands.gateway
+    books = gateway.books
+    chosen = [fields.integer("client_id")] if fields.has("client_id") else books.client_ids()
+    count = fields.integer("lose", least=0)
+    unfilled = [one for one in books.live.values() if one.client_id in chosen and not one.filled]
+    if count > len(unfilled):
+        raise CommandError(f"lose {count}: {len(unfilled)} live and have not filled", "fewer")
     gateway.restart()
-    chosen = (
-        [fields.integer("client_id")] if fields.has("client_id") else gateway.books.client_ids()
-    )
+    for order in sorted(unfilled, key=lambda one: -one.perm_id)[:count]:
+        books.lose(order)
     for client_id in chosen:
         highest = gateway.books.highest_order_id(client_id) - fields.integer("roll_back", least=0)
         gateway.books.set_highest_order_id(client_id, max(highest, 0))

@@ -71,6 +71,7 @@ async def test_a_fill_in_part_takes_no_pending_cancel_back() -> None:
         client.place(orderType="LMT", lmtPrice="100")
         await client.settle()
         sim.do("status", order="last", status="PendingCancel")
+        await client.settle()
         client.forget()
         sim.do("fill", order="last", quantity="40")
         sim.do("fill", order="last")
@@ -570,3 +571,30 @@ async def test_a_read_only_gateway_refuses_orders() -> None:
 
 def statuses(client: object) -> list[tuple[str, dict[str, str]]]:
     return [one for one in client.received if one[0] == "orderStatus"]  # type: ignore[attr-defined]
+
+
+async def test_a_restart_can_lose_the_newest_orders_without_a_trace() -> None:
+    async with world(fills="manual") as sim:
+        client = await sim.client()
+        for ref in ("kept", "filled in part", "lost"):
+            client.place(
+                orderType="LMT", lmtPrice="1", orderRef=ref, tif="GTD", goodTillDate="20991231"
+            )
+        await client.settle()
+        sim.do("fill", order_ref="filled in part", quantity="1")
+        refused = sim.commands.do({"do": "restart", "lose": 3})
+        assert refused["error"] == "lose 3: 2 live and have not filled"
+        sim.do("restart", lose=1, roll_back=1)
+        await client.stop()
+        again = await sim.client()
+        again.forget()
+        again.ask("reqAllOpenOrders")
+        again.ask("reqCompletedOrders", apiOnly="0")
+        again.ask("cancelOrder", orderId="3")
+        await again.settle()
+        told = [row["orderRef"] for name, row in again.received if name == "openOrder"]
+        assert told == ["kept", "filled in part"]
+        assert "completedOrder" not in again.story()
+        assert again.story()[-1] == "errMsg 10147"
+        assert again.next_id == 3
+        assert [row["order_ref"] for row in sim.books()["orders"]] == told
