@@ -249,3 +249,23 @@ def _positive(name: str, value: Number | None) -> Decimal | None:
     if found <= 0:
         raise InvalidRequest(f"{name} must be above zero, found {found}")
     return found
+
+
+def may_be_same(one: Contract, other: Contract) -> bool:
+    """Say whether two descriptions can mean one contract; what one leaves open settles nothing.
+
+    Expiries are not compared: a contract's month is not always the month of its last day.
+    """
+    if (one.symbol, one.sec_type) != (other.symbol, other.sec_type):
+        return False
+    pairs = (
+        (one.con_id, other.con_id),
+        (one.strike, other.strike),
+        (one.right, other.right),
+        (_legs(one), _legs(other)),
+    )
+    return all(not first or not second or first == second for first, second in pairs)
+
+
+def _legs(contract: Contract) -> frozenset[tuple[int, str, int]]:
+    return frozenset((leg.con_id, leg.side, leg.ratio) for leg in contract.legs)

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from oms.core.adapter import (
     Account,
@@ -26,7 +26,7 @@ from oms.core.adapter import (
 )
 from oms.core.contracts import Contract
 from oms.core.events import Terms
-from oms.core.order_types import Changes
+from oms.core.order_types import Changes, changed
 from oms.core.quotes import MarketItem, Quote
 from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
@@ -266,18 +266,28 @@ class IBBrokerAdapter(BrokerAdapter):
 
 def _changes(old: Terms, new: Terms) -> Changes:
     """Return what a change of terms asks for; raises `InvalidRequest` for what cannot change."""
-    changes: dict[str, Any] = {}
-    for name in Terms.model_fields:
-        before, after = getattr(old, name), getattr(new, name)
-        if before == after:
-            continue
-        if name not in _CHANGEABLE or after is None:
+    asked = {
+        name: (getattr(old, name), getattr(new, name))
+        for name in Terms.model_fields
+        if getattr(old, name) != getattr(new, name)
+    }
+    changes = cast(
+        Changes,
+        {
+            _CHANGEABLE[name]: after
+            for name, (_, after) in asked.items()
+            if name in _CHANGEABLE and after is not None
+        },
+    )
+    # Some go away with another that comes: the amount with a percentage, the end with another tif.
+    reached = changed(old, changes) if changes else old
+    for name, (before, after) in asked.items():
+        if getattr(reached, name) != after:
             raise InvalidRequest(
                 f"{name} cannot change from {before} to {after}",
                 hint="cancel the order and send another one",
             )
-        changes[_CHANGEABLE[name]] = after
-    return cast(Changes, changes)
+    return changes
 
 
 def _refused(order_id: str, refusal: str) -> OmsError:

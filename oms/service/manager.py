@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from oms.clock import Clock
-from oms.core.contracts import Contract
+from oms.core.contracts import Contract, may_be_same
 from oms.core.events import (
     OrderDenied,
     Pending,
@@ -342,8 +342,7 @@ def as_denial(error: OmsError) -> Denial:
 
 
 def _check_same(one: NewOrder, found: Order) -> None:
-    asked = (one.terms.side, one.contract.symbol, one.contract.sec_type)
-    if asked != (found.terms.side, found.contract.symbol, found.contract.sec_type):
+    if one.terms.side != found.terms.side or not may_be_same(one.contract, found.contract):
         raise InvalidRequest(
             f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
             f" {found.contract}",

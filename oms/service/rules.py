@@ -179,7 +179,7 @@ def _notional(proposal: Proposal, limits: Limits) -> Denial | None:
     if largest is None:
         return None
     contract = proposal.contract
-    price = _price_of(proposal.terms) or proposal.reference_price or proposal.entry_price
+    price = _dearest(proposal)
     why = _not_valued(proposal, price)
     if price is None or why:
         text = f"the order cannot be valued, and values are limited to {plain(largest)}: {why}"
@@ -249,6 +249,31 @@ def _collared(terms: Terms) -> tuple[tuple[str, Decimal], ...]:
 def _price_of(terms: Terms) -> Decimal | None:
     """Return the price that an order names, None where the market will name it."""
     return terms.limit_price or terms.stop_price or terms.trail_stop_price
+
+
+def _cap(terms: Terms) -> Decimal | None:
+    """Return the price that an order names where it cannot trade at a dearer one, else None.
+
+    A limit to sell only says the least, a stop to buy only where it begins, and a trailing stop
+    moves: below the market they are worth what the market gives.
+    """
+    if terms.side == "BUY":
+        return terms.limit_price
+    return terms.stop_price if terms.limit_price is None else None
+
+
+def _dearest(proposal: Proposal) -> Decimal | None:
+    """Return the price to value an order at: the one it cannot exceed, else the greater of its own
+    and the market's; None where neither is known.
+    """
+    cap = _cap(proposal.terms)
+    if cap:
+        return cap
+    own = _price_of(proposal.terms)
+    # An exit comes to life where its entry has filled, not where the market is now.
+    market = proposal.entry_price if own else proposal.reference_price
+    market = market or proposal.reference_price or proposal.entry_price
+    return max((price for price in (own, market) if price), key=abs, default=None)
 
 
 # ── how often ────────────────────────────────────────────────────────────────────────────────────
@@ -423,12 +448,14 @@ RULES: Final = (
     ),
     Rule(
         "notional",
-        "price (its own, else the market's), quantity, multiplier and price magnifier",
+        "price, quantity, multiplier and price magnifier; the price is the order's own where it"
+        " cannot trade at a dearer one (a limit to buy, a stop to sell), else the greater of its"
+        " own and the market's, as far as there is a quote",
         ("order_notional_max", "order_quote_wait_seconds"),
         "a value above the limit, in the contract's currency, and a value that is not known",
         _notional,
         lambda p, limits: plain(limits.order_notional_max.of(p.account, p.contract)),
-        lambda proposal: "" if _price_of(proposal.terms) else _priceless(proposal),
+        lambda proposal: "" if _cap(proposal.terms) else _priceless(proposal),
         changes=True,
     ),
     Rule(

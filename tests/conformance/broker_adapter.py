@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from oms.core.adapter import (
     OverflowEvent,
 )
 from oms.core.contracts import Contract
-from oms.core.order_types import Limit, Market
+from oms.core.order_types import Limit, Market, TrailingStop
 from oms.errors import (
     IBConnectionError,
     IBOrderRejectError,
@@ -184,6 +185,23 @@ class BrokerAdapterContract:
             await broker.modify_order("nobody", Limit("BUY", 1, "1"))
         with pytest.raises(NotFound):
             await broker.cancel_order("nobody")
+
+    async def test_what_one_change_puts_in_the_place_of_another_can_change(
+        self, stage: Stage
+    ) -> None:
+        broker = stage.adapter()
+        await broker.connect()
+        till = datetime.now(UTC) + timedelta(days=2)
+        bid = await broker.submit_order(
+            stage.contract,
+            Limit("BUY", 10, "100", tif="GTD", good_till=till.replace(microsecond=0)),
+        )
+        await broker.modify_order(bid, Limit("BUY", 10, "100"))
+        trail = await broker.submit_order(stage.contract, TrailingStop("SELL", 10, amount="2"))
+        await broker.modify_order(trail, TrailingStop("SELL", 10, percent="1"))
+        found = {one.order_id: one.terms for one in await broker.get_open_orders()}
+        assert (found[bid].tif, found[bid].good_till) == ("DAY", None)
+        assert (found[trail].trail_amount, found[trail].trail_percent) == (None, D(1))
 
     async def test_a_correction_names_what_it_replaces(self, stage: Stage) -> None:
         broker = stage.adapter()

@@ -216,3 +216,19 @@ async def test_a_key_that_belongs_to_another_order_is_refused(world: World) -> N
     await world.resting(order_id="mine")
     with pytest.raises(InvalidRequest, match="'mine' belongs to another order: BUY AAPL"):
         await manager.submit(AAPL, oms.Limit("SELL", 10, "900"), order_id="mine")
+
+
+async def test_a_key_that_belongs_to_an_order_in_another_option_is_refused(world: World) -> None:
+    manager = await world.start()
+    call = oms.Option("AAPL", "20270115", "200", "C")
+    first = await manager.submit(call, oms.Limit("BUY", 1, "0.05"), order_id="mine")
+    qualified = await manager.qualify(call)
+    for same in (call, qualified):
+        again = await manager.submit(same, oms.Limit("BUY", 1, "0.05"), order_id="mine")
+        assert again.order == first.order
+    for other in (
+        oms.Option("AAPL", "20270115", "210", "C"),
+        await manager.qualify(oms.Option("AAPL", "20270115", "200", "P")),
+    ):
+        with pytest.raises(InvalidRequest, match="'mine' belongs to another order"):
+            await manager.submit(other, oms.Limit("BUY", 1, "0.05"), order_id="mine")

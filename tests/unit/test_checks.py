@@ -14,7 +14,14 @@ from oms.core.contracts import ComboLeg, Stock
 from oms.core.events import Finding, Terms
 from oms.core.limits import Limits, Scoped
 from oms.core.order_rules import Denial, VenueRules, validate
-from oms.core.order_types import Limit, Market, Stop, StopLimit, TrailingStop
+from oms.core.order_types import (
+    Limit,
+    Market,
+    Stop,
+    StopLimit,
+    TrailingStop,
+    TrailingStopLimit,
+)
 from oms.core.records import BreakCase, SystemRecord
 from oms.errors import InvalidRequest
 from oms.service.checks import check, check_change, in_force, verdicts
@@ -286,6 +293,35 @@ def test_a_market_order_is_valued_at_the_market_and_denied_without_one() -> None
     unknown = check(at(Market("BUY", 1), None), limits)
     assert unknown is not None
     assert (unknown.rule, unknown.value, unknown.limit) == ("notional", "unknown", "2000")
+
+
+@pytest.mark.parametrize(
+    ("terms", "value"),
+    [
+        (Limit("SELL", 10, "1"), "2000"),
+        (Limit("SELL", 10, "250"), "2500"),
+        (Limit("BUY", 10, "150"), "1500"),
+        (Stop("BUY", 10, "1"), "2000"),
+        (Stop("BUY", 10, "250"), "2500"),
+        (Stop("SELL", 10, "150"), "1500"),
+        (StopLimit("SELL", 10, stop="150", limit="1"), "2000"),
+        (StopLimit("BUY", 10, stop="1", limit="150"), "1500"),
+        (TrailingStop("SELL", 10, amount="1", stop="2"), "2000"),
+        (TrailingStopLimit("BUY", 10, amount="1", stop="2", limit_offset="1"), "2000"),
+    ],
+)
+def test_an_order_that_can_trade_dearer_than_its_price_is_valued_at_the_market(
+    terms: Terms, value: str
+) -> None:
+    denied = check(at(terms), Limits(order_notional_max=Scoped.read("1000")))
+    assert denied is not None
+    assert (denied.rule, denied.value, denied.limit) == ("notional", value, "1000")
+
+
+def test_an_exit_is_valued_where_its_entry_fills() -> None:
+    limits = Limits(order_notional_max=Scoped.read("1000"))
+    exit_order = replace(at(Limit("SELL", 10, "95")), entry_price=Decimal(90))
+    assert check(exit_order, limits) is None
 
 
 def test_the_value_of_an_order_counts_multiplier_magnifier_and_currency() -> None:
