@@ -48,7 +48,7 @@ def buy(context: typer.Context, **words: Any) -> None:
     Prints the order as soon as IB has named it; the columns are those of `oms orders`. The exit
     status is 1 when it was denied or rejected, and 6 when its outcome is not known: never send it
     again then, `oms order ORDER` shows what became of it. With --dry-run the status is 1 when a
-    rule would deny it.
+    rule would deny it. --closing is the way out of a contract that an open break has closed.
 
     \b
     oms buy 100 AAPL --limit 185.50
@@ -71,6 +71,7 @@ def sell(context: typer.Context, **words: Any) -> None:
     oms sell 50 MSFT --limit 415.25 --dry-run
     oms sell 100 AAPL --trail-percent 2 --stop 181 --limit-offset 0.10
     oms sell 100 AAPL --at close
+    oms sell 100 AAPL --closing
     """
     _order(context, "SELL", words)
 

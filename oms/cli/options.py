@@ -102,6 +102,10 @@ GROUPING: Final[Options] = {
         ],
         1,
     ),
+    "closing": (
+        _flag("--closing", "It only takes from what the account holds; an open break lets it by."),
+        False,
+    ),
 }
 SENDING: Final[Options] = {
     "account": (_text("In which account; may be left out where there is one."), None),

@@ -19,7 +19,7 @@ from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested, Terms
 from oms.core.records import BreakCase, Order, Position, SessionRecord
 from oms.service.checks import Verdict, verdicts
-from oms.service.proposal import Proposal, Recent, likeness
+from oms.service.proposal import Proposal, Recent, held_by, likeness
 from oms.service.rules import RATE_SECONDS
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ async def _proposal(context: typer.Context, reader: Reader, request: OrderReques
     now = SystemClock().now()
     where = {"live": 1, "account": account, "con_id": contract.con_id}
     breaks = await reader.rows("breaks", {"live": 1})
+    position = await reader.one("positions", f"{account}:{contract.con_id}")
     return Proposal(
         account=account,
         contract=contract,
@@ -93,6 +94,8 @@ async def _proposal(context: typer.Context, reader: Reader, request: OrderReques
         managed_accounts=managed,
         system=system,
         open_breaks=tuple(one for one in breaks if isinstance(one, BreakCase)),
+        closing=request.closing,
+        held=held_by(position if isinstance(position, Position) else None),
         now=now,
         recent=await _recent(context, reader),
         open_orders=await reader.count("orders", where) if contract.con_id else 0,

@@ -43,6 +43,7 @@ def order_request(side: Side, words: Mapping[str, Any]) -> OrderRequested:
         contract=contract_of(words),
         terms=terms,
         reason=words["reason"],
+        closing=words.get("closing", False),
     )
 
 

@@ -28,7 +28,7 @@ from oms.core.records import Order
 from oms.errors import OmsError
 from oms.service.checks import check, check_change, in_force
 from oms.service.ports import Orders, Reader
-from oms.service.proposal import Proposal, Recent, likeness
+from oms.service.proposal import Proposal, Recent, held_by, likeness
 from oms.service.rules import RATE_SECONDS
 from oms.service.view import View
 from oms.settings import Settings
@@ -267,11 +267,7 @@ class Admission:
 
     def _held(self, leg: Candidate) -> tuple[Decimal, ...]:
         """Return what the account holds of the contract, by our books and by IB's last word."""
-        position = self._view.positions.get(f"{leg.account}:{leg.contract.con_id}")
-        if position is None:
-            return ()
-        theirs = position.broker_quantity
-        return (position.quantity,) if theirs is None else (position.quantity, theirs)
+        return held_by(self._view.positions.get(f"{leg.account}:{leg.contract.con_id}"))
 
     def _entry_price(self, leg: Candidate, group: Sequence[Candidate]) -> Decimal | None:
         """Return where the market will be when an exit comes to life; None where that is now."""

@@ -15,7 +15,7 @@ from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.limits import Limits
 from oms.core.order_rules import Denial, VenueRules
-from oms.core.records import BreakCase, SystemRecord
+from oms.core.records import BreakCase, Position, SystemRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,14 @@ class Proposal:
     open_orders: int = 0
     #: Orders of its own group that come before it.
     ahead: int = 0
+
+
+def held_by(position: Position | None) -> tuple[Decimal, ...]:
+    """Return what is held, as `Proposal.held` names it; nothing where nobody ever held it."""
+    if position is None:
+        return ()
+    theirs = position.broker_quantity
+    return (position.quantity,) if theirs is None else (position.quantity, theirs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,26 @@ async def test_dry_run_says_what_each_rule_makes_of_every_leg_and_writes_nothing
     assert len(await world.log(OrderIntended)) == 1
 
 
+async def test_a_closing_order_leaves_through_an_open_break_from_the_shell(
+    world: World, shell: Shell
+) -> None:
+    await world.start()
+    await world.bought(10)
+    await world.simulator.do("position_adjust", symbol="AAPL", quantity=5)
+    await world.reconcile()
+    out = ("sell", "15", "AAPL", "--closing", "--order-id", "out")
+    denied = await shell.oms("sell", "15", "AAPL", expect=1)
+    assert "quantity_drift" in denied.err
+    too_much = await shell.oms("sell", "16", "AAPL", "--closing", "--dry-run", expect=1)
+    assert "a closing order takes from what the account holds (10, 15)" in too_much.out
+    await shell.oms(*out, "--dry-run")
+    await shell.oms(*out)
+    assert (await world.stored("out")).state is OrderState.FILLED
+    (*_, intended) = await world.log(OrderIntended)
+    assert intended.closing
+    assert world.open_cases() == [("quantity_drift", "AAPL")]
+
+
 async def test_quote_what_if_account_and_pnl_say_what_is_known(world: World, shell: Shell) -> None:
     await world.start()
     await world.bought(10)
