@@ -18,7 +18,7 @@ unless an answer names it or a case is open about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from oms.core.compare_holdings import execution_findings, position_findings
@@ -59,12 +59,15 @@ def compare(
     scope: Scope,
     *,
     prior: OurSide | None = None,
+    accepted_keys: Collection[str] = (),
 ) -> Compared:
     """Return what each compared thing was found to be.
 
     `before` is our side when the run began, `ours` after its repairs. `prior` is our side just
     before the answers at hand were asked for, where that is not `before`: what changed between it
-    and `ours` may be newer than the answers, and is not held against them.
+    and `ours` may be newer than the answers, and is not held against them. `accepted_keys` are
+    breaks that a person has closed as they are: they leave no cash uncompared, because nobody is
+    looking into them any more.
     """
     found = Compared()
     found.add(_unanswered(answers))
@@ -72,7 +75,8 @@ def compare(
     found.add(execution_findings(ours, answers, scope))
     found.add(position_findings(before, ours, answers, scope))
     found.add(commission_findings(ours, answers, scope))
-    found.add(cash_findings(ours, answers, scope, _drifting(found.findings, ours, answers)))
+    in_question = [f for f in found.findings if f.key not in accepted_keys]
+    found.add(cash_findings(ours, answers, scope, _drifting(in_question, ours, answers)))
     found.add(account_findings(ours, answers, scope))
     found.add(_anomalies(ours))
     return found

@@ -136,6 +136,8 @@ def build(
     unknown = tuple(f for f in items if f.result == "unknown")
     repaired = [f for f in items if f.result == "match" and f.repair]
     matched = tuple(f for f in items if f.result == "match" and not f.repair)
+    # What was adopted differs in nothing: the books follow it.
+    accepted = [f for f in matched if f.break_class and f.break_class != "unknown_order"]
     older = tuple(case for case in open_cases if case.live and case.finding.key not in found)
     groups = _grouped(breaks)
     covered = _covered(run)
@@ -143,12 +145,13 @@ def build(
     return Report(
         run=run,
         sequence=sequence,
-        headline=_headline(run.verdict, len(breaks)),
+        headline=_headline(run.verdict, len(breaks), len(accepted)),
         reasons=(
             _answered(run.questions),
             f"{counted(len(items) + counted_only, 'item')} compared: "
             f"{len(matched) + counted_only:,} in agreement, "
             f"{len(repaired):,} repaired, {len(breaks):,} differing, {len(unknown):,} unknown.",
+            *(_accepted(finding) for finding in accepted),
             *_coverage(run, covered),
         ),
         next_steps=_next_steps(run, groups, unknown, older, covered),
@@ -193,8 +196,17 @@ def _grouped(items: Sequence[Item]) -> tuple[BreakGroup, ...]:
     )
 
 
-def _headline(verdict: Verdict, breaks: int) -> str:
+def _accepted(finding: Finding) -> str:
+    what = " ".join(w for w in (finding.subject, finding.symbol, finding.account) if w)
+    ours, theirs = finding.ours or "nothing", finding.theirs or "nothing"
+    return f"Still different: {what}, ours {ours}, theirs {theirs}; {finding.text}."
+
+
+def _headline(verdict: Verdict, breaks: int, accepted: int) -> str:
     match verdict:
+        case "clean" if accepted:
+            what = counted(accepted, "difference")
+            return f"Our books and the broker's agree but for {what} that a person closed"
         case "clean":
             return "Our books and the broker's agree"
         case "broken":

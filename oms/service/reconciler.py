@@ -24,6 +24,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from oms.clock import Clock
@@ -288,7 +289,7 @@ class Reconciler:
     async def _settle(self, run: _Run, answers: Answers) -> tuple[Answers, OurSide, Compared]:
         """Repair, compare, and ask again for what moved or differs anew, until it stands still."""
         prior, ours = run.before, await self._repair(answers, run)
-        found = await asyncio.to_thread(compare, prior, ours, answers, run.scope)
+        found = await self._compared(run, prior, ours, answers)
         for asked_again in range(REASK_COUNT_MAX):
             kinds = self._to_ask_again(found, first=not asked_again)
             if not kinds:
@@ -299,9 +300,7 @@ class Reconciler:
                 prior = await self._our_side(answers, run.subjects)
             answers = await self._ask_again(answers, kinds, run.run_id)
             ours = await self._repair(answers, run)
-            found = await asyncio.to_thread(
-                compare, run.before, ours, answers, run.scope, prior=prior
-            )
+            found = await self._compared(run, prior, ours, answers)
         booked = [
             self._fact(event, run.run_id)
             for event in by_policy(found.findings, self._policy, run.scope)
@@ -310,10 +309,19 @@ class Reconciler:
             await self._log.append_together(booked)
             log.info("reconciliation_adjusted", run_id=run.run_id, events=len(booked))
             ours = await self._our_side(answers, run.subjects)
-            found = await asyncio.to_thread(
-                compare, run.before, ours, answers, run.scope, prior=prior
-            )
+            found = await self._compared(run, prior, ours, answers)
         return answers, ours, found
+
+    async def _compared(
+        self, run: _Run, prior: OurSide, ours: OurSide, answers: Answers
+    ) -> Compared:
+        """Compare, and once more where a person's word lets cash be compared beside a break."""
+        against = partial(compare, run.before, ours, answers, run.scope, prior=prior)
+        found = await asyncio.to_thread(against)
+        cases = await load_cases(self._reader, found.findings, self._view.open_breaks())
+        after = accepted(cases, found.findings)
+        keys = {f.key for f, a in zip(found.findings, after, strict=True) if f is not a}
+        return await asyncio.to_thread(against, accepted_keys=keys) if keys else found
 
     async def _our_side(self, answers: Answers | None, order_ids: Iterable[str]) -> OurSide:
         """Read our side as of now: what was handed over before is durable and in the rows."""

@@ -18,6 +18,7 @@ from oms.core.events import (
     Pending,
 )
 from oms.core.records import BreakCase, OrderState
+from oms.report.reconciliation import build
 from tests.world import AAPL, LOW, MSFT, World
 
 pytestmark = pytest.mark.slow
@@ -116,6 +117,23 @@ async def test_above_the_limit_it_takes_somebody_else(world: World) -> None:
     (adjusted,) = await world.log(BooksAdjusted)
     assert closed.approved_by == adjusted.approved_by == "person:bert"
     assert adjusted.reason == "from the old broker"
+
+
+async def test_a_break_closed_by_word_is_named_and_hides_no_missing_cash(world: World) -> None:
+    case = await drifted(world)
+    await ask(world, case, "resolve", text="shares of the old broker")
+    clean = await world.reconcile()
+    assert clean.verdict == "clean"
+    told = build(clean)
+    assert told.headline == (
+        "Our books and the broker's agree but for 1 difference that a person closed"
+    )
+    assert any("ours 10, theirs 15" in reason for reason in told.reasons)
+    await world.simulator.do("cash", amount="-5000")
+    assert (await world.reconcile()).verdict == "broken"
+    assert world.open_cases() == [("cash_drift", "USD")]
+    await world.reconcile()
+    assert world.open_cases() == [("cash_drift", "USD")]
 
 
 async def test_only_a_foreign_order_can_be_adopted(world: World) -> None:
