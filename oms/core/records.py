@@ -224,6 +224,11 @@ class Order(Evolving):
         return max(self.terms.quantity - self.filled, ZERO) if self.live else ZERO
 
     @property
+    def asked_terms(self) -> Terms:
+        """Return what it will ask for once IB has answered: what the next change starts from."""
+        return self.pending_terms or self.terms
+
+    @property
     def terms_known(self) -> bool:
         """Say whether IB or we have said what it asks for; of some only executions are known."""
         return bool(self.terms.order_type)

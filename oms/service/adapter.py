@@ -166,7 +166,7 @@ class IBBrokerAdapter(BrokerAdapter):
     async def modify_order(self, order_id: str, terms: Terms) -> None:
         """See `BrokerAdapter.modify_order`."""
         manager = self._oms.manager
-        changes = _changes(manager.order(order_id).terms, terms)
+        changes = _changes(manager.order(order_id).asked_terms, terms)
         if not changes:
             return
         order = await manager.modify(order_id, **changes)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal
+from weakref import WeakValueDictionary
 
 from oms.clock import Clock
 from oms.core.contracts import Contract, may_be_same
@@ -86,6 +87,7 @@ class OrderManager(OrdersAtWork, MarketDesk):
         self._clock = clock
         self._admission = admission
         self._by = By(actor)
+        self._turns = WeakValueDictionary()
         self._sending = Sending(log=log, orders=orders, view=view)
         self.view = view
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal, Unpack
+from weakref import WeakValueDictionary
 
 from oms.core.events import (
     CancelDenied,
@@ -43,6 +45,8 @@ class OrdersAtWork:
     _admission: Admission
     _sending: Sending
     _by: By
+    #: Whose change is on its way into the log, by order id.
+    _turns: WeakValueDictionary[str, asyncio.Lock]
     view: View
 
     def order(self, order_id: str) -> Order:
@@ -68,11 +72,16 @@ class OrdersAtWork:
         """Send new terms for a working order; the revision is durable before the bytes leave.
 
         Returns the order after the bytes left, or with `refusal` set where our own check refused.
+        A change that IB has not answered yet is not undone by the next one, which comes on top.
         Raises `InvalidRequest` for a change that no order of its type can have.
         """
+        # A change is made of the terms before it: two at a time would undo each other.
+        async with self._turns.setdefault(order_id, asyncio.Lock()):
+            return await self._modify(order_id, changes, reason, by or self._by)
+
+    async def _modify(self, order_id: str, changes: Changes, reason: str, by: By) -> Order:
         order = await self._known(order_id)
-        by = by or self._by
-        terms = changed(order.terms, changes)
+        terms = changed(order.asked_terms, changes)
         validate(terms)
         denial = await self._why_not_modify(order, terms)
         if denial is not None:

@@ -168,6 +168,20 @@ async def test_a_change_is_written_before_it_leaves_and_holds_once_ib_shows_it(
     await world.agree()
 
 
+async def test_a_change_does_not_undo_one_that_ib_has_not_answered_yet(world: World) -> None:
+    await world.start()
+    first, second = await world.resting(10, LOW), await world.resting(10, LOW)
+    await first.modify(quantity=20)
+    await first.modify(limit="101")
+    await asyncio.gather(second.modify(quantity=20), second.modify(limit="101"))
+    for ticket in (first, second):
+        await world.until(lambda t=ticket: t.order.broker_limit_price == Decimal(101))
+        order = await ticket.answered()
+        assert (order.terms.quantity, order.terms.limit_price) == (Decimal(20), Decimal(101))
+        assert (order.broker_quantity, order.revision) == (Decimal(20), 2)
+    await world.agree()
+
+
 async def test_a_change_below_what_is_filled_is_refused_and_nothing_leaves(world: World) -> None:
     await world.start()
     ticket = await world.resting(10)
