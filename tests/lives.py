@@ -460,6 +460,9 @@ _VERBS: Final[dict[str, Callable[[Life, Line], Fact]]] = {
     "not_sent": _said(lambda line: OrderNotSent(order_id=line.name, text="the line was lost")),
     "doubted": _said(lambda line: OrderDoubted(order_id=line.name, text="no answer")),
     "modify": _modify,
+    "modify_refused": _said(
+        lambda line: ModifyDenied(order_id=line.name, text="too large", intended=False)
+    ),
     "modify_denied": _said(lambda line: ModifyDenied(order_id=line.name, text="not sent")),
     "cancel": _said(lambda line: CancelIntended(order_id=line.name)),
     "cancel_denied": _said(lambda line: CancelDenied(order_id=line.name, text="not sent")),

@@ -21,7 +21,7 @@ from oms.core.events import (
     Cause,
     Event,
 )
-from oms.core.records import BreakCase
+from oms.core.records import BreakCase, Order
 from oms.errors import CaseRefused, InvalidRequest
 
 CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
@@ -37,6 +37,8 @@ OF_POSITIONS: Final[frozenset[Cause]] = frozenset(
         "other",
     }
 )
+#: What a case with an order behind it is about.
+_OF_ORDERS: Final = frozenset({"order", "execution"})
 OF_CASH: Final[frozenset[Cause]] = frozenset(CAUSES) - {
     "assignment",
     "exercise",
@@ -53,10 +55,12 @@ def carried_out(
     *,
     notional_max: Decimal | None = None,
     average_price: Decimal | None = None,
+    order: Order | None = None,
 ) -> tuple[Event, ...]:
     """Return the events that a request makes of a case.
 
-    `average_price` values what has no price of its own: that of the position, where it is known.
+    `average_price` values what has no price of its own: that of the position, where it is known;
+    `order` is the one that the case is about, where it is about one.
 
     Raises `InvalidRequest` where it cannot mean anything, `CaseRefused` where it may not be done.
     """
@@ -76,7 +80,7 @@ def carried_out(
             hint="`oms resolve` closes it, `oms adjust` books what moved a position or cash",
         )
     reason = _text(request, "a reason")
-    notional = _notional(case, wanted, average_price)
+    notional = _notional(case, wanted, average_price, order)
     if notional_max is not None and (notional is None or notional > notional_max):
         return (
             CaseActionProposed(
@@ -158,15 +162,20 @@ def _adjustment(case: BreakCase, request: CaseRequested) -> Adjustment:
 
 
 def _notional(
-    case: BreakCase, wanted: Adjustment | None, average_price: Decimal | None
+    case: BreakCase,
+    wanted: Adjustment | None,
+    average_price: Decimal | None,
+    order: Order | None,
 ) -> Decimal | None:
     """Return what a case is worth in the currency of its thing; None where nobody can say.
 
-    A split changes no value, and a case without money in it (an order, a message) has none to
+    A split changes no value, and a case without money in it (a message, an answer) has none to
     limit.
     """
     about = wanted or case.finding.proposed
     if about is None:
+        if case.finding.subject in _OF_ORDERS:
+            return None if order is None else _value_of(order)
         return Decimal(0)
     if about.contract is None:
         return abs(about.quantity)
@@ -174,6 +183,15 @@ def _notional(
         return Decimal(0)
     price = about.price if about.price is not None else average_price
     return None if price is None else abs(about.quantity * price * about.contract.units)
+
+
+def _value_of(order: Order) -> Decimal | None:
+    """Return what an order is worth at its own price, or at what it filled at."""
+    terms = order.terms
+    price = terms.limit_price if terms.limit_price is not None else terms.stop_price
+    if price is None and order.filled:
+        price = order.notional / order.filled
+    return None if price is None else abs(price) * terms.quantity * order.contract.units
 
 
 def _text(request: CaseRequested, what: str) -> str:

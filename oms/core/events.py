@@ -298,6 +298,9 @@ class ModifyDenied(Event):
 
     order_id: str
     text: str
+    #: False where it was refused before it was intended: a change that was sent before goes on
+    #: waiting for IB.
+    intended: bool = True
     #: As in OrderDenied; empty where no rule refused but the state of things.
     rule: str = ""
     value: str = ""

@@ -122,13 +122,13 @@ def _cancel_intended(books: Books, envelope: Envelope, event: CancelIntended) ->
 
 def _modify_denied(books: Books, envelope: Envelope, event: ModifyDenied) -> None:
     order = books.order(event.order_id)
-    if order is not None:
-        changes: OrderChanges = {
-            "modify_pending": False,
-            "pending_terms": None,
-            "refusal": event.text,
-        }
-        settle(books, envelope, order, changes)
+    if order is None:
+        return
+    changes: OrderChanges = {"refusal": event.text}
+    if event.intended:
+        changes["modify_pending"] = False
+        changes["pending_terms"] = None
+    settle(books, envelope, order, changes)
 
 
 def _cancel_denied(books: Books, envelope: Envelope, event: CancelDenied) -> None:

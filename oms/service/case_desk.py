@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from oms.core.case_actions import carried_out
 from oms.core.events import CaseRequestDenied, CaseRequested, Context, Envelope, Event, Pending
-from oms.core.records import BreakCase, Position
+from oms.core.records import BreakCase, Order, Position
 from oms.errors import NotFound, OmsError
 from oms.service.ports import Log, Reader
 from oms.telemetry import get_logger
@@ -38,6 +38,7 @@ class CaseDesk:
             envelope.context.actor,
             notional_max=self._notional_max,
             average_price=await self._average_price(case),
+            order=await self._order(case),
         )
         await self._log.append_together([self._fact(envelope, event) for event in events])
         log.info("case_request_done", break_id=case.break_id, action=request.action)
@@ -56,6 +57,11 @@ class CaseDesk:
         await self.deny(
             envelope, f"{error.message} ({error.hint})" if error.hint else error.message
         )
+
+    async def _order(self, case: BreakCase) -> Order | None:
+        """Return the order that a case is about."""
+        found = await self._reader.one("orders", case.finding.order_id)
+        return found if isinstance(found, Order) else None
 
     async def _average_price(self, case: BreakCase) -> Decimal | None:
         """Return what one unit of the thing that drifted is worth, by our books or by IB's."""

@@ -198,6 +198,7 @@ class OrdersAtWork:
         event = ModifyDenied(
             order_id=order_id,
             text=denial.text,
+            intended=False,
             rule=denial.rule,
             value=denial.value,
             limit=denial.limit,

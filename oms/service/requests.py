@@ -298,7 +298,10 @@ class Requests:
             case OrderRequested() as event:
                 await self._deny_order(envelope, event, as_denial(error))
             case ModifyRequested() as event:
-                await self._say(envelope, ModifyDenied(order_id=event.order_id, text=error.message))
+                denied_change = ModifyDenied(
+                    order_id=event.order_id, text=error.message, intended=False
+                )
+                await self._say(envelope, denied_change)
             case CancelRequested() as event:
                 await self._say(envelope, CancelDenied(order_id=event.order_id, text=error.message))
             case DoubtResolutionRequested() as event:
@@ -334,9 +337,12 @@ class Requests:
         if isinstance(event, CancelRequested) and not (isinstance(order, Order) and order.live):
             return  # it has ended, which is what the person wanted
         log.warning("request_stale", sequence=envelope.sequence, order_id=event.order_id)
-        denied = CancelDenied if isinstance(event, CancelRequested) else ModifyDenied
         text = self._left_over(envelope).text
-        await self._say(envelope, denied(order_id=event.order_id, text=text))
+        if isinstance(event, CancelRequested):
+            await self._say(envelope, CancelDenied(order_id=event.order_id, text=text))
+        else:
+            denied = ModifyDenied(order_id=event.order_id, text=text, intended=False)
+            await self._say(envelope, denied)
 
     async def _say(self, envelope: Envelope, event: Event) -> None:
         context = Context(

@@ -136,6 +136,22 @@ async def test_a_break_closed_by_word_is_named_and_hides_no_missing_cash(world: 
     assert world.open_cases() == [("cash_drift", "USD")]
 
 
+@pytest.mark.parametrize(("limit", "adopted"), [("1000", False), ("20000", True)])
+async def test_a_foreign_order_above_the_limit_takes_somebody_else(
+    world: World, limit: str, adopted: bool
+) -> None:
+    await world.start(break_notional_max=limit)
+    by_hand = {"side": "SELL", "quantity": 30, "order_type": "LMT", "limit_price": "500"}
+    await world.simulator.do("manual_order", symbol="AAPL", **by_hand)
+    await world.reconcile()
+    case = world.case("unknown_order")
+    await ask(world, case, "adopt", text="mine")
+    assert (world.open_cases() == []) is adopted
+    if not adopted:
+        await ask(world, case, "approve", who="bert")
+        assert world.open_cases() == []
+
+
 async def test_only_a_foreign_order_can_be_adopted(world: World) -> None:
     case = await drifted(world)
     by_hand = {"side": "BUY", "quantity": 3, "order_type": "LMT", "limit_price": LOW}

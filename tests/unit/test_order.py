@@ -244,6 +244,12 @@ def test_change_that_did_not_leave_is_not_pending() -> None:
     assert working("modify 100 11\nmodify_denied").order().state is S.WORKING
 
 
+def test_change_that_our_check_refuses_takes_nothing_from_the_one_under_way() -> None:
+    life = working("modify 100 11\nmodify_refused")
+    assert (life.order().state, life.order().refusal) == (S.MODIFY_PENDING, "too large")
+    assert life.play("open Submitted 100 11").order().terms.limit_price == Decimal(11)
+
+
 # ── fills, corrections, busts ────────────────────────────────────────────────────────────────────
 
 
