@@ -15,8 +15,9 @@ from tests.precision.schedule import ACCOUNTS, World, play, summary
 
 pytestmark = pytest.mark.slow
 
-#: Seeds of the default run, from the commit's own on; the command plays as many as one likes.
-SEEDS = 8
+#: Seeds of the default run (issue 5 asks for fifty), from the commit's own on; the command plays
+#: as many as one likes.
+SEEDS = 50
 
 
 @pytest.mark.parametrize("number", range(SEEDS))
