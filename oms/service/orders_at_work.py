@@ -92,7 +92,8 @@ class OrdersAtWork:
         await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         # As with an intent: a halt that came while this one took its time on the disk counts.
         if self.view.system.halted:
-            return await self._deny_change(order_id, halt_denial(self.view.system), by)
+            halted = halt_denial(self.view.system)
+            return await self._deny_change(order_id, halted, by, intended=True)
         log.info("modify_intended", order_id=order_id, revision=intent.revision)
         self._orders.modify(
             order_id=order_id,
@@ -194,11 +195,13 @@ class OrdersAtWork:
         await self._log.append(Pending(event, context))
         log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)
 
-    async def _deny_change(self, order_id: str, denial: Denial, by: By) -> Order:
+    async def _deny_change(
+        self, order_id: str, denial: Denial, by: By, *, intended: bool = False
+    ) -> Order:
         event = ModifyDenied(
             order_id=order_id,
             text=denial.text,
-            intended=False,
+            intended=intended,
             rule=denial.rule,
             value=denial.value,
             limit=denial.limit,

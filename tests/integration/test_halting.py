@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from decimal import Decimal
@@ -70,6 +71,17 @@ async def test_a_halted_order_is_not_changed_but_cancelled(world: World) -> None
     assert ticket.order.terms.limit_price == oms.Limit("BUY", 1, LOW).limit_price
     await ticket.cancel()
     assert (await ticket.done()).state is OrderState.CANCELLED
+
+
+async def test_a_change_that_a_halt_overtook_on_the_disk_waits_for_nothing(world: World) -> None:
+    """Method: many changes and the halt in one turn, so that most share a commit with the halt."""
+    manager = await world.start()
+    tickets = [await world.resting() for _ in range(8)]
+    changes = [ticket.modify(limit_price="11") for ticket in tickets]
+    await asyncio.gather(*changes, manager.halt("lunch"))
+    await world.until(lambda: not any(ticket.order.modify_pending for ticket in tickets))
+    assert await world.log(ModifyDenied)
+    await world.agree()
 
 
 async def test_a_halt_needs_a_reason_and_ends_with_resume(world: World) -> None:
