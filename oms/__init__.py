@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Stock,
     )
     from oms.core.events import Terms, WhatIfReceived
+    from oms.core.fold.records import Fill, Order, OrderState, Position
     from oms.core.order_types import (
         Limit,
         LimitOnClose,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
         TrailingStop,
         TrailingStopLimit,
     )
-    from oms.core.records import Fill, Order, OrderState, Position
     from oms.errors import (
         IBConnectionError,
         IBOrderRejectError,
@@ -146,7 +146,7 @@ def __getattr__(name: str) -> object:
         case "MarketOnOpen" | "Stop" | "StopLimit" | "TrailingStop" | "TrailingStopLimit":
             from oms.core import order_types as home
         case "Fill" | "Order" | "OrderState" | "Position":
-            from oms.core import records as home
+            from oms.core.fold import records as home
         case "OmsError" | "OrderDenied" | "OutcomeUnknown":
             from oms import errors as home
         case "IBConnectionError" | "IBOrderRejectError":

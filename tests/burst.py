@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import oms
-from oms.core.records import ENDED, Order, OrderState
+from oms.core.fold.records import ENDED, Order, OrderState
 from tests.simulator import Simulator, running_simulator
 from tests.world import AAPL, LOW, World, a_world
 

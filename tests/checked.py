@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import oms
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.sim.checker import check, read_file
 from tests.simulator import running_simulator
 from tests.world import MSFT, a_world

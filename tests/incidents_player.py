@@ -69,8 +69,8 @@ from typing import Any
 import oms
 from oms.clock import SystemClock
 from oms.core.events import Context, Event, OrderRequested, Pending, ReconciliationCompleted, Terms
+from oms.core.fold.records import Fill, Order, OrderState, Position
 from oms.core.money import plain
-from oms.core.records import Fill, Order, OrderState, Position
 from oms.errors import OmsError
 from oms.service.daemon import Oms, open_oms
 from oms.sim.checker import check, read_file

@@ -22,7 +22,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from oms.core.books import Books, apply, initial
 from oms.core.contracts import Contract
 from oms.core.events import (
     BrokerMessageUnreadable,
@@ -56,7 +55,8 @@ from oms.core.events import (
     SessionOpened,
     Terms,
 )
-from oms.core.records import Fill, Order, Position, SystemRecord
+from oms.core.fold.apply import Books, apply, initial
+from oms.core.fold.records import Fill, Order, Position, SystemRecord
 
 START: Final = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 ACCOUNT: Final = "DU1"

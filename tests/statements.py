@@ -29,6 +29,7 @@ from oms.core.events import (
     QueryKind,
     Question,
 )
+from oms.core.fold.records import Anomaly, BreakCase, EarlyCommission, Fill, Order, Position
 from oms.core.reconcile import (
     Answers,
     Compared,
@@ -39,7 +40,6 @@ from oms.core.reconcile import (
     perm_index,
     verdict_of,
 )
-from oms.core.records import Anomaly, BreakCase, EarlyCommission, Fill, Order, Position
 from oms.core.repair import adoptions, openings, resolutions
 from tests.lives import CLIENT, Life
 

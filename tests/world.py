@@ -25,7 +25,7 @@ from oms.core.events import (
     QueryAsked,
     ReconciliationCompleted,
 )
-from oms.core.records import BreakCase, Order, OrderState
+from oms.core.fold.records import BreakCase, Order, OrderState
 from oms.service.daemon import Oms, open_oms
 from oms.service.manager import OrderManager
 from oms.service.ticket import Ticket

@@ -129,7 +129,7 @@ def list_reports(
 
     async def work() -> None:
         from oms.cli.rows import runs_table
-        from oms.core.records import RunRecord
+        from oms.core.fold.records import RunRecord
         from oms.report.record_json import run_json
 
         async with reading(context) as reader:
@@ -183,7 +183,7 @@ def show_report(
 
 async def _check_account(reader: Reader, account: str | None) -> None:
     """Refuse an account that the session does not serve, before anything is written."""
-    from oms.core.records import SessionRecord, SystemRecord
+    from oms.core.fold.records import SessionRecord, SystemRecord
     from oms.errors import InvalidRequest
 
     system = await reader.one("system", "system")
@@ -214,7 +214,7 @@ async def _report(reader: Reader, envelope: Envelope) -> Report:
     """Return the report of a run with the cases that were open when it ended."""
     from oms import report
     from oms.core.events import ReconciliationCompleted
-    from oms.core.records import BreakCase
+    from oms.core.fold.records import BreakCase
 
     event = envelope.event
     assert isinstance(event, ReconciliationCompleted)

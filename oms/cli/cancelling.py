@@ -14,7 +14,7 @@ from oms.errors import InvalidRequest, RequestTimedOut
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oms.core.records import Order
+    from oms.core.fold.records import Order
     from oms.store.reader import Reader
 
 
@@ -110,7 +110,7 @@ async def _named(reader: Reader, texts: Sequence[str]) -> list[Order]:
 
 async def _ours(reader: Reader, where: dict[str, Any], *, foreign: bool) -> list[Order]:
     """Return the live orders that this daemon's client can cancel; say what it cannot."""
-    from oms.core.records import Order
+    from oms.core.fold.records import Order
     from oms.report.words import counted
 
     rows = await reader.rows("orders", {"live": 1, **where})

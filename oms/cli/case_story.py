@@ -10,7 +10,7 @@ from oms.cli.frame import perform, print_json, reading, show, table
 
 if TYPE_CHECKING:
     from oms.core.events import Envelope
-    from oms.core.records import BreakCase
+    from oms.core.fold.records import BreakCase
     from oms.store.reader import Reader
 
 #: The facts that name a break.

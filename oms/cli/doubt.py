@@ -10,7 +10,7 @@ from oms.cli.frame import AsJson, confirmed, perform, reading, show, waiting
 from oms.errors import InvalidRequest, RequestTimedOut
 
 if TYPE_CHECKING:
-    from oms.core.records import Order
+    from oms.core.fold.records import Order
     from oms.store.reader import Reader
 
 
@@ -39,7 +39,7 @@ def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
 
     async def work() -> None:
         from oms.cli.entry import report_orders
-        from oms.core.records import Order
+        from oms.core.fold.records import Order
 
         async with reading(context) as reader:
             rows = await reader.rows("orders", {"state": "IN_DOUBT"})

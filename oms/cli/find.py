@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, cast
 
-from oms.core.records import AnyRecord, BreakCase, Order, RunRecord
+from oms.core.fold.records import AnyRecord, BreakCase, Order, RunRecord
 from oms.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from oms.cli.frame import (
 )
 
 if TYPE_CHECKING:
-    from oms.core.records import AnyRecord, Order
+    from oms.core.fold.records import AnyRecord, Order
     from oms.store.reader import Reader
 
 All = Annotated[bool, typer.Option("--all", help="Those that have ended, too.")]
@@ -141,7 +141,7 @@ def fills(
     async def work() -> None:
         from oms.cli.find import find_order
         from oms.cli.rows import fills_table
-        from oms.core.records import Fill
+        from oms.core.fold.records import Fill
         from oms.report.record_json import fill_json
 
         async with reading(context) as reader:
@@ -187,7 +187,7 @@ def positions(
     async def work() -> None:
         from oms.cli.rows import positions_table
         from oms.clock import SystemClock
-        from oms.core.records import Position
+        from oms.core.fold.records import Position
         from oms.report.record_json import position_json
 
         async with reading(context) as reader:
@@ -240,7 +240,7 @@ def breaks(
     async def work() -> None:
         from oms.cli.rows import breaks_table
         from oms.clock import SystemClock
-        from oms.core.records import BreakCase
+        from oms.core.fold.records import BreakCase
         from oms.report.record_json import break_json
 
         async with reading(context) as reader:
@@ -284,7 +284,7 @@ async def _newest_orders(reader: Reader, limit: int) -> list[Order]:
 
 
 def _by_age(rows: Iterable[AnyRecord]) -> list[Order]:
-    from oms.core.records import Order
+    from oms.core.fold.records import Order
 
     orders = [row for row in rows if isinstance(row, Order)]
     first = min((o.created_at for o in orders if o.created_at), default=None)

@@ -21,7 +21,7 @@ from oms.core.events import (
     OrderDenied,
     OrderMessageSent,
 )
-from oms.core.records import Order
+from oms.core.fold.records import Order
 from oms.errors import OutcomeUnknown, RequestTimedOut
 
 if TYPE_CHECKING:

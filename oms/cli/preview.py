@@ -17,7 +17,7 @@ from oms.cli.frame import print_json, say, settings_of, show, table
 from oms.core.codec import encode
 from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested, Terms
-from oms.core.records import BreakCase, Order, Position, SessionRecord
+from oms.core.fold.records import BreakCase, Order, Position, SessionRecord
 from oms.service.checks import Verdict, verdicts
 from oms.service.proposal import Proposal, Recent, held_by, likeness
 from oms.service.rules import RATE_SECONDS

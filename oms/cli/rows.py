@@ -11,8 +11,8 @@ from oms.cli.find import short
 from oms.cli.frame import table
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
+from oms.core.fold.records import BreakCase, Fill, Order, Position, RunRecord
 from oms.core.money import plain
-from oms.core.records import BreakCase, Fill, Order, Position, RunRecord
 
 if TYPE_CHECKING:
     from rich.table import Table

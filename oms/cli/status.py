@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from oms.core.events import Envelope
-    from oms.core.records import (
+    from oms.core.fold.records import (
         Alarm,
         AnyRecord,
         BreakCase,

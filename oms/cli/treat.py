@@ -16,7 +16,7 @@ from oms.errors import CaseRefused, InvalidRequest, RequestTimedOut
 
 if TYPE_CHECKING:
     from oms.core.events import CaseAction, Envelope
-    from oms.core.records import BreakCase
+    from oms.core.fold.records import BreakCase
     from oms.store.reader import Reader
 
 Break = Annotated[str, typer.Argument(metavar="BREAK", help="Any unique beginning.")]

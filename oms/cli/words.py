@@ -12,10 +12,10 @@ from typing import Any, Final
 from oms.core.contracts import Combo as combo_of
 from oms.core.contracts import ComboLeg, Contract, Forex, Future, Index, Option, Stock
 from oms.core.events import OrderRequested, Side, Terms
+from oms.core.fold.records import Order
 from oms.core.money import number
 from oms.core.order_rules import check_order_id, validate
 from oms.core.order_types import Changes, changed
-from oms.core.records import Order
 from oms.errors import InvalidRequest
 
 #: SYMBOL, SYMBOL/EXPIRY, SYMBOL/EXPIRY/STRIKE/RIGHT, each with @EXCHANGE.

@@ -21,7 +21,7 @@ from oms.core.events import (
     Cause,
     Event,
 )
-from oms.core.records import BreakCase, Order
+from oms.core.fold.records import BreakCase, Order
 from oms.errors import CaseRefused, InvalidRequest
 
 CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)

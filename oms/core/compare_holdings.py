@@ -11,10 +11,10 @@ from typing import Any, Final
 from oms.core.contracts import Contract
 from oms.core.drift import explained
 from oms.core.events import Adjustment, ExecutionReceived, Finding, Question
-from oms.core.ledger import stem_and_revision
+from oms.core.fold.books import stem_and_revision
+from oms.core.fold.records import Fill, Position
 from oms.core.matches import Match
 from oms.core.money import ZERO, plain
-from oms.core.records import Fill, Position
 from oms.core.sides import MOVED, Answers, OurSide, Row, Scope
 from oms.core.words import describe_fill
 

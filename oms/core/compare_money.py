@@ -20,9 +20,9 @@ from oms.core.events import (
     CommissionReceived,
     Finding,
 )
+from oms.core.fold.records import Fill
 from oms.core.matches import Match
 from oms.core.money import NotANumber, decimal_from_wire, plain
-from oms.core.records import Fill
 from oms.core.sides import MOVED, Answers, OurSide, Row, Scope
 
 #: IB rounds each balance to the cent; the first and the last are two.

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, Final
 
 from oms.core.events import Finding, OpenOrderReceived, Severity
+from oms.core.fold.records import Order, OrderState
 from oms.core.matches import Match
 from oms.core.money import plain
-from oms.core.records import Order, OrderState
 from oms.core.sides import (
     MOVED,
     ORDER_QUESTIONS,

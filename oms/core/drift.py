@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Cause, Finding
+from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
-from oms.core.records import Position
 from oms.core.sides import Row
 
 #: How far costs may be apart for two positions to be one and the same before and after.

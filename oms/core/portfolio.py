@@ -21,10 +21,10 @@ from decimal import Decimal
 from typing import Final
 
 from oms.core.contracts import Contract
+from oms.core.fold.positions import unrealised_pnl
+from oms.core.fold.records import AccountValue, Position
 from oms.core.money import ONE, ZERO, NotANumber, decimal_from_wire
-from oms.core.position import unrealised_pnl
 from oms.core.quotes import Quote
-from oms.core.records import AccountValue, Position
 
 #: The ledger that IB adds up over all currencies, in the base currency.
 BASE: Final = "BASE"

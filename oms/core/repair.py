@@ -28,7 +28,8 @@ from oms.core.events import (
     PositionReceived,
     Terms,
 )
-from oms.core.ledger import stem_and_revision
+from oms.core.fold.books import stem_and_revision
+from oms.core.fold.records import Order, OrderState, Position
 from oms.core.money import ZERO
 from oms.core.reconcile import (
     ORDER_QUESTIONS,
@@ -38,7 +39,6 @@ from oms.core.reconcile import (
     Scope,
     reaches_back_to,
 )
-from oms.core.records import Order, OrderState, Position
 from oms.core.terms import terms_of
 
 

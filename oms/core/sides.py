@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from oms.core.events import QueryKind, Question
-from oms.core.records import Anomaly, EarlyCommission, Fill, Order, Position
+from oms.core.fold.records import Anomaly, EarlyCommission, Fill, Order, Position
 
 #: The three places where IB can name an order; all must answer before silence means anything.
 ORDER_QUESTIONS: Final[tuple[QueryKind, ...]] = (

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Final
 
 from oms.core.events import AlarmCleared, AlarmKind, AlarmRaised
-from oms.core.records import Alarm, Order, OrderState, Position, SystemRecord
+from oms.core.fold.records import Alarm, Order, OrderState, Position, SystemRecord
 from oms.core.resets import Window, end_of_reset
 
 #: States in which the broker owes an answer.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from oms.core.events import Terms
+from oms.core.fold.records import Fill, Order
 from oms.core.money import plain
-from oms.core.records import Fill, Order
 
 
 def describe_order(order: Order) -> str:

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from oms.core.codec import encode, time_text
 from oms.core.events import Adjustment, Envelope, Finding, Question
+from oms.core.fold.records import BreakCase
 from oms.core.money import plain
-from oms.core.records import BreakCase
 from oms.report.reconciliation import Report
 from oms.report.record_json import order_json
 from oms.report.sentences import sentence

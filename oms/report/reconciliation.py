@@ -21,7 +21,7 @@ from oms.core.events import (
     ReconciliationCompleted,
     Verdict,
 )
-from oms.core.records import BreakCase
+from oms.core.fold.records import BreakCase
 from oms.report.words import (
     BREAKS,
     OUTCOMES,

@@ -15,9 +15,9 @@ from typing import Any
 from oms.core.codec import time_text
 from oms.core.contracts import Contract
 from oms.core.events import Finding
+from oms.core.fold.records import AccountValue, BreakCase, Fill, Order, Position, RunRecord
 from oms.core.money import plain
 from oms.core.portfolio import Account, CurrencyBalance, Figure, Holding
-from oms.core.records import AccountValue, BreakCase, Fill, Order, Position, RunRecord
 
 Json = dict[str, Any]
 

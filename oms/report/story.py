@@ -20,8 +20,8 @@ from oms.core.events import (
     OrderIntended,
     OrderRequested,
 )
+from oms.core.fold.records import Order
 from oms.core.money import plain
-from oms.core.records import Order
 from oms.report.sentences import describe_terms, sentence
 
 #: Fields of an event that name something, in the order in which people look for them, and how the

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oms.core.events import Finding, Verdict
-from oms.core.records import BreakCase
+from oms.core.fold.records import BreakCase
 from oms.report.reconciliation import BreakGroup, Item, RepairGroup, Report
 from oms.report.story import Entry, Story
 from oms.report.words import (

@@ -26,9 +26,9 @@ from oms.core.adapter import (
 )
 from oms.core.contracts import Contract
 from oms.core.events import Terms
+from oms.core.fold.records import ENDED, Order, OrderState
 from oms.core.order_types import Changes, changed
 from oms.core.quotes import MarketItem, Quote
-from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
     BrokerError,
     IBConnectionError,

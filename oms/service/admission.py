@@ -22,9 +22,9 @@ from typing import Final, Protocol
 from oms.clock import Clock
 from oms.core.contracts import ComboLeg, Contract
 from oms.core.events import OrderIntended, Terms
+from oms.core.fold.records import Order
 from oms.core.limits import Limits
 from oms.core.order_rules import Denial, VenueRules
-from oms.core.records import Order
 from oms.errors import OmsError
 from oms.service.checks import check, check_change, in_force
 from oms.service.ports import Orders, Reader

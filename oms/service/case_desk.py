@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from oms.core.case_actions import carried_out
 from oms.core.events import CaseRequestDenied, CaseRequested, Context, Envelope, Event, Pending
-from oms.core.records import BreakCase, Order, Position
+from oms.core.fold.records import BreakCase, Order, Position
 from oms.errors import NotFound, OmsError
 from oms.service.ports import Log, Reader
 from oms.telemetry import get_logger

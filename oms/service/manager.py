@@ -30,9 +30,9 @@ from oms.core.events import (
     Terms,
     WhatIfReceived,
 )
+from oms.core.fold.records import Order
 from oms.core.money import Number
 from oms.core.order_rules import Denial, VenueRules, denial_of, validate
-from oms.core.records import Order
 from oms.errors import (
     BrokerError,
     ContractAmbiguous,

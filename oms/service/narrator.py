@@ -36,8 +36,8 @@ from oms.core.events import (
     SessionOpened,
     SessionReady,
 )
+from oms.core.fold.records import AnyRecord, Fill, Order, OrderState
 from oms.core.quotes import Quote
-from oms.core.records import AnyRecord, Fill, Order, OrderState
 from oms.errors import OmsError
 
 #: Ended orders whose last state is remembered, so that a late commission is no change of state.

@@ -20,10 +20,10 @@ from oms.core.events import (
     TradingHaltedByPerson,
     TradingResumed,
 )
+from oms.core.fold.records import ENDED, Order, OrderState
 from oms.core.money import plain
 from oms.core.order_rules import Denial, validate
 from oms.core.order_types import Changes, changed
-from oms.core.records import ENDED, Order, OrderState
 from oms.errors import IBConnectionError, InvalidRequest, NotFound
 from oms.service.admission import Admission
 from oms.service.ports import Log, Orders, Reader

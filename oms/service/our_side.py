@@ -14,11 +14,9 @@ from typing import Any, Final, TypeVar
 
 from oms.core.cases import break_id_of, thing_of, watched_by
 from oms.core.events import Finding
-from oms.core.ledger import stem_and_revision
-from oms.core.money import ZERO
-from oms.core.position import explained_cash
-from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, perm_index
-from oms.core.records import (
+from oms.core.fold.books import stem_and_revision
+from oms.core.fold.positions import explained_cash
+from oms.core.fold.records import (
     Anomaly,
     BreakCase,
     EarlyCommission,
@@ -27,6 +25,8 @@ from oms.core.records import (
     Position,
     SystemRecord,
 )
+from oms.core.money import ZERO
+from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, perm_index
 from oms.service.ports import Reader
 
 _R = TypeVar("_R")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from oms.core.fold.records import AccountValue, Position
 from oms.core.portfolio import Account, Mark, accounts_of
-from oms.core.records import AccountValue, Position
 from oms.errors import NotFound
 from oms.service.ports import Reader
 

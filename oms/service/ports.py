@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from oms.core.contracts import Contract
 from oms.core.events import Envelope, Pending, Terms, WhatIfReceived
+from oms.core.fold.records import AnyRecord
 from oms.core.order_rules import VenueRules
 from oms.core.quotes import FeedKind, Quote
-from oms.core.records import AnyRecord
 
 if TYPE_CHECKING:
     from oms.broker.market_data import Feed

@@ -13,9 +13,9 @@ from decimal import Decimal
 
 from oms.core.contracts import Contract
 from oms.core.events import Terms
+from oms.core.fold.records import BreakCase, Position, SystemRecord
 from oms.core.limits import Limits
 from oms.core.order_rules import Denial, VenueRules
-from oms.core.records import BreakCase, Position, SystemRecord
 
 
 @dataclass(frozen=True, slots=True)

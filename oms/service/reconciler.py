@@ -48,6 +48,7 @@ from oms.core.events import (
     ReconciliationStarted,
     SessionReady,
 )
+from oms.core.fold.records import BreakCase
 from oms.core.reconcile import (
     MOVED,
     Answers,
@@ -58,7 +59,6 @@ from oms.core.reconcile import (
     compare,
     verdict_of,
 )
-from oms.core.records import BreakCase
 from oms.core.repair import adoptions, by_policy, cash_openings, commissions, openings, resolutions
 from oms.errors import InvalidRequest
 from oms.service.our_side import load_cases, load_our_side

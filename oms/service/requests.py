@@ -45,9 +45,9 @@ from oms.core.events import (
     WhatIfAnswered,
     WhatIfRequested,
 )
+from oms.core.fold.records import Order, SystemRecord
 from oms.core.order_rules import Denial
 from oms.core.quotes import Quote
-from oms.core.records import Order, SystemRecord
 from oms.errors import OmsError
 from oms.service.case_desk import CaseDesk
 from oms.service.manager import OrderManager, as_denial

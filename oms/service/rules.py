@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Final
 
 from oms.core.events import Terms
+from oms.core.fold.records import SystemRecord
 from oms.core.limits import LIVE_PORTS, PAPER_PORTS, Limits, is_paper
 from oms.core.money import plain
 from oms.core.order_rules import Denial, VenueRules, con_ids_of, denial_of, value_of
-from oms.core.records import SystemRecord
 from oms.service.proposal import Proposal, Rule, likeness
 
 RATE_SECONDS: Final = 60

@@ -16,8 +16,8 @@ from typing import Any
 
 from oms.core.contracts import Contract
 from oms.core.events import Context, OrderDenied, OrderIntended, OrderNotSent, Pending, Terms
+from oms.core.fold.records import Order, OrderState
 from oms.core.order_rules import Denial
-from oms.core.records import Order, OrderState
 from oms.errors import IBConnectionError, StoreUnavailable
 from oms.service.ports import Log, Orders, ReceiptLike
 from oms.service.rules import check_world

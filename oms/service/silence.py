@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from oms.clock import Clock
 from oms.core.events import Context, Envelope, OrderDoubted, OrderMessageSent, Pending
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.service.ports import Log
 from oms.service.view import View
 from oms.telemetry import get_logger

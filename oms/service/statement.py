@@ -31,9 +31,9 @@ from oms.core.compare_statement import (
     unnamed_findings,
 )
 from oms.core.events import Event, Finding, SessionOpened, StatementChecked, Verdict
+from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
 from oms.core.money import ZERO
 from oms.core.reconcile import verdict_of
-from oms.core.records import BreakCase, Fill, Position, SessionRecord
 from oms.core.statement import (
     Cash,
     Change,

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, Unpack
 
+from oms.core.fold.records import ENDED, Order, OrderState
 from oms.core.order_types import Changes
-from oms.core.records import ENDED, Order, OrderState
 from oms.errors import (
     IBConnectionError,
     IBOrderRejectError,

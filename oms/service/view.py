@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from oms.core.records import (
+from oms.core.fold.records import (
     TABLE_OF,
     Alarm,
     Anomaly,

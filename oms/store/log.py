@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from oms.clock import Clock
-from oms.core.books import Books
 from oms.core.events import Pending
-from oms.core.records import AnyRecord
+from oms.core.fold.apply import Books
+from oms.core.fold.records import AnyRecord
 from oms.errors import DaemonNotRunning, OmsError, StoreUnavailable
 from oms.store import lease as leases
 from oms.store.backend import Connection, parse_url

@@ -1,7 +1,7 @@
 """Keeps the projection rows equal to the fold of the log, in the transaction of the append.
 
-The fold itself is `core.books` and knows no database. This module brings the stored records into
-memory that the next events need, writes back what they touched (each row once a transaction,
+The fold itself is `core.fold.apply` and knows no database. This module brings the stored records
+into memory that the next events need, writes back what they touched (each row once a transaction,
 however often it changed), and lets ended records go when there are many.
 
 The checkpoint says which sequence the rows have reached. Only events that another program appended
@@ -14,10 +14,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from oms.core import books as folds
-from oms.core.books import Books, Want
 from oms.core.events import Envelope
-from oms.core.records import TABLES, AnyRecord, TableSpec, decode_record, encode_record
+from oms.core.fold import apply as folds
+from oms.core.fold.apply import Books, Want
+from oms.core.fold.records import TABLES, AnyRecord, TableSpec, decode_record, encode_record
 from oms.store.backend import Connection, Value
 
 #: Touched records by table and key.

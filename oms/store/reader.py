@@ -16,8 +16,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from oms.core.events import Envelope, TradingHaltedByPerson, TradingResumed
-from oms.core.fold_sessions import switched
-from oms.core.records import TABLES, AnyRecord, SystemRecord, decode_record
+from oms.core.fold.records import TABLES, AnyRecord, SystemRecord, decode_record
+from oms.core.fold.sessions import switched
 from oms.errors import NotFound
 from oms.store import schema
 from oms.store.backend import (

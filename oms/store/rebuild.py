@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL
 from oms.clock import Clock, SystemClock
 from oms.core.codec import time_text
 from oms.core.events import Context, Pending, ProjectionsRebuilt
-from oms.core.records import TABLES, decode_record, differing_fields
+from oms.core.fold.records import TABLES, decode_record, differing_fields
 from oms.errors import LeaseHeld, StoreUnavailable
 from oms.store import lease as leases
 from oms.store import schema

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from oms.core.records import TABLES, ColumnType, TableSpec
+from oms.core.fold.records import TABLES, ColumnType, TableSpec
 
 METADATA: Final = MetaData()
 

@@ -24,9 +24,9 @@ from sqlalchemy.engine import URL
 
 from oms.clock import Clock
 from oms.core import codec
-from oms.core.books import Books
 from oms.core.codec import time_text
 from oms.core.events import Envelope, Event, NaturalKeyConflict, Pending
+from oms.core.fold.apply import Books
 from oms.errors import ChainBroken, ConfigurationError, InvariantBroken, StoreError
 from oms.store import lease as leases
 from oms.store import schema

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from oms import report
 from oms.core.events import Envelope, ReconciliationCompleted
-from oms.core.records import BreakCase, RunRecord
+from oms.core.fold.records import BreakCase, RunRecord
 from oms.errors import InvariantBroken, NotFound
 from oms.report.json_view import event_json
 from oms.report.record_json import break_json, run_json

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, cast
 
+from oms.core.fold.records import AccountValue, Fill, Position
 from oms.core.portfolio import Holding, accounts_of
-from oms.core.records import AccountValue, Fill, Position
 from oms.report.record_json import account_value_json, figure_json, fill_json, position_json
 from oms.web.page import Page, Visit
 from oms.web.past import AS_OF

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final, cast, get_args
 
 from oms.core.events import Origin
-from oms.core.records import BreakCase, Fill, Order, OrderState
+from oms.core.fold.records import BreakCase, Fill, Order, OrderState
 from oms.errors import NotFound
 from oms.report.json_view import story_json
 from oms.report.record_json import break_json, fill_json, order_json

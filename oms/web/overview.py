@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, cast
 
 from oms.core.events import Envelope
-from oms.core.records import ENDED, Order, OrderState
+from oms.core.fold.records import ENDED, Order, OrderState
 from oms.report.json_view import event_json
 from oms.report.record_json import order_json, run_json, time
 from oms.store.lease import Lease

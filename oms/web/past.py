@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from oms.core.books import Books, apply, initial
 from oms.core.events import Envelope
-from oms.core.records import AnyRecord
+from oms.core.fold.apply import Books, apply, initial
+from oms.core.fold.records import AnyRecord
 from oms.errors import ConfigurationError
 from oms.store.reader import Reader
 from oms.web.query import Query

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from oms.core.codec import encode
 from oms.core.events import Event
-from oms.core.records import Order
+from oms.core.fold.records import Order
 from oms.report.sentences import describe_terms, name_of, sentence
 from oms.report.words import BREAKS, counted, duration, moment, trigger_words
 from oms.web import words

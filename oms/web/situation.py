@@ -11,7 +11,14 @@ from datetime import datetime
 from typing import Final, cast
 
 from oms.core.events import Envelope
-from oms.core.records import BreakCase, Order, OrderState, RunRecord, SessionRecord, SystemRecord
+from oms.core.fold.records import (
+    BreakCase,
+    Order,
+    OrderState,
+    RunRecord,
+    SessionRecord,
+    SystemRecord,
+)
 from oms.store.envelopes import Head
 from oms.store.lease import Lease
 from oms.store.reader import Reader

@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from oms.core.events import Verdict
+from oms.core.fold.records import BreakCase, Order, OrderState
 from oms.core.money import plain
-from oms.core.records import BreakCase, Order, OrderState
 from oms.report.words import duration
 
 Level = Literal["ok", "degraded", "down"]

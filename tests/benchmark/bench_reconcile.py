@@ -34,8 +34,8 @@ from oms.core.events import (
     ReconciliationCompleted,
     Terms,
 )
+from oms.core.fold.records import Fill, Order, OrderState, Position
 from oms.core.reconcile import Answers, OurSide, Row, Scope, compare, perm_index, verdict_of
-from oms.core.records import Fill, Order, OrderState, Position
 from tests.benchmark.measure import Figures, measure, print_table
 from tests.benchmark.measure import Row as TableRow
 from tests.precision.schedule import ACCOUNTS, World

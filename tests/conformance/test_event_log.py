@@ -21,10 +21,10 @@ from typing import Any
 import pytest
 
 from oms.clock import Clock, ManualClock, SystemClock
-from oms.core import books as folds
 from oms.core import codec
 from oms.core.events import Context, Envelope, GapClosed, NaturalKeyConflict, Pending
-from oms.core.records import Order
+from oms.core.fold import apply as folds
+from oms.core.fold.records import Order
 from oms.errors import (
     DaemonNotRunning,
     InvariantBroken,

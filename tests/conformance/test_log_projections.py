@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from oms.clock import SystemClock
-from oms.core.records import Order
+from oms.core.fold.records import Order
 from oms.errors import ConfigurationError, LeaseHeld, NotFound, StoreUnavailable
 from oms.store import rebuild
 from oms.store.audit import verify

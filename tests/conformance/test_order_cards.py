@@ -26,7 +26,7 @@ import pytest_asyncio
 import oms
 from oms.core.contracts import Contract
 from oms.core.events import ReconciliationCompleted, Terms
-from oms.core.records import Order, OrderState
+from oms.core.fold.records import Order, OrderState
 from oms.errors import (
     BrokerError,
     ContractAmbiguous,

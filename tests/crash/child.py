@@ -28,7 +28,7 @@ import oms
 from oms import telemetry
 from oms.clock import SystemClock
 from oms.core.events import CancelRequested, CaseRequested, Context, OrderRequested, Pending
-from oms.core.records import ENDED
+from oms.core.fold.records import ENDED
 from oms.errors import OmsError, RequestTimedOut
 from oms.service.daemon import Oms, open_oms
 from oms.service.ticket import Ticket

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from oms.core.events import Finding
-from oms.core.records import Order, OrderState
+from oms.core.fold.records import Order, OrderState
 from tests.crash.child import Task
 from tests.simulator import Simulator
 from tests.world import World

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from tests.crash.harness import Life, actions_in, begin, judge, live, recover
 from tests.simulator import running_simulator
 from tests.world import World, a_world

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import oms
-from oms.core.records import ENDED, Order
+from oms.core.fold.records import ENDED, Order
 from oms.errors import OmsError
 from oms.service.daemon import Oms
 from tests.simulator import SimulatorRefused, control

@@ -12,7 +12,7 @@ from ib_async import IB, LimitOrder, Stock
 
 import oms
 from oms.core.events import BreakOpened, BreakUpdated, OrderAdopted, ReconciliationCompleted
-from oms.core.records import Order, OrderState
+from oms.core.fold.records import Order, OrderState
 from tests.world import AAPL, CLIENT_ID, LOW, World, breaks
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from oms.core.events import (
     NaturalKeyConflict,
     ReconciliationCompleted,
 )
-from oms.core.records import Fill, OrderState
+from oms.core.fold.records import Fill, OrderState
 from tests.world import AAPL, LOW, MSFT, World
 
 pytestmark = pytest.mark.slow

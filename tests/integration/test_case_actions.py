@@ -17,7 +17,7 @@ from oms.core.events import (
     Context,
     Pending,
 )
-from oms.core.records import BreakCase, OrderState
+from oms.core.fold.records import BreakCase, OrderState
 from oms.report.reconciliation import build
 from tests.world import AAPL, LOW, MSFT, World
 

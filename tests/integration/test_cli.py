@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.store import schema
 from tests.integration.conftest import StartSimulator
 from tests.shell import Shell

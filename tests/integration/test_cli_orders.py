@@ -11,7 +11,7 @@ import pytest
 
 import oms
 from oms.core.events import CancelIntended, GlobalCancelIntended, OrderIntended
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from tests.shell import Shell
 from tests.world import ACCOUNT, LOW, World
 

@@ -9,7 +9,7 @@ import pytest
 
 import oms
 from oms.core.events import OrderIntended
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.errors import ContractAmbiguous, ContractUnknown, IBConnectionError
 from tests.world import AAPL, LOW, MSFT, World
 

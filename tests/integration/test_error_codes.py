@@ -24,7 +24,7 @@ from oms.core.events import (
     QueryAnswered,
     QuoteAnswered,
 )
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.errors import ContractUnknown, IBConnectionError, IBOrderRejectError, RequestTimedOut
 from tests.shell import Shell
 from tests.world import AAPL, CLIENT_ID, LOW, World, settings_for

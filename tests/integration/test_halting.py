@@ -13,7 +13,7 @@ import pytest
 import oms
 from oms.clock import SystemClock
 from oms.core.events import HaltInForce, ModifyDenied, TradingResumed
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.errors import InvalidRequest
 from oms.store.log import EventLog, LeaseRequest
 from tests.shell import Shell

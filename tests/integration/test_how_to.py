@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import oms
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.service.adapter import IBBrokerAdapter
 from tests.conftest import ROOT
 from tests.integration.conftest import Simulator

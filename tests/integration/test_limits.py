@@ -10,8 +10,8 @@ import pytest
 
 import oms
 from oms.core.events import ModifyDenied, OrderDenied, OrderIntended
+from oms.core.fold.records import OrderState
 from oms.core.limits import Scoped
-from oms.core.records import OrderState
 from oms.settings import load
 from tests.world import AAPL, LOW, MSFT, World
 

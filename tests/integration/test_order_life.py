@@ -20,7 +20,7 @@ from oms.core.events import (
     TradingHaltedByPerson,
     TradingResumed,
 )
-from oms.core.records import Order, OrderState
+from oms.core.fold.records import Order, OrderState
 from oms.errors import ContractAmbiguous, ContractUnknown, InvalidRequest
 from tests.world import AAPL, ACCOUNT, CLIENT_ID, LOW, MSFT, World
 

@@ -10,7 +10,7 @@ import pytest
 
 import oms
 from oms.core.events import OrderIntended, OrderMessageSent
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from tests.world import AAPL, LOW, World
 
 pytestmark = pytest.mark.slow

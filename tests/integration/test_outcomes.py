@@ -16,7 +16,7 @@ from oms.core.events import (
     WhatIfAnswered,
     WhatIfRequested,
 )
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.errors import (
     IBConnectionError,
     IBOrderRejectError,

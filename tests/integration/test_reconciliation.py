@@ -15,7 +15,7 @@ from oms.core.events import (
     ReconciliationCompleted,
     SessionReady,
 )
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from tests.world import AAPL, LOW, MSFT, World, breaks
 
 pytestmark = pytest.mark.slow

@@ -24,7 +24,7 @@ from oms.core.events import (
     SessionOpened,
     SessionReady,
 )
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.errors import IBConnectionError
 from oms.service.ticket import Ticket
 from tests.world import AAPL, CLIENT_ID, LOW, MSFT, World, breaks, settings_for

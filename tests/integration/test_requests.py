@@ -25,7 +25,7 @@ from oms.core.events import (
     ReconciliationCompleted,
     ReconciliationRequested,
 )
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.errors import DaemonNotRunning
 from oms.store.log import EventLog, append_foreign
 from tests.world import AAPL, LOW, MSFT, World

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oms.core.events import GapClosed, ReconciliationCompleted
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.store.envelopes import Head
 from oms.store.reader import Reader
 from tests.shell import Shell

@@ -15,7 +15,7 @@ import pytest
 import oms
 from oms.clock import SystemClock
 from oms.core.events import Context, Event, Pending, StatementChecked
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.errors import StatementUnreadable
 from oms.service.statement import Checked, check_statement, events_of
 from oms.store.log import append_foreign

@@ -24,7 +24,7 @@ from oms.core.events import (
     OrderIntended,
     OrderMessageSent,
 )
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from oms.errors import ContractUnknown, IBConnectionError, OmsError, OutcomeUnknown
 from oms.report.record_json import order_json
 from oms.service.adapter import IBBrokerAdapter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oms.core.events import AlarmCleared, AlarmRaised, ServerTimeRead
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from tests.shell import Shell
 from tests.simulator import Simulator
 from tests.world import LOW, World

@@ -46,7 +46,7 @@ from oms.core.events import (
     Pending,
     ReconciliationCompleted,
 )
-from oms.core.records import BreakCase, OrderState
+from oms.core.fold.records import BreakCase, OrderState
 from oms.service.daemon import Oms, open_oms
 from oms.service.manager import Ticket
 from oms.sim.checker import check, read_file

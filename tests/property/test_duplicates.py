@@ -12,7 +12,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.core.records import Order, Position
+from oms.core.fold.records import Order, Position
 from tests import strategies
 from tests.lives import Life, play
 

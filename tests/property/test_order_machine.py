@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from oms.core.events import ExecutionReceived
-from oms.core.ledger import stem_and_revision
-from oms.core.order import state_of
-from oms.core.records import ENDED, Order, OrderState
+from oms.core.fold.books import stem_and_revision
+from oms.core.fold.order_state import state_of
+from oms.core.fold.records import ENDED, Order, OrderState
 from tests import strategies
 from tests.lives import Life, play
 

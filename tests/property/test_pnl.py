@@ -12,8 +12,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.core.position import unrealised_pnl
-from oms.core.records import Position
+from oms.core.fold.positions import unrealised_pnl
+from oms.core.fold.records import Position
 from tests import strategies
 from tests.lives import Life, play
 

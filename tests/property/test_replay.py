@@ -14,9 +14,9 @@ from typing import Any, Final
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from oms.core.books import Books, Want, apply, companions, initial, wanted
 from oms.core.events import Envelope
-from oms.core.records import TABLES, AnyRecord, decode_record, encode_record
+from oms.core.fold.apply import Books, Want, apply, companions, initial, wanted
+from oms.core.fold.records import TABLES, AnyRecord, decode_record, encode_record
 from tests import strategies
 from tests.lives import Life
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oms.core.events import Adjustment, BooksAdjusted, CommissionReceived, NaturalKeyConflict
-from oms.core.position import explained_cash
+from oms.core.fold.positions import explained_cash
 from tests.lives import ACME, Life, play, working
 
 

@@ -11,7 +11,6 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from pydantic import BaseModel
 
-from oms.core.books import Want, apply, companions, initial, wanted
 from oms.core.contracts import Contract
 from oms.core.events import (
     EVENT_TYPES,
@@ -32,8 +31,9 @@ from oms.core.events import (
     TradingHaltedByPerson,
     TradingResumed,
 )
-from oms.core.ledger import stem_and_revision
-from oms.core.records import (
+from oms.core.fold.apply import Want, apply, companions, initial, wanted
+from oms.core.fold.books import stem_and_revision
+from oms.core.fold.records import (
     TABLE_OF,
     TABLES,
     Anomaly,

@@ -12,6 +12,7 @@ import pytest
 
 from oms.core.contracts import ComboLeg, Stock
 from oms.core.events import Finding, Terms
+from oms.core.fold.records import BreakCase, SystemRecord
 from oms.core.limits import Limits, Scoped
 from oms.core.order_rules import Denial, VenueRules, validate
 from oms.core.order_types import (
@@ -22,7 +23,6 @@ from oms.core.order_types import (
     TrailingStop,
     TrailingStopLimit,
 )
-from oms.core.records import BreakCase, SystemRecord
 from oms.errors import InvalidRequest
 from oms.service.checks import check, check_change, in_force, verdicts
 from oms.service.proposal import Proposal, Recent, likeness

@@ -21,7 +21,7 @@ from oms.cli.frame import hoisted
 from oms.cli.rows import age, age_seconds, clock, note, price
 from oms.core.contracts import Contract
 from oms.core.events import Terms
-from oms.core.records import Order, OrderState
+from oms.core.fold.records import Order, OrderState
 
 NOW = datetime(2026, 3, 9, 14, 30, tzinfo=UTC)
 

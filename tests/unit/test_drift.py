@@ -11,7 +11,7 @@ import pytest
 from oms.core.contracts import Contract
 from oms.core.drift import explained
 from oms.core.events import Adjustment, Finding, PositionReceived
-from oms.core.records import Position
+from oms.core.fold.records import Position
 from oms.core.sides import Row
 
 NOW = datetime(2026, 3, 20, 22, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.events import Context, Envelope, NoticeReceived
+from oms.core.fold.records import Order, OrderState
 from oms.core.order_types import Limit
-from oms.core.records import Order, OrderState
 from oms.service.inquiries import Inquiries
 from oms.service.view import View
 

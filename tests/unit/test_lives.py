@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from oms.core.events import ExecutionReceived, OrderStatusReceived
-from oms.core.records import OrderState
+from oms.core.fold.records import OrderState
 from tests.lives import Line, play, terms
 
 

@@ -28,8 +28,8 @@ from oms.core.events import (
     SessionClosed,
     Terms,
 )
+from oms.core.fold.records import Fill, Order, OrderState
 from oms.core.quotes import Quote
-from oms.core.records import Fill, Order, OrderState
 from oms.errors import IBConnectionError
 from oms.service.narrator import EventQueue, Narrator
 

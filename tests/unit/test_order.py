@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from oms.core.codes import TABLE, meaning
-from oms.core.records import ENDED, OrderState
+from oms.core.fold.records import ENDED, OrderState
 from tests.lives import Life, play, terms, working
 
 S = OrderState

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from oms.core.contracts import Contract
+from oms.core.fold.records import AccountValue, Position
 from oms.core.portfolio import Account, Figure, Holding, Mark, accounts_of
-from oms.core.records import AccountValue, Position
 
 D = Decimal
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from oms.core.position import unrealised_pnl
-from oms.core.records import add_commission
+from oms.core.fold.positions import unrealised_pnl
+from oms.core.fold.records import add_commission
 from tests.lives import play
 
 D = Decimal

@@ -27,7 +27,7 @@ from oms.core.events import (
     ReconciliationCompleted,
     Terms,
 )
-from oms.core.records import BreakCase, Order, OrderState
+from oms.core.fold.records import BreakCase, Order, OrderState
 from oms.report.words import BREAKS, OUTCOMES, VERDICTS, counted, duration, moment
 from tests.conftest import Stored
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from oms.clock import ManualClock
 from oms.core.contracts import Contract
 from oms.core.events import QueryKind, Question, ReconciliationCompleted, Terms
-from oms.core.records import Order, OrderState
+from oms.core.fold.records import Order, OrderState
 from oms.core.schedule import Plan
 from oms.service.reconciler import QUESTIONS
 from oms.service.schedule import Schedule, plan_of

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from oms.clock import SystemClock
 from oms.core.compare_statement import Tally, holding_findings, same_amount
 from oms.core.contracts import Contract
-from oms.core.records import Position
+from oms.core.fold.records import Position
 from oms.core.statement import Change, Deal, Heading, Holding, OptionLife, Row, read_row
 from oms.errors import ConfigurationError, IBConnectionError, StatementUnreadable
 from oms.service.flex import fetch_statement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from oms.core.records import TABLES
+from oms.core.fold.records import TABLES
 from oms.store.tables import INDEXED, METADATA, PROJECTIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "schema.md"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from oms.core.contracts import Contract
+from oms.core.fold.records import Order, OrderState
 from oms.core.order_types import Limit
-from oms.core.records import Order, OrderState
 from oms.service.view import View
 
 

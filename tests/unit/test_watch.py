@@ -10,7 +10,7 @@ import pytest
 
 from oms.core.contracts import Contract
 from oms.core.events import AlarmCleared, AlarmRaised, Terms
-from oms.core.records import Alarm, Order, OrderState, Position, SystemRecord
+from oms.core.fold.records import Alarm, Order, OrderState, Position, SystemRecord
 from oms.core.resets import windows_of
 from oms.core.watch import Limits, conditions, expected_until, news
 

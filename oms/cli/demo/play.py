@@ -19,7 +19,7 @@ from oms.cli.demo.plot import Plot, moved
 from oms.cli.demo.stage import DATABASE, Stage
 from oms.core.contracts import Stock
 from oms.core.events import DoubtResolved, OrderRequested, Terms
-from oms.core.records import Order, OrderState, RunRecord, SystemRecord
+from oms.core.fold.records import Order, OrderState, RunRecord, SystemRecord
 from oms.errors import OmsError
 from oms.store.reader import Reader
 

@@ -6,9 +6,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from oms.core import order as orders
 from oms.core.events import Envelope
-from oms.core.records import (
+from oms.core.fold import order_state as orders
+from oms.core.fold.records import (
     TABLE_OF,
     TABLES,
     Anomaly,

@@ -17,8 +17,8 @@ from oms.core.events import (
     ReconciliationCompleted,
     ReconciliationStarted,
 )
-from oms.core.ledger import Books, set_system
-from oms.core.records import Anomaly, BreakCase, RunRecord
+from oms.core.fold.books import Books, set_system
+from oms.core.fold.records import Anomaly, BreakCase, RunRecord
 
 
 def _run_started(books: Books, envelope: Envelope, event: ReconciliationStarted) -> None:

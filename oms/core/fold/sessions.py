@@ -21,8 +21,8 @@ from oms.core.events import (
     TradingHaltedByPerson,
     TradingResumed,
 )
-from oms.core.ledger import Books, set_system, settle
-from oms.core.records import Anomaly, SessionRecord, SystemRecord
+from oms.core.fold.books import Books, set_system, settle
+from oms.core.fold.records import Anomaly, SessionRecord, SystemRecord
 
 
 def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> None:

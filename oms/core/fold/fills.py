@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from oms.core import codec
-from oms.core import order as orders
-from oms.core import position as positions
 from oms.core.contracts import Contract
 from oms.core.events import (
     BooksAdjusted,
@@ -23,9 +21,10 @@ from oms.core.events import (
     PortfolioReceived,
     PositionReceived,
 )
-from oms.core.ledger import Books, learn_perm_id, set_system, settle, stem_and_revision
-from oms.core.money import ZERO
-from oms.core.records import (
+from oms.core.fold import order_state as orders
+from oms.core.fold import positions
+from oms.core.fold.books import Books, learn_perm_id, set_system, settle, stem_and_revision
+from oms.core.fold.records import (
     AdjustmentMade,
     Anomaly,
     EarlyCommission,
@@ -36,6 +35,7 @@ from oms.core.records import (
     PositionChanges,
     add_commission,
 )
+from oms.core.money import ZERO
 
 
 def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, get_args
 
-from oms.core import codec, fold_alarms, fold_cases, fold_fills, fold_orders, fold_sessions
+from oms.core import codec
 from oms.core.events import (
     AlarmCleared,
     AlarmRaised,
@@ -63,8 +63,9 @@ from oms.core.events import (
     SessionClosed,
     SessionReady,
 )
-from oms.core.ledger import NO_ORDER_IDS, Books, broker_key, stem_and_revision
-from oms.core.records import TABLES, AnyRecord, Fill
+from oms.core.fold import alarms, cases, fills, orders, sessions
+from oms.core.fold.books import NO_ORDER_IDS, Books, broker_key, stem_and_revision
+from oms.core.fold.records import TABLES, AnyRecord, Fill
 
 __all__ = ["TABLES", "Books", "Want", "apply", "companions", "initial", "wanted"]
 
@@ -268,9 +269,9 @@ _WANTED: Final[dict[type[Event], Callable[[Any, Context, Books], _Wants]]] = {
 }
 
 _FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
-    **fold_orders.FOLDS,
-    **fold_fills.FOLDS,
-    **fold_sessions.FOLDS,
-    **fold_cases.FOLDS,
-    **fold_alarms.FOLDS,
+    **orders.FOLDS,
+    **fills.FOLDS,
+    **sessions.FOLDS,
+    **cases.FOLDS,
+    **alarms.FOLDS,
 }

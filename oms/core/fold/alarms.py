@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from oms.core.events import AlarmCleared, AlarmRaised, Envelope, Event, ServerTimeRead
-from oms.core.ledger import Books, set_system
-from oms.core.records import Alarm
+from oms.core.fold.books import Books, set_system
+from oms.core.fold.records import Alarm
 
 
 def _raised(books: Books, envelope: Envelope, event: AlarmRaised) -> None:

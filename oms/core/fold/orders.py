@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from oms.core import order as orders
 from oms.core.events import (
     AccountValueReceived,
     BrokerMessageUnreadable,
@@ -33,8 +32,8 @@ from oms.core.events import (
     OrderRequested,
     OrderStatusReceived,
 )
-from oms.core.fold_fills import claim_fills
-from oms.core.ledger import (
+from oms.core.fold import order_state as orders
+from oms.core.fold.books import (
     NO_ORDER_IDS,
     Books,
     learn_order_id,
@@ -43,7 +42,8 @@ from oms.core.ledger import (
     note_shown_order_id,
     settle,
 )
-from oms.core.records import AccountValue, Anomaly, Order, OrderChanges, OrderState
+from oms.core.fold.fills import claim_fills
+from oms.core.fold.records import AccountValue, Anomaly, Order, OrderChanges, OrderState
 
 
 def _requested(

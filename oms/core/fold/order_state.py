@@ -30,7 +30,7 @@ from oms.core.events import (
     OrderStatusReceived,
     Terms,
 )
-from oms.core.records import ENDED, End, Order, OrderChanges, OrderState
+from oms.core.fold.records import ENDED, End, Order, OrderChanges, OrderState
 from oms.core.terms import changed_names, differing, is_reduced, terms_of
 
 #: IB's words for an order that is at work (broker-semantics B1).

@@ -19,14 +19,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from oms.core.money import ZERO
-from oms.core.records import (
+from oms.core.fold.records import (
     AdjustmentMade,
     Fill,
     Position,
     PositionChanges,
     add_commission,
 )
+from oms.core.money import ZERO
 
 
 def moves_position(fill: Fill) -> bool:
