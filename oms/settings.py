@@ -113,7 +113,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Windows = Annotated[
     tuple[Annotated[str, AfterValidator(_reset_window)], ...], BeforeValidator(_split)
 ]
-#: What can be shown by the positions alone; `core.drift` has the patterns.
+#: What can be shown by the positions alone; `core.compare.drift` has the patterns.
 Causes = Annotated[
     tuple[
         Literal["assignment", "exercise", "expiry", "split", "symbol_change", "transfer"],

@@ -14,7 +14,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from oms.core.cases import case_events, watched_by
+from oms.core.compare.cases import case_events, watched_by
+from oms.core.compare.repair import adoptions, openings, resolutions
+from oms.core.compare.run import (
+    Answers,
+    Compared,
+    OurSide,
+    Row,
+    Scope,
+    compare,
+    perm_index,
+    verdict_of,
+)
 from oms.core.events import (
     BreakClosed,
     BreakOpened,
@@ -30,17 +41,6 @@ from oms.core.events import (
     Question,
 )
 from oms.core.fold.records import Anomaly, BreakCase, EarlyCommission, Fill, Order, Position
-from oms.core.reconcile import (
-    Answers,
-    Compared,
-    OurSide,
-    Row,
-    Scope,
-    compare,
-    perm_index,
-    verdict_of,
-)
-from oms.core.repair import adoptions, openings, resolutions
 from tests.lives import CLIENT, Life
 
 KINDS: Final[tuple[QueryKind, ...]] = (

@@ -39,6 +39,7 @@ from oms.broker.session import Session
 from oms.clock import Clock
 from oms.core import codec
 from oms.core.codes import meaning
+from oms.core.compare.run import Row
 from oms.core.events import (
     AccountValueReceived,
     AnswerEndReceived,
@@ -59,7 +60,6 @@ from oms.core.events import (
     QueryKind,
     Question,
 )
-from oms.core.reconcile import Row
 
 ACTOR: Final = "daemon"
 #: ib_async's code for a request without a connection, used for the same thing.

@@ -184,7 +184,7 @@ def _json(checked: Checked) -> dict[str, Any]:
 
 
 def _finding_json(one: Finding) -> dict[str, Any]:
-    from oms.core.cases import break_id_of
+    from oms.core.compare.cases import break_id_of
 
     return {
         "result": one.result,

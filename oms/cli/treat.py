@@ -123,7 +123,7 @@ def adjust(
     oms adjust B3f9 --cause transfer --reason "from the other broker, statement of May 4"
     oms adjust B77a --cause dividend --reason "KO, second quarter" --json
     """
-    from oms.core.case_actions import CAUSES
+    from oms.core.compare.case_actions import CAUSES
     from oms.core.money import number
 
     if cause not in CAUSES:

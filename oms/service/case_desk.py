@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from oms.core.case_actions import carried_out
+from oms.core.compare.case_actions import carried_out
 from oms.core.events import CaseRequestDenied, CaseRequested, Context, Envelope, Event, Pending
 from oms.core.fold.records import BreakCase, Order, Position
 from oms.errors import NotFound, OmsError

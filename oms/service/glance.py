@@ -15,10 +15,10 @@ from datetime import timedelta
 from typing import Final
 
 from oms.clock import Clock
-from oms.core.cases import accepted, break_id_of, same_difference
+from oms.core.compare.cases import accepted, break_id_of, same_difference
+from oms.core.compare.repair import adoptions
+from oms.core.compare.run import Answers, Row, Scope, compare
 from oms.core.events import Finding, QueryKind, Question
-from oms.core.reconcile import Answers, Row, Scope, compare
-from oms.core.repair import adoptions
 from oms.service.our_side import load_cases, load_our_side
 from oms.service.ports import Log, Reader
 from oms.service.reconciler import Asker, rows_of

@@ -12,7 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from oms.core.cases import break_id_of, thing_of, watched_by
+from oms.core.compare.cases import break_id_of, thing_of, watched_by
+from oms.core.compare.run import ORDER_QUESTIONS, Answers, OurSide, perm_index
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.positions import explained_cash
@@ -26,7 +27,6 @@ from oms.core.fold.records import (
     SystemRecord,
 )
 from oms.core.money import ZERO
-from oms.core.reconcile import ORDER_QUESTIONS, Answers, OurSide, perm_index
 from oms.service.ports import Reader
 
 _R = TypeVar("_R")

@@ -28,7 +28,25 @@ from functools import partial
 from typing import Final, Protocol
 
 from oms.clock import Clock
-from oms.core.cases import accepted, break_id_of, case_events
+from oms.core.compare.cases import accepted, break_id_of, case_events
+from oms.core.compare.repair import (
+    adoptions,
+    by_policy,
+    cash_openings,
+    commissions,
+    openings,
+    resolutions,
+)
+from oms.core.compare.run import (
+    MOVED,
+    Answers,
+    Compared,
+    OurSide,
+    Row,
+    Scope,
+    compare,
+    verdict_of,
+)
 from oms.core.events import (
     AccountValueReceived,
     Cause,
@@ -49,17 +67,6 @@ from oms.core.events import (
     SessionReady,
 )
 from oms.core.fold.records import BreakCase
-from oms.core.reconcile import (
-    MOVED,
-    Answers,
-    Compared,
-    OurSide,
-    Row,
-    Scope,
-    compare,
-    verdict_of,
-)
-from oms.core.repair import adoptions, by_policy, cash_openings, commissions, openings, resolutions
 from oms.errors import InvalidRequest
 from oms.service.our_side import load_cases, load_our_side
 from oms.service.ports import Log, Reader

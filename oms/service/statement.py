@@ -21,8 +21,9 @@ from typing import BinaryIO, Final
 from xml.parsers import expat
 from zoneinfo import ZoneInfo
 
-from oms.core.cases import accepted, case_events
-from oms.core.compare_statement import (
+from oms.core.compare.cases import accepted, case_events
+from oms.core.compare.run import verdict_of
+from oms.core.compare.statement import (
     Tally,
     cash_findings,
     deal_finding,
@@ -30,11 +31,7 @@ from oms.core.compare_statement import (
     key_of,
     unnamed_findings,
 )
-from oms.core.events import Event, Finding, SessionOpened, StatementChecked, Verdict
-from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
-from oms.core.money import ZERO
-from oms.core.reconcile import verdict_of
-from oms.core.statement import (
+from oms.core.compare.statement_rows import (
     Cash,
     Change,
     Deal,
@@ -45,6 +42,9 @@ from oms.core.statement import (
     RowUnreadable,
     read_row,
 )
+from oms.core.events import Event, Finding, SessionOpened, StatementChecked, Verdict
+from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
+from oms.core.money import ZERO
 from oms.errors import StatementUnreadable
 from oms.service.our_side import load_cases
 from oms.service.ports import Reader

@@ -23,7 +23,8 @@ from typing import Any
 
 import ib_async
 
-from oms.core.cases import case_events
+from oms.core.compare.cases import case_events
+from oms.core.compare.run import Answers, OurSide, Row, Scope, compare, perm_index, verdict_of
 from oms.core.contracts import Contract
 from oms.core.events import (
     ExecutionReceived,
@@ -35,7 +36,6 @@ from oms.core.events import (
     Terms,
 )
 from oms.core.fold.records import Fill, Order, OrderState, Position
-from oms.core.reconcile import Answers, OurSide, Row, Scope, compare, perm_index, verdict_of
 from tests.benchmark.measure import Figures, measure, print_table
 from tests.benchmark.measure import Row as TableRow
 from tests.precision.schedule import ACCOUNTS, World

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oms.core.cases import break_id_of, same_difference, settled_by
+from oms.core.compare.cases import break_id_of, same_difference, settled_by
 from oms.core.events import BreakClosed, BreakOpened, Finding
 from tests.lives import Life, play, working
 from tests.statements import reconcile

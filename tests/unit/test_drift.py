@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from oms.core.compare.drift import explained
+from oms.core.compare.sides import Row
 from oms.core.contracts import Contract
-from oms.core.drift import explained
 from oms.core.events import Adjustment, Finding, PositionReceived
 from oms.core.fold.records import Position
-from oms.core.sides import Row
 
 NOW = datetime(2026, 3, 20, 22, 0, tzinfo=UTC)
 KO = Contract(con_id=1, symbol="KO")

@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 
+from oms.core.compare.matches import LISTED_MAX, Compared, Match
+from oms.core.compare.sides import MOVED
 from oms.core.events import Finding, Outcome
 from oms.core.fold.records import OrderState
-from oms.core.matches import LISTED_MAX, Compared, Match
-from oms.core.sides import MOVED
 from tests.lives import START, Life, play, working
 from tests.statements import KINDS, our_side, reconcile
 

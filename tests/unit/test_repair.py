@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from oms.core.compare.repair import adopted_order_id
 from oms.core.events import DoubtResolved, OpeningPositionRecorded, OrderAdopted
 from oms.core.fold.records import OrderState
-from oms.core.repair import adopted_order_id
 from tests.lives import START, Life, play, terms, working
 from tests.statements import Run, reconcile
 

@@ -15,10 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oms.clock import SystemClock
-from oms.core.compare_statement import Tally, holding_findings, same_amount
+from oms.core.compare.statement import Tally, holding_findings, same_amount
+from oms.core.compare.statement_rows import (
+    Change,
+    Deal,
+    Heading,
+    Holding,
+    OptionLife,
+    Row,
+    read_row,
+)
 from oms.core.contracts import Contract
 from oms.core.fold.records import Position
-from oms.core.statement import Change, Deal, Heading, Holding, OptionLife, Row, read_row
 from oms.errors import ConfigurationError, IBConnectionError, StatementUnreadable
 from oms.service.flex import fetch_statement
 from oms.service.statement import read_statement

@@ -1,4 +1,4 @@
-"""Comparing our orders with what IB says about them; the rules are in `reconcile`."""
+"""Comparing our orders with what IB says about them; the rules are in `run`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from oms.core.events import Finding, OpenOrderReceived, Severity
-from oms.core.fold.records import Order, OrderState
-from oms.core.matches import Match
-from oms.core.money import plain
-from oms.core.sides import (
+from oms.core.compare.matches import Match
+from oms.core.compare.sides import (
     MOVED,
     ORDER_QUESTIONS,
     Answers,
@@ -20,6 +17,9 @@ from oms.core.sides import (
     Scope,
     reaches_back_to,
 )
+from oms.core.events import Finding, OpenOrderReceived, Severity
+from oms.core.fold.records import Order, OrderState
+from oms.core.money import plain
 from oms.core.terms import differing, terms_of
 from oms.core.words import describe_order, describe_terms
 

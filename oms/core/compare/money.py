@@ -1,4 +1,4 @@
-"""Comparing commissions, cash and accounts with what IB says; the rules are in `reconcile`.
+"""Comparing commissions, cash and accounts with what IB says; the rules are in `run`.
 
 Cash: IB names a balance by currency, our books know what fills, commissions and adjustments did to
 it since the first balance that IB named (`CashOpened`). Only changes are compared. Dividends,
@@ -14,6 +14,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
+from oms.core.compare.matches import Match
+from oms.core.compare.sides import MOVED, Answers, OurSide, Row, Scope
 from oms.core.events import (
     AccountValueReceived,
     Adjustment,
@@ -21,9 +23,7 @@ from oms.core.events import (
     Finding,
 )
 from oms.core.fold.records import Fill
-from oms.core.matches import Match
 from oms.core.money import NotANumber, decimal_from_wire, plain
-from oms.core.sides import MOVED, Answers, OurSide, Row, Scope
 
 #: IB rounds each balance to the cent; the first and the last are two.
 CASH_TOLERANCE: Final = Decimal("0.02")

@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 
-from oms.core.cases import break_id_of
-from oms.core.compare_money import balances
+from oms.core.compare.cases import break_id_of
+from oms.core.compare.money import balances
+from oms.core.compare.run import (
+    ORDER_QUESTIONS,
+    Answers,
+    OurSide,
+    Row,
+    Scope,
+    reaches_back_to,
+)
 from oms.core.events import (
     BooksAdjusted,
     CashOpened,
@@ -31,14 +39,6 @@ from oms.core.events import (
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Order, OrderState, Position
 from oms.core.money import ZERO
-from oms.core.reconcile import (
-    ORDER_QUESTIONS,
-    Answers,
-    OurSide,
-    Row,
-    Scope,
-    reaches_back_to,
-)
 from oms.core.terms import terms_of
 
 

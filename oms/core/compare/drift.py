@@ -15,11 +15,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
+from oms.core.compare.sides import Row
 from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Cause, Finding
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
-from oms.core.sides import Row
 
 #: How far costs may be apart for two positions to be one and the same before and after.
 COST_TOLERANCE: Final = Decimal("0.005")

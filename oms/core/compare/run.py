@@ -21,12 +21,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from oms.core.compare_holdings import execution_findings, position_findings
-from oms.core.compare_money import account_findings, cash_findings, commission_findings
-from oms.core.compare_orders import order_findings
-from oms.core.events import Finding, Severity, Verdict
-from oms.core.matches import Compared
-from oms.core.sides import (
+from oms.core.compare.holdings import execution_findings, position_findings
+from oms.core.compare.matches import Compared
+from oms.core.compare.money import account_findings, cash_findings, commission_findings
+from oms.core.compare.orders import order_findings
+from oms.core.compare.sides import (
     MOVED,
     ORDER_QUESTIONS,
     Answers,
@@ -36,6 +35,7 @@ from oms.core.sides import (
     perm_index,
     reaches_back_to,
 )
+from oms.core.events import Finding, Severity, Verdict
 
 __all__ = [
     "MOVED",

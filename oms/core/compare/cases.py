@@ -19,9 +19,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from oms.core.compare.matches import Match
 from oms.core.events import BreakClosed, BreakOpened, BreakUpdated, Finding
 from oms.core.fold.records import BreakCase
-from oms.core.matches import Match
 
 #: What no answer of the broker's can settle.
 _BY_A_PERSON: Final = frozenset({"message"})

@@ -1,4 +1,4 @@
-"""Comparing our fills and positions with what IB says about them; the rules are in `reconcile`."""
+"""Comparing our fills and positions with what IB says about them; the rules are in `run`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
+from oms.core.compare.drift import explained
+from oms.core.compare.matches import Match
+from oms.core.compare.sides import MOVED, Answers, OurSide, Row, Scope
 from oms.core.contracts import Contract
-from oms.core.drift import explained
 from oms.core.events import Adjustment, ExecutionReceived, Finding, Question
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill, Position
-from oms.core.matches import Match
 from oms.core.money import ZERO, plain
-from oms.core.sides import MOVED, Answers, OurSide, Row, Scope
 from oms.core.words import describe_fill
 
 # ── executions ───────────────────────────────────────────────────────────────────────────────────

@@ -20,11 +20,11 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
+from oms.core.compare.statement_rows import Cash, Change, Deal, Holding, OptionLife
 from oms.core.events import BreakClass, Finding, Severity
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill, Position
 from oms.core.money import ZERO, plain
-from oms.core.statement import Cash, Change, Deal, Holding, OptionLife
 
 #: Commissions agree when they do after rounding to the fewer decimals of both, and cents at least:
 #: the API rounds what the statement spells out.
