@@ -34,7 +34,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from oms.core.limits import Scoped
+from oms.core.admit.limits import Scoped
 from oms.core.money import plain
 from oms.core.resets import Region, parse_window
 from oms.errors import ConfigurationError

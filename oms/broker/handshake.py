@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from oms.broker.translate import NEWEST_VERSION, OLDEST_VERSION
-from oms.core.limits import is_paper
+from oms.core.admit.limits import is_paper
 from oms.errors import (
     ConfigurationError,
     GatewayTooOld,

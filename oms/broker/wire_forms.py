@@ -10,10 +10,10 @@ from typing import Any
 
 import ib_async
 
+from oms.core.admit.venue_rules import TRAILING, wire_time
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.money import plain
-from oms.core.order_rules import TRAILING, wire_time
 
 
 @lru_cache(maxsize=1024)

@@ -111,8 +111,8 @@ def what_if(
     async def work() -> None:
         from oms.cli.outcome import refuse
         from oms.cli.words import contract_of, side_of, terms_of
+        from oms.core.admit.venue_rules import validate
         from oms.core.events import WhatIfAnswered, WhatIfRequested
-        from oms.core.order_rules import validate
 
         terms = terms_of(side_of(side), words)
         validate(terms)

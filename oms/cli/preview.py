@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from oms.cli.frame import print_json, say, settings_of, show, table
+from oms.core.admit.checks import Verdict, verdicts
+from oms.core.admit.proposal import Proposal, Recent, held_by, likeness
+from oms.core.admit.rules import RATE_SECONDS
 from oms.core.codec import encode
 from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested, Terms
 from oms.core.fold.records import BreakCase, Order, Position, SessionRecord
-from oms.service.checks import Verdict, verdicts
-from oms.service.proposal import Proposal, Recent, held_by, likeness
-from oms.service.rules import RATE_SECONDS
 
 if TYPE_CHECKING:
     from oms.store.reader import Reader

@@ -9,12 +9,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from oms.core.admit.venue_rules import check_order_id, validate
 from oms.core.contracts import Combo as combo_of
 from oms.core.contracts import ComboLeg, Contract, Forex, Future, Index, Option, Stock
 from oms.core.events import OrderRequested, Side, Terms
 from oms.core.fold.records import Order
 from oms.core.money import number
-from oms.core.order_rules import check_order_id, validate
 from oms.core.order_types import Changes, changed
 from oms.errors import InvalidRequest
 

@@ -1,4 +1,4 @@
-"""Who may leave: gathers what the rules of `checks` need to know, and remembers what was sent.
+"""Who may leave: gathers what the rules of `core.admit` need to know, and remembers what was sent.
 
 The rules that look back (rate, duplicate, orders at work) count an order from the moment in which
 it passed, not from the commit of its intent: a burst of a thousand calls in one turn of the loop
@@ -20,16 +20,16 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from oms.clock import Clock
+from oms.core.admit.checks import check, check_change, in_force
+from oms.core.admit.limits import Limits
+from oms.core.admit.proposal import Proposal, Recent, held_by, likeness
+from oms.core.admit.rules import RATE_SECONDS
+from oms.core.admit.venue_rules import Denial, VenueRules
 from oms.core.contracts import ComboLeg, Contract
 from oms.core.events import OrderIntended, Terms
 from oms.core.fold.records import Order
-from oms.core.limits import Limits
-from oms.core.order_rules import Denial, VenueRules
 from oms.errors import OmsError
-from oms.service.checks import check, check_change, in_force
 from oms.service.ports import Orders, Reader
-from oms.service.proposal import Proposal, Recent, held_by, likeness
-from oms.service.rules import RATE_SECONDS
 from oms.service.view import View
 from oms.settings import Settings
 from oms.telemetry import get_logger

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from oms.core.admit.venue_rules import OCA_TYPES, check_order_id, validate
 from oms.core.contracts import Contract
 from oms.core.events import Side, Terms
 from oms.core.money import Number, number
-from oms.core.order_rules import OCA_TYPES, check_order_id, validate
 from oms.errors import InvalidRequest
 
 #: An OCA group of one cancels nothing.

@@ -23,6 +23,7 @@ from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 from oms.clock import Clock
+from oms.core.admit.venue_rules import Denial, VenueRules, denial_of, validate
 from oms.core.contracts import Contract, may_be_same
 from oms.core.events import (
     OrderDenied,
@@ -32,7 +33,6 @@ from oms.core.events import (
 )
 from oms.core.fold.records import Order
 from oms.core.money import Number
-from oms.core.order_rules import Denial, VenueRules, denial_of, validate
 from oms.errors import (
     BrokerError,
     ContractAmbiguous,

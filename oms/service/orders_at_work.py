@@ -6,6 +6,8 @@ import asyncio
 from typing import Literal, Unpack
 from weakref import WeakValueDictionary
 
+from oms.core.admit.rules import halt_denial
+from oms.core.admit.venue_rules import Denial, validate
 from oms.core.events import (
     CancelDenied,
     CancelIntended,
@@ -22,12 +24,10 @@ from oms.core.events import (
 )
 from oms.core.fold.records import ENDED, Order, OrderState
 from oms.core.money import plain
-from oms.core.order_rules import Denial, validate
 from oms.core.order_types import Changes, changed
 from oms.errors import IBConnectionError, InvalidRequest, NotFound
 from oms.service.admission import Admission
 from oms.service.ports import Log, Orders, Reader
-from oms.service.rules import halt_denial
 from oms.service.sending import By, Sending
 from oms.service.ticket import Ticket
 from oms.service.view import View

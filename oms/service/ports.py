@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from oms.core.admit.venue_rules import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import Envelope, Pending, Terms, WhatIfReceived
 from oms.core.fold.records import AnyRecord
-from oms.core.order_rules import VenueRules
 from oms.core.quotes import FeedKind, Quote
 
 if TYPE_CHECKING:

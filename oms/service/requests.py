@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Final
 
 from oms.clock import Clock
+from oms.core.admit.venue_rules import Denial
 from oms.core.contracts import Contract
 from oms.core.events import (
     BreakAssigned,
@@ -46,7 +47,6 @@ from oms.core.events import (
     WhatIfRequested,
 )
 from oms.core.fold.records import Order, SystemRecord
-from oms.core.order_rules import Denial
 from oms.core.quotes import Quote
 from oms.errors import OmsError
 from oms.service.case_desk import CaseDesk

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oms.core.admit.rules import check_world
+from oms.core.admit.venue_rules import Denial
 from oms.core.contracts import Contract
 from oms.core.events import Context, OrderDenied, OrderIntended, OrderNotSent, Pending, Terms
 from oms.core.fold.records import Order, OrderState
-from oms.core.order_rules import Denial
 from oms.errors import IBConnectionError, StoreUnavailable
 from oms.service.ports import Log, Orders, ReceiptLike
-from oms.service.rules import check_world
 from oms.service.view import View
 from oms.telemetry import get_logger
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import oms
+from oms.core.admit.limits import Scoped
 from oms.core.events import ModifyDenied, OrderDenied, OrderIntended
 from oms.core.fold.records import OrderState
-from oms.core.limits import Scoped
 from oms.settings import load
 from tests.world import AAPL, LOW, MSFT, World
 

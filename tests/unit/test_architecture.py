@@ -43,7 +43,8 @@ HOUSE = {
     "clock": allowed(),
     "core": allowed("errors", "pydantic pydantic_core"),
     "settings": allowed(
-        "errors core.money core.limits core.resets", "pydantic pydantic_settings annotated_types"
+        "errors core.money core.admit.limits core.resets",
+        "pydantic pydantic_settings annotated_types",
     ),
     "telemetry": allowed("errors core.money", "structlog prometheus_client"),
     "store": allowed(FOUNDATION, "sqlalchemy alembic"),

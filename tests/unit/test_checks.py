@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from oms.core.admit.checks import check, check_change, in_force, verdicts
+from oms.core.admit.limits import Limits, Scoped
+from oms.core.admit.proposal import Proposal, Recent, likeness
+from oms.core.admit.rules import RULES
+from oms.core.admit.venue_rules import Denial, VenueRules, validate
 from oms.core.contracts import ComboLeg, Stock
 from oms.core.events import Finding, Terms
 from oms.core.fold.records import BreakCase, SystemRecord
-from oms.core.limits import Limits, Scoped
-from oms.core.order_rules import Denial, VenueRules, validate
 from oms.core.order_types import (
     Limit,
     Market,
@@ -24,9 +27,6 @@ from oms.core.order_types import (
     TrailingStopLimit,
 )
 from oms.errors import InvalidRequest
-from oms.service.checks import check, check_change, in_force, verdicts
-from oms.service.proposal import Proposal, Recent, likeness
-from oms.service.rules import RULES
 
 SPY = Stock("SPY").model_copy(update={"con_id": 756733})
 READY = SystemRecord(session_epoch=1, connected=True, ready=True)

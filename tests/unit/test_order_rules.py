@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 import oms
-from oms.core.contracts import Contract
-from oms.core.events import OpenOrderReceived, Terms
-from oms.core.order_rules import (
+from oms.core.admit.venue_rules import (
     Denial,
     PriceStep,
     VenueRules,
@@ -23,6 +21,8 @@ from oms.core.order_rules import (
     value_of,
     wire_time,
 )
+from oms.core.contracts import Contract
+from oms.core.events import OpenOrderReceived, Terms
 from oms.core.order_types import changed
 from oms.core.terms import differing, is_reduced
 from oms.errors import InvalidRequest

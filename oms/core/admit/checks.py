@@ -1,8 +1,8 @@
 """Checks before an order leaves: what the table of `rules` makes of it.
 
 What cannot mean an order raises `InvalidRequest` and leaves no trace: it never was an order
-(`core.order_rules`). A well-formed one that a rule refuses is an ordinary outcome, a `Denial`, and
-is written to the log as `OrderDenied`.
+(`core.admit.venue_rules`). A well-formed one that a rule refuses is an ordinary outcome, a
+`Denial`, and is written to the log as `OrderDenied`.
 
 Pure: what a rule needs to know of the world stands in the `Proposal`. Who gathers it, and remembers
 what was sent lately, is `admission`.
@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from oms.core.limits import Limits
-from oms.core.order_rules import Denial
-from oms.service.proposal import Proposal, Rule
-from oms.service.rules import RULES
+from oms.core.admit.limits import Limits
+from oms.core.admit.proposal import Proposal, Rule
+from oms.core.admit.rules import RULES
+from oms.core.admit.venue_rules import Denial
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
+from oms.core.admit.limits import LIVE_PORTS, PAPER_PORTS, Limits, is_paper
+from oms.core.admit.proposal import Proposal, Rule, likeness
+from oms.core.admit.venue_rules import Denial, VenueRules, con_ids_of, denial_of, value_of
 from oms.core.events import Terms
 from oms.core.fold.records import SystemRecord
-from oms.core.limits import LIVE_PORTS, PAPER_PORTS, Limits, is_paper
 from oms.core.money import plain
-from oms.core.order_rules import Denial, VenueRules, con_ids_of, denial_of, value_of
-from oms.service.proposal import Proposal, Rule, likeness
 
 RATE_SECONDS: Final = 60
 _PERCENT: Final = Decimal(100)

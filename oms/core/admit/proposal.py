@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from oms.core.admit.limits import Limits
+from oms.core.admit.venue_rules import Denial, VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.fold.records import BreakCase, Position, SystemRecord
-from oms.core.limits import Limits
-from oms.core.order_rules import Denial, VenueRules
 
 
 @dataclass(frozen=True, slots=True)

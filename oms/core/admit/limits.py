@@ -1,4 +1,4 @@
-"""The operator's limits: values that a rule of `service.rules` compares an order with.
+"""The operator's limits: values that a rule of `core.admit.rules` compares an order with.
 
 A limit can be one number, or a number with exceptions: `100, symbol:AAPL=200, sec_type:FUT=5`. The
 most specific entry that fits an order counts, whether it is wider or narrower.
