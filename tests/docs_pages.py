@@ -135,7 +135,7 @@ def log_actions_page() -> str:
 
 
 def rules_page() -> str:
-    from oms.service.rules import RULES
+    from oms.core.admit.rules import RULES
 
     rows = [
         (

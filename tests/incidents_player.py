@@ -74,9 +74,9 @@ from oms.core.money import plain
 from oms.errors import OmsError
 from oms.service.daemon import Oms, open_oms
 from oms.sim.checker import check, read_file
-from oms.sim.control import Commands
-from oms.sim.gateway import Gateway
-from oms.sim.scenarios import Player, Scenario
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.script.control import Commands
+from oms.sim.script.scenarios import Player, Scenario
 from oms.sim.settings import Settings as SimSettings
 from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from oms.sim.clock import SteppedClock
-from oms.sim.faults import weather
+from oms.sim.gateway.faults import weather
 from tests.integration.sim_world import WireClient, World, world
 
 SEED = 20260105

@@ -27,15 +27,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from oms.sim import reference, transcripts
 from oms.sim.clock import Clock, RealClock, SteppedClock
-from oms.sim.control import Commands, ControlPort, call
-from oms.sim.faults import weather
-from oms.sim.fields import CommandError
-from oms.sim.gateway import Gateway
-from oms.sim.scenarios import Player, Scenario, ScenarioError, command_of
+from oms.sim.gateway.faults import weather
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.protocol.frames import SERVER_VERSION_MAX, is_digits
+from oms.sim.script import recording, reference
+from oms.sim.script.arguments import CommandError
+from oms.sim.script.control import Commands, ControlPort, call
+from oms.sim.script.scenarios import Player, Scenario, ScenarioError, command_of
 from oms.sim.settings import SettingError, Settings
-from oms.sim.wire import SERVER_VERSION_MAX, is_digits
 
 CANCEL_ORDERS = ("status-first", "error-first", "pending-first")
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
@@ -266,9 +266,9 @@ async def _record(options: argparse.Namespace) -> int:
         sys.stderr.write("--hide: TEXT=SHOWN, such as U1234567=U0000000\n")
         return EXIT_USAGE
     try:
-        before = transcripts.read(options.file) if options.file.exists() else []
+        before = recording.read(options.file) if options.file.exists() else []
         with options.file.open("a", encoding="utf-8") as out:
-            recorder = transcripts.Recorder(
+            recorder = recording.Recorder(
                 (host, int(port)),
                 out,
                 RealClock(),
@@ -277,23 +277,23 @@ async def _record(options: argparse.Namespace) -> int:
                 connections=max((one.connection for one in before), default=0),
             )
             return await _until_stopped(recorder, options.port)
-    except (OSError, transcripts.TranscriptError) as error:
+    except (OSError, recording.TranscriptError) as error:
         sys.stderr.write(f"{options.file}: {error}\n")
         return EXIT_USAGE
 
 
 async def _replay(options: argparse.Namespace) -> int:
     try:
-        lines = transcripts.read(options.file)
+        lines = recording.read(options.file)
         if not lines:
-            raise transcripts.TranscriptError("nothing was recorded")
-        return await _until_stopped(transcripts.Replay(lines), options.port)
+            raise recording.TranscriptError("nothing was recorded")
+        return await _until_stopped(recording.Replay(lines), options.port)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{options.file}: {error}\n")
         return EXIT_USAGE
 
 
-async def _until_stopped(server: transcripts.Recorder | transcripts.Replay, port: int) -> int:
+async def _until_stopped(server: recording.Recorder | recording.Replay, port: int) -> int:
     stopped = asyncio.Event()
     _set_on_signal(stopped)
     _say(ready=True, port=await server.start("127.0.0.1", port), pid=os.getpid())

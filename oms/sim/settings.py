@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from oms.sim.wire import SERVER_VERSION_MAX, SERVER_VERSION_MIN
+from oms.sim.protocol.frames import SERVER_VERSION_MAX, SERVER_VERSION_MIN
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "time_form": ("zone", "utc", "bare"),

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from ib_async.decoder import Decoder
 
-from oms.sim import messages, wire
-from oms.sim.gateway import Gateway
-from oms.sim.requests import PLACE_ORDER
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.protocol import frames, messages
+from oms.sim.protocol.requests import PLACE_ORDER
 from oms.sim.settings import Settings
 from tests.integration.sim_world import STOCK
 
@@ -41,10 +41,10 @@ async def test_order_messages_to_one_client(clients: int, tmp_path: Path) -> Non
     port = await gateway.start()
     idle = [await Reader.start(port, number) for number in range(2, clients + 1)]
     reader = await Reader.start(port, 1)
-    frames = b"".join(order_frame(number) for number in range(1, ORDERS + 1))
+    burst = b"".join(order_frame(number) for number in range(1, ORDERS + 1))
     # Time of one core, gateway and reading client together: the machine may be busy otherwise.
     begun = time.process_time()
-    reader.writer.write(frames)
+    reader.writer.write(burst)
     await reader.read_until(ORDERS * MESSAGES_PER_ORDER)
     seconds = time.process_time() - begun
     rate = ORDERS * MESSAGES_PER_ORDER / seconds
@@ -90,7 +90,7 @@ async def trade(reader: Reader, first: int, last: int) -> None:
 def order_frame(number: int) -> bytes:
     order = {**STOCK, "id": "3", "orderId": str(number), "action": "BUY", "totalQuantity": "1"}
     order |= {"orderType": "MKT", "tif": "DAY", "transmit": "1", "orderRef": f"order-{number}"}
-    return wire.frame(wire.join(PLACE_ORDER.encode(178, order)))
+    return frames.frame(frames.join(PLACE_ORDER.encode(178, order)))
 
 
 def decode_rate(payloads: list[bytes]) -> float:
@@ -101,7 +101,7 @@ def decode_rate(payloads: list[bytes]) -> float:
     decoder = Decoder(recorder, 178)
     begun = time.process_time()
     for payload in payloads:
-        decoder.interpret(wire.split(payload))
+        decoder.interpret(frames.split(payload))
     return len(payloads) / (time.process_time() - begun)
 
 
@@ -113,7 +113,7 @@ class Reader:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.frames = wire.FrameReader()
+        self.frames = frames.FrameReader()
         self.payloads: list[bytes] = []
         self.count = 0
         self.keep = True
@@ -123,9 +123,9 @@ class Reader:
     @classmethod
     async def start(cls, port: int, client_id: int) -> Reader:
         made = cls(*await asyncio.open_connection("127.0.0.1", port))
-        made.writer.write(b"API\0" + wire.frame(b"v157..178"))
+        made.writer.write(b"API\0" + frames.frame(b"v157..178"))
         made.frames.feed(await made.reader.read(65536))
-        made.writer.write(wire.frame(wire.join(["71", "2", str(client_id), ""])))
+        made.writer.write(frames.frame(frames.join(["71", "2", str(client_id), ""])))
         return made
 
     async def read_until(self, count: int) -> None:

@@ -42,7 +42,7 @@ from ib_async.client import Client
 from ib_async.decoder import Decoder
 from ib_async.objects import Execution
 
-from oms.sim import messages, requests, wire
+from oms.sim.protocol import frames, messages, requests
 
 VERSIONS = range(157, 179)
 PLACE_ORDER_FIELDS = {178: 114, 177: 114, 176: 115}
@@ -127,7 +127,7 @@ def sent_by_client(version: int, name: str, *arguments: Any) -> list[str]:
     client._serverVersion = version
     client.sendMsg = written.append  # type: ignore[method-assign,assignment]
     getattr(client, name)(*arguments)
-    return wire.split(written[0].encode())
+    return frames.split(written[0].encode())
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ GROUPS: dict[str, Any] = {
 
 
 def wire_unset() -> int:
-    return int(wire.UNSET_INTEGER)
+    return int(frames.UNSET_INTEGER)
 
 
 def find(field: str, *holders: Any) -> tuple[Any, str]:
@@ -698,8 +698,8 @@ def test_a_request_is_read_under_its_names(
 def test_frames_come_out_whole_however_the_stream_is_cut(
     payloads: list[bytes], cuts: list[int]
 ) -> None:
-    stream = b"".join(wire.frame(payload) for payload in payloads)
-    reader = wire.FrameReader()
+    stream = b"".join(frames.frame(payload) for payload in payloads)
+    reader = frames.FrameReader()
     seen: list[bytes] = []
     start = 0
     for cut in [*cuts, len(stream)]:
@@ -710,8 +710,8 @@ def test_frames_come_out_whole_however_the_stream_is_cut(
 
 
 def test_a_frame_beyond_the_limit_is_refused() -> None:
-    with pytest.raises(wire.WireError):
-        wire.FrameReader().feed(struct.pack(">I", wire.FRAME_LENGTH_MAX + 1))
+    with pytest.raises(frames.WireError):
+        frames.FrameReader().feed(struct.pack(">I", frames.FRAME_LENGTH_MAX + 1))
 
 
 @pytest.mark.parametrize(
@@ -724,14 +724,14 @@ def test_a_frame_beyond_the_limit_is_refused() -> None:
     ],
 )
 def test_a_version_range_is_read_in_every_spelling(text: bytes, expected: tuple[int, int]) -> None:
-    assert wire.parse_versions(text) == expected
+    assert frames.parse_versions(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "1.7976931348623157E308", "1.7976931348623157e+308", "Infinite", "NaN"]
 )
 def test_an_unset_number_is_none_in_every_spelling(text: str) -> None:
-    assert wire.to_decimal(text) is None
+    assert frames.to_decimal(text) is None
 
 
 @pytest.mark.parametrize("version", VERSIONS)

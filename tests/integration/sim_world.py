@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from oms.sim import messages, requests, wire
 from oms.sim.clock import Clock
-from oms.sim.control import Commands
-from oms.sim.gateway import Event, Gateway
-from oms.sim.scenarios import Player, parse
+from oms.sim.gateway.gateway import Event, Gateway
+from oms.sim.protocol import frames, messages, requests
+from oms.sim.script.control import Commands
+from oms.sim.script.scenarios import Player, parse
 from oms.sim.settings import Settings
 
 DEADLINE_SECONDS = 5
@@ -30,14 +30,14 @@ class WireClient:
         self.ended = False
         self.received: list[tuple[str, dict[str, Any]]] = []
         self._new = asyncio.Event()
-        self._frames = wire.FrameReader()
+        self._frames = frames.FrameReader()
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, port: int, versions: str = "v157..178") -> WireClient:
         """Connect and shake hands, without startApi."""
         client = cls(*await asyncio.open_connection("127.0.0.1", port))
-        client.writer.write(b"API\0" + wire.frame(versions.encode()))
+        client.writer.write(b"API\0" + frames.frame(versions.encode()))
         client._task = asyncio.get_running_loop().create_task(client._read())
         await client.until(lambda: client.version or client.ended)
         return client
@@ -60,7 +60,7 @@ class WireClient:
         try:
             while chunk := await self.reader.read(65536):
                 for payload in self._frames.feed(chunk):
-                    fields = wire.split(payload)
+                    fields = frames.split(payload)
                     if not self.version:
                         self.version = int(fields[0])
                     else:
@@ -117,7 +117,7 @@ class WireClient:
         self.received.clear()
 
     def send(self, *fields: str) -> None:
-        self.writer.write(wire.frame(wire.join(fields)))
+        self.writer.write(frames.frame(frames.join(fields)))
 
     def ask(self, name: str, **values: str) -> None:
         """Send a request by its name."""

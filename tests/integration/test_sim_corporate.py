@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from oms.sim.broker.corporate import CorporateLife
+from oms.sim.broker.instruments import Contract, Query
 from oms.sim.clock import SteppedClock
-from oms.sim.corporate import CorporateLife
-from oms.sim.instruments import Contract, Query
 from tests.integration.sim_world import World, world
 
 D = Decimal

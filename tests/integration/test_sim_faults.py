@@ -10,12 +10,12 @@ from decimal import Decimal
 import pytest
 
 from oms.core.codes import TABLE
-from oms.sim import wire
 from oms.sim.clock import SteppedClock
-from oms.sim.commands import VERBS
-from oms.sim.control import ControlPort, call
-from oms.sim.messages import END_OF
-from oms.sim.requests import LAYOUT_OF
+from oms.sim.protocol import frames
+from oms.sim.protocol.messages import END_OF
+from oms.sim.protocol.requests import LAYOUT_OF
+from oms.sim.script.commands import VERBS
+from oms.sim.script.control import ControlPort, call
 from tests.integration.sim_world import STOCK, world
 
 NOON = datetime(2026, 1, 5, 17, 0, tzinfo=UTC)
@@ -221,7 +221,7 @@ async def test_a_half_open_socket_takes_bytes_and_answers_nothing() -> None:
 async def test_a_socket_is_cut_with_an_end_or_a_reset(reset: str, seen: str) -> None:
     async with world() as sim:
         reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
-        writer.write(b"API\0" + wire.frame(b"v157..178"))
+        writer.write(b"API\0" + frames.frame(b"v157..178"))
         assert await reader.read(100)
         sim.do("cut", reset=reset)
         try:
@@ -694,9 +694,9 @@ async def test_a_client_that_is_read_slowly_is_served_late_and_wholly() -> None:
 async def test_a_connection_is_cut_after_so_many_bytes(count: int) -> None:
     async with world() as sim:
         reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
-        writer.write(b"API\0" + wire.frame(b"v157..178"))
+        writer.write(b"API\0" + frames.frame(b"v157..178"))
         await reader.read(100)
-        writer.write(wire.frame(wire.join(["71", "2", "1", ""])))
+        writer.write(frames.frame(frames.join(["71", "2", "1", ""])))
         assert await reader.readuntil(b"2158")
         rest = await asyncio.wait_for(reader.read(1000), 5)
         assert rest.startswith(b"\0Sec-def")
@@ -709,9 +709,9 @@ async def test_a_connection_is_cut_after_so_many_bytes(count: int) -> None:
 async def test_any_bytes_can_be_sent_past_every_frame() -> None:
     async with world() as sim:
         reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
-        writer.write(b"API\0" + wire.frame(b"v157..178"))
+        writer.write(b"API\0" + frames.frame(b"v157..178"))
         await reader.read(100)
-        writer.write(wire.frame(wire.join(["71", "2", "1", ""])))
+        writer.write(frames.frame(frames.join(["71", "2", "1", ""])))
         await reader.readuntil(b"secdefil\0\0")
         sim.do("raw_bytes", hex="7f ff ff ff 39 00")
         assert await reader.readexactly(6) == b"\x7f\xff\xff\xff9\0"

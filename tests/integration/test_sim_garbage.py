@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from oms.sim import requests, wire
-from oms.sim.gateway import Gateway
-from oms.sim.session import Session
+from oms.sim.gateway.clients import Session
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.protocol import frames, requests
+from oms.sim.protocol.frames import WireError
 from oms.sim.settings import Settings
-from oms.sim.wire import WireError
 from tests.integration.sim_world import STOCK, world
 
 SEEDS = range(12)
@@ -89,7 +89,7 @@ async def test_the_longest_frame_there_may_be_is_refused_and_holds_nobody_up(fil
     async with world() as sim:
         other, client = await sim.client(2), await sim.client(1)
         client.forget()
-        client.writer.write(wire.frame(fill * (wire.FRAME_LENGTH_MAX // len(fill))))
+        client.writer.write(frames.frame(fill * (frames.FRAME_LENGTH_MAX // len(fill))))
         await client.until(lambda: client.ended)
         assert client.story() == ["errMsg 320"]
         other.place()

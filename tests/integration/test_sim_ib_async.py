@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from ib_async import IB, Contract, ExecutionFilter, LimitOrder, MarketOrder, Stock, Trade
 
-from oms.sim.control import Commands
-from oms.sim.gateway import Gateway
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.script.control import Commands
 from oms.sim.settings import Settings
 
 DEADLINE_SECONDS = 5

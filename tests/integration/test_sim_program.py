@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from oms.sim.control import call
+from oms.sim.script.control import call
 from tests.integration.sim_world import WireClient
 
 pytestmark = pytest.mark.slow

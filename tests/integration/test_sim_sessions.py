@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from oms.sim import wire
 from oms.sim.clock import SteppedClock
+from oms.sim.protocol import frames
 from tests.integration.sim_world import world
 
 
@@ -69,10 +69,10 @@ async def test_thirty_two_clients_trade_side_by_side_and_one_more_is_refused() -
 @pytest.mark.parametrize(
     "frame",
     [
-        wire.frame(b"\xff\xfe\x00"),
-        wire.frame(b"3\x005\x00"),
-        wire.frame(b"999\x001\x00"),
-        wire.frame(b""),
+        frames.frame(b"\xff\xfe\x00"),
+        frames.frame(b"3\x005\x00"),
+        frames.frame(b"999\x001\x00"),
+        frames.frame(b""),
         struct.pack(">I", 0x7FFFFFFF),
     ],
 )
@@ -91,7 +91,7 @@ async def test_a_frame_nobody_can_read_gets_320_and_hurts_no_other_client(frame:
 async def test_frames_may_come_a_byte_at_a_time_and_leave_in_pieces() -> None:
     async with world(chunk_bytes=3) as sim:
         client = await sim.client()
-        payload = wire.frame(wire.join(["104", "77"]))
+        payload = frames.frame(frames.join(["104", "77"]))
         for byte in payload:
             client.writer.write(bytes([byte]))
             await client.writer.drain()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oms.sim.clock import RealClock
-from oms.sim.transcripts import Line, Recorder, Replay, TranscriptError, read, told
+from oms.sim.script.recording import Line, Recorder, Replay, TranscriptError, read, told
 from tests.integration.sim_world import WireClient, world
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oms.sim.clock import SteppedClock
-from oms.sim.commands import VERBS
-from oms.sim.control import Commands, ControlPort
-from oms.sim.gateway import Gateway
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.script.commands import VERBS
+from oms.sim.script.control import Commands, ControlPort
 from oms.sim.settings import Settings
 
 NOON = datetime(2026, 1, 5, 17, 0, tzinfo=UTC)

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from oms.sim.books import Books
+from oms.sim.broker.books import Books
+from oms.sim.broker.instruments import Query
+from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.orders import Order
+from oms.sim.broker.working import Working
 from oms.sim.clock import SteppedClock
-from oms.sim.gateway import Gateway
-from oms.sim.instruments import Query
-from oms.sim.ledger import ZERO
-from oms.sim.orders import Order
-from oms.sim.requests import PLACE_ORDER
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.protocol.requests import PLACE_ORDER
 from oms.sim.settings import Settings
-from oms.sim.working import Working
 
 MONDAY = datetime(2026, 1, 12, 12, 0, tzinfo=UTC)
 STEPS = 120

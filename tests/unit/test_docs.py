@@ -12,9 +12,9 @@ from typing import Any, get_args
 
 import pytest
 
+from oms.core.admit.rules import RULES
 from oms.core.events import EVENT_TYPES, BreakClass
 from oms.core.fold.records import OrderState
-from oms.service.rules import RULES
 from oms.settings import Settings
 from tests import docs_pages
 from tests.conftest import Stored

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.sim.instruments import Contract
-from oms.sim.ledger import Position, cash_flows, commission
+from oms.sim.broker.instruments import Contract
+from oms.sim.broker.ledger import Position, cash_flows, commission
 
 D = Decimal
 

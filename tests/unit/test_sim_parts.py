@@ -9,16 +9,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from oms.sim import hours, reference
-from oms.sim.catalogue import Catalogue
-from oms.sim.checks import order_time
+from oms.sim.broker import hours
+from oms.sim.broker.catalogue import Catalogue
+from oms.sim.broker.checks import order_time
+from oms.sim.broker.conditions import Sight, hold
+from oms.sim.broker.instruments import MARKET_RULES, Contract, Query
+from oms.sim.broker.listings import option
+from oms.sim.broker.market import Market
 from oms.sim.clock import SteppedClock
-from oms.sim.conditions import Sight, hold
-from oms.sim.faults import Fault, FaultPlan
-from oms.sim.instruments import MARKET_RULES, Contract, Query
-from oms.sim.listings import option
-from oms.sim.market import Market
-from oms.sim.wire import WireError, ascii7, number, to_bool, to_int
+from oms.sim.gateway.faults import Fault, FaultPlan
+from oms.sim.protocol.frames import WireError, ascii7, number, to_bool, to_int
+from oms.sim.script import reference
 
 NEW_YORK = ZoneInfo("America/New_York")
 TODAY = date(2026, 1, 5)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from oms.sim.scenarios import Block, ScenarioError, Step, parse
+from oms.sim.script.scenarios import Block, ScenarioError, Step, parse
 from oms.sim.settings import BOUNDS, CHOICES, RUNNING, Settings
 
 

@@ -1,0 +1,212 @@
+"""The contract catalogue: what can be looked up, by con id and by description.  Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from oms.sim.broker import listings
+from oms.sim.broker.instruments import Contract, Query
+
+OPTION_STRIKE_MAX: Final = 100_000
+"""A local symbol has five digits for the whole part of a strike."""
+_OPTION_NAME: Final = re.compile(r"(.{6})(\d{6})([CP])(\d{8})", re.ASCII)
+
+
+class Catalogue:
+    """Every contract the gateway knows.
+
+    `today` is asked for at every look-up, for the clock may be stepped past an expiry: it decides
+    which futures and options are listed.  Contracts of earlier days come back from the books with
+    `add`.  An expired contract is known by its con id for ever, and found by a description only
+    when the client asks for expired ones.
+    """
+
+    def __init__(self, today: Callable[[], date]) -> None:
+        self._today = today
+        self._listed_on: date | None = None
+        self._by_id: dict[int, Contract] = {}
+        self._by_symbol: dict[str, list[Contract]] = {}
+        for source in (listings.stocks(), listings.forex(), listings.indices()):
+            for contract in source:
+                self.add(contract)
+        self._list_futures()
+
+    def _list_futures(self) -> None:
+        """New expiries are listed as time goes on."""
+        today = self._today()
+        if today != self._listed_on:
+            self._listed_on = today
+            for contract in listings.futures(today):
+                self.add(contract)
+
+    def add(self, contract: Contract) -> None:
+        if contract.con_id in self._by_id:
+            return
+        self._by_id[contract.con_id] = contract
+        self._by_symbol.setdefault(contract.symbol, []).append(contract)
+
+    def restore(self, contract: Contract) -> None:
+        """A contract as the books have it: it may have another symbol than on the list."""
+        listed = self._by_id.get(contract.con_id)
+        # What is on the list under the same symbol stays as listed: its place there has a meaning.
+        if listed is not None and listed.symbol != contract.symbol:
+            self._by_symbol[listed.symbol].remove(listed)
+            del self._by_id[contract.con_id]
+        self.add(contract)
+
+    def rename(self, contract: Contract, symbol: str, con_id: int) -> Contract:
+        """A stock's new symbol, under its old con id or a new one; the old symbol is gone."""
+        new = replace(contract, symbol=symbol, local_symbol=symbol, con_id=con_id)
+        if new.trading_class == contract.symbol:
+            new = replace(new, trading_class=symbol)
+        self._by_symbol[contract.symbol].remove(contract)
+        self._by_id[con_id] = new
+        self._by_symbol.setdefault(symbol, []).append(new)
+        return new
+
+    def expired(self, contract: Contract) -> bool:
+        return contract.expired(self._today())
+
+    def by_id(self, con_id: int) -> Contract | None:
+        return self._by_id.get(con_id)
+
+    def contracts(self) -> list[Contract]:
+        """Everything that is known now."""
+        return list(self._by_id.values())
+
+    def resolve(self, query: Query) -> list[Contract]:
+        """Every contract that fits what the client said; empty when none does."""
+        found = self.resolve_any(query)
+        return found if query.include_expired else [one for one in found if not self.expired(one)]
+
+    def resolve_any(self, query: Query) -> list[Contract]:
+        """As `resolve`, expired contracts as well."""
+        self._list_futures()
+        if query.sec_type == "BAG":
+            return [self._combination(query)]
+        if query.con_id:
+            found = self._by_id.get(query.con_id)
+            return [found] if found is not None and _exchange_fits(found, query.exchange) else []
+        if query.sec_type == "OPT":
+            self._list_options(query)
+        if query.sec_type == "FOP":
+            self._list_futures_options(query)
+        symbol = query.symbol or query.local_symbol.partition(".")[0].upper()
+        candidates = self._by_symbol.get(symbol, [])
+        if not candidates and query.local_symbol:
+            candidates = [one for one in self._by_id.values() if _named(one, query.local_symbol)]
+        return [contract for contract in candidates if _fits(contract, query)]
+
+    def one(self, symbol: str) -> Contract | None:
+        """The main listing of a symbol, or the contract with that local symbol."""
+        for contract in self._by_symbol.get(symbol.upper(), ()):
+            if contract.sec_type in ("STK", "CASH") and contract.local_symbol == symbol.upper():
+                return contract
+        return next((one for one in self._by_id.values() if _named(one, symbol)), None)
+
+    def starting_with(self, pattern: str) -> list[Contract]:
+        """Stocks whose symbol starts so, or whose name has it."""
+        return [
+            one
+            for one in self._by_id.values()
+            if one.sec_type == "STK"
+            and (one.symbol.startswith(pattern) or pattern in one.long_name.upper())
+        ]
+
+    def option_chain(self, underlying: Contract) -> list[Contract]:
+        """Eleven strikes round the base price, on the next six expiries, calls and puts."""
+        if underlying.sec_type != "STK":
+            return []
+        step = listings.strike_step(underlying.base_price)
+        middle = (underlying.base_price / step).quantize(Decimal(1)) * step
+        strikes = [middle + step * n for n in range(-5, 6)]
+        today = self._today()
+        friday = today + timedelta(days=(4 - today.weekday()) % 7)
+        days = {friday + timedelta(weeks=n) for n in range(4)}
+        days |= set(listings.expiries(today, 12))
+        chain = []
+        for day in sorted(days)[:6]:
+            for strike in strikes:
+                for right in ("C", "P"):
+                    made = listings.option(underlying, f"{day:%Y%m%d}", strike, right)
+                    self.add(made)
+                    chain.append(made)
+        return chain
+
+    def _list_options(self, query: Query) -> None:
+        """Options come into being when somebody asks for them: on any Friday, at any strike step.
+
+        The last eight digits of a local symbol are the strike in thousandths.
+        """
+        symbol, expiry, right, strike = query.symbol, query.expiry, query.right, query.strike
+        named = _OPTION_NAME.fullmatch(query.local_symbol)
+        if not symbol and named is not None:
+            symbol, expiry, right = named[1].strip(), f"20{named[2]}", named[3]
+            strike = Decimal(named[4]) / 1000
+        underlying = self.one(symbol)
+        if underlying is None or underlying.sec_type != "STK":
+            return
+        if len(expiry) == 8 and strike is not None:
+            step = listings.strike_step(underlying.base_price)
+            if _is_friday(expiry) and 0 < strike < OPTION_STRIKE_MAX and not strike % step:
+                for one in (right,) if right else ("C", "P"):
+                    self.add(listings.option(underlying, expiry, strike, one))
+        else:
+            self.option_chain(underlying)
+
+    def _list_futures_options(self, query: Query) -> None:
+        """As `_list_options`, on every listed future of the symbol."""
+        for future in list(self._by_symbol.get(query.symbol, ())):
+            if future.sec_type != "FUT" or self.expired(future):
+                continue
+            step = listings.strike_step(future.base_price)
+            middle = (future.base_price / step).quantize(Decimal(1)) * step
+            strikes = [middle + step * n for n in range(-5, 6)]
+            if query.strike is not None:
+                fits = 0 < query.strike < OPTION_STRIKE_MAX and not query.strike % step
+                strikes = [query.strike] if fits else []
+            for strike in strikes:
+                for right in ("C", "P"):
+                    self.add(listings.futures_option(future, strike, right))
+
+    def _combination(self, query: Query) -> Contract:
+        made = listings.combination(query.symbol, query.currency or "USD")
+        self.add(made)
+        return made
+
+
+def _is_friday(expiry: str) -> bool:
+    try:
+        return datetime.strptime(expiry, "%Y%m%d").weekday() == 4  # noqa: DTZ007
+    except ValueError:
+        return False
+
+
+def _named(contract: Contract, local_symbol: str) -> bool:
+    return contract.local_symbol.replace(" ", "") == local_symbol.upper().replace(" ", "")
+
+
+def _fits(contract: Contract, query: Query) -> bool:
+    return (
+        contract.sec_type == query.sec_type
+        and query.currency in ("", contract.currency)
+        and (not query.local_symbol or _named(contract, query.local_symbol))
+        and query.trading_class in ("", contract.trading_class)
+        and query.primary_exchange in ("", contract.primary_exchange, "SMART")
+        and (not query.expiry or contract.expiry.startswith(query.expiry))
+        and (query.strike is None or contract.strike == query.strike)
+        and query.right in ("", contract.right)
+        and query.multiplier in ("", contract.multiplier_text)
+        and _exchange_fits(contract, query.exchange)
+    )
+
+
+def _exchange_fits(contract: Contract, exchange: str) -> bool:
+    return exchange in ("", contract.primary_exchange) or exchange in (
+        contract.valid_exchanges.split(",")
+    )

@@ -1,0 +1,94 @@
+"""Orders that belong together: children and their parent, and groups that cancel one another."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from oms.sim.broker import matching
+from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.orders import Order
+
+if TYPE_CHECKING:
+    from oms.sim.broker.desk import Desk
+
+
+class Families:
+    """What the fill or the end of one order means for the others."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.books = desk.books
+
+    def filled(self, order: Order, quantity: Decimal) -> None:
+        """An order has traded `quantity`: its children go to work, its rivals go or shrink."""
+        if order.ended or self.desk.settings.children == "partial":
+            for child in self.books.children(order):
+                if not child.ended:
+                    self._follow(child, order, quantity)
+        for other in self.books.one_cancels_other(order):
+            left = matching.reduced(other, quantity)
+            if other.ended:
+                continue
+            if left <= 0:
+                self.desk.end(other)
+            else:
+                other.quantity = other.filled + left
+                self.books.save(other)
+                self.desk.notify.order(other)
+        parent = self.books.live.get(order.parent_perm_id)
+        if order.ended and parent is not None and not parent.ended:
+            # What the child closed was only a part of the entry: the rest of it has no exit now.
+            self.desk.end(parent)
+
+    def ended(self, order: Order) -> None:
+        """Children end with their parent, and a parent that asked for it with its child.
+
+        Children that work for what the parent has filled stay: they guard a position.
+        """
+        for child in self.books.children(order):
+            if child.ended:
+                continue
+            if child.whole is None:
+                self.desk.end(child)
+            else:
+                child.whole = None
+                self.books.save(child)
+        for tell in self.desk.on_end:
+            tell(order)
+        parent = self.books.live.get(order.parent_perm_id)
+        if order.flag("autoCancelParent") and parent is not None and not parent.ended:
+            self.desk.end(parent)
+
+    def _follow(self, child: Order, parent: Order, quantity: Decimal) -> None:
+        """The parent has filled `quantity` more: the child works for its share of that."""
+        held = "child" in child.why_held
+        whole = child.quantity if child.whole is None else child.whole
+        before = ZERO if held else self._share(child, parent, whole, parent.filled - quantity)
+        share = self._share(child, parent, whole, parent.filled)
+        child.whole = None if parent.ended else whole
+        if held:
+            if share:
+                child.quantity = share
+                self._release(child)
+        elif share > before:
+            child.quantity += share - before
+            self.books.save(child)
+            self.desk.notify.order(child)
+            self.desk.work(child)
+
+    def _share(self, child: Order, parent: Order, whole: Decimal, filled: Decimal) -> Decimal:
+        """The part of a child's size that belongs to what its parent has filled."""
+        if filled >= parent.quantity:
+            return whole
+        step = self.desk.contract(child.con_id).size_increment
+        return whole * filled / parent.quantity // step * step
+
+    def _release(self, child: Order) -> None:
+        child.why_held = matching.held_for(child, child=False)
+        if child.kind in matching.TRAILING:
+            child.trail_price = matching.trail_price(child, self.desk.quote(child).last)
+        self.books.save(child)
+        if child.why_held:
+            self.desk.notify.order(child)
+        self.desk.work(child)

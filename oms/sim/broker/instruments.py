@@ -1,0 +1,138 @@
+"""What is traded: contracts, how clients describe them, and the prices they may have.  Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from oms.sim.protocol.frames import number, to_bool, to_decimal, to_int
+
+BAG_ID: Final = 28812380
+"""The con id that IB shows for every combination in US dollars."""
+
+MARKET_RULES: Final[Mapping[int, tuple[tuple[Decimal, Decimal], ...]]] = {
+    rule: tuple((Decimal(edge), Decimal(step)) for edge, step in bands)
+    for rule, bands in {
+        26: (("0", "0.01"),),
+        32: (("0", "0.01"), ("3", "0.05")),
+        67: (("0", "0.25"),),
+        239: (("0", "0.00005"),),
+        # IB's numbers of the next four are not known here.
+        9001: (("0", "0.1"),),
+        9002: (("0", "0.015625"),),
+        9003: (("0", "0.005"),),
+        9004: (("0", "0.0001"),),
+    }.items()
+}
+"""Price increments, each from a lower edge on.  The smallest is the contract's minTick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What is traded.  Prices are per unit in `currency`; value = price x multiplier x quantity."""
+
+    con_id: int
+    symbol: str
+    sec_type: str
+    currency: str
+    primary_exchange: str
+    local_symbol: str
+    trading_class: str
+    base_price: Decimal
+    long_name: str = ""
+    minimum_tick: Decimal = Decimal("0.01")
+    multiplier: Decimal = Decimal(1)
+    multiplier_text: str = ""
+    expiry: str = ""
+    strike: Decimal | None = None
+    right: str = ""
+    size_increment: Decimal = Decimal(1)
+    under_id: int = 0
+    valid_exchanges: str = "SMART"
+    market_rule: int = 26
+    stock_type: str = "COMMON"
+
+    def increment(self, price: Decimal) -> Decimal:
+        """The step that a price of this size must be a multiple of."""
+        size = abs(price)
+        steps = [step for edge, step in MARKET_RULES[self.market_rule] if edge <= size]
+        return steps[-1]
+
+    def on_tick(self, price: Decimal) -> Decimal:
+        """The price nearest to `price` that the market rule allows."""
+        step = self.increment(price)
+        return (price / step).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * step
+
+    def expired(self, today: date) -> bool:
+        """True from the day after its last trading day."""
+        return bool(self.expiry) and self.expiry < f"{today:%Y%m%d}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        row = json.loads(text)
+        for name in ("base_price", "minimum_tick", "multiplier", "size_increment", "strike"):
+            row[name] = None if row[name] is None else Decimal(row[name])
+        return cls(**row)
+
+    def wire(self, exchange: str = "") -> dict[str, str]:
+        """The contract fields of a server message."""
+        return {
+            "conId": str(BAG_ID if self.sec_type == "BAG" else self.con_id),
+            "symbol": self.symbol,
+            "secType": self.sec_type,
+            "lastTradeDateOrContractMonth": self.expiry,
+            "strike": number(self.strike) if self.strike is not None else "0",
+            "right": self.right,
+            "multiplier": self.multiplier_text,
+            "exchange": exchange or self.primary_exchange,
+            "primaryExchange": self.primary_exchange,
+            "currency": self.currency,
+            "localSymbol": self.local_symbol,
+            "tradingClass": self.trading_class,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a client says about a contract: any field may be empty."""
+
+    con_id: int
+    symbol: str
+    sec_type: str
+    expiry: str
+    strike: Decimal | None
+    right: str
+    multiplier: str
+    exchange: str
+    primary_exchange: str
+    currency: str
+    local_symbol: str
+    trading_class: str
+    include_expired: bool = False
+
+    @classmethod
+    def from_wire(cls, values: Mapping[str, str]) -> Query:
+        strike = to_decimal(values.get("strike", ""))
+        right = values.get("right", "")
+        return cls(
+            con_id=to_int(values.get("conId", "")),
+            symbol=values.get("symbol", "").upper(),
+            sec_type=values.get("secType", ""),
+            expiry=values.get("lastTradeDateOrContractMonth", ""),
+            strike=strike or None,
+            right=right[:1] if right in ("C", "P", "CALL", "PUT") else "",
+            multiplier=values.get("multiplier", ""),
+            exchange=values.get("exchange", ""),
+            primary_exchange=values.get("primaryExchange", ""),
+            currency=values.get("currency", ""),
+            local_symbol=values.get("localSymbol", ""),
+            trading_class=values.get("tradingClass", ""),
+            include_expired=to_bool(values.get("includeExpired", "")),
+        )

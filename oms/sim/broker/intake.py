@@ -1,0 +1,309 @@
+"""What clients ask the desk: new orders, new terms, cancels.
+
+Orders that are not transmitted yet live here, and only in memory: IB loses them too when its
+gateway restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oms.sim.broker import checks, credit, matching
+from oms.sim.broker.checks import Refusal
+from oms.sim.broker.desk import CANCELLED_TEXT, Desk
+from oms.sim.broker.instruments import Contract, Query
+from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.orders import Order, terms_of
+from oms.sim.protocol.frames import to_bool, to_decimal, to_int
+
+
+class Intake:
+    """The door to a desk.  A request that is refused gets its error and changes nothing."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.books = desk.books
+        self.catalogue = desk.catalogue
+        self.clock = desk.clock
+        self.settings = desk.settings
+        self.notify = desk.notify
+        self.untransmitted: dict[tuple[int, int], Order] = {}
+        desk.on_end.append(self._drop_children)
+
+    def place(self, client_id: int, values: Mapping[str, Any]) -> None:
+        """placeOrder: a new order, or new terms for one that lives."""
+        order_id = to_int(values["orderId"])
+        try:
+            self._place(client_id, order_id, values)
+        except Refusal as refusal:
+            request_id = order_id if refusal.request_id is None else refusal.request_id
+            self.notify.error(client_id, request_id, refusal.code, refusal.text)
+
+    def _place(self, client_id: int, order_id: int, values: Mapping[str, Any]) -> None:
+        if order_id > checks.ORDER_ID_MAX:
+            text = f"Error reading request. Unable to parse field. For input string: {order_id}"
+            raise Refusal(320, text, request_id=-1)
+        key = (client_id, order_id)
+        live = self.books.live_order(client_id, order_id) or self.untransmitted.get(key)
+        what_if = to_bool(values["whatIf"])
+        kind = "what_if" if what_if else "modify" if live is not None else "new"
+        self.books.count_placement(client_id, order_id, values["orderRef"], kind)
+        if self.settings.read_only:
+            raise Refusal(321, checks.READ_ONLY)
+        if live is not None and not what_if:
+            self._modify(live, values)
+            return
+        if not what_if:
+            self._check_order_id(client_id, order_id)
+        order, contract = self._new_order(client_id, order_id, values)
+        if what_if:
+            if not to_bool(values["transmit"]):
+                raise Refusal(413, "What-if order should have the transmit flag set to true.")
+            self.notify.margin_preview(order, contract)
+            return
+        self.books.set_highest_order_id(client_id, order_id)
+        self.untransmitted[key] = order
+        if to_bool(values["transmit"]):
+            self._transmit(order)
+
+    def next_valid_id(self, client_id: int) -> int:
+        return max(self.books.highest_order_id(client_id), 0) + 1
+
+    def cancel(self, client_id: int, order_id: int) -> None:
+        """cancelOrder: 202 and the end, or why not."""
+        held = self.untransmitted.get((client_id, order_id))
+        if held is not None:
+            self._drop(held)
+            return
+        order = self.books.live_order(client_id, order_id)
+        if order is not None:
+            if self.settings.cancel_order == "pending-first":
+                self.desk.say_pending_cancel(order)
+            self.desk.end(order)
+            return
+        gone = self.books.by_client(client_id, order_id)
+        needs = f"OrderId {order_id} that needs to be cancelled"
+        if gone is None or not order_id:
+            self.notify.error(client_id, order_id, 10147, f"{needs} is not found.")
+        else:
+            text = f"{needs} cannot be cancelled, state: {gone.wire_status}."
+            self.notify.error(client_id, order_id, 10148, text)
+
+    def _drop(self, held: Order) -> None:
+        """An order that never left the gateway is cancelled, with everything attached to it."""
+        self.untransmitted.pop((held.client_id, held.order_id), None)
+        held.status = "ApiCancelled"
+        self.notify.status(held)
+        self.notify.error(held.client_id, held.order_id, 202, CANCELLED_TEXT)
+        self._drop_children(held)
+
+    def _drop_children(self, parent: Order) -> None:
+        for held in self._descendants(parent):
+            if not held.ended:
+                self._drop(held)
+
+    def cancel_all(self) -> None:
+        """reqGlobalCancel: every order of every client, manual ones too."""
+        for held in list(self.untransmitted.values()):
+            if not held.ended:
+                self._drop(held)
+        for order in list(self.books.live.values()):
+            if not order.ended:
+                self.desk.end(order)
+
+    # -- taking in --------------------------------------------------------------------------------
+
+    def _check_order_id(self, client_id: int, order_id: int) -> None:
+        if order_id > self.books.highest_order_id(client_id):
+            return
+        gone = self.books.by_client(client_id, order_id)
+        if gone is not None and gone.status == "Filled":
+            raise Refusal(104, "Cannot modify a filled order.")
+        raise Refusal(103, "Duplicate order id")
+
+    def _new_order(
+        self, client_id: int, order_id: int, values: Mapping[str, Any]
+    ) -> tuple[Order, Contract]:
+        contract = self.resolve(values)
+        order = Order(
+            perm_id=0,
+            client_id=client_id,
+            order_id=order_id,
+            account=self._account(values["account"]),
+            con_id=contract.con_id,
+            exchange=values["exchange"] or contract.primary_exchange,
+            side=values["action"],
+            quantity=to_decimal(values["totalQuantity"]) or ZERO,
+            order_type=values["orderType"],
+            order_ref=values["orderRef"],
+            terms=terms_of(values),
+            parent_id=to_int(values["parentId"]),
+            placed_at=self.clock.now(),
+        )
+        self._size_by_cash(order, contract)
+        checks.check(order, contract, self.clock.now(), self.desk.zone)
+        if contract.sec_type == "BAG":
+            legs = self.desk.back_office.legs(order)
+            if any(self.catalogue.expired(leg) for leg, _ in legs):
+                raise Refusal(392, checks.EXPIRED)
+        if order.parent_id and self._parent(order) is None:
+            raise Refusal(10006, "Missing parent order")
+        return order, contract
+
+    def _size_by_cash(self, order: Order, contract: Contract) -> None:
+        """A currency pair may be ordered by an amount of its second currency; nothing else may.
+
+        The size is what the amount pays for at the limit, or at the touch, in whole units.
+        """
+        amount = order.price("cashQty")
+        if not amount:
+            return
+        if contract.sec_type != "CASH":
+            raise Refusal(10244, "Cash Quantity cannot be used for this order")
+        if order.quantity:
+            raise Refusal(321, checks.INVALID + "Cash quantity and size cannot both be specified")
+        quote = self.desk.market.quote(contract)
+        price = order.limit_price or (quote.ask if order.is_buy else quote.bid)
+        if price > 0:
+            order.quantity = amount / price // contract.size_increment * contract.size_increment
+
+    def resolve(self, values: Mapping[str, str]) -> Contract:
+        found = self.catalogue.resolve_any(Query.from_wire(values))
+        live = [one for one in found if not self.catalogue.expired(one)]
+        if found and not live:
+            raise Refusal(392, checks.EXPIRED)
+        found = live
+        if not found:
+            raise Refusal(200, checks.NO_CONTRACT)
+        if len(found) > 1:
+            raise Refusal(
+                200,
+                f"The contract description specified for {values.get('symbol', '')} is ambiguous;"
+                " you must specify the multiplier or trading class.",
+            )
+        return found[0]
+
+    def _account(self, text: str) -> str:
+        if text in self.settings.accounts:
+            return text
+        if not text and len(self.settings.accounts) == 1:
+            return self.settings.accounts[0]
+        if not text:
+            raise Refusal(435, "You must specify an account.")
+        raise Refusal(321, "Error validating request.-'b9' : cause - Invalid account code")
+
+    def _modify(self, order: Order, values: Mapping[str, Any]) -> None:
+        """New terms for a live order.  A refusal leaves the old ones in force."""
+        contract = self.desk.contract(order.con_id)
+        new = self._modified(order, values)
+        if new.account != order.account or new.side != order.side or not self._same(order, values):
+            raise Refusal(105, "Order being modified does not match original order.")
+        if new.kind != order.kind:
+            raise Refusal(329, "Order modify failed. Cannot change to the new order type.")
+        self._check_revision(order, new, values)
+        checks.check(new, contract, self.clock.now(), self.desk.zone)
+        if self.catalogue.expired(contract):
+            raise Refusal(392, checks.EXPIRED)
+        if new.quantity <= order.filled:
+            raise Refusal(104, "Cannot modify a filled order.")
+        shortfall = credit.shortfall(self.desk, new) if order.perm_id else None
+        if shortfall is not None:
+            self.notify.error(order.client_id, order.order_id, 201, shortfall)
+            if self.settings.modify_reject == "kill":
+                self.desk.reject(order, 201, shortfall, said=True)
+            else:
+                self.notify.order(order)
+            return
+        if order.whole is not None:
+            # The client says the size of the whole; what works is the part that belongs to a fill.
+            order.whole, new.quantity = new.quantity, min(new.quantity, order.quantity)
+        order.terms, order.quantity, order.order_ref = new.terms, new.quantity, new.order_ref
+        order.trail_price = None
+        if order.kind in matching.TRAILING and order.perm_id:
+            order.trail_price = matching.trail_price(order, self.desk.quote(order).last)
+        if not order.perm_id:
+            if to_bool(values["transmit"]):
+                self._transmit(order)
+            return
+        self.books.save(order)
+        self.notify.order(order)
+        self.desk.arm(order)
+        self.desk.work(order)
+
+    def _check_revision(self, order: Order, new: Order, values: Mapping[str, Any]) -> None:
+        """What an order is part of cannot be changed, nor where it was sent."""
+        if new.oca_group != order.oca_group:
+            raise Refusal(10326, "OCA group revision is not allowed.")
+        if new.oca_group and new.oca_type != order.oca_type:
+            raise Refusal(10327, "OCA group type revision is not allowed.")
+        if to_int(values["parentId"]) != order.parent_id:
+            raise Refusal(10341, "Parent order id cannot be modified.")
+        if order.price("cashQty"):
+            text = "Order Quantity is expressed in monetary terms. Modification is not supported"
+            raise Refusal(
+                10241, text + " via API. Please use desktop version to revise this order."
+            )
+        if values["exchange"] not in ("", order.exchange):
+            raise Refusal(105, "Order being modified does not match original order.")
+
+    def _same(self, order: Order, values: Mapping[str, Any]) -> bool:
+        said = self.catalogue.resolve_any(Query.from_wire(values))
+        return any(one.con_id == order.con_id for one in said)
+
+    def _modified(self, order: Order, values: Mapping[str, Any]) -> Order:
+        return Order(
+            perm_id=order.perm_id,
+            client_id=order.client_id,
+            order_id=order.order_id,
+            account=values["account"] or order.account,
+            con_id=order.con_id,
+            exchange=order.exchange,
+            side=values["action"],
+            quantity=to_decimal(values["totalQuantity"]) or ZERO,
+            order_type=values["orderType"],
+            order_ref=values["orderRef"] or order.order_ref,
+            terms=terms_of(values),
+            filled=order.filled,
+            parent_id=order.parent_id,
+            parent_perm_id=order.parent_perm_id,
+            why_held=order.why_held,
+            triggered=order.triggered,
+        )
+
+    # -- transmission -----------------------------------------------------------------------------
+
+    def _parent(self, order: Order) -> Order | None:
+        """The parent, while a child may still be attached to it: not once it was cancelled."""
+        key = (order.client_id, order.parent_id)
+        parent = self.untransmitted.get(key) or self.books.by_client(*key)
+        if parent is not None and parent.ended and parent.status != "Filled":
+            return None
+        return parent
+
+    def _transmit(self, order: Order) -> None:
+        """Transmit an order with its parent and its siblings: the last child sends them all."""
+        root = order
+        while root.parent_id:
+            parent = self._parent(root)
+            if parent is None:
+                self._drop(root)
+                return
+            root = parent
+        family = [root] if not root.perm_id else []
+        family += self._descendants(root)
+        for member in family:
+            self.untransmitted.pop((member.client_id, member.order_id), None)
+        for member in family:
+            self.desk.accept(member)
+        # The whole family is known before any of it trades: a parent at market fills at once.
+        for member in family:
+            self.desk.work(member)
+
+    def _descendants(self, parent: Order) -> list[Order]:
+        children = [
+            held
+            for held in self.untransmitted.values()
+            if held.client_id == parent.client_id and held.parent_id == parent.order_id
+        ]
+        return [one for child in children for one in (child, *self._descendants(child))]

@@ -1,0 +1,113 @@
+"""Positions, cash, margin and commission as IB counts them.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from oms.sim.broker.instruments import Contract
+
+ZERO: Final = Decimal(0)
+_CENT: Final = Decimal("0.01")
+_COST_DIGITS: Final = Decimal("0.00000001")
+
+INITIAL_MARGIN: Final[Mapping[str, Decimal]] = {
+    "STK": Decimal("0.5"),
+    "OPT": Decimal(1),
+    "FOP": Decimal(1),
+    "FUT": Decimal("0.1"),
+    "CASH": Decimal("0.03"),
+    "BAG": Decimal("0.5"),
+}
+"""Part of an order's value that must be free.  Maintenance margin is half of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Signed quantity, and cost per unit times the multiplier with commission in it.
+
+    The cost of a short is positive too: what a unit brought in, commission taken off.
+    """
+
+    quantity: Decimal = ZERO
+    average_cost: Decimal = ZERO
+    realized: Decimal = ZERO
+
+    def after(
+        self, signed: Decimal, price: Decimal, multiplier: Decimal, commission: Decimal
+    ) -> tuple[Position, Decimal | None]:
+        """The position after an execution, and the P&L it realised (None when it only opened).
+
+        Commission goes into the cost of what is opened and off the P&L of what is closed, in
+        proportion to the quantities.
+        """
+        size = abs(signed)
+        unit = price * multiplier
+        closing = min(size, abs(self.quantity)) if self.quantity * signed < 0 else ZERO
+        opening = size - closing
+        commission_closing = commission * closing / size if size else ZERO
+        commission_opening = commission - commission_closing
+        realized: Decimal | None = None
+        if closing:
+            direction = 1 if self.quantity > 0 else -1
+            realized = (unit - self.average_cost) * closing * direction - commission_closing
+            realized = realized.quantize(_COST_DIGITS, rounding=ROUND_HALF_UP)
+        quantity = self.quantity + signed
+        if opening:
+            sign = 1 if signed > 0 else -1
+            cost_opening = unit * opening + commission_opening * sign
+            kept = abs(self.quantity) if not closing else ZERO
+            average = (self.average_cost * kept + cost_opening) / (kept + opening)
+        else:
+            average = self.average_cost if quantity else ZERO
+        cost = average.quantize(_COST_DIGITS, rounding=ROUND_HALF_UP)
+        total = self.realized + (realized or ZERO)
+        return Position(quantity, cost, total), realized
+
+
+def cash_flows(
+    contract: Contract, signed: Decimal, price: Decimal, realized: Decimal | None, charge: Decimal
+) -> dict[str, Decimal]:
+    """What an execution does to cash, by currency.
+
+    A future pays no price, only what it realises: the commission of what it opens is in its cost,
+    and paid with that.  A forex pair moves both of its currencies.
+    """
+    value = signed * price * contract.multiplier
+    if contract.sec_type == "FUT":
+        return {contract.currency: realized or ZERO}
+    flows = {contract.currency: -value - charge}
+    if contract.sec_type == "CASH":
+        flows[contract.symbol] = flows.get(contract.symbol, ZERO) + signed
+    return flows
+
+
+def margin(contract: Contract, quantity: Decimal, price: Decimal) -> Decimal:
+    """Initial margin of a quantity, in the contract's currency."""
+    rate = INITIAL_MARGIN.get(contract.sec_type, Decimal(1))
+    return abs(quantity * price * contract.multiplier) * rate
+
+
+def commission(contract: Contract, quantity: Decimal, price: Decimal, schedule: str) -> Decimal:
+    """What an execution costs under the `fixed` or the `tiered` schedule; `none` is nothing.
+
+    Stocks by the share with a minimum, at most 1 % of the value; options and futures by the
+    contract; forex 0.2 basis points, at least 2.  Exchange and clearing charges of the tiered
+    schedule are left out.
+    """
+    if schedule == "none" or not quantity:
+        return ZERO
+    tiered = schedule == "tiered"
+    value = abs(quantity * price * contract.multiplier)
+    if contract.sec_type == "OPT":
+        charge = max(Decimal("1.00"), quantity * Decimal("0.65"))
+    elif contract.sec_type in ("FUT", "FOP"):
+        charge = quantity * Decimal("0.85" if tiered else "2.25")
+    elif contract.sec_type == "CASH":
+        charge = max(Decimal("2.00"), value * Decimal("0.00002"))
+    else:
+        each, least = ("0.0035", "0.35") if tiered else ("0.005", "1.00")
+        charge = min(max(Decimal(least), quantity * Decimal(each)), value / 100)
+    return charge.quantize(_CENT, rounding=ROUND_HALF_UP)

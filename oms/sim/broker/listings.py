@@ -1,0 +1,298 @@
+"""The contracts that exist: stocks, indices, currencies, futures, options on both.  Pure.
+
+Symbols are real ones; con ids of the best-known stocks are IB's, the others are made from the
+symbol and stay the same for ever.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from oms.sim.broker.instruments import BAG_ID, MARKET_RULES, Contract
+
+# symbol, con id (0: made from the symbol), listing exchange, name, price in round figures
+_STOCKS: Final = """
+AAPL 265598 NASDAQ 190 APPLE INC
+MSFT 272093 NASDAQ 410 MICROSOFT CORP
+AMZN 3691937 NASDAQ 180 AMAZON.COM INC
+GOOG 208813720 NASDAQ 170 ALPHABET INC-CL C
+GOOGL 208813719 NASDAQ 168 ALPHABET INC-CL A
+META 107113386 NASDAQ 480 META PLATFORMS INC-CLASS A
+NVDA 4815747 NASDAQ 120 NVIDIA CORP
+TSLA 76792991 NASDAQ 200 TESLA INC
+NFLX 15124833 NASDAQ 620 NETFLIX INC
+AMD 4391 NASDAQ 150 ADVANCED MICRO DEVICES
+INTC 270639 NASDAQ 32 INTEL CORP
+CSCO 268084 NASDAQ 48 CISCO SYSTEMS INC
+PEP 0 NASDAQ 172 PEPSICO INC
+COST 0 NASDAQ 800 COSTCO WHOLESALE CORP
+IBM 8314 NYSE 185 INTL BUSINESS MACHINES CORP
+GE 0 NYSE 160 GENERAL ELECTRIC
+F 9599491 NYSE 12 FORD MOTOR CO
+BAC 10098 NYSE 38 BANK OF AMERICA CORP
+JPM 1520593 NYSE 200 JPMORGAN CHASE & CO
+WMT 13824 NYSE 66 WALMART INC
+KO 8894 NYSE 62 COCA-COLA CO/THE
+DIS 6459 NYSE 105 WALT DISNEY CO/THE
+XOM 13977 NYSE 115 EXXON MOBIL CORP
+BA 4762 NYSE 180 BOEING CO/THE
+V 49462172 NYSE 275 VISA INC-CLASS A SHARES
+JNJ 8719 NYSE 150 JOHNSON & JOHNSON
+PG 0 NYSE 162 PROCTER & GAMBLE CO/THE
+T 37018770 NYSE 17 AT&T INC
+GS 4627828 NYSE 450 GOLDMAN SACHS GROUP INC
+SPY 756733 ARCA 530 SS SPDR S&P 500 ETF TRUST
+QQQ 320227571 NASDAQ 455 INVESCO QQQ TRUST SERIES 1
+IWM 9579970 ARCA 205 ISHARES RUSSELL 2000 ETF
+GLD 51529211 ARCA 215 SPDR GOLD SHARES
+TLT 15547841 NASDAQ 92 ISHARES 20+ YEAR TREASURY BD
+"""
+
+_US_VENUES: Final = ("SMART", "AMEX", "NYSE", "ARCA", "ISLAND", "IEX")
+
+# The same symbol listed elsewhere: a look-up without exchange and currency finds them all.
+_FOREIGN: Final = """
+AAPL 0 MEXI 3300 MXN APPLE INC
+AAPL 0 IBIS2 175 EUR APPLE INC
+IBM 0 LSEETF 145 GBP INTL BUSINESS MACHINES CORP
+MSFT 0 IBIS2 380 EUR MICROSOFT CORP
+SAP 14204 IBIS 180 EUR SAP SE
+VOD 0 LSE 70 GBP VODAFONE GROUP PLC
+"""
+
+
+def stable_id(text: str) -> int:
+    """A con id for a contract that has none of IB's: nine digits from its name."""
+    return 700_000_000 + zlib.crc32(text.encode()) % 99_000_000
+
+
+def _rule(tick: str) -> int:
+    """The market rule whose one increment is `tick`."""
+    wanted = ((Decimal(0), Decimal(tick)),)
+    return next(rule for rule, bands in MARKET_RULES.items() if bands == wanted)
+
+
+def stocks() -> Iterator[Contract]:
+    for line in _STOCKS.strip().splitlines():
+        symbol, con_id, listing, price, name = line.split(" ", 4)
+        yield Contract(
+            con_id=int(con_id) or stable_id(f"{symbol}.{listing}"),
+            symbol=symbol,
+            sec_type="STK",
+            currency="USD",
+            primary_exchange=listing,
+            local_symbol=symbol,
+            trading_class="NMS" if listing == "NASDAQ" else symbol,
+            base_price=Decimal(price),
+            long_name=name,
+            valid_exchanges=",".join(dict.fromkeys((*_US_VENUES, listing))),
+        )
+    for line in _FOREIGN.strip().splitlines():
+        symbol, con_id, listing, price, currency, name = line.split(" ", 5)
+        yield Contract(
+            con_id=int(con_id) or stable_id(f"{symbol}.{listing}"),
+            symbol=symbol,
+            sec_type="STK",
+            currency=currency,
+            primary_exchange=listing,
+            local_symbol=symbol,
+            trading_class=symbol,
+            base_price=Decimal(price),
+            long_name=name,
+            valid_exchanges=f"SMART,{listing}",
+        )
+
+
+# symbol, con id, price, tick
+_FOREX: Final = """
+EUR.USD 12087792 1.0850 0.00005
+GBP.USD 12087797 1.2700 0.00005
+AUD.USD 14433401 0.6600 0.00005
+USD.CHF 12087820 0.8850 0.00005
+USD.CAD 15016062 1.3600 0.00005
+USD.JPY 15016059 151.50 0.005
+EUR.GBP 12087807 0.8540 0.00005
+"""
+
+# symbol, exchange, multiplier, tick, price, months a year, name
+_FUTURES: Final = """
+ES CME 50 0.25 5300 4 E-mini S&P 500
+NQ CME 20 0.25 18500 4 E-mini NASDAQ 100
+MES CME 5 0.25 5300 4 Micro E-Mini S&P 500
+CL NYMEX 1000 0.01 80 12 Light Sweet Crude Oil
+GC COMEX 100 0.1 2300 12 Gold
+ZN CBOT 1000 0.015625 110 4 10 Year US Treasury Note
+"""
+_MONTH_CODES: Final = "FGHJKMNQUVXZ"
+
+
+def forex() -> Iterator[Contract]:
+    for line in _FOREX.strip().splitlines():
+        pair, con_id, price, tick = line.split()
+        symbol, _, currency = pair.partition(".")
+        yield Contract(
+            con_id=int(con_id),
+            symbol=symbol,
+            sec_type="CASH",
+            currency=currency,
+            primary_exchange="IDEALPRO",
+            local_symbol=pair,
+            trading_class=pair,
+            base_price=Decimal(price),
+            long_name=f"{symbol}.{currency}",
+            minimum_tick=Decimal(tick),
+            valid_exchanges="IDEALPRO",
+            market_rule=_rule(tick),
+        )
+
+
+def futures(today: date) -> Iterator[Contract]:
+    for line in _FUTURES.strip().splitlines():
+        symbol, exchange, multiplier, tick, price, months, name = line.split(" ", 6)
+        for expiry in expiries(today, int(months)):
+            code = f"{symbol}{_MONTH_CODES[expiry.month - 1]}{expiry.year % 10}"
+            yield Contract(
+                con_id=stable_id(f"{code}.{expiry:%Y%m%d}"),
+                symbol=symbol,
+                sec_type="FUT",
+                currency="USD",
+                primary_exchange=exchange,
+                local_symbol=code,
+                trading_class=symbol,
+                base_price=Decimal(price),
+                long_name=name,
+                minimum_tick=Decimal(tick),
+                multiplier=Decimal(multiplier),
+                multiplier_text=multiplier,
+                expiry=f"{expiry:%Y%m%d}",
+                valid_exchanges=exchange,
+                market_rule=_rule(tick),
+            )
+
+
+# symbol, con id, exchange, price, name: an index has a price and is not traded
+_INDICES: Final = """
+SPX 416904 CBOE 5300 S&P 500 Stock Index
+NDX 416843 NASDAQ 18500 NASDAQ 100 Stock Index
+VIX 13455763 CBOE 15 CBOE Volatility Index
+"""
+
+
+def indices() -> Iterator[Contract]:
+    for line in _INDICES.strip().splitlines():
+        symbol, con_id, exchange, price, name = line.split(" ", 4)
+        yield Contract(
+            con_id=int(con_id),
+            symbol=symbol,
+            sec_type="IND",
+            currency="USD",
+            primary_exchange=exchange,
+            local_symbol=symbol,
+            trading_class=symbol,
+            base_price=Decimal(price),
+            long_name=name,
+            valid_exchanges=exchange,
+            stock_type="",
+        )
+
+
+def expiries(today: date, months_a_year: int) -> list[date]:
+    """The third Fridays of the next months that have a future: four of them."""
+    found: list[date] = []
+    year, month = today.year, today.month
+    while len(found) < 4:
+        day = third_friday(year, month)
+        if month % (12 // months_a_year) == 0 and day >= today:
+            found.append(day)
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+    return found
+
+
+def third_friday(year: int, month: int) -> date:
+    first = date(year, month, 1)
+    return first + timedelta(days=(4 - first.weekday()) % 7 + 14)
+
+
+def strike_step(price: Decimal) -> Decimal:
+    if price < 25:
+        return Decimal("0.5")
+    return Decimal(1) if price < 100 else Decimal(5)
+
+
+def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Contract:
+    """An option on a stock.
+
+    Its base price is what exercise would bring now plus two per cent of the stock's price: enough
+    to trade against, no valuation.
+    """
+    worth = underlying.base_price - strike if right == "C" else strike - underlying.base_price
+    base = max(worth, Decimal(0)) + underlying.base_price / 50
+    strike_text = f"{int(strike * 1000):08d}"
+    local = f"{underlying.symbol:<6}{expiry[2:]}{right}{strike_text}"
+    return Contract(
+        con_id=stable_id(local),
+        symbol=underlying.symbol,
+        sec_type="OPT",
+        currency=underlying.currency,
+        primary_exchange="CBOE",
+        local_symbol=local,
+        trading_class=underlying.symbol,
+        base_price=base.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN),
+        long_name=underlying.long_name,
+        multiplier=Decimal(100),
+        multiplier_text="100",
+        expiry=expiry,
+        strike=strike,
+        right=right,
+        under_id=underlying.con_id,
+        valid_exchanges="SMART,CBOE,AMEX,PHLX,ISE",
+        market_rule=32,
+        stock_type="",
+    )
+
+
+def futures_option(future: Contract, strike: Decimal, right: str) -> Contract:
+    """An option on a future that expires with it, on the future's exchange and price steps."""
+    worth = future.base_price - strike if right == "C" else strike - future.base_price
+    base = max(worth, Decimal(0)) + future.base_price / 50
+    local = f"{future.local_symbol} {right}{strike.normalize():f}"
+    return Contract(
+        con_id=stable_id(f"{local}.{future.expiry}"),
+        symbol=future.symbol,
+        sec_type="FOP",
+        currency=future.currency,
+        primary_exchange=future.primary_exchange,
+        local_symbol=local,
+        trading_class=future.trading_class,
+        base_price=future.on_tick(base),
+        long_name=future.long_name,
+        minimum_tick=future.minimum_tick,
+        multiplier=future.multiplier,
+        multiplier_text=future.multiplier_text,
+        expiry=future.expiry,
+        strike=strike,
+        right=right,
+        under_id=future.con_id,
+        valid_exchanges=future.valid_exchanges,
+        market_rule=future.market_rule,
+        stock_type="",
+    )
+
+
+def combination(symbol: str, currency: str) -> Contract:
+    """The contract of a combo order: its legs are with the order, its price is theirs."""
+    return Contract(
+        con_id=stable_id(f"BAG.{symbol}.{currency}"),
+        symbol=symbol,
+        sec_type="BAG",
+        currency=currency,
+        primary_exchange="SMART",
+        local_symbol=str(BAG_ID),
+        trading_class="COMB",
+        base_price=Decimal(0),
+        valid_exchanges="SMART",
+    )

@@ -1,0 +1,185 @@
+"""Quotes from a seed.  Pure: the same seed gives the same prices on every machine."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
+from decimal import Decimal
+
+from oms.sim.broker.instruments import Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The touch and the last print of a contract.  Sizes are in units, not in lots."""
+
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+    bid_size: Decimal = Decimal(500)
+    ask_size: Decimal = Decimal(500)
+    last_size: Decimal = Decimal(100)
+    volume: Decimal = Decimal(1_000_000)
+    open: Decimal = Decimal(0)
+    high: Decimal = Decimal(0)
+    low: Decimal = Decimal(0)
+    close: Decimal = Decimal(0)
+
+    def to_json(self) -> str:
+        return json.dumps([str(value) for value in astuple(self)])
+
+    @classmethod
+    def from_json(cls, text: str) -> Quote:
+        return cls(*map(Decimal, json.loads(text)))
+
+
+class Market:
+    """The quote of every contract.
+
+    A contract's first quote is its base price moved by at most one per cent, chosen by the seed;
+    bid and ask are one tick either side of the last.  The market stands still until `set` or
+    `step` moves it.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._quotes: dict[int, Quote] = {}
+        self._paths: dict[int, random.Random] = {}
+        self._changed: set[int] = set()
+
+    def restore(self, bodies: Mapping[int, str]) -> None:
+        """Go on from the prices of another run."""
+        self._quotes |= {con_id: Quote.from_json(body) for con_id, body in bodies.items()}
+
+    def changes(self) -> dict[int, str]:
+        """Quotes that changed since this was asked for, as text."""
+        changed, self._changed = self._changed, set()
+        return {con_id: self._quotes[con_id].to_json() for con_id in changed}
+
+    def roll(self) -> None:
+        """A new day: the last price is the close of the old one and all there is of the new."""
+        for con_id, old in list(self._quotes.items()):
+            last = old.last
+            new = replace(old, close=last, open=last, high=last, low=last, volume=Decimal(0))
+            self._keep(con_id, new)
+
+    def _keep(self, con_id: int, quote: Quote) -> None:
+        self._quotes[con_id] = quote
+        self._changed.add(con_id)
+
+    def quote(self, contract: Contract) -> Quote:
+        found = self._quotes.get(contract.con_id)
+        if found is None:
+            found = self._quotes[contract.con_id] = self._first(contract)
+        return found
+
+    def set(
+        self,
+        contract: Contract,
+        *,
+        bid: Decimal | None = None,
+        ask: Decimal | None = None,
+        last: Decimal | None = None,
+        size: Decimal | None = None,
+    ) -> Quote:
+        """Move the touch.  A side left out follows the sides given; `size` is for both sides."""
+        old = self.quote(contract)
+        known = last if last is not None else bid if bid is not None else ask
+        if known is None:
+            known = old.last
+        tick = contract.increment(known)
+        new_bid = bid if bid is not None else min(known - tick, ask) if ask else known - tick
+        new_ask = ask if ask is not None else max(known + tick, bid) if bid else known + tick
+        if last is None:
+            last = contract.on_tick((new_bid + new_ask) / 2)
+        changed = replace(
+            old,
+            bid=new_bid,
+            ask=new_ask,
+            last=last,
+            high=max(old.high, last),
+            low=min(old.low, last),
+            bid_size=size if size is not None else old.bid_size,
+            ask_size=size if size is not None else old.ask_size,
+        )
+        self._keep(contract.con_id, changed)
+        return changed
+
+    def print_last(self, contract: Contract, price: Decimal, quantity: Decimal) -> Quote:
+        """A fill is a print: last, last size and volume follow it, the touch does not."""
+        old = self.quote(contract)
+        changed = replace(
+            old,
+            last=price,
+            last_size=quantity,
+            volume=old.volume + quantity,
+            high=max(old.high, price),
+            low=min(old.low, price),
+        )
+        self._keep(contract.con_id, changed)
+        return changed
+
+    def split(self, contract: Contract, ratio: Decimal) -> None:
+        """Every price of a stock that split, and its sizes, in new shares."""
+        old = self.quote(contract)
+        prices = ("bid", "ask", "last", "open", "high", "low", "close")
+        new = {
+            name: max(contract.on_tick(getattr(old, name) / ratio), contract.minimum_tick)
+            for name in prices
+        }
+        if new["ask"] <= new["bid"]:
+            new["ask"] = new["bid"] + contract.minimum_tick
+        self._keep(contract.con_id, replace(old, **new))
+
+    def rename(self, old: Contract, new: Contract) -> None:
+        """The price goes with the stock."""
+        self._keep(new.con_id, self.quote(old))
+
+    def take(self, contract: Contract, buying: bool, quantity: Decimal, liquidity: str) -> None:
+        """Use up the touch, where it can be used up; the next quote renews it."""
+        if liquidity != "touch":
+            return
+        quote = self.quote(contract)
+        if buying:
+            quote = replace(quote, ask_size=max(quote.ask_size - quantity, Decimal(0)))
+        else:
+            quote = replace(quote, bid_size=max(quote.bid_size - quantity, Decimal(0)))
+        self._keep(contract.con_id, quote)
+
+    @property
+    def quoted(self) -> list[int]:
+        """Con ids that somebody has asked for."""
+        return list(self._quotes)
+
+    def step(self, contract: Contract) -> Quote:
+        """The next price of a contract's path: one tick up, one down, or none, by the seed."""
+        path = self._paths.get(contract.con_id)
+        if path is None:
+            path = self._paths[contract.con_id] = random.Random(
+                f"{self._seed}:path:{contract.con_id}"
+            )
+        before = self.quote(contract).last
+        tick = contract.increment(before)
+        last = max(contract.on_tick(before + path.choice((-1, 0, 1)) * tick), tick * 2)
+        size = Decimal(path.randint(1, 10) * 100)
+        self.set(contract, last=last, size=size)
+        # A step is a print too: somebody else has traded.
+        return self.print_last(contract, last, Decimal(path.randint(1, 5) * 100))
+
+    def _first(self, contract: Contract) -> Quote:
+        # A generator of its own for every contract: the order of look-ups must not matter.
+        rng = random.Random(f"{self._seed}:{contract.con_id}")
+        last = contract.on_tick(contract.base_price * Decimal(rng.randint(9900, 10100)) / 10000)
+        tick = contract.increment(last)
+        last = max(last, tick * 2)
+        return Quote(
+            bid=last - tick,
+            ask=last + tick,
+            last=last,
+            open=last,
+            high=last,
+            low=last,
+            close=last,
+        )

@@ -1,0 +1,93 @@
+"""What the live orders may still buy and sell: the exposure that the credit check counts.
+
+Kept up to date order by order, so that a check costs the same on a day of many orders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from oms.sim.broker.orders import ZERO, Order
+
+
+@dataclass(slots=True)
+class Side:
+    """What waits on one side of one contract.
+
+    Of the orders of one group (OCA, or the children of one parent) only the largest counts: one
+    cancels the others.
+    """
+
+    alone: Decimal = ZERO
+    groups: dict[str, dict[int, Decimal]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Decimal:
+        return self.alone + sum((max(one.values()) for one in self.groups.values()), ZERO)
+
+    def put(self, group: str, perm_id: int, quantity: Decimal) -> None:
+        if not group:
+            self.alone += quantity
+        else:
+            self.groups.setdefault(group, {})[perm_id] = quantity
+
+    def take(self, group: str, perm_id: int, quantity: Decimal) -> None:
+        if not group:
+            self.alone -= quantity
+            return
+        members = self.groups.get(group, {})
+        members.pop(perm_id, None)
+        if not members:
+            self.groups.pop(group, None)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Both sides of one contract in one account."""
+
+    buys: Side = field(default_factory=Side)
+    sells: Side = field(default_factory=Side)
+
+    def worst(self, held: Decimal) -> Decimal:
+        """The largest position, long or short, that a holding may become."""
+        return max(abs(held), abs(held + self.buys.total), abs(held - self.sells.total))
+
+
+class Working:
+    """Live orders by account and contract; a combination counts in its legs."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, dict[int, Waiting]] = {}
+        self._known: dict[int, tuple[str, list[tuple[int, Decimal]]]] = {}
+
+    def keep(self, order: Order) -> None:
+        """Count an order as it is now, in place of what it was."""
+        self.drop(order)
+        # A child waits for its parent: it cannot trade, and what it closes is not there yet.
+        if order.remaining <= 0 or "child" in order.why_held:
+            return
+        group = order.oca_group
+        if not group and order.parent_perm_id:
+            group = f"\0{order.parent_perm_id}"
+        lines = [(con_id, order.remaining * ratio) for con_id, ratio in order.exposure()]
+        self._known[order.perm_id] = group, lines
+        rows = self._accounts.setdefault(order.account, {})
+        for con_id, signed in lines:
+            row = rows.setdefault(con_id, Waiting())
+            (row.buys if signed > 0 else row.sells).put(group, order.perm_id, abs(signed))
+
+    def drop(self, order: Order) -> None:
+        group, lines = self._known.pop(order.perm_id, ("", []))
+        for con_id, signed in lines:
+            row = self._accounts[order.account][con_id]
+            (row.buys if signed > 0 else row.sells).take(group, order.perm_id, abs(signed))
+
+    def contracts(self, account: str) -> list[int]:
+        """Con ids of everything an account has had orders for."""
+        return list(self._accounts.get(account, ()))
+
+    def worst(self, account: str, con_id: int, held: Decimal) -> Decimal:
+        """The largest position, long or short, that a holding may become if orders fill."""
+        row = self._accounts.get(account, {}).get(con_id)
+        return abs(held) if row is None else row.worst(held)

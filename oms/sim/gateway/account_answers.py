@@ -1,0 +1,351 @@
+"""Positions, account values and P&L: answers, and what follows on a subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from oms.sim.broker import accounting
+from oms.sim.protocol.frames import number, to_bool, to_int
+
+if TYPE_CHECKING:
+    from oms.sim.gateway.clients import Session
+    from oms.sim.gateway.gateway import Gateway
+    from oms.sim.protocol.requests import Request
+
+VALUES_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Told:
+    """What one subscription of account values is about, and what it was told last."""
+
+    wanted: frozenset[str]
+    model: str = ""
+    ledger_only: bool = False
+    last: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    def news(self, account: str, rows: Iterator[accounting.Row]) -> Iterator[accounting.Row]:
+        """The rows whose value is not the one told before."""
+        for row in rows:
+            key = (account, row.key, row.currency)
+            if self.last.get(key) != row.value:
+                self.last[key] = row.value
+                yield row
+
+
+class AccountAnswers:
+    """Subscriptions live in the session under `kind:request id` and die with it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._timer_set = False
+        self.actions: Mapping[str, Callable[[Session, Request], None]] = {
+            "reqPositions": self._positions,
+            "cancelPositions": self._cancel_positions,
+            "reqPositionsMulti": self._positions_multi,
+            "cancelPositionsMulti": forget,
+            "reqAccountSummary": self._account_summary,
+            "cancelAccountSummary": forget,
+            "reqAccountUpdates": self._account_updates,
+            "reqAccountUpdatesMulti": self._account_updates_multi,
+            "cancelAccountUpdatesMulti": forget,
+            "reqPnL": self._pnl,
+            "cancelPnL": forget,
+            "reqPnLSingle": self._pnl_single,
+            "cancelPnLSingle": forget,
+            "reqFamilyCodes": self._family_codes,
+            "reqUserInfo": self._user,
+            "reqSoftDollarTiers": self._soft_dollar_tiers,
+        }
+
+    # -- positions ------------------------------------------------------------------------------
+
+    def _positions(self, session: Session, request: Request) -> None:
+        session.subscriptions["Positions"] = True
+        for (account, con_id), row in self.gateway.books.positions.items():
+            if row.quantity:
+                self._send_position(session, account, con_id)
+        session.send("positionEnd")
+
+    def _cancel_positions(self, session: Session, request: Request) -> None:
+        session.subscriptions.pop("Positions", None)
+
+    def _send_position(self, session: Session, account: str, con_id: int) -> None:
+        session.send("position", self.position_values(account, con_id))
+
+    def position_values(self, account: str, con_id: int) -> dict[str, str]:
+        """A position row.  Its contract has no exchange: it often has none at IB."""
+        row = self.gateway.books.position(account, con_id)
+        values = self.gateway.desk.contract(con_id).wire()
+        values |= {
+            "exchange": "",
+            "account": account,
+            "position": number(row.quantity),
+            "avgCost": number(row.average_cost),
+        }
+        return values
+
+    def _positions_multi(self, session: Session, request: Request) -> None:
+        request_id, wanted = request.values["reqId"], request.values["account"]
+        if not self._known_account(session, request, "bR"):
+            return
+        subscribe(session, request, wanted)
+        for (account, con_id), row in self.gateway.books.positions.items():
+            if wanted in ("", "All", account) and row.quantity:
+                values = self.position_values(account, con_id)
+                session.send("positionMulti", {**values, "reqId": request_id})
+        session.send("positionMultiEnd", {"reqId": request_id})
+
+    def _known_account(self, session: Session, request: Request, cause: str) -> bool:
+        """True for an account of ours, and for all of them; else the refusal is sent."""
+        if request.values["account"] in ("", "All", *self.gateway.settings.accounts):
+            return True
+        text = f"Error validating request.-'{cause}' : cause - Invalid account code"
+        session.error(request.values["reqId"], 321, text)
+        return False
+
+    # -- account values -------------------------------------------------------------------------
+
+    def _account_summary(self, session: Session, request: Request) -> None:
+        request_id = request.values["reqId"]
+        others = [name for name in session.subscriptions if name.startswith("AccountSummary:")]
+        if len(others) >= self.gateway.settings.account_summaries_max:
+            text = (
+                "Error processing request.-'bI' : cause - Maximum number of account summary"
+                " requests exceeded"
+            )
+            session.error(request_id, 322, text)
+            return
+        wanted = [tag.strip() for tag in request.values["tags"].split(",") if tag.strip()]
+        cause = self._summary_fault(request.values["group"], wanted)
+        if cause:
+            text = f"Error validating request.-'bI' : cause - {cause}"
+            session.error(request_id, 321, text)
+            return
+        told = Told(frozenset(wanted))
+        subscribe(session, request, told)
+        self._tell_summary(session, request_id, told)
+        session.send("accountSummaryEnd", {"reqId": request_id})
+
+    @staticmethod
+    def _summary_fault(group: str, tags: list[str]) -> str:
+        """Why a summary cannot be, or nothing.  There are no account groups here but All."""
+        if group != "All":
+            return f"Group name {group!r} is not known"
+        if not tags:
+            return "No tags are named"
+        for tag in tags:
+            if tag not in accounting.TAGS and _ledger_currency(tag) is None:
+                return f"Tag {tag!r} is not known"
+        return ""
+
+    def _tell_summary(self, session: Session, request_id: str, told: Told) -> None:
+        currencies = {_ledger_currency(tag) for tag in told.wanted}
+        for account in self.gateway.settings.accounts:
+            for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+                if row.per_currency:
+                    wanted = row.currency in currencies or "ALL" in currencies
+                else:
+                    wanted = row.key in told.wanted
+                if wanted:
+                    values = {"reqId": request_id, "account": account, "tag": row.key}
+                    values |= {"value": row.value, "currency": row.currency}
+                    session.send("accountSummary", values)
+
+    def _account_updates(self, session: Session, request: Request) -> None:
+        if not to_bool(request.values["subscribe"]):
+            session.subscriptions.pop("AccountUpdates", None)
+            return
+        accounts = self.gateway.settings.accounts
+        account = request.values["account"] or accounts[0]
+        if account not in accounts:
+            session.error(-1, 321, "Error validating request.-'bT' : cause - Invalid account code")
+            return
+        before = session.subscriptions.get("AccountUpdates")
+        if before is not None and account not in before.wanted:
+            # The second subscription takes the place of the first.
+            session.error(-1, 2100, "API client has been unsubscribed from account data.")
+        told = Told(frozenset((account,)))
+        session.subscriptions["AccountUpdates"] = told
+        self._tell_updates(session, told)
+        for owner, con_id in list(self.gateway.books.positions):
+            if owner == account:
+                self._send_portfolio(session, account, con_id)
+        session.send("accountDownloadEnd", {"account": account})
+
+    def _tell_updates(self, session: Session, told: Told) -> None:
+        (account,) = told.wanted
+        for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+            values = {"key": row.key, "value": row.value, "currency": row.currency}
+            session.send("updateAccountValue", {**values, "account": account})
+        now = self.gateway.clock.now().astimezone(self.gateway.zone)
+        session.send("updateAccountTime", {"time": now.strftime("%H:%M")})
+
+    def _send_portfolio(self, session: Session, account: str, con_id: int) -> None:
+        contract = self.gateway.desk.contract(con_id)
+        values = contract.wire()
+        values |= accounting.portfolio_row(self.gateway.desk, account, contract)
+        session.send("updatePortfolio", {**values, "account": account})
+
+    def _account_updates_multi(self, session: Session, request: Request) -> None:
+        asked = request.values
+        if not self._known_account(session, request, "bT"):
+            return
+        every = asked["account"] in ("", "All")
+        chosen = self.gateway.settings.accounts if every else (asked["account"],)
+        ledger_only = to_bool(asked["ledgerAndNLV"])
+        told = Told(frozenset(chosen), asked["modelCode"], ledger_only=ledger_only)
+        subscribe(session, request, told)
+        self._tell_updates_multi(session, asked["reqId"], told)
+        session.send("accountUpdateMultiEnd", {"reqId": asked["reqId"]})
+
+    def _tell_updates_multi(self, session: Session, request_id: str, told: Told) -> None:
+        for account in self.gateway.settings.accounts:
+            if account in told.wanted:
+                for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+                    if told.ledger_only and not (row.per_currency or row.key == "NetLiquidation"):
+                        continue
+                    values = {"key": row.key, "value": row.value, "currency": row.currency}
+                    values |= {"reqId": request_id, "account": account}
+                    session.send("accountUpdateMulti", {**values, "modelCode": told.model})
+
+    def values_changed(self) -> None:
+        """Fills and quotes change account values; subscribers hear of it once a second at most.
+
+        IB takes three minutes where no position changes, which nobody wants to wait for.
+        """
+        if not self._timer_set and any(one.subscriptions for one in self.gateway.sessions):
+            self._timer_set = True
+            self.gateway.clock.call_later(VALUES_SECONDS, self._tell_changes)
+
+    def _tell_changes(self) -> None:
+        self._timer_set = False
+        for session in self.gateway.sessions:
+            if not session.ready:
+                continue
+            updates = session.subscriptions.get("AccountUpdates")
+            if updates is not None:
+                self._tell_updates(session, updates)
+            for kind, request_id, value in subscriptions(session):
+                if kind == "AccountSummary":
+                    self._tell_summary(session, request_id, value)
+                elif kind == "AccountUpdatesMulti":
+                    self._tell_updates_multi(session, request_id, value)
+                elif kind == "PnL":
+                    self._send_pnl(session, request_id, value)
+                elif kind == "PnLSingle":
+                    self._send_pnl_single(session, request_id, *value)
+
+    # -- profit and loss --------------------------------------------------------------------------
+
+    def _pnl(self, session: Session, request: Request) -> None:
+        account = request.values["account"]
+        if account not in self.gateway.settings.accounts:
+            text = "Error validating request.-'bP' : cause - Invalid account"
+            session.error(request.values["reqId"], 321, text)
+            return
+        subscribe(session, request, account)
+        self._send_pnl(session, request.values["reqId"], account)
+
+    def _send_pnl(self, session: Session, request_id: str, account: str) -> None:
+        total = accounting.totals(self.gateway.desk, account)
+        values = {
+            "reqId": request_id,
+            "dailyPnL": number(accounting.daily_total(self.gateway.desk, account)),
+            "unrealizedPnL": number(total.unrealized),
+            "realizedPnL": number(total.realized),
+        }
+        session.send("pnl", values)
+
+    def _pnl_single(self, session: Session, request: Request) -> None:
+        asked = (request.values["account"], to_int(request.values["conId"]))
+        if asked[0] not in self.gateway.settings.accounts:
+            text = "Error validating request.-'bP' : cause - Invalid account"
+            session.error(request.values["reqId"], 321, text)
+            return
+        if self.gateway.desk.catalogue.by_id(asked[1]) is None:
+            text = "Error validating request.-'bP' : cause - Invalid contract id"
+            session.error(request.values["reqId"], 321, text)
+            return
+        subscribe(session, request, asked)
+        self._send_pnl_single(session, request.values["reqId"], *asked)
+
+    def _send_pnl_single(
+        self, session: Session, request_id: str, account: str, con_id: int
+    ) -> None:
+        desk = self.gateway.desk
+        contract = desk.contract(con_id)
+        row = self.gateway.books.position(account, con_id)
+        value = row.quantity * desk.market.quote(contract).last * contract.multiplier
+        unrealized = value - row.quantity * row.average_cost
+        values = {
+            "reqId": request_id,
+            "position": number(row.quantity),
+            "dailyPnL": number(accounting.daily(desk, account, con_id)),
+            "unrealizedPnL": number(unrealized),
+            "realizedPnL": number(accounting.realized_today(desk, account, con_id)),
+            "value": number(value),
+        }
+        session.send("pnlSingle", values)
+
+    # -- who the user is ------------------------------------------------------------------------
+
+    def _family_codes(self, session: Session, request: Request) -> None:
+        codes = [{"account": one, "familyCode": ""} for one in self.gateway.settings.accounts]
+        session.send("familyCodes", {"codes": codes})
+
+    def _user(self, session: Session, request: Request) -> None:
+        session.send("userInfo", {"reqId": request.values["reqId"]})
+
+    def _soft_dollar_tiers(self, session: Session, request: Request) -> None:
+        session.send("softDollarTiers", {"reqId": request.values["reqId"]})
+
+    # -- subscriptions ----------------------------------------------------------------------------
+
+    def position_changed(self, account: str, con_id: int) -> None:
+        """Position, portfolio and P&L rows go to whoever subscribed."""
+        self.values_changed()
+        for session in self.gateway.sessions:
+            if not session.ready or not session.subscriptions:
+                continue
+            if "Positions" in session.subscriptions:
+                self._send_position(session, account, con_id)
+            updates = session.subscriptions.get("AccountUpdates")
+            if updates is not None and account in updates.wanted:
+                self._send_portfolio(session, account, con_id)
+            for kind, request_id, value in subscriptions(session):
+                if kind == "PositionsMulti" and value in ("", "All", account):
+                    values = self.position_values(account, con_id)
+                    session.send("positionMulti", {**values, "reqId": request_id})
+                elif kind == "PnL" and value == account:
+                    self._send_pnl(session, request_id, account)
+                elif kind == "PnLSingle" and value == (account, con_id):
+                    self._send_pnl_single(session, request_id, account, con_id)
+
+
+def subscribe(session: Session, request: Request, value: Any) -> None:
+    session.subscriptions[f"{request.name.removeprefix('req')}:{request.values['reqId']}"] = value
+
+
+def forget(session: Session, request: Request) -> None:
+    """Cancel a subscription by its request id; one that is not there is no error at IB."""
+    kind = request.name.removeprefix("cancel")
+    session.subscriptions.pop(f"{kind}:{request.values['reqId']}", None)
+
+
+def subscriptions(session: Session) -> list[tuple[str, str, Any]]:
+    """Kind, request id and value of each subscription that has a request id."""
+    rows = []
+    for name, value in session.subscriptions.items():
+        kind, colon, request_id = name.partition(":")
+        if colon:
+            rows.append((kind, request_id, value))
+    return rows
+
+
+def _ledger_currency(tag: str) -> str | None:
+    """The currency of a ledger tag: `$LEDGER` is the base currency, as one row for all."""
+    name, _, currency = tag.partition(":")
+    return None if name != "$LEDGER" else currency or "BASE"

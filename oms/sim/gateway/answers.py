@@ -1,0 +1,208 @@
+"""The requests that only read: orders and executions here, accounts and quotes next door.
+
+Every answer ends with its End message, also when it is empty.  What the simulator does not serve is
+refused aloud: silence is always a fault that somebody asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from oms.sim.broker import accounting
+from oms.sim.broker.instruments import Contract
+from oms.sim.broker.orders import Execution, Order
+from oms.sim.clock import message_time
+from oms.sim.gateway import render
+from oms.sim.gateway.account_answers import AccountAnswers
+from oms.sim.gateway.quote_answers import QuoteAnswers
+from oms.sim.protocol.frames import WireError, to_bool, to_int
+
+if TYPE_CHECKING:
+    from oms.sim.gateway.clients import Session
+    from oms.sim.gateway.gateway import Gateway
+    from oms.sim.protocol.requests import Request
+
+log = logging.getLogger("oms.sim.gateway.answers")
+
+Action = Callable[["Session", "Request"], None]
+
+NOT_ENTITLED: Final = "No market data permissions for this request"
+REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
+    "reqMktDepth": (354, "Requested market data is not subscribed."),
+    "reqHistoricalData": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
+    "reqHistoricalTicks": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
+    "reqHeadTimeStamp": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
+    "reqHistogramData": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
+    "reqScannerSubscription": (162, "Historical Market Data Service error message:scanner"),
+    "reqFundamentalData": (430, "We are sorry, but fundamentals data for the security is not"),
+    "reqNewsArticle": (10276, "News feed is not allowed."),
+    "reqHistoricalNews": (10276, "News feed is not allowed."),
+    "reqWshMetaData": (10281, "WSH calendar permissions are missing."),
+    "reqWshEventData": (10281, "WSH calendar permissions are missing."),
+    "requestFA": (321, "Error validating request.-'bE' : cause - FA data operations ignored for"),
+    "replaceFA": (321, "Error validating request.-'bE' : cause - FA data operations ignored for"),
+}
+"""What IB answers to an account that has no permission for it; the rest gets 321."""
+NOT_FOUND: Final[Mapping[str, tuple[int, str]]] = {
+    "cancelMktDepth": (310, "Can't find the subscribed market depth with tickerId:"),
+    "cancelHistoricalData": (366, "No historical data query found for ticker id:"),
+    "cancelHeadTimeStamp": (366, "No historical data query found for ticker id:"),
+    "cancelHistogramData": (366, "No historical data query found for ticker id:"),
+    "cancelScannerSubscription": (365, "No scanner subscription found for ticker id:"),
+}
+
+
+class Answers:
+    """Which request is answered by what."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.accounts = AccountAnswers(gateway)
+        self.quotes = QuoteAnswers(gateway)
+        self.actions: Mapping[str, Action] = {
+            "reqIds": self._ids,
+            "reqCurrentTime": self._current_time,
+            "reqManagedAccts": self._managed_accounts,
+            "setServerLogLevel": _nothing,
+            "reqOpenOrders": self._open_orders,
+            "reqAllOpenOrders": self._all_open_orders,
+            "reqAutoOpenOrders": self._auto_open_orders,
+            "reqCompletedOrders": self._completed_orders,
+            "reqExecutions": self._executions,
+            **self.accounts.actions,
+            **self.quotes.actions,
+        }
+
+    def refuse_unknown(self, session: Session, request: Request) -> None:
+        """A request nobody serves here; a cancel of what never began, in IB's words for that."""
+        log.info("%s is not served", request.name)
+        if request.name in NOT_FOUND:
+            code, text = NOT_FOUND[request.name]
+            session.error(request.request_id, code, text + request.request_id)
+            return
+        unserved = f"Error validating request.-'bN' : cause - {request.name} is not supported"
+        code, text = REFUSALS.get(request.name, (321, unserved))
+        session.error(request.request_id, code, text)
+
+    # -- small ones -----------------------------------------------------------------------------
+
+    def _ids(self, session: Session, request: Request) -> None:
+        next_id = self.gateway.intake.next_valid_id(session.client_id or 0)
+        session.send("nextValidId", {"orderId": str(next_id)})
+
+    def _current_time(self, session: Session, request: Request) -> None:
+        seconds = int(self.gateway.clock.now().timestamp())
+        session.send("currentTime", {"time": str(seconds)})
+
+    def _managed_accounts(self, session: Session, request: Request) -> None:
+        session.send("managedAccts", {"accounts": ",".join(self.gateway.settings.accounts)})
+
+    # -- orders and executions --------------------------------------------------------------------
+
+    def _open_orders(self, session: Session, request: Request) -> None:
+        """The client's own.  Client 0 binds manual orders by asking."""
+        if session.client_id == 0 and not self.gateway.settings.read_only:
+            for order in list(self.gateway.books.live.values()):
+                if not order.order_id:
+                    self.gateway.bind(order)
+        live = self.gateway.books.live.values()
+        own = [one for one in live if one.client_id == session.client_id and one.order_id]
+        self._send_orders(session, own)
+
+    def _all_open_orders(self, session: Session, request: Request) -> None:
+        self._send_orders(session, list(self.gateway.books.live.values()))
+
+    def _send_orders(self, session: Session, orders: list[Order]) -> None:
+        for order in orders:
+            self.gateway.send_order(session, order)
+        session.send("openOrderEnd")
+
+    def _auto_open_orders(self, session: Session, request: Request) -> None:
+        if session.client_id != 0:
+            text = "Only the default client (i.e 0) can auto bind orders."
+            session.error(-1, 327, text)
+            return
+        session.auto_bind = to_bool(request.values["autoBind"])
+
+    def _completed_orders(self, session: Session, request: Request) -> None:
+        gateway = self.gateway
+        only_api = to_bool(request.values["apiOnly"])
+        form = gateway.settings.time_form
+        for order in gateway.books.completed(gateway.desk.day_start()):
+            if only_api and order.origin != "api":
+                continue
+            contract = gateway.desk.contract(order.con_id)
+            ended = order.completed_at or gateway.clock.now()
+            time = message_time(ended, gateway.zone, form, session.version)
+            session.send("completedOrder", render.completed_order(order, contract, time))
+        session.send("completedOrdersEnd")
+
+    def _executions(self, session: Session, request: Request) -> None:
+        request_id = request.values["reqId"]
+        try:
+            filter_time(request.values["time"], self.gateway.zone)
+        except WireError as error:
+            text = f"Error validating request.-'bP' : cause - Invalid time: {error}"
+            session.error(request_id, 321, text)
+            return
+        for row in self._executions_asked_for(request):
+            self.gateway.send_execution(session, row, request_id)
+            if row.commission is not None:
+                session.send("commissionReport", render.commission(row))
+        session.send("execDetailsEnd", {"reqId": request_id})
+
+    def _executions_asked_for(self, request: Request) -> Iterator[Execution]:
+        """Those since midnight of the gateway's zone that pass the filter, of every client.
+
+        Client id 0, and none, do not filter.
+        """
+        values = request.values
+        client_id = to_int(values["clientId"])
+        side = {"BUY": "BOT", "SELL": "SLD", "SSHORT": "SLD"}.get(values["side"], values["side"])
+        later_than = filter_time(values["time"], self.gateway.zone)
+        for row in self.gateway.books.executions(self.gateway.desk.day_start()):
+            contract = self.gateway.desk.contract(row.con_id)
+            if (
+                client_id in (0, row.client_id)
+                and values["acctCode"] in ("", row.account)
+                and values["symbol"].upper() in ("", contract.symbol)
+                and values["secType"] in ("", contract.sec_type)
+                and values["exchange"] in ("", "SMART", row.venue)
+                and side in ("", row.side)
+                and (later_than is None or row.time > later_than)
+            ):
+                yield row
+
+    def margin_preview(self, order: Order, contract: Contract) -> None:
+        """whatIf: one openOrder with margin and commission, and nothing is kept."""
+        session = self.gateway.client(order.client_id)
+        if session is not None:
+            values = render.open_order(order, contract)
+            values |= accounting.preview(self.gateway.desk, order)
+            session.send("openOrder", values)
+
+
+def filter_time(text: str, zone: ZoneInfo) -> datetime | None:
+    """The time in an execution filter: `yyyymmdd-hh:mm:ss` is UTC, with a blank it is local.
+
+    A zone name may follow the second form.  Raises WireError for anything else.
+    """
+    if not text:
+        return None
+    day, rest = text[:8], text[9:]
+    clock, _, name = rest.strip().partition(" ")
+    try:
+        local = datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S")  # noqa: DTZ007
+        if "-" in text[:9]:
+            return local.replace(tzinfo=UTC)
+        return local.replace(tzinfo=ZoneInfo(name) if name else zone).astimezone(UTC)
+    except (ValueError, KeyError) as error:
+        raise WireError(f"{text!r} is not a time") from error
+
+
+def _nothing(session: Session, request: Request) -> None:
+    """IB acts on it and says nothing."""

@@ -1,0 +1,113 @@
+"""Five-second bars: what the price did between two timers, for those who subscribed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from oms.sim.broker.instruments import Contract
+from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.market import Quote
+from oms.sim.gateway.account_answers import subscribe, subscriptions
+from oms.sim.protocol.frames import number
+
+if TYPE_CHECKING:
+    from oms.sim.gateway.clients import Session
+    from oms.sim.gateway.gateway import Gateway
+    from oms.sim.protocol.requests import Request
+
+BAR_SECONDS: Final = 5
+SHOWN: Final = frozenset(("TRADES", "BID", "ASK", "MIDPOINT"))
+NO_VOLUME: Final = "-1"
+"""What IB sends for volume, average and count of a bar that is not made of trades."""
+
+
+@dataclass(slots=True)
+class Bar:
+    """One subscription: its contract, what it shows, and the bar that is being made."""
+
+    contract: Contract
+    shows: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume_before: Decimal
+    prints: int = 0
+
+    @classmethod
+    def starting(cls, contract: Contract, shows: str, quote: Quote) -> Bar:
+        price = shown(quote, shows)
+        return cls(contract, shows, price, price, price, price, quote.volume)
+
+    def see(self, quote: Quote) -> None:
+        self.close = shown(quote, self.shows)
+        self.high, self.low = max(self.high, self.close), min(self.low, self.close)
+        self.prints += 1
+
+    def finished(self, quote: Quote) -> dict[str, str]:
+        """The bar's fields; the next one opens where it closed."""
+        self.close = shown(quote, self.shows)
+        self.high, self.low = max(self.high, self.close), min(self.low, self.close)
+        volume = quote.volume - self.volume_before
+        average = (self.open + self.high + self.low + self.close) / 4
+        values = {
+            "open": number(self.open),
+            "high": number(self.high),
+            "low": number(self.low),
+            "close": number(self.close),
+            "volume": number(volume) if self.shows == "TRADES" else NO_VOLUME,
+            "wap": number(average) if self.shows == "TRADES" else NO_VOLUME,
+            "count": str(self.prints if volume > ZERO else 0),
+        }
+        if self.shows != "TRADES":
+            values["count"] = NO_VOLUME
+        self.open = self.high = self.low = self.close
+        self.volume_before, self.prints = quote.volume, 0
+        return values
+
+
+def shown(quote: Quote, shows: str) -> Decimal:
+    """The price a bar is made of."""
+    if shows == "BID":
+        return quote.bid
+    if shows == "ASK":
+        return quote.ask
+    return (quote.bid + quote.ask) / 2 if shows == "MIDPOINT" else quote.last
+
+
+class RealTimeBars:
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._running = False
+
+    def begin(self, session: Session, request: Request, contract: Contract) -> None:
+        """A subscription; what IB serves is bars of five seconds, of four kinds."""
+        cause = ""
+        if request.values["barSize"] != str(BAR_SECONDS):
+            cause = f"Invalid bar size: {request.values['barSize']}, only 5 second bars"
+        elif request.values["whatToShow"] not in SHOWN:
+            cause = f"Invalid what to show: {request.values['whatToShow']}"
+        if cause:
+            text = f"Error validating request.-'bU' : cause - {cause}"
+            session.error(request.values["reqId"], 321, text)
+            return
+        quote = self.gateway.desk.market.quote(contract)
+        subscribe(session, request, Bar.starting(contract, request.values["whatToShow"], quote))
+        if not self._running:
+            self._running = True
+            self.gateway.clock.call_later(BAR_SECONDS, self._send)
+
+    def _send(self) -> None:
+        """One bar to every subscriber, then again while there is one."""
+        start = str(int(self.gateway.clock.now().timestamp()) - BAR_SECONDS)
+        self._running = False
+        for session in self.gateway.sessions:
+            for kind, request_id, bar in subscriptions(session):
+                if kind == "RealTimeBars":
+                    self._running = True
+                    values = bar.finished(self.gateway.desk.market.quote(bar.contract))
+                    session.send("realtimeBar", {**values, "reqId": request_id, "time": start})
+        if self._running:
+            self.gateway.clock.call_later(BAR_SECONDS, self._send)

@@ -1,0 +1,372 @@
+"""The gateway: sockets, sessions, and who hears what.
+
+Everything runs on one event loop and nothing here waits: a frame is read, acted on, the books are
+committed, then the answers are written.  A kill of the simulator leaves all of it or none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from oms.sim.broker.books import Books
+from oms.sim.broker.desk import Desk
+from oms.sim.broker.instruments import Contract
+from oms.sim.broker.intake import Intake
+from oms.sim.broker.market import Market
+from oms.sim.broker.orders import Execution, Order
+from oms.sim.clock import Clock, RealClock, Timer, handshake_time, message_time
+from oms.sim.gateway import render
+from oms.sim.gateway.answers import Answers
+from oms.sim.gateway.clients import Session
+from oms.sim.gateway.faults import FaultPlan
+from oms.sim.gateway.upstream import Upstream
+from oms.sim.protocol.frames import to_int
+from oms.sim.protocol.requests import Request
+from oms.sim.settings import Settings
+
+log = logging.getLogger("oms.sim.gateway.gateway")
+
+CLIENT_ID_IN_USE = (
+    "Unable to connect as the client id is already in use. Retry with a unique client id."
+)
+TOO_MANY = "Unable to connect as {} API clients, the most there may be, are connected."
+STOP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something an observer may want to know.
+
+    kind    before, on (a client message), sent (a server message), order, disconnect
+    """
+
+    kind: str
+    name: str
+    client_id: int | None
+    values: Mapping[str, Any]
+
+
+class GatewayClock:
+    """The clock of everything inside a gateway.
+
+    What falls due is followed by a flush, and nothing falls due once the gateway has stopped.
+    """
+
+    def __init__(self, clock: Clock, gateway: Gateway) -> None:
+        self._clock = clock
+        self._gateway = gateway
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        def run() -> None:
+            if self._gateway.stopped:
+                return
+            try:
+                action()
+            except Exception:
+                # Nobody waits for a timer: without this the mistake would be lost, or be
+                # somebody else's who moved the clock.
+                log.exception("a timer failed")
+            self._gateway.flush()
+
+        return self._clock.call_later(seconds, run)
+
+
+class Gateway:
+    """One TWS gateway.  `start` opens the port, `stop` closes it; the books outlive both."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.wall_clock = clock or RealClock()
+        self.clock = GatewayClock(self.wall_clock, self)
+        self.stopped = False
+        self.zone = ZoneInfo(settings.zone)
+        self.faults = FaultPlan(settings.seed)
+        self.books = Books(settings.books)
+        self.desk = Desk(
+            books=self.books,
+            market=Market(settings.seed),
+            clock=self.clock,
+            settings=settings,
+            notify=self,
+        )
+        self.upstream = Upstream(self)
+        self.intake = Intake(self.desk)
+        self.answers = Answers(self)
+        self.sessions: list[Session] = []
+        self._clients: dict[int, Session] = {}
+        self.held: list[tuple[Session, Request]] = []
+        self.refusing = False
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self.observers: list[Callable[[Event], None]] = []
+        self._later: list[Callable[[], None]] = []
+        self._touched: dict[Session, None] = {}
+        self._asking: tuple[int | None, str] | None = None
+        self._server: asyncio.Server | None = None
+        self._actions: dict[str, Callable[[Session, Request], None]] = {
+            "startApi": self._start_api,
+            "placeOrder": self._place_order,
+            "cancelOrder": self._cancel_order,
+            "reqGlobalCancel": self._cancel_all,
+        }
+
+    # -- the port -------------------------------------------------------------------------------
+
+    async def start(self) -> int:
+        """Open the port and return its number (the setting may be 0: any free one)."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Session(self), self.settings.host, self.settings.port
+        )
+        port: int = self._server.sockets[0].getsockname()[1]
+        # A restarted gateway comes back on the same port.
+        self.settings.port = port
+        for order in list(self.books.live.values()):
+            self.desk.arm(order)
+        self.desk.follow_hours()
+        if self.settings.market == "moving":
+            self.clock.call_later(self.settings.step_seconds, self._move)
+        return port
+
+    def _move(self) -> None:
+        """One step of the seeded path for every contract that somebody has looked at."""
+        for con_id in self.desk.market.quoted:
+            self.desk.market.step(self.desk.contract(con_id))
+            self.desk.on_quote(con_id)
+        self.clock.call_later(self.settings.step_seconds, self._move)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.observers.clear()
+        for session in list(self.sessions):
+            session.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._nobody.wait()
+        except TimeoutError:
+            # A client that reads nothing keeps its socket from closing in good order.
+            for session in list(self.sessions):
+                session.cut()
+        self.flush()
+        self.stopped = True
+        self.books.close()
+
+    def restart(self) -> None:
+        """What a restart of the gateway does to its clients and to what was not transmitted."""
+        self.intake.untransmitted.clear()
+        self.held.clear()
+        self.upstream.forget()
+        for session in list(self.sessions):
+            session.cut()
+
+    def opened(self, session: Session) -> None:
+        if self.refusing:
+            session.cut()
+            return
+        self.sessions.append(session)
+        self._nobody.clear()
+
+    def closed(self, session: Session) -> None:
+        if session in self.sessions:
+            self.sessions.remove(session)
+        if session.client_id is not None:
+            self._clients.pop(session.client_id, None)
+        if not self.sessions:
+            self._nobody.set()
+        self._touched.pop(session, None)
+        if session.client_id is not None:
+            log.info("client %s is gone", session.client_id)
+            self.observe("disconnect", "", session.client_id, {})
+            self.flush()
+
+    def touched(self, session: Session) -> None:
+        self._touched[session] = None
+
+    def flush(self) -> None:
+        """Do what was put off, make the books durable, then let every waiting byte go."""
+        while self._later:
+            action = self._later.pop(0)
+            try:
+                action()
+            except Exception:
+                log.exception("a step that was put off failed")
+        self.books.commit()
+        touched, self._touched = self._touched, {}
+        for session in touched:
+            session.flush()
+
+    def handshake_time(self) -> str:
+        return handshake_time(self.clock.now(), self.zone)
+
+    def client(self, client_id: int) -> Session | None:
+        return self._clients.get(client_id)
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def receive(self, session: Session, request: Request) -> None:
+        """Act on a request.  Raises WireError for what no client may send at this point."""
+        if session.client_id is None and request.name != "startApi":
+            session.came_early(request)
+            return
+        log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
+        if self.upstream.takes(session, request):
+            return
+        action = self._actions.get(request.name) or self.answers.actions.get(request.name)
+        self._asking = (session.client_id, request.request_id)
+        try:
+            if action is None:
+                self.answers.refuse_unknown(session, request)
+            else:
+                action(session, request)
+        finally:
+            self._asking = None
+        self.observe("on", request.name, session.client_id, request.values)
+
+    @property
+    def is_answering(self) -> bool:
+        """True while a client's request is being answered."""
+        return self._asking is not None
+
+    def observe(
+        self, kind: str, name: str, client_id: int | None, values: Mapping[str, Any]
+    ) -> None:
+        if self.observers:
+            event = Event(kind, name, client_id, values)
+            for observer in self.observers:
+                observer(event)
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Do something when what goes on now is finished, before its bytes are written."""
+        self._later.append(action)
+
+    def _start_api(self, session: Session, request: Request) -> None:
+        if session.client_id is not None:
+            session.error(-1, 501, "Already connected.")
+            return
+        client_id = to_int(request.values["clientId"])
+        taken = self.client(client_id) is not None
+        full = sum(one.client_id is not None for one in self.sessions) >= self.settings.clients_max
+        if taken or full:
+            text = CLIENT_ID_IN_USE if taken else TOO_MANY.format(self.settings.clients_max)
+            session.refuse(326, text)
+            return
+        session.client_id = client_id
+        self._clients[client_id] = session
+        log.info("client %s at version %s", client_id, session.version)
+        session.send("managedAccts", {"accounts": ",".join(self.settings.accounts)})
+        session.send("nextValidId", {"orderId": str(self.intake.next_valid_id(client_id))})
+        for code, text in self.upstream.greetings:
+            session.error(-1, code, text)
+        if self.settings.download_open_orders:
+            master = client_id == self.settings.master_client
+            for order in list(self.books.live.values()):
+                if master or (order.client_id == client_id and order.order_id):
+                    self.send_order(session, order)
+        session.answer_early()
+
+    def _place_order(self, session: Session, request: Request) -> None:
+        self.intake.place(self._client_id(session), request.values)
+
+    def _cancel_order(self, session: Session, request: Request) -> None:
+        self.intake.cancel(self._client_id(session), to_int(request.values["orderId"]))
+
+    def _cancel_all(self, session: Session, request: Request) -> None:
+        self.intake.cancel_all()
+
+    def _client_id(self, session: Session) -> int:
+        # `receive` lets nothing but startApi through before the client id is known.
+        return -1 if session.client_id is None else session.client_id
+
+    # -- who hears what (the desk's Notify) --------------------------------------------------------
+
+    def _audience(
+        self, client_id: int, order_id: int, *, manual: bool = False
+    ) -> Iterator[Session]:
+        """The owner and the master client.
+
+        An order of a person at TWS has no owner before it is bound; its executions go to client 0
+        all the same (`manual`).
+        """
+        owner = client_id if order_id else 0 if manual else None
+        for wanted in {owner, self.settings.master_client}:
+            session = None if wanted is None else self.client(wanted)
+            if session is not None and session.ready:
+                yield session
+
+    def order(self, order: Order) -> None:
+        self.observe("order", "", order.client_id, {})
+        for session in self._audience(order.client_id, order.order_id):
+            self.send_order(session, order)
+
+    def send_order(self, session: Session, order: Order) -> None:
+        session.send("openOrder", render.open_order(order, self.desk.contract(order.con_id)))
+        session.send("orderStatus", render.order_status(order))
+
+    def status(self, order: Order) -> None:
+        self.observe("order", "", order.client_id, {})
+        for session in self._audience(order.client_id, order.order_id):
+            session.send("orderStatus", render.order_status(order))
+
+    def execution(self, execution: Execution) -> None:
+        for session in self._audience(execution.client_id, execution.order_id, manual=True):
+            self.send_execution(session, execution, "-1")
+
+    def send_execution(self, session: Session, execution: Execution, request_id: str) -> None:
+        time = self.time_text(session, execution)
+        contract = self.desk.contract(execution.con_id)
+        session.send("execDetails", render.execution(execution, contract, time, request_id))
+
+    def time_text(self, session: Session, execution: Execution) -> str:
+        return message_time(execution.time, self.zone, self.settings.time_form, session.version)
+
+    def commission(self, execution: Execution) -> None:
+        for session in self._audience(execution.client_id, execution.order_id, manual=True):
+            session.send("commissionReport", render.commission(execution))
+
+    def error(self, client_id: int, request_id: int, code: int, text: str) -> None:
+        """To the owner of an order or of a request.
+
+        A person's order has the id 0 and no owner; a client that asks with the id 0 is answered.
+        """
+        session = self.client(client_id)
+        if session is not None and (request_id or self._asking == (client_id, "0")):
+            session.error(request_id, code, text)
+
+    def position(self, account: str, con_id: int) -> None:
+        self.answers.accounts.position_changed(account, con_id)
+
+    def quote(self, contract: Contract) -> None:
+        self.answers.quotes.quote_changed(contract)
+        self.answers.accounts.values_changed()
+
+    def bind(self, order: Order) -> None:
+        """Give a manual order an API id of client 0, and tell client 0."""
+        session = self.client(0)
+        if self.settings.bind_negative:
+            order_id = -self.books.next_number("bound")
+        else:
+            order_id = self.intake.next_valid_id(0)
+            self.books.set_highest_order_id(0, order_id)
+        self.books.rebind(order, 0, order_id)
+        if session is not None:
+            values = {"permId": str(order.perm_id), "clientId": "0", "orderId": str(order_id)}
+            session.send("orderBound", values)
+
+    def accepted(self, order: Order) -> None:
+        """A new order exists: client 0 may have asked to bind every manual one."""
+        session = self.client(0)
+        if not order.order_id and session is not None and session.auto_bind:
+            self.bind(order)
+
+    def margin_preview(self, order: Order, contract: Contract) -> None:
+        self.answers.margin_preview(order, contract)

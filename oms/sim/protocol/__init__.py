@@ -1,0 +1,1 @@
+"""See docs/internals/architecture.md for what belongs in this room."""

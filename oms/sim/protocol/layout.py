@@ -1,0 +1,237 @@
+"""What a field list looks like at each server version, written down once and used both ways.
+
+A layout is a tuple of parts.  `Layout.encode` turns named values into fields, `Layout.decode`
+turns fields into named values; both follow the same parts, so they cannot disagree.  Values are
+text: what a client sent for a field nobody here understands comes back to it unchanged.
+
+    Run       consecutive plain fields
+    Since     parts that exist from, or up to, a server version
+    When      parts that exist when an earlier value says so
+    Repeat    a count and that many groups
+    Conditions  order conditions, whose width depends on their type
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final, Protocol
+
+from oms.sim.protocol.frames import SERVER_VERSION_MAX, SERVER_VERSION_MIN, WireError, is_digits
+
+Values = Mapping[str, Any]
+
+CONDITION_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "1": ("isMore", "price", "conId", "exch", "triggerMethod"),
+    "3": ("isMore", "time"),
+    "4": ("isMore", "percent"),
+    "5": ("secType", "exch", "symbol"),
+    "6": ("isMore", "volume", "conId", "exch"),
+    "7": ("isMore", "changePercent", "conId", "exch"),
+}
+"""Fields of a condition after its type and its conjunction: price, time, margin, execution,
+volume, percent change."""
+
+
+class Part(Protocol):
+    def encode(self, values: Values, out: list[str]) -> None: ...
+    def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Plain fields in order.  Every one has a value: `Layout.encode` puts the defaults in."""
+
+    names: tuple[str, ...]
+    values_of: Callable[[Values], tuple[str, ...]]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> Run:
+        # One call into C for the whole run: the long messages have more than a hundred fields.
+        if len(names) == 1:
+            (only,) = names
+            return cls((only,), lambda values: (values[only],))
+        return cls(tuple(names), itemgetter(*names))
+
+    def encode(self, values: Values, out: list[str]) -> None:
+        out += self.values_of(values)
+
+    def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
+        end = at + len(self.names)
+        if end > len(fields):
+            raise WireError(f"{len(fields)} fields, {self.names[len(fields) - at]} is missing")
+        into.update(zip(self.names, fields[at:end], strict=True))
+        return end
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """Parts that are there when `test` of the values before them says so."""
+
+    test: Callable[[Values], bool]
+    parts: tuple[Any, ...]
+
+    def encode(self, values: Values, out: list[str]) -> None:
+        if self.test(values):
+            for part in self.parts:
+                part.encode(values, out)
+
+    def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
+        if self.test(into):
+            for part in self.parts:
+                at = part.decode(fields, at, into)
+        return at
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A count, then that many groups of the same fields.  The value is a list of dictionaries."""
+
+    name: str
+    items: tuple[str, ...]
+
+    def encode(self, values: Values, out: list[str]) -> None:
+        groups = values.get(self.name, ())
+        out.append(str(len(groups)))
+        for group in groups:
+            out += [group.get(item, "") for item in self.items]
+
+    def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
+        count, at = _count(fields, at, self.name)
+        width = len(self.items)
+        if at + count * width > len(fields):
+            raise WireError(f"{self.name} announces {count} groups, the frame ends before them")
+        into[self.name] = [
+            dict(zip(self.items, fields[at + n * width : at + (n + 1) * width], strict=True))
+            for n in range(count)
+        ]
+        return at + count * width
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Order conditions: count, the conditions, and two flags when there are any."""
+
+    def encode(self, values: Values, out: list[str]) -> None:
+        conditions = values.get("conditions", ())
+        out.append(str(len(conditions)))
+        for condition in conditions:
+            kind = condition["condType"]
+            out += [kind, condition.get("conjunction", "a")]
+            out += [condition.get(name, "") for name in CONDITION_FIELDS[kind]]
+        if conditions:
+            out.append(values.get("conditionsIgnoreRth", "0"))
+            out.append(values.get("conditionsCancelOrder", "0"))
+
+    def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
+        count, at = _count(fields, at, "conditions")
+        conditions = []
+        for _ in range(count):
+            kind = fields[at] if at < len(fields) else ""
+            if kind not in CONDITION_FIELDS:
+                raise WireError(f"{kind!r} is not a condition type")
+            names = ("condType", "conjunction", *CONDITION_FIELDS[kind])
+            condition: dict[str, Any] = {}
+            at = Run.of(names).decode(fields, at, condition)
+            conditions.append(condition)
+        into["conditions"] = conditions
+        if conditions:
+            flags = ("conditionsIgnoreRth", "conditionsCancelOrder")
+            at = Run.of(flags).decode(fields, at, into)
+        return at
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Parts that exist at versions `since` up to, but not including, `until`."""
+
+    parts: tuple[Any, ...]
+    since: int = 0
+    until: int = 1_000_000
+
+
+class Layout:
+    """A message's field list at every server version.
+
+    `source` holds strings (field names, `name=default` where the default is not empty), parts and
+    `Since`; each version is compiled on first use.
+    """
+
+    def __init__(self, *source: Any) -> None:
+        self._source = source
+        self._compiled: dict[int, tuple[Part, ...]] = {}
+        self._defaults: dict[str, str] = {}
+
+    def encode(self, version: int, values: Values) -> list[str]:
+        """The field list; a value that is missing is sent as its default."""
+        parts = self._parts(version)
+        whole = {**self._defaults, **values}
+        out: list[str] = []
+        for part in parts:
+            part.encode(whole, out)
+        return out
+
+    def decode(self, version: int, fields: Sequence[str]) -> dict[str, Any]:
+        """Named values of a field list.  Raises WireError when it is too short.
+
+        Fields after the last known one are left alone: IB ignores them too.
+        """
+        into: dict[str, Any] = {}
+        at = 0
+        for part in self._parts(version):
+            at = part.decode(fields, at, into)
+        return into
+
+    def names(self) -> frozenset[str]:
+        """The plain fields of every version: those that a text can be put into."""
+        for version in (SERVER_VERSION_MIN, 163, SERVER_VERSION_MAX):
+            self._parts(version)
+        return frozenset(self._defaults)
+
+    def _parts(self, version: int) -> tuple[Part, ...]:
+        parts = self._compiled.get(version)
+        if parts is None:
+            parts = self._compiled[version] = _compile(self._source, version, self._defaults)
+        return parts
+
+
+def _compile(source: Sequence[Any], version: int, defaults: dict[str, str]) -> tuple[Part, ...]:
+    """The parts of one version.  What fields are sent as by default goes into `defaults`."""
+    parts: list[Part] = []
+    names: list[str] = []
+
+    def close_run() -> None:
+        if names:
+            parts.append(Run.of(names))
+            names.clear()
+
+    def walk(items: Sequence[Any]) -> None:
+        for item in items:
+            if isinstance(item, str):
+                for word in item.split():
+                    name, _, default = word.partition("=")
+                    names.append(name)
+                    defaults.setdefault(name, default)
+            elif isinstance(item, Since):
+                if item.since <= version < item.until:
+                    walk(item.parts)
+            elif isinstance(item, When):
+                close_run()
+                parts.append(When(item.test, _compile(item.parts, version, defaults)))
+            else:
+                close_run()
+                parts.append(item)
+
+    walk(source)
+    close_run()
+    return tuple(parts)
+
+
+def _count(fields: Sequence[str], at: int, name: str) -> tuple[int, int]:
+    if at >= len(fields):
+        raise WireError(f"{len(fields)} fields, the count of {name} is missing")
+    text = fields[at]
+    if text and not is_digits(text):
+        raise WireError(f"{text!r} is not a count of {name}")
+    return int(text or 0), at + 1

@@ -1,0 +1,328 @@
+"""Client messages: the text fields of a frame as named values.
+
+Every request of a TWS client up to server version 178 has a name here, those that the simulator
+refuses too, so that a refusal can name what it refuses.  Field names are IB's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oms.sim.protocol import numbers
+from oms.sim.protocol.frames import WireError, is_digits, to_bool, to_decimal
+from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, Values, When
+
+CONTRACT: Final = (
+    "conId symbol secType lastTradeDateOrContractMonth strike right multiplier exchange"
+    " primaryExchange currency localSymbol tradingClass"
+)
+TAG: Final = ("tag", "value")
+LEG: Final = (
+    "conId",
+    "ratio",
+    "action",
+    "exchange",
+    "openClose",
+    "shortSaleSlot",
+    "designatedLocation",
+    "exemptCode",
+)
+SHORT_LEG: Final = ("conId", "ratio", "action", "exchange")
+
+
+def is_combo(values: Values) -> bool:
+    return values.get("secType") == "BAG"
+
+
+def has(name: str) -> Any:
+    """A test for `When`: the field is there and not empty."""
+    return lambda values: values.get(name, "") != ""
+
+
+def is_set(name: str) -> Any:
+    """A test for `When`: the flag is on."""
+    return lambda values: to_bool(values.get(name, ""))
+
+
+def has_scale(values: Values) -> bool:
+    increment = to_decimal(values.get("scalePriceIncrement", ""))
+    return increment is not None and increment > 0
+
+
+def is_pegged_to_benchmark(values: Values) -> bool:
+    return values.get("orderType") in ("PEG BENCH", "PEGBENCH")
+
+
+def is_pegged_to_best(values: Values) -> bool:
+    return values.get("orderType") in ("PEG BEST", "PEGBEST")
+
+
+def is_pegged_to_mid(values: Values) -> bool:
+    return values.get("orderType") in ("PEG MID", "PEGMID")
+
+
+def competes_up_to_mid(values: Values) -> bool:
+    return values.get("competeAgainstBestOffset") == "Infinite"
+
+
+SCALE: Final = (
+    "scaleInitLevelSize scaleSubsLevelSize scalePriceIncrement",
+    When(
+        has_scale,
+        (
+            "scalePriceAdjustValue scalePriceAdjustInterval scaleProfitOffset scaleAutoReset"
+            " scaleInitPosition scaleInitFillQty scaleRandomPercent",
+        ),
+    ),
+)
+DELTA_NEUTRAL_CONTRACT: Final = (
+    "deltaNeutralContract=0",
+    When(
+        is_set("deltaNeutralContract"),
+        ("deltaNeutralContractConId deltaNeutralContractDelta deltaNeutralContractPrice",),
+    ),
+)
+ALGO: Final = ("algoStrategy", When(has("algoStrategy"), (Repeat("algoParams", TAG),)))
+PEG_BENCH: Final = When(
+    is_pegged_to_benchmark,
+    (
+        "referenceContractId isPeggedChangeAmountDecrease peggedChangeAmount"
+        " referenceChangeAmount referenceExchangeId",
+    ),
+)
+COMBO: Final = (
+    Repeat("comboLegs", LEG),
+    Repeat("orderComboLegs", ("price",)),
+    Repeat("smartComboRoutingParams", TAG),
+)
+
+PLACE_ORDER: Final = Layout(
+    "id orderId",
+    CONTRACT,
+    "secIdType secId",
+    "action totalQuantity orderType lmtPrice auxPrice tif ocaGroup account openClose origin"
+    " orderRef transmit parentId blockOrder sweepToFill displaySize triggerMethod outsideRth"
+    " hidden",
+    When(is_combo, COMBO),
+    "sharesAllocation discretionaryAmt goodAfterTime goodTillDate faGroup faMethod faPercentage",
+    Since(("faProfile",), until=177),
+    "modelCode shortSaleSlot designatedLocation exemptCode ocaType rule80A settlingFirm allOrNone"
+    " minQty percentOffset eTradeOnly firmQuoteOnly nbboPriceCap auctionStrategy startingPrice"
+    " stockRefPrice delta stockRangeLower stockRangeUpper overridePercentageConstraints volatility"
+    " volatilityType deltaNeutralOrderType deltaNeutralAuxPrice",
+    When(
+        has("deltaNeutralOrderType"),
+        (
+            "deltaNeutralConId deltaNeutralSettlingFirm deltaNeutralClearingAccount"
+            " deltaNeutralClearingIntent deltaNeutralOpenClose deltaNeutralShortSale"
+            " deltaNeutralShortSaleSlot deltaNeutralDesignatedLocation",
+        ),
+    ),
+    "continuousUpdate referencePriceType trailStopPrice trailingPercent",
+    *SCALE,
+    "scaleTable activeStartTime activeStopTime hedgeType",
+    When(has("hedgeType"), ("hedgeParam",)),
+    "optOutSmartRouting clearingAccount clearingIntent notHeld",
+    *DELTA_NEUTRAL_CONTRACT,
+    *ALGO,
+    "algoId whatIf orderMiscOptions solicited randomizeSize randomizePrice",
+    PEG_BENCH,
+    Conditions(),
+    "adjustedOrderType triggerPrice lmtPriceOffset adjustedStopPrice adjustedStopLimitPrice"
+    " adjustedTrailingAmount adjustableTrailingUnit extOperator softDollarTierName"
+    " softDollarTierValue cashQty mifid2DecisionMaker mifid2DecisionAlgo mifid2ExecutionTrader"
+    " mifid2ExecutionAlgo dontUseAutoPriceForHedge isOmsContainer discretionaryUpToLimitPrice"
+    " usePriceMgmtAlgo",
+    Since(("duration",), since=158),
+    Since(("postToAts",), since=160),
+    Since(("autoCancelParent",), since=162),
+    Since(("advancedErrorOverride",), since=166),
+    Since(("manualOrderTime",), since=169),
+    Since(
+        (
+            When(lambda values: values.get("exchange") == "IBKRATS", ("minTradeQty",)),
+            When(
+                is_pegged_to_best,
+                (
+                    "minCompeteSize competeAgainstBestOffset",
+                    When(competes_up_to_mid, ("midOffsetAtWhole midOffsetAtHalf",)),
+                ),
+            ),
+            When(is_pegged_to_mid, ("midOffsetAtWhole midOffsetAtHalf",)),
+        ),
+        since=170,
+    ),
+)
+
+_BY_ID: Final = "id version reqId"
+_BARE: Final = "id version"
+
+
+def _contract_request(*rest: Any) -> Layout:
+    return Layout("id reqId", CONTRACT, *rest)
+
+
+# Message id: name, layout.  A layout of None belongs to a request that is refused unread.
+_REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
+    1: (
+        "reqMktData",
+        Layout(
+            _BY_ID,
+            CONTRACT,
+            When(is_combo, (Repeat("comboLegs", SHORT_LEG),)),
+            *DELTA_NEUTRAL_CONTRACT,
+            "genericTicks snapshot regulatorySnapshot options",
+        ),
+    ),
+    2: ("cancelMktData", Layout(_BY_ID)),
+    3: ("placeOrder", PLACE_ORDER),
+    4: (
+        "cancelOrder",
+        Layout("id version orderId", Since(("manualCancelOrderTime",), since=169)),
+    ),
+    5: ("reqOpenOrders", Layout(_BARE)),
+    6: ("reqAccountUpdates", Layout("id version subscribe account")),
+    7: (
+        "reqExecutions",
+        Layout(_BY_ID, "clientId acctCode time symbol secType exchange side"),
+    ),
+    8: ("reqIds", Layout("id version numIds")),
+    9: (
+        "reqContractDetails",
+        Layout(
+            _BY_ID,
+            CONTRACT,
+            "includeExpired secIdType secId",
+            Since(("issuerId",), since=176),
+        ),
+    ),
+    10: ("reqMktDepth", None),
+    11: ("cancelMktDepth", None),
+    12: ("reqNewsBulletins", None),
+    13: ("cancelNewsBulletins", None),
+    14: ("setServerLogLevel", Layout("id version logLevel")),
+    15: ("reqAutoOpenOrders", Layout("id version autoBind")),
+    16: ("reqAllOpenOrders", Layout(_BARE)),
+    17: ("reqManagedAccts", Layout(_BARE)),
+    18: ("requestFA", None),
+    19: ("replaceFA", None),
+    20: ("reqHistoricalData", None),
+    21: ("exerciseOptions", None),
+    22: ("reqScannerSubscription", None),
+    23: ("cancelScannerSubscription", None),
+    24: ("reqScannerParameters", None),
+    25: ("cancelHistoricalData", None),
+    49: ("reqCurrentTime", Layout(_BARE)),
+    50: (
+        "reqRealTimeBars",
+        Layout(_BY_ID, CONTRACT, "barSize whatToShow useRTH options"),
+    ),
+    51: ("cancelRealTimeBars", Layout(_BY_ID)),
+    52: ("reqFundamentalData", None),
+    53: ("cancelFundamentalData", None),
+    54: ("calculateImpliedVolatility", None),
+    55: ("calculateOptionPrice", None),
+    56: ("cancelCalculateImpliedVolatility", None),
+    57: ("cancelCalculateOptionPrice", None),
+    58: ("reqGlobalCancel", Layout(_BARE)),
+    59: ("reqMarketDataType", Layout("id version marketDataType")),
+    61: ("reqPositions", Layout(_BARE)),
+    62: ("reqAccountSummary", Layout(_BY_ID, "group tags")),
+    63: ("cancelAccountSummary", Layout(_BY_ID)),
+    64: ("cancelPositions", Layout(_BARE)),
+    65: ("verifyRequest", None),
+    66: ("verifyMessage", None),
+    67: ("queryDisplayGroups", None),
+    68: ("subscribeToGroupEvents", None),
+    69: ("updateDisplayGroup", None),
+    70: ("unsubscribeFromGroupEvents", None),
+    71: ("startApi", Layout("id version clientId", Since(("capabilities",), since=72))),
+    72: ("verifyAndAuthRequest", None),
+    73: ("verifyAndAuthMessage", None),
+    74: ("reqPositionsMulti", Layout(_BY_ID, "account modelCode")),
+    75: ("cancelPositionsMulti", Layout(_BY_ID)),
+    76: ("reqAccountUpdatesMulti", Layout(_BY_ID, "account modelCode ledgerAndNLV")),
+    77: ("cancelAccountUpdatesMulti", Layout(_BY_ID)),
+    78: (
+        "reqSecDefOptParams",
+        Layout("id reqId underlyingSymbol futFopExchange underlyingSecType underlyingConId"),
+    ),
+    79: ("reqSoftDollarTiers", Layout("id reqId")),
+    80: ("reqFamilyCodes", Layout("id")),
+    81: ("reqMatchingSymbols", Layout("id reqId pattern")),
+    82: ("reqMktDepthExchanges", None),
+    83: ("reqSmartComponents", None),
+    84: ("reqNewsArticle", None),
+    85: ("reqNewsProviders", None),
+    86: ("reqHistoricalNews", None),
+    87: ("reqHeadTimeStamp", None),
+    88: ("reqHistogramData", None),
+    89: ("cancelHistogramData", None),
+    90: ("cancelHeadTimeStamp", None),
+    91: ("reqMarketRule", Layout("id marketRuleId")),
+    92: ("reqPnL", Layout("id reqId account modelCode")),
+    93: ("cancelPnL", Layout("id reqId")),
+    94: ("reqPnLSingle", Layout("id reqId account modelCode conId")),
+    95: ("cancelPnLSingle", Layout("id reqId")),
+    96: ("reqHistoricalTicks", None),
+    97: (
+        "reqTickByTickData",
+        _contract_request("tickType numberOfTicks ignoreSize"),
+    ),
+    98: ("cancelTickByTickData", Layout("id reqId")),
+    99: ("reqCompletedOrders", Layout("id apiOnly")),
+    100: ("reqWshMetaData", None),
+    101: ("cancelWshMetaData", None),
+    102: ("reqWshEventData", None),
+    103: ("cancelWshEventData", None),
+    104: ("reqUserInfo", Layout("id reqId")),
+}
+
+LAYOUT_OF: Final[Mapping[str, Layout]] = {
+    name: layout for name, layout in _REQUESTS.values() if layout is not None
+}
+NAMES: Final[Mapping[int, str]] = {number: name for number, (name, _) in _REQUESTS.items()}
+
+# Refused requests that carry their id in the second field, without a version before it.
+_ID_IN_SECOND_FIELD: Final = frozenset((20, 22, 84, 86, 87, 88, 89, 90, 96, 83, 100, 101, 102, 103))
+
+# Refused requests without any id: what stands where others have one is something else.
+_WITHOUT_ID: Final = frozenset((12, 13, 18, 19, 24, 65, 66, 72, 73, 82, 85))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One client message.  `values` is empty for a request that is refused unread."""
+
+    number: int
+    name: str
+    values: Mapping[str, Any]
+    fields: tuple[str, ...]
+    known: bool
+
+    @property
+    def request_id(self) -> str:
+        """The id an error answer carries: the order id, the request id, or -1."""
+        if not self.known:
+            at = 1 if self.number in _ID_IN_SECOND_FIELD else 2
+            text = self.fields[at] if len(self.fields) > at else ""
+            if self.number in _WITHOUT_ID:
+                text = ""
+        else:
+            text = str(self.values.get("reqId", self.values.get("orderId", "")))
+        return text if is_digits(text.removeprefix("-")) else "-1"
+
+
+def parse(version: int, fields: Sequence[str]) -> Request:
+    """The request in a field list.  Raises WireError when the list cannot be read."""
+    if not fields or not is_digits(fields[0]):
+        raise WireError(f"{fields[0] if fields else ''!r} is not a message id")
+    number = int(fields[0])
+    if number not in _REQUESTS:
+        raise WireError(f"{number} is not a message id of version {version}")
+    name, layout = _REQUESTS[number]
+    values = layout.decode(version, fields) if layout is not None else {}
+    numbers.check(values)
+    return Request(number, name, values, tuple(fields), layout is not None)

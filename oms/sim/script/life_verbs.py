@@ -1,0 +1,141 @@
+"""The verbs for what changes positions though nobody trades.  Importing it registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from oms.sim.broker.corporate import Change
+from oms.sim.broker.instruments import Contract
+from oms.sim.protocol.frames import number
+from oms.sim.script.arguments import INTEGER_MAX, PRICE_MAX, QUANTITY_MAX, CommandError, Fields
+from oms.sim.script.commands import CONTRACT_FIELDS, Answer, Commands, verb
+
+RATIO_LEAST: Final = Decimal("0.001")
+RATIO_MOST: Final = Decimal(1000)
+
+
+def _told(changes: Iterable[Change]) -> Answer:
+    return {
+        "positions": [
+            {
+                "account": one.account,
+                "con_id": one.contract.con_id,
+                "symbol": one.contract.symbol,
+                "quantity": number(one.quantity),
+                "average_cost": number(one.average_cost),
+            }
+            for one in changes
+        ]
+    }
+
+
+def _held(commands: Commands, account: str, contract: Contract) -> Decimal:
+    return commands.gateway.books.position(account, contract.con_id).quantity
+
+
+@verb("life", "quantity", *CONTRACT_FIELDS, "average_cost?", "account?")
+def position_adjust(commands: Commands, fields: Fields) -> Answer:
+    """Change a position by `quantity` without an execution and without any other trace. Position
+    rows are pushed to who subscribed, nothing else is said and no cash moves.
+    """
+    contract, account = commands.contract(fields), commands.account(fields)
+    gateway = commands.gateway
+    quantity = fields.quantity("quantity", signed=True)
+    cost = fields.price_or_none("average_cost")
+    if abs(_held(commands, account, contract) + quantity) > QUANTITY_MAX:
+        raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
+    row = gateway.desk.back_office.adjust_position(account, contract, quantity, cost)
+    gateway.books.remember(contract)
+    gateway.position(account, contract.con_id)
+    return {"quantity": number(row.quantity), "average_cost": number(row.average_cost)}
+
+
+@verb("life", *CONTRACT_FIELDS, "quantity?", "account?", "executions?")
+def exercise(commands: Commands, fields: Fields) -> Answer:
+    """The holder exercises `quantity` (all) of a long option: the option goes, shares come or go
+    at the strike. With `executions` it is also told by executions, the option's at price 0.
+    """
+    contract, account = commands.contract(fields), commands.account(fields)
+    quantity = fields.quantity_or_none("quantity")
+    if quantity is None:
+        quantity = _held(commands, account, contract)
+    corporate = commands.gateway.desk.corporate
+    return _told(corporate.exercise(account, contract, quantity, told=fields.flag("executions")))
+
+
+@verb("life", *CONTRACT_FIELDS, "quantity?", "account?", "executions?")
+def assign(commands: Commands, fields: Fields) -> Answer:
+    """`quantity` (all) of a short option is assigned; otherwise as `exercise`."""
+    contract, account = commands.contract(fields), commands.account(fields)
+    quantity = fields.quantity_or_none("quantity")
+    if quantity is None:
+        quantity = -_held(commands, account, contract)
+    corporate = commands.gateway.desk.corporate
+    return _told(corporate.assign(account, contract, quantity, told=fields.flag("executions")))
+
+
+@verb("life", *CONTRACT_FIELDS, "settlement?")
+def expire(commands: Commands, fields: Fields) -> Answer:
+    """An option or a future ends now, in every account: in the money it is exercised or assigned
+    at the `settlement` price of the underlying (the last price), else it is gone.
+    """
+    contract = commands.contract(fields)
+    settlement = fields.price_or_none("settlement")
+    return _told(commands.gateway.desk.corporate.expire(contract, settlement))
+
+
+@verb("life", "quantity", *CONTRACT_FIELDS, "account?", "to_account?", "average_cost?")
+def transfer(commands: Commands, fields: Fields) -> Answer:
+    """Move `quantity` into an account from nowhere one can see, out of it when negative, or to the
+    account `to_account`. No cash moves and no execution says so.
+    """
+    contract, account = commands.contract(fields), commands.account(fields)
+    quantity = fields.quantity("quantity", signed=True)
+    other = fields.text("to_account")
+    if other and other not in commands.gateway.settings.accounts:
+        raise CommandError(f"no account {other}", ", ".join(commands.gateway.settings.accounts))
+    for one in (account, other) if other else (account,):
+        if abs(_held(commands, one, contract)) + abs(quantity) > QUANTITY_MAX:
+            raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
+    cost = fields.price_or_none("average_cost")
+    return _told(
+        commands.gateway.desk.corporate.transfer(
+            account, contract, quantity, cost=cost, to_account=other
+        )
+    )
+
+
+@verb("life", "ratio", *CONTRACT_FIELDS)
+def split(commands: Commands, fields: Fields) -> Answer:
+    """Split a stock: `ratio` new shares for each old one. Quantities, costs and the quote follow;
+    orders and options stay as they are.
+    """
+    contract = commands.contract(fields)
+    ratio = fields.quantity("ratio")
+    if not RATIO_LEAST <= ratio <= RATIO_MOST:
+        raise CommandError(f"ratio {ratio} is out of bounds", f"{RATIO_LEAST} to {RATIO_MOST}")
+    books = commands.gateway.books
+    held = [abs(row.quantity) for (_, con_id), row in books.positions.items()
+            if con_id == contract.con_id]  # fmt: skip
+    if max(held, default=Decimal(0)) * ratio > QUANTITY_MAX:
+        raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
+    if commands.gateway.desk.market.quote(contract).ask / ratio > PRICE_MAX:
+        raise CommandError("no price is so high", f"at most {PRICE_MAX:f}")
+    return _told(commands.gateway.desk.corporate.split(contract, ratio))
+
+
+@verb("life", "new_symbol", *CONTRACT_FIELDS, "new_con_id?")
+def change_symbol(commands: Commands, fields: Fields) -> Answer:
+    """A stock gets another symbol; with `new_con_id` its positions move to that con id, and the
+    old rows go to zero.
+    """
+    contract, symbol = commands.contract(fields), fields.text("new_symbol").upper()
+    if not (symbol.isascii() and symbol.replace(".", "").isalnum() and len(symbol) <= 12):
+        raise CommandError(f"new_symbol {symbol[:20]!r} is none", "letters and digits")
+    taken = commands.gateway.desk.catalogue.one(symbol)
+    if taken is not None and taken.con_id != contract.con_id:
+        raise CommandError(f"{symbol} is another contract's symbol", "one that is free")
+    con_id = fields.integer("new_con_id", 0, least=0, most=INTEGER_MAX)
+    return _told(commands.gateway.desk.corporate.change_symbol(contract, symbol, con_id))

@@ -1,0 +1,377 @@
+"""Scenarios: files in which a person writes what happens, and when.
+
+    # Lines that start with # say why.
+    title   A fill in the outage window
+    gateway seed=7 fills=manual
+
+    start
+      position_adjust symbol=AAPL quantity=100 average_cost=150
+
+    on placeOrder orderRef=entry
+      send_notice code=1100 text="Connectivity between IB and TWS has been lost."
+    then after 0.010
+      fill order=1 price=150.25
+    then after 2
+      send_notice code=1102 text="Connectivity restored - data maintained."
+
+A line that starts at the margin says when; the indented lines below it are commands, the verbs of
+the control port with `field=text` (shell quoting; `set.permId=0` puts a field into an object).
+
+    start                       before the port is open
+    at SECONDS                  so long after the start
+    after SECONDS               so long after the block before it
+    on MESSAGE [FIELD=TEXT]     a client message was acted on
+    before MESSAGE [FIELD=TEXT] a client message came and is about to be acted on
+    sent MESSAGE [FIELD=TEXT]   a server message went out
+    when order=N FIELD=TEXT     an order of the books looks so (fields as `books` shows them)
+    disconnect [client_id=N]    a client has gone
+
+`then` in front arms a trigger only when the block before it has happened.  `nth=N` waits for the
+N-th match, `each=yes` happens at every match.  A trigger without `then` is armed from the start.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from oms.sim.broker.orders import Order
+from oms.sim.protocol.frames import is_digits
+from oms.sim.protocol.messages import LAYOUTS
+from oms.sim.protocol.requests import LAYOUT_OF, NAMES
+from oms.sim.script import life_verbs, verbs, wire_verbs  # noqa: F401 (they register the verbs)
+from oms.sim.script.arguments import SECONDS_MAX
+from oms.sim.script.commands import VERBS, Commands
+from oms.sim.settings import SettingError, Settings
+
+if TYPE_CHECKING:
+    from oms.sim.gateway.gateway import Event, Gateway
+
+log = logging.getLogger("oms.sim.script.scenarios")
+
+TRIGGERS: Final = ("start", "at", "after", "on", "before", "sent", "when", "disconnect")
+_OPTIONS: Final = ("nth", "each")
+EMPTY_ORDER: Final = Order(0, 0, 0, "", 0, "", "BUY", Decimal(0), "MKT")
+_CLIENT_MESSAGES: Final = frozenset(NAMES.values())
+
+
+class ScenarioError(Exception):
+    """A file that cannot be played: which line, and why."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(f"line {line}: {text}")
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of a block."""
+
+    line: int
+    command: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Block:
+    """When, and what then."""
+
+    line: int
+    trigger: str
+    subject: str = ""
+    seconds: float = 0.0
+    where: dict[str, str] = field(default_factory=dict)
+    nth: int = 1
+    each: bool = False
+    then: bool = False
+    steps: list[Step] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Scenario:
+    """A file, understood."""
+
+    title: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> Scenario:
+        return parse(path.read_text(encoding="utf-8"))
+
+    def apply(self, settings: Settings) -> Settings:
+        """The settings of the `gateway` line over those given."""
+        for name, text in self.settings.items():
+            settings.put(name, text)
+        return settings
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> Scenario:
+    """The scenario in a text.  Raises ScenarioError for the first line that is wrong."""
+    scenario = Scenario()
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.rstrip()
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line.split()[0] == "title":
+            # Free text: an apostrophe in it quotes nothing.
+            scenario.title = line.removeprefix("title").strip()
+            continue
+        try:
+            words = shlex.split(line, comments=False)
+        except ValueError as error:
+            raise ScenarioError(number, str(error)) from error
+        if line[0].isspace():
+            if not scenario.blocks:
+                raise ScenarioError(number, "a command before the first trigger")
+            scenario.blocks[-1].steps.append(_step(number, words))
+        elif words[0] == "gateway":
+            scenario.settings |= _known_settings(number, words[1:])
+        else:
+            scenario.blocks.append(_block(number, words))
+    if scenario.blocks and scenario.blocks[0].then:
+        raise ScenarioError(scenario.blocks[0].line, "`then` needs a block before it")
+    return scenario
+
+
+def _known_settings(line: int, words: list[str]) -> dict[str, str]:
+    pairs = _pairs(line, words)
+    trial = Settings()
+    for name, text in pairs.items():
+        try:
+            trial.put(name, text)
+        except SettingError as error:
+            raise ScenarioError(line, str(error)) from error
+    return pairs
+
+
+def command_of(text: str) -> dict[str, Any]:
+    """The command in one line, such as `fault direction=out message=orderStatus action=drop`.
+
+    Raises ScenarioError.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ScenarioError(1, str(error)) from error
+    if not words:
+        raise ScenarioError(1, "nothing is said")
+    return dict(_step(1, words).command)
+
+
+def _step(line: int, words: list[str]) -> Step:
+    name = words[0]
+    if name not in VERBS:
+        raise ScenarioError(line, f"{name} is no verb: {', '.join(sorted(VERBS))}")
+    command: dict[str, Any] = {"do": name}
+    for key, text in _pairs(line, words[1:]).items():
+        outer, dot, inner = key.partition(".")
+        if dot:
+            command.setdefault(outer, {})[inner] = text
+        else:
+            command[key] = text
+    allowed = {one.rstrip("?") for one in VERBS[name].fields}
+    for key in command:
+        if key != "do" and key not in allowed:
+            known = ", ".join(sorted(allowed)) or "none"
+            raise ScenarioError(line, f"{name} has no field {key}: {known}")
+    return Step(line, command)
+
+
+def _block(line: int, words: list[str]) -> Block:
+    then = words[0] == "then"
+    if then:
+        words = words[1:]
+    trigger = words[0] if words else ""
+    if trigger not in TRIGGERS:
+        raise ScenarioError(line, f"{trigger!r} is no trigger: {', '.join(TRIGGERS)}")
+    block = Block(line, trigger, then=then or trigger == "after")
+    rest = words[1:]
+    if trigger in ("at", "after"):
+        block.seconds = _seconds(line, rest)
+        return block
+    if trigger in ("on", "before", "sent"):
+        if not rest:
+            raise ScenarioError(line, f"{trigger} needs the name of a message")
+        block.subject, rest = rest[0], rest[1:]
+        known = LAYOUTS if trigger == "sent" else _CLIENT_MESSAGES
+        if block.subject not in known:
+            raise ScenarioError(line, f"{block.subject} is no such message: {sorted(known)}")
+    pairs = _pairs(line, rest)
+    block.nth = _nth(line, pairs.pop("nth", "1"))
+    each = pairs.pop("each", "no").lower()
+    if each not in ("1", "yes", "true", "0", "no", "false"):
+        raise ScenarioError(line, f"each={each} is not yes or no")
+    block.each = each in ("1", "yes", "true")
+    if trigger == "when":
+        block.subject = pairs.pop("order", "1")
+        if block.subject != "last":
+            _nth(line, block.subject)
+    block.where = pairs
+    _check_where(line, block)
+    return block
+
+
+def _nth(line: int, text: str) -> int:
+    if not is_digits(text) or not int(text[:9]) > 0:
+        raise ScenarioError(line, f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
+def _check_where(line: int, block: Block) -> None:
+    """A field that the message does not have would never match, and nobody would know why."""
+    if block.trigger == "sent":
+        known = LAYOUTS[block.subject].names()
+    elif block.trigger in ("on", "before"):
+        layout = LAYOUT_OF.get(block.subject)
+        known = layout.names() if layout is not None else frozenset()
+    elif block.trigger == "when":
+        known = frozenset(EMPTY_ORDER.public(""))
+    else:
+        known = frozenset()
+    for name in block.where:
+        if name != "client_id" and name not in known:
+            listed = ", ".join(sorted(known)) or "client_id"
+            raise ScenarioError(
+                line, f"{name} is no field of {block.subject or block.trigger}: {listed}"
+            )
+
+
+def _seconds(line: int, words: list[str]) -> float:
+    try:
+        seconds = float(words[0])
+    except (IndexError, ValueError) as error:
+        raise ScenarioError(line, "a number of seconds is missing") from error
+    if not 0 <= seconds <= SECONDS_MAX:
+        raise ScenarioError(line, f"{words[0]} is out of bounds: 0 to {SECONDS_MAX:g} seconds")
+    return seconds
+
+
+def _pairs(line: int, words: list[str]) -> dict[str, str]:
+    pairs = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise ScenarioError(line, f"{word!r} is not field=text")
+        pairs[name] = text
+    return pairs
+
+
+# -- playing ------------------------------------------------------------------------------------
+
+
+class Player:
+    """Plays a scenario on a gateway.
+
+    `failures` collects the commands that could not be done: a scenario that asks for what cannot
+    be has a mistake in it, and says so at the end.
+    """
+
+    def __init__(self, scenario: Scenario, gateway: Gateway) -> None:
+        self.scenario = scenario
+        self.gateway = gateway
+        self.commands = Commands(gateway)
+        self.failures: list[str] = []
+        self.played: list[int] = []
+        self.on_end: Callable[[], None] = lambda: None
+        self._armed: list[Block] = []
+        self._left: dict[int, int] = {}
+
+    def start(self) -> None:
+        """Play the `start` blocks and arm the rest.  Call before the gateway's port opens."""
+        self.gateway.observers.append(self._observe)
+        for number, block in enumerate(self.scenario.blocks):
+            if not block.then:
+                self._arm(number)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The triggers that have not happened."""
+        played = set(self.played)
+        return [
+            f"line {block.line}: {block.trigger} {block.subject}".rstrip()
+            for block in self.scenario.blocks
+            if block.line not in played
+        ]
+
+    def _arm(self, number: int) -> None:
+        block = self.scenario.blocks[number]
+        if block.trigger == "start":
+            self._play(block)
+        elif block.trigger in ("at", "after"):
+            self.gateway.clock.call_later(block.seconds, lambda: self._play(block))
+        else:
+            self._left[block.line] = block.nth
+            self._armed.append(block)
+            if block.trigger == "when":
+                self.gateway.later(self._look_at_orders)
+
+    def _play(self, block: Block) -> None:
+        log.info("line %s: %s %s", block.line, block.trigger, block.subject)
+        self.played.append(block.line)
+        for step in block.steps:
+            answer = self.commands.do(step.command)
+            if not answer["ok"]:
+                self.failures.append(f"line {step.line}: {answer['error']} ({answer['hint']})")
+                log.warning("line %s: %s", step.line, answer["error"])
+        following = self.scenario.blocks.index(block) + 1
+        if following < len(self.scenario.blocks) and self.scenario.blocks[following].then:
+            self._arm(following)
+        if not self.waiting:
+            self.on_end()
+
+    def _observe(self, event: Event) -> None:
+        """What the gateway sees.  Only `before` acts at once; the rest waits for a quiet moment."""
+        if event.kind == "order":
+            if any(block.trigger == "when" for block in self._armed):
+                self.gateway.later(self._look_at_orders)
+            return
+        for block in list(self._armed):
+            if block.trigger == event.kind and self._fits(block, event) and self._count(block):
+                if block.trigger == "before":
+                    self._play(block)
+                else:
+                    self.gateway.later(partial(self._play, block))
+
+    def _fits(self, block: Block, event: Event) -> bool:
+        if block.subject not in ("", event.name):
+            return False
+        for name, text in block.where.items():
+            seen = event.client_id if name == "client_id" else event.values.get(name, "")
+            if str(seen) != text:
+                return False
+        return True
+
+    def _count(self, block: Block) -> bool:
+        """One match more; True when it is the one that counts."""
+        self._left[block.line] -= 1
+        if self._left[block.line] > 0:
+            return False
+        if not block.each:
+            self._armed.remove(block)
+        return True
+
+    def _look_at_orders(self) -> None:
+        for block in list(self._armed):
+            if block.trigger == "when" and self._order_looks_so(block):
+                self._armed.remove(block)
+                self._play(block)
+
+    def _order_looks_so(self, block: Block) -> bool:
+        accepted = self.gateway.desk.accepted_ids
+        number = len(accepted) if block.subject == "last" else int(block.subject)
+        if not 0 < number <= len(accepted):
+            return False
+        order = self.gateway.books.by_perm_id(accepted[number - 1])
+        if order is None:
+            return False
+        shown = order.public("")
+        return all(str(shown.get(name, "")) == text for name, text in block.where.items())
