@@ -128,8 +128,8 @@ async def connect(
 def __getattr__(name: str) -> object:
     """Load a public name at its first use.
 
-    The simulator is a package inside this one and must stand alone (design D11), and a program that
-    only reads the log needs no ib_async.
+    The simulator is a package inside this one and must stand alone (decision D11), and a program
+    that only reads the log needs no ib_async.
     """
     home: ModuleType
     match name:

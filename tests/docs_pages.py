@@ -18,6 +18,7 @@ from oms import errors, telemetry
 from oms.core import contracts, events
 from oms.errors import OmsError
 from oms.settings import CONFIG_VARIABLE, Settings
+from tests.house import HOUSE
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = "<!-- Written by `pytest --update-docs tests/unit/test_docs.py`; edit the code. -->"
@@ -227,6 +228,27 @@ def commands_page() -> str:
     return _page("Commands", *_help(command.help), *parts)
 
 
+def imports_page() -> str:
+    rows = [
+        (f"`{room or 'oms'}`", _listed(may.rooms), _listed(may.packages))
+        for room, may in HOUSE.items()
+    ]
+    return _page(
+        "Who may import whom",
+        _lines(
+            "The standard library is open to all, and a room may always import itself.",
+            "Within `service`, only `daemon` constructs what `store` and `broker` hold.",
+            "`oms` is the front door: it only passes names on.",
+        ),
+        _table(("Room", "May import of `oms`", "Packages of others"), rows),
+        "`tests/unit/test_architecture.py` holds it; a new room gets its row in `tests/house.py`.",
+    )
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     ".env.example": env_example,
     "docs/reference/settings.md": settings_page,
@@ -236,6 +258,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/metrics.md": metrics_page,
     "docs/reference/log-actions.md": log_actions_page,
     "docs/reference/cli.md": commands_page,
+    "docs/internals/imports.md": imports_page,
 }
 
 

@@ -1,7 +1,7 @@
 """The tap: every order message that crosses the wire becomes one fact, before anything acts on it.
 
 It sits below ib_async's state, at the decoder for what comes in and at the connection for what goes
-out (design D2), because ib_async's own events drop, merge and invent. Its handlers for order
+out (decision D2), because ib_async's own events drop, merge and invent. Its handlers for order
 messages do not run at all: none of the state that they build is used here, and they are its slowest
 part. Market data goes to `market_data`, with its wire text. What the rest of ib_async lives on
 (contract details, errors of requests) is passed on after it was recorded.
@@ -65,7 +65,7 @@ class Capture:
     ) -> None:
         """Install the tap. `zone` is the time zone that TWS was logged in with."""
         self.listeners: list[Callable[[Captured], None]] = []
-        #: Called with every message about a market; these are not stored (design D1).
+        #: Called with every message about a market; these are not stored (decision D1).
         self.market_listener: Callable[[tuple[str, ...]], None] | None = None
         #: Called for every message that was handed to the socket, order message or not.
         self.sent_listeners: list[Callable[[], None]] = []

@@ -1,4 +1,4 @@
-"""Quotes, ticks and bars. They are not orders, and are not kept in the log (design D1).
+"""Quotes, ticks and bars. They are not orders, and are not kept in the log (decision D1).
 
 One line at the gateway serves all who ask for the same of a contract. A line survives what the
 gateway forgets: after a new connection, and after 1101, it is asked for again; after 1102 it goes

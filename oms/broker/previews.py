@@ -5,7 +5,7 @@ error that names the number under which it was asked. Both are in the log (Order
 what_if, WhatIfReceived or NoticeReceived). It carries no orderRef: should a gateway ever lose the
 flag, the order that appears is nobody's, and reconciliation reports it.
 
-IB asks for at most one in ten orders (broker-semantics B3).
+IB asks for at most one in ten orders (broker notes: what-if).
 """
 
 from __future__ import annotations

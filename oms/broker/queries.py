@@ -1,6 +1,6 @@
 """Questions to the broker, and what their answers are worth.
 
-A question ends in one of four ways, and only the first is an answer (broker-semantics B8):
+A question ends in one of four ways, and only the first is an answer (broker notes: answers):
 
 - `complete`: its end marker came, and every row before it could be read;
 - `refused`: the gateway said no, or there was nobody to ask;

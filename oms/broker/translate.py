@@ -2,7 +2,7 @@
 
 Pure. Numbers go from the wire's text straight to Decimal, IB's spellings of "not set" become None,
 and every field is found by reading from the left, because an openOrder has optional blocks in its
-middle. Server versions 157 to 178 (broker-semantics A4 to A6).
+middle. Server versions 157 to 178 (broker notes: versions).
 
 The promise: a message of ours gives a fact, a message of other people (market data, contract
 details) gives None, and everything else raises `Unreadable`. There is no fourth outcome, whatever
@@ -205,7 +205,7 @@ def _contract_at(fields: Fields, start: int) -> Contract:
 def moment_from_wire(text: str, zone: ZoneInfo | None) -> datetime | None:
     """Return the instant that one of IB's time texts names, aware UTC; None where it names none.
 
-    The forms (broker-semantics B12): `20260105 09:30:00 US/Eastern`, `20260105-14:30:00` which is
+    The forms (broker notes: times): `20260105 09:30:00 US/Eastern`, `20260105-14:30:00` which is
     UTC without saying so, and `20260105  09:30:00`, which means the zone of TWS's login. A text
     that cannot be read gives None rather than an error, since the fact beside it (an execution)
     matters more than its second; the text itself is kept.

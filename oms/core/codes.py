@@ -1,7 +1,7 @@
-"""The table of IB's message codes: what a notice means, and whether it ends an order (design D9).
+"""The table of IB's message codes: what a notice means, and whether it ends an order (decision D9).
 
 The rows are data, taken from the error page of IB and corrected by what clients and logs have shown
-(broker-semantics B14). Three rules shape them:
+(broker notes: codes). Three rules shape them:
 
 - An error never ends an order that the broker has acknowledged; only 202 does. Everything else
   waits for a status, a completed order or executions that add up.

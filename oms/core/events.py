@@ -7,7 +7,7 @@ keeps the wire fields verbatim, so a better decoder can read them again.
 
 The facts deliberately do not say which of our orders a broker message belongs to: IB reuses order
 ids across sessions, so attribution is a fold over the log (`books`) that can be corrected and
-replayed (design D1).
+replayed (decision D1).
 """
 
 from __future__ import annotations
@@ -630,7 +630,7 @@ class CompletedOrderReceived(Event):
     account: str
     contract: Contract
     side: Side
-    #: Unreliable here: 0 for filled orders in field samples (broker-semantics B4).
+    #: Unreliable here: 0 for filled orders in field samples (broker notes: completed orders).
     quantity: Decimal | None = None
     order_type: str
     limit_price: Decimal | None = None
@@ -648,7 +648,7 @@ class PositionReceived(Event):
     account: str
     contract: Contract
     quantity: Decimal
-    #: Per unit, times multiplier, commissions included (broker-semantics B9); a hint, never a
+    #: Per unit, times multiplier, commissions included (broker notes: positions); a hint, never a
     #: ledger input.
     average_cost: Decimal | None = None
 

@@ -1,4 +1,4 @@
-"""The gap as a pure state machine: when the broker may know things that we do not (design D10).
+"""The gap as a pure state machine: when the broker may know things that we do not (decision D10).
 
 Signals go in, actions come out. A gap opens once, whatever the number of reasons (one gateway sent
 833 times 1100 in a night), and ends once: with news that the line to IB is restored, or with the

@@ -1,7 +1,7 @@
 """The door through which numbers enter, and the id types.
 
 Prices, sizes and money come from the wire as text and stay Decimal until they are shown. IB writes
-"not set" in several ways (broker-semantics A4, incidents rule 10): the empty text, the largest
+"not set" in several ways (broker notes: numbers): the empty text, the largest
 double in two spellings, the largest 32- and 64-bit integers. All of them become None here, and
 nowhere else. A commission of -1 means "not known yet" as well, but a price of -1 is a price
 (spreads, futures), so that rule belongs to the commission's own translator.

@@ -96,7 +96,7 @@ def is_reduced(terms: Terms, parent_order_id: str, event: OpenOrderReceived) -> 
     """Say whether IB itself has made an order smaller, as its kind lets IB do.
 
     The members of a reducing OCA group shrink with each other's fills, and the exits of a bracket
-    with an entry that ends partly filled (broker-semantics B3).
+    with an entry that ends partly filled (broker notes: modifying).
     """
     shrinks = bool(parent_order_id) or (
         bool(terms.oca_group) and (event.oca_type or terms.oca_type) in _REDUCING

@@ -166,8 +166,8 @@ def _spare_the_collector() -> None:
     """Take the books out of the garbage collector's way.
 
     Records are frozen and hold no cycles, so walking them over and over finds nothing; it cost 8 to
-    10 % of the write path and the longest pauses (performance.md 1.3). Only in a process of our
-    own: a strategy's collector is its own affair.
+    10 % of the write path and the longest pauses (docs/internals/performance.md). Only in a process
+    of our own: a strategy's collector is its own affair.
     """
     gc.collect()
     gc.freeze()

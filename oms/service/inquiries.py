@@ -1,4 +1,4 @@
-"""Asking about orders that a message of IB left unsettled (design D9).
+"""Asking about orders that a message of IB left unsettled (decision D9).
 
 Some codes neither end an order nor leave it as it was for sure: codes that no table knows, a modify
 that failed because the order may have ended, a cancel that found it in another state. The books

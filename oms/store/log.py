@@ -1,4 +1,4 @@
-"""The log: one writer thread, many events a commit (design D3).
+"""The log: one writer thread, many events a commit (decision D3).
 
 `append` takes a fact from any callback of the event loop, fixes its place in the order of this
 daemon, and returns at once with a future that is done when the fact is durable. A thread that owns

@@ -1,9 +1,9 @@
 """P1, P2: from socket bytes to durable and projected, beside bare ib_async on the same bytes; and
 the outbox's part of P14.
 
-The order flow of performance.md section 6: two statuses, then execution, status and commission for
-each fill. Both sides get the bytes in reads of 64 KiB through ib_async's own framing. Bare ib_async
-stores nothing; ours translates, appends with full durability, folds and projects.
+The order flow of docs/internals/performance.md: two statuses, then execution, status and commission
+for each fill. Both sides get the bytes in reads of 64 KiB through ib_async's own framing. Bare
+ib_async stores nothing; ours translates, appends with full durability, folds and projects.
 
     python -m tests.benchmark capture
 """
@@ -50,7 +50,7 @@ ROWS = (
 
 
 def flow(orders: int, fills: int) -> list[list[str]]:
-    """The messages of some orders, interleaved by stage, as in performance.md."""
+    """The messages of some orders, interleaved by stage."""
     messages = []
     numbers = range(1000, 1000 + orders)
     for status in ("PreSubmitted", "Submitted"):

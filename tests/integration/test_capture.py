@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 AAPL = Stock("AAPL")
 MARKET = Terms(side="BUY", quantity=Decimal(10), order_type="MKT")
 LIMIT = Terms(side="BUY", quantity=Decimal(10), order_type="LMT", limit_price=Decimal(100))
-#: Every message that the log keeps, by the ids of broker-semantics A4.
+#: Every message that the log keeps, by its id on the wire.
 KEPT = {str(n) for n in (3, 4, 5, 6, 7, 9, 11, 15, 53, 54, 55, 59, 61, 62, 63, 64)}
 KEPT |= {str(n) for n in (71, 72, 73, 74, 100, 101, 102)}
 

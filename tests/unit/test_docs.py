@@ -107,6 +107,24 @@ def test_log_actions_are_constant_machine_names() -> None:
     assert wrong == []
 
 
+def test_every_decision_and_broker_note_that_the_code_names_is_written() -> None:
+    internals = ROOT / "docs" / "internals"
+    decisions = (internals / "architecture.md").read_text(encoding="utf-8")
+    notes = (internals / "broker-notes.md").read_text(encoding="utf-8").lower()
+    code = " ".join(
+        " ".join(path.read_text(encoding="utf-8").split())
+        for folder in ("oms", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+    named = set(re.findall(r"\(decision (D\d+(?:, D\d+)*)\)", code))
+    numbers = {number for group in named for number in group.split(", ")}
+    sections = set(re.findall(r"\(broker(?: #)? notes:(?: #)? ([a-z -]+)\)", code))
+    assert "D3" in numbers
+    assert "numbers" in sections
+    assert [one for one in sorted(numbers) if f"| {one} |" not in decisions] == []
+    assert [one for one in sorted(sections) if f"## {one}\n" not in notes] == []
+
+
 def test_glossary_names_every_state_and_class_of_break() -> None:
     page = read("glossary.md")
     words = [state.value for state in OrderState] + list(get_args(BreakClass))

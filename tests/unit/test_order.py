@@ -12,7 +12,7 @@ from tests.lives import Life, play, terms, working
 
 S = OrderState
 
-#: broker-semantics B1, "transitions that the OMS must accept": name, table, state, filled.
+#: Transitions that the OMS must accept (broker notes: status): name, table, state, filled.
 B1 = [
     ("limit resting", "open PreSubmitted\nstatus PreSubmitted 0\nopen Submitted", S.WORKING, 0),
     ("market, execution first", "fill 100 @ 10\nopen Filled\nstatus Filled 100", S.FILLED, 100),

@@ -61,7 +61,7 @@ def _reconciled(system: SystemRecord) -> Denial | None:
 
 
 def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
-    """Refuse new orders exactly where our books are known to be wrong (design D12).
+    """Refuse new orders exactly where our books are known to be wrong (decision D12).
 
     A closing order passes where at least one side's books hold what it takes: to get out must not
     wait until it is known how much there is.

@@ -1,4 +1,4 @@
-"""From findings to cases: what a reconciliation run opens, updates and closes (design D12).
+"""From findings to cases: what a reconciliation run opens, updates and closes (decision D12).
 
 A finding is what one run saw; a case is the difference itself, with a number that it keeps for
 ever. A break's key is its class and the thing that it is about (`lost_order:ORDER`), a match's key

@@ -316,9 +316,9 @@ def _cost(
 ) -> Iterator[Finding | Match]:
     """Report an average cost that prices, multiplier and commissions do not explain.
 
-    IB's is per unit, times multiplier, commissions included (broker-semantics B9). Once a position
-    has been reduced, IB's choice of lots decides and nothing can be compared, and a commission that
-    is not known yet could be any.
+    IB's is per unit, times multiplier, commissions included (broker notes: positions). Once a
+    position has been reduced, IB's choice of lots decides and nothing can be compared, and a
+    commission that is not known yet could be any.
     """
     key = f"cost:{position.key}"
     draw = partial(_cost_drawn, position, broker_cost, evidence)

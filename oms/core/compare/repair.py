@@ -103,8 +103,8 @@ def _adopt_completed(row: Row, answers: Answers, scope: Scope) -> OrderAdopted:
     executed = [r.event for r in answers.of("executions") if r.event.perm_id == event.perm_id]
     client_id = executed[0].client_id if executed else 0
     broker_order_id = executed[0].broker_order_id if executed else 0
-    # totalQuantity is 0 for filled orders in field samples (B4): what was filled is the least it
-    # can have been.
+    # totalQuantity is 0 for filled orders in field samples (broker notes: completed orders): what
+    # was filled is the least it can have been.
     quantity = event.quantity or event.filled_quantity or _executed_quantity(executed)
     return OrderAdopted(
         order_id=adopted_order_id(event.perm_id),

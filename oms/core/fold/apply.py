@@ -6,9 +6,9 @@ the books and the envelope alone. The books are changed in place, because copyin
 orders for each event is what a fold at 100,000 events a second cannot afford; a record inside is
 replaced and never changed, so whoever got one keeps what it was.
 
-Attribution happens here (design D1, D7). A broker message belongs to the order whose id it carries
-in orderRef, else to the one that owns its permId, else to the one that used its order id in the
-same session and client id. An order id alone never reaches across sessions: IB hands them out
+Attribution happens here (decision D1, D7). A broker message belongs to the order whose id it
+carries in orderRef, else to the one that owns its permId, else to the one that used its order id in
+the same session and client id. An order id alone never reaches across sessions: IB hands them out
 again.
 
 Records that have ended may leave memory (`evictable`). `wanted` names the stored rows that an event

@@ -258,8 +258,8 @@ def broker_key(epoch: int, client_id: int, broker_order_id: int) -> str:
 def stem_and_revision(exec_id: str) -> tuple[str, int]:
     """Return what a correction shares with the execution it corrects, and which revision this is.
 
-    IB numbers revisions after the last dot: 0000e0d5.5f3a1b2c.01.02 corrects .01 (broker-semantics
-    B5).
+    IB numbers revisions after the last dot: 0000e0d5.5f3a1b2c.01.02 corrects .01 (broker notes:
+    executions).
     """
     stem, dot, last = exec_id.rpartition(".")
     if dot and last.isdecimal():

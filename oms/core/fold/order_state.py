@@ -33,7 +33,7 @@ from oms.core.events import (
 from oms.core.fold.records import ENDED, End, Order, OrderChanges, OrderState
 from oms.core.terms import changed_names, differing, is_reduced, terms_of
 
-#: IB's words for an order that is at work (broker-semantics B1).
+#: IB's words for an order that is at work (broker notes: status).
 _WORKING: Final = frozenset({"PreSubmitted", "Submitted"})
 _CANCELLED: Final = frozenset({"Cancelled", "ApiCancelled"})
 _NOT_YET: Final = frozenset({"PendingSubmit", "ApiPending"})
@@ -264,7 +264,7 @@ def on_completed(order: Order, event: CompletedOrderReceived, sequence: int) -> 
         changes["status_filled"] = event.filled_quantity
         changes["claim_is_final"] = True
     if not order.terms_known:
-        # totalQuantity is 0 for filled orders in field samples (B4).
+        # totalQuantity is 0 for filled orders in field samples (broker notes: completed orders).
         quantity = event.quantity or event.filled_quantity or order.terms.quantity
         changes["terms"] = terms_of(event, quantity)
     return _while_another_lives(order, event.perm_id, changes)
@@ -341,9 +341,9 @@ def is_reject(code: int) -> bool:
 def _refuses_modify(order: Order, what: CodeMeaning) -> bool:
     """Say whether a code refuses the change and leaves the order on its old terms.
 
-    For 201 that is not documented (broker-semantics E); if IB has kept neither, the next openOrder
-    or completedOrder says so, and terms that differ are a break. A change that comes too soon is
-    answered with 103, the order's own id (INC-34).
+    For 201 that is not documented (broker notes: modifying); if IB has kept neither, the next
+    openOrder or completedOrder says so, and terms that differ are a break. A change that comes too
+    soon is answered with 103, the order's own id (INC-34).
     """
     if what.kind == "modify_reject":
         return True

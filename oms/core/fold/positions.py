@@ -3,8 +3,8 @@
 The rule: a fill that opens or adds moves the average price by quantity; a fill that reduces
 realises ``(price - average) * closed quantity * multiplier`` and leaves the average; a fill that
 crosses zero closes at its price and opens the rest there. Commissions are kept beside, per
-currency, never mixed into prices: IB's own average cost includes them (broker-semantics B9) and is
-shown beside ours as a hint, not used.
+currency, never mixed into prices: IB's own average cost includes them (broker notes: positions) and
+is shown beside ours as a hint, not used.
 
 A correction restates: the position is folded again over all its fills in booking order, because an
 average depends on the order of fills and a mere reversal would leave the wrong one behind.

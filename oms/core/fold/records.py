@@ -34,7 +34,7 @@ Column = str | int | bool | None
 
 
 class OrderState(StrEnum):
-    """Ours; the neighbours in FIX and in IB's words are in design.md section 5."""
+    """Ours; the neighbours in FIX and in IB's words are in the glossary."""
 
     INTENDED = "INTENDED"
     DENIED = "DENIED"

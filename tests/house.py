@@ -1,0 +1,49 @@
+"""Who may import whom, held by `tests/unit/test_architecture.py` and shown in
+`docs/internals/imports.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a room may import: rooms of `oms`, and packages of others."""
+
+    rooms: frozenset[str]
+    packages: frozenset[str]
+
+
+def allowed(rooms: str = "", packages: str = "") -> Allowed:
+    return Allowed(frozenset(rooms.split()), frozenset(packages.split()))
+
+
+FOUNDATION = "core errors clock telemetry"
+EVERYTHING = f"{FOUNDATION} settings store service report web"
+
+#: Who may import whom; anything else is forbidden. A room may always import itself.
+HOUSE = {
+    "_version": allowed(),
+    "errors": allowed(),
+    "clock": allowed(),
+    "core": allowed("errors", "pydantic pydantic_core"),
+    "settings": allowed(
+        "errors core.money core.admit.limits core.resets",
+        "pydantic pydantic_settings annotated_types",
+    ),
+    "telemetry": allowed("errors core.money", "structlog prometheus_client"),
+    "store": allowed(FOUNDATION, "sqlalchemy alembic"),
+    "broker": allowed(FOUNDATION, "ib_async"),
+    "service": allowed(f"{FOUNDATION} settings store broker _version"),
+    "report": allowed("core", "jinja2 markupsafe rich"),
+    # Beside serving, it renders: pages as report does, and metrics in Prometheus' own text.
+    "web": allowed(
+        "store core report settings telemetry errors clock",
+        "starlette uvicorn jinja2 markupsafe prometheus_client",
+    ),
+    "cli": allowed(f"{EVERYTHING} _version", "typer rich click"),
+    "sim": allowed(),
+    # The front door: it only re-exports.
+    "": allowed(f"{EVERYTHING} _version"),
+}
