@@ -20,7 +20,7 @@ from oms.broker.library_log import reroute
 from oms.broker.line import News, SessionDown
 from oms.broker.lookup import Lookup, Qualified
 from oms.broker.market_data import Feed, Markets
-from oms.broker.outbox import Handed, Outbox, Outgoing
+from oms.broker.outbox import Handed, Outbox
 from oms.broker.ports import Sink
 from oms.broker.previews import Previews
 from oms.broker.queries import Answer, Queries
@@ -28,6 +28,7 @@ from oms.broker.session import Session
 from oms.clock import Clock
 from oms.core.contracts import Contract
 from oms.core.events import QueryKind, ServerTimeRead, Terms, WhatIfReceived
+from oms.core.outgoing import Outgoing
 from oms.core.quotes import FeedKind, MarketType, Quote
 from oms.errors import OmsError
 
@@ -170,57 +171,9 @@ class Gateway:
         """Return an order id that was never used; raises `IBConnectionError` without a session."""
         return self.session.next_broker_order_id()
 
-    def place(
-        self,
-        *,
-        order_id: str,
-        account: str,
-        contract: Contract,
-        terms: Terms,
-        broker_order_id: int,
-        parent_broker_order_id: int = 0,
-        transmit: bool = True,
-    ) -> Handed:
-        """Send an order, whose intent is durable; see `Outbox.place`."""
-        return self.outbox.place(
-            order_id=order_id,
-            account=account,
-            contract=contract,
-            terms=terms,
-            broker_order_id=broker_order_id,
-            parent_broker_order_id=parent_broker_order_id,
-            transmit=transmit,
-        )
-
-    def modify(
-        self,
-        *,
-        order_id: str,
-        order_ref: str,
-        account: str,
-        contract: Contract,
-        terms: Terms,
-        broker_order_id: int,
-        parent_broker_order_id: int = 0,
-    ) -> Handed:
-        """Send new terms for an order; see `Outbox.modify`."""
-        return self.outbox.modify(
-            order_id=order_id,
-            order_ref=order_ref,
-            account=account,
-            contract=contract,
-            terms=terms,
-            broker_order_id=broker_order_id,
-            parent_broker_order_id=parent_broker_order_id,
-        )
-
-    def cancel(self, *, order_id: str, broker_order_id: int) -> Handed:
-        """Ask for the end of an order; see `Outbox.cancel`."""
-        return self.outbox.cancel(order_id=order_id, broker_order_id=broker_order_id)
-
-    def cancel_everything(self) -> Handed:
-        """Ask for the end of every order of the login; see `Outbox.cancel_everything`."""
-        return self.outbox.cancel_everything()
+    def send(self, message: Outgoing) -> Handed:
+        """Send an order message, whose intent is durable; see `Outbox.send`."""
+        return self.outbox.send(message)
 
     def call_back(self, reason: str) -> tuple[str, ...]:
         """Call new orders and changes that wait back; return the ids of those orders."""

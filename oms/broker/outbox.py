@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 import ib_async
@@ -25,8 +24,7 @@ import ib_async
 from oms.broker.capture import Capture
 from oms.broker.wire_forms import is_clean, order_for_ib, wire_contract
 from oms.clock import Clock
-from oms.core.contracts import Contract
-from oms.core.events import Terms
+from oms.core.outgoing import Outgoing
 from oms.errors import InvalidRequest
 
 #: What became of a message within the call.
@@ -34,23 +32,6 @@ Handed = Literal["sent", "queued", "not_sent"]
 #: IB counts messages over one second.
 WINDOW_SECONDS: Final = 1.0
 _LEAST_DELAY_SECONDS: Final = 0.001
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One order message on its way out."""
-
-    kind: Literal["place", "modify", "cancel", "what_if", "global_cancel"]
-    order_id: str
-    broker_order_id: int
-    #: None for a cancel.
-    contract: Contract | None = None
-    terms: Terms | None = None
-    account: str = ""
-    parent_broker_order_id: int = 0
-    transmit: bool = True
-    #: What travels in orderRef: our order id, or what an adopted order had there.
-    order_ref: str = ""
 
 
 class Timer(Protocol):
@@ -91,75 +72,25 @@ class Outbox:
         self._wake_is_set = False
         capture.sent_listeners.append(self._note_sent)
 
-    def place(
-        self,
-        *,
-        order_id: str,
-        contract: Contract,
-        terms: Terms,
-        account: str,
-        broker_order_id: int,
-        parent_broker_order_id: int = 0,
-        transmit: bool = True,
-    ) -> Handed:
-        """Send a new order, whose intent is durable."""
-        message = Outgoing(
-            "place",
-            order_id,
-            broker_order_id,
-            contract,
-            terms,
-            account,
-            parent_broker_order_id,
-            transmit,
-            order_id,
-        )
-        return self._submit(message)
-
-    def modify(
-        self,
-        *,
-        order_id: str,
-        order_ref: str,
-        contract: Contract,
-        terms: Terms,
-        account: str,
-        broker_order_id: int,
-        parent_broker_order_id: int = 0,
-    ) -> Handed:
-        """Send new terms for an order: the whole order again, under the same id."""
-        message = Outgoing(
-            "modify",
-            order_id,
-            broker_order_id,
-            contract,
-            terms,
-            account,
-            parent_broker_order_id,
-            order_ref=order_ref,
-        )
-        return self._submit(message)
-
-    def what_if(
-        self,
-        *,
-        order_id: str,
-        contract: Contract,
-        terms: Terms,
-        account: str,
-        broker_order_id: int,
-    ) -> Handed:
-        """Ask what an order would cost. Its id names the question here and not at IB."""
-        message = Outgoing("what_if", order_id, broker_order_id, contract, terms, account)
-        return self._submit(message)
-
-    def cancel(self, *, order_id: str, broker_order_id: int) -> Handed:
-        """Ask for the end of an order."""
-        return self._submit(Outgoing("cancel", order_id, broker_order_id))
-
-    def cancel_everything(self) -> Handed:
-        """Ask for the end of every order of the login, whoever sent it."""
-        return self._submit(Outgoing("global_cancel", "", 0))
+    def send(self, message: Outgoing) -> Handed:
+        """Send a message, whose intent is durable; raises `InvalidRequest` for text that IB's
+        fields cannot hold.
+        """
+        _check_text(message)
+        if not self._line_is_up():
+            self._on_not_sent(message, "there is no session with the gateway")
+            return "not_sent"
+        # Nobody waits and the pace allows it: the shortest way from a durable intent to the socket.
+        if not self._cancels and not self._orders and self._room():
+            self._write(message)
+            return "sent"
+        queue = self._queue_for(message)
+        if len(queue) >= self._queue_length_max:
+            self._on_not_sent(message, f"{len(queue)} messages wait already, the most allowed")
+            return "not_sent"
+        queue.append(message)
+        self._set_wake()
+        return "queued"
 
     def __len__(self) -> int:
         return len(self._cancels) + len(self._orders)
@@ -187,23 +118,6 @@ class Outbox:
         for message in back:
             self._on_not_sent(message, reason)
         return back
-
-    def _submit(self, message: Outgoing) -> Handed:
-        _check_text(message)
-        if not self._line_is_up():
-            self._on_not_sent(message, "there is no session with the gateway")
-            return "not_sent"
-        # Nobody waits and the pace allows it: the shortest way from a durable intent to the socket.
-        if not self._cancels and not self._orders and self._room():
-            self._write(message)
-            return "sent"
-        queue = self._queue_for(message)
-        if len(queue) >= self._queue_length_max:
-            self._on_not_sent(message, f"{len(queue)} messages wait already, the most allowed")
-            return "not_sent"
-        queue.append(message)
-        self._set_wake()
-        return "queued"
 
     def _queue_for(self, message: Outgoing) -> deque[Outgoing]:
         own_order_waits = any(
@@ -269,23 +183,11 @@ class Outbox:
                 return
             assert message.contract is not None
             self._client.placeOrder(
-                message.broker_order_id, wire_contract(message.contract), _order_for(message)
+                message.broker_order_id, wire_contract(message.contract), order_for_ib(message)
             )
         finally:
             self._capture.subject = None
             self._capture.what_if = False
-
-
-def _order_for(message: Outgoing) -> Any:
-    assert message.terms is not None
-    return order_for_ib(
-        message.terms,
-        account=message.account,
-        order_ref=message.order_ref,
-        parent_broker_order_id=message.parent_broker_order_id,
-        transmit=message.transmit,
-        what_if=message.kind == "what_if",
-    )
 
 
 def _check_text(message: Outgoing) -> None:

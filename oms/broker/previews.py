@@ -20,6 +20,7 @@ from oms.broker.session import Session
 from oms.core.codes import meaning
 from oms.core.contracts import Contract
 from oms.core.events import Event, NoticeReceived, Terms, WhatIfReceived
+from oms.core.outgoing import Outgoing
 from oms.errors import IBConnectionError, IBOrderRejectError
 
 
@@ -45,13 +46,15 @@ class Previews:
         answer: asyncio.Future[WhatIfReceived] = asyncio.get_running_loop().create_future()
         self._open[broker_order_id] = answer
         try:
-            handed = self._outbox.what_if(
+            question = Outgoing(
+                kind="what_if",
                 order_id=f"what-if-{uuid.uuid4().hex}",
+                broker_order_id=broker_order_id,
+                account=account,
                 contract=contract,
                 terms=terms,
-                account=account,
-                broker_order_id=broker_order_id,
             )
+            handed = self._outbox.send(question)
             if handed == "not_sent":
                 raise IBConnectionError("the what-if could not leave: there is no line")
             async with asyncio.timeout(self._timeout_seconds):

@@ -12,8 +12,8 @@ import ib_async
 
 from oms.core.admit.venue_rules import TRAILING, wire_time
 from oms.core.contracts import Contract
-from oms.core.events import Terms
 from oms.core.money import plain
+from oms.core.outgoing import Outgoing
 
 
 @lru_cache(maxsize=1024)
@@ -55,34 +55,28 @@ def contract_for_ib(contract: Contract) -> ib_async.Contract:
     )
 
 
-def order_for_ib(
-    terms: Terms,
-    *,
-    account: str,
-    order_ref: str,
-    parent_broker_order_id: int = 0,
-    transmit: bool = True,
-    what_if: bool = False,
-) -> Any:
+def order_for_ib(message: Outgoing) -> Any:
     """Return ib_async's form of an order.
 
     Account and tif always, because a preset of TWS would fill them otherwise.
     """
+    terms = message.terms
+    assert terms is not None, "only a cancel has no terms"
     order: Any = ib_async.Order(
         action=terms.side,
         orderType=terms.order_type,
         tif=terms.tif,
         ocaGroup=terms.oca_group,
         ocaType=terms.oca_type,
-        account=account,
-        orderRef=order_ref,
-        transmit=transmit,
-        parentId=parent_broker_order_id,
+        account=message.account,
+        orderRef=message.order_ref,
+        transmit=message.transmit,
+        parentId=message.parent_broker_order_id,
         outsideRth=terms.outside_rth,
         goodTillDate=wire_time(terms),
         allOrNone=terms.all_or_none,
         hidden=terms.hidden,
-        whatIf=what_if,
+        whatIf=message.kind == "what_if",
     )
     order.totalQuantity = plain(terms.quantity)
     order.lmtPrice = plain(terms.limit_price)

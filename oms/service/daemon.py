@@ -36,7 +36,6 @@ from oms._version import __version__
 from oms.broker.gateway import Gateway
 from oms.broker.handshake import ConnectionSettings
 from oms.broker.line import LineLost, LineRecovered, News, SessionDown, SessionUp
-from oms.broker.outbox import Outgoing
 from oms.clock import Clock, SystemClock
 from oms.core.contracts import Contract
 from oms.core.events import (
@@ -53,6 +52,7 @@ from oms.core.events import (
     Pending,
     ProjectionsRebuilt,
 )
+from oms.core.outgoing import Outgoing
 from oms.core.portfolio import Account
 from oms.core.quotes import Quote
 from oms.errors import IBConnectionError, OmsError

@@ -25,6 +25,7 @@ from oms.core.events import (
 from oms.core.fold.records import ENDED, Order, OrderState
 from oms.core.money import plain
 from oms.core.order_types import Changes, changed
+from oms.core.outgoing import Outgoing
 from oms.errors import IBConnectionError, InvalidRequest, NotFound
 from oms.service.admission import Admission
 from oms.service.ports import Log, Orders, Reader
@@ -95,15 +96,17 @@ class OrdersAtWork:
             halted = halt_denial(self.view.system)
             return await self._deny_change(order_id, halted, by, intended=True)
         log.info("modify_intended", order_id=order_id, revision=intent.revision)
-        self._orders.modify(
+        message = Outgoing(
+            kind="modify",
             order_id=order_id,
-            order_ref=order.order_ref,
+            broker_order_id=order.broker_order_id,
             account=order.account,
             contract=order.contract,
             terms=terms,
-            broker_order_id=order.broker_order_id,
             parent_broker_order_id=self._parent_number(order),
+            order_ref=order.order_ref,
         )
+        self._orders.send(message)
         log.info("modify_handed_over", order_id=order_id, revision=intent.revision)
         return self.order(order_id)
 
@@ -124,7 +127,8 @@ class OrdersAtWork:
         intent = CancelIntended(order_id=order_id, reason=reason)
         await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         log.info("cancel_intended", order_id=order_id)
-        self._orders.cancel(order_id=order_id, broker_order_id=self._sending.number_of(order))
+        number = self._sending.number_of(order)
+        self._orders.send(Outgoing(kind="cancel", order_id=order_id, broker_order_id=number))
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
 
@@ -137,7 +141,7 @@ class OrdersAtWork:
         if not self._orders.session_epoch:
             raise IBConnectionError("there is no session with the gateway; nothing was sent")
         await self._say(GlobalCancelIntended(reason=reason), by)
-        self._orders.cancel_everything()
+        self._orders.send(Outgoing(kind="global_cancel"))
 
     async def halt(self, reason: str, *, by: By | None = None) -> None:
         """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.

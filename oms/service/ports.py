@@ -13,6 +13,7 @@ from oms.core.admit.venue_rules import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import Envelope, Pending, Terms, WhatIfReceived
 from oms.core.fold.records import AnyRecord
+from oms.core.outgoing import Outgoing
 from oms.core.quotes import FeedKind, Quote
 
 if TYPE_CHECKING:
@@ -163,44 +164,12 @@ class Orders(Protocol):
         """Return an order id that this client id has never used."""
         ...
 
-    def place(
-        self,
-        *,
-        order_id: str,
-        account: str,
-        contract: Contract,
-        terms: Terms,
-        broker_order_id: int,
-        parent_broker_order_id: int = 0,
-        transmit: bool = True,
-    ) -> object:
-        """Send an order; what cannot leave is reported to the gateway's `on_not_sent`."""
-        ...
-
-    def modify(
-        self,
-        *,
-        order_id: str,
-        order_ref: str,
-        account: str,
-        contract: Contract,
-        terms: Terms,
-        broker_order_id: int,
-        parent_broker_order_id: int = 0,
-    ) -> object:
-        """Send new terms for an order, under the same order id and orderRef."""
+    def send(self, message: Outgoing) -> object:
+        """Send an order message; what cannot leave is reported to the gateway's `on_not_sent`."""
         ...
 
     async def what_if(self, *, account: str, contract: Contract, terms: Terms) -> WhatIfReceived:
         """Ask what an order would cost; raises IBOrderRejectError or IBConnectionError."""
-        ...
-
-    def cancel(self, *, order_id: str, broker_order_id: int) -> object:
-        """Ask for a cancellation."""
-        ...
-
-    def cancel_everything(self) -> object:
-        """Ask for the end of every order of the login, whoever sent it."""
         ...
 
     def call_back(self, reason: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from oms.core.admit.venue_rules import Denial
 from oms.core.contracts import Contract
 from oms.core.events import Context, OrderDenied, OrderIntended, OrderNotSent, Pending, Terms
 from oms.core.fold.records import Order, OrderState
+from oms.core.outgoing import Outgoing
 from oms.errors import IBConnectionError, StoreUnavailable
 from oms.service.ports import Log, Orders, ReceiptLike
 from oms.service.view import View
@@ -171,15 +172,18 @@ class Sending:
         self._forget_numbers()
         self._numbers.update(numbers)
         for leg in legs:
-            self._orders.place(
+            message = Outgoing(
+                kind="place",
                 order_id=leg.order_id,
+                broker_order_id=numbers[leg.order_id],
                 account=leg.account,
                 contract=leg.contract,
                 terms=leg.terms,
-                broker_order_id=numbers[leg.order_id],
                 parent_broker_order_id=self._parent_number(leg, numbers),
                 transmit=leg.transmit,
+                order_ref=leg.order_id,
             )
+            self._orders.send(message)
             log.info("order_handed_over", order_id=leg.order_id)
 
     def _parent_number(self, leg: Leg, numbers: Mapping[str, int]) -> int:

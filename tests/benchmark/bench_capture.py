@@ -25,6 +25,7 @@ from oms.broker.wire_forms import contract_for_ib
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.events import Context, OrderIntended, OrderMessageSent, Pending, SessionOpened, Terms
+from oms.core.outgoing import Outgoing
 from oms.store import schema
 from oms.store.log import EventLog, LeaseRequest
 from tests.benchmark.measure import Figures, Row, folder, measure, print_table, quiet_collector
@@ -226,12 +227,16 @@ async def placing() -> tuple[float, float]:
     )
     began = time.perf_counter()
     for number in range(PLACED):
-        outbox.place(
-            order_id=str(number),
-            contract=CONTRACT,
-            terms=TERMS,
-            account="DU1",
-            broker_order_id=number,
+        outbox.send(
+            Outgoing(
+                kind="place",
+                order_id=str(number),
+                order_ref=str(number),
+                contract=CONTRACT,
+                terms=TERMS,
+                account="DU1",
+                broker_order_id=number,
+            )
         )
     ours = time.perf_counter() - began
     return ours / PLACED * 1e6, alone / PLACED * 1e6

@@ -15,9 +15,9 @@ import pytest
 from oms.broker.gateway import Gateway
 from oms.broker.handshake import ConnectionSettings
 from oms.broker.line import News
-from oms.broker.outbox import Outgoing
 from oms.clock import SystemClock
 from oms.core.events import Event, Pending
+from oms.core.outgoing import Outgoing
 from tests.simulator import Simulator, running_simulator
 from tests.world import World, a_world
 

@@ -27,6 +27,7 @@ from oms.core.events import (
     SessionOpened,
     Terms,
 )
+from oms.core.outgoing import Outgoing
 from oms.errors import StoreUnavailable
 from tests.integration.conftest import Desk, Journal, MakeDesk, Simulator
 
@@ -42,12 +43,16 @@ KEPT |= {str(n) for n in (71, 72, 73, 74, 100, 101, 102)}
 
 def place(desk: Desk, order_id: str, terms: Terms = MARKET) -> int:
     number = desk.gateway.next_broker_order_id()
-    desk.gateway.place(
-        order_id=order_id,
-        account="DU1234567",
-        contract=AAPL,
-        terms=terms,
-        broker_order_id=number,
+    desk.gateway.send(
+        Outgoing(
+            kind="place",
+            order_id=order_id,
+            order_ref=order_id,
+            account="DU1234567",
+            contract=AAPL,
+            terms=terms,
+            broker_order_id=number,
+        )
     )
     return number
 
@@ -128,7 +133,7 @@ async def test_what_leaves_is_kept_with_its_fields_and_the_order_that_it_is_abou
 ) -> None:
     number = place(desk, "ref-1", LIMIT)
     await desk.journal.first(OrderStatusReceived)
-    desk.gateway.cancel(order_id="ref-1", broker_order_id=number)
+    desk.gateway.send(Outgoing(kind="cancel", order_id="ref-1", broker_order_id=number))
     desk.gateway.capture._client.reqGlobalCancel()
     sent = [p for p in desk.journal.pendings if isinstance(p.event, OrderMessageSent)]
     assert [(p.event, p.context.correlation_id) for p in sent] == [

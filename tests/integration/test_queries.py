@@ -22,6 +22,7 @@ from oms.core.events import (
     QueryKind,
     Terms,
 )
+from oms.core.outgoing import Outgoing
 from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
 from tests.integration.conftest import NEW_YORK, Desk, Journal, Kept, MakeDesk, Simulator
 
@@ -50,12 +51,16 @@ async def trade(simulator: Simulator, desk: Desk) -> None:
     market = Terms(side="BUY", quantity=Decimal(10), order_type="MKT")
     limit = Terms(side="BUY", quantity=Decimal(5), order_type="LMT", limit_price=Decimal(100))
     for order_id, terms in (("filled", market), ("open", limit)):
-        desk.gateway.place(
-            order_id=order_id,
-            account="DU1234567",
-            contract=Stock("AAPL"),
-            terms=terms,
-            broker_order_id=desk.gateway.next_broker_order_id(),
+        desk.gateway.send(
+            Outgoing(
+                kind="place",
+                order_id=order_id,
+                order_ref=order_id,
+                account="DU1234567",
+                contract=Stock("AAPL"),
+                terms=terms,
+                broker_order_id=desk.gateway.next_broker_order_id(),
+            )
         )
     await desk.journal.first(CommissionReceived)
     await desk.journal.until(

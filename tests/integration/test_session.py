@@ -24,6 +24,7 @@ from oms.core.events import (
     SessionOpened,
     Terms,
 )
+from oms.core.outgoing import Outgoing
 from oms.errors import (
     ClientIdInUse,
     ConfigurationError,
@@ -358,12 +359,16 @@ async def test_without_a_session_there_is_no_order_id(make_desk: MakeDesk) -> No
 
 def place(desk: Desk, order_id: str) -> int:
     number = desk.gateway.next_broker_order_id()
-    handed = desk.gateway.place(
-        order_id=order_id,
-        account="DU1234567",
-        contract=AAPL,
-        terms=LIMIT,
-        broker_order_id=number,
+    handed = desk.gateway.send(
+        Outgoing(
+            kind="place",
+            order_id=order_id,
+            order_ref=order_id,
+            account="DU1234567",
+            contract=AAPL,
+            terms=LIMIT,
+            broker_order_id=number,
+        )
     )
     assert handed == "sent"
     return number
