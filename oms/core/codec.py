@@ -31,7 +31,6 @@ from oms.core.events import (
 from oms.errors import UnknownEventType
 
 GENESIS: Final = bytes(32)
-SEPARATOR: Final = "\x1f"
 
 #: (type, version) -> payload text of the next version. Applied until the version is current.
 Upcaster = Callable[[str], str]

@@ -22,8 +22,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from oms.core.contracts import Contract
 
 Side = Literal["BUY", "SELL"]
-OrderType = Literal["MKT", "LMT", "STP", "STP LMT"]
-TimeInForce = Literal["DAY", "GTC", "IOC", "FOK", "OPG", "GTD"]
 Outcome = Literal["complete", "refused", "timed_out", "partial"]
 Severity = Literal["high", "medium", "low"]
 Verdict = Literal["clean", "broken", "unknown"]

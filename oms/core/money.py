@@ -1,4 +1,4 @@
-"""The door through which numbers enter, and the id types.
+"""The door through which numbers enter.
 
 Prices, sizes and money come from the wire as text and stay Decimal until they are shown. IB writes
 "not set" in several ways (broker notes: numbers): the empty text, the largest
@@ -11,16 +11,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Final, NewType
+from typing import Final
 
 from oms.errors import InvalidRequest
-
-#: Ours: a UUID made before sending, carried in IB's orderRef.
-OrderId = NewType("OrderId", str)
-#: IB's account-wide permanent number of an order.
-PermId = NewType("PermId", int)
-#: IB's number of a contract.
-ConId = NewType("ConId", int)
 
 ZERO: Final = Decimal(0)
 ONE: Final = Decimal(1)

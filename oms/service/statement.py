@@ -219,12 +219,6 @@ class _Check:
         self._checked.findings = self._kept
         return self._checked
 
-    def _began_there(self) -> datetime | None:
-        """Return when the log began, as the statement writes times: to the second, zone unsaid."""
-        if self._began is None:
-            return None
-        return self._began.astimezone(self._zone).replace(tzinfo=None, microsecond=0)
-
     async def _take(self, row: Row) -> None:
         tally, heading = self._tally, self._heading
         if tally is None or heading is None:

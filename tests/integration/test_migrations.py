@@ -85,15 +85,20 @@ def test_older_database_is_copied_before_it_is_changed(
     assert schema.upgrade(url, backup=False).backup is None
 
 
-def test_rows_that_an_earlier_version_left_are_folded_anew(url: str, path: Path) -> None:
+@pytest.mark.parametrize(
+    ("revision", "undo"), [("0001", "DROP TABLE alarms"), ("0002", "DELETE FROM alarms")]
+)
+def test_rows_that_an_earlier_version_left_are_folded_anew(
+    url: str, path: Path, revision: str, undo: str
+) -> None:
     schema.upgrade(url)
     halt = Pending(TradingHaltedByPerson(reason="lunch"), Context(actor="person:test"))
     append_foreign(url, [halt], clock=ManualClock(NOON), needs_daemon=False)
     _write(path, "INSERT INTO anomalies VALUES ('1', 'contradiction', '', 1, '{}')")
-    _write(path, "DROP TABLE alarms")
-    _write(path, "UPDATE alembic_version SET version_num = '0001'")
+    _write(path, undo)
+    _write(path, f"UPDATE alembic_version SET version_num = '{revision}'")
     done = renew(url, clock=ManualClock(NOON))
-    assert (done.before, done.after) == ("0001", schema.HEAD)
+    assert (done.before, done.after) == (revision, schema.HEAD)
     assert rebuild_check(url).equal
     again = path.read_bytes()
     assert renew(url).backup is None

@@ -110,11 +110,6 @@ class Limits:
     #: Of the gateway, 0 where it does not matter.
     port: int = 0
 
-    @property
-    def needs_quote(self) -> bool:
-        """Say whether some order cannot be judged without the market's price."""
-        return self.order_collar_percent.is_set or self.order_notional_max.is_set
-
 
 def is_paper(account: str) -> bool:
     """Say whether an account is one of a paper gateway."""

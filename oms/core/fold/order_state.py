@@ -224,7 +224,6 @@ def on_open_order(
         changes = on_status(order, event.status, order.why_held, sequence, epoch)
         changes = _while_another_lives(order, event.perm_id, changes)
     changes["broker_limit_price"] = event.limit_price
-    changes["broker_stop_price"] = event.stop_price
     changes["broker_quantity"] = event.quantity
     if event.warning_text:
         changes["warning"] = event.warning_text

@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 
 from oms.core.contracts import Contract
 from oms.core.events import AlarmKind, CaseActionProposed, Finding, Origin, Terms
-from oms.core.money import ZERO, plain
+from oms.core.money import ZERO
 
 ColumnType = Literal["text", "integer", "boolean"]
 Column = str | int | bool | None
@@ -180,9 +180,8 @@ class Order(Evolving):
 
     revision: int = 0
     pending_terms: Terms | None = None
-    #: Price and size as IB last reported them.
+    #: Limit price and size as IB last reported them.
     broker_limit_price: Decimal | None = None
-    broker_stop_price: Decimal | None = None
     broker_quantity: Decimal | None = None
 
     #: From executions, after corrections.
@@ -287,7 +286,6 @@ class OrderChanges(TypedDict, total=False):
     pending_terms: Terms | None
     pending_epoch: int
     broker_limit_price: Decimal | None
-    broker_stop_price: Decimal | None
     broker_quantity: Decimal | None
     filled: Decimal
     notional: Decimal
@@ -870,8 +868,3 @@ def add_commission(
     sums = dict(totals)
     sums[currency] = sums.get(currency, ZERO) + amount
     return tuple(sorted(sums.items()))
-
-
-def describe_quantity(quantity: Decimal, contract: Contract) -> str:
-    """Return a signed holding in words that a report can show."""
-    return f"{plain(quantity)} {contract.symbol}"

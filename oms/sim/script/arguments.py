@@ -18,7 +18,6 @@ CASH_MAX: Final = Decimal("1e15")
 DECIMALS_MAX: Final = 8
 SECONDS_MAX: Final = 10 * 365 * 86_400.0
 INTEGER_MAX: Final = 2**31 - 1
-LONG_MAX: Final = 2**63 - 1
 TEXT_MAX: Final = 10_000
 
 
