@@ -18,11 +18,12 @@ asked for again by the reconciliation of the next start.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ib_async import IB
 
+from oms.broker import patches
 from oms.broker.ports import Durable, Sink
 from oms.broker.ticks import MARKET_MESSAGES
 from oms.broker.translate import Unreadable, translate
@@ -80,15 +81,9 @@ class Capture:
         self._context = Context(actor=ACTOR)
         self._latest: Durable | None = None
         self._watched: Durable | None = None
-        # ib_async's annotations do not allow what Python does: to replace a method on an instance.
-        client: Any = ib.client
-        self._client = client
-        self._decoder = client.decoder
-        self._connection = client.conn
-        self._interpret_rest = self._decoder.interpret
-        self._write = self._connection.sendMsg
-        self._decoder.interpret = self._interpret
-        self._connection.sendMsg = self._send
+        self._ib = ib
+        self._interpret_rest = patches.tap_received(ib, self._interpret)
+        self._write = patches.tap_sent(ib, self._send)
 
     @property
     def session_epoch(self) -> int:
@@ -117,7 +112,7 @@ class Capture:
         context = self._context
         event: Event
         try:
-            translated = translate(wire, self._decoder.serverVersion, self._zone)
+            translated = translate(wire, patches.server_version(self._ib), self._zone)
         except Unreadable as error:
             event = BrokerMessageUnreadable(message_id=wire[0] if wire else "", reason=str(error))
         else:
@@ -133,8 +128,7 @@ class Capture:
     # ── out ──────────────────────────────────────────────────────────────────────────────────────
 
     def _send(self, message: bytes) -> None:
-        transport = self._connection.transport
-        if transport is None or transport.is_closing():
+        if not patches.can_write(self._ib):
             # ib_async would drop it as well; nobody may believe that it was sent.
             return
         self._write(message)
@@ -147,7 +141,7 @@ class Capture:
             self._fail(error)
 
     def _record_sent(self, wire: tuple[str, ...]) -> None:
-        client_id = self._client.clientId
+        client_id = self._ib.client.clientId
         match wire[0]:
             case "3" if self.what_if:
                 event = OrderMessageSent(

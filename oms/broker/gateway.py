@@ -7,11 +7,8 @@ end first, then what waits in the outbox is reported as not sent, then the servi
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
-
-import ib_async
 
 from oms.broker.accounts import Accounts
 from oms.broker.capture import Capture
@@ -21,6 +18,7 @@ from oms.broker.line import News, SessionDown
 from oms.broker.lookup import Lookup, Qualified
 from oms.broker.market_data import Feed, Markets
 from oms.broker.outbox import Handed, Outbox
+from oms.broker.patches import new_ib
 from oms.broker.ports import Sink
 from oms.broker.previews import Previews
 from oms.broker.queries import Answer, Queries
@@ -61,8 +59,7 @@ class Gateway:
         callback: the daemon must stop. `on_not_sent` hears of every order message that did not
         leave, with the reason.
         """
-        # nan for "no price": ib_async's default of -1 is a price that spreads do have.
-        self._ib = ib_async.IB(ib_async.IBDefaults(emptyPrice=math.nan, emptySize=math.nan))
+        self._ib = new_ib()
         reroute(self._ib)
         self.capture = Capture(self._ib, sink, zone=zone, on_failure=on_failure)
         self.session = Session(

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any, Final
+from typing import Final
 
 import ib_async
 
+from oms.broker import patches
 from oms.core.codes import Kind, meaning
 from oms.telemetry import get_logger
 
@@ -28,10 +29,7 @@ def reroute(ib: ib_async.IB) -> None:
     """Let an `IB` object and its parts speak through our program messages."""
     logger = logging.Logger("ib_async", logging.INFO)
     logger.addHandler(_Handler())
-    parts: Any = ib
-    for part in (parts, parts.client, parts.wrapper):
-        part._logger = logger
-    parts.client.decoder.logger = logger
+    patches.speak_through(ib, logger)
 
 
 class _Handler(logging.Handler):

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import ib_async
 
+from oms.broker import patches
 from oms.broker.capture import Capture, Captured
 from oms.broker.line import News, SessionUp
 from oms.broker.session import Session
@@ -44,7 +45,6 @@ class Lookup:
     ) -> None:
         self._ib: Any = ib
         self._client: Any = ib.client
-        self._wrapper: Any = ib.wrapper
         self._session = session
         self._timeout_seconds = timeout_seconds
         #: What was asked in this session, and the answer or the question under way.
@@ -124,7 +124,7 @@ class Lookup:
         form = contract_for_ib(contract)
         request_id = self._client.getReqId()
         refused = self._refusals[request_id] = asyncio.get_running_loop().create_future()
-        answer = asyncio.ensure_future(self._wrapper.startReq(request_id, form))
+        answer = asyncio.ensure_future(patches.start_question(self._ib, request_id, form))
         try:
             self._client.reqContractDetails(request_id, form)
             await asyncio.wait(

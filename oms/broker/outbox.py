@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, Protocol
 import ib_async
 
 from oms.broker.capture import Capture
+from oms.broker.patches import can_write
 from oms.broker.wire_forms import is_clean, order_for_ib, wire_contract
 from oms.clock import Clock
 from oms.core.outgoing import Outgoing
@@ -59,6 +60,7 @@ class Outbox:
         call_later: Timer = _call_later,
     ) -> None:
         """`on_not_sent` gets every message that did not leave, with the reason."""
+        self._ib = ib
         self._client: Any = ib.client
         self._capture = capture
         self._clock = clock
@@ -128,8 +130,7 @@ class Outbox:
         return self._cancels if ends else self._orders
 
     def _line_is_up(self) -> bool:
-        transport = self._client.conn.transport
-        return self._client.isReady() and transport is not None and not transport.is_closing()
+        return self._ib.client.isReady() and can_write(self._ib)
 
     # ── pace ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -28,6 +28,7 @@ from typing import Any, Final, cast
 
 import ib_async
 
+from oms.broker import patches
 from oms.broker.capture import Capture, Captured
 from oms.broker.handshake import (
     COMFORTABLE_VERSION,
@@ -99,7 +100,7 @@ class Session:
         self.ended: asyncio.Future[OmsError | None] | None = None
         self.listeners: list[Callable[[News], None]] = []
         self._client: Any = ib.client
-        self._ib: Any = ib
+        self._ib = ib
         self._capture = capture
         self._sink = sink
         self._clock = clock
@@ -269,7 +270,6 @@ class Session:
         self._transport_gone.clear()
         self._attempt_over.clear()
         self._farms_reported.clear()
-        self._ib.wrapper.clientId = self.settings.client_id
         # What comes before the session is announced (accounts, a refusal) belongs to it already.
         self._capture.session_epoch = self._next_epoch
         self._last_heard = self._clock.monotonic()
@@ -329,36 +329,30 @@ class Session:
         """Let go of a connection that has no future, without waiting for the other side."""
         self._leave_reason = f"given up: {reason}"
         _log.warning("connection_given_up", reason=reason)
-        if self._client.conn.transport is not None:
-            self._client.conn.transport.abort()
+        transport = patches.transport(self._ib)
+        if transport is not None:
+            transport.abort()
 
     async def _hang_up(self) -> None:
         """Close the socket and wait until it is gone; a peer that does not read cannot delay it."""
-        transport = self._client.conn.transport
+        transport = patches.transport(self._ib)
         if transport is None:
             return
         if self._closing:
             transport.close()
             await self._wait_for_loss(_CLOSE_SECONDS)
-        if self._client.conn.transport is not None:
+        if patches.transport(self._ib) is not None:
             transport.abort()
             await self._wait_for_loss(_CLOSE_SECONDS)
 
     # ── hooks, called by the socket ──────────────────────────────────────────────────────────────
 
     def _hook(self) -> None:
-        connection, client = self._client.conn, self._client
-        # Before the client's own handler: the handshake frame never reaches the decoder.
-        connection.hasData.disconnect(client._onSocketHasData)
-        connection.hasData.connect(self._on_bytes)
-        connection.hasData.connect(client._onSocketHasData)
-        connection.disconnected.connect(self._on_transport_lost)
-        client.apiStart.connect(self._on_handshake_done)
-        client.MaxRequests = 0  # the outbox paces
-        client.getReqId = self._draw_id
+        patches.hear_bytes(self._ib, self._on_bytes)
+        patches.hear_loss(self._ib, self._on_transport_lost)
+        patches.draw_ids_from(self._ib, self._draw_id)
+        self._client.apiStart.connect(self._on_handshake_done)
         self._capture.listeners.append(self._on_captured)
-        # On every 1102 it would subscribe to the account summary again, until IB refuses (322).
-        self._ib.errorEvent.disconnect(self._ib._onError)
 
     def _on_bytes(self, received: bytes) -> None:
         self._last_heard = self._clock.monotonic()
@@ -392,7 +386,7 @@ class Session:
         self.server_version = self._greeting.server_version
         self.connection_time = self._greeting.connection_time
         # The client has just taken the number from nextValidId; nothing was drawn since.
-        next_valid_id = self._client._reqIdSeq
+        next_valid_id = patches.offered_order_id(self._ib)
         self._raise_floor(next_valid_id - 1)
         self._is_open = True
         self._append(

@@ -79,7 +79,7 @@ async def ours(path: Path, port: int) -> Figures:
     async with open_oms(settings) as running:
         await running.ready(30)
         aapl = await running.manager.qualify(AAPL)
-        connection: Any = running.gateway.capture._connection
+        connection: Any = running.gateway._ib.client.conn
         with watched(connection) as moments, quiet_collector():
             seconds = [await _one(running, aapl, moments) for _ in range(SINGLES)][1:]
             del moments[:]

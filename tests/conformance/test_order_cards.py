@@ -442,7 +442,7 @@ async def test_oc_110_the_account_has_its_figures(stand: Stand) -> None:
 async def test_oc_120_an_order_outlives_a_lost_line(stand: Stand) -> None:
     ticket = await stand.place(stand.stock, oms.Limit("BUY", 1, stand.far))
     view, epoch = stand.running.view, stand.running.view.system.session_epoch
-    stand.running.gateway.session._client.conn.transport.abort()
+    stand.running.gateway._ib.client.conn.transport.abort()
     async with asyncio.timeout(60):
         await view.until(lambda: view.system.session_epoch > epoch and view.system.ready)
     assert ticket.state is OrderState.WORKING

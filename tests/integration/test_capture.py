@@ -70,7 +70,7 @@ async def test_every_message_of_a_session_is_kept_once_in_order_with_its_wire_fi
 ) -> None:
     desk = make_desk(simulator.port)
     heard = bytearray()
-    desk.gateway.capture._client.conn.hasData.connect(heard.extend)
+    desk.gateway._ib.client.conn.hasData.connect(heard.extend)
     await desk.gateway.open(fail_fast=True)
     for number in range(3):
         place(desk, f"ref-{number}")
@@ -134,7 +134,7 @@ async def test_what_leaves_is_kept_with_its_fields_and_the_order_that_it_is_abou
     number = place(desk, "ref-1", LIMIT)
     await desk.journal.first(OrderStatusReceived)
     desk.gateway.send(Outgoing(kind="cancel", order_id="ref-1", broker_order_id=number))
-    desk.gateway.capture._client.reqGlobalCancel()
+    desk.gateway._ib.client.reqGlobalCancel()
     sent = [p for p in desk.journal.pendings if isinstance(p.event, OrderMessageSent)]
     assert [(p.event, p.context.correlation_id) for p in sent] == [
         (
@@ -156,8 +156,8 @@ async def test_nothing_is_called_sent_that_had_no_line(
     desk = make_desk(simulator.port)
     await desk.gateway.open(fail_fast=True)
     number = desk.gateway.next_broker_order_id()
-    desk.gateway.capture._client.conn.transport.abort()
-    desk.gateway.capture._client.cancelOrder(number)
+    desk.gateway._ib.client.conn.transport.abort()
+    desk.gateway._ib.client.cancelOrder(number)
     assert desk.journal.of(OrderMessageSent) == []
 
 
