@@ -92,7 +92,7 @@ class StoreUnavailable(StoreError):
     """The log cannot be written."""
 
     transient = True
-    default_hint = "no order leaves meanwhile; check disk space, permissions and other writers"
+    default_hint = "no order leaves until it can; check disk space, permissions and other writers"
 
 
 class LeaseHeld(StoreError):

@@ -238,15 +238,15 @@ class Settings(BaseSettings):
 
     market_type: Literal["live", "frozen", "delayed", "delayed_frozen"] = Field(
         "live",
-        description="Which quotes to ask IB for. Without a subscription to an exchange's data "
-        "there are none live, and delayed ones for nothing.",
+        description="Which quotes to ask IB for. Live ones need a subscription to the exchange's "
+        "data; delayed ones are free.",
     )
     market_lines_max: Annotated[int, Unit("lines")] = Field(
         100,
         ge=1,
         le=10_000,
         description="Contracts whose market is followed at a time. IB gives an account 100 lines "
-        "at first, shared with whatever TWS itself shows.",
+        "at first, and what TWS itself shows takes from the same 100.",
     )
 
     # ── the log ──────────────────────────────────────────────────────────────────────────────────
@@ -313,8 +313,8 @@ class Settings(BaseSettings):
     )
     order_collar_without_quote: Literal["refuse", "pass"] = Field(
         "refuse",
-        description="What a collar does with an order whose market has no price: nothing comes, no"
-        " subscription, before the first trade.",
+        description="What a collar does with an order whose market shows no price: there is no "
+        "subscription, or no trade yet.",
     )
     order_quote_wait_seconds: Seconds = Field(
         2,
@@ -327,8 +327,8 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=3_000,
-        description="Orders of the whole daemon in any minute; more are denied. It stops a strategy"
-        " that runs wild, across restarts. Empty means no limit.",
+        description="Orders of the whole daemon in any minute; more are denied, also across "
+        "restarts. It stops a strategy that runs wild. Empty means no limit.",
     )
     open_orders_max: Annotated[Limit, Unit("orders")] = Field(
         Scoped(),
@@ -339,8 +339,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=3600,
-        description="For so long after an order its like (account, side, contract, quantity, type"
-        " and prices) is denied as sent by mistake, across restarts; 0 is not at all.",
+        description="How long after an order an equal one (account, side, contract, quantity, type "
+        "and prices) is denied as a mistake, also across restarts; 0 turns it off.",
     )
     order_contracts: Names = Field(
         (),
@@ -356,7 +356,7 @@ class Settings(BaseSettings):
         30,
         ge=1,
         le=3600,
-        description="A shell's request older than this is denied: whoever asked has stopped "
+        description="A shell's request older than this is denied: the shell has stopped "
         "waiting, and the market has moved.",
     )
 
@@ -406,8 +406,8 @@ class Settings(BaseSettings):
     break_notional_max: Annotated[Decimal | None, Unit("currency of the contract")] = Field(
         None,
         ge=0,
-        description="Value of a break above which closing or adjusting it takes a second person, "
-        "and so do those that cannot be valued. Empty means that one person is enough.",
+        description="Value of a break above which closing or adjusting it takes a second person. A "
+        "break that cannot be valued takes one too. Empty means that one person is enough.",
     )
     reconcile_interval_seconds: Seconds = Field(
         900,
@@ -459,7 +459,8 @@ class Settings(BaseSettings):
         3600,
         ge=1,
         le=86_400,
-        description="How often the gateway's clock is read; with each session in any case.",
+        description="How often the gateway's clock is read; it is also read at the start of each "
+        "session.",
     )
     alarm_order_silence_seconds: Seconds = Field(
         30,
@@ -488,15 +489,15 @@ class Settings(BaseSettings):
         120,
         ge=0,
         le=86400,
-        description="How long the line to IB may be down before an alarm, counted from the end of "
-        "a reset where it went down in one; 0 turns it off.",
+        description="How long the line to IB may be down before an alarm; where it went down "
+        "during a reset, counted from the end of the reset. 0 turns it off.",
     )
     alarm_recovery_seconds: Seconds = Field(
         120,
         ge=0,
         le=86400,
         description="How long after a gap a whole comparison may be missing before an alarm: "
-        "until then nobody knows what happened in it. 0 turns it off.",
+        "until then it is not known what happened in the gap. 0 turns it off.",
     )
     alarm_price_age_seconds: Seconds = Field(
         900,
@@ -511,7 +512,8 @@ class Settings(BaseSettings):
     )
     alarm_foreign_accounts: Names = Field(
         (),
-        description="Accounts in which it is one, separated by commas; empty means all of them.",
+        description="Accounts in which such an order is an alarm, separated by commas; empty means "
+        "all of them.",
     )
 
     # ── statements and reports ───────────────────────────────────────────────────────────────────
@@ -548,8 +550,8 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         "127.0.0.1",
         min_length=1,
-        description="Address on which metrics are served; they name accounts' troubles, so not "
-        "the whole network by default.",
+        description="Address on which metrics are served. They tell about accounts, so the default "
+        "is this machine only.",
     )
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port on which Prometheus reads metrics; 0 turns it off."

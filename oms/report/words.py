@@ -73,7 +73,7 @@ BREAKS: Final[dict[BreakClass, BreakWords]] = {
         "Position differs",
         "The broker holds another quantity than the executions in our books add up to.",
         "Look for trades by hand, assignments, transfers and splits in TWS; new orders in this "
-        "contract stay closed meanwhile.",
+        "contract are denied until the break is closed.",
     ),
     "cost_drift": BreakWords(
         "Average cost differs",
@@ -92,7 +92,7 @@ BREAKS: Final[dict[BreakClass, BreakWords]] = {
     ),
     "orphan_commission": BreakWords(
         "Commission without an execution",
-        "The broker charged for an execution that nobody has shown us.",
+        "The broker charged for an execution that we never received.",
         "A fill may be missing: look for the execution id in TWS and in the statement.",
     ),
     "cash_drift": BreakWords(
