@@ -4,36 +4,16 @@ Promise: what a client sees on the wire is what IB's gateway has been seen to se
 157 to 178, text fields), the simulator's books are its own, and every misbehaviour is asked for.
 
 It knows nothing of the rest of this project and nothing of any client library, so that the same
-misunderstanding cannot sit on both ends of the wire.  Parts, from the socket inwards:
+misunderstanding cannot sit on both ends of the wire.  Rooms, from the bytes inwards; each names its
+parts:
 
-    wire            frames and field text (pure)
-    layout          what a field list looks like at each server version (pure)
-    requests        client messages: text to values (pure)
-    messages        server messages: values to text (pure)
-    render          orders, executions and contracts as values of messages (pure)
-    session         one client's socket
-    mishaps         what faults do to its messages
-    upstream        the line to IB, and what waits for it while it is down
-    gateway         the port, the sessions, who hears what
-    answers         the requests that only read; account_answers and quote_answers are part of it
-    intake          what clients ask the desk
-    desk            the life of an order
-    checks          what is refused before it reaches the market (pure)
-    matching        when an order trades, and at what price; conditions, hours (pure)
-    booking         executions, and what they do to positions and cash
-    ledger          positions, cash, commission, margin (pure)
-    accounting      account values from the books
-    market          quotes from a seed
-    instruments     the contract catalogue
-    orders, books   what survives a restart, in SQLite
-    faults          what goes wrong on purpose
-    commands        the verbs of the control port and of scenarios; fields, verbs, life_verbs,
-                    wire_verbs
-    control         the line protocol for live use
-    scenarios       files that say what happens, and when
-    transcripts     recordings of a real gateway
-    reference       generated pages
-    clock, settings time and knobs
+    protocol        frames, and what a field list looks like at each server version (pure)
+    gateway         clients and their sockets, who hears what, requests that only read, faults
+    broker          what IB does: orders, executions, positions, cash, the market, the day
+    script          what a person makes happen: verbs, scenario files, recordings
+
+Beside them `settings` (every knob), `clock` (the only reader of time) and `checker`, which compares
+an OMS's database with the books of a running simulator.
 """
 
 from __future__ import annotations

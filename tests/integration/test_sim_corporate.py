@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oms.sim.broker.corporate import CorporateLife
+from oms.sim.broker import corporate
 from oms.sim.broker.instruments import Contract, Query
 from oms.sim.clock import SteppedClock
 from tests.integration.sim_world import World, world
@@ -19,19 +19,19 @@ ACCOUNT = "DU1234567"
 
 
 def contract(sim: World, local_symbol: str, kind: str = "OPT") -> Contract:
-    found = sim.gateway.desk.catalogue.resolve(
+    found = sim.gateway.floor.catalogue.resolve(
         Query.from_wire({"localSymbol": local_symbol, "secType": kind})
     )
     return found[0]
 
 
 def hold(sim: World, what: Contract, quantity: str, cost: str, account: str = ACCOUNT) -> None:
-    sim.gateway.desk.corporate.transfer(account, what, D(quantity), cost=D(cost))
+    corporate.transfer(sim.gateway.floor, account, what, D(quantity), cost=D(cost))
 
 
 def held(sim: World) -> dict[str, tuple[Decimal, Decimal]]:
     return {
-        sim.gateway.desk.contract(con_id).local_symbol: (row.quantity, row.average_cost)
+        sim.gateway.floor.contract(con_id).local_symbol: (row.quantity, row.average_cost)
         for (_, con_id), row in sim.gateway.books.positions.items()
         if row.quantity
     }
@@ -60,7 +60,7 @@ async def test_options_become_shares_at_the_strike(
         option = contract(sim, f"AAPL  260116{right}00190000")
         hold(sim, option, quantity, "500")
         before = cash(sim)
-        life = sim.gateway.desk.corporate
+        life = sim.gateway.broker.derivatives
         act = life.exercise if D(quantity) > 0 else life.assign
         changes = act(ACCOUNT, option, D(2))
         assert held(sim) == {"AAPL": (D(shares), D(cost))}
@@ -77,7 +77,7 @@ async def test_an_exercise_may_be_told_by_executions_at_no_price_and_at_the_stri
         zero = await sim.client(0)
         option = contract(sim, "AAPL  260116C00190000")
         hold(sim, option, "1", "500")
-        sim.gateway.desk.corporate.exercise(ACCOUNT, option, D(1), told=True)
+        sim.gateway.broker.derivatives.exercise(ACCOUNT, option, D(1), told=True)
         sim.gateway.flush()
         await zero.settle()
         rows = [values for name, values in zero.received if name == "execDetails"]
@@ -94,9 +94,9 @@ async def test_no_more_can_be_exercised_than_is_held(quantity: str) -> None:
         option = contract(sim, "AAPL  260116C00190000")
         hold(sim, option, "2", "500")
         with pytest.raises(ValueError, match="2 are held long"):
-            sim.gateway.desk.corporate.exercise(ACCOUNT, option, D(quantity))
+            sim.gateway.broker.derivatives.exercise(ACCOUNT, option, D(quantity))
         with pytest.raises(ValueError, match="0 are held short"):
-            sim.gateway.desk.corporate.assign(ACCOUNT, option, D(1))
+            sim.gateway.broker.derivatives.assign(ACCOUNT, option, D(1))
         assert held(sim) == {option.local_symbol: (D(2), D(500))}
 
 
@@ -110,7 +110,7 @@ async def test_expiry_exercises_what_is_in_the_money_and_voids_the_rest() -> Non
         client.place(conId=str(put.con_id), symbol="", secType="", currency="", tif="GTC",
                      orderType="LMT", lmtPrice="0.05")  # fmt: skip
         await client.settle()
-        life: CorporateLife = sim.gateway.desk.corporate
+        life = sim.gateway.broker.derivatives
         life.expire(call, D("190.01"))
         life.expire(put, D("190.01"))
         assert held(sim) == {"AAPL": (D(-100), D(193))}
@@ -123,7 +123,7 @@ async def test_a_future_that_expires_pays_what_it_gained() -> None:
         future = contract(sim, "ESH6", "FUT")
         hold(sim, future, "2", "265000")
         before = cash(sim)
-        sim.gateway.desk.corporate.expire(future, D("5310"))
+        sim.gateway.broker.derivatives.expire(future, D("5310"))
         assert (held(sim), cash(sim) - before) == ({}, D(1000))
 
 
@@ -153,28 +153,28 @@ async def test_the_night_after_an_expiry_settles_it_and_the_contract_is_gone() -
 
 async def test_a_split_changes_quantity_cost_and_price_and_pays_for_fractions() -> None:
     async with world() as sim:
-        stock = sim.gateway.desk.catalogue.one("AAPL")
+        stock = sim.gateway.floor.catalogue.one("AAPL")
         assert stock is not None
         sim.do("quote", symbol="AAPL", last="100")
         hold(sim, stock, "15", "80")
-        sim.gateway.desk.corporate.split(stock, D(4))
+        corporate.split(sim.gateway.floor, stock, D(4))
         assert held(sim) == {"AAPL": (D(60), D(20))}
-        assert sim.gateway.desk.market.quote(stock).last == 25
+        assert sim.gateway.floor.market.quote(stock).last == 25
         before = cash(sim)
-        sim.gateway.desk.corporate.split(stock, D("0.125"))
+        corporate.split(sim.gateway.floor, stock, D("0.125"))
         assert held(sim) == {"AAPL": (D(7), D(160))}
         assert cash(sim) - before == 100  # half a share at 200
         with pytest.raises(ValueError, match="cannot be split"):
-            sim.gateway.desk.corporate.split(stock, D(0))
+            corporate.split(sim.gateway.floor, stock, D(0))
 
 
 async def test_a_symbol_changes_and_stays_changed_after_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "gateway.db"
     async with world(books=file) as sim:
-        stock = sim.gateway.desk.catalogue.one("META")
+        stock = sim.gateway.floor.catalogue.one("META")
         assert stock is not None
         hold(sim, stock, "10", "480")
-        sim.gateway.desk.corporate.change_symbol(stock, "MVRS", 999_000_001)
+        corporate.change_symbol(sim.gateway.floor, stock, "MVRS", 999_000_001)
         sim.gateway.flush()
         assert held(sim) == {"MVRS": (D(10), D(480))}
     async with world(books=file) as sim:
@@ -187,11 +187,11 @@ async def test_a_symbol_changes_and_stays_changed_after_a_restart(tmp_path: Path
 
 async def test_a_transfer_moves_a_position_with_its_cost_and_no_cash() -> None:
     async with world(accounts=("DU1", "DU2")) as sim:
-        stock = sim.gateway.desk.catalogue.one("AAPL")
+        stock = sim.gateway.floor.catalogue.one("AAPL")
         assert stock is not None
         hold(sim, stock, "10", "150", "DU1")
-        life = sim.gateway.desk.corporate
-        life.transfer("DU1", stock, D(4), to_account="DU2")
+        floor = sim.gateway.floor
+        corporate.transfer(floor, "DU1", stock, D(4), to_account="DU2")
         books = sim.gateway.books
         rows = {account: books.position(account, stock.con_id) for account in ("DU1", "DU2")}
         assert [(row.quantity, row.average_cost) for row in rows.values()] == [
@@ -199,7 +199,7 @@ async def test_a_transfer_moves_a_position_with_its_cost_and_no_cash() -> None:
         ]  # fmt: skip
         assert {cash(sim, "DU1"), cash(sim, "DU2")} == {D(1_000_000)}
         with pytest.raises(ValueError, match="two accounts"):
-            life.transfer("DU1", stock, D(1), to_account="DU1")
+            corporate.transfer(floor, "DU1", stock, D(1), to_account="DU1")
 
 
 async def test_a_correction_after_an_exercise_counts_the_shares_it_brought() -> None:
@@ -210,7 +210,7 @@ async def test_a_correction_after_an_exercise_counts_the_shares_it_brought() -> 
         await client.settle()
         option = contract(sim, "AAPL  260116C00190000")
         hold(sim, option, "1", "0")
-        sim.gateway.desk.corporate.exercise(ACCOUNT, option, D(1), told=True)
+        sim.gateway.broker.derivatives.exercise(ACCOUNT, option, D(1), told=True)
         assert held(sim)["AAPL"][0] == 110
         sim.do("correct", order="1", price="191")
         assert held(sim)["AAPL"][0] == 110
@@ -221,7 +221,7 @@ async def test_a_correction_after_an_exercise_counts_the_shares_it_brought() -> 
 )
 async def test_an_option_on_a_future_settles_in_cash(settlement: str, paid: str) -> None:
     async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
-        (call,) = sim.gateway.desk.catalogue.resolve(
+        (call,) = sim.gateway.floor.catalogue.resolve(
             Query.from_wire(
                 {"symbol": "ES", "secType": "FOP", "strike": "5300", "right": "C"}
                 | {"lastTradeDateOrContractMonth": "202603"}
@@ -229,6 +229,6 @@ async def test_an_option_on_a_future_settles_in_cash(settlement: str, paid: str)
         )
         hold(sim, call, "1", "2500")
         before = cash(sim)
-        sim.gateway.desk.corporate.expire(call, D(settlement))
+        sim.gateway.broker.derivatives.expire(call, D(settlement))
         assert held(sim) == {}
         assert cash(sim) - before == D(paid)

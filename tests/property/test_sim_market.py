@@ -1,4 +1,4 @@
-"""Random days at the simulator's desk: whatever comes, its books add up.
+"""Random days at the simulator: whatever comes, its books add up.
 
 One seed, one day; a failure names its seed.  480 days instead of 12:
 `pytest tests/property/test_sim_market.py --benchmark`.
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from oms.sim.broker.books import Books
+from oms.sim.broker.combos import quote_of
 from oms.sim.broker.instruments import Query
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.orders import Order
@@ -60,7 +61,7 @@ class Day:
         )
         self.clock = SteppedClock(MONDAY)
         self.gateway = Gateway(self.settings, clock=self.clock)
-        self.gateway.desk.follow_hours()
+        self.gateway.broker.day.follow()
         self.next_id = 1
         self.sent: dict[int, dict[str, Any]] = {}
 
@@ -77,10 +78,10 @@ class Day:
     def order(self) -> dict[str, Any]:
         pick = self.rng.choice
         wanted = dict(pick(CONTRACTS))
-        found = self.gateway.desk.catalogue.resolve_any(Query.from_wire(wanted))[0]
+        found = self.gateway.floor.catalogue.resolve_any(Query.from_wire(wanted))[0]
         last = Decimal(0)
         if found.sec_type != "BAG":
-            last = self.gateway.desk.market.quote(found).last
+            last = self.gateway.floor.market.quote(found).last
         away = Decimal(self.rng.randint(-30, 30)) / 1000
         price = found.on_tick(last * (1 + away))
         kind = pick(KINDS)
@@ -138,13 +139,13 @@ class Day:
         self.send(changed, order_id)
 
     def move(self) -> None:
-        desk = self.gateway.desk
-        con_id = self.rng.choice(desk.market.quoted or [265598])
-        contract = desk.contract(con_id)
-        last = desk.market.quote(contract).last
+        market = self.gateway.floor.market
+        con_id = self.rng.choice(market.quoted or [265598])
+        contract = self.gateway.floor.contract(con_id)
+        last = market.quote(contract).last
         moved = last * (1 + Decimal(self.rng.randint(-20, 20)) / 1000)
-        desk.market.set(contract, last=max(contract.on_tick(moved), contract.minimum_tick * 2))
-        desk.on_quote(con_id)
+        market.set(contract, last=max(contract.on_tick(moved), contract.minimum_tick * 2))
+        self.gateway.broker.orders.on_quote(con_id)
 
     def wait(self) -> None:
         self.clock.advance(self.rng.choice((1, 60, 3_600, 20_000)))
@@ -153,9 +154,9 @@ class Day:
         live = list(self.gateway.books.live.values())
         if live:
             order = self.rng.choice(live)
-            quote = self.gateway.desk.quote(order)
+            quote = quote_of(self.gateway.floor, order)
             part = order.remaining if self.rng.random() < 0.5 else min(order.remaining, Decimal(3))
-            self.gateway.desk.fill(order, part, quote.last)
+            self.gateway.broker.orders.fill(order, part, quote.last)
 
     # -- what must hold ---------------------------------------------------------------------------
 

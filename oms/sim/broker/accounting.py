@@ -1,21 +1,13 @@
-"""Account values, portfolio rows and margin previews from the books.  Reads, never writes."""
+"""What the accounts are worth, and what they have gained.  Reads the books, never writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING, Final
+from decimal import Decimal
+from typing import Final
 
-from oms.sim.broker.instruments import Contract
-from oms.sim.broker.ledger import ZERO, Position, commission, margin
-from oms.sim.broker.orders import Order
-from oms.sim.protocol.frames import number
-
-if TYPE_CHECKING:
-    from oms.sim.broker.desk import Desk
-
-_CENT: Final = Decimal("0.01")
+from oms.sim.broker.floor import Floor
+from oms.sim.broker.ledger import ZERO, Position, margin
 
 # One unit of the currency in US dollars.  Fixed: no rate travels with an execution anyway.
 RATES: Final = {
@@ -29,29 +21,6 @@ RATES: Final = {
     "HKD": Decimal("0.128"),
     "MXN": Decimal("0.055"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One account value.  `per_currency` rows belong to the ledger, one set for each currency."""
-
-    key: str
-    value: str
-    currency: str
-    per_currency: bool = False
-
-
-_TAGS: Final = """
-AccountType NetLiquidation TotalCashValue SettledCash AccruedCash BuyingPower EquityWithLoanValue
-PreviousDayEquityWithLoanValue PreviousEquityWithLoanValue GrossPositionValue RegTEquity ReqTEquity
-RegTMargin ReqTMargin SMA InitMarginReq MaintMarginReq AvailableFunds ExcessLiquidity Cushion
-FullInitMarginReq FullMaintMarginReq FullAvailableFunds FullExcessLiquidity LookAheadNextChange
-LookAheadInitMarginReq LookAheadMaintMarginReq LookAheadAvailableFunds LookAheadExcessLiquidity
-HighestSeverity DayTradesRemaining DayTradesRemainingT+1 DayTradesRemainingT+2
-DayTradesRemainingT+3 DayTradesRemainingT+4 Leverage
-"""
-TAGS: Final = frozenset(_TAGS.split())
-"""What an account summary may ask for, beside the ledgers; both spellings of the RegT ones."""
 
 
 def rate(currency: str, base: str) -> Decimal:
@@ -104,53 +73,53 @@ class Totals:
         return self.net - self.initial_margin
 
 
-def gain(desk: Desk, con_id: int, row: Position) -> Decimal:
+def gain(floor: Floor, con_id: int, row: Position) -> Decimal:
     """Unrealised P&L of a position, in its contract's currency."""
-    contract = desk.contract(con_id)
-    value = desk.market.quote(contract).last * contract.multiplier
+    contract = floor.contract(con_id)
+    value = floor.market.quote(contract).last * contract.multiplier
     return row.quantity * (value - row.average_cost)
 
 
-def realized_today(desk: Desk, account: str, con_id: int) -> Decimal:
-    before, _ = desk.books.openings.get((account, con_id), (ZERO, ZERO))
-    return desk.books.position(account, con_id).realized - before
+def realized_today(floor: Floor, account: str, con_id: int) -> Decimal:
+    before, _ = floor.books.openings.get((account, con_id), (ZERO, ZERO))
+    return floor.books.position(account, con_id).realized - before
 
 
-def daily(desk: Desk, account: str, con_id: int) -> Decimal:
+def daily(floor: Floor, account: str, con_id: int) -> Decimal:
     """What a position has gained since the day began, realised or not."""
-    _, before = desk.books.openings.get((account, con_id), (ZERO, ZERO))
-    now = gain(desk, con_id, desk.books.position(account, con_id))
-    return realized_today(desk, account, con_id) + now - before
+    _, before = floor.books.openings.get((account, con_id), (ZERO, ZERO))
+    now = gain(floor, con_id, floor.books.position(account, con_id))
+    return realized_today(floor, account, con_id) + now - before
 
 
-def daily_total(desk: Desk, account: str) -> Decimal:
+def daily_total(floor: Floor, account: str) -> Decimal:
     """The same of a whole account, in its base currency."""
-    base = desk.settings.base_currency
+    base = floor.settings.base_currency
     return sum(
         (
-            daily(desk, account, con_id) * rate(desk.contract(con_id).currency, base)
-            for owner, con_id in desk.books.positions
+            daily(floor, account, con_id) * rate(floor.contract(con_id).currency, base)
+            for owner, con_id in floor.books.positions
             if owner == account
         ),
         ZERO,
     )
 
 
-def worths(desk: Desk, account: str) -> dict[str, Worth]:
+def worths(floor: Floor, account: str) -> dict[str, Worth]:
     """The positions of an account by currency, each in its own.
 
     A future is worth what it has gained or lost; a forex pair nothing, its currencies are in cash.
     """
     found: dict[str, Worth] = {}
-    for (owner, con_id), row in desk.books.positions.items():
+    for (owner, con_id), row in floor.books.positions.items():
         if owner != account:
             continue
-        contract = desk.contract(con_id)
+        contract = floor.contract(con_id)
         worth = found.setdefault(contract.currency, Worth())
-        worth.realized += realized_today(desk, account, con_id)
+        worth.realized += realized_today(floor, account, con_id)
         if not row.quantity:
             continue
-        last = desk.market.quote(contract).last
+        last = floor.market.quote(contract).last
         value = row.quantity * last * contract.multiplier
         gained = value - row.quantity * row.average_cost
         if contract.sec_type == "FUT":
@@ -165,183 +134,18 @@ def worths(desk: Desk, account: str) -> dict[str, Worth]:
     return found
 
 
-def totals(desk: Desk, account: str) -> Totals:
+def totals(floor: Floor, account: str) -> Totals:
     """The worth of an account now, in its base currency."""
-    base = desk.settings.base_currency
+    base = floor.settings.base_currency
     cash = sum(
         (
             amount * rate(currency, base)
-            for (owner, currency), amount in desk.books.cash.items()
+            for (owner, currency), amount in floor.books.cash.items()
             if owner == account
         ),
         ZERO,
     )
     whole = Worth()
-    for currency, worth in worths(desk, account).items():
+    for currency, worth in worths(floor, account).items():
         whole.add(worth, rate(currency, base))
     return Totals(cash, whole.net, whole.gross, whole.unrealized, whole.realized, whole.margin)
-
-
-def rows(desk: Desk, account: str) -> Iterator[Row]:
-    """Every account value that is sent, in a fixed order."""
-    base = desk.settings.base_currency
-    total = totals(desk, account)
-    yield Row("AccountType", "INDIVIDUAL", "")
-    yield Row("AccountReady", "true", "")
-    yield Row("AccountCode", account, "")
-    yield Row("Cushion", _ratio(total.net - total.maintenance_margin, total.net), "")
-    yield Row("DayTradesRemaining", "-1", "")
-    yield Row("Leverage", _ratio(total.gross, total.net), "")
-    yield Row("HighestSeverity", "0", "")
-    yield Row("LookAheadNextChange", "0", "")
-    for day in range(1, 5):
-        yield Row(f"DayTradesRemainingT+{day}", "-1", "")
-    for key, value in (
-        ("NetLiquidation", total.net),
-        ("TotalCashValue", total.cash),
-        ("SettledCash", total.cash),
-        ("AccruedCash", ZERO),
-        ("BuyingPower", max(total.available, ZERO) * 2),
-        ("EquityWithLoanValue", total.net),
-        ("PreviousDayEquityWithLoanValue", total.net),
-        ("GrossPositionValue", total.gross),
-        ("RegTEquity", total.net),
-        ("RegTMargin", total.initial_margin),
-        ("SMA", max(total.available, ZERO)),
-        ("InitMarginReq", total.initial_margin),
-        ("MaintMarginReq", total.maintenance_margin),
-        ("AvailableFunds", total.available),
-        ("ExcessLiquidity", total.net - total.maintenance_margin),
-        ("FullInitMarginReq", total.initial_margin),
-        ("FullMaintMarginReq", total.maintenance_margin),
-        ("FullAvailableFunds", total.available),
-        ("FullExcessLiquidity", total.net - total.maintenance_margin),
-        ("LookAheadInitMarginReq", total.initial_margin),
-        ("LookAheadMaintMarginReq", total.maintenance_margin),
-        ("LookAheadAvailableFunds", total.available),
-        ("LookAheadExcessLiquidity", total.net - total.maintenance_margin),
-    ):
-        yield Row(key, _money(value), base)
-    yield from _ledger(desk, account, total)
-
-
-def _ledger(desk: Desk, account: str, total: Totals) -> Iterator[Row]:
-    """The ledger: a set of rows for each currency, and one for all of them in the base currency."""
-    base = desk.settings.base_currency
-    found = worths(desk, account)
-    cash = {
-        currency: amount
-        for (owner, currency), amount in desk.books.cash.items()
-        if owner == account
-    }
-    whole = Worth()
-    for currency, worth in found.items():
-        whole.add(worth, rate(currency, base))
-    for currency in sorted({*cash, *found, base}):
-        yield from _ledger_of(
-            currency, cash.get(currency, ZERO), found.get(currency, Worth()), rate(currency, base)
-        )
-    yield from _ledger_of("BASE", total.cash, whole, Decimal(1))
-
-
-def _ledger_of(currency: str, cash: Decimal, worth: Worth, exchange: Decimal) -> Iterator[Row]:
-    for key, value in (
-        ("CashBalance", cash),
-        ("TotalCashBalance", cash),
-        ("AccruedCash", ZERO),
-        ("StockMarketValue", worth.stocks),
-        ("OptionMarketValue", worth.options),
-        ("FutureOptionValue", ZERO),
-        ("FuturesPNL", worth.futures),
-        ("NetLiquidationByCurrency", cash + worth.net),
-        ("UnrealizedPnL", worth.unrealized),
-        ("RealizedPnL", worth.realized),
-        ("NetDividend", ZERO),
-    ):
-        yield Row(key, _money(value), currency, per_currency=True)
-    yield Row("ExchangeRate", number(exchange), currency, per_currency=True)
-    yield Row("RealCurrency", currency, currency, per_currency=True)
-    yield Row("Currency", currency, currency, per_currency=True)
-
-
-def portfolio_row(desk: Desk, account: str, contract: Contract) -> dict[str, str]:
-    """The amounts of an updatePortfolio message."""
-    row = desk.books.position(account, contract.con_id)
-    last = desk.market.quote(contract).last
-    value = row.quantity * last * contract.multiplier
-    unrealized = value - row.quantity * row.average_cost
-    return {
-        "position": number(row.quantity),
-        "marketPrice": number(last),
-        "marketValue": _money(value),
-        "averageCost": number(row.average_cost),
-        "unrealizedPNL": _money(unrealized),
-        "realizedPNL": _money(realized_today(desk, account, contract.con_id)),
-    }
-
-
-def preview(desk: Desk, order: Order) -> dict[str, str]:
-    """The margin and commission fields of a whatIf answer.
-
-    What the books will show when the order has filled at its price: at the touch if it crosses
-    it, else at its limit.  A fill is a print, so that what is held already is worth the new price.
-    """
-    total = totals(desk, order.account)
-    base = desk.settings.base_currency
-    change = equity = charge = ZERO
-    for contract, signed, price in _previewed(desk, order):
-        factor = rate(contract.currency, base)
-        held = desk.books.position(order.account, contract.con_id).quantity
-        last = desk.market.quote(contract).last
-        # The fill of a combination is no print of its legs.
-        mark = last if order.terms.get("comboLegs") else price
-        fee = commission(contract, abs(signed), price, desk.settings.commission)
-        after = margin(contract, held + signed, mark) - margin(contract, held, last)
-        change += after * factor
-        if contract.sec_type == "CASH":
-            # The two currencies change places, at rates that are not the pair's price.
-            equity += signed * (rate(contract.symbol, base) - price * factor)
-        else:
-            gained = held * (mark - last) + signed * (mark - price)
-            equity += gained * contract.multiplier * factor
-        equity -= fee * factor
-        charge += fee * factor / rate(desk.contract(order.con_id).currency, base)
-    return {
-        "whatIf": "1",
-        "initMarginBefore": _money(total.initial_margin),
-        "maintMarginBefore": _money(total.maintenance_margin),
-        "equityWithLoanBefore": _money(total.net),
-        "initMarginChange": _money(change),
-        "maintMarginChange": _money(change / 2),
-        "equityWithLoanChange": _money(equity),
-        "initMarginAfter": _money(total.initial_margin + change),
-        "maintMarginAfter": _money(total.maintenance_margin + change / 2),
-        "equityWithLoanAfter": _money(total.net + equity),
-        "commission": number(charge),
-        "minCommission": number(charge),
-        "maxCommission": number(charge),
-        "commissionCurrency": desk.contract(order.con_id).currency,
-    }
-
-
-def _previewed(desk: Desk, order: Order) -> Iterator[tuple[Contract, Decimal, Decimal]]:
-    """The fills an order would have: contract, signed quantity, price; a combo's are its legs'."""
-    quote = desk.quote(order)
-    touch = quote.ask if order.is_buy else quote.bid
-    limit = order.limit_price
-    crosses = limit is None or (touch <= limit if order.is_buy else touch >= limit)
-    price = touch if limit is None or crosses else limit
-    if desk.contract(order.con_id).sec_type == "BAG":
-        for leg, ratio, leg_price in desk.back_office.leg_prices(order, price):
-            yield leg, order.quantity * ratio * (1 if order.is_buy else -1), leg_price
-        return
-    contract = desk.contract(order.con_id)
-    yield contract, order.quantity * (1 if order.is_buy else -1), price
-
-
-def _money(value: Decimal) -> str:
-    return str(value.quantize(_CENT, rounding=ROUND_HALF_UP))
-
-
-def _ratio(part: Decimal, whole: Decimal) -> str:
-    return "0" if not whole else number((part / whole).quantize(Decimal("0.0001")))

@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from oms.sim.broker import ledger
-from oms.sim.broker.books import Books
-from oms.sim.broker.catalogue import Catalogue
-from oms.sim.broker.checks import Refusal
+from oms.sim.broker.combos import leg_prices
+from oms.sim.broker.floor import Floor
 from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO, Position
-from oms.sim.broker.market import Market
 from oms.sim.broker.orders import Execution, Order
-from oms.sim.clock import Clock
-from oms.sim.protocol.frames import to_int
-from oms.sim.settings import Settings
 
-Legs = tuple[tuple[Contract, Decimal], ...]
-"""The legs of a combination, each with its ratio: negative when the combination sells it."""
-SIDES: Final = frozenset(("BUY", "SELL", "SSHORT"))
 History = Execution | tuple[Decimal, Decimal]
 
 
 class BackOffice:
     """Turns fills into executions.  Execution ids never repeat, over restarts neither."""
 
-    def __init__(
-        self,
-        *,
-        books: Books,
-        catalogue: Catalogue,
-        market: Market,
-        clock: Clock,
-        settings: Settings,
-    ) -> None:
-        self.books = books
-        self.catalogue = catalogue
-        self.market = market
-        self.clock = clock
-        self.settings = settings
-        identity = random.Random(f"executions:{settings.seed}")
+    def __init__(self, floor: Floor) -> None:
+        self.floor = floor
+        self.books = floor.books
+        self.settings = floor.settings
+        identity = random.Random(f"executions:{floor.settings.seed}")
         self._prefix = f"0000{identity.randrange(16**4):04x}"
         self._base = identity.randrange(16**8 // 2)
 
@@ -69,7 +51,9 @@ class BackOffice:
         self.books.add_execution(whole)
         rows = [whole]
         stem = whole.stem
-        for number, (leg, ratio, leg_price) in enumerate(self.leg_prices(order, price), start=2):
+        for number, (leg, ratio, leg_price) in enumerate(
+            leg_prices(self.floor, order, price), start=2
+        ):
             signed = ratio * quantity * (1 if order.is_buy else -1)
             row = self._execution(order, leg, abs(signed), leg_price, f"{stem}.{number:02d}.01")
             row.side = "BOT" if signed > 0 else "SLD"
@@ -97,26 +81,12 @@ class BackOffice:
             side="BOT" if order.is_buy else "SLD",
             quantity=quantity,
             price=price,
-            time=self.clock.now().replace(microsecond=0),
+            time=self.floor.clock.now().replace(microsecond=0),
             venue=contract.primary_exchange,
             cumulative=order.filled,
             average_price=order.average_price,
             model_code=str(order.terms.get("modelCode", "")),
         )
-
-    def legs(self, order: Order) -> Legs:
-        """The legs of a combination with their signed ratios."""
-        return combo_legs(self.catalogue, order.terms.get("comboLegs", ()))
-
-    def leg_prices(
-        self, order: Order, price: Decimal
-    ) -> Iterator[tuple[Contract, Decimal, Decimal]]:
-        """Each leg at its last price; the first one makes up for the difference to `price`."""
-        legs = self.legs(order)
-        lasts = [self.market.quote(leg).last for leg, _ in legs]
-        total = sum((ratio * last for (_, ratio), last in zip(legs, lasts, strict=True)), ZERO)
-        for number, ((leg, ratio), last) in enumerate(zip(legs, lasts, strict=True)):
-            yield leg, ratio, last + (price - total) / ratio if number == 0 else last
 
     def _book(self, row: Execution, contract: Contract, filled: Decimal) -> None:
         """Charge an execution and change its position.  `filled` is of the whole order, with it.
@@ -139,27 +109,16 @@ class BackOffice:
         for currency, amount in flows.items():
             self.books.add_cash(row.account, currency, amount * times)
 
-    # -- changes without an order -----------------------------------------------------------------
-
-    def adjust_position(
-        self, account: str, contract: Contract, quantity: Decimal, cost: Decimal | None
-    ) -> Position:
-        """Assignment, exercise, expiry, split, transfer: no execution says so."""
-        old = self.books.position(account, contract.con_id)
-        total = old.quantity + quantity
-        average = cost if cost is not None else old.average_cost
-        row = Position(total, average if total else ZERO, old.realized)
-        self.books.set_position(account, contract.con_id, row)
-        self.books.add_adjustment(account, contract.con_id, total, row.average_cost)
-        return row
+    # -- corrections ------------------------------------------------------------------------------
 
     def correct(
-        self, old: Execution, contract: Contract, quantity: Decimal | None, price: Decimal | None
+        self, old: Execution, *, quantity: Decimal | None, price: Decimal | None
     ) -> Execution:
-        """Replace an execution by its next revision, with a commission of its own.
+        """Replace an execution by its next revision, with a commission of its own, and say so.
 
         A bust is a revision to quantity 0.
         """
+        contract = self.floor.contract(old.con_id)
         order = self.books.by_perm_id(old.perm_id)
         if order is None:
             raise LookupError(f"no order with perm id {old.perm_id}")
@@ -184,6 +143,10 @@ class BackOffice:
         self.books.save(order)
         self._recount(new, contract)
         self._pay(new, contract, 1)
+        notify = self.floor.notify
+        notify.execution(new)
+        notify.commission(new)
+        notify.position(new.account, new.con_id)
         return new
 
     def _recount(self, corrected: Execution, contract: Contract) -> None:
@@ -200,23 +163,6 @@ class BackOffice:
             else:
                 row = Position(entry[0], entry[1], row.realized)
         self.books.set_position(corrected.account, corrected.con_id, row)
-
-
-def combo_legs(catalogue: Catalogue, said: Iterable[Mapping[str, str]]) -> Legs:
-    """The legs that a client names, with signed ratios.  Raises the Refusal of what cannot be."""
-    legs: list[tuple[Contract, Decimal]] = []
-    for leg in said:
-        contract = catalogue.by_id(to_int(leg["conId"]))
-        ratio = to_int(leg["ratio"])
-        known = contract is not None and contract.sec_type != "BAG"
-        if contract is None or not known or ratio <= 0 or leg["action"] not in SIDES:
-            raise Refusal(313, f"The combo details for leg '{len(legs)}' are invalid.")
-        legs.append((contract, Decimal(ratio if leg["action"] == "BUY" else -ratio)))
-    if not legs:
-        raise Refusal(314, "Security type 'BAG' requires combo leg details.")
-    if len(legs) < 2:
-        raise Refusal(312, "The combo details are invalid.")
-    return tuple(legs)
 
 
 def _revised(entries: Iterable[History]) -> Iterator[Any]:

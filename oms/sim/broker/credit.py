@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from oms.sim.broker import accounting, ledger
+from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.orders import Order
 
-if TYPE_CHECKING:
-    from oms.sim.broker.desk import Desk
 
-
-def shortfall(desk: Desk, order: Order, price: Decimal | None = None) -> str | None:
+def shortfall(floor: Floor, order: Order, price: Decimal | None = None) -> str | None:
     """Why the money does not suffice for an order, or None when it does.
 
     Everything that works at the same time counts: the check is of the position that the account
     would have if all of it filled, on the worse side.  An order that only closes always passes.
     `price` is that of a fill; before there is one, the order's limit or the touch is taken.
     """
-    working = desk.books.working
+    working = floor.books.working
     # The order may be new, live, or new terms of a live one: look at the rest, then with it.
     working.drop(order)
-    promised = _promised(desk, order.account)
-    before = {con_id: _worst(desk, order, con_id) for con_id, _ in order.exposure()}
+    promised = _promised(floor, order.account)
+    before = {con_id: _worst(floor, order, con_id) for con_id, _ in order.exposure()}
     working.keep(order)
     needed = ZERO
     for con_id, signed in order.exposure():
-        grows = _worst(desk, order, con_id) - before[con_id]
-        needed += _margin(desk, con_id, grows, _price(desk, order, con_id, signed, price))
+        grows = _worst(floor, order, con_id) - before[con_id]
+        needed += _margin(floor, con_id, grows, _price(floor, order, con_id, signed, price))
     working.drop(order)
-    live = desk.books.live.get(order.perm_id)
+    live = floor.books.live.get(order.perm_id)
     if live is not None:
         working.keep(live)
     if not needed:
         return None
-    available = accounting.totals(desk, order.account).available - promised
+    available = accounting.totals(floor, order.account).available - promised
     if needed <= available:
         return None
-    base = desk.settings.base_currency
+    base = floor.settings.base_currency
     return (
         "Order rejected - reason:We are unable to accept your order. Your Available Funds are"
         f" insufficient to cover the change in margin [{available:.2f} {base},"
@@ -47,35 +44,35 @@ def shortfall(desk: Desk, order: Order, price: Decimal | None = None) -> str | N
     )
 
 
-def _worst(desk: Desk, order: Order, con_id: int) -> Decimal:
-    held = desk.books.position(order.account, con_id).quantity
-    return desk.books.working.worst(order.account, con_id, held)
+def _worst(floor: Floor, order: Order, con_id: int) -> Decimal:
+    held = floor.books.position(order.account, con_id).quantity
+    return floor.books.working.worst(order.account, con_id, held)
 
 
 def _price(
-    desk: Desk, order: Order, con_id: int, signed: Decimal, price: Decimal | None
+    floor: Floor, order: Order, con_id: int, signed: Decimal, price: Decimal | None
 ) -> Decimal:
-    quote = desk.market.quote(desk.contract(con_id))
+    quote = floor.market.quote(floor.contract(con_id))
     touch = quote.ask if signed > 0 else quote.bid
     if con_id != order.con_id:
         return touch
     return price or order.limit_price or touch
 
 
-def _margin(desk: Desk, con_id: int, quantity: Decimal, price: Decimal) -> Decimal:
+def _margin(floor: Floor, con_id: int, quantity: Decimal, price: Decimal) -> Decimal:
     """Initial margin in the base currency."""
-    contract = desk.contract(con_id)
-    rate = accounting.rate(contract.currency, desk.settings.base_currency)
+    contract = floor.contract(con_id)
+    rate = accounting.rate(contract.currency, floor.settings.base_currency)
     return ledger.margin(contract, quantity, price) * rate
 
 
-def _promised(desk: Desk, account: str) -> Decimal:
+def _promised(floor: Floor, account: str) -> Decimal:
     """Margin that an account's working orders would take, beyond that of its positions."""
     total = ZERO
-    for con_id in desk.books.working.contracts(account):
-        held = desk.books.position(account, con_id).quantity
-        more = desk.books.working.worst(account, con_id, held) - abs(held)
+    for con_id in floor.books.working.contracts(account):
+        held = floor.books.position(account, con_id).quantity
+        more = floor.books.working.worst(account, con_id, held) - abs(held)
         if more:
-            last = desk.market.quote(desk.contract(con_id)).last
-            total += _margin(desk, con_id, more, last)
+            last = floor.market.quote(floor.contract(con_id)).last
+            total += _margin(floor, con_id, more, last)
     return total

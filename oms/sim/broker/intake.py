@@ -1,4 +1,4 @@
-"""What clients ask the desk: new orders, new terms, cancels.
+"""What clients ask of IB: new orders, new terms, cancels.
 
 Orders that are not transmitted yet live here, and only in memory: IB loses them too when its
 gateway restarts.
@@ -11,25 +11,28 @@ from typing import Any
 
 from oms.sim.broker import checks, credit, matching
 from oms.sim.broker.checks import Refusal
-from oms.sim.broker.desk import CANCELLED_TEXT, Desk
+from oms.sim.broker.combos import legs_of, quote_of
+from oms.sim.broker.floor import Floor
 from oms.sim.broker.instruments import Contract, Query
 from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.order_life import CANCELLED_TEXT, OrderLife
 from oms.sim.broker.orders import Order, terms_of
 from oms.sim.protocol.frames import to_bool, to_decimal, to_int
 
 
 class Intake:
-    """The door to a desk.  A request that is refused gets its error and changes nothing."""
+    """The door to IB.  A request that is refused gets its error and changes nothing."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.books = desk.books
-        self.catalogue = desk.catalogue
-        self.clock = desk.clock
-        self.settings = desk.settings
-        self.notify = desk.notify
+    def __init__(self, floor: Floor, orders: OrderLife) -> None:
+        self.floor = floor
+        self.orders = orders
+        self.books = floor.books
+        self.catalogue = floor.catalogue
+        self.clock = floor.clock
+        self.settings = floor.settings
+        self.notify = floor.notify
         self.untransmitted: dict[tuple[int, int], Order] = {}
-        desk.on_end.append(self._drop_children)
+        orders.linked.on_end.append(self._drop_children)
 
     def place(self, client_id: int, values: Mapping[str, Any]) -> None:
         """placeOrder: a new order, or new terms for one that lives."""
@@ -79,8 +82,8 @@ class Intake:
         order = self.books.live_order(client_id, order_id)
         if order is not None:
             if self.settings.cancel_order == "pending-first":
-                self.desk.say_pending_cancel(order)
-            self.desk.end(order)
+                self.orders.say_pending_cancel(order)
+            self.orders.end(order)
             return
         gone = self.books.by_client(client_id, order_id)
         needs = f"OrderId {order_id} that needs to be cancelled"
@@ -110,7 +113,7 @@ class Intake:
                 self._drop(held)
         for order in list(self.books.live.values()):
             if not order.ended:
-                self.desk.end(order)
+                self.orders.end(order)
 
     # -- taking in --------------------------------------------------------------------------------
 
@@ -142,9 +145,9 @@ class Intake:
             placed_at=self.clock.now(),
         )
         self._size_by_cash(order, contract)
-        checks.check(order, contract, self.clock.now(), self.desk.zone)
+        checks.check(order, contract, self.clock.now(), self.floor.zone)
         if contract.sec_type == "BAG":
-            legs = self.desk.back_office.legs(order)
+            legs = legs_of(self.floor, order)
             if any(self.catalogue.expired(leg) for leg, _ in legs):
                 raise Refusal(392, checks.EXPIRED)
         if order.parent_id and self._parent(order) is None:
@@ -163,7 +166,7 @@ class Intake:
             raise Refusal(10244, "Cash Quantity cannot be used for this order")
         if order.quantity:
             raise Refusal(321, checks.INVALID + "Cash quantity and size cannot both be specified")
-        quote = self.desk.market.quote(contract)
+        quote = self.floor.market.quote(contract)
         price = order.limit_price or (quote.ask if order.is_buy else quote.bid)
         if price > 0:
             order.quantity = amount / price // contract.size_increment * contract.size_increment
@@ -195,23 +198,23 @@ class Intake:
 
     def _modify(self, order: Order, values: Mapping[str, Any]) -> None:
         """New terms for a live order.  A refusal leaves the old ones in force."""
-        contract = self.desk.contract(order.con_id)
+        contract = self.floor.contract(order.con_id)
         new = self._modified(order, values)
         if new.account != order.account or new.side != order.side or not self._same(order, values):
             raise Refusal(105, "Order being modified does not match original order.")
         if new.kind != order.kind:
             raise Refusal(329, "Order modify failed. Cannot change to the new order type.")
         self._check_revision(order, new, values)
-        checks.check(new, contract, self.clock.now(), self.desk.zone)
+        checks.check(new, contract, self.clock.now(), self.floor.zone)
         if self.catalogue.expired(contract):
             raise Refusal(392, checks.EXPIRED)
         if new.quantity <= order.filled:
             raise Refusal(104, "Cannot modify a filled order.")
-        shortfall = credit.shortfall(self.desk, new) if order.perm_id else None
+        shortfall = credit.shortfall(self.floor, new) if order.perm_id else None
         if shortfall is not None:
             self.notify.error(order.client_id, order.order_id, 201, shortfall)
             if self.settings.modify_reject == "kill":
-                self.desk.reject(order, 201, shortfall, said=True)
+                self.orders.reject(order, 201, shortfall, said=True)
             else:
                 self.notify.order(order)
             return
@@ -221,15 +224,15 @@ class Intake:
         order.terms, order.quantity, order.order_ref = new.terms, new.quantity, new.order_ref
         order.trail_price = None
         if order.kind in matching.TRAILING and order.perm_id:
-            order.trail_price = matching.trail_price(order, self.desk.quote(order).last)
+            order.trail_price = matching.trail_price(order, quote_of(self.floor, order).last)
         if not order.perm_id:
             if to_bool(values["transmit"]):
                 self._transmit(order)
             return
         self.books.save(order)
         self.notify.order(order)
-        self.desk.arm(order)
-        self.desk.work(order)
+        self.orders.arm(order)
+        self.orders.work(order)
 
     def _check_revision(self, order: Order, new: Order, values: Mapping[str, Any]) -> None:
         """What an order is part of cannot be changed, nor where it was sent."""
@@ -295,10 +298,10 @@ class Intake:
         for member in family:
             self.untransmitted.pop((member.client_id, member.order_id), None)
         for member in family:
-            self.desk.accept(member)
+            self.orders.accept(member)
         # The whole family is known before any of it trades: a parent at market fills at once.
         for member in family:
-            self.desk.work(member)
+            self.orders.work(member)
 
     def _descendants(self, parent: Order) -> list[Order]:
         children = [

@@ -15,17 +15,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from xml.sax.saxutils import quoteattr
 from zoneinfo import ZoneInfo
 
+from oms.sim.broker.floor import Floor
 from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO, cash_flows
 from oms.sim.broker.orders import Execution
 from oms.sim.protocol.frames import number
-
-if TYPE_CHECKING:
-    from oms.sim.broker.desk import Desk
 
 _OPTION_LIFE: Final = {
     "exercise": "Exercise",
@@ -36,7 +34,7 @@ _CODES: Final = {"exercise": "Ex", "assignment": "A", "expiry": "Ep"}
 _ACTIONS: Final = {"split": "FS", "symbol_change": "IC"}
 
 
-def statement(desk: Desk, accounts: Sequence[str], first: date, last: date) -> str:
+def statement(floor: Floor, accounts: Sequence[str], first: date, last: date) -> str:
     """The XML of one statement an account, for the days from `first` to `last`."""
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
@@ -44,33 +42,33 @@ def statement(desk: Desk, accounts: Sequence[str], first: date, last: date) -> s
         _open("FlexStatements", count=str(len(accounts))),
     ]
     for account in accounts:
-        lines += _Statement(desk, account, first, last).lines()
+        lines += _Statement(floor, account, first, last).lines()
     return "\n".join([*lines, "</FlexStatements>", "</FlexQueryResponse>"]) + "\n"
 
 
 class _Statement:
     """One account's."""
 
-    def __init__(self, desk: Desk, account: str, first: date, last: date) -> None:
-        self.desk = desk
+    def __init__(self, floor: Floor, account: str, first: date, last: date) -> None:
+        self.floor = floor
         self.account = account
         self.first, self.last = first, last
-        self.zone: ZoneInfo = desk.zone
+        self.zone: ZoneInfo = floor.zone
         start = datetime.combine(first, datetime.min.time(), self.zone)
         self.start, self.end = start, start + (last - first) + timedelta(days=1)
         self.executions = [
             one
-            for one in desk.books.executions()
+            for one in floor.books.executions()
             if one.account == account and self.start <= one.time < self.end and one.moves_position
         ]
         self.life = [
             row
-            for row in desk.books.life(account)
+            for row in floor.books.life(account)
             if self.start <= datetime.fromisoformat(row[4]) < self.end
         ]
 
     def lines(self) -> Iterator[str]:
-        now = self.desk.clock.now().astimezone(self.zone)
+        now = self.floor.clock.now().astimezone(self.zone)
         yield _open(
             "FlexStatement",
             accountId=self.account,
@@ -103,7 +101,7 @@ class _Statement:
                 yield self._book_deal(kind, con_id, Decimal(quantity), price, at)
 
     def _deal(self, one: Execution) -> str:
-        contract = self.desk.contract(one.con_id)
+        contract = self.floor.contract(one.con_id)
         at = one.time.astimezone(self.zone)
         charge = one.commission
         proceeds = -one.signed * one.price * contract.multiplier
@@ -130,7 +128,7 @@ class _Statement:
         )
 
     def _book_deal(self, kind: str, con_id: int, quantity: Decimal, price: str, at: str) -> str:
-        contract = self.desk.contract(con_id)
+        contract = self.floor.contract(con_id)
         moment = datetime.fromisoformat(at).astimezone(self.zone)
         proceeds = -quantity * Decimal(price) * contract.multiplier
         return self._row(
@@ -160,7 +158,7 @@ class _Statement:
         for kind, con_id, quantity, price, at in self.life:
             if kind not in _OPTION_LIFE:
                 continue
-            contract = self.desk.contract(con_id)
+            contract = self.floor.contract(con_id)
             is_option = contract.sec_type != "STK"
             leg = "Buy" if Decimal(quantity) > 0 else "Sell"
             yield self._row(
@@ -177,7 +175,7 @@ class _Statement:
             if kind in _ACTIONS:
                 yield self._row(
                     "CorporateAction",
-                    self.desk.contract(con_id),
+                    self.floor.contract(con_id),
                     reportDate=self._day(at),
                     type=_ACTIONS[kind],
                     quantity=quantity,
@@ -189,7 +187,7 @@ class _Statement:
             if kind == "transfer":
                 yield self._row(
                     "Transfer",
-                    self.desk.contract(con_id),
+                    self.floor.contract(con_id),
                     date=self._day(at),
                     type="FOP",
                     direction="IN" if Decimal(quantity) > 0 else "OUT",
@@ -199,9 +197,9 @@ class _Statement:
     # -- what is held -----------------------------------------------------------------------------
 
     def _positions(self) -> Iterator[str]:
-        for (account, con_id), row in self.desk.books.positions.items():
+        for (account, con_id), row in self.floor.books.positions.items():
             if account == self.account and row.quantity:
-                contract = self.desk.contract(con_id)
+                contract = self.floor.contract(con_id)
                 yield self._row(
                     "OpenPosition",
                     contract,
@@ -219,7 +217,7 @@ class _Statement:
         for one in self.executions:
             if one.superseded:
                 continue
-            contract = self.desk.contract(one.con_id)
+            contract = self.floor.contract(one.con_id)
             charge = one.commission or ZERO
             charges[one.commission_currency or contract.currency] -= charge
             flows = cash_flows(contract, one.signed, one.price, one.realized, charge)
@@ -229,10 +227,10 @@ class _Statement:
                 (sales if own > 0 else purchases)[currency] += own
         for kind, con_id, quantity, price, _ in self.life:
             if kind in _OPTION_LIFE:
-                contract = self.desk.contract(con_id)
+                contract = self.floor.contract(con_id)
                 own = -Decimal(quantity) * Decimal(price) * contract.multiplier
                 (sales if own > 0 else purchases)[contract.currency] += own
-        held = {c: v for (owner, c), v in self.desk.books.cash.items() if owner == self.account}
+        held = {c: v for (owner, c), v in self.floor.books.cash.items() if owner == self.account}
         for currency in sorted({*held, *charges, *sales, *purchases}):
             ending = held.get(currency, ZERO)
             flow = charges[currency] + sales[currency] + purchases[currency]

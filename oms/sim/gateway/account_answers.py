@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from oms.sim.broker import accounting
+from oms.sim.broker import account_values, accounting
 from oms.sim.protocol.frames import number, to_bool, to_int
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ class Told:
     ledger_only: bool = False
     last: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
-    def news(self, account: str, rows: Iterator[accounting.Row]) -> Iterator[accounting.Row]:
+    def news(
+        self, account: str, rows: Iterator[account_values.Row]
+    ) -> Iterator[account_values.Row]:
         """The rows whose value is not the one told before."""
         for row in rows:
             key = (account, row.key, row.currency)
@@ -78,7 +80,7 @@ class AccountAnswers:
     def position_values(self, account: str, con_id: int) -> dict[str, str]:
         """A position row.  Its contract has no exchange: it often has none at IB."""
         row = self.gateway.books.position(account, con_id)
-        values = self.gateway.desk.contract(con_id).wire()
+        values = self.gateway.floor.contract(con_id).wire()
         values |= {
             "exchange": "",
             "account": account,
@@ -137,14 +139,14 @@ class AccountAnswers:
         if not tags:
             return "No tags are named"
         for tag in tags:
-            if tag not in accounting.TAGS and _ledger_currency(tag) is None:
+            if tag not in account_values.TAGS and _ledger_currency(tag) is None:
                 return f"Tag {tag!r} is not known"
         return ""
 
     def _tell_summary(self, session: Session, request_id: str, told: Told) -> None:
         currencies = {_ledger_currency(tag) for tag in told.wanted}
         for account in self.gateway.settings.accounts:
-            for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+            for row in told.news(account, account_values.rows(self.gateway.floor, account)):
                 if row.per_currency:
                     wanted = row.currency in currencies or "ALL" in currencies
                 else:
@@ -177,16 +179,16 @@ class AccountAnswers:
 
     def _tell_updates(self, session: Session, told: Told) -> None:
         (account,) = told.wanted
-        for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+        for row in told.news(account, account_values.rows(self.gateway.floor, account)):
             values = {"key": row.key, "value": row.value, "currency": row.currency}
             session.send("updateAccountValue", {**values, "account": account})
         now = self.gateway.clock.now().astimezone(self.gateway.zone)
         session.send("updateAccountTime", {"time": now.strftime("%H:%M")})
 
     def _send_portfolio(self, session: Session, account: str, con_id: int) -> None:
-        contract = self.gateway.desk.contract(con_id)
+        contract = self.gateway.floor.contract(con_id)
         values = contract.wire()
-        values |= accounting.portfolio_row(self.gateway.desk, account, contract)
+        values |= account_values.portfolio_row(self.gateway.floor, account, contract)
         session.send("updatePortfolio", {**values, "account": account})
 
     def _account_updates_multi(self, session: Session, request: Request) -> None:
@@ -204,7 +206,7 @@ class AccountAnswers:
     def _tell_updates_multi(self, session: Session, request_id: str, told: Told) -> None:
         for account in self.gateway.settings.accounts:
             if account in told.wanted:
-                for row in told.news(account, accounting.rows(self.gateway.desk, account)):
+                for row in told.news(account, account_values.rows(self.gateway.floor, account)):
                     if told.ledger_only and not (row.per_currency or row.key == "NetLiquidation"):
                         continue
                     values = {"key": row.key, "value": row.value, "currency": row.currency}
@@ -250,10 +252,10 @@ class AccountAnswers:
         self._send_pnl(session, request.values["reqId"], account)
 
     def _send_pnl(self, session: Session, request_id: str, account: str) -> None:
-        total = accounting.totals(self.gateway.desk, account)
+        total = accounting.totals(self.gateway.floor, account)
         values = {
             "reqId": request_id,
-            "dailyPnL": number(accounting.daily_total(self.gateway.desk, account)),
+            "dailyPnL": number(accounting.daily_total(self.gateway.floor, account)),
             "unrealizedPnL": number(total.unrealized),
             "realizedPnL": number(total.realized),
         }
@@ -265,7 +267,7 @@ class AccountAnswers:
             text = "Error validating request.-'bP' : cause - Invalid account"
             session.error(request.values["reqId"], 321, text)
             return
-        if self.gateway.desk.catalogue.by_id(asked[1]) is None:
+        if self.gateway.floor.catalogue.by_id(asked[1]) is None:
             text = "Error validating request.-'bP' : cause - Invalid contract id"
             session.error(request.values["reqId"], 321, text)
             return
@@ -275,17 +277,17 @@ class AccountAnswers:
     def _send_pnl_single(
         self, session: Session, request_id: str, account: str, con_id: int
     ) -> None:
-        desk = self.gateway.desk
-        contract = desk.contract(con_id)
+        floor = self.gateway.floor
+        contract = floor.contract(con_id)
         row = self.gateway.books.position(account, con_id)
-        value = row.quantity * desk.market.quote(contract).last * contract.multiplier
+        value = row.quantity * floor.market.quote(contract).last * contract.multiplier
         unrealized = value - row.quantity * row.average_cost
         values = {
             "reqId": request_id,
             "position": number(row.quantity),
-            "dailyPnL": number(accounting.daily(desk, account, con_id)),
+            "dailyPnL": number(accounting.daily(floor, account, con_id)),
             "unrealizedPnL": number(unrealized),
-            "realizedPnL": number(accounting.realized_today(desk, account, con_id)),
+            "realizedPnL": number(accounting.realized_today(floor, account, con_id)),
             "value": number(value),
         }
         session.send("pnlSingle", values)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker import accounting
+from oms.sim.broker import preview
 from oms.sim.broker.instruments import Contract
 from oms.sim.broker.orders import Execution, Order
 from oms.sim.clock import message_time
@@ -132,10 +132,10 @@ class Answers:
         gateway = self.gateway
         only_api = to_bool(request.values["apiOnly"])
         form = gateway.settings.time_form
-        for order in gateway.books.completed(gateway.desk.day_start()):
+        for order in gateway.books.completed(gateway.floor.day_start()):
             if only_api and order.origin != "api":
                 continue
-            contract = gateway.desk.contract(order.con_id)
+            contract = gateway.floor.contract(order.con_id)
             ended = order.completed_at or gateway.clock.now()
             time = message_time(ended, gateway.zone, form, session.version)
             session.send("completedOrder", render.completed_order(order, contract, time))
@@ -164,8 +164,8 @@ class Answers:
         client_id = to_int(values["clientId"])
         side = {"BUY": "BOT", "SELL": "SLD", "SSHORT": "SLD"}.get(values["side"], values["side"])
         later_than = filter_time(values["time"], self.gateway.zone)
-        for row in self.gateway.books.executions(self.gateway.desk.day_start()):
-            contract = self.gateway.desk.contract(row.con_id)
+        for row in self.gateway.books.executions(self.gateway.floor.day_start()):
+            contract = self.gateway.floor.contract(row.con_id)
             if (
                 client_id in (0, row.client_id)
                 and values["acctCode"] in ("", row.account)
@@ -182,7 +182,7 @@ class Answers:
         session = self.gateway.client(order.client_id)
         if session is not None:
             values = render.open_order(order, contract)
-            values |= accounting.preview(self.gateway.desk, order)
+            values |= preview.fields(self.gateway.floor, order)
             session.send("openOrder", values)
 
 

@@ -93,7 +93,7 @@ class RealTimeBars:
             text = f"Error validating request.-'bU' : cause - {cause}"
             session.error(request.values["reqId"], 321, text)
             return
-        quote = self.gateway.desk.market.quote(contract)
+        quote = self.gateway.floor.market.quote(contract)
         subscribe(session, request, Bar.starting(contract, request.values["whatToShow"], quote))
         if not self._running:
             self._running = True
@@ -107,7 +107,7 @@ class RealTimeBars:
             for kind, request_id, bar in subscriptions(session):
                 if kind == "RealTimeBars":
                     self._running = True
-                    values = bar.finished(self.gateway.desk.market.quote(bar.contract))
+                    values = bar.finished(self.gateway.floor.market.quote(bar.contract))
                     session.send("realtimeBar", {**values, "reqId": request_id, "time": start})
         if self._running:
             self.gateway.clock.call_later(BAR_SECONDS, self._send)

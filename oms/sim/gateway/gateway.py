@@ -14,11 +14,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker.books import Books
-from oms.sim.broker.desk import Desk
+from oms.sim.broker.broker import Broker
 from oms.sim.broker.instruments import Contract
-from oms.sim.broker.intake import Intake
-from oms.sim.broker.market import Market
 from oms.sim.broker.orders import Execution, Order
 from oms.sim.clock import Clock, RealClock, Timer, handshake_time, message_time
 from oms.sim.gateway import render
@@ -90,16 +87,11 @@ class Gateway:
         self.stopped = False
         self.zone = ZoneInfo(settings.zone)
         self.faults = FaultPlan(settings.seed)
-        self.books = Books(settings.books)
-        self.desk = Desk(
-            books=self.books,
-            market=Market(settings.seed),
-            clock=self.clock,
-            settings=settings,
-            notify=self,
-        )
+        self.broker = Broker(settings, clock=self.clock, notify=self)
+        self.floor = self.broker.floor
+        self.books = self.floor.books
+        self.intake = self.broker.intake
         self.upstream = Upstream(self)
-        self.intake = Intake(self.desk)
         self.answers = Answers(self)
         self.sessions: list[Session] = []
         self._clients: dict[int, Session] = {}
@@ -130,18 +122,16 @@ class Gateway:
         port: int = self._server.sockets[0].getsockname()[1]
         # A restarted gateway comes back on the same port.
         self.settings.port = port
-        for order in list(self.books.live.values()):
-            self.desk.arm(order)
-        self.desk.follow_hours()
+        self.broker.resume()
         if self.settings.market == "moving":
             self.clock.call_later(self.settings.step_seconds, self._move)
         return port
 
     def _move(self) -> None:
         """One step of the seeded path for every contract that somebody has looked at."""
-        for con_id in self.desk.market.quoted:
-            self.desk.market.step(self.desk.contract(con_id))
-            self.desk.on_quote(con_id)
+        for con_id in self.floor.market.quoted:
+            self.floor.market.step(self.floor.contract(con_id))
+            self.broker.orders.on_quote(con_id)
         self.clock.call_later(self.settings.step_seconds, self._move)
 
     async def stop(self) -> None:
@@ -287,7 +277,7 @@ class Gateway:
         # `receive` lets nothing but startApi through before the client id is known.
         return -1 if session.client_id is None else session.client_id
 
-    # -- who hears what (the desk's Notify) --------------------------------------------------------
+    # -- who hears what (the broker's Notify) ------------------------------------------------------
 
     def _audience(
         self, client_id: int, order_id: int, *, manual: bool = False
@@ -309,7 +299,7 @@ class Gateway:
             self.send_order(session, order)
 
     def send_order(self, session: Session, order: Order) -> None:
-        session.send("openOrder", render.open_order(order, self.desk.contract(order.con_id)))
+        session.send("openOrder", render.open_order(order, self.floor.contract(order.con_id)))
         session.send("orderStatus", render.order_status(order))
 
     def status(self, order: Order) -> None:
@@ -323,7 +313,7 @@ class Gateway:
 
     def send_execution(self, session: Session, execution: Execution, request_id: str) -> None:
         time = self.time_text(session, execution)
-        contract = self.desk.contract(execution.con_id)
+        contract = self.floor.contract(execution.con_id)
         session.send("execDetails", render.execution(execution, contract, time, request_id))
 
     def time_text(self, session: Session, execution: Execution) -> str:

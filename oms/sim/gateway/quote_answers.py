@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from oms.sim.broker.booking import Legs
 from oms.sim.broker.checks import Refusal
+from oms.sim.broker.combos import Legs, named_legs, quote_of_legs
 from oms.sim.broker.instruments import MARKET_RULES, Contract, Query
 from oms.sim.gateway import render
 from oms.sim.gateway.account_answers import subscribe, subscriptions
@@ -67,12 +67,12 @@ class QuoteAnswers:
 
     def _contract_details(self, session: Session, request: Request) -> None:
         request_id = request.values["reqId"]
-        found = self.gateway.desk.catalogue.resolve(Query.from_wire(request.values))
+        found = self.gateway.floor.catalogue.resolve(Query.from_wire(request.values))
         if not found:
             session.error(request_id, 200, NOT_FOUND)
             return
         for contract in found:
-            hours = self.gateway.desk.day.told(contract)
+            hours = self.gateway.broker.markets.told(contract)
             values = render.contract_details(
                 contract, request.values["exchange"], request_id, hours
             )
@@ -81,7 +81,7 @@ class QuoteAnswers:
 
     def _matching_symbols(self, session: Session, request: Request) -> None:
         pattern = request.values["pattern"].upper()
-        found = self.gateway.desk.catalogue.starting_with(pattern)[:16]
+        found = self.gateway.floor.catalogue.starting_with(pattern)[:16]
         samples = [
             {
                 "conId": str(one.con_id),
@@ -98,7 +98,7 @@ class QuoteAnswers:
 
     def _option_parameters(self, session: Session, request: Request) -> None:
         asked = request.values
-        catalogue = self.gateway.desk.catalogue
+        catalogue = self.gateway.floor.catalogue
         underlying = catalogue.by_id(to_int(asked["underlyingConId"]))
         if underlying is not None:
             chain = catalogue.option_chain(underlying)
@@ -129,7 +129,7 @@ class QuoteAnswers:
         session.send("marketRule", {"marketRuleId": str(rule), "increments": increments})
 
     def _one_contract(self, session: Session, request: Request) -> Contract | None:
-        found = self.gateway.desk.catalogue.resolve(Query.from_wire(request.values))
+        found = self.gateway.floor.catalogue.resolve(Query.from_wire(request.values))
         if len(found) == 1:
             return found[0]
         session.error(request.values["reqId"], 200, NOT_FOUND)
@@ -166,8 +166,9 @@ class QuoteAnswers:
             return
         legs: Legs = ()
         if contract.sec_type == "BAG":
+            catalogue = self.gateway.floor.catalogue
             try:
-                legs = self.gateway.desk.combo_legs(request.values.get("comboLegs", ()))
+                legs = named_legs(catalogue, request.values.get("comboLegs", ()))
             except Refusal as refusal:
                 session.error(request_id, refusal.code, refusal.text)
                 return
@@ -183,8 +184,9 @@ class QuoteAnswers:
             subscribe(session, request, ticker)
 
     def _send_ticks(self, session: Session, request_id: str, ticker: Ticker) -> None:
-        desk = self.gateway.desk
-        quote = desk.combo_quote(ticker.legs) if ticker.legs else desk.market.quote(ticker.contract)
+        market = self.gateway.floor.market
+        legs = ticker.legs
+        quote = quote_of_legs(market, legs) if legs else market.quote(ticker.contract)
         for tick, price, size_tick, size in render.ticks(quote, delayed=ticker.delayed):
             values = {"reqId": request_id, "tickType": str(tick), "price": price, "size": size}
             session.send("tickPrice", values)
@@ -209,7 +211,7 @@ class QuoteAnswers:
     def _send_tick_by_tick(
         self, session: Session, request_id: str, contract: Contract, kind: str
     ) -> None:
-        quote = self.gateway.desk.market.quote(contract)
+        quote = self.gateway.floor.market.quote(contract)
         time = str(int(self.gateway.clock.now().timestamp()))
         values = {"reqId": request_id, "tickType": kind, "time": time}
         values |= {"price": number(quote.last), "size": number(quote.last_size)}
@@ -227,7 +229,7 @@ class QuoteAnswers:
                 if kind == "MktData" and contract.con_id in value.con_ids:
                     self._send_ticks(session, request_id, value)
                 elif kind == "RealTimeBars" and value.contract.con_id == contract.con_id:
-                    value.see(self.gateway.desk.market.quote(contract))
+                    value.see(self.gateway.floor.market.quote(contract))
                 elif kind == "TickByTickData" and value[0] == contract.con_id:
                     self._send_tick_by_tick(session, request_id, contract, value[1])
 

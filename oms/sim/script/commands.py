@@ -131,7 +131,7 @@ class Commands:
         return found
 
     def _numbered(self, text: str) -> Order | None:
-        accepted = self.gateway.desk.accepted_ids
+        accepted = self.gateway.broker.orders.accepted_ids
         if text == "last":
             return self.gateway.books.by_perm_id(accepted[-1]) if accepted else None
         if not is_digits(text) or not 0 < int(text[:9]) <= len(accepted):
@@ -160,7 +160,7 @@ class Commands:
 
     def contract(self, fields: Fields) -> Contract:
         """The contract that a command names: see the reference for the ways to name one."""
-        catalogue = self.gateway.desk.catalogue
+        catalogue = self.gateway.floor.catalogue
         spelled = {
             wire_name: fields.text(name) for name, wire_name in _SPELLED.items() if fields.has(name)
         }
@@ -182,7 +182,7 @@ class Commands:
         return found
 
     def _spelled(self, query: Query) -> Contract | None:
-        found = self.gateway.desk.catalogue.resolve(query)
+        found = self.gateway.floor.catalogue.resolve(query)
         if len(found) > 1:
             names = ", ".join(one.local_symbol for one in found[:5])
             raise CommandError(f"{len(found)} contracts look so", f"be exact: {names}")
@@ -194,7 +194,7 @@ class Commands:
         for text in fields.texts("legs"):
             name, _, rest = text.partition(":")
             ratio, _, action = rest.partition(":")
-            catalogue = self.gateway.desk.catalogue
+            catalogue = self.gateway.floor.catalogue
             leg = catalogue.by_id(int(name)) if is_digits(name) else catalogue.one(name)
             if leg is None:
                 raise CommandError(f"leg {name!r} is no contract", "a symbol or a con id")
@@ -214,7 +214,7 @@ class Commands:
         return account
 
     def symbol(self, con_id: int) -> str:
-        return self.gateway.desk.contract(con_id).symbol
+        return self.gateway.floor.contract(con_id).symbol
 
 
 def failure(error: str, hint: str) -> Answer:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from oms.sim.broker.corporate import Change
+from oms.sim.broker import corporate
+from oms.sim.broker.adjustments import Change, change_without_trace
 from oms.sim.broker.instruments import Contract
 from oms.sim.protocol.frames import number
 from oms.sim.script.arguments import INTEGER_MAX, PRICE_MAX, QUANTITY_MAX, CommandError, Fields
@@ -46,9 +47,7 @@ def position_adjust(commands: Commands, fields: Fields) -> Answer:
     cost = fields.price_or_none("average_cost")
     if abs(_held(commands, account, contract) + quantity) > QUANTITY_MAX:
         raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
-    row = gateway.desk.back_office.adjust_position(account, contract, quantity, cost)
-    gateway.books.remember(contract)
-    gateway.position(account, contract.con_id)
+    row = change_without_trace(gateway.floor, account, contract, quantity, cost)
     return {"quantity": number(row.quantity), "average_cost": number(row.average_cost)}
 
 
@@ -61,8 +60,8 @@ def exercise(commands: Commands, fields: Fields) -> Answer:
     quantity = fields.quantity_or_none("quantity")
     if quantity is None:
         quantity = _held(commands, account, contract)
-    corporate = commands.gateway.desk.corporate
-    return _told(corporate.exercise(account, contract, quantity, told=fields.flag("executions")))
+    life = commands.gateway.broker.derivatives
+    return _told(life.exercise(account, contract, quantity, told=fields.flag("executions")))
 
 
 @verb("life", *CONTRACT_FIELDS, "quantity?", "account?", "executions?")
@@ -72,8 +71,8 @@ def assign(commands: Commands, fields: Fields) -> Answer:
     quantity = fields.quantity_or_none("quantity")
     if quantity is None:
         quantity = -_held(commands, account, contract)
-    corporate = commands.gateway.desk.corporate
-    return _told(corporate.assign(account, contract, quantity, told=fields.flag("executions")))
+    life = commands.gateway.broker.derivatives
+    return _told(life.assign(account, contract, quantity, told=fields.flag("executions")))
 
 
 @verb("life", *CONTRACT_FIELDS, "settlement?")
@@ -83,7 +82,7 @@ def expire(commands: Commands, fields: Fields) -> Answer:
     """
     contract = commands.contract(fields)
     settlement = fields.price_or_none("settlement")
-    return _told(commands.gateway.desk.corporate.expire(contract, settlement))
+    return _told(commands.gateway.broker.derivatives.expire(contract, settlement))
 
 
 @verb("life", "quantity", *CONTRACT_FIELDS, "account?", "to_account?", "average_cost?")
@@ -101,8 +100,8 @@ def transfer(commands: Commands, fields: Fields) -> Answer:
             raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
     cost = fields.price_or_none("average_cost")
     return _told(
-        commands.gateway.desk.corporate.transfer(
-            account, contract, quantity, cost=cost, to_account=other
+        corporate.transfer(
+            commands.gateway.floor, account, contract, quantity, cost=cost, to_account=other
         )
     )
 
@@ -121,9 +120,9 @@ def split(commands: Commands, fields: Fields) -> Answer:
             if con_id == contract.con_id]  # fmt: skip
     if max(held, default=Decimal(0)) * ratio > QUANTITY_MAX:
         raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
-    if commands.gateway.desk.market.quote(contract).ask / ratio > PRICE_MAX:
+    if commands.gateway.floor.market.quote(contract).ask / ratio > PRICE_MAX:
         raise CommandError("no price is so high", f"at most {PRICE_MAX:f}")
-    return _told(commands.gateway.desk.corporate.split(contract, ratio))
+    return _told(corporate.split(commands.gateway.floor, contract, ratio))
 
 
 @verb("life", "new_symbol", *CONTRACT_FIELDS, "new_con_id?")
@@ -134,8 +133,8 @@ def change_symbol(commands: Commands, fields: Fields) -> Answer:
     contract, symbol = commands.contract(fields), fields.text("new_symbol").upper()
     if not (symbol.isascii() and symbol.replace(".", "").isalnum() and len(symbol) <= 12):
         raise CommandError(f"new_symbol {symbol[:20]!r} is none", "letters and digits")
-    taken = commands.gateway.desk.catalogue.one(symbol)
+    taken = commands.gateway.floor.catalogue.one(symbol)
     if taken is not None and taken.con_id != contract.con_id:
         raise CommandError(f"{symbol} is another contract's symbol", "one that is free")
     con_id = fields.integer("new_con_id", 0, least=0, most=INTEGER_MAX)
-    return _told(commands.gateway.desk.corporate.change_symbol(contract, symbol, con_id))
+    return _told(corporate.change_symbol(commands.gateway.floor, contract, symbol, con_id))

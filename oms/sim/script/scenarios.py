@@ -366,7 +366,7 @@ class Player:
                 self._play(block)
 
     def _order_looks_so(self, block: Block) -> bool:
-        accepted = self.gateway.desk.accepted_ids
+        accepted = self.gateway.broker.orders.accepted_ids
         number = len(accepted) if block.subject == "last" else int(block.subject)
         if not 0 < number <= len(accepted):
             return False

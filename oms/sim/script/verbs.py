@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from oms.sim.broker import matching
 from oms.sim.broker import statement as statements
+from oms.sim.broker.combos import quote_of
 from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.orders import ENDED, Execution, Order
@@ -64,7 +65,7 @@ def books(commands: Commands, fields: Fields) -> Answer:
 
 def _shown(commands: Commands, row: Order | Execution) -> Answer:
     """With the con id that clients see: every combination has the same one on the wire."""
-    contract = commands.gateway.desk.contract(row.con_id)
+    contract = commands.gateway.floor.contract(row.con_id)
     return {**row.public(contract.symbol), "con_id": int(contract.wire()["conId"])}
 
 
@@ -80,14 +81,14 @@ def statement(commands: Commands, fields: Fields) -> Answer:
     from `from` to `to` (YYYY-MM-DD), both today if not given.
     """
     gateway = commands.gateway
-    today = gateway.clock.now().astimezone(gateway.desk.zone).date()
+    today = gateway.clock.now().astimezone(gateway.floor.zone).date()
     last = _day(fields, "to", today)
     first = _day(fields, "from", last)
     if first > last:
         raise CommandError(f"from {first} is after to {last}")
     known = gateway.settings.accounts
     chosen = (fields.choice("account", known),) if fields.has("account") else known
-    return {"xml": statements.statement(gateway.desk, chosen, first, last)}
+    return {"xml": statements.statement(gateway.floor, chosen, first, last)}
 
 
 def _day(fields: Fields, name: str, default: date) -> date:
@@ -123,14 +124,14 @@ def quote(commands: Commands, fields: Fields) -> Answer:
     filled. Without a price it only answers the quote.
     """
     contract = commands.contract(fields)
-    desk = commands.gateway.desk
+    gateway = commands.gateway
     sides = {name: fields.price_or_none(name) for name in ("bid", "ask", "last")}
     size = fields.quantity_or_none("size", zero=True)
     _check_touch(contract, sides)
     if size is not None or any(value is not None for value in sides.values()):
-        desk.market.set(contract, **sides, size=size)
-        desk.on_quote(contract.con_id)
-    now = desk.market.quote(contract)
+        gateway.floor.market.set(contract, **sides, size=size)
+        gateway.broker.orders.on_quote(contract.con_id)
+    now = gateway.floor.market.quote(contract)
     return {
         "symbol": contract.symbol,
         "con_id": contract.con_id,
@@ -152,14 +153,14 @@ def _check_touch(contract: Contract, sides: dict[str, Decimal | None]) -> None:
 @verb("market")
 def market_open(commands: Commands, fields: Fields) -> Answer:
     """Open the session: orders on the open trade, what waited goes to work."""
-    commands.gateway.desk.open_session()
+    commands.gateway.broker.day.open()
     return {}
 
 
 @verb("market")
 def market_close(commands: Commands, fields: Fields) -> Answer:
     """Close the session: orders on the close trade, DAY orders end."""
-    commands.gateway.desk.close_session()
+    commands.gateway.broker.day.close()
     return {}
 
 
@@ -220,13 +221,13 @@ def fill(commands: Commands, fields: Fields) -> Answer:
         raise CommandError("nothing remains of that order", "name a quantity to overfill it")
     if order.filled + quantity > QUANTITY_MAX:
         raise CommandError("nobody fills so much", f"at most {QUANTITY_MAX:f}")
-    rows = commands.gateway.desk.fill(order, quantity, price, after_end=order.ended)
+    rows = commands.gateway.broker.orders.fill(order, quantity, price, after_end=order.ended)
     return {"exec_id": rows[0].exec_id}
 
 
 def _fair_price(commands: Commands, order: Order) -> Decimal:
     """The touch, but never worse than the order's limit."""
-    touch = commands.gateway.desk.quote(order)
+    touch = quote_of(commands.gateway.floor, order)
     price = touch.ask if order.is_buy else touch.bid
     limit = (
         matching.limit_price(order, order.trail_price) if order.kind in matching.LIMITED else None
@@ -240,7 +241,7 @@ def cancel(commands: Commands, fields: Fields) -> Answer:
     error message out.
     """
     order = commands.live(fields)
-    commands.gateway.desk.end(
+    commands.gateway.broker.orders.end(
         order,
         code=fields.integer("code", 202, least=0),
         text=fields.text("text", "Order Canceled - reason:"),
@@ -254,7 +255,7 @@ def reject(commands: Commands, fields: Fields) -> Answer:
     """Reject a live order: the error `code` (201) with `text`, then Inactive."""
     order = commands.live(fields)
     text = fields.text("text", "Order rejected - reason:")
-    commands.gateway.desk.reject(order, fields.integer("code", 201, least=0), text)
+    commands.gateway.broker.orders.reject(order, fields.integer("code", 201, least=0), text)
     return {"perm_id": order.perm_id}
 
 
@@ -281,8 +282,7 @@ def status(commands: Commands, fields: Fields) -> Answer:
     if fields.has("code"):
         text = fields.text("text", "Order Message:")
         commands.gateway.error(order.client_id, order.order_id, fields.integer("code"), text)
-    desk = commands.gateway.desk
-    desk.change(order, status=word, why_held=fields.text("why_held"))
+    commands.gateway.broker.orders.change(order, status=word, why_held=fields.text("why_held"))
     return {"perm_id": order.perm_id}
 
 
@@ -300,9 +300,9 @@ def modify(commands: Commands, fields: Fields) -> Answer:
     }
     order.quantity = order.quantity if quantity is None else quantity
     order.terms |= changed
-    desk = commands.gateway.desk
-    desk.change(order, status=order.status, why_held=order.why_held)
-    desk.work(order)
+    orders = commands.gateway.broker.orders
+    orders.change(order, status=order.status, why_held=order.why_held)
+    orders.work(order)
     return {"perm_id": order.perm_id}
 
 
@@ -317,7 +317,7 @@ def manual_order(commands: Commands, fields: Fields) -> Answer:
     """
     order = _entered(commands, fields)
     order.origin = "api" if fields.has("client_id") else "manual"
-    commands.gateway.desk.enter(order)
+    commands.gateway.broker.orders.enter(order)
     return {"perm_id": order.perm_id, "status": order.status}
 
 
@@ -327,11 +327,11 @@ def liquidate(commands: Commands, fields: Fields) -> Answer:
     order = _entered(commands, fields)
     price = fields.price_or_none("price")
     order.origin = "liquidation"
-    desk = commands.gateway.desk
-    desk.accept(order)
+    orders = commands.gateway.broker.orders
+    orders.accept(order)
     if price is None:
         price = _fair_price(commands, order)
-    rows = desk.fill(order, order.quantity, price, liquidation=True)
+    rows = orders.fill(order, order.quantity, price, liquidation=True)
     return {"perm_id": order.perm_id, "exec_id": rows[0].exec_id}
 
 
@@ -372,7 +372,7 @@ def _entered(commands: Commands, fields: Fields) -> Order:
 @verb("orders", "exec_id?", *ORDER_FIELDS, "quantity?", "price?")
 def correct(commands: Commands, fields: Fields) -> Answer:
     """Replace an execution (`exec_id`, or the newest of an order) by its next revision."""
-    new = commands.gateway.desk.correct(
+    new = commands.gateway.broker.back_office.correct(
         commands.execution(fields),
         quantity=fields.quantity_or_none("quantity", zero=True),
         price=fields.price_or_none("price"),
@@ -384,4 +384,5 @@ def correct(commands: Commands, fields: Fields) -> Answer:
 def bust(commands: Commands, fields: Fields) -> Answer:
     """Take an execution back: its next revision has quantity 0."""
     old = commands.execution(fields)
-    return {"exec_id": commands.gateway.desk.correct(old, quantity=ZERO, price=None).exec_id}
+    new = commands.gateway.broker.back_office.correct(old, quantity=ZERO, price=None)
+    return {"exec_id": new.exec_id}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from oms.sim.broker import accounting
+from oms.sim.broker import account_values
 from oms.sim.broker.orders import Order
 from oms.sim.clock import message_time
 from oms.sim.gateway import render
@@ -230,14 +230,14 @@ def _base_values(
         time_text = message_time(row.time, gateway.zone, form, version)
         if name == "commissionReport":
             return dict(render.commission(row))
-        return dict(render.execution(row, gateway.desk.contract(row.con_id), time_text, "-1"))
+        return dict(render.execution(row, gateway.floor.contract(row.con_id), time_text, "-1"))
     if fields.has("symbol") or fields.has("con_id"):
         named, account = commands.contract(fields), commands.account(fields)
         held = gateway.answers.accounts.position_values(account, named.con_id)
-        return {**held, **accounting.portfolio_row(gateway.desk, account, named)}
+        return {**held, **account_values.portfolio_row(gateway.floor, account, named)}
     if order is None:
         return {}
-    contract = gateway.desk.contract(order.con_id)
+    contract = gateway.floor.contract(order.con_id)
     if name == "orderStatus":
         return dict(render.order_status(order))
     if name == "openOrder":

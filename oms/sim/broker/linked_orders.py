@@ -1,28 +1,37 @@
-"""Orders that belong together: children and their parent, and groups that cancel one another."""
+"""Orders that are linked: children and their parent, and groups that cancel one another (OCA)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from oms.sim.broker import matching
+from oms.sim.broker.combos import quote_of
+from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.orders import Order
 
-if TYPE_CHECKING:
-    from oms.sim.broker.desk import Desk
 
+class LinkedOrders:
+    """What the fill or the end of one order means for the others.
 
-class Families:
-    """What the fill or the end of one order means for the others."""
+    `end` cancels an order and `work` brings it to the market: both are the life of an order, which
+    comes back here with what follows from that.
+    """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.books = desk.books
+    def __init__(
+        self, floor: Floor, *, end: Callable[[Order], None], work: Callable[[Order], None]
+    ) -> None:
+        self.floor = floor
+        self.books = floor.books
+        self._end = end
+        self._work = work
+        #: Called with every order that ended unfilled: what was attached to it ends too.
+        self.on_end: list[Callable[[Order], None]] = []
 
     def filled(self, order: Order, quantity: Decimal) -> None:
         """An order has traded `quantity`: its children go to work, its rivals go or shrink."""
-        if order.ended or self.desk.settings.children == "partial":
+        if order.ended or self.floor.settings.children == "partial":
             for child in self.books.children(order):
                 if not child.ended:
                     self._follow(child, order, quantity)
@@ -31,15 +40,15 @@ class Families:
             if other.ended:
                 continue
             if left <= 0:
-                self.desk.end(other)
+                self._end(other)
             else:
                 other.quantity = other.filled + left
                 self.books.save(other)
-                self.desk.notify.order(other)
+                self.floor.notify.order(other)
         parent = self.books.live.get(order.parent_perm_id)
         if order.ended and parent is not None and not parent.ended:
             # What the child closed was only a part of the entry: the rest of it has no exit now.
-            self.desk.end(parent)
+            self._end(parent)
 
     def ended(self, order: Order) -> None:
         """Children end with their parent, and a parent that asked for it with its child.
@@ -50,15 +59,15 @@ class Families:
             if child.ended:
                 continue
             if child.whole is None:
-                self.desk.end(child)
+                self._end(child)
             else:
                 child.whole = None
                 self.books.save(child)
-        for tell in self.desk.on_end:
+        for tell in self.on_end:
             tell(order)
         parent = self.books.live.get(order.parent_perm_id)
         if order.flag("autoCancelParent") and parent is not None and not parent.ended:
-            self.desk.end(parent)
+            self._end(parent)
 
     def _follow(self, child: Order, parent: Order, quantity: Decimal) -> None:
         """The parent has filled `quantity` more: the child works for its share of that."""
@@ -74,21 +83,21 @@ class Families:
         elif share > before:
             child.quantity += share - before
             self.books.save(child)
-            self.desk.notify.order(child)
-            self.desk.work(child)
+            self.floor.notify.order(child)
+            self._work(child)
 
     def _share(self, child: Order, parent: Order, whole: Decimal, filled: Decimal) -> Decimal:
         """The part of a child's size that belongs to what its parent has filled."""
         if filled >= parent.quantity:
             return whole
-        step = self.desk.contract(child.con_id).size_increment
+        step = self.floor.contract(child.con_id).size_increment
         return whole * filled / parent.quantity // step * step
 
     def _release(self, child: Order) -> None:
         child.why_held = matching.held_for(child, child=False)
         if child.kind in matching.TRAILING:
-            child.trail_price = matching.trail_price(child, self.desk.quote(child).last)
+            child.trail_price = matching.trail_price(child, quote_of(self.floor, child).last)
         self.books.save(child)
         if child.why_held:
-            self.desk.notify.order(child)
-        self.desk.work(child)
+            self.floor.notify.order(child)
+        self._work(child)

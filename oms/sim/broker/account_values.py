@@ -1,0 +1,145 @@
+"""The account values and the portfolio rows that clients are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from oms.sim.broker.accounting import Totals, Worth, rate, realized_today, totals, worths
+from oms.sim.broker.floor import Floor
+from oms.sim.broker.instruments import Contract
+from oms.sim.broker.ledger import ZERO
+from oms.sim.protocol.frames import number
+
+_CENT: Final = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One account value.  `per_currency` rows belong to the ledger, one set for each currency."""
+
+    key: str
+    value: str
+    currency: str
+    per_currency: bool = False
+
+
+_TAGS: Final = """
+AccountType NetLiquidation TotalCashValue SettledCash AccruedCash BuyingPower EquityWithLoanValue
+PreviousDayEquityWithLoanValue PreviousEquityWithLoanValue GrossPositionValue RegTEquity ReqTEquity
+RegTMargin ReqTMargin SMA InitMarginReq MaintMarginReq AvailableFunds ExcessLiquidity Cushion
+FullInitMarginReq FullMaintMarginReq FullAvailableFunds FullExcessLiquidity LookAheadNextChange
+LookAheadInitMarginReq LookAheadMaintMarginReq LookAheadAvailableFunds LookAheadExcessLiquidity
+HighestSeverity DayTradesRemaining DayTradesRemainingT+1 DayTradesRemainingT+2
+DayTradesRemainingT+3 DayTradesRemainingT+4 Leverage
+"""
+TAGS: Final = frozenset(_TAGS.split())
+"""What an account summary may ask for, beside the ledgers; both spellings of the RegT ones."""
+
+
+def rows(floor: Floor, account: str) -> Iterator[Row]:
+    """Every account value that is sent, in a fixed order."""
+    base = floor.settings.base_currency
+    total = totals(floor, account)
+    yield Row("AccountType", "INDIVIDUAL", "")
+    yield Row("AccountReady", "true", "")
+    yield Row("AccountCode", account, "")
+    yield Row("Cushion", _ratio(total.net - total.maintenance_margin, total.net), "")
+    yield Row("DayTradesRemaining", "-1", "")
+    yield Row("Leverage", _ratio(total.gross, total.net), "")
+    yield Row("HighestSeverity", "0", "")
+    yield Row("LookAheadNextChange", "0", "")
+    for day in range(1, 5):
+        yield Row(f"DayTradesRemainingT+{day}", "-1", "")
+    for key, value in (
+        ("NetLiquidation", total.net),
+        ("TotalCashValue", total.cash),
+        ("SettledCash", total.cash),
+        ("AccruedCash", ZERO),
+        ("BuyingPower", max(total.available, ZERO) * 2),
+        ("EquityWithLoanValue", total.net),
+        ("PreviousDayEquityWithLoanValue", total.net),
+        ("GrossPositionValue", total.gross),
+        ("RegTEquity", total.net),
+        ("RegTMargin", total.initial_margin),
+        ("SMA", max(total.available, ZERO)),
+        ("InitMarginReq", total.initial_margin),
+        ("MaintMarginReq", total.maintenance_margin),
+        ("AvailableFunds", total.available),
+        ("ExcessLiquidity", total.net - total.maintenance_margin),
+        ("FullInitMarginReq", total.initial_margin),
+        ("FullMaintMarginReq", total.maintenance_margin),
+        ("FullAvailableFunds", total.available),
+        ("FullExcessLiquidity", total.net - total.maintenance_margin),
+        ("LookAheadInitMarginReq", total.initial_margin),
+        ("LookAheadMaintMarginReq", total.maintenance_margin),
+        ("LookAheadAvailableFunds", total.available),
+        ("LookAheadExcessLiquidity", total.net - total.maintenance_margin),
+    ):
+        yield Row(key, money(value), base)
+    yield from _ledger(floor, account, total)
+
+
+def _ledger(floor: Floor, account: str, total: Totals) -> Iterator[Row]:
+    """The ledger: a set of rows for each currency, and one for all of them in the base currency."""
+    base = floor.settings.base_currency
+    found = worths(floor, account)
+    cash = {
+        currency: amount
+        for (owner, currency), amount in floor.books.cash.items()
+        if owner == account
+    }
+    whole = Worth()
+    for currency, worth in found.items():
+        whole.add(worth, rate(currency, base))
+    for currency in sorted({*cash, *found, base}):
+        yield from _ledger_of(
+            currency, cash.get(currency, ZERO), found.get(currency, Worth()), rate(currency, base)
+        )
+    yield from _ledger_of("BASE", total.cash, whole, Decimal(1))
+
+
+def _ledger_of(currency: str, cash: Decimal, worth: Worth, exchange: Decimal) -> Iterator[Row]:
+    for key, value in (
+        ("CashBalance", cash),
+        ("TotalCashBalance", cash),
+        ("AccruedCash", ZERO),
+        ("StockMarketValue", worth.stocks),
+        ("OptionMarketValue", worth.options),
+        ("FutureOptionValue", ZERO),
+        ("FuturesPNL", worth.futures),
+        ("NetLiquidationByCurrency", cash + worth.net),
+        ("UnrealizedPnL", worth.unrealized),
+        ("RealizedPnL", worth.realized),
+        ("NetDividend", ZERO),
+    ):
+        yield Row(key, money(value), currency, per_currency=True)
+    yield Row("ExchangeRate", number(exchange), currency, per_currency=True)
+    yield Row("RealCurrency", currency, currency, per_currency=True)
+    yield Row("Currency", currency, currency, per_currency=True)
+
+
+def portfolio_row(floor: Floor, account: str, contract: Contract) -> dict[str, str]:
+    """The amounts of an updatePortfolio message."""
+    row = floor.books.position(account, contract.con_id)
+    last = floor.market.quote(contract).last
+    value = row.quantity * last * contract.multiplier
+    unrealized = value - row.quantity * row.average_cost
+    return {
+        "position": number(row.quantity),
+        "marketPrice": number(last),
+        "marketValue": money(value),
+        "averageCost": number(row.average_cost),
+        "unrealizedPNL": money(unrealized),
+        "realizedPNL": money(realized_today(floor, account, contract.con_id)),
+    }
+
+
+def money(value: Decimal) -> str:
+    return str(value.quantize(_CENT, rounding=ROUND_HALF_UP))
+
+
+def _ratio(part: Decimal, whole: Decimal) -> str:
+    return "0" if not whole else number((part / whole).quantize(Decimal("0.0001")))

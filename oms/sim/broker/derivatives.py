@@ -1,0 +1,164 @@
+"""What happens to options and futures though nobody trades: exercise, assignment, expiry.
+
+IB says so with position rows and nothing else, unless it is asked to tell of an exercise as it
+tells of the holder's own: by an execution at price 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from oms.sim.broker.adjustments import Change, set_position
+from oms.sim.broker.floor import Floor
+from oms.sim.broker.instruments import Contract
+from oms.sim.broker.ledger import ZERO, Position
+from oms.sim.broker.orders import Execution, Order
+
+
+class Derivatives:
+    """Each method changes the books, tells who subscribed to positions, and returns what changed.
+
+    Raises ValueError for what cannot be; then nothing has changed.
+    """
+
+    def __init__(
+        self, floor: Floor, *, end: Callable[[Order], None], next_exec_id: Callable[[], str]
+    ) -> None:
+        self.floor = floor
+        self.books = floor.books
+        self._end = end
+        self._next_exec_id = next_exec_id
+
+    def exercise(
+        self, account: str, option: Contract, quantity: Decimal, *, told: bool = False
+    ) -> list[Change]:
+        """The holder exercises `quantity` long options: they go, shares come or go at the strike.
+
+        What was paid for the options goes into the cost of the shares, as IB's tax lots have it.
+        With `told` there are executions as for the holder's own exercise: the option bought at
+        price 0, the shares at the strike.  They belong to no order and client 0 hears them.
+        """
+        held = self.books.position(account, option.con_id)
+        self._check_option(option, quantity, held.quantity, "long")
+        return self._deliver(account, option, quantity, told=told)
+
+    def assign(
+        self, account: str, option: Contract, quantity: Decimal, *, told: bool = False
+    ) -> list[Change]:
+        """The writer of `quantity` short options is assigned; `told` as for an exercise."""
+        held = self.books.position(account, option.con_id)
+        self._check_option(option, quantity, -held.quantity, "short")
+        return self._deliver(account, option, -quantity, told=told)
+
+    def expire(self, contract: Contract, settlement: Decimal | None = None) -> list[Change]:
+        """A contract's end, in every account.
+
+        An option that is a cent or more in the money is exercised or assigned, any other is worth
+        nothing; a future pays what it gained, an option on one what it is worth, in cash (IB would
+        deliver the future).  `settlement` is the price of the underlying stock,
+        or of the future; without it the last price is.  Orders for the contract end.
+        """
+        if contract.sec_type not in ("OPT", "FUT", "FOP"):
+            raise ValueError(f"{contract.local_symbol} does not expire")
+        price = settlement if settlement is not None else self._settlement(contract)
+        for order in self.books.affected_by(contract.con_id):
+            if not order.ended and any(one == contract.con_id for one, _ in order.exposure()):
+                self._end(order)
+        changes: list[Change] = []
+        for (account, con_id), row in list(self.books.positions.items()):
+            if con_id != contract.con_id or not row.quantity:
+                continue
+            if contract.sec_type == "OPT" and _gain(contract, price) >= Decimal("0.01"):
+                changes += self._deliver(account, contract, row.quantity, told=False)
+            else:
+                last = price if contract.sec_type == "FUT" else _worth_at_expiry(contract, price)
+                after, gained = row.after(-row.quantity, last, contract.multiplier, ZERO)
+                flow = row.quantity * last * contract.multiplier
+                if contract.sec_type == "FUT":
+                    flow = gained or ZERO
+                self.books.add_cash(account, contract.currency, flow)
+                changes.append(set_position(self.floor, account, contract, after, kind="expiry"))
+        return changes
+
+    def settle_expired(self) -> list[Change]:
+        """The night's work: every contract that expired and is still held."""
+        held = {con_id: None for (_, con_id), row in self.books.positions.items() if row.quantity}
+        changes: list[Change] = []
+        for contract in map(self.floor.contract, held):
+            if self.floor.catalogue.expired(contract):
+                changes += self.expire(contract)
+        return changes
+
+    def _check_option(self, option: Contract, quantity: Decimal, held: Decimal, side: str) -> None:
+        if option.sec_type != "OPT":
+            raise ValueError(f"{option.local_symbol} is no option")
+        if not 0 < quantity <= held:
+            raise ValueError(
+                f"{quantity} of {option.local_symbol}: {max(held, ZERO)} are held {side}"
+            )
+
+    def _settlement(self, contract: Contract) -> Decimal:
+        under = self.floor.catalogue.by_id(contract.under_id)
+        return self.floor.market.quote(under or contract).last
+
+    def _deliver(
+        self, account: str, option: Contract, signed: Decimal, *, told: bool
+    ) -> list[Change]:
+        """Shares for options at the strike.  `signed` options go: short ones are negative."""
+        stock = self.floor.contract(option.under_id)
+        strike = option.strike or ZERO
+        shares = signed * option.multiplier * (1 if option.right == "C" else -1)
+        before = self.books.position(account, option.con_id)
+        # What the option cost, or brought in, per share: part of what the shares cost, or bring.
+        premium = before.average_cost / option.multiplier
+        paid = strike + (premium if option.right == "C" else -premium)
+        left = before.quantity - signed
+        options = Position(left, before.average_cost if left else ZERO, before.realized)
+        after, _ = self.books.position(account, stock.con_id).after(shares, paid, Decimal(1), ZERO)
+        self.books.add_cash(account, stock.currency, -shares * strike)
+        if told:
+            side = "BOT" if shares > 0 else "SLD"
+            self._tell(account, option, abs(signed), ZERO, "BOT" if signed > 0 else "SLD")
+            self._tell(account, stock, abs(shares), strike, side)
+        kind = "exercise" if signed > 0 else "assignment"
+        return [
+            set_position(self.floor, account, option, options, kind=kind),
+            set_position(self.floor, account, stock, after, kind=kind, price=strike),
+        ]
+
+    def _tell(
+        self, account: str, contract: Contract, quantity: Decimal, price: Decimal, side: str
+    ) -> None:
+        """An execution that belongs to no order.  It moves nothing: the adjustment does."""
+        row = Execution(
+            exec_id=self._next_exec_id(),
+            perm_id=0,
+            client_id=0,
+            order_id=0,
+            order_ref="",
+            account=account,
+            con_id=contract.con_id,
+            side=side,
+            quantity=quantity,
+            price=price,
+            time=self.floor.clock.now().replace(microsecond=0),
+            venue=contract.primary_exchange,
+            cumulative=quantity,
+            average_price=price,
+            moves_position=False,
+        )
+        self.books.remember(contract)
+        self.books.add_execution(row)
+        self.floor.notify.execution(row)
+
+
+def _gain(option: Contract, stock_price: Decimal) -> Decimal:
+    """What exercise would bring for one share."""
+    strike = option.strike or ZERO
+    return stock_price - strike if option.right == "C" else strike - stock_price
+
+
+def _worth_at_expiry(option: Contract, price: Decimal) -> Decimal:
+    """What an option that is not exercised pays for one unit: on a future its gain, in cash."""
+    return max(_gain(option, price), ZERO) if option.sec_type == "FOP" else ZERO

@@ -1,0 +1,74 @@
+"""What keeps an order from working, other than its price: times, hours, conditions, its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from oms.sim.broker import accounting, conditions, matching
+from oms.sim.broker.checks import order_time
+from oms.sim.broker.floor import Floor
+from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.market import Quote
+from oms.sim.broker.open_markets import OpenMarkets
+from oms.sim.broker.orders import Order
+
+
+def waits(floor: Floor, markets: OpenMarkets, order: Order) -> bool:
+    """Say whether something other than the price keeps an order from working."""
+    if "child" in order.why_held or order.status == "Inactive":
+        return True
+    after = order_time(str(order.terms.get("goodAfterTime", "")), floor.zone)
+    if after is not None and after > floor.clock.now():
+        return True
+    if order.kind in matching.AT_CLOSE or order.tif == "OPG":
+        return True
+    if not markets.is_open(order):
+        return True
+    if not order.terms.get("conditions") or order.flag("conditionsCancelOrder"):
+        return False
+    return not conditions_hold(floor, order)
+
+
+def has_run_out(floor: Floor, order: Order) -> bool:
+    """Say whether the good-till time of an order has come."""
+    until = order_time(str(order.terms.get("goodTillDate", "")), floor.zone)
+    return order.tif == "GTD" and until is not None and until <= floor.clock.now()
+
+
+def cancelled_by_conditions(floor: Floor, order: Order) -> bool:
+    """Say whether an order has conditions that are to cancel it, and they hold."""
+    cancels = order.terms.get("conditions") and order.flag("conditionsCancelOrder")
+    return bool(cancels) and conditions_hold(floor, order)
+
+
+def times_to_look(floor: Floor, order: Order) -> Iterator[datetime]:
+    """Yield the moments at which an order may change by itself."""
+    texts = [order.terms.get("goodAfterTime", ""), order.terms.get("goodTillDate", "")]
+    texts += [one.get("time", "") for one in order.terms.get("conditions", ())]
+    for text in texts:
+        moment = order_time(str(text), floor.zone) if text else None
+        if moment is not None:
+            yield moment
+
+
+def conditions_hold(floor: Floor, order: Order) -> bool:
+    """Say whether the conditions of an order hold now."""
+    wanted = order.terms["conditions"]
+    total = accounting.totals(floor, order.account)
+    cushion = ZERO
+    if total.net:
+        cushion = (total.net - total.maintenance_margin) * 100 / total.net
+
+    def quote(con_id: int) -> Quote | None:
+        contract = floor.catalogue.by_id(con_id)
+        return floor.market.quote(contract) if contract is not None else None
+
+    executed: set[str] = set()
+    if any(condition["condType"] == "5" for condition in wanted):
+        # Only what was executed since the order came counts; times have whole seconds.
+        since = (order.placed_at or floor.day_start()).replace(microsecond=0)
+        rows = floor.books.executions(max(since, floor.day_start()))
+        executed = {floor.contract(row.con_id).symbol for row in rows}
+    sight = conditions.Sight(floor.clock.now(), floor.zone, quote, cushion, frozenset(executed))
+    return conditions.hold(wanted, sight)
