@@ -30,6 +30,7 @@ class Previews:
     def __init__(
         self, capture: Capture, session: Session, outbox: Outbox, *, timeout_seconds: float
     ) -> None:
+        self._session = session
         self._outbox = outbox
         self._timeout_seconds = timeout_seconds
         #: By the number under which it was asked.
@@ -37,12 +38,11 @@ class Previews:
         capture.listeners.append(self._on_captured)
         session.listeners.append(self._on_news)
 
-    async def ask(
-        self, *, account: str, contract: Contract, terms: Terms, broker_order_id: int
-    ) -> WhatIfReceived:
+    async def ask(self, *, account: str, contract: Contract, terms: Terms) -> WhatIfReceived:
         """Return IB's answer; raises `IBOrderRejectError` with IB's words where it refuses, and
         `IBConnectionError` where no answer comes, because the line is lost or IB is silent.
         """
+        broker_order_id = self._session.next_broker_order_id()
         answer: asyncio.Future[WhatIfReceived] = asyncio.get_running_loop().create_future()
         self._open[broker_order_id] = answer
         try:

@@ -96,9 +96,8 @@ class Session:
         self.accounts: tuple[str, ...] = ()
         self.server_version = 0
         self.connection_time = ""
-        #: Resolves when the session stays down: with None after `close`, else with the reason.
-        self.ended: asyncio.Future[OmsError | None] | None = None
         self.listeners: list[Callable[[News], None]] = []
+        self._ended: asyncio.Future[OmsError | None] | None = None
         self._client: Any = ib.client
         self._ib = ib
         self._capture = capture
@@ -132,6 +131,22 @@ class Session:
     # ── for callers ──────────────────────────────────────────────────────────────────────────────
 
     @property
+    def client_id(self) -> int:
+        """Return the client id under which orders leave."""
+        return self.settings.client_id
+
+    @property
+    def current_epoch(self) -> int:
+        """Return the number of the session that is open, 0 without one."""
+        return self.epoch if self._is_open else 0
+
+    @property
+    def ended(self) -> asyncio.Future[OmsError | None]:
+        """A future that resolves when the session stays down: with None after `close`, else why."""
+        assert self._ended is not None, "open the session first"
+        return self._ended
+
+    @property
     def is_up(self) -> bool:
         """Say whether a session is open."""
         return self._is_open
@@ -150,7 +165,7 @@ class Session:
         """
         assert self._supervisor is None, "a session is opened once"
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.ended = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.get_running_loop().create_future()
         self._supervisor = asyncio.create_task(self._supervise(first, fail_fast), name="session")
         self._supervisor.add_done_callback(self._supervisor_ended)
         if fail_fast:
@@ -165,8 +180,8 @@ class Session:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
         await self._hang_up()
-        if self.ended is not None and not self.ended.done():
-            self.ended.set_result(None)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     def next_broker_order_id(self) -> int:
         """Return an order id that was never used: above the log's, the gateway's, and every id that
@@ -219,8 +234,8 @@ class Session:
         )
 
     def _stay_down(self, error: OmsError, first: asyncio.Future[None]) -> None:
-        if self.ended is not None and not self.ended.done():
-            self.ended.set_result(error)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(error)
         if not first.done():
             first.set_exception(error)
             first.exception()  # seen, also where nobody waits for the first attempt

@@ -25,8 +25,8 @@ from oms.core.fold.records import Order
 from oms.errors import OutcomeUnknown, RequestTimedOut
 
 if TYPE_CHECKING:
+    from oms.core.receipt import Receipt
     from oms.store.reader import Reader
-    from oms.store.writer import Receipt
 
 #: Events after the request that are looked through at a time.
 _LOOKED_THROUGH_MAX: Final = 10_000

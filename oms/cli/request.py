@@ -21,8 +21,8 @@ from oms.errors import OutcomeUnknown
 from oms.store.log import append_foreign
 
 if TYPE_CHECKING:
+    from oms.core.receipt import Receipt
     from oms.store.reader import Reader
-    from oms.store.writer import Receipt
 
 #: How often the log is looked at for the answer: the daemon's own poll is as long.
 LOOK_SECONDS: Final = 0.05

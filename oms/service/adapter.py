@@ -242,7 +242,7 @@ class IBBrokerAdapter(BrokerAdapter):
     async def get_current_price(self, contract: Contract) -> Decimal:
         """See `BrokerAdapter.get_current_price`."""
         contract = await self._qualified(contract)
-        quote = await self._oms.gateway.price(contract)
+        quote = await self._oms.gateway.markets.price(contract)
         assert quote.price is not None, "a quote without a price is an error of the gateway's"
         return quote.price
 

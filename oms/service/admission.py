@@ -11,13 +11,12 @@ its minute all the same; the limits err on the side of fewer orders.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from oms.clock import Clock
 from oms.core.admit.checks import check, check_change, in_force
@@ -25,26 +24,22 @@ from oms.core.admit.limits import Limits
 from oms.core.admit.proposal import Proposal, Recent, held_by, likeness
 from oms.core.admit.rules import RATE_SECONDS
 from oms.core.admit.venue_rules import Denial, VenueRules
-from oms.core.contracts import ComboLeg, Contract
+from oms.core.contracts import Contract
 from oms.core.events import OrderIntended, Terms
 from oms.core.fold.records import Order
-from oms.errors import OmsError
-from oms.service.ports import Orders, Reader
+from oms.service.prices import Prices, Traded, traded
 from oms.service.view import View
 from oms.settings import Settings
 from oms.telemetry import get_logger
 
+if TYPE_CHECKING:
+    from oms.broker.session import Session
+    from oms.store.reader import Reader
+
 log = get_logger("service.admission")
 
-#: Contracts whose market is followed for the checks; IB allows a hundred lines in all.
-MARKETS_MAX: Final = 20
 #: Intents read at a time when a daemon begins.
 _PAGE: Final = 500
-
-
-#: Starts to follow a contract's market and returns the way to stop it. It calls back with every
-#: price, and with None where IB gives none.
-Follow = Callable[[Contract, Callable[[Decimal | None], None]], Callable[[], None]]
 
 
 class Candidate(Protocol):
@@ -81,79 +76,14 @@ class Candidate(Protocol):
         ...
 
 
-#: A contract; combos have no con_id of their own, their legs name them.
-_What = tuple[int, tuple[ComboLeg, ...]]
-
-
-def _what(contract: Contract) -> _What:
-    return contract.con_id, contract.legs
-
-
-@dataclass(slots=True)
-class _Followed:
-    stop: Callable[[], None]
-    epoch: int
-    price: Decimal | None = None
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class Prices:
-    """The market's price of contracts that were ordered lately, from streams that stay open."""
-
-    def __init__(self, follow: Follow, epoch: Callable[[], int], *, wait_seconds: float) -> None:
-        self._start = follow
-        self._epoch = epoch
-        self._wait_seconds = wait_seconds
-        self._followed: OrderedDict[_What, _Followed] = OrderedDict()
-
-    async def of(self, contract: Contract) -> Decimal | None:
-        """Return the price as it is now; None where none comes in time."""
-        followed = self._followed.get(_what(contract))
-        if followed is None or followed.epoch != self._epoch():
-            # A price of an earlier session is none of now, even where the stream goes on.
-            self._forget(_what(contract))
-            followed = self._follow(contract)
-        if followed is None:
-            return None
-        self._followed.move_to_end(_what(contract))
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await followed.heard.wait()
-        except TimeoutError:
-            log.info("quote_missing", con_id=contract.con_id, symbol=contract.symbol)
-        return followed.price
-
-    def _follow(self, contract: Contract) -> _Followed | None:
-        made = _Followed(lambda: None, self._epoch())
-
-        def hear(price: Decimal | None) -> None:
-            made.price = price
-            made.heard.set()
-
-        while len(self._followed) >= MARKETS_MAX:
-            self._forget(next(iter(self._followed)))
-        try:
-            made.stop = self._start(contract, hear)
-        except OmsError as error:
-            log.info("quote_missing", con_id=contract.con_id, reason=error.message)
-            return None
-        self._followed[_what(contract)] = made
-        return made
-
-    def _forget(self, what: _What) -> None:
-        followed = self._followed.pop(what, None)
-        if followed is not None:
-            followed.stop()
-
-
 class Admission:
     """Judges orders that want to leave."""
 
     def __init__(
-        self, *, limits: Limits, orders: Orders, view: View, clock: Clock, prices: Prices
+        self, *, limits: Limits, session: Session, view: View, clock: Clock, prices: Prices
     ) -> None:
         self.limits = limits
-        self._orders = orders
+        self._session = session
         self._view = view
         self._clock = clock
         self._prices = prices
@@ -255,7 +185,7 @@ class Admission:
             contract=leg.contract,
             terms=leg.terms,
             rules=rules,
-            managed_accounts=self._orders.managed_accounts,
+            managed_accounts=self._session.accounts,
             system=self._view.system,
             open_breaks=self._view.open_breaks(),
             closing=leg.closing,
@@ -311,11 +241,11 @@ class _Changed:
 
 
 #: Account and contract.
-_Place = tuple[str, _What]
+_Place = tuple[str, Traded]
 
 
 def _place(one: Candidate | Order) -> _Place:
-    return one.account, _what(one.contract)
+    return one.account, traded(one.contract)
 
 
 def limits_of(settings: Settings) -> Limits:

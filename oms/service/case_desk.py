@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from oms.core.compare.case_actions import carried_out
 from oms.core.events import CaseRequestDenied, CaseRequested, Context, Envelope, Event, Pending
 from oms.core.fold.records import BreakCase, Order, Position
 from oms.errors import NotFound, OmsError
-from oms.service.ports import Log, Reader
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.store.log import EventLog
+    from oms.store.reader import Reader
 
 log = get_logger("service.case_desk")
 
@@ -17,7 +21,7 @@ log = get_logger("service.case_desk")
 class CaseDesk:
     """Turns requests about cases into what becomes of them."""
 
-    def __init__(self, *, log: Log, reader: Reader, notional_max: Decimal | None) -> None:
+    def __init__(self, *, log: EventLog, reader: Reader, notional_max: Decimal | None) -> None:
         """`notional_max` is the value above which a second person is needed; None: never."""
         self._log = log
         self._reader = reader

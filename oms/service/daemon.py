@@ -28,7 +28,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -37,7 +36,6 @@ from oms.broker.gateway import Gateway
 from oms.broker.handshake import ConnectionSettings
 from oms.broker.line import LineLost, LineRecovered, News, SessionDown, SessionUp
 from oms.clock import Clock, SystemClock
-from oms.core.contracts import Contract
 from oms.core.events import (
     CancelDenied,
     ConnectFailed,
@@ -54,15 +52,15 @@ from oms.core.events import (
 )
 from oms.core.outgoing import Outgoing
 from oms.core.portfolio import Account
-from oms.core.quotes import Quote
 from oms.errors import IBConnectionError, OmsError
 from oms.service import metrics
-from oms.service.admission import Admission, Prices, limits_of
+from oms.service.admission import Admission, limits_of
 from oms.service.case_desk import CaseDesk
 from oms.service.glance import Glance
 from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
+from oms.service.prices import Prices
 from oms.service.reconciler import Reconciler, Waits
 from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
@@ -112,9 +110,8 @@ class Oms:
             await self.ready(seconds)
         except TimeoutError as error:
             failed = await self.reader.events(type=ConnectFailed.__name__, limit=1, reverse=True)
-            why = ""
-            if failed and isinstance(failed[0].event, ConnectFailed) and not self.gateway.is_up:
-                why = f": {failed[0].event.reason}"
+            event = failed[0].event if failed and not self.gateway.session.is_up else None
+            why = f": {event.reason}" if isinstance(event, ConnectFailed) else ""
             raise IBConnectionError(
                 f"no gateway at {self.settings.host}:{self.settings.port} answered every question"
                 f" within {seconds:g} s{why}"
@@ -251,7 +248,7 @@ def _assemble(
     manager = OrderManager(
         log=event_log,
         reader=reader,
-        orders=gateway,
+        gateway=gateway,
         view=view,
         clock=clock,
         admission=_admission(settings, clock, gateway, view),
@@ -260,7 +257,7 @@ def _assemble(
     reconciler = _reconciler(settings, clock, event_log, reader, gateway, view)
     requests = Requests(
         log=event_log,
-        price=gateway.price,
+        price=gateway.markets.price,
         manager=manager,
         reconciler=reconciler,
         cases=CaseDesk(log=event_log, reader=reader, notional_max=settings.break_notional_max),
@@ -268,18 +265,8 @@ def _assemble(
         age_seconds_max=settings.request_age_seconds_max,
     )
     inquiries, silence = _watchers(settings, clock, event_log, view)
-    halts = Halts(log=event_log, orders=gateway, manager=manager)
-    glance = Glance(
-        log=event_log,
-        reader=reader,
-        asker=gateway,
-        view=view,
-        clock=clock,
-        position_settle=timedelta(seconds=settings.position_settle_seconds),
-    )
-    schedule = Schedule(
-        plan_of(settings), clock=clock, line=gateway, view=view, full=reconciler, cheap=glance
-    )
+    halts = Halts(log=event_log, session=gateway.session, outbox=gateway.outbox, manager=manager)
+    schedule = _schedule(settings, clock, event_log, reader, gateway, view, reconciler)
     _listen(
         event_log, view, clock, (halts, reconciler, requests, inquiries, silence, schedule), missed
     )
@@ -336,26 +323,11 @@ def _listen(
     event_log.subscribe(note)
 
 
-def _pass_price(item: object, hear: Callable[[Decimal | None], None]) -> None:
-    # A quote that has no price yet is no answer; the next tick may bring one.
-    if isinstance(item, Quote) and item.price is not None:
-        hear(item.price)
-
-
 def _admission(settings: Settings, clock: Clock, gateway: Gateway, view: View) -> Admission:
-    def follow(contract: Contract, hear: Callable[[Decimal | None], None]) -> Callable[[], None]:
-        feed = gateway.markets.subscribe(
-            contract,
-            listener=lambda item: _pass_price(item, hear),
-            on_refused=lambda _: hear(None),
-        )
-        return feed.close
-
-    prices = Prices(
-        follow, lambda: gateway.session_epoch, wait_seconds=settings.order_quote_wait_seconds
-    )
+    session = gateway.session
+    prices = Prices(gateway.markets, session, wait_seconds=settings.order_quote_wait_seconds)
     return Admission(
-        limits=limits_of(settings), orders=gateway, view=view, clock=clock, prices=prices
+        limits=limits_of(settings), session=session, view=view, clock=clock, prices=prices
     )
 
 
@@ -370,7 +342,8 @@ def _reconciler(  # noqa: PLR0917 - the parts that it connects
     return Reconciler(
         log=event_log,
         reader=reader,
-        asker=gateway,
+        queries=gateway.queries,
+        session=gateway.session,
         view=view,
         clock=clock,
         waits=Waits(
@@ -379,6 +352,34 @@ def _reconciler(  # noqa: PLR0917 - the parts that it connects
             commission=timedelta(seconds=settings.commission_settle_seconds),
         ),
         policy=settings.adjust_causes,
+    )
+
+
+def _schedule(  # noqa: PLR0917 - the parts that it connects
+    settings: Settings,
+    clock: Clock,
+    event_log: EventLog,
+    reader: Reader,
+    gateway: Gateway,
+    view: View,
+    reconciler: Reconciler,
+) -> Schedule:
+    glance = Glance(
+        log=event_log,
+        reader=reader,
+        queries=gateway.queries,
+        session=gateway.session,
+        view=view,
+        clock=clock,
+        position_settle=timedelta(seconds=settings.position_settle_seconds),
+    )
+    return Schedule(
+        plan_of(settings),
+        clock=clock,
+        line=gateway.session,
+        view=view,
+        full=reconciler,
+        cheap=glance,
     )
 
 
@@ -406,7 +407,7 @@ def _gateway(
     """Build the one connection, continuing the numbers that the log has seen."""
 
     def report_not_sent(message: Outgoing, reason: str) -> None:
-        _report_not_sent(event_log, message, reason, gateway.session_epoch)
+        _report_not_sent(event_log, message, reason, gateway.session.current_epoch)
 
     gateway = Gateway(
         ConnectionSettings(
@@ -506,7 +507,12 @@ def _why_stopped(oms: Oms) -> str:
 async def _background(oms: Oms) -> AsyncIterator[None]:
     """Run what goes on by itself; an error in any of it is the daemon's failure."""
     first_epoch = oms.view.system.session_epoch + 1
-    unsubscribe = oms.gateway.subscribe(lambda news: _on_news(news, first_epoch, oms.schedule))
+    session = oms.gateway.session
+
+    def hear(news: News) -> None:
+        _on_news(news, first_epoch, oms.schedule)
+
+    session.listeners.append(hear)
     tasks = [
         asyncio.create_task(oms.requests.serve(), name="requests"),
         asyncio.create_task(oms.inquiries.serve(oms.schedule.ask), name="inquiries"),
@@ -520,11 +526,11 @@ async def _background(oms: Oms) -> AsyncIterator[None]:
         task.add_done_callback(lambda t: _task_ended(t, oms.failure))
     oms.failure.add_done_callback(lambda f: tasks.append(asyncio.create_task(_fail_safe(oms, f))))
     try:
-        await oms.gateway.open()
-        oms.gateway.ended.add_done_callback(lambda f: _stays_down(f, oms.failure))
+        await session.open()
+        session.ended.add_done_callback(lambda f: _stays_down(f, oms.failure))
         yield
     finally:
-        unsubscribe()
+        session.listeners.remove(hear)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -572,7 +578,7 @@ def _watchman(oms: Oms) -> Watchman:
         log=oms.log,
         view=oms.view,
         clock=oms.clock,
-        server=oms.gateway,
+        session=oms.gateway.session,
         look_seconds=oms.settings.watch_interval_seconds,
         clock_seconds=oms.settings.clock_check_seconds,
     )
@@ -581,7 +587,7 @@ def _watchman(oms: Oms) -> Watchman:
 async def _refresh_accounts(oms: Oms) -> None:
     """Keep IB's figures of the accounts fresh, from the first comparison on."""
     await oms.view.until(lambda: oms.view.system.ready)
-    await oms.gateway.keep_accounts_fresh(oms.settings.account_refresh_seconds)
+    await oms.gateway.accounts.keep_fresh(oms.settings.account_refresh_seconds)
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
 from oms.core.compare.cases import accepted, break_id_of, same_difference
@@ -20,10 +20,15 @@ from oms.core.compare.repair import adoptions
 from oms.core.compare.run import Answers, Row, Scope, compare
 from oms.core.events import Finding, QueryKind, Question
 from oms.service.our_side import load_cases, load_our_side
-from oms.service.ports import Log, Reader
-from oms.service.reconciler import Asker, rows_of
+from oms.service.reconciler import rows_of
 from oms.service.view import View
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.broker.queries import Queries
+    from oms.broker.session import Session
+    from oms.store.log import EventLog
+    from oms.store.reader import Reader
 
 log = get_logger("service.glance")
 
@@ -37,16 +42,18 @@ class Glance:
     def __init__(
         self,
         *,
-        log: Log,
+        log: EventLog,
         reader: Reader,
-        asker: Asker,
+        queries: Queries,
+        session: Session,
         view: View,
         clock: Clock,
         position_settle: timedelta = timedelta(0),
     ) -> None:
         self._log = log
         self._reader = reader
-        self._asker = asker
+        self._queries = queries
+        self._session = session
         self._view = view
         self._clock = clock
         self._position_settle = position_settle
@@ -58,18 +65,18 @@ class Glance:
         """
         self._number += 1
         now = self._clock.now()
-        run_id = f"G{now:%Y%m%dT%H%M%S}-{self._asker.session_epoch}.{self._number}"
+        run_id = f"G{now:%Y%m%dT%H%M%S}-{self._session.current_epoch}.{self._number}"
         questions: dict[QueryKind, Question] = {}
         rows: dict[QueryKind, tuple[Row, ...]] = {}
         for kind in GLANCE_QUESTIONS:
-            answer = await self._asker.ask(kind, run_id)
+            answer = await self._queries.ask(kind, run_id)
             questions[kind], rows[kind] = answer.question, rows_of(answer)
         answers = Answers(questions, rows)
         await self._log.flush()
         in_cases = {case.finding.order_id for case in self._view.open_breaks()}
         ours = await load_our_side(self._reader, answers, in_cases)
         scope = Scope(
-            client_id=self._asker.client_id,
+            client_id=self._session.client_id,
             accounts=self._view.session.accounts if self._view.session else (),
             now=now,
             doubt_settle=timedelta(0),

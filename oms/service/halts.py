@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from oms.core.events import Context, Envelope, HaltInForce, Pending, TradingHaltedByPerson
 from oms.errors import OmsError
 from oms.service.manager import OrderManager
-from oms.service.ports import Log, Orders
 from oms.service.sending import By
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.broker.outbox import Outbox
+    from oms.broker.session import Session
+    from oms.store.log import EventLog
 
 log = get_logger("service.halts")
 
@@ -27,9 +32,12 @@ log = get_logger("service.halts")
 class Halts:
     """Takes halts up, whoever wrote them."""
 
-    def __init__(self, *, log: Log, orders: Orders, manager: OrderManager) -> None:
+    def __init__(
+        self, *, log: EventLog, session: Session, outbox: Outbox, manager: OrderManager
+    ) -> None:
         self._log = log
-        self._orders = orders
+        self._session = session
+        self._outbox = outbox
         self._manager = manager
         self._cancelling: set[asyncio.Task[None]] = set()
 
@@ -40,11 +48,12 @@ class Halts:
                 self._take_up(envelope, envelope.event.reason)
 
     def _take_up(self, envelope: Envelope, reason: str) -> None:
-        called_back = self._orders.call_back(f"trading is halted: {reason}")
+        messages = self._outbox.call_back(f"trading is halted: {reason}")
+        called_back = tuple(m.order_id for m in messages if m.kind == "place")
         event = HaltInForce(halt_sequence=envelope.sequence, called_back=called_back)
         context = Context(
             actor="daemon",
-            session_epoch=self._orders.session_epoch,
+            session_epoch=self._session.current_epoch,
             causation_sequence=envelope.sequence,
         )
         self._log.append(Pending(event, context))

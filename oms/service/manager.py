@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from weakref import WeakValueDictionary
 
 from oms.clock import Clock
@@ -55,11 +55,16 @@ from oms.service.groups import (
 )
 from oms.service.market_desk import MarketDesk
 from oms.service.orders_at_work import OrdersAtWork
-from oms.service.ports import Log, Orders, QualifiedLike, Reader
 from oms.service.sending import By, Leg, Sending
 from oms.service.ticket import Ticket
 from oms.service.view import View
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.broker.gateway import Gateway
+    from oms.broker.lookup import Qualified
+    from oms.store.log import EventLog
+    from oms.store.reader import Reader
 
 log = get_logger("service.manager")
 
@@ -73,9 +78,9 @@ class OrderManager(OrdersAtWork, MarketDesk):
     def __init__(
         self,
         *,
-        log: Log,
+        log: EventLog,
         reader: Reader,
-        orders: Orders,
+        gateway: Gateway,
         view: View,
         clock: Clock,
         admission: Admission,
@@ -83,12 +88,12 @@ class OrderManager(OrdersAtWork, MarketDesk):
     ) -> None:
         self._log = log
         self._reader = reader
-        self._orders = orders
+        self._gateway = gateway
         self._clock = clock
         self._admission = admission
         self._by = By(actor)
         self._turns = WeakValueDictionary()
-        self._sending = Sending(log=log, orders=orders, view=view)
+        self._sending = Sending(log=log, session=gateway.session, outbox=gateway.outbox, view=view)
         self.view = view
 
     async def recall(self) -> None:
@@ -97,7 +102,7 @@ class OrderManager(OrdersAtWork, MarketDesk):
 
     async def qualify(self, contract: Contract) -> Contract:
         """Return the contract with IB's con_id; raises `ContractUnknown` or `ContractAmbiguous`."""
-        return (await self._orders.qualify(contract)).contract
+        return (await self._gateway.lookup.qualify(contract)).contract
 
     # ── new orders ──
 
@@ -209,11 +214,11 @@ class OrderManager(OrdersAtWork, MarketDesk):
         says no, `IBConnectionError` where nobody answers within the deadline for requests.
         """
         validate(terms)
-        qualified = await self._orders.qualify(contract)
+        qualified = await self._gateway.lookup.qualify(contract)
         denial = denial_of(terms, qualified.contract, qualified.rules)
         if denial is not None:
             raise OrderDeniedError(denial.text)
-        return await self._orders.what_if(
+        return await self._gateway.previews.ask(
             account=self._account(account or ""), contract=qualified.contract, terms=terms
         )
 
@@ -254,7 +259,7 @@ class OrderManager(OrdersAtWork, MarketDesk):
         legs: list[Leg] = []
         rules: list[VenueRules] = []
         for one in group.orders:
-            qualified = await self._orders.qualify(one.contract)
+            qualified = await self._gateway.lookup.qualify(one.contract)
             legs.append(self._qualified(_leg_of(one, account, group), qualified))
             rules.append(qualified.rules)
         denial = next((d for leg in legs if (d := self._why_not_attach(leg, group))), None)
@@ -272,20 +277,20 @@ class OrderManager(OrdersAtWork, MarketDesk):
     async def _checked(self, one: NewOrder, leg: Leg) -> tuple[Leg, Denial | None]:
         """Return the order with its contract qualified, and why it may not leave."""
         try:
-            qualified = await self._orders.qualify(one.contract)
+            qualified = await self._gateway.lookup.qualify(one.contract)
         except BrokerError as error:
             return leg, as_denial(error)
         leg = self._qualified(leg, qualified)
         return leg, await self._admission.judge([leg], [qualified.rules])
 
-    def _qualified(self, leg: Leg, qualified: QualifiedLike) -> Leg:
+    def _qualified(self, leg: Leg, qualified: Qualified) -> Leg:
         leg = replace(leg, contract=qualified.contract)
         return replace(leg, checks=self._admission.in_force(leg))
 
     def _account(self, account: str) -> str:
         if account:
             return account
-        allowed = self._admission.limits.accounts or self._orders.managed_accounts
+        allowed = self._admission.limits.accounts or self._gateway.session.accounts
         if len(allowed) != 1:
             names = ", ".join(allowed) or "none yet"
             raise InvalidRequest(f"name the account: this gateway serves {names}")
@@ -319,7 +324,7 @@ class OrderManager(OrdersAtWork, MarketDesk):
             state = "unknown" if parent is None else parent.state.value
             text = f"the parent {parent_id} is {state}; only a live order can have orders attached"
             return Denial("parent", state, "a live order of ours", text)
-        own = parent.client_id in {0, self._orders.client_id}
+        own = parent.client_id in {0, self._gateway.session.client_id}
         if not own or self._sending.number_of(parent) <= 0:
             text = f"the parent {parent_id} is not of this client; IB takes only its own"
             return Denial("parent", "another client's", "a live order of ours", text)

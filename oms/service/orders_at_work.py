@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 from weakref import WeakValueDictionary
 
 from oms.core.admit.rules import halt_denial
@@ -28,11 +28,15 @@ from oms.core.order_types import Changes, changed
 from oms.core.outgoing import Outgoing
 from oms.errors import IBConnectionError, InvalidRequest, NotFound
 from oms.service.admission import Admission
-from oms.service.ports import Log, Orders, Reader
 from oms.service.sending import By, Sending
 from oms.service.ticket import Ticket
 from oms.service.view import View
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.broker.gateway import Gateway
+    from oms.store.log import EventLog
+    from oms.store.reader import Reader
 
 log = get_logger("service.orders_at_work")
 
@@ -40,9 +44,9 @@ log = get_logger("service.orders_at_work")
 class OrdersAtWork:
     """What `OrderManager` offers about orders that exist."""
 
-    _log: Log
+    _log: EventLog
     _reader: Reader
-    _orders: Orders
+    _gateway: Gateway
     _admission: Admission
     _sending: Sending
     _by: By
@@ -106,7 +110,7 @@ class OrdersAtWork:
             parent_broker_order_id=self._parent_number(order),
             order_ref=order.order_ref,
         )
-        self._orders.send(message)
+        self._gateway.outbox.send(message)
         log.info("modify_handed_over", order_id=order_id, revision=intent.revision)
         return self.order(order_id)
 
@@ -128,7 +132,9 @@ class OrdersAtWork:
         await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         log.info("cancel_intended", order_id=order_id)
         number = self._sending.number_of(order)
-        self._orders.send(Outgoing(kind="cancel", order_id=order_id, broker_order_id=number))
+        self._gateway.outbox.send(
+            Outgoing(kind="cancel", order_id=order_id, broker_order_id=number)
+        )
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
 
@@ -138,10 +144,10 @@ class OrdersAtWork:
         The intent is durable first. IB tells what became of our orders; of those of others the
         next comparison does. Raises `IBConnectionError` without a session.
         """
-        if not self._orders.session_epoch:
+        if not self._gateway.session.current_epoch:
             raise IBConnectionError("there is no session with the gateway; nothing was sent")
         await self._say(GlobalCancelIntended(reason=reason), by)
-        self._orders.send(Outgoing(kind="global_cancel"))
+        self._gateway.outbox.send(Outgoing(kind="global_cancel"))
 
     async def halt(self, reason: str, *, by: By | None = None) -> None:
         """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.
@@ -193,7 +199,7 @@ class OrdersAtWork:
         by = by or self._by
         context = Context(
             actor=by.actor,
-            session_epoch=self._orders.session_epoch,
+            session_epoch=self._gateway.session.current_epoch,
             causation_sequence=by.causation_sequence,
         )
         await self._log.append(Pending(event, context))
@@ -221,13 +227,13 @@ class OrdersAtWork:
         if not order.live or not order.acknowledged:
             text = f"the order is {state}; only a working order can be changed"
             return Denial("state", state, "working", text)
-        if order.client_id != self._orders.client_id or order.broker_order_id <= 0:
+        if order.client_id != self._gateway.session.client_id or order.broker_order_id <= 0:
             text = "another client or a person owns the order; only its owner can change it"
-            return Denial("owner", str(order.client_id), str(self._orders.client_id), text)
+            return Denial("owner", str(order.client_id), str(self._gateway.session.client_id), text)
         if terms.quantity <= order.filled:
             text = f"{order.filled} are filled already; the new quantity must be above that"
             return Denial("filled", plain(terms.quantity), plain(order.filled), text)
-        qualified = await self._orders.qualify(order.contract)
+        qualified = await self._gateway.lookup.qualify(order.contract)
         return await self._admission.judge_change(order, terms, qualified.rules)
 
     def _why_not_cancel(self, order: Order) -> str:
@@ -235,7 +241,7 @@ class OrdersAtWork:
             if self._sending.number_of(order):
                 return ""
             return "the order has not left; there is nothing to cancel at IB"
-        if order.client_id != self._orders.client_id or order.broker_order_id <= 0:
+        if order.client_id != self._gateway.session.client_id or order.broker_order_id <= 0:
             return "another client or a person owns the order; only its owner can cancel it"
         return ""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from oms.core.compare.cases import break_id_of, thing_of, watched_by
 from oms.core.compare.run import ORDER_QUESTIONS, Answers, OurSide, perm_index
@@ -27,7 +27,9 @@ from oms.core.fold.records import (
     SystemRecord,
 )
 from oms.core.money import ZERO
-from oms.service.ports import Reader
+
+if TYPE_CHECKING:
+    from oms.store.reader import Reader
 
 _R = TypeVar("_R")
 

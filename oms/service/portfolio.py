@@ -8,12 +8,14 @@ it is (`broker.accounts` asks again from time to time).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from oms.core.fold.records import AccountValue, Position
 from oms.core.portfolio import Account, Mark, accounts_of
 from oms.errors import NotFound
-from oms.service.ports import Reader
+
+if TYPE_CHECKING:
+    from oms.store.reader import Reader
 
 
 async def read_accounts(

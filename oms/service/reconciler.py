@@ -21,11 +21,11 @@ question was answered whole
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
 from oms.core.compare.cases import accepted, break_id_of, case_events
@@ -61,7 +61,6 @@ from oms.core.events import (
     Pending,
     PositionReceived,
     QueryKind,
-    Question,
     ReconciliationCompleted,
     ReconciliationStarted,
     SessionReady,
@@ -69,9 +68,14 @@ from oms.core.events import (
 from oms.core.fold.records import BreakCase
 from oms.errors import InvalidRequest
 from oms.service.our_side import load_cases, load_our_side
-from oms.service.ports import Log, Reader
 from oms.service.view import View
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.broker.queries import Answer, Queries
+    from oms.broker.session import Session
+    from oms.store.log import EventLog
+    from oms.store.reader import Reader
 
 log = get_logger("service.reconciler")
 
@@ -135,52 +139,16 @@ class _Run:
     subjects: set[str]
 
 
-class AnswerLike(Protocol):
-    """How one question ended, with the rows that came."""
-
-    @property
-    def question(self) -> Question:
-        """Return how it ended."""
-        ...
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """Return what came, each with its sequence in the log."""
-        ...
-
-
-class Asker(Protocol):
-    """The broker, as far as questions go."""
-
-    async def ask(self, kind: QueryKind, run_id: str) -> AnswerLike:
-        """Ask one question; silence and refusal are answers too, never exceptions."""
-        ...
-
-    @property
-    def session_epoch(self) -> int:
-        """Return the number of the current session, 0 without one."""
-        ...
-
-    @property
-    def gap_is_open(self) -> bool:
-        """Say whether the broker may know things that we do not."""
-        ...
-
-    @property
-    def client_id(self) -> int:
-        """Return our client id."""
-        ...
-
-
 class Reconciler:
     """Runs one reconciliation at a time."""
 
     def __init__(
         self,
         *,
-        log: Log,
+        log: EventLog,
         reader: Reader,
-        asker: Asker,
+        queries: Queries,
+        session: Session,
         view: View,
         clock: Clock,
         waits: Waits | None = None,
@@ -189,7 +157,8 @@ class Reconciler:
         """`policy` are the causes that the reconciler books by itself where evidence names them."""
         self._log = log
         self._reader = reader
-        self._asker = asker
+        self._queries = queries
+        self._session = session
         self._view = view
         self._clock = clock
         self._waits = waits or Waits()
@@ -237,7 +206,7 @@ class Reconciler:
     async def _run(self, trigger: str, request_id: str, account: str) -> ReconciliationCompleted:
         started_at = self._clock.now()
         self._runs += 1
-        run_id = f"R{started_at:%Y%m%dT%H%M%S}-{self._asker.session_epoch}.{self._runs}"
+        run_id = f"R{started_at:%Y%m%dT%H%M%S}-{self._session.current_epoch}.{self._runs}"
         started = await self._log.append(
             self._fact(
                 ReconciliationStarted(run_id=run_id, trigger=trigger, request_id=request_id),
@@ -254,7 +223,7 @@ class Reconciler:
         # Only now: at the start of a session its accounts are not in the books yet.
         accounts = self._accounts(account)
         scope = Scope(
-            client_id=self._asker.client_id,
+            client_id=self._session.client_id,
             accounts=accounts,
             managed=self._accounts(""),
             now=self._clock.now(),
@@ -279,7 +248,7 @@ class Reconciler:
             finished_at=self._clock.now(),
             gap_opened_at=self._gap_since,
             server_version=self._view.session.server_version if self._view.session else 0,
-            client_id=self._asker.client_id,
+            client_id=self._session.client_id,
             accounts=accounts,
             books_sequence=ours.sequence,
             questions=tuple(answers.questions.values()),
@@ -288,7 +257,7 @@ class Reconciler:
         )
         # A line that broke meanwhile makes whole answers old ones; the next run is on its way.
         whole = (
-            answers.complete(*QUESTIONS) and line == self._line() and not self._asker.gap_is_open
+            answers.complete(*QUESTIONS) and line == self._line() and not self._session.gap_is_open
         )
         await self._conclude(report, found, cases, whole=whole, everything=not account)
         return report
@@ -374,7 +343,7 @@ class Reconciler:
 
     def _line(self) -> tuple[int, int]:
         """Return what changes whenever the line breaks: session, and gaps seen."""
-        return self._asker.session_epoch, self._gaps
+        return self._session.current_epoch, self._gaps
 
     async def _ask_all(self, run_id: str) -> Answers:
         return await self._ask_again(Answers({}, {}), QUESTIONS, run_id)
@@ -386,7 +355,7 @@ class Reconciler:
         questions, rows = dict(answers.questions), dict(answers.rows)
         commissions = answers.commissions
         for kind in kinds:
-            answer = await self._asker.ask(kind, run_id)
+            answer = await self._queries.ask(kind, run_id)
             questions[kind] = answer.question
             rows[kind] = rows_of(answer)
             if kind == "executions":
@@ -434,12 +403,12 @@ class Reconciler:
 
     def _fact(self, event: Event, run_id: str) -> Pending:
         context = Context(
-            actor="reconciler", session_epoch=self._asker.session_epoch, correlation_id=run_id
+            actor="reconciler", session_epoch=self._session.current_epoch, correlation_id=run_id
         )
         return Pending(event, context)
 
 
-def rows_of(answer: AnswerLike) -> tuple[Row, ...]:
+def rows_of(answer: Answer) -> tuple[Row, ...]:
     """Return the rows that are compared; statuses and commissions come between them."""
     kind = _COMPARED[answer.question.kind]
     return tuple(row for row in answer.rows if isinstance(row.event, kind))

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
 from oms.core.admit.venue_rules import Denial
@@ -51,10 +51,13 @@ from oms.core.quotes import Quote
 from oms.errors import OmsError
 from oms.service.case_desk import CaseDesk
 from oms.service.manager import OrderManager, as_denial
-from oms.service.ports import Log, Reader
 from oms.service.reconciler import Reconciler
 from oms.service.sending import By
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.store.log import EventLog
+    from oms.store.reader import Reader
 
 log = get_logger("service.requests")
 
@@ -96,7 +99,7 @@ class Requests:
     def __init__(
         self,
         *,
-        log: Log,
+        log: EventLog,
         manager: OrderManager,
         reconciler: Reconciler,
         cases: CaseDesk,

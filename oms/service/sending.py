@@ -12,7 +12,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oms.core.admit.rules import check_world
 from oms.core.admit.venue_rules import Denial
@@ -20,10 +20,15 @@ from oms.core.contracts import Contract
 from oms.core.events import Context, OrderDenied, OrderIntended, OrderNotSent, Pending, Terms
 from oms.core.fold.records import Order, OrderState
 from oms.core.outgoing import Outgoing
+from oms.core.receipt import Receipt
 from oms.errors import IBConnectionError, StoreUnavailable
-from oms.service.ports import Log, Orders, ReceiptLike
 from oms.service.view import View
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.broker.outbox import Outbox
+    from oms.broker.session import Session
+    from oms.store.log import EventLog
 
 log = get_logger("service.sending")
 
@@ -56,9 +61,10 @@ class Leg:
 class Sending:
     """Makes intents durable and hands orders over, in the order in which they were intended."""
 
-    def __init__(self, *, log: Log, orders: Orders, view: View) -> None:
+    def __init__(self, *, log: EventLog, session: Session, outbox: Outbox, view: View) -> None:
         self._log = log
-        self._orders = orders
+        self._session = session
+        self._outbox = outbox
         self._view = view
         #: The numbers of orders that may still wait for their turn to leave, oldest first: a cancel
         #: needs the number before the log has it.
@@ -107,7 +113,7 @@ class Sending:
         """Return who says something about an order, and in which session."""
         return Context(
             actor=by.actor,
-            session_epoch=self._orders.session_epoch,
+            session_epoch=self._session.current_epoch,
             correlation_id=order_id,
             causation_sequence=by.causation_sequence,
         )
@@ -165,7 +171,7 @@ class Sending:
         try:
             # Now and not before the intent: IB refuses a number below one that it has seen (103),
             # and orders that were intended side by side must leave in the order of their numbers.
-            numbers = {leg.order_id: self._orders.next_broker_order_id() for leg in legs}
+            numbers = {leg.order_id: self._session.next_broker_order_id() for leg in legs}
         except IBConnectionError as error:
             self._not_sent(legs, error.message, by)
             return
@@ -183,7 +189,7 @@ class Sending:
                 transmit=leg.transmit,
                 order_ref=leg.order_id,
             )
-            self._orders.send(message)
+            self._outbox.send(message)
             log.info("order_handed_over", order_id=leg.order_id)
 
     def _parent_number(self, leg: Leg, numbers: Mapping[str, int]) -> int:
@@ -201,7 +207,7 @@ class Sending:
             del self._numbers[order_id]
 
 
-def _fresh(legs: Sequence[Leg], receipts: Sequence[ReceiptLike]) -> list[Leg]:
+def _fresh(legs: Sequence[Leg], receipts: Sequence[Receipt]) -> list[Leg]:
     """Return the legs whose intents were not in the log before."""
     both = zip(legs, receipts, strict=True)
     return [leg for leg, receipt in both if not (receipt.duplicate or receipt.conflict)]

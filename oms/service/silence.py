@@ -12,13 +12,16 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from oms.clock import Clock
 from oms.core.events import Context, Envelope, OrderDoubted, OrderMessageSent, Pending
 from oms.core.fold.records import OrderState
-from oms.service.ports import Log
 from oms.service.view import View
 from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.store.log import EventLog
 
 log = get_logger("service.silence")
 
@@ -26,7 +29,7 @@ log = get_logger("service.silence")
 class Silence:
     """Remembers what left and when, and says which of it was never answered."""
 
-    def __init__(self, *, log: Log, view: View, clock: Clock, seconds_max: float) -> None:
+    def __init__(self, *, log: EventLog, view: View, clock: Clock, seconds_max: float) -> None:
         """`seconds_max` after its bytes left, an order without a word from IB is in doubt."""
         self._log = log
         self._view = view

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 from xml.parsers import expat
 from zoneinfo import ZoneInfo
 
@@ -47,7 +47,9 @@ from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
 from oms.core.money import ZERO
 from oms.errors import StatementUnreadable
 from oms.service.our_side import load_cases
-from oms.service.ports import Reader
+
+if TYPE_CHECKING:
+    from oms.store.reader import Reader
 
 _CHUNK_BYTES: Final = 64 * 1024
 #: Elements inside one another; a statement has five.

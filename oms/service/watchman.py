@@ -10,33 +10,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final, Protocol, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from oms.clock import Clock
-from oms.core.events import AlarmKind, AlarmRaised, Context, Pending, ServerTimeRead
+from oms.core.events import AlarmKind, AlarmRaised, Context, Pending
 from oms.core.resets import windows_of
 from oms.core.watch import Limits, conditions, news
-from oms.service.ports import Log
 from oms.service.view import View
 from oms.settings import Settings
 from oms.telemetry import ALARMS_STANDING, get_logger
 
+if TYPE_CHECKING:
+    from oms.broker.session import Session
+    from oms.store.log import EventLog
+
 log = get_logger("service.watchman")
 
 ACTOR: Final = "watchman"
-
-
-class ServerClock(Protocol):
-    """The gateway's clock."""
-
-    @property
-    def session_epoch(self) -> int:
-        """Return the number of the current session, 0 without one."""
-        ...
-
-    async def read_clock(self) -> ServerTimeRead | None:
-        """Return how far the gateway's clock is from ours, None where nobody answers."""
-        ...
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -65,10 +55,10 @@ class Watchman:
         self,
         limits: Limits,
         *,
-        log: Log,
+        log: EventLog,
         view: View,
         clock: Clock,
-        server: ServerClock,
+        session: Session,
         look_seconds: float,
         clock_seconds: float,
     ) -> None:
@@ -76,7 +66,7 @@ class Watchman:
         self._log = log
         self._view = view
         self._clock = clock
-        self._server = server
+        self._session = session
         self._look_seconds = look_seconds
         self._clock_seconds = clock_seconds
         self._clock_read_in = 0
@@ -105,7 +95,7 @@ class Watchman:
             ALARMS_STANDING.labels(kind=kind).set(number)
         if not events:
             return
-        context = Context(actor=ACTOR, session_epoch=self._server.session_epoch)
+        context = Context(actor=ACTOR, session_epoch=self._session.current_epoch)
         await self._log.append_together([Pending(event, context) for event in events])
         for event in events:
             if isinstance(event, AlarmRaised):
@@ -115,12 +105,12 @@ class Watchman:
 
     async def _read_clock_when_due(self) -> None:
         """Read the gateway's clock with each session, and from time to time."""
-        epoch = self._server.session_epoch
+        epoch = self._session.current_epoch
         age = self._clock.monotonic() - self._clock_read_at
         if not epoch or (epoch == self._clock_read_in and age < self._clock_seconds):
             return
         self._clock_read_in, self._clock_read_at = epoch, self._clock.monotonic()
-        read = await self._server.read_clock()
+        read = await self._session.read_clock()
         if read is not None:
             await self._log.append(Pending(read, Context(actor=ACTOR, session_epoch=epoch)))
 

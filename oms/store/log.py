@@ -29,16 +29,17 @@ from oms.clock import Clock
 from oms.core.events import Pending
 from oms.core.fold.apply import Books
 from oms.core.fold.records import AnyRecord
+from oms.core.receipt import Receipt
 from oms.errors import DaemonNotRunning, OmsError, StoreUnavailable
 from oms.store import lease as leases
 from oms.store.backend import Connection, parse_url
 from oms.store.envelopes import Draft, draft
 from oms.store.lease import LeaseRequest
 from oms.store.projector import RESIDENT_RECORDS_MAX
-from oms.store.writer import Committed, Receipt, Writer
+from oms.store.writer import Committed, Writer
 from oms.telemetry import APPEND_SECONDS, get_logger
 
-__all__ = ["Committed", "EventLog", "LeaseRequest", "Receipt", "append_foreign"]
+__all__ = ["Committed", "EventLog", "LeaseRequest", "append_foreign"]
 
 QUEUE_LENGTH_MAX: Final = 100_000
 BATCH_ROWS_MAX: Final = 2_000

@@ -27,6 +27,7 @@ from oms.core import codec
 from oms.core.codec import time_text
 from oms.core.events import Envelope, Event, NaturalKeyConflict, Pending
 from oms.core.fold.apply import Books
+from oms.core.receipt import Receipt
 from oms.errors import ChainBroken, ConfigurationError, InvariantBroken, StoreError
 from oms.store import lease as leases
 from oms.store import schema
@@ -52,17 +53,6 @@ from oms.telemetry import get_logger
 PAGE_ROWS: Final = 1_000
 
 logger = get_logger("store")
-
-
-class Receipt(NamedTuple):
-    """Where a fact stands in the log."""
-
-    sequence: int
-    #: The natural key was stored already with the same meaning; `sequence` is the stored event's.
-    duplicate: bool = False
-    #: The natural key was stored already with another meaning; `sequence` is that of the
-    #: `NaturalKeyConflict` which was stored instead. An intent with this receipt must not be sent.
-    conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from oms.core import codec
 from oms.core.events import Context, Envelope, GapClosed, NaturalKeyConflict, Pending
 from oms.core.fold import apply as folds
 from oms.core.fold.records import Order
+from oms.core.receipt import Receipt
 from oms.errors import (
     DaemonNotRunning,
     InvariantBroken,
@@ -36,7 +37,7 @@ from oms.errors import (
     StoreUnavailable,
 )
 from oms.store import audit, backend
-from oms.store.log import Committed, EventLog, LeaseRequest, Receipt, append_foreign
+from oms.store.log import Committed, EventLog, LeaseRequest, append_foreign
 from oms.store.reader import Reader
 from tests.conformance.conftest import Place
 from tests.conformance.facts import commission, execution, gap, intent, lives

@@ -174,7 +174,7 @@ async def stand(
         running = await stack.enter_async_context(open_oms(settings, actor="strategy:cards"))
         await running.ready(60)
         stock = await running.manager.qualify(oms.Stock("AAPL"))
-        quote = await running.gateway.price(stock)
+        quote = await running.gateway.markets.price(stock)
         assert quote.price is not None
         made = Stand(running, simulator, stock, quote.price)
         yield made
@@ -195,7 +195,7 @@ async def clean_up(stand: Stand) -> None:
 
 
 async def test_oc_010_the_gateway_serves_a_paper_account(stand: Stand) -> None:
-    accounts = stand.running.gateway.managed_accounts
+    accounts = stand.running.gateway.session.accounts
     assert accounts
     assert all(name.startswith(("DU", "DF")) for name in accounts)
     assert stand.running.view.system.ready
@@ -283,7 +283,7 @@ async def test_oc_031_a_future(stand: Stand) -> None:
 
 async def price_of(stand: Stand, contract: Contract) -> Decimal:
     try:
-        quote = await stand.running.gateway.price(contract)
+        quote = await stand.running.gateway.markets.price(contract)
     except BrokerError as error:
         stand.skip_or_fail(f"no price: {error.message}")
     assert quote.price is not None
@@ -427,7 +427,7 @@ async def test_oc_100_positions_agree_with_ibs(stand: Stand) -> None:
 
 
 async def test_oc_110_the_account_has_its_figures(stand: Stand) -> None:
-    await stand.running.gateway.refresh_accounts()
+    await stand.running.gateway.accounts.refresh()
     await stand.running.log.flush()
     account = (await stand.running.accounts())[0]
     for name in ("net_liquidation", "total_cash", "buying_power", "gross_position_value"):

@@ -18,6 +18,7 @@ from oms.broker.line import News
 from oms.clock import SystemClock
 from oms.core.events import Event, Pending
 from oms.core.outgoing import Outgoing
+from oms.core.receipt import Receipt
 from tests.simulator import Simulator, running_simulator
 from tests.world import World, a_world
 
@@ -45,14 +46,6 @@ async def simulator(start_simulator: StartSimulator) -> Simulator:
     return await start_simulator()
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What the journal answers."""
-
-    sequence: int
-    duplicate: bool = False
-
-
 @dataclass
 class Journal:
     """A log in memory: keeps facts in order, and lets a test wait for one."""
@@ -62,21 +55,21 @@ class Journal:
     broken: Exception | None = None
     _grown: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def append(self, pending: Pending) -> asyncio.Future[Kept]:
+    def append(self, pending: Pending) -> asyncio.Future[Receipt]:
         if self.broken is not None:
             raise self.broken
         self.pendings.append(pending)
         self._grown.set()
         loop = asyncio.get_running_loop()
-        durable: asyncio.Future[Kept] = loop.create_future()
+        durable: asyncio.Future[Receipt] = loop.create_future()
         # As with the real log, nothing is durable within the call.
         loop.call_soon(self._commit, durable, len(self.pendings))
         return durable
 
     @staticmethod
-    def _commit(durable: asyncio.Future[Kept], sequence: int) -> None:
+    def _commit(durable: asyncio.Future[Receipt], sequence: int) -> None:
         if not durable.cancelled():
-            durable.set_result(Kept(sequence))
+            durable.set_result(Receipt(sequence))
 
     def of(self, cls: type[E]) -> list[E]:
         """The facts of one type, in order."""
@@ -166,7 +159,7 @@ async def make_desk() -> AsyncIterator[MakeDesk]:
             on_not_sent=lambda message, reason: not_sent.append((message, reason)),
             **({"first_epoch": 1} | {k: v for k, v in options.items() if k in names}),
         )
-        gateway.subscribe(lambda one: (news.append(one), heard.set()))  # type: ignore[func-returns-value]
+        gateway.session.listeners.append(lambda one: (news.append(one), heard.set()))  # type: ignore[func-returns-value]
         desks.append(Desk(gateway, sink, news, failures, not_sent, heard))
         return desks[-1]
 
@@ -181,7 +174,7 @@ async def make_desk() -> AsyncIterator[MakeDesk]:
 async def desk(simulator: Simulator, make_desk: MakeDesk) -> Desk:
     """A desk that is connected to the simulator."""
     made = make_desk(simulator.port)
-    await made.gateway.open(fail_fast=True)
+    await made.gateway.session.open(fail_fast=True)
     await made.hear(object)
     return made
 

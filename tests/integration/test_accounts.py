@@ -20,7 +20,7 @@ async def test_a_holding_is_worth_ibs_mark_and_its_figures_have_an_age(world: Wo
     await world.start()
     await world.bought(10)
     await world.simulator.do("quote", symbol="AAPL", bid="299.5", ask="300.5", last="300")
-    await world.oms.gateway.refresh_accounts()
+    await world.oms.gateway.accounts.refresh()
     await world.oms.log.flush()
     (account,) = await world.oms.accounts()
     (holding,) = account.holdings
@@ -54,7 +54,7 @@ async def test_the_figures_of_every_account_are_asked_for_in_turn(
     simulator = await start_simulator("--accounts", "DU1,DU2")
     async with a_world(tmp_path, simulator) as world:
         await world.start()
-        await world.oms.gateway.refresh_accounts()
+        await world.oms.gateway.accounts.refresh()
         await world.oms.log.flush()
         accounts = await world.oms.accounts()
         assert [(one.account, one.is_ready) for one in accounts] == [("DU1", True), ("DU2", True)]
@@ -88,8 +88,8 @@ async def test_a_refusal_and_silence_are_errors_of_the_one_who_asked(world: Worl
         "silence", request="reqAccountUpdates", mode="refuse", code=321, text="not now"
     )
     with pytest.raises(BrokerError, match=r"no figures \(321\): not now"):
-        await world.oms.gateway.refresh_accounts()
+        await world.oms.gateway.accounts.refresh()
     await world.simulator.do("unsilence")
     await world.simulator.do("silence", request="reqAccountUpdates", mode="answer")
     with pytest.raises(IBConnectionError, match="did not come within 1 seconds"):
-        await world.oms.gateway.refresh_accounts()
+        await world.oms.gateway.accounts.refresh()

@@ -42,8 +42,8 @@ KEPT |= {str(n) for n in (71, 72, 73, 74, 100, 101, 102)}
 
 
 def place(desk: Desk, order_id: str, terms: Terms = MARKET) -> int:
-    number = desk.gateway.next_broker_order_id()
-    desk.gateway.send(
+    number = desk.gateway.session.next_broker_order_id()
+    desk.gateway.outbox.send(
         Outgoing(
             kind="place",
             order_id=order_id,
@@ -71,12 +71,12 @@ async def test_every_message_of_a_session_is_kept_once_in_order_with_its_wire_fi
     desk = make_desk(simulator.port)
     heard = bytearray()
     desk.gateway._ib.client.conn.hasData.connect(heard.extend)
-    await desk.gateway.open(fail_fast=True)
+    await desk.gateway.session.open(fail_fast=True)
     for number in range(3):
         place(desk, f"ref-{number}")
     await desk.journal.first(CommissionReceived, 3)
     for kind in ("executions", "open_orders", "completed_orders", "positions", "account_summary"):
-        await desk.gateway.ask(kind, "run")  # type: ignore[arg-type]
+        await desk.gateway.queries.ask(kind, "run")  # type: ignore[arg-type]
     _, *messages = frames(bytes(heard))  # the first frame is the greeting
     kept = [p.wire for p in desk.journal.pendings if p.wire and p.event.__class__ not in SENT]
     assert kept == [fields for fields in messages if fields[0] in KEPT]
@@ -101,7 +101,7 @@ async def test_executions_of_orders_that_are_not_ours_are_kept(
     simulator: Simulator, desk: Desk
 ) -> None:
     await simulator.do("manual_order", symbol="AAPL", side="SELL", quantity="7", order_type="MKT")
-    await desk.gateway.ask("executions", "run")
+    await desk.gateway.queries.ask("executions", "run")
     (execution,) = desk.journal.of(ExecutionReceived)
     assert (execution.side, execution.quantity, execution.broker_order_id, execution.fetched) == (
         "SELL",
@@ -125,7 +125,7 @@ async def test_an_unreadable_message_is_kept_verbatim_and_the_session_goes_on(
     ]
     place(desk, "ref-1")
     await desk.journal.first(ExecutionReceived)
-    assert desk.gateway.session_epoch == 1
+    assert desk.gateway.session.current_epoch == 1
 
 
 async def test_what_leaves_is_kept_with_its_fields_and_the_order_that_it_is_about(
@@ -133,7 +133,7 @@ async def test_what_leaves_is_kept_with_its_fields_and_the_order_that_it_is_abou
 ) -> None:
     number = place(desk, "ref-1", LIMIT)
     await desk.journal.first(OrderStatusReceived)
-    desk.gateway.send(Outgoing(kind="cancel", order_id="ref-1", broker_order_id=number))
+    desk.gateway.outbox.send(Outgoing(kind="cancel", order_id="ref-1", broker_order_id=number))
     desk.gateway._ib.client.reqGlobalCancel()
     sent = [p for p in desk.journal.pendings if isinstance(p.event, OrderMessageSent)]
     assert [(p.event, p.context.correlation_id) for p in sent] == [
@@ -154,8 +154,8 @@ async def test_nothing_is_called_sent_that_had_no_line(
     simulator: Simulator, make_desk: MakeDesk
 ) -> None:
     desk = make_desk(simulator.port)
-    await desk.gateway.open(fail_fast=True)
-    number = desk.gateway.next_broker_order_id()
+    await desk.gateway.session.open(fail_fast=True)
+    number = desk.gateway.session.next_broker_order_id()
     desk.gateway._ib.client.conn.transport.abort()
     desk.gateway._ib.client.cancelOrder(number)
     assert desk.journal.of(OrderMessageSent) == []
@@ -167,8 +167,8 @@ async def test_ib_async_builds_no_orders_and_market_data_is_not_kept(
     place(desk, "ref-1")
     await desk.journal.first(CommissionReceived)
     ib: Any = desk.gateway._ib
-    stock = (await desk.gateway.qualify(Stock("AAPL"))).contract
-    assert (await desk.gateway.quote(stock)).bid
+    stock = (await desk.gateway.lookup.qualify(Stock("AAPL"))).contract
+    assert (await desk.gateway.markets.snapshot(stock)).bid
     assert (ib.trades(), ib.fills(), ib.positions(), ib.tickers()) == ([], [], [], [])
     kept = {p.wire[0] for p in desk.journal.pendings if p.wire}
     assert kept <= KEPT
@@ -307,5 +307,5 @@ async def test_an_open_order_is_kept_once_although_ib_async_would_merge_it(
     place(desk, "ref-1", LIMIT)
     await desk.journal.first(OpenOrderReceived)
     pushed = len(desk.journal.of(OpenOrderReceived))
-    await desk.gateway.ask("open_orders", "run")
+    await desk.gateway.queries.ask("open_orders", "run")
     assert len(desk.journal.of(OpenOrderReceived)) == pushed + 1

@@ -102,7 +102,7 @@ async def test_market_data_that_ib_does_not_give_says_why(world: World, shell: S
     await world.simulator.do("silence", request="reqMktData", mode="refuse", code=162, text=text)
     contract = await world.oms.manager.qualify(AAPL)
     with pytest.raises(oms.OmsError, match="No market data permissions"):
-        await world.oms.gateway.price(contract)
+        await world.oms.gateway.markets.price(contract)
     said = await shell.oms("quote", "AAPL", expect=1)
     assert "No market data permissions" in said.err
     (answer,) = await world.log(QuoteAnswered)

@@ -19,7 +19,7 @@ async def test_notices_have_the_level_that_their_code_deserves(
 ) -> None:
     with structlog.testing.capture_logs() as said:
         desk: Desk = make_desk(simulator.port)
-        await desk.gateway.open(fail_fast=True)
+        await desk.gateway.session.open(fail_fast=True)
         await desk.hear(SessionUp)
         known = len(desk.journal.of(NoticeReceived))
         await simulator.do("send_notice", code=354, text="not subscribed")

@@ -24,7 +24,7 @@ D = Decimal
 @pytest.fixture
 async def aapl(simulator: Simulator, desk: Desk) -> Contract:
     await simulator.do("quote", symbol="AAPL", bid="99.5", ask="99.75", last="99.6")
-    return (await desk.gateway.qualify(Stock("AAPL"))).contract
+    return (await desk.gateway.lookup.qualify(Stock("AAPL"))).contract
 
 
 async def until(feed: Feed, holds: Callable[[Any], bool]) -> Any:
@@ -47,7 +47,7 @@ async def subscriptions(simulator: Simulator) -> list[str]:
 
 
 async def test_a_snapshot_is_the_market_in_exact_numbers(desk: Desk, aapl: Contract) -> None:
-    quote = await desk.gateway.quote(aapl)
+    quote = await desk.gateway.markets.snapshot(aapl)
     assert (quote.bid, quote.ask, quote.last) == (D("99.5"), D("99.75"), D("99.6"))
     assert (quote.price, quote.market_type) == (D("99.625"), "live")
     assert desk.gateway.markets.last_quote(aapl.con_id) == quote
@@ -57,7 +57,7 @@ async def test_a_snapshot_is_the_market_in_exact_numbers(desk: Desk, aapl: Contr
 async def test_a_feed_follows_the_market_until_it_is_closed(
     simulator: Simulator, desk: Desk, aapl: Contract
 ) -> None:
-    feed = desk.gateway.feed(aapl)
+    feed = desk.gateway.markets.subscribe(aapl)
     first = await until_bid(feed, "99.5")
     # The ticks of one packet are one change of the market.
     assert (first.ask, first.bid_size) == (D("99.75"), D(500))
@@ -65,7 +65,7 @@ async def test_a_feed_follows_the_market_until_it_is_closed(
     await until_bid(feed, "98")
     feed.close()
     await simulator.do("quote", symbol="AAPL", bid="97", ask="97.5")
-    await desk.gateway.quote(aapl)
+    await desk.gateway.markets.snapshot(aapl)
     with pytest.raises(IBConnectionError, match="the feed of AAPL STK USD was closed"):
         await feed.next()
     feed.close()
@@ -74,19 +74,20 @@ async def test_a_feed_follows_the_market_until_it_is_closed(
 async def test_all_who_ask_for_the_same_share_a_line(
     simulator: Simulator, desk: Desk, aapl: Contract
 ) -> None:
-    one, two = desk.gateway.feed(aapl), desk.gateway.feed(aapl)
+    one, two = desk.gateway.markets.subscribe(aapl), desk.gateway.markets.subscribe(aapl)
     await until_bid(one, "99.5")
     await until_bid(two, "99.5")
     assert (desk.gateway.markets.lines, await subscriptions(simulator)) == (1, ["MktData"])
     one.close()
     # Who comes later begins with what the line knows.
-    late = desk.gateway.feed(aapl)
+    late = desk.gateway.markets.subscribe(aapl)
     assert (await late.next()).bid == D("99.5")  # type: ignore[union-attr]
     await simulator.do("quote", symbol="AAPL", bid="98", ask="98.5")
     await until_bid(two, "98")
     two.close()
     late.close()
-    await desk.gateway.quote(aapl)  # the gateway works in order: the cancel came before this
+    # The gateway works in order: the cancel came before this.
+    await desk.gateway.markets.snapshot(aapl)
     assert await subscriptions(simulator) == []
 
 
@@ -102,7 +103,7 @@ async def test_all_who_ask_for_the_same_share_a_line(
 async def test_single_ticks_come_as_they_are(
     desk: Desk, aapl: Contract, kind: FeedKind, expected: dict[str, Any]
 ) -> None:
-    tick: Tick = await until(desk.gateway.feed(aapl, kind), lambda _: True)
+    tick: Tick = await until(desk.gateway.markets.subscribe(aapl, kind), lambda _: True)
     assert (tick.contract, tick.kind) == (aapl, kind)
     assert {name: getattr(tick, name) for name in expected} == expected
     assert tick.at.utcoffset() is not None
@@ -113,11 +114,11 @@ async def test_bars_of_five_seconds_come_as_the_clock_goes(
 ) -> None:
     simulator = await start_simulator("--clock", "stepped")
     desk = make_desk(simulator.port)
-    await desk.gateway.open(fail_fast=True)
-    aapl = (await desk.gateway.qualify(Stock("AAPL"))).contract
+    await desk.gateway.session.open(fail_fast=True)
+    aapl = (await desk.gateway.lookup.qualify(Stock("AAPL"))).contract
     await simulator.do("quote", symbol="AAPL", bid="99.5", ask="99.75", last="99.6")
-    feed = desk.gateway.feed(aapl, "bars")
-    await desk.gateway.quote(aapl)  # the request for bars came before
+    feed = desk.gateway.markets.subscribe(aapl, "bars")
+    await desk.gateway.markets.snapshot(aapl)  # the request for bars came before
     await simulator.do("advance", seconds=5)
     bar: Bar = await until(feed, lambda _: True)
     assert (bar.contract, bar.open, bar.close) == (aapl, D("99.6"), D("99.6"))
@@ -127,7 +128,7 @@ async def test_a_slow_reader_keeps_the_newest_and_knows_what_it_missed(
     simulator: Simulator, desk: Desk, aapl: Contract
 ) -> None:
     heard: list[MarketItem] = []
-    watch = desk.gateway.feed(aapl)
+    watch = desk.gateway.markets.subscribe(aapl)
     desk.gateway.markets.subscribe(aapl, listener=heard.append)
     slow = desk.gateway.markets.subscribe(aapl, length_max=2)
     for bid in ("90", "91", "92", "93"):
@@ -141,7 +142,8 @@ async def test_a_slow_reader_keeps_the_newest_and_knows_what_it_missed(
 async def test_feeds_survive_a_new_connection_and_1101(
     simulator: Simulator, desk: Desk, aapl: Contract
 ) -> None:
-    feed, ticks = desk.gateway.feed(aapl), desk.gateway.feed(aapl, "midpoint")
+    feed = desk.gateway.markets.subscribe(aapl)
+    ticks = desk.gateway.markets.subscribe(aapl, "midpoint")
     await until_bid(feed, "99.5")
     await simulator.do("cut")
     await desk.hear(SessionUp, 2)
@@ -159,7 +161,7 @@ async def test_feeds_survive_a_new_connection_and_1101(
 async def test_a_feed_goes_on_by_itself_after_1102(
     simulator: Simulator, desk: Desk, aapl: Contract
 ) -> None:
-    feed = desk.gateway.feed(aapl)
+    feed = desk.gateway.markets.subscribe(aapl)
     await until_bid(feed, "99.5")
     before = await subscriptions(simulator)
     await simulator.do("outage")
@@ -174,7 +176,7 @@ async def test_a_feed_goes_on_by_itself_after_1102(
 async def test_a_listener_that_fails_keeps_its_feed(
     simulator: Simulator, desk: Desk, aapl: Contract
 ) -> None:
-    watch = desk.gateway.feed(aapl)
+    watch = desk.gateway.markets.subscribe(aapl)
     bids = []
 
     def fail_after_keeping(quote: MarketItem) -> None:
@@ -192,14 +194,14 @@ async def test_one_line_too_many_is_refused_by_name(
     simulator: Simulator, make_desk: MakeDesk, aapl: Contract
 ) -> None:
     desk = make_desk(simulator.port, client_id=8, market_lines_max=1)
-    await desk.gateway.open(fail_fast=True)
-    msft = (await desk.gateway.qualify(Stock("MSFT"))).contract
-    feed = desk.gateway.feed(aapl)
-    desk.gateway.feed(aapl)  # the same line
+    await desk.gateway.session.open(fail_fast=True)
+    msft = (await desk.gateway.lookup.qualify(Stock("MSFT"))).contract
+    feed = desk.gateway.markets.subscribe(aapl)
+    desk.gateway.markets.subscribe(aapl)  # the same line
     with pytest.raises(MarketLinesExhausted, match=r"1 market data lines are in use.*MSFT"):
-        desk.gateway.feed(msft)
+        desk.gateway.markets.subscribe(msft)
     with pytest.raises(MarketLinesExhausted):
-        await desk.gateway.quote(msft)
+        await desk.gateway.markets.snapshot(msft)
     await until_bid(feed, "99.5")
 
 
@@ -208,8 +210,8 @@ async def test_a_refused_quote_says_why(simulator: Simulator, desk: Desk, aapl: 
         "silence", request="reqMktData", mode="refuse", code=354, text="not subscribed"
     )
     with pytest.raises(BrokerError, match=r"no quote \(354\).*not subscribed"):
-        await desk.gateway.quote(aapl)
-    feed = desk.gateway.feed(aapl)
+        await desk.gateway.markets.snapshot(aapl)
+    feed = desk.gateway.markets.subscribe(aapl)
     with pytest.raises(BrokerError, match=r"no quote \(354\).*not subscribed"):
         await feed.next()
     assert desk.gateway.markets.lines == 0
@@ -219,8 +221,8 @@ async def test_delayed_quotes_say_that_they_are(
     simulator: Simulator, make_desk: MakeDesk, aapl: Contract
 ) -> None:
     desk = make_desk(simulator.port, client_id=8, market_type="delayed")
-    await desk.gateway.open(fail_fast=True)
-    quote = await desk.gateway.quote(aapl)
+    await desk.gateway.session.open(fail_fast=True)
+    quote = await desk.gateway.markets.snapshot(aapl)
     assert (quote.market_type, quote.bid) == ("delayed", D("99.5"))
 
 
@@ -228,9 +230,9 @@ async def test_a_quote_that_never_comes_is_a_connection_error(
     simulator: Simulator, make_desk: MakeDesk, aapl: Contract
 ) -> None:
     desk = make_desk(simulator.port, client_id=8, request_timeout_seconds=0.2)
-    await desk.gateway.open(fail_fast=True)
+    await desk.gateway.session.open(fail_fast=True)
     await simulator.do("silence", request="reqMktData", mode="answer")
-    for ask in (desk.gateway.quote, desk.gateway.price):
+    for ask in (desk.gateway.markets.snapshot, desk.gateway.markets.price):
         with pytest.raises(IBConnectionError, match="no quote of AAPL"):
             await ask(aapl)
     assert desk.gateway.markets.lines == 0
@@ -241,20 +243,21 @@ async def test_a_price_comes_with_both_sides_and_not_only_at_the_end(
 ) -> None:
     # IB takes eleven seconds to end a snapshot.
     await simulator.do("fault", direction="out", message="tickSnapshotEnd", action="drop")
-    assert (await desk.gateway.price(aapl)).price == D("99.625")
-    feed = desk.gateway.feed(aapl)
+    assert (await desk.gateway.markets.price(aapl)).price == D("99.625")
+    feed = desk.gateway.markets.subscribe(aapl)
     await until_bid(feed, "99.5")
     await simulator.do("silence", request="reqMktData", mode="answer")
     # A line that is there already is asked first.
-    assert (await desk.gateway.price(aapl)).price == D("99.625")
+    assert (await desk.gateway.markets.price(aapl)).price == D("99.625")
 
 
 async def test_everything_is_unsubscribed_at_the_end(
     simulator: Simulator, desk: Desk, make_desk: MakeDesk, aapl: Contract
 ) -> None:
     other = make_desk(simulator.port, client_id=8)
-    await other.gateway.open(fail_fast=True)
-    feed, bars = other.gateway.feed(aapl), other.gateway.feed(aapl, "bars")
+    await other.gateway.session.open(fail_fast=True)
+    feed = other.gateway.markets.subscribe(aapl)
+    bars = other.gateway.markets.subscribe(aapl, "bars")
     await until_bid(feed, "99.5")
     cancels: list[bytes] = []
     write = other.gateway.capture._write

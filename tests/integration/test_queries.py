@@ -23,8 +23,9 @@ from oms.core.events import (
     Terms,
 )
 from oms.core.outgoing import Outgoing
+from oms.core.receipt import Receipt
 from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
-from tests.integration.conftest import NEW_YORK, Desk, Journal, Kept, MakeDesk, Simulator
+from tests.integration.conftest import NEW_YORK, Desk, Journal, MakeDesk, Simulator
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,7 @@ REQUESTS = {
 async def hasty(simulator: Simulator, make_desk: MakeDesk) -> Desk:
     """A connected desk that waits for an answer no longer than a moment."""
     desk = make_desk(simulator.port, request_timeout_seconds=0.3)
-    await desk.gateway.open(fail_fast=True)
+    await desk.gateway.session.open(fail_fast=True)
     return desk
 
 
@@ -51,7 +52,7 @@ async def trade(simulator: Simulator, desk: Desk) -> None:
     market = Terms(side="BUY", quantity=Decimal(10), order_type="MKT")
     limit = Terms(side="BUY", quantity=Decimal(5), order_type="LMT", limit_price=Decimal(100))
     for order_id, terms in (("filled", market), ("open", limit)):
-        desk.gateway.send(
+        desk.gateway.outbox.send(
             Outgoing(
                 kind="place",
                 order_id=order_id,
@@ -59,7 +60,7 @@ async def trade(simulator: Simulator, desk: Desk) -> None:
                 account="DU1234567",
                 contract=Stock("AAPL"),
                 terms=terms,
-                broker_order_id=desk.gateway.next_broker_order_id(),
+                broker_order_id=desk.gateway.session.next_broker_order_id(),
             )
         )
     await desk.journal.first(CommissionReceived)
@@ -74,7 +75,7 @@ def said(answer: Answer) -> tuple[str, int, str]:
 
 async def test_a_complete_answer_has_the_brokers_rows(simulator: Simulator, desk: Desk) -> None:
     await trade(simulator, desk)
-    rows = {kind: (await desk.gateway.ask(kind, "run")).rows for kind in KINDS}
+    rows = {kind: (await desk.gateway.queries.ask(kind, "run")).rows for kind in KINDS}
     books = await simulator.do("books")
     executions = [r.event for r in rows["executions"] if isinstance(r.event, ExecutionReceived)]
     assert [one.exec_id for one in executions] == [one["exec_id"] for one in books["executions"]]
@@ -93,7 +94,7 @@ async def test_a_complete_answer_has_the_brokers_rows(simulator: Simulator, desk
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_complete_answer_carries_its_proof(kind: QueryKind, desk: Desk) -> None:
     before = datetime.now(UTC)
-    answer = await desk.gateway.ask(kind, "run-1")
+    answer = await desk.gateway.queries.ask(kind, "run-1")
     question = answer.question
     (asked,) = desk.journal.of(QueryAsked)
     assert (asked.query_id, asked.kind, asked.run_id) == (question.query_id, kind, "run-1")
@@ -108,7 +109,7 @@ async def test_a_complete_answer_carries_its_proof(kind: QueryKind, desk: Desk) 
 
 
 async def test_executions_reach_back_to_the_gateways_midnight(desk: Desk) -> None:
-    question = (await desk.gateway.ask("executions", "run")).question
+    question = (await desk.gateway.queries.ask("executions", "run")).question
     assert question.reaches_back_to is not None
     local = question.reaches_back_to.astimezone(NEW_YORK)
     assert (local.hour, local.minute, local.second) == (0, 0, 0)
@@ -119,9 +120,9 @@ async def test_executions_reach_back_to_the_gateways_midnight(desk: Desk) -> Non
 async def test_the_same_rows_have_the_same_digest_and_others_another(
     simulator: Simulator, desk: Desk
 ) -> None:
-    empty, again = [await desk.gateway.ask("positions", "run") for _ in range(2)]
+    empty, again = [await desk.gateway.queries.ask("positions", "run") for _ in range(2)]
     await trade(simulator, desk)
-    after = await desk.gateway.ask("positions", "run")
+    after = await desk.gateway.queries.ask("positions", "run")
     assert empty.question.digest == again.question.digest != after.question.digest
 
 
@@ -130,7 +131,7 @@ async def test_silence_is_timed_out_and_not_empty(
     kind: QueryKind, simulator: Simulator, hasty: Desk
 ) -> None:
     await simulator.do("silence", request=REQUESTS[kind], mode="answer")
-    answer = await hasty.gateway.ask(kind, "run")
+    answer = await hasty.gateway.queries.ask(kind, "run")
     assert said(answer) == ("timed_out", 0, "nothing came within 0.3 seconds")
     assert (answer.rows, answer.question.digest) == ((), "")
     assert [one.question.outcome for one in hasty.journal.of(QueryAnswered)] == ["timed_out"]
@@ -142,7 +143,7 @@ async def test_rows_without_their_end_are_partial(
 ) -> None:
     await trade(simulator, hasty)
     await simulator.do("silence", request=REQUESTS[kind], mode="end")
-    answer = await hasty.gateway.ask(kind, "run")
+    answer = await hasty.gateway.queries.ask(kind, "run")
     assert answer.question.outcome == "partial"
     assert answer.question.rows == len(answer.rows) > 0
     assert answer.question.text == f"{len(answer.rows)} rows, but no end within 0.3 seconds"
@@ -156,7 +157,7 @@ async def test_a_refusal_is_said_with_its_code_and_at_once(
     code = 322 if kind == "account_summary" else 321
     await simulator.do("silence", request=REQUESTS[kind], mode="refuse", code=code, text="no")
     async with asyncio.timeout(5):
-        answer = await desk.gateway.ask(kind, "run")
+        answer = await desk.gateway.queries.ask(kind, "run")
     assert answer.question.outcome == "refused"
     assert answer.question.code == code
     assert "no" in answer.question.text
@@ -168,7 +169,7 @@ async def test_a_line_that_is_cut_half_way_makes_the_answer_partial(
 ) -> None:
     await trade(simulator, desk)
     await simulator.do("silence", request=REQUESTS[kind], mode="end")
-    asking = asyncio.create_task(desk.gateway.ask(kind, "run"))
+    asking = asyncio.create_task(desk.gateway.queries.ask(kind, "run"))
     await desk.journal.first(QueryAsked)
     kept = len(desk.journal.pendings)
     await desk.journal.until(lambda: len(desk.journal.pendings) > kept)
@@ -181,13 +182,13 @@ async def test_a_line_that_is_cut_half_way_makes_the_answer_partial(
 
 async def test_without_a_session_a_question_is_refused(make_desk: MakeDesk) -> None:
     desk = make_desk(1)
-    answer = await desk.gateway.ask("positions", "run")
+    answer = await desk.gateway.queries.ask("positions", "run")
     assert said(answer) == ("refused", 504, "there is no session with the gateway")
 
 
 async def test_an_unreadable_row_makes_the_answer_partial(simulator: Simulator, desk: Desk) -> None:
     await simulator.do("silence", request="reqPositions", mode="end")
-    asking = asyncio.create_task(desk.gateway.ask("positions", "run"))
+    asking = asyncio.create_task(desk.gateway.queries.ask("positions", "run"))
     await desk.journal.first(QueryAsked)
     await simulator.do("raw", fields=["61", "3", "DU1234567", "AAPL"], client_id=7)
     await simulator.do("raw", fields=["62", "1"], client_id=7)
@@ -200,8 +201,8 @@ async def test_a_late_end_does_not_complete_the_next_question(
 ) -> None:
     await trade(simulator, hasty)
     await simulator.do("silence", request="reqAllOpenOrders", mode="answer", times=2)
-    assert (await hasty.gateway.ask("open_orders", "run")).question.outcome == "timed_out"
-    asking = asyncio.create_task(hasty.gateway.ask("open_orders", "run"))
+    assert (await hasty.gateway.queries.ask("open_orders", "run")).question.outcome == "timed_out"
+    asking = asyncio.create_task(hasty.gateway.queries.ask("open_orders", "run"))
     await hasty.journal.first(QueryAsked, 2)
     await simulator.do("raw", fields=["53", "1"], client_id=7)
     answer = await asking
@@ -211,35 +212,35 @@ async def test_a_late_end_does_not_complete_the_next_question(
         "one end within 0.3 seconds, which may be that of an earlier question",
     )
     # Nothing is owed for ever.
-    assert (await hasty.gateway.ask("open_orders", "run")).question.outcome == "complete"
+    assert (await hasty.gateway.queries.ask("open_orders", "run")).question.outcome == "complete"
 
 
 async def test_a_late_end_between_two_questions_settles_the_account(
     simulator: Simulator, hasty: Desk
 ) -> None:
     await simulator.do("silence", request="reqPositions", mode="answer", times=1)
-    assert (await hasty.gateway.ask("positions", "run")).question.outcome == "timed_out"
+    assert (await hasty.gateway.queries.ask("positions", "run")).question.outcome == "timed_out"
     await simulator.do("raw", fields=["62", "1"], client_id=7)
     await simulator.do("clients")
-    assert (await hasty.gateway.ask("positions", "run")).question.outcome == "complete"
+    assert (await hasty.gateway.queries.ask("positions", "run")).question.outcome == "complete"
 
 
 async def test_an_end_stays_owed_over_a_question_that_is_refused(
     simulator: Simulator, hasty: Desk
 ) -> None:
     await simulator.do("silence", request="reqPositions", mode="answer", times=1)
-    assert (await hasty.gateway.ask("positions", "run")).question.outcome == "timed_out"
+    assert (await hasty.gateway.queries.ask("positions", "run")).question.outcome == "timed_out"
     await simulator.do("silence", request="reqPositions", mode="refuse", code=321, times=1)
-    assert (await hasty.gateway.ask("positions", "run")).question.outcome == "refused"
-    assert (await hasty.gateway.ask("positions", "run")).question.outcome == "partial"
+    assert (await hasty.gateway.queries.ask("positions", "run")).question.outcome == "refused"
+    assert (await hasty.gateway.queries.ask("positions", "run")).question.outcome == "partial"
 
 
 async def test_positions_are_asked_for_and_not_subscribed_to(
     simulator: Simulator, desk: Desk
 ) -> None:
-    await desk.gateway.ask("positions", "run")
+    await desk.gateway.queries.ask("positions", "run")
     await simulator.do("position_adjust", symbol="AAPL", quantity="5", average_cost="100")
-    await desk.gateway.ask("executions", "run")
+    await desk.gateway.queries.ask("executions", "run")
     assert desk.journal.of(PositionReceived) == []
 
 
@@ -247,7 +248,7 @@ async def test_a_notice_about_something_else_refuses_nothing(
     simulator: Simulator, hasty: Desk
 ) -> None:
     await simulator.do("silence", request="reqPositions", mode="answer", times=1)
-    asking = asyncio.create_task(hasty.gateway.ask("positions", "run"))
+    asking = asyncio.create_task(hasty.gateway.queries.ask("positions", "run"))
     await hasty.journal.first(QueryAsked)
     for code in (2104, 2103, 399, 1100, 1102):
         await simulator.do("send_notice", code=code, text="x")
@@ -256,7 +257,7 @@ async def test_a_notice_about_something_else_refuses_nothing(
 
 async def test_five_questions_at_once_are_all_answered(simulator: Simulator, desk: Desk) -> None:
     await trade(simulator, desk)
-    answers = await asyncio.gather(*(desk.gateway.ask(kind, "run") for kind in KINDS * 3))
+    answers = await asyncio.gather(*(desk.gateway.queries.ask(kind, "run") for kind in KINDS * 3))
     assert {answer.question.outcome for answer in answers} == {"complete"}
     assert len({answer.question.digest for answer in answers}) == len(KINDS)
 
@@ -264,13 +265,13 @@ async def test_five_questions_at_once_are_all_answered(simulator: Simulator, des
 class Slow(Journal):
     """A log that is durable only when the test says so."""
 
-    held: list[tuple[asyncio.Future[Kept], int]]
+    held: list[tuple[asyncio.Future[Receipt], int]]
 
-    def append(self, pending: object) -> asyncio.Future[Kept]:
+    def append(self, pending: object) -> asyncio.Future[Receipt]:
         durable = super().append(pending)  # type: ignore[arg-type]
         if not isinstance(pending.event, QueryAsked):  # type: ignore[attr-defined]
             return durable
-        mine: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+        mine: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self.held = [(mine, len(self.pendings))]
         return mine
 
@@ -280,15 +281,15 @@ async def test_no_question_leaves_before_it_is_durable(
 ) -> None:
     journal = Slow()
     desk = make_desk(simulator.port, journal=journal)
-    await desk.gateway.open(fail_fast=True)
+    await desk.gateway.session.open(fail_fast=True)
     sent: list[None] = []
     desk.gateway.capture.sent_listeners.append(lambda: sent.append(None))
-    asking = asyncio.create_task(desk.gateway.ask("positions", "run"))
+    asking = asyncio.create_task(desk.gateway.queries.ask("positions", "run"))
     await journal.first(QueryAsked)
     await simulator.do("clients")
     assert sent == []
     ((held, sequence),) = journal.held
-    held.set_result(Kept(sequence))
+    held.set_result(Receipt(sequence))
     assert (await asking).question.outcome == "complete"
     assert sent != []
 
@@ -297,7 +298,7 @@ async def test_no_question_leaves_before_it_is_durable(
 
 
 async def test_a_contract_is_found_with_its_rules(desk: Desk) -> None:
-    found = await desk.gateway.qualify(Stock("aapl"))
+    found = await desk.gateway.lookup.qualify(Stock("aapl"))
     assert found.contract.con_id > 0
     assert found.rules.min_tick == Decimal("0.01")
     assert found.rules.step_at(Decimal("190.05")) == Decimal("0.01")
@@ -305,12 +306,12 @@ async def test_a_contract_is_found_with_its_rules(desk: Desk) -> None:
 
 async def test_an_unknown_contract_is_said_as_it_was_described(desk: Desk) -> None:
     with pytest.raises(ContractUnknown, match="no contract like NOSUCH STK SMART USD"):
-        await desk.gateway.qualify(Stock("NOSUCH"))
+        await desk.gateway.lookup.qualify(Stock("NOSUCH"))
 
 
 async def test_an_ambiguous_contract_lists_the_candidates(desk: Desk) -> None:
     with pytest.raises(ContractAmbiguous, match=r"3 contracts fit AAPL STK: .*MXN.*EUR"):
-        await desk.gateway.qualify(Contract(symbol="AAPL", currency=""))
+        await desk.gateway.lookup.qualify(Contract(symbol="AAPL", currency=""))
 
 
 async def test_a_lookup_without_an_answer_is_a_connection_error(
@@ -318,7 +319,7 @@ async def test_a_lookup_without_an_answer_is_a_connection_error(
 ) -> None:
     await simulator.do("silence", request="reqContractDetails", mode="answer")
     with pytest.raises(IBConnectionError, match="did not say within"):
-        await hasty.gateway.qualify(Stock("AAPL"))
+        await hasty.gateway.lookup.qualify(Stock("AAPL"))
 
 
 async def test_a_lookup_that_is_refused_says_why(simulator: Simulator, desk: Desk) -> None:
@@ -326,9 +327,9 @@ async def test_a_lookup_that_is_refused_says_why(simulator: Simulator, desk: Des
         "silence", request="reqContractDetails", mode="refuse", code=321, text="read-only"
     )
     with pytest.raises(BrokerError, match=r"\(321\).*read-only"):
-        await desk.gateway.qualify(Stock("AAPL"))
+        await desk.gateway.lookup.qualify(Stock("AAPL"))
 
 
 async def test_without_a_session_there_is_no_lookup(make_desk: MakeDesk) -> None:
     with pytest.raises(IBConnectionError, match="no session"):
-        await make_desk(1).gateway.qualify(Stock("AAPL"))
+        await make_desk(1).gateway.lookup.qualify(Stock("AAPL"))

@@ -73,24 +73,24 @@ async def test_a_cut_line_is_a_gap_and_the_next_session_closes_it(
     assert [one.deliberate for one in desk.journal.of(SessionClosed)] == [False]
     await desk.hear(SessionUp, 2)
     assert [type(one) for one in desk.news] == [SessionUp, LineLost, SessionDown, SessionUp]
-    assert (desk.gateway.session_epoch, desk.gateway.gap_is_open) == (2, False)
+    assert (desk.gateway.session.current_epoch, desk.gateway.session.gap_is_open) == (2, False)
 
 
 async def test_a_gap_of_an_earlier_process_is_closed_by_the_first_session(
     simulator: Simulator, make_desk: MakeDesk
 ) -> None:
     desk = make_desk(simulator.port, open_gap_sequence=41, first_epoch=9)
-    assert desk.gateway.gap_is_open
-    await desk.gateway.open(fail_fast=True)
+    assert desk.gateway.session.gap_is_open
+    await desk.gateway.session.open(fail_fast=True)
     assert (await desk.journal.first(GapClosed)).opened_sequence == 41
-    assert desk.gateway.session_epoch == 9
+    assert desk.gateway.session.current_epoch == 9
 
 
 async def test_a_half_open_line_is_found_by_the_probe_within_its_deadline(
     simulator: Simulator, make_desk: MakeDesk
 ) -> None:
     desk = make_desk(simulator.port, probe_interval_seconds=0.1, probe_timeout_seconds=0.2)
-    await desk.gateway.open(fail_fast=True)
+    await desk.gateway.session.open(fail_fast=True)
     await desk.hear(SessionUp)
     await simulator.do("half_open")
     async with asyncio.timeout(0.1 + 0.2 + 0.7):
@@ -115,10 +115,10 @@ async def test_a_quiet_gateway_that_answers_the_probe_keeps_its_session(
             enough.set()
 
     desk.gateway.capture.sent_listeners.append(count)
-    await desk.gateway.open(fail_fast=True)
+    await desk.gateway.session.open(fail_fast=True)
     async with asyncio.timeout(5):
         await enough.wait()
-    assert (desk.gateway.session_epoch, desk.journal.of(GapOpened)) == (1, [])
+    assert (desk.gateway.session.current_epoch, desk.journal.of(GapOpened)) == (1, [])
 
 
 async def test_a_client_id_in_use_is_said_at_once_and_by_its_name(
@@ -127,7 +127,7 @@ async def test_a_client_id_in_use_is_said_at_once_and_by_its_name(
     other = make_desk(simulator.port, connect_timeout_seconds=30)
     async with asyncio.timeout(5):
         with pytest.raises(ClientIdInUse, match="client id 7 is in use"):
-            await other.gateway.open(fail_fast=True)
+            await other.gateway.session.open(fail_fast=True)
     (failed,) = other.journal.of(ConnectFailed)
     assert (failed.attempt, failed.retry_after_seconds) == (1, None)
     assert [one.code for one in other.journal.of(NoticeReceived)] == [326]
@@ -138,7 +138,7 @@ async def test_a_client_id_in_use_is_tried_again_until_it_is_free(
     simulator: Simulator, desk: Desk, make_desk: MakeDesk
 ) -> None:
     other = make_desk(simulator.port)
-    await other.gateway.open()
+    await other.gateway.session.open()
     failed = await other.journal.first(ConnectFailed, 2)
     assert failed.retry_after_seconds is not None
     await desk.gateway.close("make room")
@@ -150,8 +150,8 @@ async def test_nobody_listening_is_said_with_the_address(make_desk: MakeDesk) ->
         pass  # the port is free again
     desk = make_desk(port)
     with pytest.raises(IBConnectionError, match=f"nothing listens at 127.0.0.1:{port}"):
-        await desk.gateway.open(fail_fast=True)
-    assert isinstance(await desk.gateway.ended, IBConnectionError)
+        await desk.gateway.session.open(fail_fast=True)
+    assert isinstance(await desk.gateway.session.ended, IBConnectionError)
 
 
 async def test_refused_attempts_are_repeated_with_growing_delays_until_one_succeeds(
@@ -160,7 +160,7 @@ async def test_refused_attempts_are_repeated_with_growing_delays_until_one_succe
     await simulator.do("refuse")
     delays = (0.01, 0.02, 0.04)
     desk = make_desk(simulator.port, reconnect_delays_seconds=delays, reconnect_jitter_fraction=0.0)
-    await desk.gateway.open()
+    await desk.gateway.session.open()
     await desk.journal.first(ConnectFailed, 4)
     await simulator.do("accept")
     await desk.hear(SessionUp)
@@ -171,7 +171,7 @@ async def test_refused_attempts_are_repeated_with_growing_delays_until_one_succe
         (3, Decimal("0.040")),
         (4, Decimal("0.040")),
     ]
-    assert desk.gateway.session_epoch == 1
+    assert desk.gateway.session.current_epoch == 1
 
 
 async def test_a_gateway_that_says_nothing_is_given_up_after_the_deadline(
@@ -180,7 +180,7 @@ async def test_a_gateway_that_says_nothing_is_given_up_after_the_deadline(
     async with answering(lambda _: None) as port:
         desk = make_desk(port, connect_timeout_seconds=0.1)
         with pytest.raises(IBConnectionError, match="did not finish the handshake"):
-            await desk.gateway.open(fail_fast=True)
+            await desk.gateway.session.open(fail_fast=True)
 
 
 async def test_a_gateway_that_hangs_up_in_the_handshake_is_said_at_once(
@@ -190,7 +190,7 @@ async def test_a_gateway_that_hangs_up_in_the_handshake_is_said_at_once(
         desk = make_desk(port, connect_timeout_seconds=30)
         async with asyncio.timeout(5):
             with pytest.raises(IBConnectionError, match="closed the connection"):
-                await desk.gateway.open(fail_fast=True)
+                await desk.gateway.session.open(fail_fast=True)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ async def test_a_version_that_we_would_misread_is_refused(
         desk = make_desk(port, connect_timeout_seconds=30)
         async with asyncio.timeout(5):
             with pytest.raises(error, match=text):
-                await desk.gateway.open(fail_fast=True)
+                await desk.gateway.session.open(fail_fast=True)
     assert desk.journal.of(SessionOpened) == []
 
 
@@ -213,9 +213,9 @@ async def test_a_live_account_under_paper_is_refused_and_stays_down(
 ) -> None:
     simulator = await start_simulator("--accounts", "DU1234567,U7654321")
     desk = make_desk(simulator.port)
-    await desk.gateway.open()
+    await desk.gateway.session.open()
     async with asyncio.timeout(5):
-        error = await desk.gateway.ended
+        error = await desk.gateway.session.ended
     assert isinstance(error, LiveAccountRefused)
     assert "U7654321" in error.message
     assert desk.journal.of(SessionOpened) == []
@@ -228,8 +228,8 @@ async def test_a_live_account_is_served_under_live(
 ) -> None:
     simulator = await start_simulator("--account", "U7654321")
     desk = make_desk(simulator.port, mode="live")
-    await desk.gateway.open(fail_fast=True)
-    assert desk.gateway.managed_accounts == ("U7654321",)
+    await desk.gateway.session.open(fail_fast=True)
+    assert desk.gateway.session.accounts == ("U7654321",)
 
 
 async def test_an_account_that_the_gateway_does_not_manage_is_a_configuration_error(
@@ -237,7 +237,7 @@ async def test_an_account_that_the_gateway_does_not_manage_is_a_configuration_er
 ) -> None:
     desk = make_desk(simulator.port, accounts=("DU9",))
     with pytest.raises(ConfigurationError, match="DU9; it manages DU1234567"):
-        await desk.gateway.open(fail_fast=True)
+        await desk.gateway.session.open(fail_fast=True)
 
 
 async def test_a_fill_that_comes_after_1100_is_recorded(simulator: Simulator, desk: Desk) -> None:
@@ -248,12 +248,12 @@ async def test_a_fill_that_comes_after_1100_is_recorded(simulator: Simulator, de
     await simulator.do("fill", order_ref="ref-1", price="99.5")
     execution = await desk.journal.first(ExecutionReceived)
     assert (execution.order_ref, execution.price) == ("ref-1", Decimal("99.5"))
-    assert desk.gateway.gap_is_open
+    assert desk.gateway.session.gap_is_open
     await simulator.do("send_notice", code=1102, text="restored")
     assert await desk.hear(LineRecovered) == LineRecovered(1, "1102", False)
     assert [one.cause for one in desk.journal.of(GapOpened)] == ["1100"]
     assert [one.cause for one in desk.journal.of(GapClosed)] == ["1102"]
-    assert desk.gateway.session_epoch == 1
+    assert desk.gateway.session.current_epoch == 1
 
 
 async def test_1102_makes_ib_async_ask_for_nothing(simulator: Simulator, desk: Desk) -> None:
@@ -275,7 +275,7 @@ async def test_an_outage_behind_the_gateway_that_lasts_gets_a_new_connection(
     simulator: Simulator, make_desk: MakeDesk
 ) -> None:
     desk = make_desk(simulator.port, gap_patience_seconds=0.1, probe_interval_seconds=0.05)
-    await desk.gateway.open(fail_fast=True)
+    await desk.gateway.session.open(fail_fast=True)
     await desk.hear(SessionUp)
     await simulator.do("send_notice", code=1100, text="lost")
     closed = await desk.journal.first(SessionClosed)
@@ -296,35 +296,35 @@ async def test_a_session_that_was_closed_on_purpose_stays_down(
     await desk.gateway.close("enough")
     assert desk.journal.of(SessionClosed) == [SessionClosed(reason="enough", deliberate=True)]
     assert desk.journal.of(GapOpened) == []
-    assert await desk.gateway.ended is None
+    assert await desk.gateway.session.ended is None
     assert (await simulator.do("clients"))["clients"] == []
-    assert desk.gateway.session_epoch == 0
+    assert desk.gateway.session.current_epoch == 0
 
 
 async def test_closing_while_trying_to_connect_ends_the_trying(make_desk: MakeDesk) -> None:
     async with answering(lambda _: None) as port:
         desk = make_desk(port)
-        await desk.gateway.open()
+        await desk.gateway.session.open()
         await desk.gateway.close("enough")
-        assert await desk.gateway.ended is None
+        assert await desk.gateway.session.ended is None
 
 
 async def test_order_ids_are_above_everything_that_anybody_has_shown(
     simulator: Simulator, make_desk: MakeDesk
 ) -> None:
     desk = make_desk(simulator.port, highest_broker_order_id=500)
-    await desk.gateway.open(fail_fast=True)
+    await desk.gateway.session.open(fail_fast=True)
     first = place(desk, "ref-1")
     assert first == 501
     await simulator.do("restart", roll_back=400)
     await desk.hear(SessionUp, 2)
     assert place(desk, "ref-2") == 502
     other = make_desk(simulator.port, client_id=8, highest_broker_order_id=9000)
-    await other.gateway.open(fail_fast=True)
+    await other.gateway.session.open(fail_fast=True)
     place(other, "ref-3")
     await other.journal.first(OpenOrderReceived)
-    await desk.gateway.ask("open_orders", "run")
-    assert desk.gateway.next_broker_order_id() > 9000
+    await desk.gateway.queries.ask("open_orders", "run")
+    assert desk.gateway.session.next_broker_order_id() > 9000
 
 
 async def test_after_a_duplicate_id_the_gateway_says_how_high_its_own_are(
@@ -344,9 +344,9 @@ async def test_after_a_duplicate_id_the_gateway_says_how_high_its_own_are(
 
 
 async def test_order_ids_and_request_ids_are_never_the_same(desk: Desk) -> None:
-    before = desk.gateway.next_broker_order_id()
-    answer = await desk.gateway.ask("executions", "run")
-    after = desk.gateway.next_broker_order_id()
+    before = desk.gateway.session.next_broker_order_id()
+    answer = await desk.gateway.queries.ask("executions", "run")
+    after = desk.gateway.session.next_broker_order_id()
     assert answer.question.outcome == "complete"
     assert after == before + 2
 
@@ -354,12 +354,12 @@ async def test_order_ids_and_request_ids_are_never_the_same(desk: Desk) -> None:
 async def test_without_a_session_there_is_no_order_id(make_desk: MakeDesk) -> None:
     desk = make_desk(1)
     with pytest.raises(IBConnectionError):
-        desk.gateway.next_broker_order_id()
+        desk.gateway.session.next_broker_order_id()
 
 
 def place(desk: Desk, order_id: str) -> int:
-    number = desk.gateway.next_broker_order_id()
-    handed = desk.gateway.send(
+    number = desk.gateway.session.next_broker_order_id()
+    handed = desk.gateway.outbox.send(
         Outgoing(
             kind="place",
             order_id=order_id,

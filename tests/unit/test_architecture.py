@@ -95,7 +95,7 @@ def only_the_daemon_constructs_store_and_broker(module: Module) -> Iterator[str]
         return
     for line, name in imported(without_types(module.tree)):
         if name.startswith(("oms.store", "oms.broker")):
-            yield f"line {line}: imports {name}; take it as an argument, typed by a port"
+            yield f"line {line}: imports {name}; import its type only, take it as an argument"
 
 
 def imports_nothing_by_name_at_run_time(module: Module) -> Iterator[str]:

@@ -1,0 +1,16 @@
+"""What the log answers when it has taken a fact."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Receipt(NamedTuple):
+    """Where a fact stands in the log."""
+
+    sequence: int
+    #: The natural key was stored already with the same meaning; `sequence` is the stored event's.
+    duplicate: bool = False
+    #: The natural key was stored already with another meaning; `sequence` is that of the
+    #: `NaturalKeyConflict` which was stored instead. An intent with this receipt must not be sent.
+    conflict: bool = False
