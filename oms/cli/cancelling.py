@@ -111,7 +111,7 @@ async def _named(reader: Reader, texts: Sequence[str]) -> list[Order]:
 async def _ours(reader: Reader, where: dict[str, Any], *, foreign: bool) -> list[Order]:
     """Return the live orders that this daemon's client can cancel; say what it cannot."""
     from oms.core.fold.records import Order
-    from oms.report.words import counted
+    from oms.core.words import counted
 
     rows = await reader.rows("orders", {"live": 1, **where})
     live = [row for row in rows if isinstance(row, Order)]
@@ -191,7 +191,7 @@ def _confirm(orders: list[Order], *, foreign: bool) -> None:
 
 
 def _what(orders: Sequence[Order], *, foreign: bool) -> str:
-    from oms.report.words import counted
+    from oms.core.words import counted
 
     words = f"this would cancel {counted(len(orders), 'order')}"
     return f"{words} of ours, and every other order of the login at IB" if foreign else words

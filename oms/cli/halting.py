@@ -160,7 +160,7 @@ async def _in_force(reader: Reader, sequence: int, seconds: float) -> HaltInForc
 
 
 def _words(running: bool, called_back: tuple[str, ...], sequence: int) -> str:
-    from oms.report.words import counted
+    from oms.core.words import counted
 
     words = f"new orders are halted, event #{sequence}"
     if called_back:

@@ -307,7 +307,7 @@ def _where(account: str | None, symbol: str | None) -> dict[str, object]:
 
 
 def _count(rows: Sequence[object], noun: str) -> None:
-    from oms.report.words import counted
+    from oms.core.words import counted
 
     plural = noun.replace("order", "orders", 1) if noun.startswith("order") else ""
     say(f"{counted(len(rows), noun, plural)}; times in UTC")

@@ -185,7 +185,8 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
 
 def runs_table(runs: Iterable[RunRecord]) -> Table:
     """Return reconciliation runs for a person."""
-    from oms.report.words import duration, trigger_words
+    from oms.core.words import duration
+    from oms.report.words import trigger_words
 
     made = table(
         *("run", "started", "took", "why", "verdict", "match", "break", "unknown", "event"),
@@ -209,11 +210,6 @@ def runs_table(runs: Iterable[RunRecord]) -> Table:
 
 def age(at: datetime | None, now: datetime) -> str:
     """Return how long ago something was, in words."""
-    from oms.report.words import duration
+    from oms.core.words import duration
 
     return "" if at is None else duration(max(now - at, now - now))
-
-
-def age_seconds(at: datetime | None, now: datetime) -> float | None:
-    """Return how long ago something was, as JSON carries it; not below zero."""
-    return None if at is None else round(max((now - at).total_seconds(), 0.0), 3)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -31,6 +32,17 @@ from oms.core.events import (
 from oms.errors import UnknownEventType
 
 GENESIS: Final = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the chain ends."""
+
+    sequence: int = 0
+    hash: bytes = GENESIS
+    #: Of the last event, None in an empty log.
+    recorded_at: datetime | None = None
+
 
 #: (type, version) -> payload text of the next version. Applied until the version is current.
 Upcaster = Callable[[str], str]

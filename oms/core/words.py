@@ -1,10 +1,19 @@
-"""Orders and fills in the few words that reports and tables use."""
+"""Orders, fills, counts and ages in the few words that reports and tables use."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
 
 from oms.core.events import Terms
 from oms.core.fold.records import Fill, Order
 from oms.core.money import plain
+
+#: A clock that is ahead by less than this is no news.
+SKEW_MAX: Final = timedelta(seconds=2)
+#: Nouns that are counted in words of their own.
+_COUNTED_AS: Final = {"cash": ("cash balance", "cash balances")}
 
 
 def describe_order(order: Order) -> str:
@@ -52,3 +61,34 @@ def _attributes(terms: Terms) -> list[str]:
 def describe_fill(fill: Fill) -> str:
     """Return a fill in few words."""
     return f"{fill.side} {plain(fill.quantity)} {fill.contract.symbol} @ {plain(fill.price)}"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return `1 order`, `12,345 orders`."""
+    one, many = _COUNTED_AS.get(noun, (noun, plural or f"{noun}s"))
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """Return how old something is; a time to come says so, because then two clocks disagree."""
+    age = now - at
+    if age < -SKEW_MAX:
+        return f"{duration(-age)} in the future"
+    return f"{duration(max(age, timedelta()))} ago"
+
+
+def duration(span: timedelta) -> str:
+    """Return a duration in its two largest units, as people say it."""
+    seconds = Decimal(span // timedelta(microseconds=1)) / 1_000_000
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour} h"
+    if hours:
+        return f"{hours} h {minute} min"
+    return f"{minutes} min {second} s" if minutes else f"{second} s"

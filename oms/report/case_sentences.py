@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from oms.core import events
 from oms.core.money import plain
+from oms.core.words import counted
 from oms.report.sentences import _say, _with, name_of
-from oms.report.words import counted
 
 
 def _case(finding: events.Finding) -> str:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from oms.core.events import Verdict
+from oms.core.words import counted, duration
 from oms.report.case_sentences import describe_adjustment
 from oms.report.reconciliation import Report, Span
 from oms.report.sentences import sentence
@@ -19,8 +20,6 @@ from oms.report.words import (
     OUTCOMES,
     VERDICTS,
     before_words,
-    counted,
-    duration,
     moment,
     query_words,
     trigger_words,

@@ -22,6 +22,7 @@ from oms.core.events import (
     Verdict,
 )
 from oms.core.fold.records import BreakCase
+from oms.core.words import counted
 from oms.report.words import (
     BREAKS,
     OUTCOMES,
@@ -29,7 +30,6 @@ from oms.report.words import (
     SEVERITIES,
     UPDATED,
     BreakWords,
-    counted,
     moment,
     query_words,
 )

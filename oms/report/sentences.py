@@ -17,7 +17,8 @@ from oms.core.contracts import Contract
 from oms.core.events import Envelope, Event, Terms
 from oms.core.money import plain
 from oms.core.terms import terms_of
-from oms.report.words import counted, query_words
+from oms.core.words import counted
+from oms.report.words import query_words
 
 #: What a code's kind means for the reader of a notice; kinds that say nothing more are left out.
 _KINDS: Final[dict[codes.Kind, str]] = {

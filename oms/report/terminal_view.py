@@ -19,6 +19,7 @@ from rich.text import Text
 
 from oms.core.events import Finding, Verdict
 from oms.core.fold.records import BreakCase
+from oms.core.words import counted, duration
 from oms.report.reconciliation import BreakGroup, Item, RepairGroup, Report
 from oms.report.story import Entry, Story
 from oms.report.words import (
@@ -26,8 +27,6 @@ from oms.report.words import (
     OUTCOMES,
     VERDICTS,
     before_words,
-    counted,
-    duration,
     moment,
     query_words,
     trigger_words,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from oms.core.events import BreakClass, Outcome, Severity, Verdict
@@ -189,33 +189,6 @@ def trigger_words(trigger: str) -> str:
     return _TRIGGERS.get(trigger, trigger)
 
 
-#: Nouns that are counted in words of their own.
-_COUNTED_AS: Final = {"cash": ("cash balance", "cash balances")}
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return `1 order`, `12,345 orders`."""
-    one, many = _COUNTED_AS.get(noun, (noun, plural or f"{noun}s"))
-    return f"{count:,} {one if count == 1 else many}"
-
-
 def moment(at: datetime | None) -> str:
     """Return a time to the second, in UTC and saying so; "" for None."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at is not None else ""
-
-
-def duration(span: timedelta) -> str:
-    """Return a duration in its two largest units, as people say it."""
-    seconds = span.total_seconds()
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{days} d {hour} h"
-    if hours:
-        return f"{hours} h {minute} min"
-    return f"{minutes} min {second} s" if minutes else f"{second} s"

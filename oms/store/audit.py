@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from oms.clock import Clock, SystemClock
 from oms.core import codec
+from oms.core.codec import Head
 from oms.errors import ChainBroken, NotFound, StoreError
 from oms.store import schema
 from oms.store.backend import Connection, connect, parse_url
-from oms.store.envelopes import SELECT_EVENTS, SELECT_HEAD, Head, follow, head_of
+from oms.store.envelopes import SELECT_EVENTS, SELECT_HEAD, follow, head_of
 
 #: Called with the number of events checked so far and the number there are.
 Progress = Callable[[int, int], None]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from oms.core import codec
-from oms.core.codec import Header
+from oms.core.codec import Head, Header
 from oms.core.events import Context, Envelope, Event, Pending
 from oms.errors import ChainBroken
 from oms.store.backend import Value
@@ -25,16 +25,6 @@ SELECT_HEAD: Final = "SELECT sequence, hash, recorded_at FROM events ORDER BY se
 HASH: Final = EVENT_COLUMNS.index("hash")
 
 Row = Sequence[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where the chain ends."""
-
-    sequence: int = 0
-    hash: bytes = codec.GENESIS
-    #: Of the last event, None in an empty log.
-    recorded_at: datetime | None = None
 
 
 @dataclass(slots=True)

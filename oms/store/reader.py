@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, Table, event, func, literal_column
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from oms.core.codec import Head
 from oms.core.events import Envelope, TradingHaltedByPerson, TradingResumed
 from oms.core.fold.records import TABLES, AnyRecord, SystemRecord, decode_record
 from oms.core.fold.sessions import switched
@@ -28,7 +29,7 @@ from oms.store.backend import (
     set_pragmas,
     sqlite_url,
 )
-from oms.store.envelopes import Head, envelope, head_of
+from oms.store.envelopes import envelope, head_of
 from oms.store.lease import Lease, lease_of
 from oms.store.tables import (
     BOOKS_CHECKPOINT,

@@ -24,7 +24,7 @@ from sqlalchemy.engine import URL
 
 from oms.clock import Clock
 from oms.core import codec
-from oms.core.codec import time_text
+from oms.core.codec import Head, time_text
 from oms.core.events import Envelope, Event, NaturalKeyConflict, Pending
 from oms.core.fold.apply import Books
 from oms.core.receipt import Receipt
@@ -37,7 +37,6 @@ from oms.store.envelopes import (
     SELECT_EVENTS,
     SELECT_HEAD,
     Draft,
-    Head,
     chained,
     draft,
     envelope,

@@ -20,6 +20,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from oms.core.resets import windows_of
+from oms.core.situation import Health, Situation, judge, unreadable
 from oms.errors import (
     ChainBroken,
     ConfigurationError,
@@ -31,14 +33,15 @@ from oms.errors import (
     UnknownEventType,
 )
 from oms.report.json_view import SCHEMA
+from oms.report.situation_json import health_json
 from oms.settings import Settings
 from oms.store import schema
 from oms.store.backend import parse_url
 from oms.store.reader import Reader
+from oms.store.situation import read_situation
 from oms.telemetry import get_logger
-from oms.web import cases, health, holdings, journal, metrics, orders, overview, situation
+from oms.web import cases, holdings, journal, metrics, orders, overview
 from oms.web.guard import Guard
-from oms.web.health import Health
 from oms.web.page import LIVE_REFRESH_SECONDS, Elsewhere, Page, Spec, Visit, answer
 from oms.web.past import asked_for
 from oms.web.query import REFRESHES, Query
@@ -121,15 +124,14 @@ class _Site:
             query = Query(request.query_params, spec.filters)
             refresh = query.refresh(spec.refresh_seconds)
             async with self._reading() as reader:
-                found = await situation.load(reader, self._now())
+                found = await self._situation(reader)
                 visit = Visit(
                     reader=reader,
                     past=await asked_for(reader, query, found.head.sequence),
                     situation=found,
-                    health=self._judge(found),
+                    health=judge(found),
                     query=query,
                     settings=self._settings,
-                    host=self._host,
                     name=request.path_params.get("name", ""),
                 )
                 page = await spec.build(visit)
@@ -150,29 +152,35 @@ class _Site:
         body = {
             "schema": SCHEMA,
             "kind": "health",
-            **overview.health_json(verdict),
+            **health_json(verdict),
             "read_at": self._now().isoformat(),
             "as_of_sequence": found.head.sequence if found is not None else None,
         }
-        return JSONResponse(body, status_code=verdict.status_code)
+        return JSONResponse(body, status_code=503 if verdict.level == "down" else 200)
 
     async def metrics(self, request: Request) -> Response:
         """Answer Prometheus, also where nothing but the failure can be told."""
         verdict, found = await self._probe()
-        text = metrics.exposition(verdict, found, host=self._host)
+        text = metrics.exposition(verdict, found)
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
-    async def _probe(self) -> tuple[Health, situation.Situation | None]:
+    async def _probe(self) -> tuple[Health, Situation | None]:
         try:
             async with self._reading() as reader:
-                found = await situation.load(reader, self._now())
+                found = await self._situation(reader)
         except OmsError as error:
-            return health.unreadable(error), None
-        return self._judge(found), found
+            return unreadable(error.message, error.hint), None
+        return judge(found), found
 
-    def _judge(self, found: situation.Situation) -> Health:
-        interval = self._settings.reconcile_interval_seconds
-        return health.judge(found, host=self._host, interval_seconds=interval)
+    async def _situation(self, reader: Reader) -> Situation:
+        settings = self._settings
+        return await read_situation(
+            reader,
+            self._now(),
+            host=self._host,
+            resets=windows_of(settings.reset_region, settings.reset_windows),
+            reconcile_interval_seconds=settings.reconcile_interval_seconds,
+        )
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Reader]:

@@ -94,7 +94,7 @@ async def build_runs(visit: Visit) -> Page:
     rows = await visit.reader.rows(
         "runs", where, order="sequence", reverse=True, limit=RUNS_SHOWN_MAX
     )
-    running = () if verdict else visit.situation.running
+    running = () if verdict else visit.situation.runs_under_way
     runs = [*running, *(run for run in cast("list[RunRecord]", rows) if not run.live)]
     return Page(
         title="Reconciliation reports",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -17,36 +17,33 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from oms import telemetry
-from oms.web.health import Health, holders, severities
-from oms.web.situation import Situation
-from oms.web.words import Level
+from oms.core.events import AlarmKind
+from oms.core.situation import LEVELS, Health, Situation
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 #: Descriptions of the metrics that the daemon serves under the same name.
 _SHARED: Final = {row.name: row.description for row in telemetry.describe_metrics()}
-_LEVELS: Final[tuple[Level, ...]] = ("ok", "degraded", "down")
 
 
-def exposition(health: Health, situation: Situation | None, *, host: str) -> bytes:
+def exposition(health: Health, situation: Situation | None) -> bytes:
     """Return the metrics; without a situation only that it is down."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(health, situation, host))
+    registry.register(_Snapshot(health, situation))
     return generate_latest(registry)
 
 
 class _Snapshot(Collector):
-    def __init__(self, health: Health, situation: Situation | None, host: str) -> None:
+    def __init__(self, health: Health, situation: Situation | None) -> None:
         self._health = health
         self._situation = situation
-        self._host = host
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Return what Prometheus is told."""
         health = GaugeMetricFamily(
             "oms_health", "1 for the level that holds, as /health judges.", labels=["level"]
         )
-        for level in _LEVELS:
+        for level in LEVELS:
             health.add_metric([level], float(level == self._health.level))
         yield health
         reasons = GaugeMetricFamily(
@@ -56,36 +53,43 @@ class _Snapshot(Collector):
             reasons.add_metric([reason.code], 1)
         yield reasons
         if self._situation is not None:
-            yield from _gauges(self._situation, self._host)
+            yield from _gauges(self._situation)
 
 
-def _gauges(situation: Situation, host: str) -> Iterator[GaugeMetricFamily]:
+def _gauges(situation: Situation) -> Iterator[GaugeMetricFamily]:
     system, now = situation.system, situation.read_at
-    alive = bool(holders(situation, host))
-    yield _gauge("oms_daemon_up", float(alive), "1 while a daemon's lease shows signs of life.")
+    yield _gauge(
+        "oms_daemon_up", float(situation.running), "1 while a daemon's lease shows signs of life."
+    )
     yield _gauge("oms_head_sequence", situation.head.sequence)
     yield _gauge(
         "oms_books_behind_events", situation.behind, "Events that the projections lag the log."
     )
     # A row that says "ready" is believed only while its writer lives.
-    yield _gauge("oms_session_up", float(alive and system.connected and system.ready))
+    yield _gauge("oms_session_up", float(situation.ready))
     yield _gauge("oms_session_epoch", system.session_epoch)
-    yield _gauge("oms_gap_open", float(bool(system.gap_sequence) or not alive))
+    yield _gauge("oms_gap_open", float(bool(system.gap_sequence) or not situation.running))
     yield _gauge("oms_halted", float(system.halted), "1 while a person has halted new orders.")
     yield _gauge("oms_orders_live", situation.live_orders, "Orders that can still change.")
-    yield _gauge("oms_orders_in_doubt", situation.doubt_count)
-    oldest = next((doubt.since for doubt in situation.doubts), None)
+    yield _gauge("oms_orders_in_doubt", len(situation.doubts))
+    oldest = situation.oldest_doubt_at
     yield _gauge("oms_oldest_doubt_seconds", _seconds(oldest, now) if oldest else 0)
     breaks = GaugeMetricFamily("oms_breaks_open", _SHARED["oms_breaks_open"], labels=["severity"])
-    for severity, count in severities(situation).items():
+    for severity, count in situation.severities.items():
         breaks.add_metric([severity], count)
     yield breaks
-    opened = [case.opened_at for case in situation.open_breaks]
+    opened = situation.oldest_break_at
     yield _gauge(
         "oms_oldest_break_seconds",
-        _seconds(min(opened), now) if opened else 0,
+        _seconds(opened, now) if opened else 0,
         "Age of the oldest open break; 0 when there is none.",
     )
+    alarms = GaugeMetricFamily(
+        "oms_alarms_standing", _SHARED["oms_alarms_standing"], labels=["kind"]
+    )
+    for kind in get_args(AlarmKind):
+        alarms.add_metric([kind], sum(alarm.kind == kind for alarm in situation.alarms))
+    yield alarms
     yield from _ages(situation)
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from oms.core.situation import Health, Situation
 from oms.report.json_view import SCHEMA
 from oms.settings import Settings
 from oms.store.reader import Reader
-from oms.web.health import Health
 from oms.web.past import Bookshelf, Past
 from oms.web.query import Query
-from oms.web.situation import Situation
 
 #: Seconds after which a page that shows the present is read again by the browser.
 LIVE_REFRESH_SECONDS: Final = 15
@@ -32,8 +31,6 @@ class Visit:
     health: Health
     query: Query
     settings: Settings
-    #: This machine's name, by which a daemon of ours is told from one elsewhere.
-    host: str
     #: The part of the path that names one thing: an order id, a sequence; "" on lists.
     name: str = ""
 

@@ -19,8 +19,9 @@ from markupsafe import Markup
 from oms.core.codec import encode
 from oms.core.events import Event
 from oms.core.fold.records import Order
+from oms.core.words import ago, counted, duration
 from oms.report.sentences import describe_terms, name_of, sentence
-from oms.report.words import BREAKS, counted, duration, moment, trigger_words
+from oms.report.words import BREAKS, moment, trigger_words
 from oms.web import words
 from oms.web.words import Mark
 
@@ -119,7 +120,7 @@ def when(context: Context, at: datetime | None, absent: str = "unknown") -> Mark
     clock = f"{at.astimezone(UTC):%H:%M:%S} UTC" if _day(at) == _day(now) else moment(at)
     return Markup(
         '<time datetime="{}"><span class="age">{}</span> <span class="at">{}</span></time>'
-    ).format(at.astimezone(UTC).isoformat(), words.ago(at, now), clock)
+    ).format(at.astimezone(UTC).isoformat(), ago(at, now), clock)
 
 
 def _day(at: datetime) -> date:

@@ -6,20 +6,16 @@ A state is always a word; the sign beside it and the colour behind it only help 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
+from oms.core import situation
 from oms.core.events import Verdict
 from oms.core.fold.records import BreakCase, Order, OrderState
 from oms.core.money import plain
-from oms.report.words import duration
+from oms.core.situation import Level
 
-Level = Literal["ok", "degraded", "down"]
 Tone = Literal["clean", "broken", "unknown", "quiet", "live"]
-
-#: A clock that is ahead by less than this is no news.
-SKEW_MAX: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,9 @@ class Mark:
 
 
 LEVELS: Final[dict[Level, Mark]] = {
-    "ok": Mark("All is well", "✓", "clean"),
-    "degraded": Mark("Needs a look", "!", "unknown"),
-    "down": Mark("Down", "✕", "broken"),
+    "ok": Mark(situation.LEVELS["ok"], "✓", "clean"),
+    "degraded": Mark(situation.LEVELS["degraded"], "!", "unknown"),
+    "down": Mark(situation.LEVELS["down"], "✕", "broken"),
 }
 
 
@@ -110,14 +106,6 @@ def severity_mark(severity: str | None) -> Mark:
 def case_mark(case: BreakCase) -> Mark:
     """Return how the life of a case is shown."""
     return Mark("open", "▲", "broken") if case.live else Mark("closed", "✓", "quiet")
-
-
-def ago(at: datetime, now: datetime) -> str:
-    """Return how old something is; a time to come says so, because then two clocks disagree."""
-    age = now - at
-    if age < -SKEW_MAX:
-        return f"{duration(-age)} in the future"
-    return f"{duration(max(age, timedelta()))} ago"
 
 
 def grouped(number: Decimal | int | None) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from oms.core.codec import Head
 from oms.core.events import GapClosed, ReconciliationCompleted
 from oms.core.fold.records import OrderState
-from oms.store.envelopes import Head
 from oms.store.reader import Reader
 from tests.shell import Shell
 from tests.simulator import Simulator

@@ -140,7 +140,8 @@ def test_every_json_key_is_in_the_contract(form: str) -> None:
 
 def test_every_json_answer_of_the_command_line_is_in_the_contract() -> None:
     page = read("json-output.md")
-    files = [*(ROOT / "oms" / "cli").glob("*.py"), ROOT / "oms" / "report" / "record_json.py"]
+    written = [ROOT / "oms" / "report" / f"{name}.py" for name in ("record_json", "situation_json")]
+    files = [*(ROOT / "oms" / "cli").glob("*.py"), *written]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
     kinds = {kind for tree in trees for kind in printed_kinds(tree)}
     keys = {key for tree in trees for key in written_keys(tree)}

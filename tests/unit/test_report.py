@@ -28,7 +28,8 @@ from oms.core.events import (
     Terms,
 )
 from oms.core.fold.records import BreakCase, Order, OrderState
-from oms.report.words import BREAKS, OUTCOMES, VERDICTS, counted, duration, moment
+from oms.core.words import counted, duration
+from oms.report.words import BREAKS, OUTCOMES, VERDICTS, moment
 from tests.conftest import Stored
 
 GOLDEN = Path(__file__).parent / "golden"

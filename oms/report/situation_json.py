@@ -1,0 +1,151 @@
+"""How things stand as JSON values, for `oms status --json`, the first page and `/health`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from oms.core.fold.records import Alarm
+from oms.core.situation import Claim, Health, Situation
+from oms.report.record_json import run_json, time
+
+Json = dict[str, Any]
+
+
+def situation_json(situation: Situation, health: Health) -> Json:
+    """Return a situation and the verdict on it; every number stands with its age."""
+    system, run, now = situation.system, situation.last_run, situation.read_at
+    return {
+        "at": time(now),
+        "health": health_json(health),
+        "daemon": {
+            "running": situation.running,
+            "started_at": time(system.daemon_started_at),
+            "stopped_at": time(system.daemon_stopped_at),
+            "leases": [_claim(claim, now) for claim in situation.claims],
+        },
+        "session": _session(situation),
+        "gap": {
+            "open": bool(system.gap_sequence),
+            "cause": system.gap_cause,
+            "sequence": system.gap_sequence or None,
+            "opened_at": time(system.gap_opened_at),
+            "age_seconds": age_seconds(system.gap_opened_at, now) if system.gap_sequence else None,
+            "expected_until": time(situation.expected_until),
+        },
+        "alarms": [_alarm(alarm, now) for alarm in situation.alarms],
+        "gateway_clock": {
+            "offset_ms": system.server_offset_ms,
+            "read_at": time(system.server_time_at),
+        },
+        "halt": {
+            "halted": system.halted,
+            "reason": system.halt_reason,
+            "actor": system.halt_actor,
+        },
+        "last_broker_message": _heard(situation),
+        "orders": {
+            "live": situation.live_orders,
+            "by_state": dict(situation.orders_by_state),
+            "in_doubt": [doubt.order.order_id for doubt in situation.doubts],
+        },
+        "breaks": {
+            "open": len(situation.open_breaks),
+            "by_severity": {name: n for name, n in situation.severities.items() if n},
+            "oldest_opened_at": time(situation.oldest_break_at),
+        },
+        "last_reconciliation": None
+        if run is None
+        else {**run_json(run), "age_seconds": age_seconds(run.finished_at, now)},
+        "log": {
+            "sequence": situation.head.sequence,
+            "hash": situation.head.hash.hex(),
+            "recorded_at": time(situation.head.recorded_at),
+            "age_seconds": age_seconds(situation.head.recorded_at, now),
+            "books_sequence": situation.books_sequence,
+        },
+    }
+
+
+def health_json(health: Health) -> Json:
+    """Return a verdict with its reasons, as `/health` answers it."""
+    return {
+        "status": health.level,
+        "reasons": [
+            {
+                "level": reason.level,
+                "code": reason.code,
+                "text": reason.text,
+                "advice": reason.advice,
+            }
+            for reason in health.reasons
+        ],
+    }
+
+
+def age_seconds(at: datetime | None, now: datetime) -> float | None:
+    """Return how long ago something was, as JSON carries it; not below zero."""
+    return None if at is None else round(max((now - at).total_seconds(), 0.0), 3)
+
+
+def _claim(claim: Claim, now: datetime) -> Json:
+    return {
+        "name": claim.name,
+        "holder": claim.holder,
+        "host": claim.host,
+        "process_id": claim.process_id,
+        "epoch": claim.epoch,
+        "held": claim.held,
+        "heartbeat_at": time(claim.heartbeat_at),
+        "age_seconds": age_seconds(claim.heartbeat_at, now),
+    }
+
+
+def _session(situation: Situation) -> Json | None:
+    session = situation.session
+    if session is None:
+        return None
+    return {
+        "epoch": session.epoch,
+        "connected": situation.connected,
+        "ready": situation.ready,
+        "host": session.host,
+        "port": session.port,
+        "client_id": session.client_id,
+        "server_version": session.server_version,
+        "accounts": list(session.accounts),
+        "opened_at": time(session.opened_at),
+        "ready_at": time(session.ready_at),
+        "closed_at": time(session.closed_at),
+        "close_reason": session.close_reason,
+        "age_seconds": age_seconds(session.opened_at, situation.read_at),
+    }
+
+
+def _alarm(alarm: Alarm, now: datetime) -> Json:
+    return {
+        "alarm_id": alarm.alarm_id,
+        "kind": alarm.kind,
+        "subject": alarm.subject,
+        "since": time(alarm.since),
+        "age_seconds": age_seconds(alarm.since, now),
+        "text": alarm.text,
+        "account": alarm.account,
+        "symbol": alarm.symbol,
+        "order_id": alarm.order_id,
+        "raised_at": time(alarm.raised_at),
+        "sequence": alarm.raised_sequence,
+        "times": alarm.times,
+    }
+
+
+def _heard(situation: Situation) -> Json | None:
+    heard = situation.heard
+    if heard is None:
+        return None
+    return {
+        "sequence": heard.sequence,
+        "type": type(heard.event).__name__,
+        "recorded_at": time(heard.recorded_at),
+        "age_seconds": age_seconds(heard.recorded_at, situation.read_at),
+    }

@@ -1,0 +1,112 @@
+"""Reading how things stand: the rows that `oms.core.situation` judges, at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, cast
+
+from oms.core.events import Envelope
+from oms.core.fold.records import (
+    ENDED,
+    Alarm,
+    BreakCase,
+    Order,
+    OrderState,
+    RunRecord,
+    SessionRecord,
+)
+from oms.core.resets import Window
+from oms.core.situation import Claim, Doubt, Situation
+from oms.store.reader import Reader
+from oms.store.tables import BOOKS_CHECKPOINT
+
+#: How many of the newest events are searched for a message of the broker: a quiet night is longer
+#: than this only when nothing at all came.
+HEARD_EVENTS_MAX: Final = 1_000
+#: Events of one look; the first nearly always has one.
+_LOOKED_AT: Final = 100
+#: A screen of orders in doubt is an emergency already: since when is looked up for the oldest.
+_DATED_DOUBTS_MAX: Final = 50
+
+
+async def read_situation(
+    reader: Reader,
+    now: datetime,
+    *,
+    host: str,
+    resets: Sequence[Window],
+    reconcile_interval_seconds: float,
+) -> Situation:
+    """Return the situation at a moment, seen from a host.
+
+    The head of the log is read first, so that everything else is at least as new as it.
+    """
+    head = await reader.head()
+    system = await reader.system()
+    alarms = cast("list[Alarm]", await reader.rows("alarms", {"live": 1}))
+    return Situation(
+        read_at=now,
+        head=head,
+        books_sequence=(await reader.checkpoints()).get(BOOKS_CHECKPOINT, 0),
+        system=system,
+        session=cast(
+            "SessionRecord | None", await reader.one("sessions", str(system.session_epoch))
+        ),
+        claims=await _claims(reader, now, host),
+        orders_by_state=await _orders_by_state(reader),
+        doubts=await _doubts(reader),
+        open_breaks=tuple(cast("list[BreakCase]", await reader.rows("breaks", {"live": 1}))),
+        alarms=tuple(sorted(alarms, key=lambda alarm: alarm.since)),
+        last_run=cast("RunRecord | None", await reader.one("runs", system.last_run_id)),
+        runs_under_way=tuple(cast("list[RunRecord]", await reader.rows("runs", {"live": 1}))),
+        heard=await _heard(reader),
+        resets=tuple(resets),
+        reconcile_interval=timedelta(seconds=reconcile_interval_seconds),
+    )
+
+
+async def _claims(reader: Reader, now: datetime, host: str) -> tuple[Claim, ...]:
+    return tuple(
+        Claim(
+            name=lease.name,
+            holder=lease.holder,
+            host=lease.host,
+            process_id=lease.process_id,
+            epoch=lease.epoch,
+            heartbeat_at=lease.heartbeat_at,
+            held=lease.held(now, host),
+        )
+        for lease in await reader.leases()
+    )
+
+
+async def _orders_by_state(reader: Reader) -> dict[str, int]:
+    states = sorted(state.value for state in OrderState if state not in ENDED)
+    counts = {state: await reader.count("orders", {"state": state}) for state in states}
+    return {state: count for state, count in counts.items() if count}
+
+
+async def _doubts(reader: Reader) -> tuple[Doubt, ...]:
+    where = {"state": OrderState.IN_DOUBT.value}
+    orders = cast("list[Order]", await reader.rows("orders", where))
+    orders.sort(key=lambda order: order.doubt_sequence)
+    doubts = []
+    for number, order in enumerate(orders):
+        since = None if order.doubt_sequence else order.updated_at
+        if order.doubt_sequence and number < _DATED_DOUBTS_MAX:
+            since = (await reader.event(order.doubt_sequence)).recorded_at
+        doubts.append(Doubt(order, since))
+    return tuple(doubts)
+
+
+async def _heard(reader: Reader) -> Envelope | None:
+    before: int | None = None
+    looked = 0
+    while looked < HEARD_EVENTS_MAX:
+        newest = await reader.events(before=before, reverse=True, limit=_LOOKED_AT)
+        heard = next((e for e in newest if e.context.actor == "broker"), None)
+        if heard is not None or len(newest) < _LOOKED_AT:
+            return heard
+        before, looked = newest[-1].sequence, looked + len(newest)
+    return None
