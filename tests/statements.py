@@ -15,28 +15,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from oms.core.compare.cases import case_events, watched_by
+from oms.core.compare.matches import Compared
 from oms.core.compare.repair import adoptions, openings, resolutions
-from oms.core.compare.run import (
-    Answers,
-    Compared,
-    OurSide,
-    Row,
-    Scope,
-    compare,
-    perm_index,
-    verdict_of,
-)
+from oms.core.compare.run import compare, verdict_of
+from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index
 from oms.core.events import (
     BreakClosed,
     BreakOpened,
     BreakUpdated,
-    CompletedOrderReceived,
+    CommissionReceived,
     Event,
-    ExecutionReceived,
     Finding,
-    OpenOrderReceived,
     Outcome,
-    PositionReceived,
     QueryKind,
     Question,
 )
@@ -49,13 +39,6 @@ KINDS: Final[tuple[QueryKind, ...]] = (
     "executions",
     "positions",
 )
-#: What a row of each answer is; statuses and commissions come beside them.
-ROWS: Final[dict[QueryKind, type[Event]]] = {
-    "open_orders": OpenOrderReceived,
-    "completed_orders": CompletedOrderReceived,
-    "executions": ExecutionReceived,
-    "positions": PositionReceived,
-}
 
 
 @dataclass
@@ -113,20 +96,19 @@ def reconcile(
 ) -> Run:
     """Ask, repair and compare; `meanwhile` is what is pushed after positions were asked for."""
     started, before = life.last, our_side(life)
-    questions: dict[QueryKind, Question] = {}
-    rows: dict[QueryKind, tuple[Row, ...]] = {}
+    answers = Answers()
     for kind in KINDS:
         asked_at, asked_sequence, count = life.at, life.last, len(life.envelopes)
         if kind == "positions":
             life.play(meanwhile)
             count = len(life.envelopes)
         life.play(tables.get(kind, ""))
-        rows[kind] = tuple(
+        rows = [
             Row(e.event, e.sequence)
             for e in life.envelopes[count:]
-            if isinstance(e.event, ROWS[kind])
-        )
-        questions[kind] = Question(
+            if not isinstance(e.event, CommissionReceived)
+        ]
+        question = Question(
             query_id=f"R1:{kind}",
             kind=kind,
             outcome=(unanswered or {}).get(kind, "complete"),
@@ -135,7 +117,7 @@ def reconcile(
             answered_at=life.at,
             asked_sequence=asked_sequence,
         )
-    answers = Answers(questions, rows)
+        answers = answers.with_answer(question, rows)
     scope = Scope(
         client_id=CLIENT,
         accounts=accounts,

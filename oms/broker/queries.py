@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import ib_async
@@ -39,7 +39,7 @@ from oms.broker.session import Session
 from oms.clock import Clock
 from oms.core import codec
 from oms.core.codes import meaning
-from oms.core.compare.run import Row
+from oms.core.compare.sides import Row
 from oms.core.events import (
     AccountValueReceived,
     AnswerEndReceived,
@@ -99,7 +99,7 @@ class Answer:
     """How a question ended, and the rows that came, whether it is an answer or not."""
 
     question: Question
-    rows: tuple[Row, ...]
+    rows: tuple[Row[Event], ...]
     #: Our books must have reached this sequence before they are compared with the rows.
     sequence: int
 
@@ -344,9 +344,7 @@ def _refuses(open_: _Open, subject_id: int, code: int) -> bool:
     return subject_id == -1 and open_.kind not in _WITH_REQUEST_ID and kind in _REFUSES_WITHOUT_ID
 
 
-def _digest(rows: tuple[Row, ...]) -> str:
+def _digest(rows: tuple[Row[Event], ...]) -> str:
     """Return the sha256 of the rows' canonical text, in order."""
-    text = "\n".join(
-        f"{type(row.event).__name__} {codec.encode(cast(Event, row.event))}" for row in rows
-    )
+    text = "\n".join(f"{type(row.event).__name__} {codec.encode(row.event)}" for row in rows)
     return hashlib.sha256(text.encode()).hexdigest()

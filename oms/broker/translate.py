@@ -333,7 +333,7 @@ def _with_legs(contract: Contract, fields: Fields, at: int) -> Contract:
         _leg(fields[start], fields[start + 1], fields[start + 2], fields[start + 3])
         for start in range(at + 1, at + 1 + 8 * _count(fields[at]), 8)
     )
-    return contract.model_copy(update={"legs": legs}) if legs else contract
+    return contract.evolve(legs=legs) if legs else contract
 
 
 def _leg(con_id: str, ratio: str, action: str, exchange: str) -> ComboLeg:

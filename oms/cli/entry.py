@@ -106,7 +106,7 @@ def bracket(
     }
     # Here as well as in the daemon: what cannot be a bracket is refused before it is written.
     bracket_of(NewOrder(request.contract, request.terms, request.order_id), **exits)
-    _send(context, request.model_copy(update=exits), words)
+    _send(context, request.evolve(**exits), words)
 
 
 @with_options(_CHANGES)

@@ -107,7 +107,7 @@ def _contract(kind: str, parts: Mapping[str, str], words: Mapping[str, Any]) -> 
                 currency=currency,
                 **detail,
             )
-            return option.model_copy(update={"sec_type": kind})
+            return option.evolve(sec_type=kind)
         case "FUT":
             expiry = _needed(kind, "expiry", parts)
             return Future(symbol, expiry, _needed(kind, "exchange", parts), currency, **detail)
@@ -154,14 +154,14 @@ def _legs(texts: list[str] | None) -> list[ComboLeg]:
 
 def _numbered(contract: Contract, words: Mapping[str, Any]) -> Contract:
     con_id = words["con_id"]
-    return contract.model_copy(update={"con_id": con_id}) if con_id else contract
+    return contract.evolve(con_id=con_id) if con_id else contract
 
 
 # ── the terms ────────────────────────────────────────────────────────────────────────────────────
 
 
 def terms_of(side: Side, words: Mapping[str, Any]) -> Terms:
-    """Return what the options ask for; which go together is for `order_rules` to say."""
+    """Return what the options ask for; which go together is for `admit.venue_rules` to say."""
     trails = words["trail"] is not None or words["trail_percent"] is not None
     stop = _number("stop", words["stop"])
     tif, order_type = _auction(words, _order_type(words, trails=trails))

@@ -11,18 +11,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from oms.core.money import ONE, Number, number
+from oms.core.values import Value
 from oms.errors import InvalidRequest
 
 Right = Literal["C", "P"]
 
 
-class ComboLeg(BaseModel):
+class ComboLeg(Value):
     """One leg of a combo: so many of a contract, bought or sold when the combo is bought."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     con_id: int
     side: Literal["BUY", "SELL"]
@@ -30,12 +27,10 @@ class ComboLeg(BaseModel):
     exchange: str = ""
 
 
-class Contract(BaseModel):
+class Contract(Value):
     """A contract as IB describes it; `con_id` identifies it, 0 means that IB has not been asked
     yet.
     """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     con_id: int = 0
     symbol: str
@@ -136,7 +131,7 @@ def FuturesOption(
         multiplier=multiplier,
         trading_class=trading_class,
     )
-    return option.model_copy(update={"sec_type": "FOP"})
+    return option.evolve(sec_type="FOP")
 
 
 def Future(

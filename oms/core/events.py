@@ -17,9 +17,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar, Final, Literal, TypeVar, dataclass_transform
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
 from oms.core.contracts import Contract
+from oms.core.values import Value
 
 Side = Literal["BUY", "SELL"]
 Outcome = Literal["complete", "refused", "timed_out", "partial"]
@@ -69,13 +70,7 @@ Cause = Literal[
 CaseAction = Literal["assign", "explain", "resolve", "adopt", "adjust", "approve"]
 
 
-class Record(BaseModel):
-    """A value inside a fact."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class Event(Record):
+class Event(Value):
     """A fact in the log."""
 
     #: The shape of the payload; see the module's docstring.
@@ -180,7 +175,7 @@ class TradingResumed(Event):
 # ── what we want ─────────────────────────────────────────────────────────────────────────────────
 
 
-class Terms(Record):
+class Terms(Value):
     """What an order asks for; tif is always explicit, because a preset in TWS would set it
     otherwise (code 10349).
     """
@@ -744,7 +739,7 @@ class QueryAsked(Event):
     timeout_seconds: Decimal
 
 
-class Question(Record):
+class Question(Value):
     """How one question was answered; the proof that a report carries."""
 
     query_id: str
@@ -770,7 +765,7 @@ class QueryAnswered(Event):
     question: Question
 
 
-class Adjustment(Record):
+class Adjustment(Value):
     """A change of a position or of a cash balance that no execution made."""
 
     account: str
@@ -791,7 +786,7 @@ class Adjustment(Record):
     cause: Cause | None = None
 
 
-class Finding(Record):
+class Finding(Value):
     """One compared thing: a match, a break, or something we could not find out."""
 
     result: Literal["match", "break", "unknown"]
@@ -817,7 +812,7 @@ class Finding(Record):
     proposed: Adjustment | None = None
 
 
-class MatchCount(Record):
+class MatchCount(Value):
     """Things of one kind that agree and that a report counts instead of listing."""
 
     subject: str

@@ -2,15 +2,18 @@
 
 Each returns `Terms`: nothing here is sent. Numbers are Decimals or their text; a float is refused,
 because 512.35 as a float is not 512.35. What every order can have besides its price stands in
-`Extras`; which of it goes with which type is checked by `order_rules.validate` when it is
+`Extras`; which of it goes with which type is checked by `admit.venue_rules` when it is
 submitted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
+
+from pydantic import ValidationError
 
 from oms.core.events import Side, Terms
 from oms.core.money import Number, number
@@ -72,7 +75,7 @@ def changed(terms: Terms, changes: Changes) -> Terms:
     A trailing amount takes the place of a percentage and the reverse; another time in force than
     GTD takes the end away.
     """
-    new = read_numbers({_IN_FULL.get(name, name): value for name, value in changes.items()})
+    new = _read_numbers({_IN_FULL.get(name, name): value for name, value in changes.items()})
     if not new:
         raise InvalidRequest(f"a change needs one of {', '.join(Changes.__annotations__)}")
     if "trail_amount" in new and "trail_percent" not in new:
@@ -81,7 +84,7 @@ def changed(terms: Terms, changes: Changes) -> Terms:
         new["trail_amount"] = None
     if new.get("tif", "GTD") != "GTD":
         new["good_till"] = new.get("good_till")
-    return terms.model_copy(update=new)
+    return _valid(terms.evolve, new)
 
 
 def Market(side: Side, quantity: Number, **extras: Unpack[Extras]) -> Terms:
@@ -184,14 +187,21 @@ def LimitOnOpen(side: Side, quantity: Number, price: Number) -> Terms:
 def _terms(
     side: Side, quantity: Number, order_type: str, extras: Extras, **numbers: Number | None
 ) -> Terms:
-    given: dict[str, Any] = {"quantity": _exact("quantity", quantity), **numbers, **extras}
-    return Terms(side=side, order_type=order_type, **read_numbers(given))
+    given = {"quantity": _exact("quantity", quantity), **numbers, **extras}
+    return _valid(Terms, {"side": side, "order_type": order_type, **_read_numbers(given)})
 
 
-def read_numbers(given: dict[str, Any]) -> dict[str, Any]:
-    """Return terms with their numbers as Decimals, without those that are None; raises
-    `InvalidRequest` naming the one that is no number.
-    """
+def _valid(make: Callable[..., Terms], given: Mapping[str, object]) -> Terms:
+    try:
+        return make(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(f"{name}: {first['msg']}, found {first['input']!r}") from error
+
+
+def _read_numbers(given: Mapping[str, object]) -> dict[str, object]:
+    """Return terms with their numbers as Decimals, without those that are None."""
     return {
         name: _exact(name, value) if name in NUMBERS else value
         for name, value in given.items()

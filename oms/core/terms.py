@@ -38,31 +38,35 @@ _REDUCING: Final = frozenset({2, 3})
 
 def terms_of(event: OpenOrderReceived | CompletedOrderReceived, quantity: Decimal) -> Terms:
     """Return what IB says an order asks for; it writes 0 into prices that a type does not use."""
-    terms = Terms(
+    limit_price, stop_price = event.limit_price or None, event.stop_price or None
+    if isinstance(event, CompletedOrderReceived):
+        return Terms(
+            side=event.side,
+            quantity=quantity,
+            order_type=event.order_type,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=event.tif,
+        )
+    return Terms(
         side=event.side,
         quantity=quantity,
         order_type=event.order_type,
-        limit_price=event.limit_price or None,
-        stop_price=event.stop_price or None,
+        limit_price=limit_price,
+        stop_price=stop_price,
         tif=event.tif,
-    )
-    if isinstance(event, CompletedOrderReceived):
-        return terms
-    return terms.model_copy(
-        update={
-            "outside_rth": event.outside_rth,
-            "oca_group": event.oca_group,
-            "oca_type": event.oca_type,
-            "trail_amount": event.trail_amount,
-            "trail_percent": event.trail_percent,
-            "trail_stop_price": event.trail_stop_price,
-            "limit_offset": event.limit_offset,
-            "good_till": event.good_till,
-            "all_or_none": event.all_or_none,
-            "min_quantity": event.min_quantity,
-            "display_size": event.display_size,
-            "hidden": event.hidden,
-        }
+        outside_rth=event.outside_rth,
+        oca_group=event.oca_group,
+        oca_type=event.oca_type,
+        trail_amount=event.trail_amount,
+        trail_percent=event.trail_percent,
+        trail_stop_price=event.trail_stop_price,
+        limit_offset=event.limit_offset,
+        good_till=event.good_till,
+        all_or_none=event.all_or_none,
+        min_quantity=event.min_quantity,
+        display_size=event.display_size,
+        hidden=event.hidden,
     )
 
 

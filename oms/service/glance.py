@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 from oms.clock import Clock
 from oms.core.compare.cases import accepted, break_id_of, same_difference
 from oms.core.compare.repair import adoptions
-from oms.core.compare.run import Answers, Row, Scope, compare
-from oms.core.events import Finding, QueryKind, Question
+from oms.core.compare.run import compare
+from oms.core.compare.sides import Answers, Scope
+from oms.core.events import Finding, QueryKind
 from oms.service.our_side import load_cases, load_our_side
-from oms.service.reconciler import rows_of
 from oms.service.view import View
 from oms.telemetry import get_logger
 
@@ -66,12 +66,10 @@ class Glance:
         self._number += 1
         now = self._clock.now()
         run_id = f"G{now:%Y%m%dT%H%M%S}-{self._session.current_epoch}.{self._number}"
-        questions: dict[QueryKind, Question] = {}
-        rows: dict[QueryKind, tuple[Row, ...]] = {}
+        answers = Answers()
         for kind in GLANCE_QUESTIONS:
             answer = await self._queries.ask(kind, run_id)
-            questions[kind], rows[kind] = answer.question, rows_of(answer)
-        answers = Answers(questions, rows)
+            answers = answers.with_answer(answer.question, answer.rows)
         await self._log.flush()
         in_cases = {case.finding.order_id for case in self._view.open_breaks()}
         ours = await load_our_side(self._reader, answers, in_cases)

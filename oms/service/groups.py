@@ -6,7 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from oms.core.admit.venue_rules import OCA_TYPES, check_order_id, validate
 from oms.core.contracts import Contract
@@ -60,9 +60,7 @@ def bracket_of(
     out: Side = "SELL" if entry.side == "BUY" else "BUY"
     leave = Terms(side=out, quantity=entry.quantity, order_type="LMT", tif="GTC")
     profit = _exit("take-profit", take_profit, leave, "limit_price")
-    loss = _exit(
-        "stop-loss", stop_loss, leave.model_copy(update={"order_type": "STP"}), "stop_price"
-    )
+    loss = _exit("stop-loss", stop_loss, leave.evolve(order_type="STP"), "stop_price")
     _check_sides(entry, profit, loss)
     orders = (
         parent,
@@ -85,13 +83,17 @@ def oca_of(orders: Sequence[NewOrder], name: str, oca_type: int) -> Group:
     accounts = {one.account for one in orders}
     if len(accounts) > 1:
         raise InvalidRequest(f"an OCA group is of one account, found {', '.join(sorted(accounts))}")
-    joined: dict[str, Any] = {"oca_group": name, "oca_type": oca_type}
-    return Group(tuple(replace(o, terms=o.terms.model_copy(update=joined)) for o in orders))
+    return Group(
+        tuple(
+            replace(one, terms=one.terms.evolve(oca_group=name, oca_type=oca_type))
+            for one in orders
+        )
+    )
 
 
 def _exit(name: str, wanted: Number | Terms, plain_exit: Terms, price: str) -> Terms:
     if not isinstance(wanted, Terms):
-        return plain_exit.model_copy(update={price: number(name, wanted)})
+        return plain_exit.evolve(**{price: number(name, wanted)})
     if wanted.side != plain_exit.side:
         raise InvalidRequest(f"the {name} must be a {plain_exit.side}, found {wanted.side}")
     if wanted.quantity != plain_exit.quantity:

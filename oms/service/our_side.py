@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from oms.core.compare.cases import break_id_of, thing_of, watched_by
-from oms.core.compare.run import ORDER_QUESTIONS, Answers, OurSide, perm_index
+from oms.core.compare.sides import Answers, OurSide, perm_index
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.positions import explained_cash
@@ -63,7 +63,7 @@ async def load_our_side(
     cash = await _cash(reader) if answers is not None else _NO_CASH
     by_key = {p.key: p for p in positions}
     if answers is not None:
-        named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.of("positions")}
+        named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.positions}
         # Flat by now, those of open cases are live no more.
         named |= {thing_of(c.finding) for c in open_cases if c.finding.subject in _HOLDINGS}
         for position in _of(
@@ -162,10 +162,9 @@ async def load_cases(
 async def _add_named_orders(reader: Reader, answers: Answers, orders: dict[str, Order]) -> None:
     refs: set[str] = set()
     perm_ids: set[int] = set()
-    for kind in ORDER_QUESTIONS:
-        for row in answers.of(kind):
-            refs.add(row.event.order_ref)
-            perm_ids.add(row.event.perm_id)
+    for row in answers.order_rows():
+        refs.add(row.event.order_ref)
+        perm_ids.add(row.event.perm_id)
     known = perm_index(orders.values())
     _add(orders, await _any(reader, "orders", "order_id", refs - set(orders) - {""}))
     _add(orders, await _any(reader, "orders", "perm_id", perm_ids - set(known) - {0}))
@@ -177,7 +176,7 @@ async def _add_named_fills(
     keys = {
         key.partition(":")[2] for key in watched if key.startswith(("execution:", "commission:"))
     }
-    for row in answers.of("executions"):
+    for row in answers.executions:
         stem, _ = stem_and_revision(row.event.exec_id)
         keys.add(f"{row.event.account}:{stem}")
     for fill in _of(Fill, await _any(reader, "fills", "fill_key", keys)):

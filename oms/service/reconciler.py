@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
 from oms.core.compare.cases import accepted, break_id_of, case_events
+from oms.core.compare.findings import MOVED
+from oms.core.compare.matches import Compared
 from oms.core.compare.repair import (
     adoptions,
     by_policy,
@@ -37,29 +39,15 @@ from oms.core.compare.repair import (
     openings,
     resolutions,
 )
-from oms.core.compare.run import (
-    MOVED,
-    Answers,
-    Compared,
-    OurSide,
-    Row,
-    Scope,
-    compare,
-    verdict_of,
-)
+from oms.core.compare.run import compare, verdict_of
+from oms.core.compare.sides import Answers, OurSide, Scope
 from oms.core.events import (
-    AccountValueReceived,
     Cause,
-    CommissionReceived,
-    CompletedOrderReceived,
     Context,
     Envelope,
     Event,
-    ExecutionReceived,
     GapOpened,
-    OpenOrderReceived,
     Pending,
-    PositionReceived,
     QueryKind,
     ReconciliationCompleted,
     ReconciliationStarted,
@@ -72,7 +60,7 @@ from oms.service.view import View
 from oms.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from oms.broker.queries import Answer, Queries
+    from oms.broker.queries import Queries
     from oms.broker.session import Session
     from oms.store.log import EventLog
     from oms.store.reader import Reader
@@ -88,15 +76,6 @@ QUESTIONS: Final[tuple[QueryKind, ...]] = (
     "positions",
     "account_summary",
 )
-#: The rows of answers that are compared. What comes between them (the status of an open order) is
-#: in the log and in the books.
-_COMPARED: Final[dict[QueryKind, type[Event]]] = {
-    "open_orders": OpenOrderReceived,
-    "completed_orders": CompletedOrderReceived,
-    "executions": ExecutionReceived,
-    "positions": PositionReceived,
-    "account_summary": AccountValueReceived,
-}
 #: What is asked again where a finding about a thing has moved or is new: executions first, to
 #: explain what they moved.
 _EXPLAINED_BY: Final[dict[str, tuple[QueryKind, ...]]] = {
@@ -346,23 +325,16 @@ class Reconciler:
         return self._session.current_epoch, self._gaps
 
     async def _ask_all(self, run_id: str) -> Answers:
-        return await self._ask_again(Answers({}, {}), QUESTIONS, run_id)
+        return await self._ask_again(Answers(), QUESTIONS, run_id)
 
     async def _ask_again(
         self, answers: Answers, kinds: Iterable[QueryKind], run_id: str
     ) -> Answers:
         """Return the answers with those to some questions renewed, in the order of QUESTIONS."""
-        questions, rows = dict(answers.questions), dict(answers.rows)
-        commissions = answers.commissions
         for kind in kinds:
             answer = await self._queries.ask(kind, run_id)
-            questions[kind] = answer.question
-            rows[kind] = rows_of(answer)
-            if kind == "executions":
-                commissions = tuple(
-                    r for r in answer.rows if isinstance(r.event, CommissionReceived)
-                )
-        return Answers(questions, rows, commissions)
+            answers = answers.with_answer(answer.question, answer.rows)
+        return answers
 
     async def _repair(self, answers: Answers, run: _Run) -> OurSide:
         """Write what the evidence allows; each step sees what the one before it wrote."""
@@ -406,9 +378,3 @@ class Reconciler:
             actor="reconciler", session_epoch=self._session.current_epoch, correlation_id=run_id
         )
         return Pending(event, context)
-
-
-def rows_of(answer: Answer) -> tuple[Row, ...]:
-    """Return the rows that are compared; statuses and commissions come between them."""
-    kind = _COMPARED[answer.question.kind]
-    return tuple(row for row in answer.rows if isinstance(row.event, kind))

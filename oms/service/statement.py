@@ -22,6 +22,7 @@ from xml.parsers import expat
 from zoneinfo import ZoneInfo
 
 from oms.core.compare.cases import accepted, case_events
+from oms.core.compare.findings import Thing
 from oms.core.compare.run import verdict_of
 from oms.core.compare.statement import (
     Tally,
@@ -356,15 +357,14 @@ class _Check:
 
 def _before_the_log(heading: Heading, began: datetime | None) -> Finding:
     since = f"at {began:%Y-%m-%d %H:%M} UTC" if began else "not yet"
-    return Finding(
-        result="unknown",
+    days = Thing(
         subject="statement_days",
-        key=f"statement_days:{heading.account}:{heading.first}",
+        name=f"{heading.account}:{heading.first}",
         account=heading.account,
         ours=f"the log began {since}",
         theirs=f"{heading.first} to {heading.last}",
-        text="the statement's days were over before the log began",
     )
+    return days.unknown("the statement's days were over before the log began")
 
 
 # ── what is written ──────────────────────────────────────────────────────────────────────────────

@@ -19,18 +19,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ib_async
 
 from oms.core.compare.cases import case_events
-from oms.core.compare.run import Answers, OurSide, Row, Scope, compare, perm_index, verdict_of
+from oms.core.compare.run import compare, verdict_of
+from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index
 from oms.core.contracts import Contract
 from oms.core.events import (
+    Event,
     ExecutionReceived,
     Finding,
     OpenOrderReceived,
     PositionReceived,
+    QueryKind,
     Question,
     ReconciliationCompleted,
     Terms,
@@ -102,10 +105,14 @@ def sides() -> tuple[OurSide, Answers, Scope]:
         positions=positions,
         by_perm_id=perm_index(orders.values()),
     )
-    rows = {"open_orders": open_rows, "executions": executed, "positions": held}
-    kinds = ("open_orders", "completed_orders", "executions", "positions", "account_summary")
-    questions: Any = {
-        kind: Question(
+    answers = _answers({"open_orders": open_rows, "executions": executed, "positions": held})
+    return ours, answers, Scope(1, (), NOW, timedelta(0), "R1", started_sequence=200_000)
+
+
+def _answers(rows: dict[QueryKind, list[Row[Event]]]) -> Answers:
+    answers = Answers()
+    for kind in get_args(QueryKind):
+        question = Question(
             query_id=kind,
             kind=kind,
             outcome="complete",
@@ -113,13 +120,11 @@ def sides() -> tuple[OurSide, Answers, Scope]:
             answered_at=NOW,
             asked_sequence=100_000,
         )
-        for kind in kinds
-    }
-    answers = Answers(questions, {kind: tuple(rows.get(kind, ())) for kind in kinds})  # type: ignore[misc]
-    return ours, answers, Scope(1, (), NOW, timedelta(0), "R1", started_sequence=200_000)
+        answers = answers.with_answer(question, rows.get(kind, []))
+    return answers
 
 
-def _executions() -> tuple[dict[str, Fill], list[Row]]:
+def _executions() -> tuple[dict[str, Fill], list[Row[Event]]]:
     fills, rows = {}, []
     for n in range(EXECUTIONS):
         event = ExecutionReceived(

@@ -187,6 +187,14 @@ def names_say_what_things_are(module: Module) -> Iterator[str]:
             yield f"line {line}: {name} (say what it is instead of {word!r})"
 
 
+def copies_are_checked(module: Module) -> Iterator[str]:
+    if module.room is None:
+        return
+    for node in walked(module.tree):
+        if isinstance(node, ast.Call) and name_of_call(node) in {"model_copy", "model_construct"}:
+            yield f"line {node.lineno}: a value that nothing checks; say `evolve`"
+
+
 RULES: dict[Rule, tuple[str, str]] = {
     # rule: (name of a module, a text of it that breaks the rule)
     imports_only_what_its_room_may: ("oms.core.x", "def f():\n    from oms.store import log"),
@@ -199,6 +207,7 @@ RULES: dict[Rule, tuple[str, str]] = {
     says_what_it_is: ("oms.x", "a = 1"),
     postpones_annotations: ("oms.x", '"""It."""\n\ndef f(): ...'),
     names_say_what_things_are: ("oms.x", "def get_trade_info(): ..."),
+    copies_are_checked: ("oms.x", "finding.model_copy(update={'break_class': 'mising_fill'})"),
 }
 
 

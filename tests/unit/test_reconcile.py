@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
+from oms.core.compare.findings import MOVED
 from oms.core.compare.matches import LISTED_MAX, Compared, Match
-from oms.core.compare.sides import MOVED
 from oms.core.events import Finding, Outcome
 from oms.core.fold.records import OrderState
 from tests.lives import START, Life, play, working

@@ -150,14 +150,12 @@ def _adjustment(case: BreakCase, request: CaseRequested) -> Adjustment:
             f"break {case.break_id} has not the size and cost of a split",
             hint="book it as correction, with --price for what was added",
         )
-    return proposed.model_copy(
-        update={
-            "cause": request.cause,
-            "quantity": proposed.quantity if request.quantity is None else request.quantity,
-            "price": proposed.price if request.price is None else request.price,
-            "ratio": proposed.ratio if is_split else None,
-            "moves_cash": proposed.moves_cash and request.cause == proposed.cause,
-        }
+    return proposed.evolve(
+        cause=request.cause,
+        quantity=proposed.quantity if request.quantity is None else request.quantity,
+        price=proposed.price if request.price is None else request.price,
+        ratio=proposed.ratio if is_split else None,
+        moves_cash=proposed.moves_cash and request.cause == proposed.cause,
     )
 
 

@@ -19,6 +19,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from oms.core.compare.findings import accepted_as, values_of
 from oms.core.compare.matches import Match
 from oms.core.events import BreakClosed, BreakOpened, BreakUpdated, Finding
 from oms.core.fold.records import BreakCase
@@ -44,7 +45,7 @@ def settled_by(finding: Finding) -> str:
 
 def same_difference(one: Finding, other: Finding) -> bool:
     """Say whether two findings state the same, whichever messages showed it."""
-    return _values(one) == _values(other)
+    return values_of(one) == values_of(other)
 
 
 def case_events(
@@ -113,15 +114,10 @@ def _settled(case: BreakCase | None, finding: Finding) -> Finding:
     if not (case.closed_by_person and same_difference(case.finding, finding)):
         return finding
     text = f"a person closed {case.break_id}: {case.close_reason}"
-    # The key stays that of the break: as a match it must not settle anything else.
-    return finding.model_copy(update={"result": "match", "text": text})
+    return accepted_as(finding, text)
 
 
 def _closed(break_id: str, run_id: str, match: Finding) -> BreakClosed:
     seen = " and ".join(w for w in (match.ours, match.theirs) if w)
     reason = f"the answers agree with our books: {seen}" if seen else "the answers agree"
     return BreakClosed(break_id=break_id, run_id=run_id, reason=reason, evidence=match.evidence)
-
-
-def _values(finding: Finding) -> Finding:
-    return finding.model_copy(update={"evidence": (), "repair": "", "proposed": None})

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final, TypedDict, Unpack
 
+from oms.core.compare.findings import caused_by
 from oms.core.compare.sides import Row
 from oms.core.contracts import Contract
-from oms.core.events import Adjustment, Cause, Finding
+from oms.core.events import Adjustment, Cause, Finding, PositionReceived
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
 
@@ -32,7 +33,7 @@ _EXPIRING: Final = _OPTIONS | {"FUT"}
 def explained(
     drifts: Sequence[Finding],
     positions: Mapping[str, Position],
-    rows: Mapping[str, Row],
+    rows: Mapping[str, Row[PositionReceived]],
     now: datetime,
 ) -> Iterator[Finding]:
     """Yield the drifts, with a cause where evidence names one."""
@@ -43,9 +44,9 @@ def explained(
     for drift in drifts:
         found = causes.get(drift.key)
         if found is None:
-            yield _with(drift, _priced(drift, positions, rows), drift.text)
+            yield caused_by(drift, _priced(drift, positions, rows), drift.text)
         else:
-            yield _with(drift, *found)
+            yield caused_by(drift, *found)
 
 
 def wanted_of(drift: Finding) -> tuple[Adjustment, Contract]:
@@ -55,15 +56,11 @@ def wanted_of(drift: Finding) -> tuple[Adjustment, Contract]:
     return drift.proposed, drift.proposed.contract
 
 
-def _with(drift: Finding, proposed: Adjustment, text: str) -> Finding:
-    return drift.model_copy(update={"proposed": proposed, "text": text})
-
-
 def _cause_of(
     drift: Finding,
     drifts: Sequence[Finding],
     positions: Mapping[str, Position],
-    rows: Mapping[str, Row],
+    rows: Mapping[str, Row[PositionReceived]],
     now: datetime,
 ) -> dict[str, tuple[Adjustment, str]]:
     return (
@@ -124,7 +121,7 @@ def _expiry(
 
 
 def _split(
-    drift: Finding, positions: Mapping[str, Position], rows: Mapping[str, Row]
+    drift: Finding, positions: Mapping[str, Position], rows: Mapping[str, Row[PositionReceived]]
 ) -> dict[str, tuple[Adjustment, str]]:
     """Explain a quantity that grew by a small ratio while what it cost in all stayed the same."""
     wanted, contract = wanted_of(drift)
@@ -144,7 +141,7 @@ def _transfer(
     drift: Finding,
     drifts: Iterable[Finding],
     positions: Mapping[str, Position],
-    rows: Mapping[str, Row],
+    rows: Mapping[str, Row[PositionReceived]],
 ) -> dict[str, tuple[Adjustment, str]]:
     """Match what left one account of ours with what came into another."""
     wanted, contract = wanted_of(drift)
@@ -167,7 +164,7 @@ def _symbol_change(
     drift: Finding,
     drifts: Iterable[Finding],
     positions: Mapping[str, Position],
-    rows: Mapping[str, Row],
+    rows: Mapping[str, Row[PositionReceived]],
 ) -> dict[str, tuple[Adjustment, str]]:
     """Match a holding that is gone with a new contract of the same size and cost."""
     wanted, contract = wanted_of(drift)
@@ -208,7 +205,7 @@ def _ratio(before: Decimal, after: Decimal) -> Decimal | None:
 
 
 def _priced(
-    drift: Finding, positions: Mapping[str, Position], rows: Mapping[str, Row]
+    drift: Finding, positions: Mapping[str, Position], rows: Mapping[str, Row[PositionReceived]]
 ) -> Adjustment:
     """Return what is proposed for a drift, with IB's cost where ours has none to stand in."""
     wanted, contract = wanted_of(drift)
@@ -218,8 +215,15 @@ def _priced(
     return _changed(wanted, price=row.event.average_cost / contract.units)
 
 
-def _changed(wanted: Adjustment, **changes: Any) -> Adjustment:
-    return wanted.model_copy(update=changes)
+class _Changes(TypedDict, total=False):
+    cause: Cause
+    price: Decimal | None
+    ratio: Decimal
+    moves_cash: bool
+
+
+def _changed(wanted: Adjustment, **changes: Unpack[_Changes]) -> Adjustment:
+    return wanted.evolve(**changes)
 
 
 def _key(wanted: Adjustment) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from oms.core.compare.drift import explained
+from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
-from oms.core.compare.sides import MOVED, Answers, OurSide, Row, Scope
+from oms.core.compare.sides import Answers, OurSide, Row, Scope
 from oms.core.contracts import Contract
-from oms.core.events import Adjustment, ExecutionReceived, Finding, Question
+from oms.core.events import Adjustment, ExecutionReceived, Finding, PositionReceived, Question
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill, Position
 from oms.core.money import ZERO, plain
@@ -25,11 +25,10 @@ def execution_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterato
     """Yield what each execution of either side is found to be."""
     rows = _newest(answers)
     for key, row in rows.items():
-        event: ExecutionReceived = row.event
-        if scope.accounts and event.account not in scope.accounts:
+        if scope.accounts and row.event.account not in scope.accounts:
             continue
         fill = ours.fills.get(key)
-        yield _execution_finding(event, row, fill, scope)
+        yield _missing(row) if fill is None else _execution_finding(row, fill, scope)
         if fill is not None and not fill.order_id:
             yield _unowned(fill)
     yield from _not_named(rows, ours, answers, scope)
@@ -41,10 +40,10 @@ def execution_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterato
             yield _same(fill, None, (fill.last_sequence,))
 
 
-def _newest(answers: Answers) -> dict[str, Row]:
+def _newest(answers: Answers) -> dict[str, Row[ExecutionReceived]]:
     """Return the highest revision of every execution that the answer names, by account and stem."""
-    found: dict[str, tuple[int, Row]] = {}
-    for row in answers.of("executions"):
+    found: dict[str, tuple[int, Row[ExecutionReceived]]] = {}
+    for row in answers.executions:
         stem, revision = stem_and_revision(row.event.exec_id)
         key = f"{row.event.account}:{stem}"
         if key not in found or revision >= found[key][0]:
@@ -53,7 +52,7 @@ def _newest(answers: Answers) -> dict[str, Row]:
 
 
 def _not_named(
-    rows: dict[str, Row], ours: OurSide, answers: Answers, scope: Scope
+    rows: Collection[str], ours: OurSide, answers: Answers, scope: Scope
 ) -> Iterator[Finding]:
     question = answers.questions.get("executions")
     if question is None or question.outcome != "complete" or question.reaches_back_to is None:
@@ -68,49 +67,45 @@ def _not_named(
             continue
         if fill.occurred_at >= question.reaches_back_to:
             text = "our books have a fill that IB's executions do not name"
-            yield _fill_finding(fill, "not named", "extra_fill", text)
+            yield _as_booked(fill, "not named").broken("extra_fill", "high", text)
 
 
-def _execution_finding(
-    event: ExecutionReceived, row: Row, fill: Fill | None, scope: Scope
-) -> Finding | Match:
+def _missing(row: Row[ExecutionReceived]) -> Finding:
+    event = row.event
+    thing = Thing(
+        subject="execution",
+        name=f"{event.account}:{stem_and_revision(event.exec_id)[0]}",
+        account=event.account,
+        con_id=event.contract.con_id,
+        symbol=event.contract.symbol,
+        theirs=_theirs(event),
+        ours="no fill",
+        evidence=(row.sequence,),
+    )
+    text = f"IB names execution {event.exec_id}, our books do not have it"
+    return thing.broken("missing_fill", "high", text)
+
+
+def _execution_finding(row: Row[ExecutionReceived], fill: Fill, scope: Scope) -> Finding | Match:
+    event = row.event
     # What was pushed meanwhile is news, and no difference that the run mended.
-    is_old = fill is not None and (row.sequence <= scope.started_sequence or not fill.backfilled)
-    if fill is not None and is_old and _agrees(fill, event):
+    is_old = row.sequence <= scope.started_sequence or not fill.backfilled
+    if is_old and _agrees(fill, event):
         return _same(fill, event, (row.sequence,))
     theirs = _theirs(event)
-    if fill is None:
-        return Finding(
-            result="break",
-            subject="execution",
-            break_class="missing_fill",
-            severity="high",
-            key=f"missing_fill:{event.account}:{stem_and_revision(event.exec_id)[0]}",
-            account=event.account,
-            con_id=event.contract.con_id,
-            symbol=event.contract.symbol,
-            theirs=theirs,
-            ours="no fill",
-            text=f"IB names execution {event.exec_id}, our books do not have it",
-            evidence=(row.sequence,),
-        )
     if fill.exec_id == event.exec_id and not _agrees(fill, event):
         text = "the same execution id with other contents"
-        return _fill_finding(fill, theirs, "contradiction", text)
+        return _as_booked(fill, theirs).broken("contradiction", "high", text)
     if fill.exec_id != event.exec_id:
         if fill.last_sequence > row.sequence:
             # The correction came after this row did.
-            return _drawn(fill, theirs, (row.sequence,)).model_copy(
-                update={"result": "unknown", "text": MOVED}
-            )
+            return _thing(fill, theirs, (row.sequence,)).unknown(MOVED)
         text = f"our books follow {fill.exec_id}, IB's answer has {event.exec_id} only"
-        return _fill_finding(fill, theirs, "corrected_fill", text)
-    match = _drawn(fill, theirs, (row.sequence,))
+        return _as_booked(fill, theirs).broken("corrected_fill", "high", text)
+    thing = _thing(fill, theirs, (row.sequence,))
     if fill.booked_sequence > scope.started_sequence:
-        changed: dict[str, Any] = {"repair": "backfilled", "break_class": "missing_fill"}
-    else:
-        changed = {"repair": "corrected", "break_class": "corrected_fill"}
-    return match.model_copy(update=changed)
+        return thing.repaired("missing_fill", "backfilled", _execution_text(fill))
+    return thing.repaired("corrected_fill", "corrected", _execution_text(fill))
 
 
 def _agrees(fill: Fill, event: ExecutionReceived) -> bool:
@@ -129,51 +124,41 @@ def _theirs(event: ExecutionReceived) -> str:
 def _same(fill: Fill, event: ExecutionReceived | None, evidence: tuple[int, ...]) -> Match:
     """State a match in few steps: there are as many as executions, and few are ever shown."""
     values = f"{fill.exec_id} {fill.quantity} {fill.price}"
-    draw = partial(_drawn_match, fill, event, evidence)
+    draw = partial(_matched, fill, event, evidence)
     return Match("execution", f"execution:{fill.key}", values, evidence, draw)
 
 
-def _drawn_match(fill: Fill, event: ExecutionReceived | None, evidence: tuple[int, ...]) -> Finding:
-    return _drawn(fill, describe_fill(fill) if event is None else _theirs(event), evidence)
+def _matched(fill: Fill, event: ExecutionReceived | None, evidence: tuple[int, ...]) -> Finding:
+    theirs = describe_fill(fill) if event is None else _theirs(event)
+    return _thing(fill, theirs, evidence).matched(_execution_text(fill))
 
 
-def _drawn(fill: Fill, theirs: str, evidence: tuple[int, ...]) -> Finding:
-    return Finding(
-        result="match",
-        subject="execution",
-        key=f"execution:{fill.key}",
-        account=fill.account,
-        con_id=fill.contract.con_id,
-        symbol=fill.contract.symbol,
-        order_id=fill.order_id,
-        ours=describe_fill(fill),
-        theirs=theirs,
-        text=f"execution {fill.exec_id}",
-        evidence=evidence,
-    )
+def _execution_text(fill: Fill) -> str:
+    return f"execution {fill.exec_id}"
 
 
 def _unowned(fill: Fill) -> Finding:
     """Report a fill without an order that anybody can name: liquidations come so (INC-169)."""
     who = "IB liquidated" if fill.liquidation else "executed under no order that IB names"
-    return _fill_finding(fill, describe_fill(fill), "unknown_order", who)
+    return _as_booked(fill, describe_fill(fill)).broken("unknown_order", "high", who)
 
 
-def _fill_finding(fill: Fill, theirs: str, break_class: Any, text: str) -> Finding:
-    return Finding(
-        result="break",
+def _as_booked(fill: Fill, theirs: str) -> Thing:
+    """Return a fill as our books have it, with the event that they have it from as evidence."""
+    return _thing(fill, theirs, (fill.last_sequence,))
+
+
+def _thing(fill: Fill, theirs: str, evidence: tuple[int, ...]) -> Thing:
+    return Thing(
         subject="execution",
-        break_class=break_class,
-        severity="high",
-        key=f"{break_class}:{fill.key}",
+        name=fill.key,
         account=fill.account,
         con_id=fill.contract.con_id,
         symbol=fill.contract.symbol,
         order_id=fill.order_id,
         ours=describe_fill(fill),
         theirs=theirs,
-        text=text,
-        evidence=(fill.last_sequence,),
+        evidence=evidence,
     )
 
 
@@ -184,7 +169,7 @@ def position_findings(
     before: OurSide, ours: OurSide, answers: Answers, scope: Scope
 ) -> Iterator[Finding | Match]:
     """Yield what each position of either side is found to be."""
-    rows = {f"{r.event.account}:{r.event.contract.con_id}": r for r in answers.of("positions")}
+    rows = {f"{r.event.account}:{r.event.contract.con_id}": r for r in answers.positions}
     uncharged = {f.position_key for f in ours.fills.values() if f.commission is None}
     drifts: list[Finding] = []
     for key in sorted({*rows, *ours.positions}):
@@ -206,7 +191,7 @@ def position_findings(
 def _position_finding(
     key: str,
     position: Position | None,
-    row: Row | None,
+    row: Row[PositionReceived] | None,
     *,
     before: OurSide,
     answers: Answers,
@@ -215,81 +200,47 @@ def _position_finding(
     held = position.quantity if position else ZERO
     told = row.event.quantity if row else ZERO
     complete = answers.complete("positions")
-    theirs = plain(told) if complete or row else "not answered"
     was = before.positions.get(key)
     was_held = was.quantity if was else ZERO
-    repair = "" if was_held == held else f"was {plain(was_held)}"
-    evidence = (row.sequence,) if row else ()
-    drawn = _Holding(key, *_what(position, row), held, theirs, evidence, repair)
-    draw = drawn.finding
+    account, contract = _what(position, row)
+    thing = Thing(
+        subject="position",
+        name=key,
+        account=account,
+        con_id=contract.con_id,
+        symbol=contract.symbol,
+        ours=plain(held),
+        theirs=plain(told) if complete or row else "not answered",
+        evidence=(row.sequence,) if row else (),
+        repair="" if was_held == held else f"was {plain(was_held)}",
+    )
     if complete and held == told:
-        if repair:
-            return draw()
-        return Match("position", f"position:{key}", plain(held), evidence, draw)
-    return _judge_position(drawn, position, told - held, answers, scope)
-
-
-@dataclass(frozen=True, slots=True)
-class _Holding:
-    """What both sides say about one position."""
-
-    key: str
-    account: str
-    contract: Contract
-    held: Decimal
-    theirs: str
-    evidence: tuple[int, ...]
-    repair: str
-
-    def finding(self) -> Finding:
-        return Finding(
-            result="match",
-            subject="position",
-            key=f"position:{self.key}",
-            account=self.account,
-            con_id=self.contract.con_id,
-            symbol=self.contract.symbol,
-            ours=plain(self.held),
-            theirs=self.theirs,
-            evidence=self.evidence,
-            repair=self.repair,
-        )
+        return thing.matched() if thing.repair else thing.match(plain(held))
+    wanted = Adjustment(account=account, contract=contract, quantity=told - held)
+    return _judge_position(thing, position, wanted, answers, scope)
 
 
 def _judge_position(
-    drawn: _Holding,
+    thing: Thing,
     position: Position | None,
-    excess: Decimal,
+    wanted: Adjustment,
     answers: Answers,
     scope: Scope,
 ) -> Finding:
-    """Say what it means that IB holds `excess` more than our executions explain."""
-    finding = drawn.finding()
-
-    def unknown(text: str) -> Finding:
-        return finding.model_copy(update={"result": "unknown", "text": text})
-
+    """Say what it means that IB holds more or less than our executions explain."""
     if not answers.complete("positions"):
-        return unknown("positions were not answered whole")
+        return thing.unknown("positions were not answered whole")
     if position is not None and _moved(position, answers.questions["positions"], scope):
-        return unknown(MOVED)
+        return thing.unknown(MOVED)
     if not answers.complete("executions"):
-        return unknown("executions were not answered whole, so the difference has no explanation")
+        return thing.unknown(
+            "executions were not answered whole, so the difference has no explanation"
+        )
     text = (
-        f"{plain(excess)} came without an execution"
+        f"{plain(wanted.quantity)} came without an execution"
         " (assignment, exercise, expiry, split or transfer do that)"
     )
-    proposed = Adjustment(account=finding.account, contract=drawn.contract, quantity=excess)
-    return finding.model_copy(
-        update={
-            "result": "break",
-            "break_class": "quantity_drift",
-            "severity": "high",
-            "key": f"quantity_drift:{finding.account}:{finding.con_id}",
-            "text": text,
-            "proposed": proposed,
-        }
-    )
+    return thing.broken("quantity_drift", "high", text, proposed=wanted)
 
 
 def _moved(position: Position, asked: Question, scope: Scope) -> bool:
@@ -320,11 +271,10 @@ def _cost(
     position has been reduced, IB's choice of lots decides and nothing can be compared, and a
     commission that is not known yet could be any.
     """
-    key = f"cost:{position.key}"
-    draw = partial(_cost_drawn, position, broker_cost, evidence)
+    is_watched = f"cost:{position.key}" in ours.watched
     if not position.quantity:
-        if key in ours.watched:
-            yield Match("cost", key, "flat", evidence, draw)
+        if is_watched:
+            yield _cost_thing(position, broker_cost, evidence).match("flat")
         return
     if broker_cost is None or position.realised_pnl or not charged_whole:
         return
@@ -332,26 +282,19 @@ def _cost(
     charged = sum((abs(amount) for _, amount in position.commissions), ZERO)
     allowed = charged / abs(position.quantity) + abs(ours_cost) * COST_TOLERANCE
     if abs(broker_cost - ours_cost) <= allowed:
-        if key in ours.watched:
-            yield Match("cost", key, plain(ours_cost), evidence, draw)
+        if is_watched:
+            yield _cost_thing(position, broker_cost, evidence).match(plain(ours_cost))
         return
-    changed: dict[str, Any] = {
-        "result": "break",
-        "break_class": "cost_drift",
-        "severity": "low",
-        "key": f"cost_drift:{position.key}",
-        "text": f"IB's average cost differs by more than commissions ({plain(charged)}) explain",
-    }
-    yield draw().model_copy(update=changed)
+    text = f"IB's average cost differs by more than commissions ({plain(charged)}) explain"
+    yield _cost_thing(position, broker_cost, evidence).broken("cost_drift", "low", text)
 
 
-def _cost_drawn(
+def _cost_thing(
     position: Position, broker_cost: Decimal | None, evidence: tuple[int, ...]
-) -> Finding:
-    return Finding(
-        result="match",
+) -> Thing:
+    return Thing(
         subject="cost",
-        key=f"cost:{position.key}",
+        name=position.key,
         account=position.account,
         con_id=position.contract.con_id,
         symbol=position.contract.symbol,
@@ -361,7 +304,7 @@ def _cost_drawn(
     )
 
 
-def _what(position: Position | None, row: Row | None) -> tuple[str, Contract]:
+def _what(position: Position | None, row: Row[PositionReceived] | None) -> tuple[str, Contract]:
     if position is not None:
         return position.account, position.contract
     assert row is not None

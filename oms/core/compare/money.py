@@ -11,17 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
+from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
-from oms.core.compare.sides import MOVED, Answers, OurSide, Row, Scope
-from oms.core.events import (
-    AccountValueReceived,
-    Adjustment,
-    CommissionReceived,
-    Finding,
-)
+from oms.core.compare.sides import Answers, OurSide, Row, Scope
+from oms.core.events import AccountValueReceived, Adjustment, CommissionReceived, Finding
 from oms.core.fold.records import Fill
 from oms.core.money import NotANumber, decimal_from_wire, plain
 
@@ -36,13 +31,9 @@ _CASH_TAG: Final = "CashBalance"
 
 def commission_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Finding | Match]:
     """Yield commissions that are missing, that differ, or that belong to no execution."""
-    told: dict[str, Row] = {}
-    for row in answers.commissions:
-        event: CommissionReceived = row.event
-        if event.commission is not None:
-            told[event.exec_id] = row
+    told = {r.event.exec_id: r for r in answers.commissions if r.event.commission is not None}
     whole = answers.complete("executions")
-    named = {r.event.exec_id for r in answers.of("executions")} if whole else set()
+    named = {r.event.exec_id for r in answers.executions} if whole else set()
     for fill in ours.fills.values():
         if not scope.accounts or fill.account in scope.accounts:
             said, is_named = told.get(fill.exec_id), fill.exec_id in named
@@ -52,53 +43,42 @@ def commission_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterat
 
 def _commission(
     fill: Fill,
-    row: Row | None,
+    row: Row[CommissionReceived] | None,
     *,
     named: bool,
     ours: OurSide,
     scope: Scope,
 ) -> Iterator[Finding | Match]:
-    key = f"commission:{fill.key}"
-    theirs = "" if row is None else _money(row.event.commission, row.event.currency)
-    evidence = (row.sequence if row else fill.last_sequence,)
-    draw = partial(_drawn, fill, theirs, evidence)
     if fill.commission is None:
         if named and row is None and fill.quantity:
             at = fill.occurred_at
             if at is not None and at + scope.commission_settle <= scope.now:
                 text = "IB names the execution and no commission for it"
-                yield _broken(draw(), "commission_missing", text)
+                yield _charge(fill, row).broken("commission_missing", "low", text)
         return
     if row is not None and row.event.commission != fill.commission:
         text = "IB's answer has another commission than the one that it last reported"
-        yield _broken(draw(), "commission_different", text)
+        yield _charge(fill, row).broken("commission_different", "low", text)
     elif fill.commission_was is not None and fill.commission_sequence > scope.started_sequence:
         repair = f"was {plain(fill.commission_was)}"
-        changed = {"break_class": "commission_different", "repair": repair}
-        yield draw().model_copy(update=changed)
-    elif key in ours.watched:
-        yield Match("commission", key, plain(fill.commission), evidence, draw)
+        yield _charge(fill, row).repaired("commission_different", repair)
+    elif f"commission:{fill.key}" in ours.watched:
+        yield _charge(fill, row).match(plain(fill.commission))
 
 
-def _drawn(fill: Fill, theirs: str, evidence: tuple[int, ...]) -> Finding:
-    return Finding(
-        result="match",
+def _charge(fill: Fill, row: Row[CommissionReceived] | None) -> Thing:
+    theirs = "" if row is None else _money(row.event.commission, row.event.currency)
+    return Thing(
         subject="commission",
-        key=f"commission:{fill.key}",
+        name=fill.key,
         account=fill.account,
         con_id=fill.contract.con_id,
         symbol=fill.contract.symbol,
         order_id=fill.order_id,
         ours=_money(fill.commission, fill.commission_currency) or "none",
         theirs=theirs or "not named",
-        evidence=evidence,
+        evidence=(row.sequence if row else fill.last_sequence,),
     )
-
-
-def _broken(finding: Finding, break_class: str, text: str) -> Finding:
-    thing = finding.key.partition(":")[2]
-    changed = {"result": "break", "severity": "low", "break_class": break_class, "text": text}
-    return finding.model_copy(update={**changed, "key": f"{break_class}:{thing}"})
 
 
 def _orphans(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Finding | Match]:
@@ -106,26 +86,21 @@ def _orphans(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Finding 
     if "executions" not in answers.questions:
         return
     for orphan in ours.orphans:
-        key = f"commission:{orphan.exec_id}"
-        finding = Finding(
-            result="match",
+        thing = Thing(
             subject="commission",
-            key=key,
+            name=orphan.exec_id,
             ours="no execution",
             theirs=f"{_money(orphan.commission, orphan.currency)} for {orphan.exec_id}",
             evidence=(orphan.sequence,),
         )
         if orphan.joined:
-            if key in ours.watched:
-                yield Match("commission", key, "joined", finding.evidence, partial(_as_is, finding))
+            if f"commission:{orphan.exec_id}" in ours.watched:
+                yield thing.match("joined")
         elif not answers.complete("executions"):
-            text = "IB charged for an execution; executions were not answered whole"
-            yield finding.model_copy(update={"result": "unknown", "text": text})
+            yield thing.unknown("IB charged for an execution; executions were not answered whole")
         elif orphan.sequence < answers.questions["executions"].asked_sequence:
             text = "IB charged for an execution that it does not name and that our books lack"
-            yield _broken(finding, "orphan_commission", text).model_copy(
-                update={"severity": "medium"}
-            )
+            yield thing.broken("orphan_commission", "medium", text)
 
 
 # ── cash ─────────────────────────────────────────────────────────────────────────────────────────
@@ -134,8 +109,8 @@ def _orphans(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Finding 
 def balances(answers: Answers) -> dict[str, tuple[AccountValueReceived, Decimal, int]]:
     """Return the balances that IB named, by account and currency."""
     found = {}
-    for row in answers.of("account_summary"):
-        event: AccountValueReceived = row.event
+    for row in answers.account_summary:
+        event = row.event
         if event.key != _CASH_TAG:
             continue
         amount = _amount(event.value)
@@ -167,16 +142,24 @@ def cash_findings(
         if scope.accounts and event.account not in scope.accounts:
             continue
         expected = opening + explained
-        draw = partial(_cash_drawn, event, expected, amount, sequence)
+        thing = Thing(
+            subject="cash",
+            name=key,
+            account=event.account,
+            symbol=event.currency,
+            ours=_money(expected, event.currency),
+            theirs=_money(amount, event.currency),
+            evidence=(sequence,),
+        )
         excess = amount - expected
         if abs(excess) <= CASH_TOLERANCE:
-            yield Match("cash", f"cash:{key}", plain(amount), (sequence,), draw)
+            yield thing.match(plain(amount))
         else:
-            yield _judge_cash(draw(), event, excess, ours=ours, answers=answers, scope=scope)
+            yield _judge_cash(thing, event, excess, ours=ours, answers=answers, scope=scope)
 
 
 def _judge_cash(
-    finding: Finding,
+    thing: Thing,
     event: AccountValueReceived,
     excess: Decimal,
     *,
@@ -188,29 +171,20 @@ def _judge_cash(
     moved_at = ours.cash_moved_at.get(key)
     asked_at = answers.questions["account_summary"].asked_at
     if moved_at is not None and moved_at + scope.position_settle > asked_at:
-        return finding.model_copy(update={"result": "unknown", "text": MOVED})
+        return thing.unknown(MOVED)
     if not answers.complete("executions"):
         text = "executions were not answered whole, so the difference has no explanation"
-        return finding.model_copy(update={"result": "unknown", "text": text})
+        return thing.unknown(text)
     uncharged = sum(_is_uncharged(fill, event) for fill in ours.fills.values())
     if uncharged:
         text = f"the commission of {uncharged} of the fills that moved it is not known"
-        return finding.model_copy(update={"result": "unknown", "text": text})
+        return thing.unknown(text)
     proposed = Adjustment(account=event.account, currency=event.currency, quantity=excess)
     text = (
         f"{plain(excess)} {event.currency} came without a fill or a commission (payments,"
         " dividends, interest and fees do that)"
     )
-    return finding.model_copy(
-        update={
-            "result": "break",
-            "break_class": "cash_drift",
-            "severity": "medium",
-            "key": f"cash_drift:{key}",
-            "text": text,
-            "proposed": proposed,
-        }
-    )
+    return thing.broken("cash_drift", "medium", text, proposed=proposed)
 
 
 def _is_uncharged(fill: Fill, event: AccountValueReceived) -> bool:
@@ -219,21 +193,6 @@ def _is_uncharged(fill: Fill, event: AccountValueReceived) -> bool:
         and bool(fill.quantity)
         and (fill.account, fill.contract.currency) == (event.account, event.currency)
         and fill.contract.sec_type != "BAG"
-    )
-
-
-def _cash_drawn(
-    event: AccountValueReceived, expected: Decimal, amount: Decimal, sequence: int
-) -> Finding:
-    return Finding(
-        result="match",
-        subject="cash",
-        key=f"cash:{event.account}:{event.currency}",
-        account=event.account,
-        symbol=event.currency,
-        ours=_money(expected, event.currency),
-        theirs=_money(amount, event.currency),
-        evidence=(sequence,),
     )
 
 
@@ -248,47 +207,28 @@ def account_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[
     if managed:
         for account in sorted(held - set(managed)):
             text = "this session does not manage the account, so nothing of it was compared"
-            yield _not_answered(account, text, ())
+            yield _account(account, "not answered", ()).broken("not_answered", "medium", text)
     if not answers.complete("account_summary"):
         return
     asked = answers.questions["account_summary"].asked_sequence
-    named = {r.event.account for r in answers.of("account_summary")}
+    named = {r.event.account for r in answers.account_summary}
     for account in sorted(scope.accounts):
-        key = f"account:{account}"
         if account not in named:
             text = "the account summary was answered whole and leaves the account out"
-            yield _not_answered(account, text, (asked,))
-        elif key in ours.watched:
-            draw = partial(_as_is, _account(account, (asked,)))
-            yield Match("account", key, "answered", (asked,), draw)
+            yield _account(account, "not answered", (asked,)).broken("not_answered", "medium", text)
+        elif f"account:{account}" in ours.watched:
+            yield _account(account, "answered", (asked,)).match("answered")
 
 
-def _not_answered(account: str, text: str, evidence: tuple[int, ...]) -> Finding:
-    changed = {
-        "result": "break",
-        "break_class": "not_answered",
-        "severity": "medium",
-        "key": f"not_answered:{account}",
-        "text": text,
-        "theirs": "not answered",
-    }
-    return _account(account, evidence).model_copy(update=changed)
-
-
-def _account(account: str, evidence: tuple[int, ...]) -> Finding:
-    return Finding(
-        result="match",
+def _account(account: str, theirs: str, evidence: tuple[int, ...]) -> Thing:
+    return Thing(
         subject="account",
-        key=f"account:{account}",
+        name=account,
         account=account,
         ours="in our books",
-        theirs="answered",
+        theirs=theirs,
         evidence=evidence,
     )
-
-
-def _as_is(finding: Finding) -> Finding:
-    return finding
 
 
 def _money(amount: Decimal | None, currency: str) -> str:

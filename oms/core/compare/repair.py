@@ -1,7 +1,7 @@
 """What a reconciliation run writes: adoptions, resolved doubts, openings, adjustments by policy.
 
 Each is an event with its evidence, and each is idempotent: a second run over the same answers
-yields nothing. Nothing here invents a fill or an end; see `reconcile` for the rules.
+yields nothing. Nothing here invents a fill or an end; see `run` for the rules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from oms.core.compare.cases import break_id_of
 from oms.core.compare.money import balances
-from oms.core.compare.run import (
+from oms.core.compare.sides import (
     ORDER_QUESTIONS,
     Answers,
     OurSide,
@@ -23,7 +23,6 @@ from oms.core.events import (
     BooksAdjusted,
     CashOpened,
     Cause,
-    CommissionReceived,
     CommissionRestated,
     CompletedOrderReceived,
     DoubtResolved,
@@ -49,22 +48,22 @@ def adoptions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OrderAd
     fuller row wins.
     """
     seen: set[int] = set()
-    for row in answers.of("open_orders"):
-        event: OpenOrderReceived = row.event
+    for row in answers.open_orders:
+        event = row.event
         if ours.owner(event.order_ref, event.perm_id) is None and event.perm_id not in seen:
             seen.add(event.perm_id)
             yield _adopt_open(row, scope)
-    for row in answers.of("completed_orders"):
-        done: CompletedOrderReceived = row.event
+    for done_row in answers.completed_orders:
+        done = done_row.event
         if ours.owner(done.order_ref, done.perm_id) is None and done.perm_id not in seen:
             seen.add(done.perm_id)
-            yield _adopt_completed(row, answers, scope)
-    for row in answers.of("executions"):
-        execution: ExecutionReceived = row.event
+            yield _adopt_completed(done_row, answers, scope)
+    for executed_row in answers.executions:
+        execution = executed_row.event
         known = ours.owner(execution.order_ref, execution.perm_id)
         if known is None and execution.perm_id and execution.perm_id not in seen:
             seen.add(execution.perm_id)
-            yield _adopt_executed(row, answers, scope)
+            yield _adopt_executed(executed_row, answers, scope)
 
 
 def adopted_order_id(perm_id: int) -> str:
@@ -80,8 +79,8 @@ def _origin(client_id: int, broker_order_id: int, scope: Scope) -> Origin:
     return "manual" if client_id == 0 else "other_client"
 
 
-def _adopt_open(row: Row, scope: Scope) -> OrderAdopted:
-    event: OpenOrderReceived = row.event
+def _adopt_open(row: Row[OpenOrderReceived], scope: Scope) -> OrderAdopted:
+    event = row.event
     return OrderAdopted(
         order_id=adopted_order_id(event.perm_id),
         origin=_origin(event.client_id, event.broker_order_id, scope),
@@ -98,9 +97,11 @@ def _adopt_open(row: Row, scope: Scope) -> OrderAdopted:
     )
 
 
-def _adopt_completed(row: Row, answers: Answers, scope: Scope) -> OrderAdopted:
-    event: CompletedOrderReceived = row.event
-    executed = [r.event for r in answers.of("executions") if r.event.perm_id == event.perm_id]
+def _adopt_completed(
+    row: Row[CompletedOrderReceived], answers: Answers, scope: Scope
+) -> OrderAdopted:
+    event = row.event
+    executed = [r.event for r in answers.executions if r.event.perm_id == event.perm_id]
     client_id = executed[0].client_id if executed else 0
     broker_order_id = executed[0].broker_order_id if executed else 0
     # totalQuantity is 0 for filled orders in field samples (broker notes: completed orders): what
@@ -124,9 +125,9 @@ def _adopt_completed(row: Row, answers: Answers, scope: Scope) -> OrderAdopted:
     )
 
 
-def _adopt_executed(row: Row, answers: Answers, scope: Scope) -> OrderAdopted:
-    event: ExecutionReceived = row.event
-    same = [r.event for r in answers.of("executions") if r.event.perm_id == event.perm_id]
+def _adopt_executed(row: Row[ExecutionReceived], answers: Answers, scope: Scope) -> OrderAdopted:
+    event = row.event
+    same = [r.event for r in answers.executions if r.event.perm_id == event.perm_id]
     return OrderAdopted(
         order_id=adopted_order_id(event.perm_id),
         origin=_origin(event.client_id, event.broker_order_id, scope),
@@ -200,11 +201,10 @@ def _settled(order: Order, answers: Answers, scope: Scope) -> bool:
 def named_orders(ours: OurSide, answers: Answers) -> set[str]:
     """Return our ids of the orders that any answer names."""
     named = set()
-    for kind in ORDER_QUESTIONS:
-        for row in answers.of(kind):
-            owner = ours.owner(row.event.order_ref, row.event.perm_id)
-            if owner is not None:
-                named.add(owner.order_id)
+    for row in answers.order_rows():
+        owner = ours.owner(row.event.order_ref, row.event.perm_id)
+        if owner is not None:
+            named.add(owner.order_id)
     return named
 
 
@@ -217,10 +217,10 @@ def openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OpeningP
     """
     if not answers.complete("positions", "executions"):
         return
-    rows = {f"{r.event.account}:{r.event.contract.con_id}": r for r in answers.of("positions")}
+    rows = {f"{r.event.account}:{r.event.contract.con_id}": r for r in answers.positions}
     for key in sorted({*rows, *(k for k, p in ours.positions.items() if p.quantity)}):
         row, position = rows.get(key), ours.positions.get(key)
-        told: PositionReceived | None = row.event if row else None
+        told = row.event if row else None
         source = told or position
         assert source is not None
         account, contract = source.account, source.contract
@@ -297,7 +297,7 @@ def commissions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Commi
     """
     by_exec_id = {fill.exec_id: fill for fill in ours.fills.values()}
     for row in answers.commissions:
-        event: CommissionReceived = row.event
+        event = row.event
         fill = by_exec_id.get(event.exec_id)
         if fill is None or fill.commission is None or event.commission is None:
             continue

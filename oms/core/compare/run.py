@@ -21,35 +21,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
+from oms.core.compare.findings import Thing
 from oms.core.compare.holdings import execution_findings, position_findings
 from oms.core.compare.matches import Compared
 from oms.core.compare.money import account_findings, cash_findings, commission_findings
 from oms.core.compare.orders import order_findings
-from oms.core.compare.sides import (
-    MOVED,
-    ORDER_QUESTIONS,
-    Answers,
-    OurSide,
-    Row,
-    Scope,
-    perm_index,
-    reaches_back_to,
-)
-from oms.core.events import Finding, Severity, Verdict
-
-__all__ = [
-    "MOVED",
-    "ORDER_QUESTIONS",
-    "Answers",
-    "Compared",
-    "OurSide",
-    "Row",
-    "Scope",
-    "compare",
-    "perm_index",
-    "reaches_back_to",
-    "verdict_of",
-]
+from oms.core.compare.sides import Answers, OurSide, Scope
+from oms.core.events import BreakClass, Finding, Severity, Verdict
 
 
 def compare(
@@ -83,7 +61,7 @@ def compare(
 
 
 #: Breaks that are about cash as well, by an amount that nobody knows.
-_ABOUT_CASH: Final = frozenset(
+_ABOUT_CASH: Final[frozenset[BreakClass | None]] = frozenset(
     {
         "quantity_drift",
         "missing_fill",
@@ -100,10 +78,10 @@ def _drifting(findings: Iterable[Finding], ours: OurSide, answers: Answers) -> s
     """Return accounts and currencies whose cash is not compared: one cause is one difference."""
     currencies = {p.contract.con_id: p.contract.currency for p in ours.positions.values()}
     currencies |= {f.contract.con_id: f.contract.currency for f in ours.fills.values()}
-    for kind in ("executions", "positions"):
-        for row in answers.of(kind):
-            contract = row.event.contract
-            currencies.setdefault(contract.con_id, contract.currency)
+    told = [r.event.contract for r in answers.executions]
+    told += [r.event.contract for r in answers.positions]
+    for contract in told:
+        currencies.setdefault(contract.con_id, contract.currency)
     return {
         f"{f.account}:{currencies[f.con_id]}"
         for f in findings
@@ -123,29 +101,23 @@ def _unanswered(answers: Answers) -> Iterator[Finding]:
     for kind, question in answers.questions.items():
         if question.outcome != "complete":
             because = f" ({question.code} {question.text})" if question.code else ""
-            yield Finding(
-                result="unknown",
-                subject="question",
-                key=f"question:{kind}",
-                text=f"{kind.replace('_', ' ')} were {question.outcome.replace('_', ' ')}{because};"
-                " what depends on them is not known",
-                evidence=(question.asked_sequence,),
+            asked = Thing(subject="question", name=kind, evidence=(question.asked_sequence,))
+            yield asked.unknown(
+                f"{kind.replace('_', ' ')} were {question.outcome.replace('_', ' ')}{because};"
+                " what depends on them is not known"
             )
 
 
 def _anomalies(ours: OurSide) -> Iterator[Finding]:
-    severity: dict[str, Severity] = {"order_id_rollback": "medium"}
     for anomaly in ours.anomalies:
-        yield Finding(
-            result="break",
+        thing = Thing(
             subject="message",
-            break_class=anomaly.kind,
-            severity=severity.get(anomaly.kind, "high"),
-            key=f"{anomaly.kind}:{anomaly.sequence}",
+            name=str(anomaly.sequence),
             account=anomaly.account,
             con_id=anomaly.con_id,
             symbol=anomaly.symbol,
             order_id=anomaly.order_id,
-            text=anomaly.text,
             evidence=(anomaly.sequence,),
         )
+        severity: Severity = "medium" if anomaly.kind == "order_id_rollback" else "high"
+        yield thing.broken(anomaly.kind, severity, anomaly.text)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final, Generic, TypeVar, assert_never
 
-from oms.core.events import QueryKind, Question
+from oms.core.events import (
+    AccountValueReceived,
+    CommissionReceived,
+    CompletedOrderReceived,
+    Event,
+    ExecutionReceived,
+    OpenOrderReceived,
+    PositionReceived,
+    QueryKind,
+    Question,
+)
 from oms.core.fold.records import Anomaly, EarlyCommission, Fill, Order, Position
 
 #: The three places where IB can name an order; all must answer before silence means anything.
@@ -17,34 +27,76 @@ ORDER_QUESTIONS: Final[tuple[QueryKind, ...]] = (
     "completed_orders",
     "executions",
 )
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+_E = TypeVar("_E", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Row(Generic[E_co]):
     """One row of an answer and the sequence under which it is in the log (the stored one, for a
     repeat).
     """
 
-    event: Any
+    event: E_co
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """How every question of a run was answered, and the rows of the answers."""
+#: A row that names an order.
+OrderRow = Row[OpenOrderReceived] | Row[CompletedOrderReceived] | Row[ExecutionReceived]
 
-    questions: Mapping[QueryKind, Question]
-    rows: Mapping[QueryKind, tuple[Row, ...]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """How every question of a run was answered, and the rows of the answers, whole or not."""
+
+    questions: Mapping[QueryKind, Question] = field(default_factory=dict)
+    open_orders: tuple[Row[OpenOrderReceived], ...] = ()
+    completed_orders: tuple[Row[CompletedOrderReceived], ...] = ()
+    executions: tuple[Row[ExecutionReceived], ...] = ()
     #: Commission reports that came with the executions.
-    commissions: tuple[Row, ...] = ()
+    commissions: tuple[Row[CommissionReceived], ...] = ()
+    positions: tuple[Row[PositionReceived], ...] = ()
+    account_summary: tuple[Row[AccountValueReceived], ...] = ()
 
     def complete(self, *kinds: QueryKind) -> bool:
         """Say whether all of these questions were answered whole."""
         return all(k in self.questions and self.questions[k].outcome == "complete" for k in kinds)
 
-    def of(self, kind: QueryKind) -> tuple[Row, ...]:
-        """Return the rows that came for a question, whole or not."""
-        return self.rows.get(kind, ())
+    def order_rows(self) -> Iterator[OrderRow]:
+        """Yield every row that names an order."""
+        yield from self.open_orders
+        yield from self.completed_orders
+        yield from self.executions
+
+    def with_answer(self, question: Question, rows: Iterable[Row[Event]]) -> Answers:
+        """Return the answers with one to this question, in the place of an earlier one.
+
+        What comes between the rows that are compared (the status of an open order) is in the log
+        and in the books.
+        """
+        came = tuple(rows)
+        new = replace(self, questions={**self.questions, question.kind: question})
+        match question.kind:
+            case "open_orders":
+                return replace(new, open_orders=_rows(OpenOrderReceived, came))
+            case "completed_orders":
+                return replace(new, completed_orders=_rows(CompletedOrderReceived, came))
+            case "executions":
+                return replace(
+                    new,
+                    executions=_rows(ExecutionReceived, came),
+                    commissions=_rows(CommissionReceived, came),
+                )
+            case "positions":
+                return replace(new, positions=_rows(PositionReceived, came))
+            case "account_summary":
+                return replace(new, account_summary=_rows(AccountValueReceived, came))
+            case _:
+                assert_never(question.kind)
+
+
+def _rows(kind: type[_E], rows: Iterable[Row[Event]]) -> tuple[Row[_E], ...]:
+    return tuple(Row(row.event, row.sequence) for row in rows if isinstance(row.event, kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +153,6 @@ class Scope:
     position_settle: timedelta = timedelta(0)
     #: How old a fill must be before a commission that never came is a break.
     commission_settle: timedelta = timedelta(0)
-
-
-#: What a finding says when asking again can settle it.
-MOVED: Final = "it moved while it was being asked for"
 
 
 def perm_index(orders: Iterable[Order]) -> dict[int, str]:

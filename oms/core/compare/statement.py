@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, Final
+from typing import Final
 
+from oms.core.compare.findings import Thing
 from oms.core.compare.statement_rows import Cash, Change, Deal, Holding, OptionLife
-from oms.core.events import BreakClass, Finding, Severity
+from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill, Position
 from oms.core.money import ZERO, plain
@@ -77,51 +78,67 @@ def deal_finding(deal: Deal, fill: Fill | None, tally: Tally) -> Finding:
     signed = ZERO if deal.cancelled else deal.quantity
     if not deal.cancelled:
         tally.add_cash_of(deal)
-    if fill is None and tally.began and deal.at and deal.at < tally.began:
-        make = _Maker("statement_deal", key, deal.account, deal.con_id, deal.symbol)
-        return make.unknown("not booked", _deal_words(deal), "it was dealt before the log began")
     if fill is None:
-        tally.more[deal.con_id] += signed
-        make = _Maker("statement_deal", key, deal.account, deal.con_id, deal.symbol)
-        if not signed:
-            return make.match("not booked", "cancelled")
-        theirs = _deal_words(deal)
-        text = f"execution {deal.exec_id} is in the statement and not in our books"
-        return make.broken("missing_fill", "high", "not booked", theirs, text)
+        is_older = bool(tally.began and deal.at and deal.at < tally.began)
+        if not is_older:
+            tally.more[deal.con_id] += signed
+        return _unbooked_finding(deal, signed, is_older=is_older)
     tally.named.add(key)
     tally.more[deal.con_id] += signed - fill.signed_quantity
     return _named_finding(deal, fill, signed)
 
 
-def _named_finding(deal: Deal, fill: Fill, signed: Decimal) -> Finding:
-    contract = fill.contract
-    make = _Maker(
-        "statement_deal",
-        key_of(deal),
-        deal.account,
-        contract.con_id,
-        contract.symbol,
-        fill.order_id,
-        (fill.booked_sequence,),
+def _unbooked_finding(deal: Deal, signed: Decimal, *, is_older: bool) -> Finding:
+    thing = Thing(
+        subject="statement_deal",
+        name=key_of(deal),
+        account=deal.account,
+        con_id=deal.con_id,
+        symbol=deal.symbol,
+        ours="not booked",
+        theirs=_deal_words(deal) if signed or is_older else "cancelled",
     )
-    ours, theirs = _fill_words(fill), _deal_words(deal) if signed else "cancelled"
+    if is_older:
+        return thing.unknown("it was dealt before the log began")
+    if not signed:
+        return thing.matched()
+    text = f"execution {deal.exec_id} is in the statement and not in our books"
+    return thing.broken("missing_fill", "high", text)
+
+
+def _named_finding(deal: Deal, fill: Fill, signed: Decimal) -> Finding:
+    thing = _booked(fill, _deal_words(deal) if signed else "cancelled")
     _, revision = stem_and_revision(deal.exec_id)
     differs = signed != fill.signed_quantity or (bool(signed) and deal.price != fill.price)
     if differs and revision != fill.revision:
         text = f"the statement has revision {revision}, our books {fill.revision}"
-        return make.broken("corrected_fill", "high", ours, theirs, text)
+        return thing.broken("corrected_fill", "high", text)
     if differs:
         text = "one execution id, two contents"
-        return make.broken("contradiction", "high", ours, theirs, text)
+        return thing.broken("contradiction", "high", text)
     if not signed or deal.commission is None or same_amount(deal.commission, fill.commission):
-        return make.match(ours, theirs)
+        return thing.matched()
     charged = "none" if fill.commission is None else plain(fill.commission)
-    return make.broken(
-        "commission_different",
-        "low",
-        f"commission {charged}",
-        f"commission {plain(deal.commission)} {deal.commission_currency}",
-        "the statement charges another commission than the broker reported",
+    charge = replace(
+        thing,
+        ours=f"commission {charged}",
+        theirs=f"commission {plain(deal.commission)} {deal.commission_currency}",
+    )
+    text = "the statement charges another commission than the broker reported"
+    return charge.broken("commission_different", "low", text)
+
+
+def _booked(fill: Fill, theirs: str) -> Thing:
+    return Thing(
+        subject="statement_deal",
+        name=fill.key,
+        account=fill.account,
+        con_id=fill.contract.con_id,
+        symbol=fill.contract.symbol,
+        order_id=fill.order_id,
+        ours=_fill_words(fill),
+        theirs=theirs,
+        evidence=(fill.booked_sequence,),
     )
 
 
@@ -153,28 +170,19 @@ def unnamed_findings(
     for fill, is_inside in [*((f, True) for f in fills), *((f, False) for f in edge)]:
         if fill.key in tally.named or not fill.quantity:
             continue
-        make = _Maker(
-            "statement_deal",
-            fill.key,
-            fill.account,
-            fill.contract.con_id,
-            fill.contract.symbol,
-            fill.order_id,
-            (fill.booked_sequence,),
-        )
         told = next((d for d in booked if _tells_of(d, fill)), None)
         if told is not None:
             # We heard of an exercise as an execution; the statement has it as a deal of its own.
             booked.remove(told)
             tally.booked.remove(told)
-            yield make.match(_fill_words(fill), _deal_words(told))
+            yield _booked(fill, _deal_words(told)).matched()
         elif is_inside:
             tally.more[fill.contract.con_id] -= fill.signed_quantity
             text = f"execution {fill.exec_id} is in our books and not in the statement"
-            yield make.broken("extra_fill", "high", _fill_words(fill), "not named", text)
+            yield _booked(fill, "not named").broken("extra_fill", "high", text)
         else:
             text = f"execution {fill.exec_id} may be in the statement of the day before or after"
-            yield make.unknown(_fill_words(fill), "not named", text)
+            yield _booked(fill, "not named").unknown(text)
 
 
 def _tells_of(deal: Deal, fill: Fill) -> bool:
@@ -198,30 +206,35 @@ def holding_findings(
         if not (held or told or late):
             continue
         symbol = position.contract.symbol if position else holding.symbol if holding else ""
-        make = _Maker(
-            "statement_position", f"{tally.account}:{con_id}", tally.account, con_id, symbol
+        thing = Thing(
+            subject="statement_position",
+            name=f"{tally.account}:{con_id}",
+            account=tally.account,
+            con_id=con_id,
+            symbol=symbol,
+            ours=plain(held),
+            theirs=plain(told),
         )
-        yield _holding_finding(make, held, told, late, tally)
+        yield _holding_finding(thing, held, told, late, tally)
 
 
 def _holding_finding(
-    make: _Maker, held: Decimal, told: Decimal, late: Decimal, tally: Tally
+    thing: Thing, held: Decimal, told: Decimal, late: Decimal, tally: Tally
 ) -> Finding:
-    ours, theirs = plain(held), plain(told)
-    excess = told - held - tally.more.get(make.con_id, ZERO)
+    excess = told - held - tally.more.get(thing.con_id, ZERO)
     if not excess:
         text = "" if told == held else "follows from the executions that differ"
-        return make.match(ours, theirs, text)
-    explained, words = _explanation(make.con_id, tally)
+        return thing.matched(text)
+    explained, words = _explanation(thing.con_id, tally)
     if excess == explained:
-        return make.match(ours, theirs, f"explained by {words}")
+        return thing.matched(f"explained by {words}")
     if excess in (-late, explained - late):
         text = f"{plain(late)} of it was dealt in the evening and may count for the next day"
-        return make.unknown(ours, theirs, text)
+        return thing.unknown(text)
     text = f"{plain(excess)} has no execution and no explanation in the statement"
     if words:
         text = f"{plain(excess)} has no execution; {words} explains {plain(explained)} of it"
-    return make.broken("quantity_drift", "high", ours, theirs, text)
+    return thing.broken("quantity_drift", "high", text)
 
 
 def _explanation(con_id: int, tally: Tally) -> tuple[Decimal, str]:
@@ -246,71 +259,30 @@ def cash_findings(tally: Tally) -> Iterator[Finding]:
     for deal in tally.booked:
         traded[deal.currency] += deal.proceeds or ZERO
     for cash in tally.cash:
-        make = _Maker(
-            "statement_cash", f"{tally.account}:{cash.currency}", tally.account, 0, cash.currency
-        )
         expected = (traded[cash.currency], tally.charged[cash.currency])
         found = (cash.traded, cash.commissions)
-        ours = f"traded {plain(expected[0])}, commissions {plain(expected[1])}"
-        if cash.traded is None or cash.commissions is None:
-            yield make.unknown(ours, "not said", "the query leaves out what was traded or charged")
-            continue
-        theirs = f"traded {plain(cash.traded)}, commissions {plain(cash.commissions)}"
-        if all(same_amount(one, other) for one, other in zip(expected, found, strict=True)):
-            yield make.match(ours, theirs)
+        is_said = cash.traded is not None and cash.commissions is not None
+        thing = Thing(
+            subject="statement_cash",
+            name=f"{tally.account}:{cash.currency}",
+            account=tally.account,
+            symbol=cash.currency,
+            ours=_cash_words(*expected),
+            theirs=_cash_words(*found) if is_said else "not said",
+        )
+        if not is_said:
+            yield thing.unknown("the query leaves out what was traded or charged")
+        elif all(same_amount(one, other) for one, other in zip(expected, found, strict=True)):
+            yield thing.matched()
         elif cash.currency in tally.opaque:
-            text = "futures settle day by day, which executions do not show"
-            yield make.unknown(ours, theirs, text)
+            yield thing.unknown("futures settle day by day, which executions do not show")
         else:
             text = "cash does not follow from the statement's deals"
-            yield make.broken("cash_drift", "medium", ours, theirs, text)
+            yield thing.broken("cash_drift", "medium", text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Maker:
-    """Builds the one finding about a thing, whatever it turns out to be."""
-
-    subject: str
-    thing: str
-    account: str
-    con_id: int
-    symbol: str
-    order_id: str = ""
-    evidence: tuple[int, ...] = ()
-
-    def match(self, ours: str, theirs: str, text: str = "") -> Finding:
-        return self._finding(result="match", key=self._key(), ours=ours, theirs=theirs, text=text)
-
-    def unknown(self, ours: str, theirs: str, text: str) -> Finding:
-        return self._finding(result="unknown", key=self._key(), ours=ours, theirs=theirs, text=text)
-
-    def broken(
-        self, break_class: BreakClass, severity: Severity, ours: str, theirs: str, text: str
-    ) -> Finding:
-        return self._finding(
-            result="break",
-            break_class=break_class,
-            severity=severity,
-            # Its own key: a reconciliation run, which cannot see the statement, must not close it.
-            key=f"statement_{break_class}:{self.thing}",
-            ours=ours,
-            theirs=theirs,
-            text=text,
-        )
-
-    def _key(self) -> str:
-        return f"{self.subject}:{self.thing}"
-
-    def _finding(self, **rest: Any) -> Finding:
-        return Finding(
-            subject=self.subject,
-            account=self.account,
-            con_id=self.con_id,
-            symbol=self.symbol,
-            order_id=self.order_id,
-            evidence=self.evidence,
-            **rest,
-        )
+def _cash_words(traded: Decimal | None, charged: Decimal | None) -> str:
+    return f"traded {plain(traded)}, commissions {plain(charged)}"
 
 
 def _deal_words(deal: Deal) -> str:

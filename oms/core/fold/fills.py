@@ -143,7 +143,7 @@ def counted(order: Order, fill: Fill, earlier: Fill | None = None) -> OrderChang
     changes["notional"] = order.notional + notional
     if not order.terms_known and filled > order.terms.quantity:
         # Its executions are all that is known of it: it asked for at least as much.
-        changes["terms"] = order.terms.model_copy(update={"quantity": filled})
+        changes["terms"] = order.terms.evolve(quantity=filled)
     return changes
 
 

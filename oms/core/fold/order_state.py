@@ -233,7 +233,7 @@ def on_open_order(
     elif order.pending_terms is not None:
         changes |= _answer_to_modify(order, order.pending_terms, event, epoch)
     elif is_reduced(order.terms, order.parent_order_id, event):
-        changes["terms"] = order.terms.model_copy(update={"quantity": event.quantity})
+        changes["terms"] = order.terms.evolve(quantity=event.quantity)
     return changes
 
 
