@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from oms.sim.clock import SteppedClock
-from oms.sim.gateway.faults import weather
+from oms.sim.gateway.faults import Ratio, random_faults
 from tests.integration.sim_world import WireClient, World, world
 
 SEED = 20260105
@@ -76,7 +76,7 @@ async def soak(seconds: int, seed: int = SEED, say: Callable[[str], None] | None
     settings = {"market": "moving", "seed": seed, "liquidity": "touch", "parts": 2}
     try:
         async with world(clock=clock, **settings) as sim:
-            for fault in weather(0.01):
+            for fault in random_faults(Ratio(0.01)):
                 sim.gateway.faults.add(fault)
             traders = [Trader(sim, number, seed) for number in (1, 2, 3)]
             # Measured late enough for caches to be full, and then once more at the end.

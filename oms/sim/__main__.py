@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from oms.sim.clock import Clock, RealClock, SteppedClock
-from oms.sim.gateway.faults import weather
+from oms.sim.gateway.faults import Ratio, random_faults
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.protocol.frames import SERVER_VERSION_MAX, is_digits
 from oms.sim.script import recording, reference
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     script.add_argument("file", type=Path, help="the scenario")
     script.add_argument("--once", action="store_true", help="stop when every block has happened")
     fuzz = verbs.add_parser("fuzz", help="the same, with faults at random from the seed")
-    fuzz.add_argument("--rate", type=_rate, default=0.01, help="of the chances (default: 0.01)")
+    fuzz.add_argument("--rate", type=_rate, default="0.01", help="of the chances (default: 0.01)")
     for one in (serve, script, fuzz):
         _add_settings(one)
     record = verbs.add_parser("record", help="stand before a real gateway and write its frames")
@@ -140,11 +140,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 <= rate <= 1:
-        raise argparse.ArgumentTypeError("0 to 1")
-    return rate
+def _rate(text: str) -> Ratio:
+    try:
+        return Ratio(float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("0 to 1") from error
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -230,7 +230,7 @@ async def _serve(
     stopped = asyncio.Event()
     gateway = Gateway(settings, clock=clock)
     if options.verb == "fuzz":
-        for fault in weather(options.rate):
+        for fault in random_faults(options.rate):
             gateway.faults.add(fault)
     for command in faults:
         answer = Commands(gateway).do(command)

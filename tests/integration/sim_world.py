@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from oms.sim.clock import Clock
-from oms.sim.gateway.gateway import Event, Gateway
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.gateway.observers import Event
 from oms.sim.protocol import frames, messages, requests
 from oms.sim.script.control import Commands
 from oms.sim.script.scenarios import Player, parse
@@ -167,7 +168,7 @@ class World:
         self.commands = Commands(gateway)
         self.clients: list[WireClient] = []
         self._new = asyncio.Event()
-        gateway.observers.append(self._observe)
+        gateway.observers.add(self._observe)
 
     def _observe(self, event: Event) -> None:
         self._new.set()

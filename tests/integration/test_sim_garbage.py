@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from oms.sim.gateway.clients import Session
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.protocol import frames, requests
 from oms.sim.protocol.frames import WireError
@@ -34,10 +33,10 @@ async def test_any_frame_is_read_or_refused(seed: int, caplog: pytest.LogCapture
     caplog.set_level(logging.ERROR, "oms.sim")
     rng = random.Random(seed)
     gateway = Gateway(Settings(port=0, cash=10**9))
-    session = Session(gateway)
+    session = gateway.session()
     session.connection_made(Sink())
-    gateway._clients[1] = session
-    session.version, session.client_id = rng.choice((157, 163, 170, 176, 178)), 1
+    gateway.clients.name(session, 1)
+    session.version = rng.choice((157, 163, 170, 176, 178))
     read = 0
     for _ in range(FRAMES_EACH):
         fields = frame(rng, session.version)

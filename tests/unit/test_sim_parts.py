@@ -17,7 +17,7 @@ from oms.sim.broker.instruments import MARKET_RULES, Contract, Query
 from oms.sim.broker.listings import option
 from oms.sim.broker.market import Market
 from oms.sim.clock import SteppedClock
-from oms.sim.gateway.faults import Fault, FaultPlan
+from oms.sim.gateway.faults import Action, Direction, Fault, FaultPlan
 from oms.sim.protocol.frames import WireError, ascii7, number, to_bool, to_int
 from oms.sim.script import reference
 
@@ -230,9 +230,10 @@ def test_conditions_are_joined_from_left_to_right(
 
 def test_a_fault_is_used_up_and_lets_others_pass() -> None:
     plan = FaultPlan(1)
-    plan.add(Fault("in", "placeOrder", "drop", times=2, after=1, where={"orderRef": "a"}))
+    wanted = {"orderRef": "a"}
+    plan.add(Fault(Direction.IN, "placeOrder", Action.DROP, times=2, after=1, where=wanted))
     hits = [
-        plan.strike("in", "placeOrder", 1, {"orderRef": ref}) is not None
+        plan.strike(Direction.IN, "placeOrder", 1, {"orderRef": ref}) is not None
         for ref in ("a", "b", "a", "a", "a")
     ]
     assert hits == [False, False, True, True, False]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from oms.sim.broker import account_values, accounting
+from oms.sim.broker.account_values import Row
+from oms.sim.broker.floor import Floor
+from oms.sim.gateway.clients import Clients
+from oms.sim.gateway.session import Session
+from oms.sim.gateway.subscriptions import subscribe, subscriptions, unsubscribe
 from oms.sim.protocol.frames import number, to_bool, to_int
-
-if TYPE_CHECKING:
-    from oms.sim.gateway.clients import Session
-    from oms.sim.gateway.gateway import Gateway
-    from oms.sim.protocol.requests import Request
+from oms.sim.protocol.requests import Request
 
 VALUES_SECONDS: Final = 1.0
 
@@ -26,9 +27,7 @@ class Told:
     ledger_only: bool = False
     last: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
-    def news(
-        self, account: str, rows: Iterator[account_values.Row]
-    ) -> Iterator[account_values.Row]:
+    def news(self, account: str, rows: Iterator[Row]) -> Iterator[Row]:
         """The rows whose value is not the one told before."""
         for row in rows:
             key = (account, row.key, row.currency)
@@ -38,25 +37,26 @@ class Told:
 
 
 class AccountAnswers:
-    """Subscriptions live in the session under `kind:request id` and die with it."""
+    """What is asked once, and what is told again to who subscribed."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
+    def __init__(self, floor: Floor, clients: Clients) -> None:
+        self._floor = floor
+        self._clients = clients
         self._timer_set = False
         self.actions: Mapping[str, Callable[[Session, Request], None]] = {
             "reqPositions": self._positions,
             "cancelPositions": self._cancel_positions,
             "reqPositionsMulti": self._positions_multi,
-            "cancelPositionsMulti": forget,
+            "cancelPositionsMulti": _cancel,
             "reqAccountSummary": self._account_summary,
-            "cancelAccountSummary": forget,
+            "cancelAccountSummary": _cancel,
             "reqAccountUpdates": self._account_updates,
             "reqAccountUpdatesMulti": self._account_updates_multi,
-            "cancelAccountUpdatesMulti": forget,
+            "cancelAccountUpdatesMulti": _cancel,
             "reqPnL": self._pnl,
-            "cancelPnL": forget,
+            "cancelPnL": _cancel,
             "reqPnLSingle": self._pnl_single,
-            "cancelPnLSingle": forget,
+            "cancelPnLSingle": _cancel,
             "reqFamilyCodes": self._family_codes,
             "reqUserInfo": self._user,
             "reqSoftDollarTiers": self._soft_dollar_tiers,
@@ -66,7 +66,7 @@ class AccountAnswers:
 
     def _positions(self, session: Session, request: Request) -> None:
         session.subscriptions["Positions"] = True
-        for (account, con_id), row in self.gateway.books.positions.items():
+        for (account, con_id), row in self._floor.books.positions.items():
             if row.quantity:
                 self._send_position(session, account, con_id)
         session.send("positionEnd")
@@ -79,8 +79,8 @@ class AccountAnswers:
 
     def position_values(self, account: str, con_id: int) -> dict[str, str]:
         """A position row.  Its contract has no exchange: it often has none at IB."""
-        row = self.gateway.books.position(account, con_id)
-        values = self.gateway.floor.contract(con_id).wire()
+        row = self._floor.books.position(account, con_id)
+        values = self._floor.contract(con_id).wire()
         values |= {
             "exchange": "",
             "account": account,
@@ -94,7 +94,7 @@ class AccountAnswers:
         if not self._known_account(session, request, "bR"):
             return
         subscribe(session, request, wanted)
-        for (account, con_id), row in self.gateway.books.positions.items():
+        for (account, con_id), row in self._floor.books.positions.items():
             if wanted in ("", "All", account) and row.quantity:
                 values = self.position_values(account, con_id)
                 session.send("positionMulti", {**values, "reqId": request_id})
@@ -102,7 +102,7 @@ class AccountAnswers:
 
     def _known_account(self, session: Session, request: Request, cause: str) -> bool:
         """True for an account of ours, and for all of them; else the refusal is sent."""
-        if request.values["account"] in ("", "All", *self.gateway.settings.accounts):
+        if request.values["account"] in ("", "All", *self._floor.settings.accounts):
             return True
         text = f"Error validating request.-'{cause}' : cause - Invalid account code"
         session.error(request.values["reqId"], 321, text)
@@ -113,7 +113,7 @@ class AccountAnswers:
     def _account_summary(self, session: Session, request: Request) -> None:
         request_id = request.values["reqId"]
         others = [name for name in session.subscriptions if name.startswith("AccountSummary:")]
-        if len(others) >= self.gateway.settings.account_summaries_max:
+        if len(others) >= self._floor.settings.account_summaries_max:
             text = (
                 "Error processing request.-'bI' : cause - Maximum number of account summary"
                 " requests exceeded"
@@ -145,8 +145,8 @@ class AccountAnswers:
 
     def _tell_summary(self, session: Session, request_id: str, told: Told) -> None:
         currencies = {_ledger_currency(tag) for tag in told.wanted}
-        for account in self.gateway.settings.accounts:
-            for row in told.news(account, account_values.rows(self.gateway.floor, account)):
+        for account in self._floor.settings.accounts:
+            for row in told.news(account, account_values.rows(self._floor, account)):
                 if row.per_currency:
                     wanted = row.currency in currencies or "ALL" in currencies
                 else:
@@ -160,7 +160,7 @@ class AccountAnswers:
         if not to_bool(request.values["subscribe"]):
             session.subscriptions.pop("AccountUpdates", None)
             return
-        accounts = self.gateway.settings.accounts
+        accounts = self._floor.settings.accounts
         account = request.values["account"] or accounts[0]
         if account not in accounts:
             session.error(-1, 321, "Error validating request.-'bT' : cause - Invalid account code")
@@ -172,23 +172,23 @@ class AccountAnswers:
         told = Told(frozenset((account,)))
         session.subscriptions["AccountUpdates"] = told
         self._tell_updates(session, told)
-        for owner, con_id in list(self.gateway.books.positions):
+        for owner, con_id in list(self._floor.books.positions):
             if owner == account:
                 self._send_portfolio(session, account, con_id)
         session.send("accountDownloadEnd", {"account": account})
 
     def _tell_updates(self, session: Session, told: Told) -> None:
         (account,) = told.wanted
-        for row in told.news(account, account_values.rows(self.gateway.floor, account)):
+        for row in told.news(account, account_values.rows(self._floor, account)):
             values = {"key": row.key, "value": row.value, "currency": row.currency}
             session.send("updateAccountValue", {**values, "account": account})
-        now = self.gateway.clock.now().astimezone(self.gateway.zone)
+        now = self._floor.clock.now().astimezone(self._floor.zone)
         session.send("updateAccountTime", {"time": now.strftime("%H:%M")})
 
     def _send_portfolio(self, session: Session, account: str, con_id: int) -> None:
-        contract = self.gateway.floor.contract(con_id)
+        contract = self._floor.contract(con_id)
         values = contract.wire()
-        values |= account_values.portfolio_row(self.gateway.floor, account, contract)
+        values |= account_values.portfolio_row(self._floor, account, contract)
         session.send("updatePortfolio", {**values, "account": account})
 
     def _account_updates_multi(self, session: Session, request: Request) -> None:
@@ -196,7 +196,7 @@ class AccountAnswers:
         if not self._known_account(session, request, "bT"):
             return
         every = asked["account"] in ("", "All")
-        chosen = self.gateway.settings.accounts if every else (asked["account"],)
+        chosen = self._floor.settings.accounts if every else (asked["account"],)
         ledger_only = to_bool(asked["ledgerAndNLV"])
         told = Told(frozenset(chosen), asked["modelCode"], ledger_only=ledger_only)
         subscribe(session, request, told)
@@ -204,9 +204,9 @@ class AccountAnswers:
         session.send("accountUpdateMultiEnd", {"reqId": asked["reqId"]})
 
     def _tell_updates_multi(self, session: Session, request_id: str, told: Told) -> None:
-        for account in self.gateway.settings.accounts:
+        for account in self._floor.settings.accounts:
             if account in told.wanted:
-                for row in told.news(account, account_values.rows(self.gateway.floor, account)):
+                for row in told.news(account, account_values.rows(self._floor, account)):
                     if told.ledger_only and not (row.per_currency or row.key == "NetLiquidation"):
                         continue
                     values = {"key": row.key, "value": row.value, "currency": row.currency}
@@ -218,15 +218,13 @@ class AccountAnswers:
 
         IB takes three minutes where no position changes, which nobody wants to wait for.
         """
-        if not self._timer_set and any(one.subscriptions for one in self.gateway.sessions):
+        if not self._timer_set and any(one.subscriptions for one in self._clients.sessions):
             self._timer_set = True
-            self.gateway.clock.call_later(VALUES_SECONDS, self._tell_changes)
+            self._floor.clock.call_later(VALUES_SECONDS, self._tell_changes)
 
     def _tell_changes(self) -> None:
         self._timer_set = False
-        for session in self.gateway.sessions:
-            if not session.ready:
-                continue
+        for session in self._clients.ready():
             updates = session.subscriptions.get("AccountUpdates")
             if updates is not None:
                 self._tell_updates(session, updates)
@@ -244,7 +242,7 @@ class AccountAnswers:
 
     def _pnl(self, session: Session, request: Request) -> None:
         account = request.values["account"]
-        if account not in self.gateway.settings.accounts:
+        if account not in self._floor.settings.accounts:
             text = "Error validating request.-'bP' : cause - Invalid account"
             session.error(request.values["reqId"], 321, text)
             return
@@ -252,10 +250,10 @@ class AccountAnswers:
         self._send_pnl(session, request.values["reqId"], account)
 
     def _send_pnl(self, session: Session, request_id: str, account: str) -> None:
-        total = accounting.totals(self.gateway.floor, account)
+        total = accounting.totals(self._floor, account)
         values = {
             "reqId": request_id,
-            "dailyPnL": number(accounting.daily_total(self.gateway.floor, account)),
+            "dailyPnL": number(accounting.daily_total(self._floor, account)),
             "unrealizedPnL": number(total.unrealized),
             "realizedPnL": number(total.realized),
         }
@@ -263,11 +261,11 @@ class AccountAnswers:
 
     def _pnl_single(self, session: Session, request: Request) -> None:
         asked = (request.values["account"], to_int(request.values["conId"]))
-        if asked[0] not in self.gateway.settings.accounts:
+        if asked[0] not in self._floor.settings.accounts:
             text = "Error validating request.-'bP' : cause - Invalid account"
             session.error(request.values["reqId"], 321, text)
             return
-        if self.gateway.floor.catalogue.by_id(asked[1]) is None:
+        if self._floor.catalogue.by_id(asked[1]) is None:
             text = "Error validating request.-'bP' : cause - Invalid contract id"
             session.error(request.values["reqId"], 321, text)
             return
@@ -277,9 +275,9 @@ class AccountAnswers:
     def _send_pnl_single(
         self, session: Session, request_id: str, account: str, con_id: int
     ) -> None:
-        floor = self.gateway.floor
+        floor = self._floor
         contract = floor.contract(con_id)
-        row = self.gateway.books.position(account, con_id)
+        row = self._floor.books.position(account, con_id)
         value = row.quantity * floor.market.quote(contract).last * contract.multiplier
         unrealized = value - row.quantity * row.average_cost
         values = {
@@ -295,7 +293,7 @@ class AccountAnswers:
     # -- who the user is ------------------------------------------------------------------------
 
     def _family_codes(self, session: Session, request: Request) -> None:
-        codes = [{"account": one, "familyCode": ""} for one in self.gateway.settings.accounts]
+        codes = [{"account": one, "familyCode": ""} for one in self._floor.settings.accounts]
         session.send("familyCodes", {"codes": codes})
 
     def _user(self, session: Session, request: Request) -> None:
@@ -309,9 +307,7 @@ class AccountAnswers:
     def position_changed(self, account: str, con_id: int) -> None:
         """Position, portfolio and P&L rows go to whoever subscribed."""
         self.values_changed()
-        for session in self.gateway.sessions:
-            if not session.ready or not session.subscriptions:
-                continue
+        for session in self._clients.ready():
             if "Positions" in session.subscriptions:
                 self._send_position(session, account, con_id)
             updates = session.subscriptions.get("AccountUpdates")
@@ -327,24 +323,9 @@ class AccountAnswers:
                     self._send_pnl_single(session, request_id, account, con_id)
 
 
-def subscribe(session: Session, request: Request, value: Any) -> None:
-    session.subscriptions[f"{request.name.removeprefix('req')}:{request.values['reqId']}"] = value
-
-
-def forget(session: Session, request: Request) -> None:
+def _cancel(session: Session, request: Request) -> None:
     """Cancel a subscription by its request id; one that is not there is no error at IB."""
-    kind = request.name.removeprefix("cancel")
-    session.subscriptions.pop(f"{kind}:{request.values['reqId']}", None)
-
-
-def subscriptions(session: Session) -> list[tuple[str, str, Any]]:
-    """Kind, request id and value of each subscription that has a request id."""
-    rows = []
-    for name, value in session.subscriptions.items():
-        kind, colon, request_id = name.partition(":")
-        if colon:
-            rows.append((kind, request_id, value))
-    return rows
+    unsubscribe(session, request)
 
 
 def _ledger_currency(tag: str) -> str | None:

@@ -9,26 +9,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from oms.sim.broker import preview
+from oms.sim.broker.broker import Broker
 from oms.sim.broker.instruments import Contract
 from oms.sim.broker.orders import Execution, Order
-from oms.sim.clock import message_time
 from oms.sim.gateway import render
 from oms.sim.gateway.account_answers import AccountAnswers
+from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.quote_answers import QuoteAnswers
+from oms.sim.gateway.reports import Reports
+from oms.sim.gateway.session import Session
 from oms.sim.protocol.frames import WireError, to_bool, to_int
-
-if TYPE_CHECKING:
-    from oms.sim.gateway.clients import Session
-    from oms.sim.gateway.gateway import Gateway
-    from oms.sim.protocol.requests import Request
+from oms.sim.protocol.requests import Request
 
 log = logging.getLogger("oms.sim.gateway.answers")
 
-Action = Callable[["Session", "Request"], None]
+Action = Callable[[Session, Request], None]
 
 NOT_ENTITLED: Final = "No market data permissions for this request"
 REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
@@ -59,10 +58,13 @@ NOT_FOUND: Final[Mapping[str, tuple[int, str]]] = {
 class Answers:
     """Which request is answered by what."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.accounts = AccountAnswers(gateway)
-        self.quotes = QuoteAnswers(gateway)
+    def __init__(self, broker: Broker, clients: Clients, reports: Reports) -> None:
+        self._floor = broker.floor
+        self._intake = broker.intake
+        self._clients = clients
+        self._reports = reports
+        self.accounts = AccountAnswers(broker.floor, clients)
+        self.quotes = QuoteAnswers(broker.floor, broker.markets, clients)
         self.actions: Mapping[str, Action] = {
             "reqIds": self._ids,
             "reqCurrentTime": self._current_time,
@@ -91,34 +93,34 @@ class Answers:
     # -- small ones -----------------------------------------------------------------------------
 
     def _ids(self, session: Session, request: Request) -> None:
-        next_id = self.gateway.intake.next_valid_id(session.client_id or 0)
+        next_id = self._intake.next_valid_id(session.client_id or 0)
         session.send("nextValidId", {"orderId": str(next_id)})
 
     def _current_time(self, session: Session, request: Request) -> None:
-        seconds = int(self.gateway.clock.now().timestamp())
+        seconds = int(self._floor.clock.now().timestamp())
         session.send("currentTime", {"time": str(seconds)})
 
     def _managed_accounts(self, session: Session, request: Request) -> None:
-        session.send("managedAccts", {"accounts": ",".join(self.gateway.settings.accounts)})
+        session.send("managedAccts", {"accounts": ",".join(self._floor.settings.accounts)})
 
     # -- orders and executions --------------------------------------------------------------------
 
     def _open_orders(self, session: Session, request: Request) -> None:
         """The client's own.  Client 0 binds manual orders by asking."""
-        if session.client_id == 0 and not self.gateway.settings.read_only:
-            for order in list(self.gateway.books.live.values()):
+        if session.client_id == 0 and not self._floor.settings.read_only:
+            for order in list(self._floor.books.live.values()):
                 if not order.order_id:
-                    self.gateway.bind(order)
-        live = self.gateway.books.live.values()
+                    self._reports.bind(order)
+        live = self._floor.books.live.values()
         own = [one for one in live if one.client_id == session.client_id and one.order_id]
         self._send_orders(session, own)
 
     def _all_open_orders(self, session: Session, request: Request) -> None:
-        self._send_orders(session, list(self.gateway.books.live.values()))
+        self._send_orders(session, list(self._floor.books.live.values()))
 
     def _send_orders(self, session: Session, orders: list[Order]) -> None:
         for order in orders:
-            self.gateway.send_order(session, order)
+            self._reports.send_order(session, order)
         session.send("openOrderEnd")
 
     def _auto_open_orders(self, session: Session, request: Request) -> None:
@@ -129,28 +131,22 @@ class Answers:
         session.auto_bind = to_bool(request.values["autoBind"])
 
     def _completed_orders(self, session: Session, request: Request) -> None:
-        gateway = self.gateway
         only_api = to_bool(request.values["apiOnly"])
-        form = gateway.settings.time_form
-        for order in gateway.books.completed(gateway.floor.day_start()):
-            if only_api and order.origin != "api":
-                continue
-            contract = gateway.floor.contract(order.con_id)
-            ended = order.completed_at or gateway.clock.now()
-            time = message_time(ended, gateway.zone, form, session.version)
-            session.send("completedOrder", render.completed_order(order, contract, time))
+        for order in self._floor.books.completed(self._floor.day_start()):
+            if order.origin == "api" or not only_api:
+                self._reports.send_completed(session, order)
         session.send("completedOrdersEnd")
 
     def _executions(self, session: Session, request: Request) -> None:
         request_id = request.values["reqId"]
         try:
-            filter_time(request.values["time"], self.gateway.zone)
+            filter_time(request.values["time"], self._floor.zone)
         except WireError as error:
             text = f"Error validating request.-'bP' : cause - Invalid time: {error}"
             session.error(request_id, 321, text)
             return
         for row in self._executions_asked_for(request):
-            self.gateway.send_execution(session, row, request_id)
+            self._reports.send_execution(session, row, request_id)
             if row.commission is not None:
                 session.send("commissionReport", render.commission(row))
         session.send("execDetailsEnd", {"reqId": request_id})
@@ -163,9 +159,9 @@ class Answers:
         values = request.values
         client_id = to_int(values["clientId"])
         side = {"BUY": "BOT", "SELL": "SLD", "SSHORT": "SLD"}.get(values["side"], values["side"])
-        later_than = filter_time(values["time"], self.gateway.zone)
-        for row in self.gateway.books.executions(self.gateway.floor.day_start()):
-            contract = self.gateway.floor.contract(row.con_id)
+        later_than = filter_time(values["time"], self._floor.zone)
+        for row in self._floor.books.executions(self._floor.day_start()):
+            contract = self._floor.contract(row.con_id)
             if (
                 client_id in (0, row.client_id)
                 and values["acctCode"] in ("", row.account)
@@ -179,10 +175,10 @@ class Answers:
 
     def margin_preview(self, order: Order, contract: Contract) -> None:
         """whatIf: one openOrder with margin and commission, and nothing is kept."""
-        session = self.gateway.client(order.client_id)
+        session = self._clients.by_id(order.client_id)
         if session is not None:
             values = render.open_order(order, contract)
-            values |= preview.fields(self.gateway.floor, order)
+            values |= preview.fields(self._floor, order)
             session.send("openOrder", values)
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from oms.sim.broker.floor import Floor
 from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.market import Quote
-from oms.sim.gateway.account_answers import subscribe, subscriptions
+from oms.sim.gateway.clients import Clients
+from oms.sim.gateway.session import Session
+from oms.sim.gateway.subscriptions import subscribe, subscriptions
 from oms.sim.protocol.frames import number
-
-if TYPE_CHECKING:
-    from oms.sim.gateway.clients import Session
-    from oms.sim.gateway.gateway import Gateway
-    from oms.sim.protocol.requests import Request
+from oms.sim.protocol.requests import Request
 
 BAR_SECONDS: Final = 5
 SHOWN: Final = frozenset(("TRADES", "BID", "ASK", "MIDPOINT"))
@@ -78,8 +77,11 @@ def shown(quote: Quote, shows: str) -> Decimal:
 
 
 class RealTimeBars:
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
+    """The subscriptions of bars, told by one timer."""
+
+    def __init__(self, floor: Floor, clients: Clients) -> None:
+        self._floor = floor
+        self._clients = clients
         self._running = False
 
     def begin(self, session: Session, request: Request, contract: Contract) -> None:
@@ -93,21 +95,21 @@ class RealTimeBars:
             text = f"Error validating request.-'bU' : cause - {cause}"
             session.error(request.values["reqId"], 321, text)
             return
-        quote = self.gateway.floor.market.quote(contract)
+        quote = self._floor.market.quote(contract)
         subscribe(session, request, Bar.starting(contract, request.values["whatToShow"], quote))
         if not self._running:
             self._running = True
-            self.gateway.clock.call_later(BAR_SECONDS, self._send)
+            self._floor.clock.call_later(BAR_SECONDS, self._send)
 
     def _send(self) -> None:
         """One bar to every subscriber, then again while there is one."""
-        start = str(int(self.gateway.clock.now().timestamp()) - BAR_SECONDS)
+        start = str(int(self._floor.clock.now().timestamp()) - BAR_SECONDS)
         self._running = False
-        for session in self.gateway.sessions:
+        for session in self._clients.sessions:
             for kind, request_id, bar in subscriptions(session):
                 if kind == "RealTimeBars":
                     self._running = True
-                    values = bar.finished(self.gateway.floor.market.quote(bar.contract))
+                    values = bar.finished(self._floor.market.quote(bar.contract))
                     session.send("realtimeBar", {**values, "reqId": request_id, "time": start})
         if self._running:
-            self.gateway.clock.call_later(BAR_SECONDS, self._send)
+            self._floor.clock.call_later(BAR_SECONDS, self._send)

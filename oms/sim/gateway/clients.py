@@ -1,353 +1,54 @@
-"""One client's socket: frames in, frames out, and what faults do to them."""
+"""Who is connected: the sessions of a gateway, and the client ids that are in use."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
-import struct
-import sys
-from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Iterator
 
-from oms.sim.gateway import mishaps
-from oms.sim.protocol import frames, messages
-from oms.sim.protocol.frames import FrameReader, WireError
-from oms.sim.protocol.layout import Values
-from oms.sim.protocol.requests import Request, parse
-
-if TYPE_CHECKING:
-    from oms.sim.gateway.gateway import Gateway
-
-log = logging.getLogger("oms.sim.gateway.clients")
-
-NOTHING: Final[Mapping[str, Any]] = {}
-BREACHES_MAX: Final = 3
-SIP_SECONDS: Final = 0.05
-ERROR_TEXT_MAX: Final = 10_000
-EARLY_MAX: Final = 100
-BEFORE_START: Final = "Error validating request.-'bA' : cause - it came before startApi"
-OUTPUT_BYTES_MAX: Final = 64 * 1024 * 1024
-"""A client that reads nothing is cut off when this much waits for it: the day must go on."""
+from oms.sim.gateway.session import Session
 
 
-class Session(asyncio.Protocol):
-    """From the connect of a socket to its loss.
+class Clients:
+    """The sessions in the order in which they connected; some have no client id yet."""
 
-    Output is collected and written once per burst by `flush`, after the books are committed.
-    """
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+        self._by_id: dict[int, Session] = {}
+        self._nobody = asyncio.Event()
+        self._nobody.set()
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.client_id: int | None = None
-        self.version = 0
-        self.subscriptions: dict[str, Any] = {}
-        self.auto_bind = False
-        self.frozen = False
-        self._transport: asyncio.Transport | None = None
-        self._reader = FrameReader()
-        self._greeted = False
-        self._out = bytearray()
-        self._held_out: list[tuple[str, Values]] | None = None
-        self.late_request: Request | None = None
-        self.late_message: list[str] | None = None
-        self._pieces: deque[bytes] = deque()
-        self._arrivals: deque[float] = deque()
-        self._breaches = 0
-        self._early: list[str] = []
-        self._inbox = bytearray()
-        self._sip_bytes = 0
-        self._sip_waits = False
-        self._cut_after: int | None = None
+    def add(self, session: Session) -> None:
+        """Take in a session that has connected."""
+        self.sessions.append(session)
+        self._nobody.clear()
 
-    # -- transport ------------------------------------------------------------------------------
+    def name(self, session: Session, client_id: int) -> None:
+        """Give a session the client id that it asked for."""
+        session.client_id = client_id
+        self._by_id[client_id] = session
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.gateway.opened(self)
+    def remove(self, session: Session) -> None:
+        """Forget a session that is gone; its client id is free again."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+        if session.client_id is not None:
+            self._by_id.pop(session.client_id, None)
+        if not self.sessions:
+            self._nobody.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self.gateway.closed(self)
+    def by_id(self, client_id: int) -> Session | None:
+        """Return the session of a client id, None when it is not in use."""
+        return self._by_id.get(client_id)
 
-    def data_received(self, chunk: bytes) -> None:
-        if self.frozen:
-            return
-        if self._sip_bytes or self._inbox:
-            self._inbox += chunk
-            self._sip_later()
-            return
-        self._read(chunk)
-
-    def _read(self, chunk: bytes) -> None:
-        try:
-            self._receive(chunk)
-        except WireError as error:
-            log.warning("client %s: %s", self.client_id, error)
-            self.refuse_frame(str(error))
-        except Exception as error:
-            log.exception("client %s: a frame could not be read", self.client_id)
-            self.refuse_frame(type(error).__name__)
-        self.gateway.flush()
-
-    def _receive(self, chunk: bytes) -> None:
-        if not self._greeted:
-            if not self._reader.take_prefix(chunk, frames.HANDSHAKE_PREFIX):
-                return
-            self._greeted = True
-            chunk = b""
-        for payload in self._reader.feed(chunk):
-            if self._transport is None or self._transport.is_closing():
-                return
-            if not self.version:
-                self._greet(payload)
-            else:
-                self._frame(frames.split(payload))
-
-    def _greet(self, payload: bytes) -> None:
-        lowest, highest = frames.parse_versions(payload)
-        version = min(highest, self.gateway.settings.server_version)
-        if version < max(lowest, frames.SERVER_VERSION_MIN):
-            log.warning("client reads versions %s to %s: not served", lowest, highest)
-            self.cut()
-            return
-        self.version = version
-        # Nothing may follow this frame until startApi: a client throws away what does.
-        self.send_raw([str(version), self.gateway.handshake_time()])
-
-    def _frame(self, fields: list[str]) -> None:
-        if self.gateway.settings.messages_per_second and self._too_fast():
-            return
-        request = parse(self.version, fields)
-        # It came, whatever a fault makes of it: also one that is put in force just now.
-        self.gateway.observe("before", request.name, self.client_id, request.values)
-        fault = self.gateway.faults.strike("in", request.name, self.client_id, request.values)
-        if fault is not None:
-            log.info("fault: %s %s from client %s", fault.do, request.name, self.client_id)
-        if fault is None:
-            late, self.late_request = self.late_request, None
-            self.act(request)
-            if late is not None:
-                self.act(late)
-        else:
-            mishaps.to_request(self, request, fault)
-
-    def act(self, request: Request) -> None:
-        """Have a request acted on, now or whenever a fault lets it through.
-
-        A request that cannot be read ends this session with 320; a mistake of ours is logged and
-        answered with 322.  Neither reaches another session.
-        """
-        try:
-            self.gateway.receive(self, request)
-        except WireError as error:
-            log.warning("client %s: %s", self.client_id, error)
-            self.refuse_frame(str(error))
-        except Exception as error:
-            log.exception("client %s: %s %s failed", self.client_id, request.name, request.fields)
-            text = f"Error processing request.-'bZ' : cause - {type(error).__name__}"
-            self.error(request.request_id, 322, text)
-
-    def came_early(self, request: Request) -> None:
-        """A request before startApi: nothing may be sent yet, so it is refused when that comes."""
-        log.warning("%s before startApi", request.name)
-        if len(self._early) < EARLY_MAX:
-            self._early.append(request.request_id)
-
-    def answer_early(self) -> None:
-        early, self._early = self._early, []
-        for request_id in early:
-            self.error(request_id, 321, BEFORE_START)
-
-    def _too_fast(self) -> bool:
-        """Count this message; True when it is refused with error 100."""
-        limit = self.gateway.settings.messages_per_second
-        now = self.gateway.clock.now().timestamp()
-        self._arrivals.append(now)
-        while self._arrivals[0] <= now - 1:
-            self._arrivals.popleft()
-        if len(self._arrivals) <= limit:
-            return False
-        self._arrivals.clear()
-        self._breaches += 1
-        text = f"Max rate of messages per second has been exceeded:max={limit}"
-        if self._breaches >= BREACHES_MAX:
-            self.refuse(100, text)
-        else:
-            self.error(-1, 100, text)
-        return True
-
-    # -- out ------------------------------------------------------------------------------------
+    def ready(self) -> Iterator[Session]:
+        """Yield the sessions that have started the API."""
+        return (session for session in self.sessions if session.ready)
 
     @property
-    def ready(self) -> bool:
-        return self.client_id is not None and self._transport is not None
+    def named(self) -> int:
+        """How many client ids are in use."""
+        return len(self._by_id)
 
-    def send(self, name: str, values: Values = NOTHING) -> None:
-        """Queue a message for this client, unless a fault has other plans for it."""
-        if self.frozen or self._transport is None:
-            return
-        if self.gateway.upstream.keeps(self, name, values):
-            return
-        if self._held_out is not None:
-            self._held_out.append((name, values))
-            return
-        if self.gateway.faults.faults:
-            fault = self.gateway.faults.strike("out", name, self.client_id, values)
-            if fault is not None:
-                log.info("fault: %s %s to client %s", fault.do, name, self.client_id)
-                mishaps.to_message(self, name, values, fault)
-                return
-        self.send_raw(messages.encode(name, self.version, values))
-        self.gateway.observe("sent", name, self.client_id, values)
-
-    def send_raw(self, fields: list[str]) -> None:
-        """Queue a field list whatever the faults say."""
-        self.write(frames.frame(frames.join(fields)))
-        if self.late_message is not None:
-            late, self.late_message = self.late_message, None
-            self.write(frames.frame(frames.join(late)))
-
-    def send_late(self, fields: list[str]) -> None:
-        if self._transport is not None:
-            self.send_raw(fields)
-
-    def write(self, chunk: bytes) -> None:
-        self._out += chunk
-        self.gateway.touched(self)
-
-    def error(self, request_id: int | str, code: int, text: str, json: str = "") -> None:
-        self.send("errMsg", self._error(request_id, code, text, json))
-
-    @staticmethod
-    def _error(request_id: int | str, code: int, text: str, json: str = "") -> dict[str, str]:
-        return {
-            "reqId": str(request_id),
-            "code": str(code),
-            "text": frames.ascii7(text if len(text) <= ERROR_TEXT_MAX else text[:300] + "..."),
-            "advancedOrderRejectJson": json,
-        }
-
-    def refuse(self, code: int, text: str) -> None:
-        """An error to the connection as a whole, past every fault, and the socket closes."""
-        fields = messages.encode("errMsg", self.version, self._error(-1, code, text))
-        self.send_raw(fields)
-        self.gateway.flush()
-        self.close()
-
-    def refuse_frame(self, reason: str) -> None:
-        """A frame nobody can read: 320 without an id, then the socket closes."""
-        if self.version:
-            self.refuse(320, f"Error reading request. {reason}")
-        else:
-            self.cut()
-
-    def flush(self) -> None:
-        if self._out and self._transport is not None and not self.frozen:
-            chunk, limit = bytes(self._out), self._cut_after
-            if limit is not None:
-                chunk, self._cut_after = chunk[:limit], limit - len(chunk)
-            if self.gateway.settings.chunk_bytes:
-                self._write_in_pieces(chunk)
-            else:
-                self._transport.write(chunk)
-            if self._cut_after is not None and self._cut_after <= 0:
-                self._out.clear()
-                self.close()
-            elif self._transport.get_write_buffer_size() > OUTPUT_BYTES_MAX:
-                log.warning("client %s reads nothing: cut off", self.client_id)
-                self.cut()
-        self._out.clear()
-
-    def _write_in_pieces(self, chunk: bytes) -> None:
-        """Cut the output up, so that a client sees frames begin and end anywhere."""
-        size = self.gateway.settings.chunk_bytes
-        idle = not self._pieces
-        self._pieces.extend(chunk[at : at + size] for at in range(0, len(chunk), size))
-        if idle:
-            self._write_piece()
-
-    def _write_piece(self) -> None:
-        if self._transport is None or not self._pieces:
-            return
-        self._transport.write(self._pieces.popleft())
-        if self._pieces:
-            asyncio.get_running_loop().call_soon(self._write_piece)
-
-    # -- faults of the whole session --------------------------------------------------------------
-
-    def hold_output(self) -> None:
-        if self._held_out is None:
-            self._held_out = []
-
-    def release_output(self) -> None:
-        held, self._held_out = self._held_out, None
-        for name, values in held or ():
-            self.send(name, values)
-
-    def slow_reads(self, bytes_per_second: int) -> None:
-        """Take no more than so many bytes a second from the socket from now on; 0: any number."""
-        self._sip_bytes = max(1, round(bytes_per_second * SIP_SECONDS)) if bytes_per_second else 0
-        if self._inbox:
-            self._sip_later()
-
-    def _sip_later(self) -> None:
-        """While something waits nothing more is read: the client's own buffers fill up."""
-        if self._transport is not None:
-            self._transport.pause_reading()
-        if not self._sip_waits:
-            self._sip_waits = True
-            self.gateway.clock.call_later(SIP_SECONDS if self._sip_bytes else 0.0, self._sip)
-
-    def _sip(self) -> None:
-        self._sip_waits = False
-        if self._transport is None or self.frozen:
-            return
-        size = self._sip_bytes or len(self._inbox)
-        chunk = bytes(self._inbox[:size])
-        del self._inbox[:size]
-        self._read(chunk)
-        if self._inbox:
-            self._sip_later()
-        elif self._transport is not None:
-            self._transport.resume_reading()
-
-    def cut_after(self, count: int) -> None:
-        """Lose the connection when so many more bytes have gone out, wherever that is."""
-        self._cut_after = count
-        if not count:
-            self.cut()
-
-    def freeze(self) -> None:
-        """Half-open: the socket stays, nothing is read from it and nothing written to it."""
-        self.frozen = True
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def cut(self, *, reset: bool = False) -> None:
-        """Lose the connection: what was not yet written does not arrive.
-
-        With `reset` the peer gets a reset instead of an end, and loses what it has not read.
-        """
-        self._out.clear()
-        self._pieces.clear()
-        if self._transport is not None:
-            if reset:
-                connection = self._transport.get_extra_info("socket")
-                linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self._transport.abort()
-
-    def cut_after_output(self) -> None:
-        """Write what waits, then lose the connection: a cut in the middle of a frame."""
-        self.gateway.books.commit()
-        self.close()
-
-    def close(self) -> None:
-        """An orderly close, after what was written."""
-        self.flush()
-        if self._transport is not None:
-            self._transport.write(b"".join(self._pieces))
-            self._pieces.clear()
-            self._transport.close()
+    async def wait_until_gone(self) -> None:
+        """Wait until nobody is connected."""
+        await self._nobody.wait()

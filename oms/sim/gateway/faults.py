@@ -11,70 +11,114 @@ import itertools
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from oms.sim.protocol.messages import LAYOUTS
 from oms.sim.protocol.requests import NAMES
 
-ACTIONS: Final = (
-    "drop",
-    "delay",
-    "duplicate",
-    "reorder",
-    "truncate",
-    "corrupt",
-    "hold",
-    "hold_answer",
-    "refuse",
-    "cut",
-    "edit",
-)
-INCOMING: Final = frozenset(ACTIONS)
-OUTGOING: Final = frozenset(ACTIONS) - {"hold_answer", "refuse"}
+
+class Direction(StrEnum):
+    """Which way a message goes."""
+
+    IN = "in"  # from a client
+    OUT = "out"  # to a client
+
+
+class Action(StrEnum):
+    """What is done to a message: the reference has a line for each."""
+
+    DROP = "drop"
+    DELAY = "delay"
+    DUPLICATE = "duplicate"
+    REORDER = "reorder"
+    TRUNCATE = "truncate"
+    CORRUPT = "corrupt"
+    HOLD = "hold"
+    HOLD_ANSWER = "hold_answer"
+    REFUSE = "refuse"
+    CUT = "cut"
+    EDIT = "edit"
+
+
+#: The actions that each direction knows.
+ACTIONS: Final[Mapping[Direction, frozenset[Action]]] = {
+    Direction.IN: frozenset(Action),
+    Direction.OUT: frozenset(Action) - {Action.HOLD_ANSWER, Action.REFUSE},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A part of the whole.  Raises ValueError for what is not 0 to 1."""
+
+    part: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.part <= 1.0:
+            raise ValueError(f"{self.part} is no ratio: 0 to 1")
+
+
+ALWAYS: Final = Ratio(1.0)
 
 
 @dataclass(slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One thing that goes wrong."""
 
-    direction   in (from a client) or out (to a client)
-    message     IB's name of the message, or * for any
-    do          one of `ACTIONS`
-    times       how often it happens; None for until it is taken back
-    after       so many matching messages pass first
-    probability of happening at each match, 0 to 1
-    client_id   only this client's messages
-    where       only messages in which these fields have these texts
-    set         edit: these fields get these texts
-    seconds     delay: how long
-    at_byte     truncate, corrupt, cut: where in the frame
-    code, text  refuse: the error that is answered
-    """
-
-    direction: str
+    direction: Direction
+    #: IB's name of the message, or * for any.
     message: str
-    do: str
+    action: Action
+    #: How often it happens; None for until it is taken back.
     times: int | None = 1
+    #: So many matching messages pass first.
     after: int = 0
-    probability: float = 1.0
+    #: The chance of happening at each match.
+    probability: Ratio = ALWAYS
+    #: Only this client's messages.
     client_id: int | None = None
+    #: Only messages in which these fields have these texts.
     where: Mapping[str, str] = field(default_factory=dict)
+    #: edit: these fields get these texts.
     set: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+    #: delay: how long.
+    delay: timedelta = timedelta()
+    #: truncate, corrupt, cut: where in the frame.
     at_byte: int = 0
+    #: refuse: the error that is answered.
     code: int = 0
     text: str = ""
+    #: Given by the plan, from 1.
     number: int = 0
 
     def fits(
-        self, direction: str, message: str, client_id: int | None, values: Mapping[str, Any]
+        self, direction: Direction, message: str, client_id: int | None, values: Mapping[str, Any]
     ) -> bool:
+        """Return True for a message that this fault is meant for."""
         return (
             direction == self.direction
             and self.message in ("*", message)
             and self.client_id in (None, client_id)
             and all(str(values.get(name, "")) == text for name, text in self.where.items())
         )
+
+
+def direction_of(text: str) -> Direction:
+    """Return the direction of that name.  Raises ValueError for any other."""
+    if text not in tuple(Direction):
+        raise ValueError(f"{text!r} is not a direction: {', '.join(Direction)}")
+    return Direction(text)
+
+
+def action_of(direction: Direction, text: str) -> Action:
+    """Return the action of that name.  Raises ValueError when the direction has none."""
+    possible = ACTIONS[direction]
+    if text not in possible:
+        known = ", ".join(sorted(possible))
+        raise ValueError(f"{text!r} is no fault of {direction}: {known}")
+    return Action(text)
 
 
 class FaultPlan:
@@ -86,26 +130,24 @@ class FaultPlan:
         self.faults: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        if fault.direction not in ("in", "out"):
-            raise ValueError(f"{fault.direction!r} is not a direction: in, out")
-        possible = INCOMING if fault.direction == "in" else OUTGOING
-        if fault.do not in possible:
-            known = ", ".join(sorted(possible))
-            raise ValueError(f"{fault.do!r} is no fault of {fault.direction}: {known}")
-        known_messages = NAMES.values() if fault.direction == "in" else LAYOUTS.keys()
+        """Put a fault in force.  Raises ValueError for one that could never happen."""
+        action_of(fault.direction, fault.action)
+        incoming = fault.direction is Direction.IN
+        known_messages = NAMES.values() if incoming else LAYOUTS.keys()
         if fault.message != "*" and fault.message not in known_messages:
-            side = "clients send" if fault.direction == "in" else "the gateway sends"
+            side = "clients send" if incoming else "the gateway sends"
             raise ValueError(f"{fault.message!r} is no message that {side}")
         fault.number = next(self._numbers)
         self.faults.append(fault)
         return fault
 
     def remove(self, chosen: Iterable[Fault]) -> None:
+        """Take faults back."""
         gone = {fault.number for fault in chosen}
         self.faults = [fault for fault in self.faults if fault.number not in gone]
 
     def strike(
-        self, direction: str, message: str, client_id: int | None, values: Mapping[str, Any]
+        self, direction: Direction, message: str, client_id: int | None, values: Mapping[str, Any]
     ) -> Fault | None:
         """The fault that hits this message, used up by one; None lets it pass."""
         for fault in self.faults:
@@ -114,7 +156,7 @@ class FaultPlan:
             if fault.after > 0:
                 fault.after -= 1
                 continue
-            if fault.probability < 1.0 and self._rng.random() >= fault.probability:
+            if fault.probability.part < 1.0 and self._rng.random() >= fault.probability.part:
                 continue
             if fault.times is not None:
                 fault.times -= 1
@@ -124,21 +166,33 @@ class FaultPlan:
         return None
 
 
-def weather(rate: float) -> list[Fault]:
-    """Faults of every kind that a client must live with, each at `rate` of the chances.
+def random_faults(rate: Ratio) -> list[Fault]:
+    """Return a fault of every kind that a client must live with, each at `rate` of the chances.
 
     The seed of the plan decides which messages they hit.
     """
+    short = timedelta(milliseconds=50)
+
+    def less(divisor: int) -> Ratio:
+        return Ratio(rate.part / divisor)
+
     faults = [
-        Fault("out", message, do, times=None, probability=rate, seconds=0.05)
+        Fault(Direction.OUT, message, action, times=None, probability=rate, delay=short)
         for message in ("openOrder", "orderStatus", "execDetails", "commissionReport")
-        for do in ("drop", "duplicate", "delay", "reorder")
+        for action in (Action.DROP, Action.DUPLICATE, Action.DELAY, Action.REORDER)
     ]
     for message in ("placeOrder", "cancelOrder", "reqOpenOrders", "reqExecutions", "reqPositions"):
-        faults.append(Fault("in", message, "delay", times=None, probability=rate, seconds=0.05))
-        faults.append(Fault("in", message, "drop", times=None, probability=rate / 2))
-        faults.append(Fault("in", message, "reorder", times=None, probability=rate / 2))
-        faults.append(Fault("in", message, "truncate", times=None, probability=rate / 8))
-        faults.append(Fault("in", message, "cut", times=None, probability=rate / 4))
-    faults.append(Fault("out", "*", "cut", times=None, probability=rate / 20, at_byte=7))
+        faults += [
+            Fault(Direction.IN, message, action, times=None, probability=chance, delay=short)
+            for action, chance in (
+                (Action.DELAY, rate),
+                (Action.DROP, less(2)),
+                (Action.REORDER, less(2)),
+                (Action.TRUNCATE, less(8)),
+                (Action.CUT, less(4)),
+            )
+        ]
+    faults.append(
+        Fault(Direction.OUT, "*", Action.CUT, times=None, probability=less(20), at_byte=7)
+    )
     return faults

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from oms.sim.broker.broker import Broker
 from oms.sim.broker.instruments import Contract
 from oms.sim.broker.orders import Execution, Order
-from oms.sim.clock import Clock, RealClock, Timer, handshake_time, message_time
+from oms.sim.clock import Clock, RealClock, Timer
 from oms.sim.gateway import render
 from oms.sim.gateway.answers import Answers
-from oms.sim.gateway.clients import Session
+from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.faults import FaultPlan
+from oms.sim.gateway.observers import Observers
+from oms.sim.gateway.outage import Outages
+from oms.sim.gateway.reports import Reports
+from oms.sim.gateway.session import Session, Shared
 from oms.sim.gateway.upstream import Upstream
 from oms.sim.protocol.frames import to_int
 from oms.sim.protocol.requests import Request
@@ -34,19 +36,6 @@ CLIENT_ID_IN_USE = (
 )
 TOO_MANY = "Unable to connect as {} API clients, the most there may be, are connected."
 STOP_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something an observer may want to know.
-
-    kind    before, on (a client message), sent (a server message), order, disconnect
-    """
-
-    kind: str
-    name: str
-    client_id: int | None
-    values: Mapping[str, Any]
 
 
 class GatewayClock:
@@ -91,15 +80,18 @@ class Gateway:
         self.floor = self.broker.floor
         self.books = self.floor.books
         self.intake = self.broker.intake
-        self.upstream = Upstream(self)
-        self.answers = Answers(self)
-        self.sessions: list[Session] = []
-        self._clients: dict[int, Session] = {}
-        self.held: list[tuple[Session, Request]] = []
+        self.observers = Observers()
+        self.upstream = Upstream()
+        self.clients = Clients()
+        self.outages = Outages(self.upstream, self.clients)
+        self.reports = Reports(self.floor, self.intake, self.clients)
+        self.answers = Answers(self.broker, self.clients, self.reports)
         self.refusing = False
-        self._nobody = asyncio.Event()
-        self._nobody.set()
-        self.observers: list[Callable[[Event], None]] = []
+        self._shared = Shared(
+            settings, self.clock, self.zone, self.faults, self.observers, self.upstream
+        )
+        # One entry for each request that is held, in the order in which they came.
+        self._holding: list[Session] = []
         self._later: list[Callable[[], None]] = []
         self._touched: dict[Session, None] = {}
         self._asking: tuple[int | None, str] | None = None
@@ -117,7 +109,7 @@ class Gateway:
         """Open the port and return its number (the setting may be 0: any free one)."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Session(self), self.settings.host, self.settings.port
+            self.session, self.settings.host, self.settings.port
         )
         port: int = self._server.sockets[0].getsockname()[1]
         # A restarted gateway comes back on the same port.
@@ -127,6 +119,10 @@ class Gateway:
             self.clock.call_later(self.settings.step_seconds, self._move)
         return port
 
+    def session(self) -> Session:
+        """Return a session for a client that connects."""
+        return Session(self._shared, self)
+
     def _move(self) -> None:
         """One step of the seeded path for every contract that somebody has looked at."""
         for con_id in self.floor.market.quoted:
@@ -135,52 +131,69 @@ class Gateway:
         self.clock.call_later(self.settings.step_seconds, self._move)
 
     async def stop(self) -> None:
+        """Close every session in good order, then the books."""
         if self._server is not None:
             self._server.close()
         self.observers.clear()
-        for session in list(self.sessions):
+        for session in list(self.clients.sessions):
             session.close()
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await self._nobody.wait()
+                await self.clients.wait_until_gone()
         except TimeoutError:
             # A client that reads nothing keeps its socket from closing in good order.
-            for session in list(self.sessions):
+            for session in list(self.clients.sessions):
                 session.cut()
         self.flush()
         self.stopped = True
         self.books.close()
 
     def restart(self) -> None:
-        """What a restart of the gateway does to its clients and to what was not transmitted."""
+        """Do to clients and to what was not transmitted what a restart of the gateway does."""
         self.intake.untransmitted.clear()
-        self.held.clear()
-        self.upstream.forget()
-        for session in list(self.sessions):
+        self._holding.clear()
+        self.outages.forget()
+        for session in list(self.clients.sessions):
             session.cut()
+
+    def release(self) -> int:
+        """End every hold: held messages are acted on, held answers sent.  Return how many acted."""
+        for session in self.clients.sessions:
+            session.release_output()
+        holding, self._holding = self._holding, []
+        for session in holding:
+            session.act_on_held()
+        return len(holding)
+
+    # -- what sessions report (their Host) --------------------------------------------------------
 
     def opened(self, session: Session) -> None:
+        """Take a session in, unless nobody may connect."""
         if self.refusing:
             session.cut()
-            return
-        self.sessions.append(session)
-        self._nobody.clear()
+        else:
+            self.clients.add(session)
 
     def closed(self, session: Session) -> None:
-        if session in self.sessions:
-            self.sessions.remove(session)
-        if session.client_id is not None:
-            self._clients.pop(session.client_id, None)
-        if not self.sessions:
-            self._nobody.set()
+        """Forget a session."""
+        self.clients.remove(session)
         self._touched.pop(session, None)
         if session.client_id is not None:
             log.info("client %s is gone", session.client_id)
-            self.observe("disconnect", "", session.client_id, {})
+            self.observers.tell("disconnect", "", session.client_id, {})
             self.flush()
 
+    def holds(self, session: Session) -> None:
+        """Remember that a session holds one more request, for `release`."""
+        self._holding.append(session)
+
     def touched(self, session: Session) -> None:
+        """Remember that a session has something to write."""
         self._touched[session] = None
+
+    def commit(self) -> None:
+        """Make the books durable."""
+        self.books.commit()
 
     def flush(self) -> None:
         """Do what was put off, make the books durable, then let every waiting byte go."""
@@ -195,12 +208,6 @@ class Gateway:
         for session in touched:
             session.flush()
 
-    def handshake_time(self) -> str:
-        return handshake_time(self.clock.now(), self.zone)
-
-    def client(self, client_id: int) -> Session | None:
-        return self._clients.get(client_id)
-
     # -- requests -------------------------------------------------------------------------------
 
     def receive(self, session: Session, request: Request) -> None:
@@ -209,31 +216,19 @@ class Gateway:
             session.came_early(request)
             return
         log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
-        if self.upstream.takes(session, request):
+        if self.outages.delays(session, request):
             return
         action = self._actions.get(request.name) or self.answers.actions.get(request.name)
         self._asking = (session.client_id, request.request_id)
         try:
-            if action is None:
-                self.answers.refuse_unknown(session, request)
-            else:
-                action(session, request)
+            with self.upstream.answering():
+                if action is None:
+                    self.answers.refuse_unknown(session, request)
+                else:
+                    action(session, request)
         finally:
             self._asking = None
-        self.observe("on", request.name, session.client_id, request.values)
-
-    @property
-    def is_answering(self) -> bool:
-        """True while a client's request is being answered."""
-        return self._asking is not None
-
-    def observe(
-        self, kind: str, name: str, client_id: int | None, values: Mapping[str, Any]
-    ) -> None:
-        if self.observers:
-            event = Event(kind, name, client_id, values)
-            for observer in self.observers:
-                observer(event)
+        self.observers.tell("on", request.name, session.client_id, request.values)
 
     def later(self, action: Callable[[], None]) -> None:
         """Do something when what goes on now is finished, before its bytes are written."""
@@ -244,14 +239,13 @@ class Gateway:
             session.error(-1, 501, "Already connected.")
             return
         client_id = to_int(request.values["clientId"])
-        taken = self.client(client_id) is not None
-        full = sum(one.client_id is not None for one in self.sessions) >= self.settings.clients_max
+        taken = self.clients.by_id(client_id) is not None
+        full = self.clients.named >= self.settings.clients_max
         if taken or full:
             text = CLIENT_ID_IN_USE if taken else TOO_MANY.format(self.settings.clients_max)
             session.refuse(326, text)
             return
-        session.client_id = client_id
-        self._clients[client_id] = session
+        self.clients.name(session, client_id)
         log.info("client %s at version %s", client_id, session.version)
         session.send("managedAccts", {"accounts": ",".join(self.settings.accounts)})
         session.send("nextValidId", {"orderId": str(self.intake.next_valid_id(client_id))})
@@ -261,7 +255,7 @@ class Gateway:
             master = client_id == self.settings.master_client
             for order in list(self.books.live.values()):
                 if master or (order.client_id == client_id and order.order_id):
-                    self.send_order(session, order)
+                    self.reports.send_order(session, order)
         session.answer_early()
 
     def _place_order(self, session: Session, request: Request) -> None:
@@ -289,35 +283,23 @@ class Gateway:
         """
         owner = client_id if order_id else 0 if manual else None
         for wanted in {owner, self.settings.master_client}:
-            session = None if wanted is None else self.client(wanted)
+            session = None if wanted is None else self.clients.by_id(wanted)
             if session is not None and session.ready:
                 yield session
 
     def order(self, order: Order) -> None:
-        self.observe("order", "", order.client_id, {})
+        self.observers.tell("order", "", order.client_id, {})
         for session in self._audience(order.client_id, order.order_id):
-            self.send_order(session, order)
-
-    def send_order(self, session: Session, order: Order) -> None:
-        session.send("openOrder", render.open_order(order, self.floor.contract(order.con_id)))
-        session.send("orderStatus", render.order_status(order))
+            self.reports.send_order(session, order)
 
     def status(self, order: Order) -> None:
-        self.observe("order", "", order.client_id, {})
+        self.observers.tell("order", "", order.client_id, {})
         for session in self._audience(order.client_id, order.order_id):
             session.send("orderStatus", render.order_status(order))
 
     def execution(self, execution: Execution) -> None:
         for session in self._audience(execution.client_id, execution.order_id, manual=True):
-            self.send_execution(session, execution, "-1")
-
-    def send_execution(self, session: Session, execution: Execution, request_id: str) -> None:
-        time = self.time_text(session, execution)
-        contract = self.floor.contract(execution.con_id)
-        session.send("execDetails", render.execution(execution, contract, time, request_id))
-
-    def time_text(self, session: Session, execution: Execution) -> str:
-        return message_time(execution.time, self.zone, self.settings.time_form, session.version)
+            self.reports.send_execution(session, execution, "-1")
 
     def commission(self, execution: Execution) -> None:
         for session in self._audience(execution.client_id, execution.order_id, manual=True):
@@ -328,7 +310,7 @@ class Gateway:
 
         A person's order has the id 0 and no owner; a client that asks with the id 0 is answered.
         """
-        session = self.client(client_id)
+        session = self.clients.by_id(client_id)
         if session is not None and (request_id or self._asking == (client_id, "0")):
             session.error(request_id, code, text)
 
@@ -339,24 +321,11 @@ class Gateway:
         self.answers.quotes.quote_changed(contract)
         self.answers.accounts.values_changed()
 
-    def bind(self, order: Order) -> None:
-        """Give a manual order an API id of client 0, and tell client 0."""
-        session = self.client(0)
-        if self.settings.bind_negative:
-            order_id = -self.books.next_number("bound")
-        else:
-            order_id = self.intake.next_valid_id(0)
-            self.books.set_highest_order_id(0, order_id)
-        self.books.rebind(order, 0, order_id)
-        if session is not None:
-            values = {"permId": str(order.perm_id), "clientId": "0", "orderId": str(order_id)}
-            session.send("orderBound", values)
-
     def accepted(self, order: Order) -> None:
         """A new order exists: client 0 may have asked to bind every manual one."""
-        session = self.client(0)
+        session = self.clients.by_id(0)
         if not order.order_id and session is not None and session.auto_bind:
-            self.bind(order)
+            self.reports.bind(order)
 
     def margin_preview(self, order: Order, contract: Contract) -> None:
         self.answers.margin_preview(order, contract)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from oms.sim.broker.checks import Refusal
 from oms.sim.broker.combos import Legs, named_legs, quote_of_legs
+from oms.sim.broker.floor import Floor
 from oms.sim.broker.instruments import MARKET_RULES, Contract, Query
+from oms.sim.broker.open_markets import OpenMarkets
 from oms.sim.gateway import render
-from oms.sim.gateway.account_answers import subscribe, subscriptions
 from oms.sim.gateway.bars import RealTimeBars
+from oms.sim.gateway.clients import Clients
+from oms.sim.gateway.session import Session
+from oms.sim.gateway.subscriptions import key_of, subscribe, subscriptions, unsubscribe
 from oms.sim.protocol.frames import number, to_bool, to_int
-
-if TYPE_CHECKING:
-    from oms.sim.gateway.clients import Session
-    from oms.sim.gateway.gateway import Gateway
-    from oms.sim.protocol.requests import Request
+from oms.sim.protocol.requests import Request
 
 NOT_FOUND: Final = "No security definition has been found for the request"
 TICK_KINDS: Final = {"Last": "1", "AllLast": "2", "BidAsk": "3", "MidPoint": "4"}
@@ -46,9 +46,13 @@ LINES: Final = ("MktData:", "TickByTickData:", "RealTimeBars:")
 
 
 class QuoteAnswers:
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.bars = RealTimeBars(gateway)
+    """What is known of contracts, and quotes as long as somebody wants them."""
+
+    def __init__(self, floor: Floor, markets: OpenMarkets, clients: Clients) -> None:
+        self._floor = floor
+        self._markets = markets
+        self._clients = clients
+        self._bars = RealTimeBars(floor, clients)
         self.actions: Mapping[str, Callable[[Session, Request], None]] = {
             "reqContractDetails": self._contract_details,
             "reqMatchingSymbols": self._matching_symbols,
@@ -67,12 +71,12 @@ class QuoteAnswers:
 
     def _contract_details(self, session: Session, request: Request) -> None:
         request_id = request.values["reqId"]
-        found = self.gateway.floor.catalogue.resolve(Query.from_wire(request.values))
+        found = self._floor.catalogue.resolve(Query.from_wire(request.values))
         if not found:
             session.error(request_id, 200, NOT_FOUND)
             return
         for contract in found:
-            hours = self.gateway.broker.markets.told(contract)
+            hours = self._markets.told(contract)
             values = render.contract_details(
                 contract, request.values["exchange"], request_id, hours
             )
@@ -81,7 +85,7 @@ class QuoteAnswers:
 
     def _matching_symbols(self, session: Session, request: Request) -> None:
         pattern = request.values["pattern"].upper()
-        found = self.gateway.floor.catalogue.starting_with(pattern)[:16]
+        found = self._floor.catalogue.starting_with(pattern)[:16]
         samples = [
             {
                 "conId": str(one.con_id),
@@ -98,7 +102,7 @@ class QuoteAnswers:
 
     def _option_parameters(self, session: Session, request: Request) -> None:
         asked = request.values
-        catalogue = self.gateway.floor.catalogue
+        catalogue = self._floor.catalogue
         underlying = catalogue.by_id(to_int(asked["underlyingConId"]))
         if underlying is not None:
             chain = catalogue.option_chain(underlying)
@@ -129,7 +133,7 @@ class QuoteAnswers:
         session.send("marketRule", {"marketRuleId": str(rule), "increments": increments})
 
     def _one_contract(self, session: Session, request: Request) -> Contract | None:
-        found = self.gateway.floor.catalogue.resolve(Query.from_wire(request.values))
+        found = self._floor.catalogue.resolve(Query.from_wire(request.values))
         if len(found) == 1:
             return found[0]
         session.error(request.values["reqId"], 200, NOT_FOUND)
@@ -148,11 +152,11 @@ class QuoteAnswers:
     def _refuses(self, session: Session, request: Request) -> bool:
         """True when the id is in use, or every line of quotes is."""
         request_id = request.values["reqId"]
-        if _key(request) in session.subscriptions:
+        if key_of(request) in session.subscriptions:
             session.error(request_id, 102, "Duplicate ticker ID.")
             return True
         lines = sum(name.startswith(LINES) for name in session.subscriptions)
-        if lines >= self.gateway.settings.tickers_max:
+        if lines >= self._floor.settings.tickers_max:
             session.error(request_id, 101, "Max number of tickers has been reached.")
             return True
         return False
@@ -166,9 +170,8 @@ class QuoteAnswers:
             return
         legs: Legs = ()
         if contract.sec_type == "BAG":
-            catalogue = self.gateway.floor.catalogue
             try:
-                legs = named_legs(catalogue, request.values.get("comboLegs", ()))
+                legs = named_legs(self._floor.catalogue, request.values.get("comboLegs", ()))
             except Refusal as refusal:
                 session.error(request_id, refusal.code, refusal.text)
                 return
@@ -184,8 +187,7 @@ class QuoteAnswers:
             subscribe(session, request, ticker)
 
     def _send_ticks(self, session: Session, request_id: str, ticker: Ticker) -> None:
-        market = self.gateway.floor.market
-        legs = ticker.legs
+        market, legs = self._floor.market, ticker.legs
         quote = quote_of_legs(market, legs) if legs else market.quote(ticker.contract)
         for tick, price, size_tick, size in render.ticks(quote, delayed=ticker.delayed):
             values = {"reqId": request_id, "tickType": str(tick), "price": price, "size": size}
@@ -211,8 +213,8 @@ class QuoteAnswers:
     def _send_tick_by_tick(
         self, session: Session, request_id: str, contract: Contract, kind: str
     ) -> None:
-        quote = self.gateway.floor.market.quote(contract)
-        time = str(int(self.gateway.clock.now().timestamp()))
+        quote = self._floor.market.quote(contract)
+        time = str(int(self._floor.clock.now().timestamp()))
         values = {"reqId": request_id, "tickType": kind, "time": time}
         values |= {"price": number(quote.last), "size": number(quote.last_size)}
         values |= {"exchange": contract.primary_exchange}
@@ -222,14 +224,13 @@ class QuoteAnswers:
         session.send("tickByTick", values)
 
     def quote_changed(self, contract: Contract) -> None:
-        for session in self.gateway.sessions:
-            if not session.ready or not session.subscriptions:
-                continue
+        """Send ticks to who subscribed to a contract."""
+        for session in self._clients.ready():
             for kind, request_id, value in subscriptions(session):
                 if kind == "MktData" and contract.con_id in value.con_ids:
                     self._send_ticks(session, request_id, value)
                 elif kind == "RealTimeBars" and value.contract.con_id == contract.con_id:
-                    value.see(self.gateway.floor.market.quote(contract))
+                    value.see(self._floor.market.quote(contract))
                 elif kind == "TickByTickData" and value[0] == contract.con_id:
                     self._send_tick_by_tick(session, request_id, contract, value[1])
 
@@ -238,15 +239,10 @@ class QuoteAnswers:
             return
         contract = self._one_contract(session, request)
         if contract is not None:
-            self.bars.begin(session, request, contract)
-
-
-def _key(request: Request) -> str:
-    kind = request.name.removeprefix("req").removeprefix("cancel")
-    return f"{kind}:{request.values['reqId']}"
+            self._bars.begin(session, request, contract)
 
 
 def _cancel(session: Session, request: Request) -> None:
-    if session.subscriptions.pop(_key(request), None) is None:
+    if not unsubscribe(session, request):
         request_id = request.values["reqId"]
         session.error(request_id, 300, f"Can't find EId with tickerId:{request_id}")

@@ -8,10 +8,11 @@ displaySize unset).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from oms.sim.protocol.frames import WireError
+from oms.sim.protocol.frames import WireError, join
 from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, Values, When
 from oms.sim.protocol.requests import (
     ALGO,
@@ -27,6 +28,32 @@ from oms.sim.protocol.requests import (
 def encode(name: str, version: int, values: Values) -> list[str]:
     """The whole field list of a message, its id first."""
     return LAYOUTS[name].encode(version, values)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMessage:
+    """One message on its way to a client of some version."""
+
+    name: str
+    version: int
+    values: Values
+    #: What a fault made of the payload; None while nothing did.
+    bent_payload: bytes | None = None
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes of its frame, the length left out."""
+        if self.bent_payload is not None:
+            return self.bent_payload
+        return join(encode(self.name, self.version, self.values))
+
+    def edited(self, changes: Mapping[str, str]) -> ServerMessage:
+        """Return the same with other texts in some fields."""
+        return replace(self, values={**self.values, **changes})
+
+    def bent(self, bend: Callable[[bytes], bytes]) -> ServerMessage:
+        """Return the same with another payload."""
+        return replace(self, bent_payload=bend(self.payload))
 
 
 def decode(version: int, fields: Sequence[str]) -> tuple[str, dict[str, Any]]:

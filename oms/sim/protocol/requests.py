@@ -6,12 +6,12 @@ refuses too, so that a refusal can name what it refuses.  Field names are IB's o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from oms.sim.protocol import numbers
-from oms.sim.protocol.frames import WireError, is_digits, to_bool, to_decimal
+from oms.sim.protocol.frames import WireError, is_digits, join, split, to_bool, to_decimal
 from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, Values, When
 
 CONTRACT: Final = (
@@ -294,10 +294,12 @@ _WITHOUT_ID: Final = frozenset((12, 13, 18, 19, 24, 65, 66, 72, 73, 82, 85))
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One client message.  `values` is empty for a request that is refused unread."""
+    """One client message of some version."""
 
+    version: int
     number: int
     name: str
+    #: Empty for a request that is refused unread.
     values: Mapping[str, Any]
     fields: tuple[str, ...]
     known: bool
@@ -314,6 +316,16 @@ class Request:
             text = str(self.values.get("reqId", self.values.get("orderId", "")))
         return text if is_digits(text.removeprefix("-")) else "-1"
 
+    def edited(self, changes: Mapping[str, str]) -> Request:
+        """Return the same with other texts in some fields.  Raises WireError for no number."""
+        edited = replace(self, values={**self.values, **changes})
+        numbers.check(edited.values)
+        return edited
+
+    def bent(self, bend: Callable[[bytes], bytes]) -> Request:
+        """Return what a client of that version says with another payload.  Raises WireError."""
+        return parse(self.version, split(bend(join(self.fields))))
+
 
 def parse(version: int, fields: Sequence[str]) -> Request:
     """The request in a field list.  Raises WireError when the list cannot be read."""
@@ -325,4 +337,4 @@ def parse(version: int, fields: Sequence[str]) -> Request:
     name, layout = _REQUESTS[number]
     values = layout.decode(version, fields) if layout is not None else {}
     numbers.check(values)
-    return Request(number, name, values, tuple(fields), layout is not None)
+    return Request(version, number, name, values, tuple(fields), layout is not None)

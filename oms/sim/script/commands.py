@@ -9,17 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from oms.sim.broker.checks import Refusal
 from oms.sim.broker.instruments import Contract, Query
 from oms.sim.broker.orders import Execution, Order
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.gateway.session import Session
 from oms.sim.protocol.frames import WireError, is_digits
 from oms.sim.script.arguments import CommandError, Fields
-
-if TYPE_CHECKING:
-    from oms.sim.gateway.clients import Session
-    from oms.sim.gateway.gateway import Gateway
 
 Answer = dict[str, Any]
 
@@ -108,9 +106,9 @@ class Commands:
     def sessions(self, fields: Fields) -> list[Session]:
         """The sessions of `client_id`, or all."""
         wanted = fields.integer_or_none("client_id")
-        if wanted is not None and self.gateway.client(wanted) is None:
+        if wanted is not None and self.gateway.clients.by_id(wanted) is None:
             log.info("client %s is not connected", wanted)
-        return [one for one in self.gateway.sessions if wanted in (None, one.client_id)]
+        return [one for one in self.gateway.clients.sessions if wanted in (None, one.client_id)]
 
     def order(self, fields: Fields) -> Order:
         """The order that a command names: see the reference for the ways to name one."""

@@ -9,7 +9,7 @@ from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
-from oms.sim.gateway.faults import INCOMING, OUTGOING
+from oms.sim.gateway.faults import ACTIONS, Action, Direction
 from oms.sim.protocol.messages import LAYOUTS
 from oms.sim.protocol.requests import NAMES
 from oms.sim.script import scenarios
@@ -28,18 +28,19 @@ _GROUPS = {
     "faults": "Faults",
 }
 _ACTIONS = {
-    "drop": "the message is lost",
-    "delay": "it comes `seconds` later",
-    "duplicate": "it comes twice",
-    "reorder": "it comes after the next message in that direction",
-    "truncate": "its frame ends at `at_byte` (half-way), with the length of what is left",
-    "corrupt": "the byte at `at_byte` is another one",
-    "hold": "it waits for `release`; outgoing, with everything after it",
-    "hold_answer": "it is worked on, what that client would hear from then on waits for `release`",
-    "refuse": "it is not worked on, the error `code` with `text` is the answer; a refused startApi"
-    " closes the socket too",
-    "cut": "the connection is lost; outgoing, after `at_byte` bytes of the frame",
-    "edit": "the fields in `set` get other texts",
+    Action.DROP: "the message is lost",
+    Action.DELAY: "it comes `seconds` later",
+    Action.DUPLICATE: "it comes twice",
+    Action.REORDER: "it comes after the next message in that direction",
+    Action.TRUNCATE: "its frame ends at `at_byte` (half-way), with the length of what is left",
+    Action.CORRUPT: "the byte at `at_byte` is another one",
+    Action.HOLD: "it waits for `release`; outgoing, with everything after it",
+    Action.HOLD_ANSWER: "it is worked on, what that client would hear from then on waits for"
+    " `release`",
+    Action.REFUSE: "it is not worked on, the error `code` with `text` is the answer; a refused"
+    " startApi closes the socket too",
+    Action.CUT: "the connection is lost; outgoing, after `at_byte` bytes of the frame",
+    Action.EDIT: "the fields in `set` get other texts",
 }
 
 
@@ -75,8 +76,8 @@ def control_page() -> str:
         "## Actions of a fault\n\n| action | in | out | what happens |\n| --- | --- | --- | --- |\n"
     )
     for action, text in _ACTIONS.items():
-        coming = "yes" if action in INCOMING else ""
-        going = "yes" if action in OUTGOING else ""
+        coming = "yes" if action in ACTIONS[Direction.IN] else ""
+        going = "yes" if action in ACTIONS[Direction.OUT] else ""
         parts.append(f"| `{action}` | {coming} | {going} | {text} |\n")
     parts.append(
         "\n`message` is IB's name of the message, or `*`. `after` lets so many matching messages"

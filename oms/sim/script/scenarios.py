@@ -39,9 +39,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from oms.sim.broker.orders import Order
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.gateway.observers import Event
 from oms.sim.protocol.frames import is_digits
 from oms.sim.protocol.messages import LAYOUTS
 from oms.sim.protocol.requests import LAYOUT_OF, NAMES
@@ -49,9 +51,6 @@ from oms.sim.script import life_verbs, verbs, wire_verbs  # noqa: F401 (they reg
 from oms.sim.script.arguments import SECONDS_MAX
 from oms.sim.script.commands import VERBS, Commands
 from oms.sim.settings import SettingError, Settings
-
-if TYPE_CHECKING:
-    from oms.sim.gateway.gateway import Event, Gateway
 
 log = logging.getLogger("oms.sim.script.scenarios")
 
@@ -287,7 +286,7 @@ class Player:
 
     def start(self) -> None:
         """Play the `start` blocks and arm the rest.  Call before the gateway's port opens."""
-        self.gateway.observers.append(self._observe)
+        self.gateway.observers.add(self._observe)
         for number, block in enumerate(self.scenario.blocks):
             if not block.then:
                 self._arm(number)

@@ -102,7 +102,7 @@ def _day(fields: Fields, name: str, default: date) -> date:
 @verb("look")
 def clients(commands: Commands, fields: Fields) -> Answer:
     """The client ids that are connected now, and what each has subscribed to."""
-    sessions = [one for one in commands.gateway.sessions if one.client_id is not None]
+    sessions = [one for one in commands.gateway.clients.sessions if one.client_id is not None]
     return {
         "clients": sorted(one.client_id for one in sessions if one.client_id is not None),
         "subscriptions": {str(one.client_id): sorted(one.subscriptions) for one in sessions},

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 from oms.sim.broker import account_values
 from oms.sim.broker.orders import Order
 from oms.sim.clock import message_time
 from oms.sim.gateway import render
-from oms.sim.gateway.faults import Fault
-from oms.sim.gateway.upstream import WHEN
+from oms.sim.gateway.faults import Action, Direction, Fault, Ratio, action_of, direction_of
+from oms.sim.gateway.outage import WHEN
 from oms.sim.protocol import messages
 from oms.sim.protocol.layout import Layout
 from oms.sim.protocol.requests import LAYOUT_OF
@@ -121,7 +122,7 @@ def outage(commands: Commands, fields: Fields) -> Answer:
     orders, positions and quotes, and orders and cancels wait; other requests are answered from the
     books. A client that connects meanwhile is told 2110.
     """
-    commands.gateway.upstream.lose()
+    commands.gateway.outages.lose()
     return {}
 
 
@@ -132,7 +133,7 @@ def restore(commands: Commands, fields: Fields) -> Answer:
     it. Orders and cancels that waited go on.
     """
     code = int(fields.choice("code", ("1101", "1102"), "1102"))
-    commands.gateway.upstream.restore(code, fields.choice("reports", WHEN, "after"))
+    commands.gateway.outages.restore(code, fields.choice("reports", WHEN, "after"))
     return {}
 
 
@@ -146,12 +147,12 @@ def nightly_reset(commands: Commands, fields: Fields) -> Answer:
     gateway = commands.gateway
 
     def end() -> None:
-        gateway.upstream.restore(code, reports)
+        gateway.outages.restore(code, reports)
         if also:
             gateway.flush()
             gateway.restart()
 
-    gateway.upstream.lose()
+    gateway.outages.lose()
     gateway.clock.call_later(fields.seconds("seconds", 60.0), end)
     return {}
 
@@ -201,7 +202,7 @@ def send(commands: Commands, fields: Fields) -> Answer:
         to = order.client_id
     changed, extra = known_fields(messages.LAYOUTS[name], fields, "set"), fields.texts("extra")
     times = fields.integer("times", 1, least=1, most=TIMES_MAX)
-    chosen = [one for one in commands.gateway.sessions if one.ready and to in (None, one.client_id)]
+    chosen = [one for one in commands.gateway.clients.ready() if to in (None, one.client_id)]
     for session in chosen:
         values = _base_values(commands, name, order, fields, session.version)
         frame = messages.encode(name, session.version, {**values, **changed})
@@ -284,19 +285,20 @@ def raw_bytes(commands: Commands, fields: Fields) -> Answer:
 )
 def fault(commands: Commands, fields: Fields) -> Answer:
     """Put a fault in force: see the table of faults. `times` left out means until `clear`."""
-    direction, message = fields.choice("direction", ("in", "out")), fields.text("message")
-    layout = messages.LAYOUTS.get(message) if direction == "out" else LAYOUT_OF.get(message)
+    direction = Direction(fields.choice("direction", tuple(Direction)))
+    message, outgoing = fields.text("message"), direction is Direction.OUT
+    layout = messages.LAYOUTS.get(message) if outgoing else LAYOUT_OF.get(message)
     made = Fault(
         direction=direction,
         message=message,
-        do=fields.text("action"),
+        action=action_of(direction, fields.text("action")),
         times=fields.integer_or_none("times", least=1),
         after=fields.integer("after", least=0),
-        probability=fields.probability("probability"),
+        probability=Ratio(fields.probability("probability")),
         client_id=fields.integer_or_none("client_id"),
         where=known_fields(layout, fields, "where"),
         set=known_fields(layout, fields, "set"),
-        seconds=fields.seconds("seconds"),
+        delay=timedelta(seconds=fields.seconds("seconds")),
         at_byte=fields.integer("at_byte", least=0),
         code=fields.integer("code", 321, least=0),
         text=fields.text("text", "Error validating request"),
@@ -311,9 +313,9 @@ def faults(commands: Commands, fields: Fields) -> Answer:
         "faults": [
             {
                 "fault": one.number,
-                "direction": one.direction,
+                "direction": one.direction.value,
                 "message": one.message,
-                "action": one.do,
+                "action": one.action.value,
                 "times": one.times,
             }
             for one in commands.gateway.faults.faults
@@ -342,14 +344,19 @@ def silence(commands: Commands, fields: Fields) -> Answer:
         "client_id": fields.integer_or_none("client_id"),
     }
     if mode == "answer":
-        made = Fault("in", name, "drop", **shared)
+        made = Fault(Direction.IN, name, Action.DROP, **shared)
     elif mode == "end":
         if name not in messages.END_OF:
             raise CommandError(f"{name} has no end message", ", ".join(messages.END_OF))
-        made = Fault("out", messages.END_OF[name], "drop", **shared)
+        made = Fault(Direction.OUT, messages.END_OF[name], Action.DROP, **shared)
     elif mode == "refuse":
         text = fields.text("text", "Error validating request")
-        made = Fault("in", name, "refuse", **shared, code=fields.integer("code", 321), text=text)
+        made = Fault(
+            *(Direction.IN, name, Action.REFUSE),
+            **shared,
+            code=fields.integer("code", 321),
+            text=text,
+        )
     else:
         raise CommandError(f"unknown mode {mode!r}", "answer, end or refuse")
     return {"fault": commands.gateway.faults.add(made).number}
@@ -374,9 +381,9 @@ def hold(commands: Commands, fields: Fields) -> Answer:
     if what not in ("processing", "answer"):
         raise CommandError(f"unknown hold {what!r}", "processing or answer")
     made = Fault(
-        direction="in",
+        direction=Direction.IN,
         message=fields.text("message"),
-        do="hold" if what == "processing" else "hold_answer",
+        action=Action.HOLD if what == "processing" else Action.HOLD_ANSWER,
         times=fields.integer_or_none("times", least=1),
         client_id=fields.integer_or_none("client_id"),
     )
@@ -388,22 +395,17 @@ def release(commands: Commands, fields: Fields) -> Answer:
     """End every hold: held messages are worked on, held answers are sent."""
     gateway = commands.gateway
     plan = gateway.faults
-    plan.remove([one for one in plan.faults if one.do in ("hold", "hold_answer")])
-    for session in gateway.sessions:
-        session.release_output()
-    held, gateway.held = gateway.held, []
-    for session, request in held:
-        session.act(request)
-    return {"released": len(held)}
+    plan.remove([one for one in plan.faults if one.action in (Action.HOLD, Action.HOLD_ANSWER)])
+    return {"released": gateway.release()}
 
 
 @verb("faults", "message", "direction?", "times?", "client_id?")
 def drop_next(commands: Commands, fields: Fields) -> Answer:
     """Lose the next `times` (1) messages of that name; `direction` is in or out (out)."""
     made = Fault(
-        direction=fields.text("direction", "out"),
+        direction=direction_of(fields.text("direction", "out")),
         message=fields.text("message"),
-        do="drop",
+        action=Action.DROP,
         times=fields.integer("times", 1, least=1, most=TIMES_MAX),
         client_id=fields.integer_or_none("client_id"),
     )

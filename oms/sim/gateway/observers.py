@@ -1,0 +1,41 @@
+"""What happens at a gateway, told to those who watch it: scenarios and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something an observer may want to know."""
+
+    #: before, on (a client message), sent (a server message), order, disconnect
+    kind: str
+    #: IB's name of the message; empty when there is none.
+    name: str
+    client_id: int | None
+    values: Mapping[str, Any]
+
+
+class Observers:
+    """Those who watch, told in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._watching: list[Callable[[Event], None]] = []
+
+    def add(self, observer: Callable[[Event], None]) -> None:
+        """Tell an observer everything from now on."""
+        self._watching.append(observer)
+
+    def clear(self) -> None:
+        """Tell nobody any more."""
+        self._watching.clear()
+
+    def tell(self, kind: str, name: str, client_id: int | None, values: Mapping[str, Any]) -> None:
+        """Tell of one event."""
+        if self._watching:
+            event = Event(kind, name, client_id, values)
+            for observer in self._watching:
+                observer(event)
