@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 from oms.cli import app
 from oms.cli.find import short
 from oms.cli.frame import hoisted
-from oms.cli.rows import age, age_seconds, clock, note, price
+from oms.cli.rows import age, clock, note, price
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.fold.records import Order, OrderState
+from oms.report.situation_json import age_seconds
 
 NOW = datetime(2026, 3, 9, 14, 30, tzinfo=UTC)
 
