@@ -84,6 +84,27 @@ def midnight_before(moment: datetime, zone: ZoneInfo) -> datetime:
     return local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
+def order_time(text: str, zone: ZoneInfo) -> datetime | None:
+    """The time in goodTillDate, goodAfterTime or a time condition; None when it is none.
+
+    `yyyymmdd hh:mm:ss [zone]`, `yyyymmdd-hh:mm:ss` in UTC, or `yyyymmdd` for the end of the day.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    try:
+        if len(text) == 8:
+            day = datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007
+            return day.replace(hour=23, minute=59, second=59, tzinfo=zone).astimezone(UTC)
+        moment = datetime.strptime(text[:8] + text[9:17], "%Y%m%d%H:%M:%S")  # noqa: DTZ007
+        if text[8] == "-":
+            return moment.replace(tzinfo=UTC)
+        name = text[17:].strip()
+        return moment.replace(tzinfo=ZoneInfo(name) if name else zone).astimezone(UTC)
+    except (ValueError, KeyError, IndexError):
+        return None
+
+
 def handshake_time(moment: datetime, zone: ZoneInfo) -> str:
     """`20260101 10:00:00 EST`."""
     return moment.astimezone(zone).strftime("%Y%m%d %H:%M:%S %Z")

@@ -16,10 +16,10 @@ import pytest
 
 from oms.sim.broker.books import Books
 from oms.sim.broker.combos import quote_of
-from oms.sim.broker.instruments import Query
+from oms.sim.broker.contracts import Query
+from oms.sim.broker.exposure import Exposure
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.orders import Order
-from oms.sim.broker.working import Working
 from oms.sim.clock import SteppedClock
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.protocol.requests import PLACE_ORDER
@@ -166,12 +166,12 @@ class Day:
             assert not order.ended
             assert 0 <= order.filled <= order.quantity, order
             assert order.remaining > 0, order
-        fresh = Working()
+        fresh = Exposure()
         for order in books.live.values():
             fresh.keep(order)
-        for con_id in books.working.contracts("DU1234567"):
+        for con_id in books.live.exposure.contracts("DU1234567"):
             held = books.position("DU1234567", con_id).quantity
-            worst = books.working.worst("DU1234567", con_id, held)
+            worst = books.live.exposure.worst("DU1234567", con_id, held)
             assert worst == fresh.worst("DU1234567", con_id, held)
 
     def check_end(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.sim.broker.instruments import Contract
+from oms.sim.broker.contracts import Contract
 from oms.sim.broker.ledger import Position, cash_flows, commission
 
 D = Decimal

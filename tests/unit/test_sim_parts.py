@@ -11,12 +11,11 @@ import pytest
 
 from oms.sim.broker import hours
 from oms.sim.broker.catalogue import Catalogue
-from oms.sim.broker.checks import order_time
 from oms.sim.broker.conditions import Sight, hold
-from oms.sim.broker.instruments import MARKET_RULES, Contract, Query
+from oms.sim.broker.contracts import MARKET_RULES, Contract, Query
 from oms.sim.broker.listings import option
 from oms.sim.broker.market import Market
-from oms.sim.clock import SteppedClock
+from oms.sim.clock import SteppedClock, order_time
 from oms.sim.gateway.faults import Action, Direction, Fault, FaultPlan
 from oms.sim.protocol.frames import WireError, ascii7, number, to_bool, to_int
 from oms.sim.script import reference

@@ -5,16 +5,16 @@ It knows no socket and no session: the gateway puts in what clients ask, and is 
 needs from parts above it in this list, never the other way round:
 
     what is traded
-        instruments     contracts, how clients describe them, the prices they may have (pure)
+        contracts       contracts, how clients describe them, the prices they may have (pure)
         listings        the contracts that exist (pure)
         catalogue       looking them up (pure)
         hours           when the exchanges trade (pure)
         market          quotes from a seed (pure)
     what is kept
-        orders          orders and executions
         ledger          positions, cash flows, margin and commission (pure)
-        working         what live orders may still buy and sell
-        books           all of it in one SQLite file, which survives a restart
+        orders          orders; `executions` beside them
+        live_orders     what connects the orders that live, and their `exposure`
+        books           all of it in one SQLite file, which survives a restart; `stored` is how
     rules
         matching        when an order trades, and at what price (pure)
         checks          what is refused before it reaches the market (pure)
@@ -27,7 +27,7 @@ needs from parts above it in this list, never the other way round:
         open_markets    which markets are open now
         waiting         what keeps an order from working
     what happens
-        booking         executions, and what they do to positions and cash; corrections
+        back_office     executions, and what they do to positions and cash; corrections
         linked_orders   children and parents, groups that cancel one another
         order_life      an order from its permanent id to its end
         intake          what clients ask: new orders, new terms, cancels

@@ -8,8 +8,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from oms.sim.broker.accounting import Totals, Worth, rate, realized_today, totals, worths
+from oms.sim.broker.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO
 from oms.sim.protocol.frames import number
 

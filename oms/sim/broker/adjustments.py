@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from oms.sim.broker.books import ChangeKind
+from oms.sim.broker.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO, Position
 
 
@@ -29,7 +30,7 @@ def set_position(
     contract: Contract,
     row: Position,
     *,
-    kind: str,
+    kind: ChangeKind,
     price: Decimal = ZERO,
 ) -> Change:
     """Make a position what `row` says, and tell who subscribed.

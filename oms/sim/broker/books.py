@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
-from oms.sim.broker.instruments import Contract
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution
 from oms.sim.broker.ledger import ZERO, Position
-from oms.sim.broker.orders import Execution, Order
-from oms.sim.broker.working import Working
+from oms.sim.broker.live_orders import LiveOrders
+from oms.sim.broker.orders import Order
 from oms.sim.protocol.frames import number
 
 _SCHEMA = """
@@ -54,6 +57,32 @@ CREATE TABLE IF NOT EXISTS placements (
   PRIMARY KEY (client_id, order_id, order_ref, kind));
 """
 
+#: What a placeOrder message asks for.
+Placement = Literal["new", "modify", "what_if"]
+#: Why a position changed though nobody traded.
+ChangeKind = Literal["exercise", "assignment", "expiry", "split", "symbol_change", "transfer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What a change without an execution left of a position."""
+
+    quantity: Decimal
+    average_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class LifeRow:
+    """What a statement tells of a change that nobody traded."""
+
+    kind: ChangeKind
+    con_id: int
+    #: By how much the position changed.
+    quantity: Decimal
+    #: What was paid for it.
+    price: Decimal
+    at: datetime
+
 
 class Books:
     """The broker's own books.  One writer: the gateway's event loop."""
@@ -66,26 +95,22 @@ class Books:
         self._db.executescript(_SCHEMA)
         self._open = False
         self._unwritten: dict[int, Order] = {}
-        self.live: dict[int, Order] = {}
-        self._live_by_client: dict[tuple[int, int], Order] = {}
-        # Perm ids of live orders, by what connects them: a fill must not look at every order.
-        self._groups: dict[tuple[str, int | str], dict[int, None]] = {}
-        self._grouped: dict[int, list[tuple[str, int | str]]] = {}
-        self.working = Working()
         self._contracts: set[int] = set()
-        self.positions: dict[tuple[str, int], Position] = {}
-        # Realised and unrealised P&L of a position when the day began.
-        self.openings: dict[tuple[str, int], tuple[Decimal, Decimal]] = {}
-        self.cash: dict[tuple[str, str], Decimal] = {}
-        # Called before a commit: what is written once however often it changes.
-        self.before_commit: list[Callable[[], None]] = []
         self._highest: dict[int, int] = {}
+        self.live = LiveOrders()
+        #: Positions by account and con id.
+        self.positions: dict[tuple[str, int], Position] = {}
+        #: Realised and unrealised P&L of each position when the day began.
+        self.openings: dict[tuple[str, int], tuple[Decimal, Decimal]] = {}
+        #: Balances by account and currency.
+        self.cash: dict[tuple[str, str], Decimal] = {}
+        #: Called before a commit: what is written once however often it changes.
+        self.before_commit: list[Callable[[], None]] = []
         self._load()
 
     def _load(self) -> None:
         for (body,) in self._db.execute("SELECT body FROM orders WHERE live ORDER BY perm_id"):
-            order = Order.from_json(body)
-            self._keep(order)
+            self.live.keep(Order.from_json(body))
         for account, con_id, quantity, cost, realized in self._db.execute(
             "SELECT account, con_id, quantity, average_cost, realized FROM positions"
         ):
@@ -97,56 +122,6 @@ class Books:
             self.openings[account, con_id] = Decimal(realized), Decimal(unrealized)
         self._highest = dict(self._db.execute("SELECT * FROM clients"))
 
-    def _keep(self, order: Order) -> None:
-        self.live[order.perm_id] = order
-        self.working.keep(order)
-        if order.order_id:
-            self._live_by_client[order.client_id, order.order_id] = order
-        groups = _groups_of(order)
-        if groups != self._grouped.get(order.perm_id):
-            self._ungroup(order)
-            self._grouped[order.perm_id] = groups
-            for group in groups:
-                self._groups.setdefault(group, {})[order.perm_id] = None
-
-    def _ungroup(self, order: Order) -> None:
-        for group in self._grouped.pop(order.perm_id, ()):
-            members = self._groups.get(group, {})
-            members.pop(order.perm_id, None)
-            if not members:
-                self._groups.pop(group, None)
-
-    def _drop(self, order: Order) -> None:
-        if self.live.pop(order.perm_id, None) is None:
-            return
-        self.working.drop(order)
-        self._live_by_client.pop((order.client_id, order.order_id), None)
-        self._ungroup(order)
-
-    def _members(self, group: tuple[str, int | str]) -> list[Order]:
-        return [self.live[perm_id] for perm_id in self._groups.get(group, ())]
-
-    def affected_by(self, con_id: int) -> list[Order]:
-        """Live orders that look at a contract's quote."""
-        return self._members(("contract", con_id))
-
-    def watching(self) -> list[Order]:
-        """Live orders that wait for an execution, or for the account's margin."""
-        return self._members(("account", ""))
-
-    def children(self, parent: Order) -> list[Order]:
-        return self._members(("parent", parent.perm_id))
-
-    def one_cancels_other(self, order: Order) -> list[Order]:
-        """The other members of an order's OCA group; the children of one parent are a group too."""
-        if order.oca_group:
-            members = self._members(("oca", f"{order.account}:{order.oca_group}"))
-        elif order.parent_perm_id:
-            members = self._members(("parent", order.parent_perm_id))
-        else:
-            return []
-        return [other for other in members if other.perm_id != order.perm_id]
-
     # -- durability ---------------------------------------------------------------------------
 
     def _write(self, statement: str, parameters: Iterable[object]) -> sqlite3.Cursor:
@@ -156,6 +131,7 @@ class Books:
         return self._db.execute(statement, tuple(parameters))
 
     def commit(self) -> None:
+        """Make durable all that was changed."""
         for write in self.before_commit:
             write()
         self._write_orders()
@@ -164,32 +140,38 @@ class Books:
             self._open = False
 
     def close(self) -> None:
+        """Commit and close the file."""
         self.commit()
         self._db.close()
 
     # -- counters and settings ----------------------------------------------------------------
 
     def meta(self, key: str) -> str | None:
+        """Return a note of the books about themselves."""
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
+        """Note something for the next start."""
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def next_number(self, key: str) -> int:
-        """1, 2, 3, ... for ever, over restarts too."""
+        """Return 1, 2, 3, ... for ever, over restarts too."""
         value = int(self.meta(key) or 0) + 1
         self.set_meta(key, str(value))
         return value
 
     def highest_order_id(self, client_id: int) -> int:
+        """Return the highest order id that a client has used, 0 for none."""
         return self._highest.get(client_id, 0)
 
     def set_highest_order_id(self, client_id: int, order_id: int) -> None:
+        """Note an order id as used."""
         self._highest[client_id] = order_id
         self._write("INSERT OR REPLACE INTO clients VALUES (?, ?)", (client_id, order_id))
 
     def client_ids(self) -> list[int]:
+        """Return the clients that have ever sent an order."""
         return sorted(self._highest)
 
     # -- contracts ----------------------------------------------------------------------------
@@ -207,6 +189,7 @@ class Books:
         )
 
     def contracts(self) -> list[Contract]:
+        """Return the contracts that were ever traded, as they are now."""
         rows = self._db.execute("SELECT body FROM contracts ORDER BY con_id").fetchall()
         return [Contract.from_json(body) for (body,) in rows]
 
@@ -216,9 +199,9 @@ class Books:
         """Keep the order as it is now.  It is written once a commit, however often it changes."""
         self._unwritten[order.perm_id] = order
         if order.ended:
-            self._drop(order)
+            self.live.drop(order)
         else:
-            self._keep(order)
+            self.live.keep(order)
 
     def _write_orders(self) -> None:
         unwritten, self._unwritten = self._unwritten, {}
@@ -239,34 +222,37 @@ class Books:
 
     def rebind(self, order: Order, client_id: int, order_id: int) -> None:
         """Give an order another API identity, as binding does."""
-        self._live_by_client.pop((order.client_id, order.order_id), None)
-        order.client_id, order.order_id = client_id, order_id
+        self.live.rebind(order, client_id, order_id)
         self.save(order)
 
     def lose(self, order: Order) -> None:
         """Forget an order as if it had never come.  It counts as ended for whoever still has it."""
-        self._drop(order)
+        self.live.drop(order)
         self._unwritten.pop(order.perm_id, None)
         self._write("DELETE FROM orders WHERE perm_id = ?", (order.perm_id,))
         order.status = "Cancelled"
 
     def live_order(self, client_id: int, order_id: int) -> Order | None:
-        return self._live_by_client.get((client_id, order_id))
+        """Return the live order of an API identity."""
+        return self.live.of_client(client_id, order_id)
 
     def by_perm_id(self, perm_id: int) -> Order | None:
+        """Return an order, live or ended."""
         return self.live.get(perm_id) or self._one("perm_id = ?", (perm_id,))
 
     def by_client(self, client_id: int, order_id: int) -> Order | None:
-        """The newest order of that id, live or ended."""
-        found = self._live_by_client.get((client_id, order_id))
-        return found or self._one("client_id = ? AND order_id = ?", (client_id, order_id))
+        """Return the newest order of an API identity, live or ended."""
+        return self.live_order(client_id, order_id) or self._one(
+            "client_id = ? AND order_id = ?", (client_id, order_id)
+        )
 
     def by_ref(self, order_ref: str) -> Order | None:
-        """The newest order of that reference, live or ended."""
+        """Return the newest order of a reference, live or ended."""
         found = self._one("order_ref = ?", (order_ref,))
         return self.live.get(found.perm_id, found) if found is not None else None
 
     def completed(self, since: datetime) -> Iterator[Order]:
+        """Yield the orders that ended since then, in the order of their ends."""
         self._write_orders()
         rows = self._db.execute(
             "SELECT body FROM orders WHERE NOT live AND ended_at >= ? ORDER BY ended_at, perm_id",
@@ -275,6 +261,7 @@ class Books:
         return (Order.from_json(body) for (body,) in rows.fetchall())
 
     def orders(self) -> Iterator[Order]:
+        """Yield every order there ever was."""
         self._write_orders()
         rows = self._db.execute("SELECT perm_id, body FROM orders ORDER BY rowid").fetchall()
         return (self.live.get(perm_id) or Order.from_json(body) for perm_id, body in rows)
@@ -288,16 +275,18 @@ class Books:
 
     # -- placements ---------------------------------------------------------------------------
 
-    def count_placement(self, client_id: int, order_id: int, order_ref: str, kind: str) -> None:
-        """`kind`: new, modify or what_if.  Counted when received, before anything is decided."""
+    def count_placement(
+        self, client_id: int, order_id: int, order_ref: str, kind: Placement
+    ) -> None:
+        """Count a placeOrder message: when it is received, before anything is decided."""
         self._write(
             "INSERT INTO placements VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE"
             " SET received = received + 1",
             (client_id, order_id, order_ref, kind),
         )
 
-    def placements(self, kind: str) -> list[tuple[int, int, str, int]]:
-        """Client id, order id, reference and count of the messages of a kind, oldest first."""
+    def placements(self, kind: Placement) -> list[tuple[int, int, str, int]]:
+        """Return client id, order id, reference and count of messages of a kind, oldest first."""
         return self._db.execute(
             "SELECT client_id, order_id, order_ref, received FROM placements WHERE kind = ?"
             " ORDER BY rowid",
@@ -307,6 +296,7 @@ class Books:
     # -- executions ---------------------------------------------------------------------------
 
     def add_execution(self, execution: Execution) -> None:
+        """Keep a new execution."""
         self._write(
             "INSERT INTO executions (exec_id, perm_id, account, con_id, at, body)"
             " VALUES (?, ?, ?, ?, ?, ?)",
@@ -321,18 +311,21 @@ class Books:
         )
 
     def save_execution(self, execution: Execution) -> None:
+        """Keep a known execution as it is now."""
         self._write(
             "UPDATE executions SET body = ? WHERE exec_id = ?",
             (execution.to_json(), execution.exec_id),
         )
 
     def execution(self, exec_id: str) -> Execution | None:
+        """Return the execution of an id."""
         row = self._db.execute(
             "SELECT body FROM executions WHERE exec_id = ?", (exec_id,)
         ).fetchone()
         return None if row is None else Execution.from_json(row[0])
 
     def executions(self, since: datetime | None = None) -> Iterator[Execution]:
+        """Yield the executions since a time, else all, oldest first."""
         at = since.timestamp() if since is not None else 0.0
         rows = self._db.execute(
             "SELECT body FROM executions WHERE at >= ? ORDER BY sequence", (at,)
@@ -340,6 +333,7 @@ class Books:
         return (Execution.from_json(body) for (body,) in rows)
 
     def executions_of(self, perm_id: int) -> list[Execution]:
+        """Return the executions of an order, oldest first."""
         rows = self._db.execute(
             "SELECT body FROM executions WHERE perm_id = ? ORDER BY sequence", (perm_id,)
         ).fetchall()
@@ -348,6 +342,7 @@ class Books:
     # -- positions and cash -------------------------------------------------------------------
 
     def set_position(self, account: str, con_id: int, row: Position) -> None:
+        """Make a position what `row` says."""
         self.positions[account, con_id] = row
         self._write(
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
@@ -357,7 +352,7 @@ class Books:
     def set_opening(
         self, account: str, con_id: int, realized: Decimal, unrealized: Decimal
     ) -> None:
-        """What a position has gained when the day begins."""
+        """Note what a position has gained when the day begins."""
         self.openings[account, con_id] = realized, unrealized
         self._write(
             "INSERT OR REPLACE INTO openings VALUES (?, ?, ?, ?)",
@@ -365,15 +360,19 @@ class Books:
         )
 
     def save_quote(self, con_id: int, body: str) -> None:
+        """Keep the quote of a contract."""
         self._write("INSERT OR REPLACE INTO quotes VALUES (?, ?)", (con_id, body))
 
     def quotes(self) -> dict[int, str]:
+        """Return the quotes that were kept, by con id."""
         return dict(self._db.execute("SELECT con_id, body FROM quotes"))
 
     def position(self, account: str, con_id: int) -> Position:
+        """Return what is held, nothing as well."""
         return self.positions.get((account, con_id), Position())
 
     def add_cash(self, account: str, currency: str, amount: Decimal) -> None:
+        """Pay in, or out when `amount` is below zero."""
         total = self.cash.get((account, currency), ZERO) + amount
         self.cash[account, currency] = total
         self._write("INSERT OR REPLACE INTO cash VALUES (?, ?, ?)", (account, currency, str(total)))
@@ -381,7 +380,7 @@ class Books:
     def add_adjustment(
         self, account: str, con_id: int, quantity: Decimal, average_cost: Decimal
     ) -> None:
-        """A position change without an execution; kept so that a correction can be replayed."""
+        """Keep a position change without an execution, so that a correction can be replayed."""
         self._write(
             "INSERT INTO adjustments (after_execution, account, con_id, quantity, average_cost)"
             " VALUES ((SELECT COALESCE(MAX(sequence), 0) FROM executions), ?, ?, ?, ?)",
@@ -391,34 +390,35 @@ class Books:
     def add_life(
         self,
         account: str,
-        kind: str,
+        kind: ChangeKind,
         *,
         con_id: int,
         quantity: Decimal,
         price: Decimal,
         at: datetime,
     ) -> None:
-        """What a statement tells of a change that nobody traded: by how much, and at what price."""
+        """Keep what a statement tells of a change that nobody traded."""
         self._write(
             "INSERT INTO life (account, kind, con_id, quantity, price, at)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             (account, kind, con_id, number(quantity), number(price), at.isoformat()),
         )
 
-    def life(self, account: str) -> list[tuple[str, int, str, str, str]]:
-        """Kind, con id, quantity, price and time of every such change, oldest first."""
-        return self._db.execute(
+    def life(self, account: str) -> list[LifeRow]:
+        """Return the changes of an account that nobody traded, oldest first."""
+        rows = self._db.execute(
             "SELECT kind, con_id, quantity, price, at FROM life WHERE account = ?"
             " ORDER BY sequence",
             (account,),
-        ).fetchall()
+        )
+        return [
+            LifeRow(kind, con_id, Decimal(quantity), Decimal(price), datetime.fromisoformat(at))
+            for kind, con_id, quantity, price, at in rows
+        ]
 
-    def history(self, account: str, con_id: int) -> list[Execution | tuple[Decimal, Decimal]]:
-        """Executions and adjustments of a position in the order in which they happened.
-
-        An adjustment is the quantity and the average cost that it left behind.
-        """
-        rows: list[tuple[int, int, Execution | tuple[Decimal, Decimal]]] = []
+    def history(self, account: str, con_id: int) -> list[Execution | Adjustment]:
+        """Return what changed a position, in the order in which it happened."""
+        rows: list[tuple[int, int, Execution | Adjustment]] = []
         for sequence, body in self._db.execute(
             "SELECT sequence, body FROM executions WHERE account = ? AND con_id = ?",
             (account, con_id),
@@ -431,19 +431,6 @@ class Books:
             " WHERE account = ? AND con_id = ?",
             (account, con_id),
         ):
-            rows.append((after, sequence, (Decimal(quantity), Decimal(cost))))
+            rows.append((after, sequence, Adjustment(Decimal(quantity), Decimal(cost))))
         rows.sort(key=lambda row: row[:2])
         return [entry for _, _, entry in rows]
-
-
-def _groups_of(order: Order) -> list[tuple[str, int | str]]:
-    groups: list[tuple[str, int | str]] = [
-        ("contract", con_id) for con_id in sorted(order.contracts)
-    ]
-    if order.parent_perm_id:
-        groups.append(("parent", order.parent_perm_id))
-    if any(one.get("condType") in ("4", "5") for one in order.terms.get("conditions", ())):
-        groups.append(("account", ""))
-    if order.oca_group:
-        groups.append(("oca", f"{order.account}:{order.oca_group}"))
-    return groups

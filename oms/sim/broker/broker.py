@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oms.sim.broker.booking import BackOffice
+from oms.sim.broker.back_office import BackOffice
 from oms.sim.broker.day import TradingDay
 from oms.sim.broker.derivatives import Derivatives
 from oms.sim.broker.floor import Notify, open_floor

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from oms.sim.broker import listings
-from oms.sim.broker.instruments import Contract, Query
+from oms.sim.broker.contracts import Contract, Query
 
 OPTION_STRIKE_MAX: Final = 100_000
 """A local symbol has five digits for the whole part of a strike."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from oms.sim.broker import matching
-from oms.sim.broker.instruments import Contract
+from oms.sim.broker.contracts import Contract
 from oms.sim.broker.orders import Order
+from oms.sim.clock import order_time
 
 ORDER_ID_MAX: Final = 2**31 - 1
 OFF_TICK: Final = "The price does not conform to the minimum price variation for this contract."
@@ -135,24 +136,3 @@ def warning(order: Order, contract: Contract) -> str | None:
             "Warning: your order size is below the minimum and will be routed as an odd lot order."
         )
     return None
-
-
-def order_time(text: str, zone: ZoneInfo) -> datetime | None:
-    """The time in goodTillDate, goodAfterTime or a time condition; None when it is none.
-
-    `yyyymmdd hh:mm:ss [zone]`, `yyyymmdd-hh:mm:ss` in UTC, or `yyyymmdd` for the end of the day.
-    """
-    text = text.strip()
-    if not text:
-        return None
-    try:
-        if len(text) == 8:
-            day = datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007
-            return day.replace(hour=23, minute=59, second=59, tzinfo=zone).astimezone(UTC)
-        moment = datetime.strptime(text[:8] + text[9:17], "%Y%m%d%H:%M:%S")  # noqa: DTZ007
-        if text[8] == "-":
-            return moment.replace(tzinfo=UTC)
-        name = text[17:].strip()
-        return moment.replace(tzinfo=ZoneInfo(name) if name else zone).astimezone(UTC)
-    except (ValueError, KeyError, IndexError):
-        return None

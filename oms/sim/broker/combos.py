@@ -8,8 +8,8 @@ from typing import Final
 
 from oms.sim.broker.catalogue import Catalogue
 from oms.sim.broker.checks import Refusal
+from oms.sim.broker.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.market import Market, Quote
 from oms.sim.broker.orders import Order

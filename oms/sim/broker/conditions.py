@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker.checks import order_time
 from oms.sim.broker.market import Quote
+from oms.sim.clock import order_time
 from oms.sim.protocol.frames import to_bool, to_decimal, to_int
 
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 
 from oms.sim.broker.adjustments import Change, set_position
+from oms.sim.broker.books import ChangeKind
+from oms.sim.broker.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO, Position
 
 
@@ -53,7 +54,8 @@ def change_symbol(floor: Floor, contract: Contract, symbol: str, con_id: int = 0
     new = catalogue.rename(contract, symbol.upper(), con_id or contract.con_id)
     floor.books.keep_contract(new)
     floor.market.rename(contract, new)
-    changes, renamed = [], "symbol_change"
+    changes = []
+    renamed: ChangeKind = "symbol_change"
     for (account, held), row in list(floor.books.positions.items()):
         if held != contract.con_id or not row.quantity:
             continue

@@ -17,20 +17,20 @@ def shortfall(floor: Floor, order: Order, price: Decimal | None = None) -> str |
     would have if all of it filled, on the worse side.  An order that only closes always passes.
     `price` is that of a fill; before there is one, the order's limit or the touch is taken.
     """
-    working = floor.books.working
+    exposure = floor.books.live.exposure
     # The order may be new, live, or new terms of a live one: look at the rest, then with it.
-    working.drop(order)
+    exposure.drop(order)
     promised = _promised(floor, order.account)
-    before = {con_id: _worst(floor, order, con_id) for con_id, _ in order.exposure()}
-    working.keep(order)
+    before = {con_id: _worst(floor, order, con_id) for con_id, _ in order.per_unit()}
+    exposure.keep(order)
     needed = ZERO
-    for con_id, signed in order.exposure():
+    for con_id, signed in order.per_unit():
         grows = _worst(floor, order, con_id) - before[con_id]
         needed += _margin(floor, con_id, grows, _price(floor, order, con_id, signed, price))
-    working.drop(order)
+    exposure.drop(order)
     live = floor.books.live.get(order.perm_id)
     if live is not None:
-        working.keep(live)
+        exposure.keep(live)
     if not needed:
         return None
     available = accounting.totals(floor, order.account).available - promised
@@ -46,7 +46,7 @@ def shortfall(floor: Floor, order: Order, price: Decimal | None = None) -> str |
 
 def _worst(floor: Floor, order: Order, con_id: int) -> Decimal:
     held = floor.books.position(order.account, con_id).quantity
-    return floor.books.working.worst(order.account, con_id, held)
+    return floor.books.live.exposure.worst(order.account, con_id, held)
 
 
 def _price(
@@ -69,9 +69,9 @@ def _margin(floor: Floor, con_id: int, quantity: Decimal, price: Decimal) -> Dec
 def _promised(floor: Floor, account: str) -> Decimal:
     """Margin that an account's working orders would take, beyond that of its positions."""
     total = ZERO
-    for con_id in floor.books.working.contracts(account):
+    for con_id in floor.books.live.exposure.contracts(account):
         held = floor.books.position(account, con_id).quantity
-        more = floor.books.working.worst(account, con_id, held) - abs(held)
+        more = floor.books.live.exposure.worst(account, con_id, held) - abs(held)
         if more:
             last = floor.market.quote(floor.contract(con_id)).last
             total += _margin(floor, con_id, more, last)

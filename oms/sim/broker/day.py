@@ -186,6 +186,6 @@ class TradingDay:
         """No order outlives its contract."""
         catalogue = self.floor.catalogue
         for order in list(self.floor.books.live.values()):
-            contracts = [catalogue.by_id(con_id) for con_id, _ in order.exposure()]
+            contracts = [catalogue.by_id(con_id) for con_id, _ in order.per_unit()]
             if not order.ended and any(one and catalogue.expired(one) for one in contracts):
                 self.orders.end(order, text=EXPIRED_TEXT)

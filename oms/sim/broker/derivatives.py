@@ -10,10 +10,12 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from oms.sim.broker.adjustments import Change, set_position
+from oms.sim.broker.books import ChangeKind
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution, Side
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO, Position
-from oms.sim.broker.orders import Execution, Order
+from oms.sim.broker.orders import Order
 
 
 class Derivatives:
@@ -62,8 +64,8 @@ class Derivatives:
         if contract.sec_type not in ("OPT", "FUT", "FOP"):
             raise ValueError(f"{contract.local_symbol} does not expire")
         price = settlement if settlement is not None else self._settlement(contract)
-        for order in self.books.affected_by(contract.con_id):
-            if not order.ended and any(one == contract.con_id for one, _ in order.exposure()):
+        for order in self.books.live.affected_by(contract.con_id):
+            if not order.ended and any(one == contract.con_id for one, _ in order.per_unit()):
                 self._end(order)
         changes: list[Change] = []
         for (account, con_id), row in list(self.books.positions.items()):
@@ -118,17 +120,17 @@ class Derivatives:
         after, _ = self.books.position(account, stock.con_id).after(shares, paid, Decimal(1), ZERO)
         self.books.add_cash(account, stock.currency, -shares * strike)
         if told:
-            side = "BOT" if shares > 0 else "SLD"
+            side: Side = "BOT" if shares > 0 else "SLD"
             self._tell(account, option, abs(signed), ZERO, "BOT" if signed > 0 else "SLD")
             self._tell(account, stock, abs(shares), strike, side)
-        kind = "exercise" if signed > 0 else "assignment"
+        kind: ChangeKind = "exercise" if signed > 0 else "assignment"
         return [
             set_position(self.floor, account, option, options, kind=kind),
             set_position(self.floor, account, stock, after, kind=kind, price=strike),
         ]
 
     def _tell(
-        self, account: str, contract: Contract, quantity: Decimal, price: Decimal, side: str
+        self, account: str, contract: Contract, quantity: Decimal, price: Decimal, side: Side
     ) -> None:
         """An execution that belongs to no order.  It moves nothing: the adjustment does."""
         row = Execution(

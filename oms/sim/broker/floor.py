@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 from oms.sim.broker.books import Books
 from oms.sim.broker.catalogue import Catalogue
-from oms.sim.broker.instruments import Contract
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution
 from oms.sim.broker.market import Market
-from oms.sim.broker.orders import Execution, Order
+from oms.sim.broker.orders import Order
 from oms.sim.clock import Clock, midnight_before
 from oms.sim.settings import Settings
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from oms.sim.broker import checks, credit, matching
+from oms.sim.broker.books import Placement
 from oms.sim.broker.checks import Refusal
 from oms.sim.broker.combos import legs_of, quote_of
+from oms.sim.broker.contracts import Contract, Query
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract, Query
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.order_life import CANCELLED_TEXT, OrderLife
 from oms.sim.broker.orders import Order, terms_of
@@ -50,7 +51,7 @@ class Intake:
         key = (client_id, order_id)
         live = self.books.live_order(client_id, order_id) or self.untransmitted.get(key)
         what_if = to_bool(values["whatIf"])
-        kind = "what_if" if what_if else "modify" if live is not None else "new"
+        kind: Placement = "what_if" if what_if else "modify" if live is not None else "new"
         self.books.count_placement(client_id, order_id, values["orderRef"], kind)
         if self.settings.read_only:
             raise Refusal(321, checks.READ_ONLY)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from oms.sim.broker.instruments import Contract
+from oms.sim.broker.contracts import Contract
 
 ZERO: Final = Decimal(0)
 _CENT: Final = Decimal("0.01")

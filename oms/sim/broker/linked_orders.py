@@ -32,10 +32,10 @@ class LinkedOrders:
     def filled(self, order: Order, quantity: Decimal) -> None:
         """An order has traded `quantity`: its children go to work, its rivals go or shrink."""
         if order.ended or self.floor.settings.children == "partial":
-            for child in self.books.children(order):
+            for child in self.books.live.children(order):
                 if not child.ended:
                     self._follow(child, order, quantity)
-        for other in self.books.one_cancels_other(order):
+        for other in self.books.live.one_cancels_other(order):
             left = matching.reduced(other, quantity)
             if other.ended:
                 continue
@@ -55,7 +55,7 @@ class LinkedOrders:
 
         Children that work for what the parent has filled stay: they guard a position.
         """
-        for child in self.books.children(order):
+        for child in self.books.live.children(order):
             if child.ended:
                 continue
             if child.whole is None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from decimal import Decimal
 
-from oms.sim.broker.instruments import Contract
+from oms.sim.broker.contracts import Contract
 
 
 @dataclass(frozen=True, slots=True)

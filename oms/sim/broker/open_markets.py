@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from oms.sim.broker import hours
+from oms.sim.broker.contracts import Contract
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.hours import Hours, Schedule
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.orders import Order
 from oms.sim.clock import midnight_before
 
@@ -34,7 +34,7 @@ class OpenMarkets:
 
     def schedule(self, order: Order) -> Schedule:
         """Return the hours an order keeps; those of its first leg when it is a combination."""
-        con_id, _ = order.exposure()[0]
+        con_id, _ = order.per_unit()[0]
         contract = self.floor.catalogue.by_id(con_id) or self.floor.contract(order.con_id)
         return hours.schedule_of(contract)
 

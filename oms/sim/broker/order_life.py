@@ -11,13 +11,14 @@ from decimal import Decimal
 from typing import Final
 
 from oms.sim.broker import checks, credit, matching, waiting
-from oms.sim.broker.booking import BackOffice
+from oms.sim.broker.back_office import BackOffice
 from oms.sim.broker.combos import quote_of
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.linked_orders import LinkedOrders
 from oms.sim.broker.open_markets import OpenMarkets
-from oms.sim.broker.orders import Execution, Order
+from oms.sim.broker.orders import Order, Status
 from oms.sim.protocol.frames import number
 
 CANCELLED_TEXT: Final = "Order Canceled - reason:"
@@ -149,7 +150,7 @@ class OrderLife:
             self.floor.clock.call_later(self.settings.part_seconds, lambda: self._look_at(order))
         for piece in pieces:
             if not order.ended:
-                for con_id, signed in order.exposure():
+                for con_id, signed in order.per_unit():
                     self._take(self.floor.contract(con_id), signed * piece)
                 self.fill(order, piece, price)
 
@@ -165,7 +166,7 @@ class OrderLife:
     def on_quote(self, con_id: int) -> None:
         """The market of a contract has moved: look at every order that depends on it."""
         self.notify.quote(self.floor.contract(con_id))
-        for order in self.books.affected_by(con_id):
+        for order in self.books.live.affected_by(con_id):
             if not order.ended:
                 self.work(order)
 
@@ -233,7 +234,7 @@ class OrderLife:
                 self.notify.position(row.account, row.con_id)
         if not after_end:
             self.linked.filled(order, quantity)
-        for watcher in self.books.watching():
+        for watcher in self.books.live.watching():
             if watcher.perm_id != order.perm_id:
                 self.work(watcher)
         return rows
@@ -244,7 +245,6 @@ class OrderLife:
         self,
         order: Order,
         *,
-        status: str = "Cancelled",
         code: int = 202,
         text: str = CANCELLED_TEXT,
         silent: bool = False,
@@ -253,7 +253,7 @@ class OrderLife:
 
         `silent` leaves the error message out, as an end of day may.
         """
-        order.status = status
+        order.status = "Cancelled"
         order.why_held = ""
         order.completed_at = self.floor.clock.now()
         order.completed_status = "Cancelled"
@@ -292,8 +292,8 @@ class OrderLife:
         self.accept(order)
         self.work(order)
 
-    def change(self, order: Order, *, status: str, why_held: str) -> None:
-        """Show an order in another live state: parked, located, pending a cancel."""
+    def change(self, order: Order, *, status: Status, why_held: str) -> None:
+        """Show an order in a live state: parked, located, pending a cancel."""
         order.status, order.why_held = status, why_held
         self.books.save(order)
         self.notify.order(order)

@@ -1,20 +1,35 @@
-"""Orders, executions and commissions as the gateway keeps them."""
+"""Orders as the broker keeps them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
+from oms.sim.broker import stored
+from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.stored import number_or_none
 from oms.sim.protocol import frames
 from oms.sim.protocol.frames import number, to_bool, to_decimal, to_int
 
-ZERO: Final = Decimal(0)
-ENDED: Final = frozenset(("Filled", "Cancelled", "ApiCancelled", "Rejected"))
-"""Ends of an order in the books.  `Rejected` is ours: on the wire it is Inactive after a 201."""
+#: An order type that is known here, in one spelling.
+Kind = Literal[
+    "MKT", "LMT", "MTL", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "MIT", "LIT", "MOC", "LOC"
+]
+#: IB's words for an order that has not ended.
+LiveStatus = Literal[
+    "PendingSubmit", "ApiPending", "PreSubmitted", "Submitted", "PendingCancel", "PreCancelled",
+    "WarnState", "Inactive",
+]  # fmt: skip
+#: Ends of an order in the books.  `Rejected` is ours: on the wire it is Inactive after a 201.
+EndStatus = Literal["Filled", "Cancelled", "ApiCancelled", "Rejected"]
+Status = LiveStatus | EndStatus
+LIVE: Final[Mapping[str, LiveStatus]] = {word: word for word in get_args(LiveStatus)}
+ENDED: Final[frozenset[str]] = frozenset(get_args(EndStatus))
+#: Who entered an order: an API client, a person at TWS, or the broker that closes a position.
+Origin = Literal["api", "manual", "liquidation"]
 
 # Fields of placeOrder that are about the message, or kept as attributes of the order.
 _NOT_TERMS: Final = frozenset(
@@ -38,7 +53,8 @@ _DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "cashQty": ("0", "0.0"),
 }
 
-_KINDS: Final[Mapping[str, str]] = {
+_KINDS: Final[Mapping[str, Kind]] = {
+    **{kind: kind for kind in get_args(Kind)},
     "STPLMT": "STP LMT",
     "TRAILLMT": "TRAIL LIMIT",
     "TRAIL LMT": "TRAIL LIMIT",
@@ -46,7 +62,7 @@ _KINDS: Final[Mapping[str, str]] = {
 
 
 def terms_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The order's terms as sent, without what was left unset in any client's spelling."""
+    """Return an order's terms as sent, without what was left unset in any client's spelling."""
     terms: dict[str, Any] = {}
     for name, value in values.items():
         if name in _NOT_TERMS or not value:
@@ -62,33 +78,36 @@ def terms_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Order:
-    """One order of one account.
+    """One order of one account."""
 
-    `terms` holds every other field of the placeOrder message under IB's name, so that openOrder
-    can give it back.  `filled` is what executions add up to, corrections applied.  `whole` is the
-    size of a child that works for less so far, because its parent has filled in part.
-    """
-
+    #: 0 until it has reached IB.
     perm_id: int
     client_id: int
+    #: 0 for an order of a person at TWS that is not bound.
     order_id: int
     account: str
     con_id: int
     exchange: str
     side: str
     quantity: Decimal
+    #: As the client spells it; `kind` is the one spelling.
     order_type: str
     order_ref: str = ""
+    #: Every other field of the placeOrder message under IB's name: openOrder gives it back.
     terms: dict[str, Any] = field(default_factory=dict)
-    status: str = "PreSubmitted"
+    status: Status = "PreSubmitted"
+    #: What it waits for: `child`, `trigger`, `locate`, by commas.
     why_held: str = ""
+    #: What executions add up to, corrections applied, and what that cost.
     filled: Decimal = ZERO
     value: Decimal = ZERO
     last_price: Decimal = ZERO
     parent_id: int = 0
     parent_perm_id: int = 0
-    origin: str = "api"
+    origin: Origin = "api"
+    #: A stop or an if-touched order whose price was reached.
     triggered: bool = False
+    #: Where a trailing stop stands now.
     trail_price: Decimal | None = None
     reject_code: int | None = None
     reject_text: str = ""
@@ -96,57 +115,67 @@ class Order:
     completed_status: str = ""
     placed_at: datetime | None = None
     warning: str = ""
+    #: The size of a child that works for less so far, because its parent has filled in part.
     whole: Decimal | None = None
 
     @property
     def remaining(self) -> Decimal:
+        """Return what is left to fill; below zero when it was overfilled."""
         return self.quantity - self.filled
 
     @property
     def average_price(self) -> Decimal:
+        """Return the average price of its fills, 0 without one."""
         if not self.filled:
             return ZERO
         return (self.value / self.filled).quantize(Decimal("0.00000001"))
 
     @property
     def ended(self) -> bool:
+        """Say whether nothing more is to come of it."""
         return self.status in ENDED
 
     @property
     def is_buy(self) -> bool:
+        """Say whether it buys; a short sale does not."""
         return self.side == "BUY"
 
     @property
     def wire_status(self) -> str:
+        """Return the status that clients see."""
         return "Inactive" if self.status == "Rejected" else self.status
 
     def price(self, name: str) -> Decimal | None:
+        """Return an amount among its terms; None when it was left unset."""
         return to_decimal(self.terms.get(name, ""))
 
     def flag(self, name: str) -> bool:
+        """Say whether a yes-or-no term was set."""
         return to_bool(self.terms.get(name, ""))
 
     @property
     def limit_price(self) -> Decimal | None:
+        """Return its limit as sent."""
         return self.price("lmtPrice")
 
     @property
     def aux_price(self) -> Decimal | None:
+        """Return its stop price, its touch price or its trailing amount."""
         return self.price("auxPrice")
 
     @property
-    def kind(self) -> str:
-        """The order type in one spelling."""
-        return _KINDS.get(self.order_type, self.order_type)
+    def kind(self) -> Kind | None:
+        """Return the order type in one spelling; None for one that is not known here."""
+        return _KINDS.get(self.order_type)
 
     @property
     def contracts(self) -> set[int]:
-        """Con ids whose quotes matter to it: its own, its legs', its conditions'."""
+        """Return con ids whose quotes matter to it: its own, its legs', its conditions'."""
         named = [*self.terms.get("comboLegs", ()), *self.terms.get("conditions", ())]
         return {self.con_id, *(to_int(one.get("conId", "")) for one in named)}
 
-    def exposure(self) -> list[tuple[int, Decimal]]:
-        """Con ids and signed units of what one unit of the order trades: a combo's are its legs."""
+    def per_unit(self) -> list[tuple[int, Decimal]]:
+        """Return con ids and signed units of what one unit of it trades: a combo's are its legs."""
         sign = 1 if self.is_buy else -1
         legs = self.terms.get("comboLegs", ())
         if not legs:
@@ -161,31 +190,31 @@ class Order:
 
     @property
     def tif(self) -> str:
+        """Return its time in force; a day when none was said."""
         return str(self.terms.get("tif", "")) or "DAY"
 
     @property
     def oca_group(self) -> str:
+        """Return the name of its one-cancels-all group; empty without one."""
         return str(self.terms.get("ocaGroup", ""))
 
     @property
     def oca_type(self) -> int:
+        """Return how its group goes on after a fill: 1 ends the others, 2 and 3 reduce them."""
         return to_int(self.terms.get("ocaType", ""), 3) or 3
 
     def to_json(self) -> str:
-        return json.dumps({name: _plain(getattr(self, name)) for name in _ORDER_FIELDS})
+        """Return it as the books keep it."""
+        return stored.dump(self)
 
     @classmethod
     def from_json(cls, text: str) -> Order:
-        row = json.loads(text)
-        for name in ("quantity", "filled", "value", "last_price", "trail_price", "whole"):
-            text = row.get(name)
-            row[name] = None if text is None else Decimal(text)
-        for name in ("completed_at", "placed_at"):
-            row[name] = None if row[name] is None else datetime.fromisoformat(row[name])
-        return cls(**row)
+        """Read what `to_json` wrote."""
+        amounts = ("quantity", "filled", "value", "last_price", "trail_price", "whole")
+        return cls(**stored.load(text, decimals=amounts, times=("completed_at", "placed_at")))
 
     def public(self, symbol: str) -> dict[str, Any]:
-        """The order as the control port shows it."""
+        """Return it as the control port shows it."""
         return {
             "perm_id": self.perm_id,
             "client_id": self.client_id,
@@ -200,8 +229,8 @@ class Order:
             "remaining": number(self.remaining),
             "average_price": number(self.average_price),
             "order_type": self.order_type,
-            "limit_price": _text_or_none(self.limit_price),
-            "aux_price": _text_or_none(self.aux_price),
+            "limit_price": number_or_none(self.limit_price),
+            "aux_price": number_or_none(self.aux_price),
             "tif": self.tif,
             "oca_group": self.oca_group,
             "status": self.status,
@@ -211,104 +240,6 @@ class Order:
             "origin": self.origin,
             "reject_code": self.reject_code,
             "reject_text": self.reject_text,
-            "completed_at": _plain(self.completed_at),
+            "completed_at": self.completed_at.isoformat() if self.completed_at else None,
             "completed_status": self.completed_status,
         }
-
-
-_ORDER_FIELDS: Final = tuple(Order.__dataclass_fields__)
-
-
-@dataclass(slots=True)
-class Execution:
-    """One revision of one fill.  `superseded` when a later revision replaces it.
-
-    One that tells of an exercise does not move the position: that is an adjustment of its own.
-    """
-
-    exec_id: str
-    perm_id: int
-    client_id: int
-    order_id: int
-    order_ref: str
-    account: str
-    con_id: int
-    side: str
-    quantity: Decimal
-    price: Decimal
-    time: datetime
-    venue: str
-    cumulative: Decimal
-    average_price: Decimal
-    liquidation: bool = False
-    liquidity: int = 2
-    model_code: str = ""
-    superseded: bool = False
-    commission: Decimal | None = None
-    commission_currency: str = ""
-    realized: Decimal | None = None
-    pending_revision: bool = False
-    moves_position: bool = True
-
-    @property
-    def signed(self) -> Decimal:
-        return self.quantity if self.side == "BOT" else -self.quantity
-
-    @property
-    def stem(self) -> str:
-        return self.exec_id.rpartition(".")[0]
-
-    @property
-    def revision(self) -> int:
-        return int(self.exec_id.rpartition(".")[2])
-
-    def to_json(self) -> str:
-        return json.dumps({name: _plain(getattr(self, name)) for name in _EXECUTION_FIELDS})
-
-    @classmethod
-    def from_json(cls, text: str) -> Execution:
-        row = json.loads(text)
-        for name in ("quantity", "price", "cumulative", "average_price", "commission", "realized"):
-            row[name] = None if row[name] is None else Decimal(row[name])
-        row["time"] = datetime.fromisoformat(row["time"])
-        return cls(**row)
-
-    def public(self, symbol: str) -> dict[str, Any]:
-        return {
-            "exec_id": self.exec_id,
-            "perm_id": self.perm_id,
-            "client_id": self.client_id,
-            "order_id": self.order_id,
-            "order_ref": self.order_ref,
-            "account": self.account,
-            "con_id": self.con_id,
-            "symbol": symbol,
-            "side": self.side,
-            "quantity": number(self.quantity),
-            "price": number(self.price),
-            "time": self.time.astimezone(UTC).isoformat(),
-            "superseded": self.superseded,
-        }
-
-    def public_commission(self) -> dict[str, Any]:
-        return {
-            "exec_id": self.exec_id,
-            "commission": _text_or_none(self.commission),
-            "currency": self.commission_currency,
-            "realized_pnl": _text_or_none(self.realized),
-        }
-
-
-_EXECUTION_FIELDS: Final = tuple(Execution.__dataclass_fields__)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value
-
-
-def _text_or_none(value: Decimal | None) -> str | None:
-    return None if value is None else number(value)

@@ -15,14 +15,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
 from zoneinfo import ZoneInfo
 
+from oms.sim.broker.books import ChangeKind, LifeRow
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO, cash_flows
-from oms.sim.broker.orders import Execution
 from oms.sim.protocol.frames import number
 
 _OPTION_LIFE: Final = {
@@ -61,11 +62,24 @@ class _Statement:
             for one in floor.books.executions()
             if one.account == account and self.start <= one.time < self.end and one.moves_position
         ]
-        self.life = [
-            row
-            for row in floor.books.life(account)
-            if self.start <= datetime.fromisoformat(row[4]) < self.end
-        ]
+        #: Changes that nobody traded, by the section that they are in.
+        self.option_life: list[LifeRow] = []
+        self.corporate_actions: list[LifeRow] = []
+        self.transfers: list[LifeRow] = []
+        for row in floor.books.life(account):
+            if self.start <= row.at < self.end:
+                self._section(row.kind).append(row)
+
+    def _section(self, kind: ChangeKind) -> list[LifeRow]:
+        match kind:
+            case "exercise" | "assignment" | "expiry":
+                return self.option_life
+            case "split" | "symbol_change":
+                return self.corporate_actions
+            case "transfer":
+                return self.transfers
+            case _:
+                assert_never(kind)
 
     def lines(self) -> Iterator[str]:
         now = self.floor.clock.now().astimezone(self.zone)
@@ -96,9 +110,8 @@ class _Statement:
         for one in self.executions:
             if not one.superseded:
                 yield self._deal(one)
-        for kind, con_id, quantity, price, at in self.life:
-            if kind in _OPTION_LIFE:
-                yield self._book_deal(kind, con_id, Decimal(quantity), price, at)
+        for row in self.option_life:
+            yield self._book_deal(row)
 
     def _deal(self, one: Execution) -> str:
         contract = self.floor.contract(one.con_id)
@@ -127,10 +140,10 @@ class _Statement:
             notes="Co" if one.revision > 1 else "",
         )
 
-    def _book_deal(self, kind: str, con_id: int, quantity: Decimal, price: str, at: str) -> str:
-        contract = self.floor.contract(con_id)
-        moment = datetime.fromisoformat(at).astimezone(self.zone)
-        proceeds = -quantity * Decimal(price) * contract.multiplier
+    def _book_deal(self, row: LifeRow) -> str:
+        contract = self.floor.contract(row.con_id)
+        moment = row.at.astimezone(self.zone)
+        proceeds = -row.quantity * row.price * contract.multiplier
         return self._row(
             "Trade",
             contract,
@@ -139,60 +152,56 @@ class _Statement:
             tradeDate=f"{moment:%Y%m%d}",
             transactionType="BookTrade",
             exchange="--",
-            quantity=number(quantity),
-            tradePrice=price,
+            quantity=number(row.quantity),
+            tradePrice=number(row.price),
             proceeds=number(proceeds),
             ibCommission="0",
             ibCommissionCurrency=contract.currency,
             netCash=number(proceeds),
-            buySell="BUY" if quantity > 0 else "SELL",
+            buySell="BUY" if row.quantity > 0 else "SELL",
             ibOrderID="",
             ibExecID="",
             orderReference="",
-            notes=_CODES[kind],
+            notes=_CODES[row.kind],
         )
 
     # -- what changed without a trade -------------------------------------------------------------
 
     def _option_life(self) -> Iterator[str]:
-        for kind, con_id, quantity, price, at in self.life:
-            if kind not in _OPTION_LIFE:
-                continue
-            contract = self.floor.contract(con_id)
+        for row in self.option_life:
+            contract = self.floor.contract(row.con_id)
             is_option = contract.sec_type != "STK"
-            leg = "Buy" if Decimal(quantity) > 0 else "Sell"
+            leg = "Buy" if row.quantity > 0 else "Sell"
             yield self._row(
                 "OptionEAE",
                 contract,
-                date=self._day(at),
-                transactionType=_OPTION_LIFE[kind] if is_option else leg,
-                quantity=quantity,
-                tradePrice=price,
+                date=self._day(row.at),
+                transactionType=_OPTION_LIFE[row.kind] if is_option else leg,
+                quantity=number(row.quantity),
+                tradePrice=number(row.price),
             )
 
     def _corporate_actions(self) -> Iterator[str]:
-        for kind, con_id, quantity, _, at in self.life:
-            if kind in _ACTIONS:
-                yield self._row(
-                    "CorporateAction",
-                    self.floor.contract(con_id),
-                    reportDate=self._day(at),
-                    type=_ACTIONS[kind],
-                    quantity=quantity,
-                    actionDescription=kind.replace("_", " "),
-                )
+        for row in self.corporate_actions:
+            yield self._row(
+                "CorporateAction",
+                self.floor.contract(row.con_id),
+                reportDate=self._day(row.at),
+                type=_ACTIONS[row.kind],
+                quantity=number(row.quantity),
+                actionDescription=row.kind.replace("_", " "),
+            )
 
     def _transfers(self) -> Iterator[str]:
-        for kind, con_id, quantity, _, at in self.life:
-            if kind == "transfer":
-                yield self._row(
-                    "Transfer",
-                    self.floor.contract(con_id),
-                    date=self._day(at),
-                    type="FOP",
-                    direction="IN" if Decimal(quantity) > 0 else "OUT",
-                    quantity=quantity,
-                )
+        for row in self.transfers:
+            yield self._row(
+                "Transfer",
+                self.floor.contract(row.con_id),
+                date=self._day(row.at),
+                type="FOP",
+                direction="IN" if row.quantity > 0 else "OUT",
+                quantity=number(row.quantity),
+            )
 
     # -- what is held -----------------------------------------------------------------------------
 
@@ -225,11 +234,10 @@ class _Statement:
                 # The charge has a line of its own.
                 own = amount + (charge if currency == contract.currency else ZERO)
                 (sales if own > 0 else purchases)[currency] += own
-        for kind, con_id, quantity, price, _ in self.life:
-            if kind in _OPTION_LIFE:
-                contract = self.floor.contract(con_id)
-                own = -Decimal(quantity) * Decimal(price) * contract.multiplier
-                (sales if own > 0 else purchases)[contract.currency] += own
+        for row in self.option_life:
+            contract = self.floor.contract(row.con_id)
+            own = -row.quantity * row.price * contract.multiplier
+            (sales if own > 0 else purchases)[contract.currency] += own
         held = {c: v for (owner, c), v in self.floor.books.cash.items() if owner == self.account}
         for currency in sorted({*held, *charges, *sales, *purchases}):
             ending = held.get(currency, ZERO)
@@ -250,8 +258,8 @@ class _Statement:
 
     # -- rows -------------------------------------------------------------------------------------
 
-    def _day(self, at: str) -> str:
-        return f"{datetime.fromisoformat(at).astimezone(self.zone):%Y%m%d}"
+    def _day(self, at: datetime) -> str:
+        return f"{at.astimezone(self.zone):%Y%m%d}"
 
     def _row(self, tag: str, contract: Contract, **fields: str) -> str:
         return _row(

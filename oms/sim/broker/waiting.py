@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from oms.sim.broker import accounting, conditions, matching
-from oms.sim.broker.checks import order_time
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.market import Quote
 from oms.sim.broker.open_markets import OpenMarkets
 from oms.sim.broker.orders import Order
+from oms.sim.clock import order_time
 
 
 def waits(floor: Floor, markets: OpenMarkets, order: Order) -> bool:

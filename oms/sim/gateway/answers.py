@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 from oms.sim.broker import preview
 from oms.sim.broker.broker import Broker
-from oms.sim.broker.instruments import Contract
-from oms.sim.broker.orders import Execution, Order
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution
+from oms.sim.broker.orders import Order
 from oms.sim.gateway import render
 from oms.sim.gateway.account_answers import AccountAnswers
 from oms.sim.gateway.clients import Clients

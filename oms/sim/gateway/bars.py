@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from oms.sim.broker.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.market import Quote
 from oms.sim.gateway.clients import Clients

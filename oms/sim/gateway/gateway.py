@@ -13,8 +13,9 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from oms.sim.broker.broker import Broker
-from oms.sim.broker.instruments import Contract
-from oms.sim.broker.orders import Execution, Order
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution
+from oms.sim.broker.orders import Order
 from oms.sim.clock import Clock, RealClock, Timer
 from oms.sim.gateway import render
 from oms.sim.gateway.answers import Answers

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from oms.sim.broker.checks import Refusal
-from oms.sim.broker.instruments import Contract, Query
-from oms.sim.broker.orders import Execution, Order
+from oms.sim.broker.contracts import Contract, Query
+from oms.sim.broker.executions import Execution
+from oms.sim.broker.orders import Order
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.session import Session
 from oms.sim.protocol.frames import WireError, is_digits

@@ -8,7 +8,7 @@ from typing import Final
 
 from oms.sim.broker import corporate
 from oms.sim.broker.adjustments import Change, change_without_trace
-from oms.sim.broker.instruments import Contract
+from oms.sim.broker.contracts import Contract
 from oms.sim.protocol.frames import number
 from oms.sim.script.arguments import INTEGER_MAX, PRICE_MAX, QUANTITY_MAX, CommandError, Fields
 from oms.sim.script.commands import CONTRACT_FIELDS, Answer, Commands, verb

@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from oms.sim.broker import matching
 from oms.sim.broker import statement as statements
+from oms.sim.broker.books import Placement
 from oms.sim.broker.combos import quote_of
-from oms.sim.broker.instruments import Contract
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution
 from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.orders import ENDED, Execution, Order
+from oms.sim.broker.orders import ENDED, LIVE, Order
 from oms.sim.clock import SteppedClock
 from oms.sim.protocol.frames import number
 from oms.sim.script.arguments import CASH_MAX, QUANTITY_MAX, CommandError, Fields
@@ -20,12 +22,6 @@ from oms.sim.settings import RUNNING, SettingError
 
 MAY_BE_NEGATIVE: Final = frozenset(("FUT", "BAG"))
 """Kinds of contract whose price may be below zero."""
-
-LIVE: Final = (
-    *("PendingSubmit", "ApiPending", "PreSubmitted", "Submitted", "PendingCancel"),
-    *("PreCancelled", "WarnState", "Inactive"),
-)
-"""IB's words for an order that has not ended."""
 
 # -- looking ------------------------------------------------------------------------------------
 
@@ -69,7 +65,7 @@ def _shown(commands: Commands, row: Order | Execution) -> Answer:
     return {**row.public(contract.symbol), "con_id": int(contract.wire()["conId"])}
 
 
-def _placements(commands: Commands, kind: str) -> list[Answer]:
+def _placements(commands: Commands, kind: Placement) -> list[Answer]:
     names = ("client_id", "order_id", "order_ref", "received")
     rows = commands.gateway.books.placements(kind)
     return [dict(zip(names, row, strict=True)) for row in rows]
@@ -278,7 +274,7 @@ def status(commands: Commands, fields: Fields) -> Answer:
         raise CommandError(
             "that state is an end", "cancel, reject or fill it; or only say so: send"
         )
-    word = fields.choice("status", LIVE)
+    word = LIVE[fields.choice("status", tuple(LIVE))]
     if fields.has("code"):
         text = fields.text("text", "Order Message:")
         commands.gateway.error(order.client_id, order.order_id, fields.integer("code"), text)

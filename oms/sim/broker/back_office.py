@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any
 
 from oms.sim.broker import ledger
+from oms.sim.broker.books import Adjustment
 from oms.sim.broker.combos import leg_prices
+from oms.sim.broker.contracts import Contract
+from oms.sim.broker.executions import Execution
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.instruments import Contract
 from oms.sim.broker.ledger import ZERO, Position
-from oms.sim.broker.orders import Execution, Order
-
-History = Execution | tuple[Decimal, Decimal]
+from oms.sim.broker.orders import Order
 
 
 class BackOffice:
@@ -161,11 +160,11 @@ class BackOffice:
                     corrected.realized = realized
                     self.books.save_execution(corrected)
             else:
-                row = Position(entry[0], entry[1], row.realized)
+                row = Position(entry.quantity, entry.average_cost, row.realized)
         self.books.set_position(corrected.account, corrected.con_id, row)
 
 
-def _revised(entries: Iterable[History]) -> Iterator[Any]:
+def _revised(entries: Iterable[Execution | Adjustment]) -> Iterator[Execution | Adjustment]:
     """The last revision of every execution, standing where its first revision stood."""
     rows = list(entries)
     latest = {row.stem: row for row in rows if isinstance(row, Execution)}

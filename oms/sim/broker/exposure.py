@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from oms.sim.broker.orders import ZERO, Order
+from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.orders import Order
 
 
 @dataclass(slots=True)
@@ -24,15 +25,18 @@ class Side:
 
     @property
     def total(self) -> Decimal:
+        """Return the most that may trade on this side."""
         return self.alone + sum((max(one.values()) for one in self.groups.values()), ZERO)
 
     def put(self, group: str, perm_id: int, quantity: Decimal) -> None:
+        """Count an order."""
         if not group:
             self.alone += quantity
         else:
             self.groups.setdefault(group, {})[perm_id] = quantity
 
     def take(self, group: str, perm_id: int, quantity: Decimal) -> None:
+        """Count an order no longer."""
         if not group:
             self.alone -= quantity
             return
@@ -43,22 +47,22 @@ class Side:
 
 
 @dataclass(slots=True)
-class Waiting:
+class BothSides:
     """Both sides of one contract in one account."""
 
     buys: Side = field(default_factory=Side)
     sells: Side = field(default_factory=Side)
 
     def worst(self, held: Decimal) -> Decimal:
-        """The largest position, long or short, that a holding may become."""
+        """Return the largest position, long or short, that a holding may become."""
         return max(abs(held), abs(held + self.buys.total), abs(held - self.sells.total))
 
 
-class Working:
+class Exposure:
     """Live orders by account and contract; a combination counts in its legs."""
 
     def __init__(self) -> None:
-        self._accounts: dict[str, dict[int, Waiting]] = {}
+        self._accounts: dict[str, dict[int, BothSides]] = {}
         self._known: dict[int, tuple[str, list[tuple[int, Decimal]]]] = {}
 
     def keep(self, order: Order) -> None:
@@ -70,24 +74,25 @@ class Working:
         group = order.oca_group
         if not group and order.parent_perm_id:
             group = f"\0{order.parent_perm_id}"
-        lines = [(con_id, order.remaining * ratio) for con_id, ratio in order.exposure()]
-        self._known[order.perm_id] = group, lines
+        counted = [(con_id, order.remaining * ratio) for con_id, ratio in order.per_unit()]
+        self._known[order.perm_id] = group, counted
         rows = self._accounts.setdefault(order.account, {})
-        for con_id, signed in lines:
-            row = rows.setdefault(con_id, Waiting())
+        for con_id, signed in counted:
+            row = rows.setdefault(con_id, BothSides())
             (row.buys if signed > 0 else row.sells).put(group, order.perm_id, abs(signed))
 
     def drop(self, order: Order) -> None:
-        group, lines = self._known.pop(order.perm_id, ("", []))
-        for con_id, signed in lines:
+        """Count an order no longer."""
+        group, counted = self._known.pop(order.perm_id, ("", []))
+        for con_id, signed in counted:
             row = self._accounts[order.account][con_id]
             (row.buys if signed > 0 else row.sells).take(group, order.perm_id, abs(signed))
 
     def contracts(self, account: str) -> list[int]:
-        """Con ids of everything an account has had orders for."""
+        """Return con ids of everything an account has had orders for."""
         return list(self._accounts.get(account, ()))
 
     def worst(self, account: str, con_id: int, held: Decimal) -> Decimal:
-        """The largest position, long or short, that a holding may become if orders fill."""
+        """Return the largest position, long or short, that a holding may become if orders fill."""
         row = self._accounts.get(account, {}).get(con_id)
         return abs(held) if row is None else row.worst(held)

@@ -1,0 +1,109 @@
+"""The orders that live, and what connects them: in memory, so that a fill need not look at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from oms.sim.broker.exposure import Exposure
+from oms.sim.broker.orders import Order
+
+#: What connects orders, and which of its kind: a con id, a perm id, a group of an account.
+Link = tuple[Literal["contract", "parent", "account", "oca"], int | str]
+
+
+class LiveOrders(Mapping[int, Order]):
+    """Live orders by perm id, in the order in which they came.  The books keep it up to date."""
+
+    def __init__(self) -> None:
+        #: What they may still buy and sell.
+        self.exposure = Exposure()
+        self._orders: dict[int, Order] = {}
+        self._by_client: dict[tuple[int, int], Order] = {}
+        self._linked: dict[Link, dict[int, None]] = {}
+        self._links_of: dict[int, list[Link]] = {}
+
+    def __getitem__(self, perm_id: int) -> Order:
+        return self._orders[perm_id]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._orders)
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def keep(self, order: Order) -> None:
+        """Take in an order, or note what it is now."""
+        self._orders[order.perm_id] = order
+        self.exposure.keep(order)
+        if order.order_id:
+            self._by_client[order.client_id, order.order_id] = order
+        links = _links(order)
+        if links != self._links_of.get(order.perm_id):
+            self._unlink(order)
+            self._links_of[order.perm_id] = links
+            for link in links:
+                self._linked.setdefault(link, {})[order.perm_id] = None
+
+    def drop(self, order: Order) -> None:
+        """Forget an order, if it is there."""
+        if self._orders.pop(order.perm_id, None) is None:
+            return
+        self.exposure.drop(order)
+        self._by_client.pop((order.client_id, order.order_id), None)
+        self._unlink(order)
+
+    def _unlink(self, order: Order) -> None:
+        for link in self._links_of.pop(order.perm_id, ()):
+            members = self._linked.get(link, {})
+            members.pop(order.perm_id, None)
+            if not members:
+                self._linked.pop(link, None)
+
+    # ── who is connected ─────────────────────────────────────────────────────────────────────────
+
+    def of_client(self, client_id: int, order_id: int) -> Order | None:
+        """Return the order of an API identity."""
+        return self._by_client.get((client_id, order_id))
+
+    def rebind(self, order: Order, client_id: int, order_id: int) -> None:
+        """Give an order another API identity."""
+        self._by_client.pop((order.client_id, order.order_id), None)
+        order.client_id, order.order_id = client_id, order_id
+        self.keep(order)
+
+    def affected_by(self, con_id: int) -> list[Order]:
+        """Return the orders that look at a contract's quote."""
+        return self._members(("contract", con_id))
+
+    def watching(self) -> list[Order]:
+        """Return the orders that wait for an execution, or for the account's margin."""
+        return self._members(("account", ""))
+
+    def children(self, parent: Order) -> list[Order]:
+        """Return the orders that are attached to another."""
+        return self._members(("parent", parent.perm_id))
+
+    def one_cancels_other(self, order: Order) -> list[Order]:
+        """Return the others of its OCA group; the children of one parent are a group too."""
+        if order.oca_group:
+            members = self._members(("oca", f"{order.account}:{order.oca_group}"))
+        elif order.parent_perm_id:
+            members = self._members(("parent", order.parent_perm_id))
+        else:
+            return []
+        return [other for other in members if other.perm_id != order.perm_id]
+
+    def _members(self, link: Link) -> list[Order]:
+        return [self._orders[perm_id] for perm_id in self._linked.get(link, ())]
+
+
+def _links(order: Order) -> list[Link]:
+    links: list[Link] = [("contract", con_id) for con_id in sorted(order.contracts)]
+    if order.parent_perm_id:
+        links.append(("parent", order.parent_perm_id))
+    if any(one.get("condType") in ("4", "5") for one in order.terms.get("conditions", ())):
+        links.append(("account", ""))
+    if order.oca_group:
+        links.append(("oca", f"{order.account}:{order.oca_group}"))
+    return links
