@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests import programs
 
 #: A verb that takes longer than this hangs.
 DEADLINE_SECONDS = 60
@@ -46,16 +47,10 @@ class Shell:
         assert "Traceback" not in said.err, said.err
         return said
 
-    async def start(self, *words: str) -> asyncio.subprocess.Process:
+    async def start(self, *words: str) -> programs.Program:
         """Start a verb and let it run."""
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", "-m", "oms.cli", *words),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=self.folder,
-            env={**_environment(), **self.settings},
-        )
+        environment = {**_environment(), **self.settings}
+        return await programs.start("oms.cli", *words, folder=self.folder, environment=environment)
 
 
 def _environment() -> dict[str, str]:

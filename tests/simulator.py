@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from tests import programs
 
 DEADLINE_SECONDS = 10
 #: The books of a thousand orders come in one line.
@@ -40,7 +42,7 @@ class Simulator:
     host: str
     port: int
     control_port: int
-    process: asyncio.subprocess.Process
+    program: programs.Program
 
     async def do(self, command: str, **fields: object) -> dict[str, Any]:
         """Run a control command; a refusal fails the test."""
@@ -48,23 +50,17 @@ class Simulator:
 
     async def stop(self) -> None:
         """Take the gateway away."""
-        if self.process.returncode is None:
-            self.process.terminate()
-        await self.process.wait()
+        self.program.terminate()
+        await self.program.wait()
 
 
 @asynccontextmanager
 async def running_simulator(*options: str) -> AsyncIterator[Simulator]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "oms.sim", "serve", "--port", "0", "--control-port", "0"),
-        *options,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
+    words = ("serve", "--port", "0", "--control-port", "0", *options)
+    program = await programs.start("oms.sim", *words, stderr=DEVNULL)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        ready = json.loads(await process.stdout.readline())
-    simulator = Simulator("127.0.0.1", ready["port"], ready["control_port"], process)
+        ready = json.loads(await program.stdout.readline())
+    simulator = Simulator("127.0.0.1", ready["port"], ready["control_port"], program)
     try:
         yield simulator
     finally:

@@ -11,10 +11,9 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,6 +38,7 @@ from oms.errors import (
 from oms.store import audit, backend
 from oms.store.log import Committed, EventLog, LeaseRequest, append_foreign
 from oms.store.reader import Reader
+from tests import programs
 from tests.conformance.conftest import Place
 from tests.conformance.facts import commission, execution, gap, intent, lives
 
@@ -605,31 +605,19 @@ async def eventually(condition: Any) -> None:
 
 
 @asynccontextmanager
-async def child_appender(
-    place: Place, name: str, count: int
-) -> AsyncIterator[asyncio.subprocess.Process]:
+async def child_appender(place: Place, name: str, count: int) -> AsyncIterator[programs.Program]:
     """Run an appender; whatever happens in the test, it ends with it."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.conformance.appender",
-        place.url,
-        name,
-        str(count),
-        stdout=subprocess.PIPE,
-    )
+    words = (place.url, name, str(count))
+    child = await programs.start("tests.conformance.appender", *words)
     try:
         yield child
     finally:
-        if child.returncode is None:
-            with suppress(ProcessLookupError):
-                child.kill()
+        child.kill()
         await child.wait()
 
 
-async def lines_of(child: asyncio.subprocess.Process, count: int | None = None) -> list[str]:
+async def lines_of(child: programs.Program, count: int | None = None) -> list[str]:
     """Return the next lines of a child, all that are left where no count is given."""
-    assert child.stdout is not None
     lines: list[str] = []
     async with asyncio.timeout(DEADLINE_SECONDS):
         while count is None or len(lines) < count:

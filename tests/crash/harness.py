@@ -6,7 +6,6 @@ import ast
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 
 from oms.core.events import Finding
 from oms.core.fold.records import Order, OrderState
+from tests import programs
 from tests.crash.child import Task
+from tests.programs import Program
 from tests.simulator import Simulator
 from tests.world import World
 
@@ -44,14 +45,13 @@ async def live(world: World, script: str, action: str = "", number: int = 1, **m
     process = await begin(world, script, action, number, **more)
     async with asyncio.timeout(LIFE_SECONDS):
         out, errors = await process.communicate()
-    assert process.returncode is not None
     told = [json.loads(line) for line in out.decode().splitlines()]
-    return Life(process.returncode, told, errors.decode()[-4000:])
+    return Life(await process.wait(), told, errors.decode()[-4000:])
 
 
 async def begin(
     world: World, script: str, action: str = "", number: int = 1, **more: Any
-) -> asyncio.subprocess.Process:
+) -> Program:
     """Start a life of the child."""
     simulator: Simulator = world.simulator
     task = Task(
@@ -63,12 +63,7 @@ async def begin(
         kill_occurrence=number,
         **more,
     )
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.crash.child", json.dumps(asdict(task))),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    return await programs.start("tests.crash.child", json.dumps(asdict(task)))
 
 
 async def recover(world: World) -> None:

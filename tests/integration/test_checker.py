@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 
 from oms.sim import checker
+from tests import programs
 from tests.checked import Day, Edit, spent
 from tests.simulator import running_simulator
 
@@ -132,8 +131,6 @@ async def test_program_says_what_differs_and_ends_with_1(day: Day) -> None:
 
 
 async def run(*arguments: str) -> tuple[int | None, str]:
-    program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "oms.sim.checker", *arguments), stdout=asyncio.subprocess.PIPE
-    )
+    program = await programs.start("oms.sim.checker", *arguments)
     out, _ = await program.communicate()
     return program.returncode, out.decode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ib_async import IB, Contract, ExecutionFilter, LimitOrder, MarketOrder, Sto
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.script.control import Commands
 from oms.sim.settings import Settings
+from tests import programs
 
 DEADLINE_SECONDS = 5
 
@@ -172,20 +172,15 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 class Program:
     """`python -m oms.sim serve` as a child."""
 
-    def __init__(self, child: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
+    def __init__(self, child: programs.Program, ready: dict[str, Any]) -> None:
         self.child = child
         self.port: int = ready["port"]
         self.control_port: int = ready["control_port"]
 
     @classmethod
     async def start(cls, books: Path) -> Program:
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "oms.sim", "serve", "--port", "0", "--control-port", "0"),
-            *("--books", str(books)),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert child.stdout is not None
+        words = ("serve", "--port", "0", "--control-port", "0", "--books", str(books))
+        child = await programs.start("oms.sim", *words, stderr=asyncio.subprocess.DEVNULL)
         line = await asyncio.wait_for(child.stdout.readline(), 20)
         return cls(child, json.loads(line))
 

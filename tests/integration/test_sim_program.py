@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from oms.sim.script.control import call
+from tests import programs
 from tests.integration.sim_world import WireClient
 
 pytestmark = pytest.mark.slow
@@ -30,13 +31,12 @@ WRONG = "on placeOrder\n  fill order=2\n"
 class Program:
     """A running `python -m oms.sim`."""
 
-    def __init__(self, child: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
+    def __init__(self, child: programs.Program, ready: dict[str, Any]) -> None:
         self.child = child
         self.ready = ready
 
     async def end(self) -> tuple[int, dict[str, Any]]:
         """Exit code and the last line of standard output."""
-        assert self.child.stdout is not None
         rest = await self.child.stdout.read()
         code = await asyncio.wait_for(self.child.wait(), DEADLINE_SECONDS)
         return code, json.loads(rest.splitlines()[-1]) if rest else {}
@@ -45,27 +45,17 @@ class Program:
 @asynccontextmanager
 async def program(*arguments: str) -> AsyncIterator[Program]:
     ports = ("--port", "0", "--control-port", "0")
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "oms.sim", *arguments, *ports),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert child.stdout is not None
+    child = await programs.start("oms.sim", *arguments, *ports, stderr=DEVNULL)
     line = await asyncio.wait_for(child.stdout.readline(), DEADLINE_SECONDS)
     try:
         yield Program(child, json.loads(line) if line else {})
     finally:
-        if child.returncode is None:
-            child.terminate()
-            await child.wait()
+        child.terminate()
+        await child.wait()
 
 
 async def shell(*arguments: str) -> tuple[int, dict[str, Any]]:
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "oms.sim", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    child = await programs.start("oms.sim", *arguments, stderr=DEVNULL)
     out, _ = await asyncio.wait_for(child.communicate(), DEADLINE_SECONDS)
     return child.returncode or 0, json.loads(out) if out else {}
 

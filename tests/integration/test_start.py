@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shlex
-import sys
+from asyncio.subprocess import STDOUT
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 60
 #: Programs that a page starts in a terminal of its own, and the option that gives them free ports.
 TERMINALS = {("oms-sim", "serve"): ("--port", "0", "--control-port", "0"), ("oms", "run"): ()}
-MODULES = {"oms": ("-m", "oms.cli"), "oms-sim": ("-m", "oms.sim"), "python": ()}
+#: Program -> module; another line is `python -m module`.
+MODULES = {"oms": "oms.cli", "oms-sim": "oms.sim"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,6 @@ class Terminal:
     async def _open(self, line: Line) -> None:
         program = await self._start((*line.words, *TERMINALS[line.words[:2]]))
         self._stack.push_async_callback(_end, program)
-        assert program.stdout is not None
         # The simulator says on standard output that it is ready, the daemon in its messages.
         mark = b'"ready"' if line.words[0] == "oms-sim" else b"reconciliation_completed"
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -108,23 +110,18 @@ class Terminal:
             self._environment["OMS_PORT"] = str(ports["port"])
             self._control_port = str(ports["control_port"])
 
-    async def _start(self, words: tuple[str, ...]) -> asyncio.subprocess.Process:
+    async def _start(self, words: tuple[str, ...]) -> programs.Program:
         # The ports of the page may be in use on this machine.
         words = tuple(self._control_port if word == "4003" else word for word in words)
         if words[:2] == ("oms-sim", "do"):
             words += ("--control-port", self._control_port)
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, *MODULES[words[0]], *words[1:]),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=self._folder,
-            env=self._environment,
+        module, *rest = (MODULES[words[0]], *words[1:]) if words[0] in MODULES else words[2:]
+        return await programs.start(
+            module, *rest, folder=self._folder, environment=self._environment, stderr=STDOUT
         )
 
 
-async def _end(program: asyncio.subprocess.Process) -> None:
-    if program.returncode is None:
-        program.terminate()
+async def _end(program: programs.Program) -> None:
+    program.terminate()
     # What it still has to say must not fill the pipe and keep it from ending.
     await program.communicate()

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from oms.store.log import EventLog, LeaseRequest
 from oms.web import create_app
 from oms.web.app import PAGES
 from oms.web.server import LOOPBACK_NAMES, serve
+from tests import programs
 
 MORNING = datetime(2026, 3, 9, 13, 30, tzinfo=UTC)
 ACCOUNT = "DU1234567"
@@ -376,9 +376,8 @@ async def test_past_that_is_too_long_to_replay_is_refused(
 
 @pytest.mark.slow
 async def test_command_serves_the_pages_of_a_database(site: Site) -> None:
-    command = (sys.executable, "-m", "oms.cli", "web", "--port", "0", "--database", str(site.path))
-    server = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    assert server.stderr is not None
+    words = ("web", "--port", "0", "--database", str(site.path))
+    server = await programs.start("oms.cli", *words)
     try:
         async with asyncio.timeout(30):
             said = (await server.stderr.readline()).decode()
