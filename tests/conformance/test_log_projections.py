@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from oms.clock import SystemClock
-from oms.core.fold.records import Order
+from oms.core.events import AlarmCleared, AlarmRaised, Context, Pending
+from oms.core.fold.records import Alarm, Order
 from oms.errors import ConfigurationError, LeaseHeld, NotFound, StoreUnavailable
 from oms.store import rebuild
 from oms.store.audit import verify
@@ -59,6 +60,22 @@ async def test_ended_orders_leave_memory_and_come_back(place: Place) -> None:
     assert isinstance(order, Order)
     assert (order.filled, order.notional) == (100, 1100)
     assert [str(amount) for _, amount in order.commissions] == ["2.50"]
+    assert rebuilt_equal(place)
+
+
+async def test_alarm_that_was_cleared_counts_on_after_a_restart(place: Place) -> None:
+    raised = AlarmRaised(
+        alarm_id="clock", kind="clock_drift", subject="clock", since=NOON, text="2 s behind"
+    )
+    cleared = AlarmCleared(alarm_id="clock")
+    watchman = Context("daemon")
+    await filled(place, [Pending(raised, watchman), Pending(cleared, watchman)])
+    await filled(place, [Pending(raised, watchman)])
+    reader = await Reader.open(place.url)
+    alarm = await reader.one("alarms", "clock")
+    await reader.close()
+    assert isinstance(alarm, Alarm)
+    assert alarm.times == 2
     assert rebuilt_equal(place)
 
 

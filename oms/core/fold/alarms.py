@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from oms.core.events import AlarmCleared, AlarmRaised, Envelope, Event, ServerTimeRead
+from oms.core.events import AlarmCleared, AlarmRaised, Context, Envelope, ServerTimeRead
 from oms.core.fold.books import Books, set_system
+from oms.core.fold.fold import Fold
 from oms.core.fold.records import Alarm
+from oms.core.fold.wants import Want, Wants, nothing
 
 
 def _raised(books: Books, envelope: Envelope, event: AlarmRaised) -> None:
@@ -43,8 +44,12 @@ def _time_read(books: Books, envelope: Envelope, event: ServerTimeRead) -> None:
     set_system(books, server_offset_ms=event.offset_ms, server_time_at=envelope.recorded_at)
 
 
-FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
-    AlarmRaised: _raised,
-    AlarmCleared: _cleared,
-    ServerTimeRead: _time_read,
-}
+def _for_alarm(event: AlarmRaised | AlarmCleared, context: Context, books: Books) -> Wants:
+    return (Want("alarms", "", event.alarm_id),)
+
+
+FOLDS: Final = (
+    Fold(AlarmRaised, _raised, _for_alarm),
+    Fold(AlarmCleared, _cleared, _for_alarm),
+    Fold(ServerTimeRead, _time_read, nothing),
+)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, Protocol
 
 from oms.core.events import (
     BreakAssigned,
@@ -12,13 +11,15 @@ from oms.core.events import (
     BreakOpened,
     BreakUpdated,
     CaseActionProposed,
+    Context,
     Envelope,
-    Event,
     ReconciliationCompleted,
     ReconciliationStarted,
 )
 from oms.core.fold.books import Books, set_system
+from oms.core.fold.fold import Fold
 from oms.core.fold.records import Anomaly, BreakCase, RunRecord
+from oms.core.fold.wants import Want, Wants, nothing
 
 
 def _run_started(books: Books, envelope: Envelope, event: ReconciliationStarted) -> None:
@@ -136,13 +137,22 @@ def _close_anomaly(books: Books, case: BreakCase) -> None:
         books.put(anomaly.evolve(closed=True))
 
 
-FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
-    ReconciliationStarted: _run_started,
-    ReconciliationCompleted: _run_completed,
-    BreakOpened: _break_opened,
-    BreakUpdated: _break_updated,
-    BreakClosed: _break_closed,
-    BreakAssigned: _assigned,
-    BreakExplained: _explained,
-    CaseActionProposed: _action_proposed,
-}
+class _AboutCase(Protocol):
+    @property
+    def break_id(self) -> str: ...
+
+
+def _for_case(event: _AboutCase, context: Context, books: Books) -> Wants:
+    return (Want("breaks", "", event.break_id),)
+
+
+FOLDS: Final = (
+    Fold(ReconciliationStarted, _run_started, nothing),
+    Fold(ReconciliationCompleted, _run_completed, nothing),
+    Fold(BreakOpened, _break_opened, _for_case),
+    Fold(BreakUpdated, _break_updated, _for_case),
+    Fold(BreakClosed, _break_closed, _for_case),
+    Fold(BreakAssigned, _assigned, _for_case),
+    Fold(BreakExplained, _explained, _for_case),
+    Fold(CaseActionProposed, _action_proposed, _for_case),
+)

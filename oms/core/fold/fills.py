@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from oms.core import codec
 from oms.core.contracts import Contract
@@ -13,8 +12,8 @@ from oms.core.events import (
     CashOpened,
     CommissionReceived,
     CommissionRestated,
+    Context,
     Envelope,
-    Event,
     ExecutionReceived,
     NaturalKeyConflict,
     OpeningPositionRecorded,
@@ -24,6 +23,7 @@ from oms.core.events import (
 from oms.core.fold import order_state as orders
 from oms.core.fold import positions
 from oms.core.fold.books import Books, learn_perm_id, set_system, settle, stem_and_revision
+from oms.core.fold.fold import Fold
 from oms.core.fold.records import (
     AdjustmentMade,
     Anomaly,
@@ -34,6 +34,15 @@ from oms.core.fold.records import (
     Position,
     PositionChanges,
     add_commission,
+)
+from oms.core.fold.wants import (
+    Want,
+    Wants,
+    companions,
+    nothing,
+    order_named,
+    order_numbered,
+    position_in,
 )
 from oms.core.money import ZERO
 
@@ -273,9 +282,8 @@ def _mark(event: PositionReceived | PortfolioReceived, at: datetime) -> dict[str
 
 def _conflict(books: Books, envelope: Envelope, event: NaturalKeyConflict) -> None:
     """Take a commission that IB says anew for an execution; of any other fact the first counts."""
-    if event.type_name == CommissionReceived.__name__:
-        told = codec.decode(event.type_name, 1, event.payload)
-        assert isinstance(told, CommissionReceived)
+    told = _commission_in(event)
+    if told is not None:
         _commission(books, envelope, told)
     elif envelope.context.actor == "broker":
         # By another actor: somebody used an order id twice. It is refused, and no contradiction of
@@ -285,6 +293,14 @@ def _conflict(books: Books, envelope: Envelope, event: NaturalKeyConflict) -> No
             " first"
         )
         books.put(Anomaly(sequence=envelope.sequence, kind="contradiction", text=text))
+
+
+def _commission_in(event: NaturalKeyConflict) -> CommissionReceived | None:
+    if event.type_name != CommissionReceived.__name__:
+        return None
+    told = codec.decode(event.type_name, 1, event.payload)
+    assert isinstance(told, CommissionReceived)
+    return told
 
 
 def _commission_restated(books: Books, envelope: Envelope, event: CommissionRestated) -> None:
@@ -328,14 +344,61 @@ def _opening(books: Books, envelope: Envelope, event: OpeningPositionRecorded) -
     _put_moved(books, envelope, position, changes)
 
 
-FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
-    ExecutionReceived: _execution,
-    CommissionReceived: _commission,
-    PositionReceived: _broker_position,
-    PortfolioReceived: _broker_position,
-    OpeningPositionRecorded: _opening,
-    NaturalKeyConflict: _conflict,
-    BooksAdjusted: _adjusted,
-    CommissionRestated: _commission_restated,
-    CashOpened: _cash_opened,
-}
+def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> Wants:
+    stem, revision = stem_and_revision(event.exec_id)
+    position = position_in(event.account, event.contract)
+    earlier = books.fill(f"{event.account}:{stem}")
+    return (
+        Want("fills", "", f"{event.account}:{stem}"),
+        *(() if earlier is None else companions(earlier)),
+        position,
+        # A correction folds the position again over all its fills.
+        *((Want("fills", "position_key", position.value),) if revision > 1 else ()),
+        *order_named(event.order_ref, event.perm_id),
+        *order_numbered(context, event.client_id, event.broker_order_id),
+    )
+
+
+def _for_commission(
+    event: CommissionReceived | CommissionRestated, context: Context, books: Books
+) -> Wants:
+    fill = books.fill_of_execution(event.exec_id)
+    if fill is not None:
+        return companions(fill)
+    # A report that came early and was joined is remembered: said again, it changes nothing.
+    early = Want("early_commissions", "", event.exec_id)
+    return early, Want("fills", "exec_id", event.exec_id)
+
+
+def _for_position(
+    event: PositionReceived | PortfolioReceived, context: Context, books: Books
+) -> Wants:
+    return (position_in(event.account, event.contract),)
+
+
+def _for_opening(event: OpeningPositionRecorded, context: Context, books: Books) -> Wants:
+    position = position_in(event.account, event.contract)
+    return position, Want("fills", "position_key", position.value)
+
+
+def _for_conflict(event: NaturalKeyConflict, context: Context, books: Books) -> Wants:
+    told = _commission_in(event)
+    return () if told is None else _for_commission(told, context, books)
+
+
+def _for_adjustment(event: BooksAdjusted, context: Context, books: Books) -> Wants:
+    contract = event.adjustment.contract
+    return () if contract is None else (position_in(event.adjustment.account, contract),)
+
+
+FOLDS: Final = (
+    Fold(ExecutionReceived, _execution, _for_execution),
+    Fold(CommissionReceived, _commission, _for_commission),
+    Fold(PositionReceived, _broker_position, _for_position),
+    Fold(PortfolioReceived, _broker_position, _for_position),
+    Fold(OpeningPositionRecorded, _opening, _for_opening),
+    Fold(NaturalKeyConflict, _conflict, _for_conflict),
+    Fold(BooksAdjusted, _adjusted, _for_adjustment),
+    Fold(CommissionRestated, _commission_restated, _for_commission),
+    Fold(CashOpened, _cash_opened, nothing),
+)

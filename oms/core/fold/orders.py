@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from oms.core.events import (
     AccountValueReceived,
@@ -12,11 +11,11 @@ from oms.core.events import (
     CancelIntended,
     CancelRequested,
     CompletedOrderReceived,
+    Context,
     DoubtResolutionDenied,
     DoubtResolutionRequested,
     DoubtResolved,
     Envelope,
-    Event,
     ModifyDenied,
     ModifyIntended,
     ModifyRequested,
@@ -43,7 +42,9 @@ from oms.core.fold.books import (
     settle,
 )
 from oms.core.fold.fills import claim_fills
+from oms.core.fold.fold import Fold
 from oms.core.fold.records import AccountValue, Anomaly, Order, OrderChanges, OrderState
+from oms.core.fold.wants import Want, Wants, nothing, order_named, order_numbered, our_order
 
 
 def _requested(
@@ -309,28 +310,55 @@ def _unreadable(books: Books, envelope: Envelope, event: BrokerMessageUnreadable
     books.put(Anomaly(sequence=envelope.sequence, kind="unreadable_message", text=text))
 
 
-FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
-    OrderRequested: _requested,
-    ModifyRequested: _requested,
-    CancelRequested: _requested,
-    DoubtResolutionRequested: _requested,
-    DoubtResolutionDenied: _resolution_denied,
-    OrderIntended: _intended,
-    OrderDenied: _denied,
-    ModifyIntended: _modify_intended,
-    ModifyDenied: _modify_denied,
-    CancelIntended: _cancel_intended,
-    CancelDenied: _cancel_denied,
-    OrderMessageSent: _message_sent,
-    OrderNotSent: _not_sent,
-    OrderDoubted: _doubted,
-    DoubtResolved: _doubt_resolved,
-    OrderAdopted: _adopted,
-    OrderStatusReceived: _order_status,
-    OpenOrderReceived: _open_order,
-    CompletedOrderReceived: _completed,
-    NoticeReceived: _notice,
-    AccountValueReceived: _account_value,
-    OrderBoundReceived: _bound,
-    BrokerMessageUnreadable: _unreadable,
-}
+def _for_message_sent(event: OrderMessageSent, context: Context, books: Books) -> Wants:
+    names = (event.order_ref, context.correlation_id)
+    return tuple(Want("orders", "", name) for name in names if name)
+
+
+def _for_status(event: OrderStatusReceived, context: Context, books: Books) -> Wants:
+    by_id = order_numbered(context, event.client_id, event.broker_order_id)
+    return order_named("", event.perm_id) + by_id
+
+
+def _for_open_order(event: OpenOrderReceived, context: Context, books: Books) -> Wants:
+    by_id = order_numbered(context, event.client_id, event.broker_order_id)
+    return order_named(event.order_ref, event.perm_id) + by_id
+
+
+def _for_completed(event: CompletedOrderReceived, context: Context, books: Books) -> Wants:
+    return order_named(event.order_ref, event.perm_id)
+
+
+def _for_notice(event: NoticeReceived, context: Context, books: Books) -> Wants:
+    return order_numbered(context, books.system.client_id, event.subject_id)
+
+
+def _for_bound(event: OrderBoundReceived, context: Context, books: Books) -> Wants:
+    return order_named("", event.perm_id)
+
+
+FOLDS: Final = (
+    Fold(OrderRequested, _requested, nothing),
+    Fold(ModifyRequested, _requested, nothing),
+    Fold(CancelRequested, _requested, nothing),
+    Fold(DoubtResolutionRequested, _requested, nothing),
+    Fold(DoubtResolutionDenied, _resolution_denied, our_order),
+    Fold(OrderIntended, _intended, nothing),
+    Fold(OrderDenied, _denied, our_order),
+    Fold(ModifyIntended, _modify_intended, our_order),
+    Fold(ModifyDenied, _modify_denied, our_order),
+    Fold(CancelIntended, _cancel_intended, our_order),
+    Fold(CancelDenied, _cancel_denied, our_order),
+    Fold(OrderMessageSent, _message_sent, _for_message_sent),
+    Fold(OrderNotSent, _not_sent, our_order),
+    Fold(OrderDoubted, _doubted, nothing),
+    Fold(DoubtResolved, _doubt_resolved, nothing),
+    Fold(OrderAdopted, _adopted, our_order),
+    Fold(OrderStatusReceived, _order_status, _for_status),
+    Fold(OpenOrderReceived, _open_order, _for_open_order),
+    Fold(CompletedOrderReceived, _completed, _for_completed),
+    Fold(NoticeReceived, _notice, _for_notice),
+    Fold(AccountValueReceived, _account_value, nothing),
+    Fold(OrderBoundReceived, _bound, _for_bound),
+    Fold(BrokerMessageUnreadable, _unreadable, nothing),
+)

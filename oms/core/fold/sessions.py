@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
 from oms.core.events import (
+    Context,
     DaemonStarted,
     DaemonStopped,
     Envelope,
-    Event,
     GapClosed,
     GapOpened,
     HaltInForce,
@@ -22,7 +21,9 @@ from oms.core.events import (
     TradingResumed,
 )
 from oms.core.fold.books import Books, set_system, settle
+from oms.core.fold.fold import Fold
 from oms.core.fold.records import Anomaly, SessionRecord, SystemRecord
+from oms.core.fold.wants import Want, Wants, nothing
 
 
 def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> None:
@@ -156,7 +157,9 @@ def switched(system: SystemRecord, envelope: Envelope) -> SystemRecord:
             return system
 
 
-def _switched(books: Books, envelope: Envelope, event: Event) -> None:
+def _switched(
+    books: Books, envelope: Envelope, event: TradingHaltedByPerson | TradingResumed
+) -> None:
     books.put(switched(books.system, envelope))
 
 
@@ -168,16 +171,20 @@ def _next_order_id(books: Books, envelope: Envelope, event: NextOrderIdReceived)
     """Keep nothing: the session's first one is in SessionOpened, later ones answer reqIds."""
 
 
-FOLDS: Final[dict[type[Event], Callable[[Books, Envelope, Any], None]]] = {
-    DaemonStarted: _daemon_started,
-    DaemonStopped: _daemon_stopped,
-    SessionOpened: _session_opened,
-    SessionReady: _session_ready,
-    SessionClosed: _session_closed,
-    GapOpened: _gap_opened,
-    GapClosed: _gap_closed,
-    TradingHaltedByPerson: _switched,
-    TradingResumed: _switched,
-    HaltInForce: _halt_in_force,
-    NextOrderIdReceived: _next_order_id,
-}
+def _for_session(event: SessionClosed, context: Context, books: Books) -> Wants:
+    return (Want("sessions", "", str(context.session_epoch)),)
+
+
+FOLDS: Final = (
+    Fold(DaemonStarted, _daemon_started, nothing),
+    Fold(DaemonStopped, _daemon_stopped, nothing),
+    Fold(SessionOpened, _session_opened, nothing),
+    Fold(SessionReady, _session_ready, nothing),
+    Fold(SessionClosed, _session_closed, _for_session),
+    Fold(GapOpened, _gap_opened, nothing),
+    Fold(GapClosed, _gap_closed, nothing),
+    Fold(TradingHaltedByPerson, _switched, nothing),
+    Fold(TradingResumed, _switched, nothing),
+    Fold(HaltInForce, _halt_in_force, nothing),
+    Fold(NextOrderIdReceived, _next_order_id, nothing),
+)

@@ -1,0 +1,75 @@
+"""Which stored rows a fold needs: records that have ended leave memory, and come back by name.
+
+A fold says with each of its registrations (`Fold`) which rows an event can touch, and the caller
+puts them back before it applies the event. A fold that forgets one sees no record where there is
+one, and writes another row than a rebuild would.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from oms.core.contracts import Contract
+from oms.core.events import Context, Event
+from oms.core.fold.books import NO_ORDER_IDS, Books, broker_key
+from oms.core.fold.records import AnyRecord, Fill
+
+
+class Want(NamedTuple):
+    """Stored rows that an event may need: those of a table whose column has a value ("" is the
+    key).
+
+    A tuple, because two or three are made for every event, and put into a set.
+    """
+
+    table: str
+    column: str
+    value: str | int
+
+
+Wants = tuple[Want, ...]
+
+
+class _AboutOrder(Protocol):
+    @property
+    def order_id(self) -> str: ...
+
+
+def nothing(event: Event, context: Context, books: Books) -> Wants:
+    """Need no stored row: the fold reads no record, or live ones only, which never leave memory."""
+    return ()
+
+
+def our_order(event: _AboutOrder, context: Context, books: Books) -> Wants:
+    """Need the order that the event names by our id."""
+    return (Want("orders", "", event.order_id),)
+
+
+def order_named(order_ref: str, perm_id: int) -> Wants:
+    """Name an order by orderRef and by permanent number, where a message carries them."""
+    by_number = (Want("orders", "perm_id", perm_id),) if perm_id else ()
+    return (Want("orders", "", order_ref), *by_number) if order_ref else by_number
+
+
+def order_numbered(context: Context, client_id: int, broker_order_id: int) -> Wants:
+    """Name an order by its id in the session that the message came in."""
+    if broker_order_id in NO_ORDER_IDS:
+        return ()
+    key = broker_key(context.session_epoch, client_id, broker_order_id)
+    return (Want("orders", "broker_key", key),)
+
+
+def position_in(account: str, contract: Contract) -> Want:
+    """Name the position that an account has in a contract."""
+    return Want("positions", "", f"{account}:{contract.con_id}")
+
+
+def companions(record: AnyRecord) -> Wants:
+    """Return the stored rows that must be in memory beside one that an event needs.
+
+    A late commission names a fill, and moves the fill's order and position.
+    """
+    if not isinstance(record, Fill):
+        return ()
+    position = Want("positions", "", record.position_key)
+    return (position, Want("orders", "", record.order_id)) if record.order_id else (position,)
