@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
 from oms.core.admit.checks import check, check_change, in_force
@@ -40,40 +40,6 @@ log = get_logger("service.admission")
 
 #: Intents read at a time when a daemon begins.
 _PAGE: Final = 500
-
-
-class Candidate(Protocol):
-    """An order that wants to leave, its contract qualified."""
-
-    @property
-    def order_id(self) -> str:
-        """Return our id."""
-        ...
-
-    @property
-    def account(self) -> str:
-        """Return the account."""
-        ...
-
-    @property
-    def contract(self) -> Contract:
-        """Return the contract with its con_id."""
-        ...
-
-    @property
-    def terms(self) -> Terms:
-        """Return what it asks for."""
-        ...
-
-    @property
-    def closing(self) -> bool:
-        """Say whether it only takes from what the account holds."""
-        ...
-
-    @property
-    def parent_order_id(self) -> str | None:
-        """Return the order that it is attached to."""
-        ...
 
 
 class Admission:
@@ -113,21 +79,23 @@ class Admission:
             before = late[-1].sequence
         self._recent = deque(reversed(found))
 
-    async def judge(self, legs: Sequence[Candidate], rules: Sequence[VenueRules]) -> Denial | None:
+    async def judge(
+        self, intents: Sequence[OrderIntended], rules: Sequence[VenueRules]
+    ) -> Denial | None:
         """Return the first rule that refuses one of these orders, which stand or fall together.
 
         Where it returns None they count as sent.
         """
-        prices = [await self._price(leg.account, leg.contract) for leg in legs]
+        prices = [await self._price(intent.account, intent.contract) for intent in intents]
         # From here to the end nothing is awaited: what is counted cannot change meanwhile.
         now = self._clock.now()
         self._forget_old(now)
-        own = {leg.order_id for leg in legs}
+        own = {intent.order_id for intent in intents}
         # The same key twice is one order, and not its own duplicate.
         recent = tuple(one for one in self._recent if one.order_id not in own)
-        for ahead, (leg, rule) in enumerate(zip(legs, rules, strict=True)):
-            proposal = self._proposal(leg, rule, prices[ahead], legs)
-            beside = sum(_place(one) == _place(leg) for one in legs[:ahead])
+        for ahead, (intent, rule) in enumerate(zip(intents, rules, strict=True)):
+            proposal = self._proposal(intent, rule, prices[ahead], intents)
+            beside = sum(_place(one) == _place(intent) for one in intents[:ahead])
             proposal = replace(
                 proposal,
                 now=now,
@@ -139,23 +107,39 @@ class Admission:
             if denial is not None:
                 return denial
         self._recent = deque(recent)
-        for leg in legs:
+        for intent in intents:
             self._recent.append(
-                Recent(leg.order_id, now, likeness(leg.account, leg.contract, leg.terms))
+                Recent(
+                    intent.order_id, now, likeness(intent.account, intent.contract, intent.terms)
+                )
             )
-            self._admitted[leg.order_id] = (_place(leg), now)
+            self._admitted[intent.order_id] = (_place(intent), now)
         return None
 
     async def judge_change(self, order: Order, terms: Terms, rules: VenueRules) -> Denial | None:
         """Return the first rule that refuses new terms of an order at work."""
         price = await self._price(order.account, order.contract)
         parent = order.parent_order_id or None
-        changed = _Changed(order.order_id, order.account, order.contract, terms, parent)
+        changed = OrderIntended(
+            order_id=order.order_id,
+            account=order.account,
+            contract=order.contract,
+            terms=terms,
+            parent_order_id=parent,
+        )
         return check_change(self._proposal(changed, rules, price), self.limits)
 
-    def in_force(self, leg: Candidate) -> tuple[str, ...]:
-        """Return the names of the rules that an order of these limits has to pass."""
-        return in_force(self._proposal(leg, VenueRules(), None), self.limits)
+    def in_force(self, account: str, contract: Contract, terms: Terms) -> tuple[str, ...]:
+        """Return the names of the rules that an order has to pass under these limits."""
+        proposal = Proposal(
+            account=account,
+            contract=contract,
+            terms=terms,
+            rules=VenueRules(),
+            managed_accounts=self._session.accounts,
+            system=self._view.system,
+        )
+        return in_force(proposal, self.limits)
 
     # ── inside ──
 
@@ -175,44 +159,44 @@ class Admission:
 
     def _proposal(
         self,
-        leg: Candidate,
+        intent: OrderIntended,
         rules: VenueRules,
         price: Decimal | None,
-        group: Sequence[Candidate] = (),
+        group: Sequence[OrderIntended] = (),
     ) -> Proposal:
         return Proposal(
-            account=leg.account,
-            contract=leg.contract,
-            terms=leg.terms,
+            account=intent.account,
+            contract=intent.contract,
+            terms=intent.terms,
             rules=rules,
             managed_accounts=self._session.accounts,
             system=self._view.system,
             open_breaks=self._view.open_breaks(),
-            closing=leg.closing,
-            held=self._held(leg) if leg.closing else (),
+            closing=intent.closing,
+            held=self._held(intent) if intent.closing else (),
             reference_price=price,
-            entry_price=self._entry_price(leg, group),
-            open_orders=self._at_work(leg) if self.limits.open_orders_max.is_set else 0,
+            entry_price=self._entry_price(intent, group),
+            open_orders=self._at_work(intent) if self.limits.open_orders_max.is_set else 0,
         )
 
-    def _held(self, leg: Candidate) -> tuple[Decimal, ...]:
+    def _held(self, intent: OrderIntended) -> tuple[Decimal, ...]:
         """Return what the account holds of the contract, by our books and by IB's last word."""
-        return held_by(self._view.positions.get(f"{leg.account}:{leg.contract.con_id}"))
+        return held_by(self._view.positions.get(f"{intent.account}:{intent.contract.con_id}"))
 
-    def _entry_price(self, leg: Candidate, group: Sequence[Candidate]) -> Decimal | None:
+    def _entry_price(self, intent: OrderIntended, group: Sequence[OrderIntended]) -> Decimal | None:
         """Return where the market will be when an exit comes to life; None where that is now."""
-        if not leg.parent_order_id:
+        if not intent.parent_order_id:
             return None
-        terms = next((one.terms for one in group if one.order_id == leg.parent_order_id), None)
-        parent = self._view.orders.get(leg.parent_order_id)
+        terms = next((one.terms for one in group if one.order_id == intent.parent_order_id), None)
+        parent = self._view.orders.get(intent.parent_order_id)
         if terms is None and parent is not None and parent.live and not parent.filled:
             terms = parent.terms
         return None if terms is None else terms.limit_price or terms.stop_price
 
-    def _at_work(self, leg: Candidate) -> int:
+    def _at_work(self, intent: OrderIntended) -> int:
         orders = self._view.orders
-        key = _place(leg)
-        own = leg.order_id
+        key = _place(intent)
+        own = intent.order_id
         live = sum(o.live and o.order_id != own and _place(o) == key for o in orders.values())
         return live + sum(
             place == key and order_id not in orders and order_id != own
@@ -230,21 +214,11 @@ class Admission:
                 del self._admitted[order_id]
 
 
-@dataclass(slots=True)
-class _Changed:
-    order_id: str
-    account: str
-    contract: Contract
-    terms: Terms
-    parent_order_id: str | None
-    closing: bool = False
-
-
 #: Account and contract.
 _Place = tuple[str, Traded]
 
 
-def _place(one: Candidate | Order) -> _Place:
+def _place(one: OrderIntended | Order) -> _Place:
     return one.account, traded(one.contract)
 
 

@@ -250,7 +250,6 @@ def _assemble(
         reader=reader,
         gateway=gateway,
         view=view,
-        clock=clock,
         admission=_admission(settings, clock, gateway, view),
         actor=actor,
     )

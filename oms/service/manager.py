@@ -18,31 +18,31 @@ is an outcome like any other: an event, and an order in state DENIED.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal
-from weakref import WeakValueDictionary
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, Unpack
 
-from oms.clock import Clock
-from oms.core.admit.venue_rules import Denial, VenueRules, denial_of, validate
-from oms.core.contracts import Contract, may_be_same
+from oms.core.admit.venue_rules import Denial
+from oms.core.contracts import Contract
 from oms.core.events import (
-    OrderDenied,
+    Context,
+    Event,
+    GlobalCancelIntended,
+    OrderRequested,
     Pending,
     Terms,
+    TradingHaltedByPerson,
+    TradingResumed,
     WhatIfReceived,
 )
 from oms.core.fold.records import Order
 from oms.core.money import Number
-from oms.errors import (
-    BrokerError,
-    ContractAmbiguous,
-    ContractUnknown,
-    IBConnectionError,
-    InvalidRequest,
-    OmsError,
-)
-from oms.errors import OrderDenied as OrderDeniedError
+from oms.core.order_types import Changes
+from oms.core.outgoing import Outgoing
+from oms.core.portfolio import Account, mark_of
+from oms.core.quotes import FeedKind, Quote
+from oms.errors import IBConnectionError, InvalidRequest
 from oms.service.admission import Admission
+from oms.service.entry import Entry
 from oms.service.groups import (
     Group,
     NewOrder,
@@ -53,26 +53,23 @@ from oms.service.groups import (
     new_order_id,
     oca_of,
 )
-from oms.service.market_desk import MarketDesk
 from oms.service.orders_at_work import OrdersAtWork
-from oms.service.sending import By, Leg, Sending
+from oms.service.portfolio import read_accounts
+from oms.service.sending import By, Sending, denied
 from oms.service.ticket import Ticket
 from oms.service.view import View
 from oms.telemetry import get_logger
 
 if TYPE_CHECKING:
     from oms.broker.gateway import Gateway
-    from oms.broker.lookup import Qualified
+    from oms.broker.market_data import Feed
     from oms.store.log import EventLog
     from oms.store.reader import Reader
 
 log = get_logger("service.manager")
 
-#: Databases bound the number of values in one query.
-_KEYS_A_QUERY: Final = 500
 
-
-class OrderManager(OrdersAtWork, MarketDesk):
+class OrderManager:
     """Sends, changes and cancels orders; every step is in the log before it has an effect."""
 
     def __init__(
@@ -82,19 +79,30 @@ class OrderManager(OrdersAtWork, MarketDesk):
         reader: Reader,
         gateway: Gateway,
         view: View,
-        clock: Clock,
         admission: Admission,
         actor: str = "strategy:python",
     ) -> None:
+        """`actor` is who orders come from where a call does not say."""
+        self.view = view
         self._log = log
         self._reader = reader
-        self._gateway = gateway
-        self._clock = clock
+        self._session = gateway.session
+        self._outbox = gateway.outbox
+        self._markets = gateway.markets
         self._admission = admission
         self._by = By(actor)
-        self._turns = WeakValueDictionary()
         self._sending = Sending(log=log, session=gateway.session, outbox=gateway.outbox, view=view)
-        self.view = view
+        self._entry = Entry(
+            reader=reader, gateway=gateway, view=view, admission=admission, sending=self._sending
+        )
+        self._at_work = OrdersAtWork(
+            log=log,
+            reader=reader,
+            gateway=gateway,
+            view=view,
+            admission=admission,
+            sending=self._sending,
+        )
 
     async def recall(self) -> None:
         """Learn from the log what was sent before; once, before the first order."""
@@ -102,7 +110,7 @@ class OrderManager(OrdersAtWork, MarketDesk):
 
     async def qualify(self, contract: Contract) -> Contract:
         """Return the contract with IB's con_id; raises `ContractUnknown` or `ContractAmbiguous`."""
-        return (await self._gateway.lookup.qualify(contract)).contract
+        return await self._entry.qualify(contract)
 
     # ── new orders ──
 
@@ -130,7 +138,8 @@ class OrderManager(OrdersAtWork, MarketDesk):
         given = NewOrder(contract, terms, order_id or "", account or "", reason, closing=closing)
         order = complete(given)
         group = Group((order,), parents={order.order_id: parent} if parent else {})
-        return (await self._submit_whole(group, by))[0]
+        await self._entry.submit_whole(group, by or self._by)
+        return self._ticket(order.order_id)
 
     async def submit_many(
         self, orders: Sequence[NewOrder | tuple[Contract, Terms]], *, by: By | None = None
@@ -145,19 +154,8 @@ class OrderManager(OrdersAtWork, MarketDesk):
         check_distinct(wanted)
         for number, one in enumerate(wanted, 1):
             check_order(one, f"order {number}: ")
-        legs: list[Leg] = []
-        denied: list[tuple[Leg, Denial]] = []
-        earlier = await self._earlier(wanted)
-        for one in wanted:
-            if one.order_id in earlier:
-                continue
-            leg, denial = await self._checked(one, _leg_of(one, self._account(one.account)))
-            if denial is None:
-                legs.append(leg)
-            else:
-                denied.append((leg, denial))
-        await self._sending.submit(legs, denied, group=None, by=by or self._by, whole=False)
-        return [Ticket(self, one.order_id) for one in wanted]
+        await self._entry.submit_each(wanted, by or self._by)
+        return [self._ticket(one.order_id) for one in wanted]
 
     async def submit_bracket(
         self,
@@ -180,7 +178,8 @@ class OrderManager(OrdersAtWork, MarketDesk):
         given = NewOrder(contract, entry, order_id or "", account or "", reason)
         parent = complete(given)
         group = bracket_of(parent, take_profit=take_profit, stop_loss=stop_loss)
-        first, second, third = await self._submit_whole(group, by)
+        await self._entry.submit_whole(group, by or self._by)
+        first, second, third = (self._ticket(one.order_id) for one in group.orders)
         return first, second, third
 
     async def submit_oca(
@@ -201,7 +200,8 @@ class OrderManager(OrdersAtWork, MarketDesk):
         name = order_id or new_order_id()
         wanted = [complete(one, f"{name}-{n}") for n, one in enumerate(orders, 1)]
         check_distinct(wanted)
-        return await self._submit_whole(oca_of(wanted, name, oca_type), by)
+        await self._entry.submit_whole(oca_of(wanted, name, oca_type), by or self._by)
+        return [self._ticket(one.order_id) for one in wanted]
 
     async def what_if(
         self, contract: Contract, terms: Terms, *, account: str | None = None
@@ -213,158 +213,134 @@ class OrderManager(OrdersAtWork, MarketDesk):
         `OrderDenied` where the venue does not take such an order, `IBOrderRejectError` where IB
         says no, `IBConnectionError` where nobody answers within the deadline for requests.
         """
-        validate(terms)
-        qualified = await self._gateway.lookup.qualify(contract)
-        denial = denial_of(terms, qualified.contract, qualified.rules)
-        if denial is not None:
-            raise OrderDeniedError(denial.text)
-        return await self._gateway.previews.ask(
-            account=self._account(account or ""), contract=qualified.contract, terms=terms
-        )
+        return await self._entry.what_if(contract, terms, account or "")
 
-    async def deny(
+    async def deny(self, order: OrderRequested, denial: Denial, by: By) -> None:
+        """Write that an order was refused before it was intended."""
+        await self._sending.submit([], [denied(order, denial)], by=by, whole=False)
+
+    # ── orders that exist ──
+
+    def order(self, order_id: str) -> Order:
+        """Return an order that is live or ended lately; raises `NotFound`."""
+        return self._at_work.order(order_id)
+
+    def ticket(self, order_id: str) -> Ticket:
+        """Return the caller's end of an order that exists; raises `NotFound`."""
+        self.order(order_id)
+        return self._ticket(order_id)
+
+    async def modify(
         self,
         order_id: str,
         *,
-        account: str,
-        contract: Contract,
-        terms: Terms,
-        denial: Denial,
-        by: By,
-    ) -> None:
-        """Write that an order was refused before it was intended."""
-        event = OrderDenied(
-            order_id=order_id,
-            account=account,
-            contract=contract,
-            terms=terms,
-            rule=denial.rule,
-            value=denial.value,
-            limit=denial.limit,
-            text=denial.text,
-        )
-        await self._log.append(Pending(event, self._sending.context(order_id, by)))
-        log.info("order_denied", order_id=order_id, rule=denial.rule, text=denial.text)
+        reason: str = "",
+        by: By | None = None,
+        **changes: Unpack[Changes],
+    ) -> Order:
+        """Send new terms for a working order; the revision is durable before the bytes leave.
+
+        Returns the order after the bytes left, or with `refusal` set where our own check refused.
+        A change that IB has not answered yet is not undone by the next one, which comes on top.
+        Raises `InvalidRequest` for a change that no order of its type can have.
+        """
+        return await self._at_work.modify(order_id, changes, reason=reason, by=by or self._by)
+
+    async def cancel(self, order_id: str, *, reason: str = "", by: By | None = None) -> Order:
+        """Ask IB to cancel an order; cancels pass every check, also while trading is halted.
+
+        Cancelling what has ended already is not an error: the order is returned as it is.
+        """
+        return await self._at_work.cancel(order_id, reason=reason, by=by or self._by)
+
+    async def resolve(
+        self,
+        order_id: str,
+        outcome: Literal["not_received", "ended"],
+        reason: str,
+        *,
+        by: By | None = None,
+    ) -> Order:
+        """Say, as a person who knows, what became of an order in doubt: IB never received it, or it
+        has ended there. Nothing is sent, and evidence that comes later still counts.
+
+        Raises `InvalidRequest` without a reason, for an order that is not in doubt, and for
+        not_received where IB has named the order.
+        """
+        return await self._at_work.resolve(order_id, outcome, reason, by or self._by)
+
+    # ── all orders ──
+
+    async def cancel_everything(self, *, reason: str = "", by: By | None = None) -> None:
+        """Ask IB to cancel every order of the login, those of others and by hand included.
+
+        The intent is durable first. IB tells what became of our orders; of those of others the
+        next comparison does. Raises `IBConnectionError` without a session.
+        """
+        if not self._session.current_epoch:
+            raise IBConnectionError("there is no session with the gateway; nothing was sent")
+        await self._say(GlobalCancelIntended(reason=reason), by)
+        self._outbox.send(Outgoing(kind="global_cancel"))
+
+    async def halt(self, reason: str, *, by: By | None = None) -> None:
+        """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.
+
+        It lasts until `resume`, across restarts; orders that wait for their turn are called back
+        and end NOT_SENT. Raises `InvalidRequest` without a reason.
+        """
+        if not reason.strip():
+            raise InvalidRequest("a halt needs a reason, for whoever finds trading halted")
+        await self._say(TradingHaltedByPerson(reason=reason), by)
+
+    async def resume(self, reason: str = "", *, by: By | None = None) -> None:
+        """Allow new orders again; nothing that was called back or denied is sent by itself."""
+        await self._say(TradingResumed(reason=reason), by)
+
+    # ── the market and the accounts; contracts are qualified ones ──
+
+    async def price(self, contract: Contract) -> Decimal:
+        """Return the middle of the market, the last price or the close, in this order.
+
+        Waits with the deadline for requests; raises `IBConnectionError` after it and `BrokerError`
+        where IB refuses or has no price.
+        """
+        quote = await self._markets.price(contract)
+        assert quote.price is not None, "the gateway raises where there is no price"
+        return quote.price
+
+    async def quote(self, contract: Contract) -> Quote:
+        """Return the market of a contract as it is now; raises as `price` does."""
+        return await self._markets.snapshot(contract)
+
+    def feed(self, contract: Contract, kind: FeedKind = "quotes") -> Feed:
+        """Return a bounded queue of a contract's quotes, ticks or 5-second bars.
+
+        `async for` takes from it; it keeps the newest, counts what it `dropped`, and goes on over
+        lost lines until it is closed. Raises `MarketLinesExhausted`.
+        """
+        return self._markets.subscribe(contract, kind)
+
+    async def accounts(self) -> tuple[Account, ...]:
+        """Return what the accounts hold and are worth, each figure with its age or the reason why
+        it is unknown; prices that were heard in this process count.
+        """
+        quotes = self._markets.last_quotes()
+        marks = {
+            con_id: mark for con_id, quote in quotes.items() if (mark := mark_of(quote)) is not None
+        }
+        return await read_accounts(self._reader, marks=marks)
 
     # ── inside ──
 
-    async def _submit_whole(self, group: Group, by: By | None) -> list[Ticket]:
-        """Send the orders of a group, or deny all of them."""
-        for one in group.orders:
-            check_order(one)
-        tickets = [Ticket(self, one.order_id) for one in group.orders]
-        if await self._earlier(group.orders[:1]):
-            return tickets
-        account = self._account(group.orders[0].account)
-        legs: list[Leg] = []
-        rules: list[VenueRules] = []
-        for one in group.orders:
-            qualified = await self._gateway.lookup.qualify(one.contract)
-            legs.append(self._qualified(_leg_of(one, account, group), qualified))
-            rules.append(qualified.rules)
-        denial = next((d for leg in legs if (d := self._why_not_attach(leg, group))), None)
-        denial = denial or await self._admission.judge(legs, rules)
-        denied = [(leg, denial) for leg in legs] if denial is not None else []
-        await self._sending.submit(
-            [] if denied else legs,
-            denied,
-            group=group.name,
-            by=by or self._by,
-            whole=True,
+    def _ticket(self, order_id: str) -> Ticket:
+        return Ticket(self._at_work, order_id, self._by)
+
+    async def _say(self, event: Event, by: By | None) -> None:
+        by = by or self._by
+        context = Context(
+            actor=by.actor,
+            session_epoch=self._session.current_epoch,
+            causation_sequence=by.causation_sequence,
         )
-        return tickets
-
-    async def _checked(self, one: NewOrder, leg: Leg) -> tuple[Leg, Denial | None]:
-        """Return the order with its contract qualified, and why it may not leave."""
-        try:
-            qualified = await self._gateway.lookup.qualify(one.contract)
-        except BrokerError as error:
-            return leg, as_denial(error)
-        leg = self._qualified(leg, qualified)
-        return leg, await self._admission.judge([leg], [qualified.rules])
-
-    def _qualified(self, leg: Leg, qualified: Qualified) -> Leg:
-        leg = replace(leg, contract=qualified.contract)
-        return replace(leg, checks=self._admission.in_force(leg))
-
-    def _account(self, account: str) -> str:
-        if account:
-            return account
-        allowed = self._admission.limits.accounts or self._gateway.session.accounts
-        if len(allowed) != 1:
-            names = ", ".join(allowed) or "none yet"
-            raise InvalidRequest(f"name the account: this gateway serves {names}")
-        return allowed[0]
-
-    async def _earlier(self, orders: Sequence[NewOrder]) -> frozenset[str]:
-        """Return the keys that orders have already; raises `InvalidRequest` where such an order is
-        plainly another one, because then the caller means two orders by one key.
-        """
-        known = self.view.orders
-        keys = [o.order_id for o in orders if not o.fresh]
-        found = {key: known[key] for key in keys if key in known}
-        unseen = [key for key in keys if key not in found]
-        for first in range(0, len(unseen), _KEYS_A_QUERY):
-            some = unseen[first : first + _KEYS_A_QUERY]
-            for row in await self._reader.rows("orders", {"order_id": some}):
-                if isinstance(row, Order):
-                    found[row.order_id] = self.view.recall(row)
-        for one in orders:
-            if one.order_id in found:
-                _check_same(one, found[one.order_id])
-        return frozenset(found)
-
-    def _why_not_attach(self, leg: Leg, group: Group) -> Denial | None:
-        """Return why an order cannot be attached to a parent outside its own group."""
-        parent_id = leg.parent_order_id
-        if not parent_id or any(one.order_id == parent_id for one in group.orders):
-            return None
-        parent = self.view.orders.get(parent_id)
-        if parent is None or not parent.live:
-            state = "unknown" if parent is None else parent.state.value
-            text = f"the parent {parent_id} is {state}; only a live order can have orders attached"
-            return Denial("parent", state, "a live order of ours", text)
-        own = parent.client_id in {0, self._gateway.session.client_id}
-        if not own or self._sending.number_of(parent) <= 0:
-            text = f"the parent {parent_id} is not of this client; IB takes only its own"
-            return Denial("parent", "another client's", "a live order of ours", text)
-        if parent.contract.con_id != leg.contract.con_id:
-            text = f"the parent {parent_id} is in {parent.contract}, not in {leg.contract}"
-            return Denial("parent", str(parent.contract), str(leg.contract), text)
-        return None
-
-
-def as_denial(error: OmsError) -> Denial:
-    """Return an error about a request as the denial that the log keeps."""
-    match error:
-        case ContractUnknown() | ContractAmbiguous():
-            rule = "contract"
-        case IBConnectionError():
-            rule = "connected"
-        case BrokerError():
-            rule = "broker"
-        case _:
-            rule = "request"
-    return Denial(rule, type(error).__name__, "", error.message)
-
-
-def _check_same(one: NewOrder, found: Order) -> None:
-    if one.terms.side != found.terms.side or not may_be_same(one.contract, found.contract):
-        raise InvalidRequest(
-            f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
-            f" {found.contract}",
-            hint="the same key twice is one order; take a new key for a new order",
-        )
-
-
-def _leg_of(one: NewOrder, account: str, group: Group | None = None) -> Leg:
-    return Leg(
-        order_id=one.order_id,
-        account=account,
-        contract=one.contract,
-        terms=one.terms,
-        parent_order_id=group.parents.get(one.order_id) if group else None,
-        transmit=group is None or one.order_id not in group.held,
-        reason=one.reason,
-        closing=one.closing,
-    )
+        await self._log.append(Pending(event, context))
+        log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)

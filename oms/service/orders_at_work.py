@@ -1,9 +1,9 @@
-"""What can be done about orders that exist: change, cancel, halt, a word on a doubt."""
+"""What can be done about orders that exist: change, cancel, a word on a doubt."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
 from oms.core.admit.rules import halt_denial
@@ -11,25 +11,19 @@ from oms.core.admit.venue_rules import Denial, validate
 from oms.core.events import (
     CancelDenied,
     CancelIntended,
-    Context,
     DoubtResolved,
-    Event,
-    GlobalCancelIntended,
     ModifyDenied,
     ModifyIntended,
     Pending,
     Terms,
-    TradingHaltedByPerson,
-    TradingResumed,
 )
 from oms.core.fold.records import ENDED, Order, OrderState
 from oms.core.money import plain
 from oms.core.order_types import Changes, changed
 from oms.core.outgoing import Outgoing
-from oms.errors import IBConnectionError, InvalidRequest, NotFound
+from oms.errors import InvalidRequest, NotFound
 from oms.service.admission import Admission
 from oms.service.sending import By, Sending
-from oms.service.ticket import Ticket
 from oms.service.view import View
 from oms.telemetry import get_logger
 
@@ -42,17 +36,28 @@ log = get_logger("service.orders_at_work")
 
 
 class OrdersAtWork:
-    """What `OrderManager` offers about orders that exist."""
+    """Changes and cancels orders that exist, and says what a person knows of a doubt."""
 
-    _log: EventLog
-    _reader: Reader
-    _gateway: Gateway
-    _admission: Admission
-    _sending: Sending
-    _by: By
-    #: Whose change is on its way into the log, by order id.
-    _turns: WeakValueDictionary[str, asyncio.Lock]
-    view: View
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        reader: Reader,
+        gateway: Gateway,
+        view: View,
+        admission: Admission,
+        sending: Sending,
+    ) -> None:
+        self._log = log
+        self._reader = reader
+        self._session = gateway.session
+        self._outbox = gateway.outbox
+        self._lookup = gateway.lookup
+        self._admission = admission
+        self._sending = sending
+        #: Whose change is on its way into the log, by order id.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.view = view
 
     def order(self, order_id: str) -> Order:
         """Return an order that is live or ended lately; raises `NotFound`."""
@@ -61,28 +66,11 @@ class OrdersAtWork:
             raise NotFound(f"there is no order {order_id}", hint="`oms orders --all` lists them")
         return found
 
-    def ticket(self, order_id: str) -> Ticket:
-        """Return the caller's end of an order that exists; raises `NotFound`."""
-        self.order(order_id)
-        return Ticket(self, order_id)
-
-    async def modify(
-        self,
-        order_id: str,
-        *,
-        reason: str = "",
-        by: By | None = None,
-        **changes: Unpack[Changes],
-    ) -> Order:
-        """Send new terms for a working order; the revision is durable before the bytes leave.
-
-        Returns the order after the bytes left, or with `refusal` set where our own check refused.
-        A change that IB has not answered yet is not undone by the next one, which comes on top.
-        Raises `InvalidRequest` for a change that no order of its type can have.
-        """
+    async def modify(self, order_id: str, changes: Changes, *, reason: str, by: By) -> Order:
+        """Send new terms; see `OrderManager.modify`."""
         # A change is made of the terms before it: two at a time would undo each other.
         async with self._turns.setdefault(order_id, asyncio.Lock()):
-            return await self._modify(order_id, changes, reason, by or self._by)
+            return await self._modify(order_id, changes, reason, by)
 
     async def _modify(self, order_id: str, changes: Changes, reason: str, by: By) -> Order:
         order = await self._known(order_id)
@@ -110,17 +98,13 @@ class OrdersAtWork:
             parent_broker_order_id=self._parent_number(order),
             order_ref=order.order_ref,
         )
-        self._gateway.outbox.send(message)
+        self._outbox.send(message)
         log.info("modify_handed_over", order_id=order_id, revision=intent.revision)
         return self.order(order_id)
 
-    async def cancel(self, order_id: str, *, reason: str = "", by: By | None = None) -> Order:
-        """Ask IB to cancel an order; cancels pass every check, also while trading is halted.
-
-        Cancelling what has ended already is not an error: the order is returned as it is.
-        """
+    async def cancel(self, order_id: str, *, reason: str, by: By) -> Order:
+        """Ask IB for the end of an order; see `OrderManager.cancel`."""
         order = await self._known(order_id)
-        by = by or self._by
         if order.state in ENDED:
             return order
         refusal = self._why_not_cancel(order)
@@ -132,51 +116,14 @@ class OrdersAtWork:
         await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         log.info("cancel_intended", order_id=order_id)
         number = self._sending.number_of(order)
-        self._gateway.outbox.send(
-            Outgoing(kind="cancel", order_id=order_id, broker_order_id=number)
-        )
+        self._outbox.send(Outgoing(kind="cancel", order_id=order_id, broker_order_id=number))
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
 
-    async def cancel_everything(self, *, reason: str = "", by: By | None = None) -> None:
-        """Ask IB to cancel every order of the login, those of others and by hand included.
-
-        The intent is durable first. IB tells what became of our orders; of those of others the
-        next comparison does. Raises `IBConnectionError` without a session.
-        """
-        if not self._gateway.session.current_epoch:
-            raise IBConnectionError("there is no session with the gateway; nothing was sent")
-        await self._say(GlobalCancelIntended(reason=reason), by)
-        self._gateway.outbox.send(Outgoing(kind="global_cancel"))
-
-    async def halt(self, reason: str, *, by: By | None = None) -> None:
-        """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.
-
-        It lasts until `resume`, across restarts; orders that wait for their turn are called back
-        and end NOT_SENT. Raises `InvalidRequest` without a reason.
-        """
-        if not reason.strip():
-            raise InvalidRequest("a halt needs a reason, for whoever finds trading halted")
-        await self._say(TradingHaltedByPerson(reason=reason), by)
-
-    async def resume(self, reason: str = "", *, by: By | None = None) -> None:
-        """Allow new orders again; nothing that was called back or denied is sent by itself."""
-        await self._say(TradingResumed(reason=reason), by)
-
     async def resolve(
-        self,
-        order_id: str,
-        outcome: Literal["not_received", "ended"],
-        reason: str,
-        *,
-        by: By | None = None,
+        self, order_id: str, outcome: Literal["not_received", "ended"], reason: str, by: By
     ) -> Order:
-        """Say, as a person who knows, what became of an order in doubt: IB never received it, or it
-        has ended there. Nothing is sent, and evidence that comes later still counts.
-
-        Raises `InvalidRequest` without a reason, for an order that is not in doubt, and for
-        not_received where IB has named the order.
-        """
+        """Write what a person knows of an order in doubt; see `OrderManager.resolve`."""
         order = await self._known(order_id)
         if not reason.strip():
             raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
@@ -189,21 +136,11 @@ class OrdersAtWork:
                 f"IB has named order {order_id}, so it was received; it can only have ended"
             )
         event = DoubtResolved(order_id=order_id, outcome=outcome, text=reason)
-        await self._log.append(Pending(event, self._sending.context(order_id, by or self._by)))
+        await self._log.append(Pending(event, self._sending.context(order_id, by)))
         log.warning("doubt_resolved", order_id=order_id, outcome=outcome, reason=reason)
         return self.order(order_id)
 
     # ── inside ──
-
-    async def _say(self, event: Event, by: By | None) -> None:
-        by = by or self._by
-        context = Context(
-            actor=by.actor,
-            session_epoch=self._gateway.session.current_epoch,
-            causation_sequence=by.causation_sequence,
-        )
-        await self._log.append(Pending(event, context))
-        log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)
 
     async def _deny_change(
         self, order_id: str, denial: Denial, by: By, *, intended: bool = False
@@ -227,13 +164,13 @@ class OrdersAtWork:
         if not order.live or not order.acknowledged:
             text = f"the order is {state}; only a working order can be changed"
             return Denial("state", state, "working", text)
-        if order.client_id != self._gateway.session.client_id or order.broker_order_id <= 0:
+        if order.client_id != self._session.client_id or order.broker_order_id <= 0:
             text = "another client or a person owns the order; only its owner can change it"
-            return Denial("owner", str(order.client_id), str(self._gateway.session.client_id), text)
+            return Denial("owner", str(order.client_id), str(self._session.client_id), text)
         if terms.quantity <= order.filled:
             text = f"{order.filled} are filled already; the new quantity must be above that"
             return Denial("filled", plain(terms.quantity), plain(order.filled), text)
-        qualified = await self._gateway.lookup.qualify(order.contract)
+        qualified = await self._lookup.qualify(order.contract)
         return await self._admission.judge_change(order, terms, qualified.rules)
 
     def _why_not_cancel(self, order: Order) -> str:
@@ -241,7 +178,7 @@ class OrdersAtWork:
             if self._sending.number_of(order):
                 return ""
             return "the order has not left; there is nothing to cancel at IB"
-        if order.client_id != self._gateway.session.client_id or order.broker_order_id <= 0:
+        if order.client_id != self._session.client_id or order.broker_order_id <= 0:
             return "another client or a person owns the order; only its owner can cancel it"
         return ""
 

@@ -50,7 +50,8 @@ from oms.core.fold.records import Order, SystemRecord
 from oms.core.quotes import Quote
 from oms.errors import OmsError
 from oms.service.case_desk import CaseDesk
-from oms.service.manager import OrderManager, as_denial
+from oms.service.entry import as_denial
+from oms.service.manager import OrderManager
 from oms.service.reconciler import Reconciler
 from oms.service.sending import By
 from oms.telemetry import get_logger
@@ -324,14 +325,7 @@ class Requests:
                 pass
 
     async def _deny_order(self, envelope: Envelope, event: OrderRequested, denial: Denial) -> None:
-        await self._manager.deny(
-            event.order_id,
-            account=event.account,
-            contract=event.contract,
-            terms=event.terms,
-            denial=denial,
-            by=By(envelope.context.actor, envelope.sequence),
-        )
+        await self._manager.deny(event, denial, By(envelope.context.actor, envelope.sequence))
 
     async def _deny_change(self, envelope: Envelope, reader: Reader) -> None:
         event = envelope.event

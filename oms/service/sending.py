@@ -12,12 +12,18 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oms.core.admit.rules import check_world
 from oms.core.admit.venue_rules import Denial
-from oms.core.contracts import Contract
-from oms.core.events import Context, OrderDenied, OrderIntended, OrderNotSent, Pending, Terms
+from oms.core.events import (
+    Context,
+    OrderDenied,
+    OrderIntended,
+    OrderNotSent,
+    OrderRequested,
+    Pending,
+)
 from oms.core.fold.records import Order, OrderState
 from oms.core.outgoing import Outgoing
 from oms.core.receipt import Receipt
@@ -41,23 +47,6 @@ class By:
     causation_sequence: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """One order on its way, its contract qualified."""
-
-    order_id: str
-    account: str
-    contract: Contract
-    terms: Terms
-    parent_order_id: str | None = None
-    transmit: bool = True
-    reason: str = ""
-    #: It only takes from what the account holds.
-    closing: bool = False
-    #: Names of the rules that it passed.
-    checks: tuple[str, ...] = ()
-
-
 class Sending:
     """Makes intents durable and hands orders over, in the order in which they were intended."""
 
@@ -72,10 +61,9 @@ class Sending:
 
     async def submit(
         self,
-        legs: Sequence[Leg],
-        denied: Sequence[tuple[Leg, Denial]],
+        intents: Sequence[OrderIntended],
+        denials: Sequence[OrderDenied],
         *,
-        group: str | None,
         by: By,
         whole: bool,
     ) -> None:
@@ -85,24 +73,25 @@ class Sending:
         none is sent. A caller that gives up meanwhile takes nothing back: the intents become
         durable, and that they will not leave is said.
         """
-        pendings = [self._denial(leg, denial, by) for leg, denial in denied]
-        pendings += [self._intent(leg, group, by) for leg in legs]
-        if not pendings:
+        facts: list[OrderDenied | OrderIntended] = [*denials, *intents]
+        if not facts:
             return
-        durable = self._log.append_together(pendings)
+        durable = self._log.append_together(
+            [Pending(one, self.context(one.order_id, by)) for one in facts]
+        )
         try:
             receipts = await asyncio.shield(durable)
         except asyncio.CancelledError:
-            durable.add_done_callback(lambda f: self._given_up(f, len(denied), legs, by))
+            durable.add_done_callback(lambda f: self._given_up(f, len(denials), intents, by))
             raise
-        for leg, denial in denied:
-            log.info("order_denied", order_id=leg.order_id, rule=denial.rule, text=denial.text)
-        fresh = _fresh(legs, receipts[len(denied) :])
-        if whole and len(fresh) < len(legs):
+        for denial in denials:
+            log.info("order_denied", order_id=denial.order_id, rule=denial.rule, text=denial.text)
+        fresh = _fresh(intents, receipts[len(denials) :])
+        if whole and len(fresh) < len(intents):
             self._not_sent(fresh, "another order has the id of a leg of its group", by)
             return
-        for leg in fresh:
-            log.info("order_intended", order_id=leg.order_id)
+        for intent in fresh:
+            log.info("order_intended", order_id=intent.order_id)
         self._send(fresh, by)
 
     def number_of(self, order: Order) -> int:
@@ -120,80 +109,56 @@ class Sending:
 
     # ── inside ──
 
-    def _denial(self, leg: Leg, denial: Denial, by: By) -> Pending:
-        event = OrderDenied(
-            order_id=leg.order_id,
-            account=leg.account,
-            contract=leg.contract,
-            terms=leg.terms,
-            rule=denial.rule,
-            value=denial.value,
-            limit=denial.limit,
-            text=denial.text,
-        )
-        return Pending(event, self.context(leg.order_id, by))
-
-    def _intent(self, leg: Leg, group: str | None, by: By) -> Pending:
-        event = OrderIntended(
-            order_id=leg.order_id,
-            account=leg.account,
-            contract=leg.contract,
-            terms=leg.terms,
-            parent_order_id=leg.parent_order_id,
-            group_id=group,
-            transmit=leg.transmit,
-            reason=leg.reason,
-            checks=leg.checks,
-            closing=leg.closing,
-        )
-        return Pending(event, self.context(leg.order_id, by))
-
     def _given_up(
-        self, durable: asyncio.Future[Any], denied: int, legs: Sequence[Leg], by: By
+        self,
+        durable: asyncio.Future[tuple[Receipt, ...]],
+        denied: int,
+        intents: Sequence[OrderIntended],
+        by: By,
     ) -> None:
         if not durable.cancelled() and durable.exception() is None:
             # Where the log is closed by now, the next start doubts the order and asks the broker.
             with contextlib.suppress(StoreUnavailable):
-                fresh = _fresh(legs, durable.result()[denied:])
+                fresh = _fresh(intents, durable.result()[denied:])
                 self._not_sent(fresh, "the caller gave up before it left", by)
 
-    def _not_sent(self, legs: Iterable[Leg], text: str, by: By) -> None:
-        for leg in legs:
-            event = OrderNotSent(order_id=leg.order_id, text=text)
-            self._log.append(Pending(event, self.context(leg.order_id, by)))
-            log.info("order_not_sent", order_id=leg.order_id, reason=text)
+    def _not_sent(self, intents: Iterable[OrderIntended], text: str, by: By) -> None:
+        for intent in intents:
+            event = OrderNotSent(order_id=intent.order_id, text=text)
+            self._log.append(Pending(event, self.context(intent.order_id, by)))
+            log.info("order_not_sent", order_id=intent.order_id, reason=text)
 
-    def _send(self, legs: Sequence[Leg], by: By) -> None:
+    def _send(self, intents: Sequence[OrderIntended], by: By) -> None:
         denial = check_world(self._view.system)
         if denial is not None:
-            self._not_sent(legs, denial.text, by)
+            self._not_sent(intents, denial.text, by)
             return
         try:
             # Now and not before the intent: IB refuses a number below one that it has seen (103),
             # and orders that were intended side by side must leave in the order of their numbers.
-            numbers = {leg.order_id: self._session.next_broker_order_id() for leg in legs}
+            numbers = {intent.order_id: self._session.next_broker_order_id() for intent in intents}
         except IBConnectionError as error:
-            self._not_sent(legs, error.message, by)
+            self._not_sent(intents, error.message, by)
             return
         self._forget_numbers()
         self._numbers.update(numbers)
-        for leg in legs:
+        for intent in intents:
             message = Outgoing(
                 kind="place",
-                order_id=leg.order_id,
-                broker_order_id=numbers[leg.order_id],
-                account=leg.account,
-                contract=leg.contract,
-                terms=leg.terms,
-                parent_broker_order_id=self._parent_number(leg, numbers),
-                transmit=leg.transmit,
-                order_ref=leg.order_id,
+                order_id=intent.order_id,
+                broker_order_id=numbers[intent.order_id],
+                account=intent.account,
+                contract=intent.contract,
+                terms=intent.terms,
+                parent_broker_order_id=self._parent_number(intent, numbers),
+                transmit=intent.transmit,
+                order_ref=intent.order_id,
             )
             self._outbox.send(message)
-            log.info("order_handed_over", order_id=leg.order_id)
+            log.info("order_handed_over", order_id=intent.order_id)
 
-    def _parent_number(self, leg: Leg, numbers: Mapping[str, int]) -> int:
-        parent_id = leg.parent_order_id
+    def _parent_number(self, intent: OrderIntended, numbers: Mapping[str, int]) -> int:
+        parent_id = intent.parent_order_id
         if not parent_id:
             return 0
         parent = self._view.orders.get(parent_id)
@@ -207,7 +172,21 @@ class Sending:
             del self._numbers[order_id]
 
 
-def _fresh(legs: Sequence[Leg], receipts: Sequence[Receipt]) -> list[Leg]:
-    """Return the legs whose intents were not in the log before."""
-    both = zip(legs, receipts, strict=True)
-    return [leg for leg, receipt in both if not (receipt.duplicate or receipt.conflict)]
+def denied(order: OrderIntended | OrderRequested, denial: Denial) -> OrderDenied:
+    """Return the fact that an order is refused before anything of it leaves."""
+    return OrderDenied(
+        order_id=order.order_id,
+        account=order.account,
+        contract=order.contract,
+        terms=order.terms,
+        rule=denial.rule,
+        value=denial.value,
+        limit=denial.limit,
+        text=denial.text,
+    )
+
+
+def _fresh(intents: Sequence[OrderIntended], receipts: Sequence[Receipt]) -> list[OrderIntended]:
+    """Return the intents that were not in the log before."""
+    both = zip(intents, receipts, strict=True)
+    return [intent for intent, receipt in both if not (receipt.duplicate or receipt.conflict)]

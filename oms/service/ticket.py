@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, Unpack
+from typing import Unpack
 
 from oms.core.fold.records import ENDED, Order, OrderState
 from oms.core.order_types import Changes
@@ -15,34 +15,14 @@ from oms.errors import (
     OrderDenied,
     RequestTimedOut,
 )
-from oms.service.view import View
+from oms.service.orders_at_work import OrdersAtWork
+from oms.service.sending import By
 
 #: The order is on its way, and IB has not named it.
 _IN_MOTION = frozenset({OrderState.INTENDED, OrderState.IN_FLIGHT})
 _AT_WORK = frozenset({OrderState.WORKING, OrderState.PARTIALLY_FILLED, OrderState.FILLED})
 #: A change or a cancel waits for IB's answer.
 _ASKED = frozenset({OrderState.MODIFY_PENDING, OrderState.CANCEL_PENDING})
-
-
-class Desk(Protocol):
-    """What a ticket needs of the order manager."""
-
-    @property
-    def view(self) -> View:
-        """Return the books as of the last commit."""
-        ...
-
-    def order(self, order_id: str) -> Order:
-        """Return an order; raises `NotFound`."""
-        ...
-
-    async def modify(self, order_id: str, **changes: Unpack[Changes]) -> Order:
-        """Ask for other terms."""
-        ...
-
-    async def cancel(self, order_id: str, *, reason: str = "") -> Order:
-        """Ask for cancellation."""
-        ...
 
 
 class Ticket:
@@ -52,16 +32,18 @@ class Ticket:
     `RequestTimedOut`, and the order goes on as it is.
     """
 
-    def __init__(self, desk: Desk, order_id: str) -> None:
-        self._desk = desk
+    def __init__(self, orders: OrdersAtWork, order_id: str, by: By) -> None:
+        """`by` is who its changes and cancels are said to come from."""
+        self._orders = orders
+        self._by = by
         self._last: Order | None = None
         self.order_id = order_id
 
     @property
     def order(self) -> Order:
         """Return the order as the last commit left it."""
-        if self._last is None or self.order_id in self._desk.view.orders:
-            self._last = self._desk.order(self.order_id)
+        if self._last is None or self.order_id in self._orders.view.orders:
+            self._last = self._orders.order(self.order_id)
         # Else it ended and has left memory since: what was seen of it last is its end.
         return self._last
 
@@ -100,18 +82,18 @@ class Ticket:
         """Return the order once it has ended, however it did."""
         return await self._until(lambda o: o.state in ENDED, timeout)
 
-    async def modify(self, **changes: Unpack[Changes]) -> Order:
+    async def modify(self, *, reason: str = "", **changes: Unpack[Changes]) -> Order:
         """Ask for other terms, such as `limit="512.40"`; see `OrderManager.modify`."""
-        return await self._desk.modify(self.order_id, **changes)
+        return await self._orders.modify(self.order_id, changes, reason=reason, by=self._by)
 
     async def cancel(self, reason: str = "") -> Order:
         """Ask for cancellation; see `OrderManager.cancel`."""
-        return await self._desk.cancel(self.order_id, reason=reason)
+        return await self._orders.cancel(self.order_id, reason=reason, by=self._by)
 
     async def _until(self, condition: Callable[[Order], bool], seconds: float | None) -> Order:
         try:
             async with asyncio.timeout(seconds):
-                await self._desk.view.until(lambda: condition(self.order))
+                await self._orders.view.until(lambda: condition(self.order))
         except TimeoutError as error:
             raise RequestTimedOut(
                 f"order {self.order_id} is still {self.state.value} after {seconds:g} s"

@@ -42,7 +42,6 @@ from oms.errors import (
     StoreUnavailable,
 )
 from oms.service.daemon import open_oms
-from oms.service.ticket import Ticket
 from tests.integration.conftest import StartSimulator
 from tests.world import AAPL, CLIENT_ID, LOW, World, a_world
 
@@ -242,7 +241,7 @@ async def test_an_order_id_that_a_person_used_twice_is_no_break(world: World) ->
     other = asked.model_copy(update={"terms": oms.Limit("BUY", 20, LOW)})
     await world.person(other)
     await world.until(lambda: "mine" in world.view.orders)
-    await world.rest(Ticket(world.oms.manager, "mine"))
+    await world.rest(world.oms.manager.ticket("mine"))
     assert (await world.reconcile()).verdict == "clean"
     assert len(await world.log(NaturalKeyConflict)) == 1
 

@@ -15,8 +15,8 @@ from oms.errors import (
     InvalidRequest,
     OmsError,
 )
+from oms.service.entry import as_denial
 from oms.service.groups import bracket_of, check_distinct, complete, oca_of
-from oms.service.manager import as_denial
 
 SPY = oms.Stock("SPY")
 ENTRY = oms.NewOrder(SPY, oms.Limit("BUY", 10, "100"), order_id="e", account="DU1")

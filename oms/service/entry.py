@@ -1,0 +1,197 @@
+"""New orders from what a caller wants to what may leave: qualified, checked, and then intended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from oms.core.admit.venue_rules import Denial, VenueRules, denial_of, validate
+from oms.core.contracts import Contract, may_be_same
+from oms.core.events import OrderDenied, OrderIntended, Terms, WhatIfReceived
+from oms.core.fold.records import Order
+from oms.errors import (
+    BrokerError,
+    ContractAmbiguous,
+    ContractUnknown,
+    IBConnectionError,
+    InvalidRequest,
+    OmsError,
+)
+from oms.errors import OrderDenied as OrderDeniedError
+from oms.service.admission import Admission
+from oms.service.groups import Group, NewOrder, check_order
+from oms.service.sending import By, Sending, denied
+from oms.service.view import View
+
+if TYPE_CHECKING:
+    from oms.broker.gateway import Gateway
+    from oms.store.reader import Reader
+
+#: Databases bound the number of values in one query.
+_KEYS_A_QUERY: Final = 500
+
+
+class Entry:
+    """Takes new orders in; one that a key names already is not taken in again."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        gateway: Gateway,
+        view: View,
+        admission: Admission,
+        sending: Sending,
+    ) -> None:
+        self._reader = reader
+        self._session = gateway.session
+        self._lookup = gateway.lookup
+        self._previews = gateway.previews
+        self._view = view
+        self._admission = admission
+        self._sending = sending
+
+    async def qualify(self, contract: Contract) -> Contract:
+        """Return the contract with IB's con_id; raises `ContractUnknown` or `ContractAmbiguous`."""
+        return (await self._lookup.qualify(contract)).contract
+
+    async def submit_each(self, orders: Sequence[NewOrder], by: By) -> None:
+        """Send what may leave and deny the rest, in one transaction."""
+        intents: list[OrderIntended] = []
+        denials: list[OrderDenied] = []
+        earlier = await self._earlier(orders)
+        for one in orders:
+            if one.order_id in earlier:
+                continue
+            account = self._account(one.account)
+            try:
+                qualified = await self._lookup.qualify(one.contract)
+            except BrokerError as error:
+                denials.append(denied(self._intent(one, account, one.contract), as_denial(error)))
+                continue
+            intent = self._intent(one, account, qualified.contract)
+            denial = await self._admission.judge([intent], [qualified.rules])
+            if denial is None:
+                intents.append(intent)
+            else:
+                denials.append(denied(intent, denial))
+        await self._sending.submit(intents, denials, by=by, whole=False)
+
+    async def submit_whole(self, group: Group, by: By) -> None:
+        """Send the orders of a group, or deny all of them."""
+        for one in group.orders:
+            check_order(one)
+        if await self._earlier(group.orders[:1]):
+            return
+        account = self._account(group.orders[0].account)
+        intents: list[OrderIntended] = []
+        rules: list[VenueRules] = []
+        for one in group.orders:
+            qualified = await self._lookup.qualify(one.contract)
+            intents.append(self._intent(one, account, qualified.contract, group))
+            rules.append(qualified.rules)
+        denial = next((d for one in intents if (d := self._why_not_attach(one, group))), None)
+        denial = denial or await self._admission.judge(intents, rules)
+        if denial is None:
+            await self._sending.submit(intents, [], by=by, whole=True)
+        else:
+            denials = [denied(one, denial) for one in intents]
+            await self._sending.submit([], denials, by=by, whole=True)
+
+    async def what_if(self, contract: Contract, terms: Terms, account: str) -> WhatIfReceived:
+        """Ask IB what an order would cost; see `OrderManager.what_if`."""
+        validate(terms)
+        qualified = await self._lookup.qualify(contract)
+        denial = denial_of(terms, qualified.contract, qualified.rules)
+        if denial is not None:
+            raise OrderDeniedError(denial.text)
+        return await self._previews.ask(
+            account=self._account(account), contract=qualified.contract, terms=terms
+        )
+
+    # ── inside ──
+
+    def _intent(
+        self, one: NewOrder, account: str, contract: Contract, group: Group | None = None
+    ) -> OrderIntended:
+        return OrderIntended(
+            order_id=one.order_id,
+            account=account,
+            contract=contract,
+            terms=one.terms,
+            parent_order_id=group.parents.get(one.order_id) if group else None,
+            group_id=group.name if group else None,
+            transmit=group is None or one.order_id not in group.held,
+            reason=one.reason,
+            checks=self._admission.in_force(account, contract, one.terms),
+            closing=one.closing,
+        )
+
+    def _account(self, account: str) -> str:
+        if account:
+            return account
+        allowed = self._admission.limits.accounts or self._session.accounts
+        if len(allowed) != 1:
+            names = ", ".join(allowed) or "none yet"
+            raise InvalidRequest(f"name the account: this gateway serves {names}")
+        return allowed[0]
+
+    async def _earlier(self, orders: Sequence[NewOrder]) -> frozenset[str]:
+        """Return the keys that orders have already; raises `InvalidRequest` where such an order is
+        plainly another one, because then the caller means two orders by one key.
+        """
+        known = self._view.orders
+        keys = [o.order_id for o in orders if not o.fresh]
+        found = {key: known[key] for key in keys if key in known}
+        unseen = [key for key in keys if key not in found]
+        for first in range(0, len(unseen), _KEYS_A_QUERY):
+            some = unseen[first : first + _KEYS_A_QUERY]
+            for row in await self._reader.rows("orders", {"order_id": some}):
+                if isinstance(row, Order):
+                    found[row.order_id] = self._view.recall(row)
+        for one in orders:
+            if one.order_id in found:
+                _check_same(one, found[one.order_id])
+        return frozenset(found)
+
+    def _why_not_attach(self, intent: OrderIntended, group: Group) -> Denial | None:
+        """Return why an order cannot be attached to a parent outside its own group."""
+        parent_id = intent.parent_order_id
+        if not parent_id or any(one.order_id == parent_id for one in group.orders):
+            return None
+        parent = self._view.orders.get(parent_id)
+        if parent is None or not parent.live:
+            state = "unknown" if parent is None else parent.state.value
+            text = f"the parent {parent_id} is {state}; only a live order can have orders attached"
+            return Denial("parent", state, "a live order of ours", text)
+        own = parent.client_id in {0, self._session.client_id}
+        if not own or self._sending.number_of(parent) <= 0:
+            text = f"the parent {parent_id} is not of this client; IB takes only its own"
+            return Denial("parent", "another client's", "a live order of ours", text)
+        if parent.contract.con_id != intent.contract.con_id:
+            text = f"the parent {parent_id} is in {parent.contract}, not in {intent.contract}"
+            return Denial("parent", str(parent.contract), str(intent.contract), text)
+        return None
+
+
+def as_denial(error: OmsError) -> Denial:
+    """Return an error about a request as the denial that the log keeps."""
+    match error:
+        case ContractUnknown() | ContractAmbiguous():
+            rule = "contract"
+        case IBConnectionError():
+            rule = "connected"
+        case BrokerError():
+            rule = "broker"
+        case _:
+            rule = "request"
+    return Denial(rule, type(error).__name__, "", error.message)
+
+
+def _check_same(one: NewOrder, found: Order) -> None:
+    if one.terms.side != found.terms.side or not may_be_same(one.contract, found.contract):
+        raise InvalidRequest(
+            f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
+            f" {found.contract}",
+            hint="the same key twice is one order; take a new key for a new order",
+        )
