@@ -15,20 +15,20 @@ from typing import Annotated, Final
 import typer
 
 from oms.cli import (
-    ask,
-    cancelling,
+    buy,
+    cancel,
     check,
     demo,
     doubt,
-    entry,
-    halting,
-    history,
-    look,
-    market,
-    operate,
+    halt,
+    log,
+    orders,
+    quote,
+    reconcile,
+    resolve,
+    run,
     statement,
     status,
-    treat,
     web,
 )
 from oms.cli.frame import Given, Verbs
@@ -64,8 +64,8 @@ def options(
 
 
 _GROUPS: Final = (
-    *(demo, look, history, status, entry, cancelling, halting, market, doubt, ask),
-    *(treat, statement, operate, check, web),
+    *(demo, orders, log, status, buy, cancel, halt, quote, doubt, reconcile),
+    *(resolve, statement, run, check, web),
 )
 for group in _GROUPS:
     group.register(app)

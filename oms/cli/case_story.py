@@ -32,7 +32,7 @@ def tell_case(context: typer.Context, break_id: str, *, as_json: bool) -> None:
     """Print the story of a break."""
 
     async def work() -> tuple[BreakCase, list[Envelope]]:
-        from oms.cli.find import find_break
+        from oms.cli.ids import find_break
 
         async with reading(context) as reader:
             case = await find_break(reader, break_id)
@@ -45,7 +45,7 @@ def tell_case(context: typer.Context, break_id: str, *, as_json: bool) -> None:
 
         print_json("break", **break_json(case), events=[event_json(e) for e in events])
         return
-    from oms.cli.rows import breaks_table
+    from oms.cli.tables import breaks_table
     from oms.clock import SystemClock
     from oms.report.words import BREAKS
 

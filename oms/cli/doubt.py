@@ -38,7 +38,7 @@ def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
     """
 
     async def work() -> None:
-        from oms.cli.entry import report_orders
+        from oms.cli.buy import report_orders
         from oms.core.fold.records import Order
 
         async with reading(context) as reader:
@@ -78,11 +78,11 @@ def resolve_doubt(
     """
 
     async def work() -> None:
-        from oms.cli.entry import report_orders
-        from oms.cli.find import find_order
+        from oms.cli.buy import report_orders
+        from oms.cli.ids import find_order
         from oms.cli.outcome import refuse
         from oms.cli.request import append_requests
-        from oms.cli.rows import orders_table
+        from oms.cli.tables import orders_table
         from oms.core.events import DoubtResolutionRequested
 
         if not reason.strip():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from oms.cli.frame import AsJson, perform, print_json, reading, settings_of, show
-from oms.cli.rows import age
+from oms.cli.tables import age
 from oms.clock import SystemClock
 
 if TYPE_CHECKING:

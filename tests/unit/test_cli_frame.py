@@ -16,9 +16,9 @@ import typer
 from typer.testing import CliRunner
 
 from oms.cli import app
-from oms.cli.find import short
 from oms.cli.frame import hoisted
-from oms.cli.rows import age, clock, note, price
+from oms.cli.ids import short
+from oms.cli.tables import age, clock, note, price
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.fold.records import Order, OrderState

@@ -1,7 +1,7 @@
 """The stage of the demo: a directory, the gateway simulator, the daemon, and the way to both.
 
-Both programs are processes of their own and die with this one (`tether`), so a demo that is killed
-at any moment can be run again on the same directory.
+Both programs are processes of their own and die with this one (`child_program`), so a demo that is
+killed at any moment can be run again on the same directory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
 
-from oms.cli.demo import tether
+from oms.cli.demo import child_program
 from oms.cli.frame import perform
 from oms.clock import SystemClock
 from oms.errors import MigrationNeeded, OmsError, RequestTimedOut, StoreUnavailable
@@ -183,7 +183,7 @@ class Stage:
     def _start(
         self, module: str, arguments: list[str], log: str, out: int
     ) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", tether.__name__, module, *arguments]
+        command = [sys.executable, "-m", child_program.__name__, module, *arguments]
         with (self.directory / log).open("ab") as errors:
             return _open(command, errors, out)
 
@@ -195,5 +195,5 @@ class Stage:
 
 
 def _open(command: list[str], errors: IO[bytes], out: int) -> subprocess.Popen[bytes]:
-    # The pipe to standard input is the tether: it closes when this process ends, however it ends.
+    # The pipe to standard input closes when this process ends, and the child ends with it.
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=errors)

@@ -10,7 +10,7 @@ import pytest
 
 from oms import Combo, Contract, Forex, Future, FuturesOption, Index, Option, Stock
 from oms.cli.options import CONTRACT, GROUPING, QUANTITY, SENDING, TERMS
-from oms.cli.words import contract_of, order_request
+from oms.cli.parse import contract_of, order_request
 from oms.core.contracts import ComboLeg
 from oms.core.order_types import (
     Limit,

@@ -58,7 +58,7 @@ def orders(
     """
 
     async def work() -> None:
-        from oms.cli.rows import orders_table
+        from oms.cli.tables import orders_table
         from oms.report.record_json import order_json
 
         async with reading(context) as reader:
@@ -100,7 +100,7 @@ def order(
 
     async def work() -> None:
         from oms import report
-        from oms.cli.find import find_order
+        from oms.cli.ids import find_order
 
         async with reading(context) as reader:
             found = await find_order(reader, order_id)
@@ -139,8 +139,8 @@ def fills(
     """
 
     async def work() -> None:
-        from oms.cli.find import find_order
-        from oms.cli.rows import fills_table
+        from oms.cli.ids import find_order
+        from oms.cli.tables import fills_table
         from oms.core.fold.records import Fill
         from oms.report.record_json import fill_json
 
@@ -185,7 +185,7 @@ def positions(
     """
 
     async def work() -> None:
-        from oms.cli.rows import positions_table
+        from oms.cli.tables import positions_table
         from oms.clock import SystemClock
         from oms.core.fold.records import Position
         from oms.report.record_json import position_json
@@ -238,7 +238,7 @@ def breaks(
         return
 
     async def work() -> None:
-        from oms.cli.rows import breaks_table
+        from oms.cli.tables import breaks_table
         from oms.clock import SystemClock
         from oms.core.fold.records import BreakCase
         from oms.report.record_json import break_json

@@ -95,7 +95,7 @@ def bracket(
     oms bracket BUY 100 AAPL --limit 185 --take-profit 195 --stop-loss 180
     oms bracket SELL 10 TSLA --limit 210 --take-profit 190 --stop-loss 220 --tif GTC
     """
-    from oms.cli.words import order_request, side_of
+    from oms.cli.parse import order_request, side_of
     from oms.core.money import number
     from oms.service.groups import NewOrder, bracket_of
 
@@ -147,11 +147,11 @@ def modify(
     given = {**words, "quantity": quantity, "outside_rth": outside_rth, "all_or_none": all_or_none}
 
     async def work() -> None:
-        from oms.cli.find import find_order
+        from oms.cli.dry_run import show_change
+        from oms.cli.ids import find_order
         from oms.cli.outcome import modified, refuse
-        from oms.cli.preview import show_change
+        from oms.cli.parse import changes_of
         from oms.cli.request import append_requests
-        from oms.cli.words import changes_of
         from oms.core.events import ModifyRequested
 
         async with reading(context) as reader:
@@ -176,7 +176,7 @@ def modify(
 
 
 def _order(context: typer.Context, side: Side, words: Mapping[str, Any]) -> None:
-    from oms.cli.words import order_request
+    from oms.cli.parse import order_request
 
     _send(context, order_request(side, words), words)
 
@@ -187,7 +187,7 @@ def _send(context: typer.Context, request: OrderRequested, words: Mapping[str, A
     async def work() -> None:
         async with reading(context) as reader:
             if words["dry_run"]:
-                from oms.cli.preview import show_order
+                from oms.cli.dry_run import show_order
 
                 await show_order(context, reader, request, as_json=as_json)
                 return
@@ -220,7 +220,7 @@ def _send(context: typer.Context, request: OrderRequested, words: Mapping[str, A
 def report_orders(orders: list[Any], *, as_json: bool) -> None:
     """Print orders as `oms orders` does."""
     from oms.cli.frame import print_json, show
-    from oms.cli.rows import orders_table
+    from oms.cli.tables import orders_table
     from oms.report.record_json import order_json
 
     if as_json:

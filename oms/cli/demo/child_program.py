@@ -1,6 +1,6 @@
 """Runs a module as a program that dies with the process that started it.
 
-    python -m oms.cli.demo.tether MODULE ARGUMENT...
+    python -m oms.cli.demo.child_program MODULE ARGUMENT...
 
 The starter holds the other end of standard input. When it goes away, however it goes, the system
 closes that end, and this program ends at that instant, without any clean-up: no demo that was
@@ -23,7 +23,7 @@ def main() -> None:
     """Run the module named on the command line."""
     module = sys.argv[1]
     sys.argv = [module, *sys.argv[2:]]
-    threading.Thread(target=_die_with_starter, name="tether", daemon=True).start()
+    threading.Thread(target=_die_with_starter, name="starter", daemon=True).start()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

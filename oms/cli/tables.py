@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from oms.cli.find import short
 from oms.cli.frame import table
+from oms.cli.ids import short
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.fold.records import BreakCase, Fill, Order, Position, RunRecord

@@ -156,7 +156,7 @@ def _ask(
         raise InvalidRequest(f"to {action} a break takes words, found none")
 
     async def work() -> tuple[BreakCase, str]:
-        from oms.cli.find import find_break
+        from oms.cli.ids import find_break
         from oms.cli.request import append
 
         async with reading(context) as reader:
@@ -179,7 +179,7 @@ def _ask(
 
         print_json("breaks", breaks=[break_json(case)])
     else:
-        from oms.cli.rows import breaks_table
+        from oms.cli.tables import breaks_table
         from oms.clock import SystemClock
 
         show(breaks_table([case], SystemClock().now()))

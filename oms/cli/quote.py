@@ -67,7 +67,7 @@ def quote(
     """
 
     async def work() -> None:
-        from oms.cli.words import contract_of
+        from oms.cli.parse import contract_of
         from oms.core.events import QuoteAnswered, QuoteRequested
 
         contract = contract_of(words)
@@ -110,7 +110,7 @@ def what_if(
 
     async def work() -> None:
         from oms.cli.outcome import refuse
-        from oms.cli.words import contract_of, side_of, terms_of
+        from oms.cli.parse import contract_of, side_of, terms_of
         from oms.core.admit.venue_rules import validate
         from oms.core.events import WhatIfAnswered, WhatIfRequested
 
@@ -231,7 +231,7 @@ async def _accounts(context: typer.Context, names: Sequence[str] | None) -> tupl
 
 
 def _show_quote(answer: QuoteAnswered, *, as_json: bool) -> None:
-    from oms.cli.rows import age, price
+    from oms.cli.tables import age, price
     from oms.clock import SystemClock
     from oms.core.money import plain
     from oms.report.record_json import contract_json, time
@@ -288,7 +288,7 @@ def _show_what_if(answer: WhatIfAnswered, *, as_json: bool) -> None:
 
 
 def _show_account(one: Account, now: datetime) -> None:
-    from oms.cli.rows import age
+    from oms.cli.tables import age
 
     ready = {True: "", False: ", IB resets its servers", None: ""}[one.is_ready]
     typer.echo(f"{one.account}  base currency {one.base_currency or 'unknown'}{ready}")
@@ -320,7 +320,7 @@ _MONEY: Final = ("cash", "rate", "net liquidation")
 
 
 def _show_pnl(one: Account, now: datetime) -> None:
-    from oms.cli.rows import age
+    from oms.cli.tables import age
 
     typer.echo(f"{one.account}  base currency {one.base_currency or 'unknown'}")
     numbers = ("quantity", "average", "price", "realised", "unrealised", "base")
@@ -364,6 +364,6 @@ def _why(holding: Holding) -> str:
 
 
 def _value(figure: Figure) -> str:
-    from oms.cli.rows import price
+    from oms.cli.tables import price
 
     return price(figure.value) if figure.is_known else "unknown"

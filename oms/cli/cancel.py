@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oms.cli.entry import report_orders
+from oms.cli.buy import report_orders
 from oms.cli.frame import AsJson, confirmed, perform, print_json, reading, say, show, waiting
 from oms.errors import InvalidRequest, RequestTimedOut
 
@@ -102,7 +102,7 @@ def _check(order_ids: Sequence[str], where: dict[str, Any], *, every: bool, fore
 
 
 async def _named(reader: Reader, texts: Sequence[str]) -> list[Order]:
-    from oms.cli.find import find_order
+    from oms.cli.ids import find_order
 
     named = [await find_order(reader, text) for text in texts]
     return list({order.order_id: order for order in named}.values())
@@ -166,7 +166,7 @@ async def _cancel(
 
 
 def _show_only(orders: list[Order], *, foreign: bool, as_json: bool) -> None:
-    from oms.cli.rows import orders_table
+    from oms.cli.tables import orders_table
     from oms.report.record_json import order_json
 
     live = [one for one in orders if one.live]
@@ -182,7 +182,7 @@ def _show_only(orders: list[Order], *, foreign: bool, as_json: bool) -> None:
 
 
 def _confirm(orders: list[Order], *, foreign: bool) -> None:
-    from oms.cli.rows import orders_table
+    from oms.cli.tables import orders_table
 
     what = _what(orders, foreign=foreign)
     if sys.stdin.isatty():

@@ -60,7 +60,7 @@ def log(
     """
 
     async def work() -> None:
-        from oms.cli.find import find_order
+        from oms.cli.ids import find_order
 
         async with reading(context) as reader:
             order = (await find_order(reader, order_id)).order_id if order_id else None
@@ -137,7 +137,7 @@ def _table(envelopes: list[Envelope], *, wire: bool) -> Table:
     from rich.text import Text
 
     from oms import report
-    from oms.cli.find import short
+    from oms.cli.ids import short
 
     made = table(
         *("seq", "recorded (UTC)", "who", "type", "order", "what it says"),

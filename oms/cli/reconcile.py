@@ -128,7 +128,7 @@ def list_reports(
     """
 
     async def work() -> None:
-        from oms.cli.rows import runs_table
+        from oms.cli.tables import runs_table
         from oms.core.fold.records import RunRecord
         from oms.report.record_json import run_json
 
@@ -166,7 +166,7 @@ def show_report(
     """
 
     async def work() -> Report:
-        from oms.cli.find import find_run
+        from oms.cli.ids import find_run
         from oms.errors import NotFound
 
         async with reading(context) as reader:
