@@ -47,7 +47,7 @@ def run(context: typer.Context) -> None:
     """
     from oms import telemetry
     from oms.errors import ConfigurationError
-    from oms.store.renew import renew
+    from oms.store.upgrade import upgrade_database
 
     if not __debug__:
         raise ConfigurationError(
@@ -56,7 +56,7 @@ def run(context: typer.Context) -> None:
     chosen = settings_of(context)
     telemetry.configure(chosen.log_level, chosen.log_format)
     with progress("rebuilding") as report:
-        done = renew(chosen.database_url, report)
+        done = upgrade_database(chosen.database_url, report)
     if done.before is None:
         say(f"made the tables of an empty database, revision {done.after}")
     elif done.before != done.after:
@@ -201,10 +201,10 @@ def upgrade(
     oms db upgrade
     oms db upgrade --database paper.sqlite
     """
-    from oms.store.renew import renew
+    from oms.store.upgrade import upgrade_database
 
     with progress("rebuilding") as report:
-        done = renew(settings_of(context).database_url, report, backup=backup)
+        done = upgrade_database(settings_of(context).database_url, report, backup=backup)
     if as_json:
         copy = None if done.backup is None else str(done.backup)
         print_json("db_upgrade", before=done.before, after=done.after, backup=copy)

@@ -69,9 +69,11 @@ from oms.service.view import View
 from oms.service.watchman import Watchman
 from oms.service.watchman import limits_of as alarm_limits_of
 from oms.settings import Settings
-from oms.store.log import Committed, EventLog, LeaseRequest
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
 from oms.store.reader import Reader
-from oms.store.renew import renew
+from oms.store.upgrade import upgrade_database
+from oms.store.writer import Committed
 from oms.telemetry import get_logger, serve_metrics
 
 log = get_logger("service.daemon")
@@ -182,7 +184,7 @@ async def open_oms(
     is not an error: the supervisor goes on trying.
     """
     clock = clock or SystemClock()
-    await asyncio.to_thread(renew, settings.database_url, clock=clock)
+    await asyncio.to_thread(upgrade_database, settings.database_url, clock=clock)
     event_log = await EventLog.open(
         settings.database_url,
         clock=clock,

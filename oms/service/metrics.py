@@ -11,7 +11,8 @@ from oms.core.events import OrderMessageSent, ReconciliationCompleted
 if TYPE_CHECKING:
     from oms.clock import Clock
     from oms.service.view import View
-    from oms.store.log import Committed, EventLog
+    from oms.store.log import EventLog
+    from oms.store.writer import Committed
 
 
 def observe(committed: Committed, view: View, log: EventLog, clock: Clock) -> None:

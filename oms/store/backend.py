@@ -229,21 +229,35 @@ class Connection(ABC):
 
     def among(self, select: str, column: str, values: Sequence[str | int]) -> list[tuple[Any, ...]]:
         """Return the rows of a query whose column has one of the values."""
-        return self.rows(f"{select} WHERE {column} {self.membership}", (self._members(values),))
+        return self.rows(f"{select} WHERE {column} {self.membership}", (self.members(values),))
 
-    def members(self, values: Sequence[str | int]) -> Any:
-        """Return the parameter that goes with `membership`."""
-        return self._members(values)
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Run a block in a transaction that no other writer can enter: all of it is durable at the
+        end of the block, or nothing of it. What the block raises is raised, whatever the undoing
+        of it may raise.
+        """
+        try:
+            self._begin_write()
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
 
-    def commit(self) -> None:
-        """Make the transaction durable."""
-        self.execute("COMMIT")
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Run a block in a transaction that sees one state of the database from start to end."""
+        try:
+            self._begin_read()
+            yield
+        finally:
+            self._rollback()
 
-    def rollback(self) -> None:
-        """Undo the transaction, if one is open; never raises, the cause is what matters."""
+    def _rollback(self) -> None:
         try:
             self._cursor.execute("ROLLBACK")
-        except Exception:  # noqa: BLE001  # nothing to undo, or nobody to undo it
+        except Exception:  # noqa: BLE001  # nothing to undo, or the connection is gone
             return
 
     def close(self) -> None:
@@ -253,12 +267,10 @@ class Connection(ABC):
             self._facade.close()
 
     @abstractmethod
-    def begin_write(self) -> None:
-        """Begin a transaction that no other writer can enter before it ends."""
+    def _begin_write(self) -> None: ...
 
     @abstractmethod
-    def begin_read(self) -> None:
-        """Begin a transaction that sees one state of the database from start to end."""
+    def _begin_read(self) -> None: ...
 
     @abstractmethod
     def changed_elsewhere(self) -> bool:
@@ -268,7 +280,8 @@ class Connection(ABC):
     def _own(self, statement: str) -> str: ...
 
     @abstractmethod
-    def _members(self, values: Sequence[str | int]) -> Any: ...
+    def members(self, values: Sequence[str | int]) -> Any:
+        """Return the parameter that goes with `membership`."""
 
 
 class SQLiteConnection(Connection):
@@ -284,9 +297,9 @@ class SQLiteConnection(Connection):
         self._path = path
         self._identity = _file_identity(path)
 
-    def begin_write(self) -> None:
-        """Begin as a writer: one that begins as a reader can fail when it turns into a writer."""
+    def _begin_write(self) -> None:
         self._check_file()
+        # As a writer: a transaction that begins as a reader can fail when it turns into a writer.
         self.execute("BEGIN IMMEDIATE")
 
     def _check_file(self) -> None:
@@ -300,9 +313,8 @@ class SQLiteConnection(Connection):
                 hint="nothing leaves any more; put the file back and start the daemon again",
             )
 
-    def begin_read(self) -> None:
-        """Begin a snapshot; it is taken at the first read."""
-        self.execute("BEGIN")
+    def _begin_read(self) -> None:
+        self.execute("BEGIN")  # the state is that of the first read
 
     _data_version = 0
 
@@ -315,7 +327,8 @@ class SQLiteConnection(Connection):
     def _own(self, statement: str) -> str:
         return statement
 
-    def _members(self, values: Sequence[str | int]) -> Any:
+    def members(self, values: Sequence[str | int]) -> Any:
+        """Return a JSON array: SQLite has no array of values."""
         return json.dumps(list(values))
 
 
@@ -332,13 +345,11 @@ class PostgreSQLConnection(Connection):
         facade.driver_connection.autocommit = True
         super().__init__(facade)
 
-    def begin_write(self) -> None:
-        """Begin, and wait until no other writer is appending."""
+    def _begin_write(self) -> None:
         self.execute("BEGIN")
         self.rows(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
 
-    def begin_read(self) -> None:
-        """Begin a snapshot."""
+    def _begin_read(self) -> None:
         self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def changed_elsewhere(self) -> bool:
@@ -348,7 +359,8 @@ class PostgreSQLConnection(Connection):
     def _own(self, statement: str) -> str:
         return statement.replace("?", "%s")
 
-    def _members(self, values: Sequence[str | int]) -> Any:
+    def members(self, values: Sequence[str | int]) -> Any:
+        """Return a list, which the driver makes an array of."""
         return list(values)
 
 

@@ -39,8 +39,6 @@ from oms.store.projector import RESIDENT_RECORDS_MAX
 from oms.store.writer import Committed, Writer
 from oms.telemetry import APPEND_SECONDS, get_logger
 
-__all__ = ["Committed", "EventLog", "LeaseRequest", "append_foreign"]
-
 QUEUE_LENGTH_MAX: Final = 100_000
 BATCH_ROWS_MAX: Final = 2_000
 POLL_SECONDS: Final = 0.05

@@ -17,39 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, NamedTuple
 
 from sqlalchemy.engine import URL
 
 from oms.clock import Clock
-from oms.core import codec
-from oms.core.codec import Head, time_text
-from oms.core.events import Envelope, Event, NaturalKeyConflict, Pending
+from oms.core.codec import Head
+from oms.core.events import Envelope
 from oms.core.fold.apply import Books
 from oms.core.receipt import Receipt
 from oms.errors import ChainBroken, ConfigurationError, InvariantBroken, StoreError
 from oms.store import lease as leases
 from oms.store import schema
-from oms.store.backend import Connection, Value, connect
-from oms.store.envelopes import (
-    INSERT_EVENTS,
-    SELECT_EVENTS,
-    SELECT_HEAD,
-    Draft,
-    chained,
-    draft,
-    envelope,
-    follow,
-    head_of,
-)
+from oms.store.backend import Connection, connect
+from oms.store.chain import Chain
+from oms.store.envelopes import Draft
 from oms.store.lease import LeaseRequest
 from oms.store.projector import RESIDENT_RECORDS_MAX, Changes, Projector
-from oms.store.tables import BOOKS_CHECKPOINT, LOG_CHECKPOINT
+from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger
-
-#: Events of other programs that are read and folded at a time.
-PAGE_ROWS: Final = 1_000
 
 logger = get_logger("store")
 
@@ -82,14 +67,13 @@ class Writer:
         self._lease = lease
         #: Runs inside each transaction and raises where nothing may be appended.
         self._guard = guard
-        self.lease_epoch = 0
-        self.head = Head()
         self._beat_at = 0.0
         #: A change elsewhere was seen outside a transaction and has not been read yet.
         self._look_again = True
         self._resident_records_max = resident_records_max
         self._has_projector = projector
         self._connection: Connection
+        self._chain: Chain
         self._projector: Projector | None = None
 
     @property
@@ -99,6 +83,16 @@ class Writer:
             raise InvariantBroken("this log was opened without a projector")
         return self._projector.books
 
+    @property
+    def head(self) -> Head:
+        """Return where the log ends, as far as this writer has read and written it."""
+        return self._chain.head
+
+    @property
+    def lease_epoch(self) -> int:
+        """Return the epoch that is on every event of this writer; 0 without a lease."""
+        return self._chain.lease_epoch
+
     def open(self) -> None:
         """Take the lease, check where the chain ends, load the books, fold what they lack.
 
@@ -107,6 +101,7 @@ class Writer:
         """
         # Here and not in the constructor: a SQLite connection belongs to the thread that opens it.
         self._connection = connect(self._url)
+        self._chain = Chain(self._connection, self._clock)
         try:
             schema.check_connection(self._connection)
             if self._has_projector:
@@ -131,28 +126,17 @@ class Writer:
 
         Returns the receipts of each group in order.
         """
-        connection = self._connection
-        connection.begin_write()
-        try:
+        with self._connection.writing():
             foreign = self._look_around()
-            receipts, own, rows = self._assign(groups)
-            if rows:
-                connection.insert(INSERT_EVENTS, rows)
-            envelopes = [*foreign.envelopes, *own]
+            receipts, own = self._chain.append(groups)
             changes, failure = self._project(own, foreign.changes)
-            if envelopes:
-                self._checkpoint(LOG_CHECKPOINT)
             if failure is None:
                 self._write_rows()
             self._beat_if_due()
-            logger.debug("batch_written", rows=len(rows))
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
+            logger.debug("batch_written", rows=len(own))
         if failure is not None:
             raise failure
-        return receipts, Committed(tuple(envelopes), changes)
+        return receipts, Committed((*foreign.envelopes, *own), changes)
 
     def poll(self) -> Committed | None:
         """Notice what others did while there was nothing to append, and show a sign of life.
@@ -163,7 +147,7 @@ class Writer:
         if connection.changed_elsewhere():
             if self._lease is not None:
                 leases.check(connection, self._lease, self.lease_epoch)
-            if self._read_head().sequence != self.head.sequence:
+            if self._chain.end().sequence != self._chain.head.sequence:
                 self._look_again = True
         if self._look_again or self._beat_is_due():
             return self.write(())[1]
@@ -179,13 +163,9 @@ class Writer:
     # ── start ────────────────────────────────────────────────────────────────────────────────────
 
     def _take_lease(self, request: LeaseRequest) -> None:
-        self._connection.begin_write()
-        try:
-            self.lease_epoch = leases.take(self._connection, request, self._clock.now())
-            self._connection.commit()
-        except BaseException:
-            self._connection.rollback()
-            raise
+        with self._connection.writing():
+            epoch = leases.take(self._connection, request, self._clock.now())
+        self._chain.lease_epoch = epoch
         self._beat_at = self._clock.monotonic()
 
     def _release(self) -> None:
@@ -193,62 +173,19 @@ class Writer:
             leases.release(self._connection, self._lease, self.lease_epoch)
 
     def _load(self) -> None:
-        self._connection.begin_write()
-        try:
-            head = self._read_head()
-            self._check_end(head)
+        chain = self._chain
+        with self._connection.writing():
+            end = chain.checked_end()
             if self._projector is None:
-                self.head = head
+                chain.head = end
             else:
-                self.head = self._head_at_checkpoint(BOOKS_CHECKPOINT)
-                self._projector.restore(self.head.sequence)
-            self._connection.commit()
-        except BaseException:
-            self._connection.rollback()
-            raise
-        while self.head.sequence < head.sequence:
+                chain.head = chain.head_at(BOOKS_CHECKPOINT)
+                self._projector.restore(chain.head.sequence)
+        while chain.head.sequence < end.sequence:
             # Page by page: after a long absence the tail may be any length.
-            self._connection.begin_write()
-            try:
+            with self._connection.writing():
                 self._follow_page()
                 self._write_rows()
-                self._connection.commit()
-            except BaseException:
-                self._connection.rollback()
-                raise
-
-    def _check_end(self, head: Head) -> None:
-        """Raise `ChainBroken` where the log ends before the end that was last written down."""
-        end = self._checkpoint_row(LOG_CHECKPOINT)
-        if end is not None and head.sequence < end[0]:
-            raise ChainBroken(
-                f"the log ends at {head.sequence}, but {end[0]} events were appended",
-                sequence=head.sequence + 1,
-            )
-        self._head_at_checkpoint(LOG_CHECKPOINT)
-
-    def _head_at_checkpoint(self, name: str) -> Head:
-        row = self._checkpoint_row(name)
-        if row is None:
-            return Head()
-        sequence, digest = row
-        if sequence == 0:
-            return Head()
-        found = self._connection.rows(
-            "SELECT sequence, hash, recorded_at FROM events WHERE sequence = ?", (sequence,)
-        )
-        if not found or bytes(found[0][1]) != bytes(digest):
-            raise ChainBroken(
-                f"event {sequence} is not the one that checkpoint {name!r} was made at",
-                sequence=sequence,
-            )
-        return head_of(found[0])
-
-    def _checkpoint_row(self, name: str) -> tuple[int, bytes] | None:
-        rows = self._connection.rows(
-            "SELECT sequence, hash FROM checkpoints WHERE name = ?", (name,)
-        )
-        return (rows[0][0], rows[0][1]) if rows else None
 
     # ── what others did ──────────────────────────────────────────────────────────────────────────
 
@@ -261,22 +198,23 @@ class Writer:
         self._look_again = False
         if self._lease is not None:
             leases.check(connection, self._lease, self.lease_epoch)
-        head = self._read_head()
-        if head.sequence < self.head.sequence:
+        chain = self._chain
+        end = chain.end()
+        if end.sequence < chain.head.sequence:
             raise ChainBroken(
-                f"the log ended at {self.head.sequence} and now ends at {head.sequence}",
-                sequence=head.sequence + 1,
+                f"the log ended at {chain.head.sequence} and now ends at {end.sequence}",
+                sequence=end.sequence + 1,
             )
         changes: Changes = {}
-        if head.sequence > self.head.sequence and self._projector is not None:
-            row = self._checkpoint_row(BOOKS_CHECKPOINT)
-            if row is not None and row[0] > self._projector.written:
+        if end.sequence > chain.head.sequence and self._projector is not None:
+            reached = chain.checkpoint(BOOKS_CHECKPOINT)
+            if reached > self._projector.written:
                 # Another daemon on this log has folded these events into the rows already. Folding
                 # them again over rows that contain them would count them twice, so memory starts
                 # again from the rows.
-                changes = self._projector.restore(row[0])
+                changes = self._projector.restore(reached)
         envelopes: list[Envelope] = []
-        while self.head.sequence < head.sequence:
+        while chain.head.sequence < end.sequence:
             page, touched = self._follow_page()
             envelopes += page
             _merge(changes, touched)
@@ -284,78 +222,14 @@ class Writer:
 
     def _follow_page(self) -> tuple[list[Envelope], Changes]:
         """Read, verify and fold the next events of others, up to a page."""
-        rows = self._connection.rows(
-            f"{SELECT_EVENTS} WHERE sequence > ? ORDER BY sequence LIMIT {PAGE_ROWS}",
-            (self.head.sequence,),
-        )
-        digest = self.head.hash
-        for number, row in enumerate(rows, self.head.sequence + 1):
-            digest = follow(digest, number, row)
-        envelopes = [envelope(row) for row in rows]
-        last = envelopes[-1]
-        self.head = Head(last.sequence, digest, last.recorded_at)
+        envelopes = self._chain.follow_page()
         folded = 0 if self._projector is None else self._projector.books.sequence
         changes, failure = self._project([e for e in envelopes if e.sequence > folded], {})
         if failure is not None:
             raise failure
         return envelopes, changes
 
-    def _read_head(self) -> Head:
-        rows = self._connection.rows(SELECT_HEAD)
-        return head_of(rows[0]) if rows else Head()
-
-    # ── our own events ───────────────────────────────────────────────────────────────────────────
-
-    def _assign(
-        self, groups: Iterable[Sequence[Draft]]
-    ) -> tuple[list[tuple[Receipt, ...]], list[Envelope], list[tuple[Value, ...]]]:
-        """Give each fact its place, unless its natural key has one already."""
-        groups = list(groups)
-        stored = self._stored([d.natural_key for g in groups for d in g if d.natural_key])
-        moment = self._moment()
-        recorded_at, epoch = time_text(moment), self.lease_epoch
-        sequence, digest = self.head.sequence, self.head.hash
-        receipts: list[tuple[Receipt, ...]] = []
-        envelopes: list[Envelope] = []
-        rows: list[tuple[Value, ...]] = []
-        for group in groups:
-            given: list[Receipt] = []
-            for fact in group:
-                known = stored.get(fact.natural_key) if fact.natural_key else None
-                if known is not None and codec.same_fact(known.event, fact.event):
-                    given.append(Receipt(known.sequence, duplicate=True))
-                    continue
-                new = fact if known is None else _conflict(known, fact)
-                sequence += 1
-                row, digest = chained(digest, new, sequence, recorded_at, epoch)
-                rows.append(row)
-                envelopes.append(
-                    Envelope(sequence, new.event, new.context, moment, epoch, new.wire)
-                )
-                if new.natural_key:
-                    stored[new.natural_key] = _Stored(sequence, new.event)
-                given.append(Receipt(sequence, False, known is not None))
-            receipts.append(tuple(given))
-        if rows:
-            self.head = Head(sequence, digest, moment)
-        return receipts, envelopes, rows
-
-    def _stored(self, keys: list[str]) -> dict[str, _Stored]:
-        if not keys:
-            return {}
-        select = "SELECT natural_key, sequence, type, version, payload FROM events"
-        rows = self._connection.among(select, "natural_key", keys)
-        return {row[0]: _Stored(row[1], codec.decode(*row[2:])) for row in rows}
-
-    def _moment(self) -> datetime:
-        """Return the time of this transaction; the log's time never goes back, whatever a clock
-        does.
-        """
-        now = self._clock.now()
-        last = self.head.recorded_at
-        return now if last is None or now > last else last
-
-    # ── books and bookmarks ──────────────────────────────────────────────────────────────────────
+    # ── the books, and signs of life ─────────────────────────────────────────────────────────────
 
     def _project(
         self, envelopes: Sequence[Envelope], changes: Changes
@@ -385,14 +259,7 @@ class Writer:
         if projector is None or not projector.behind:
             return
         projector.write()
-        self._checkpoint(BOOKS_CHECKPOINT)
-
-    def _checkpoint(self, name: str) -> None:
-        self._connection.insert(
-            "INSERT INTO checkpoints (name, sequence, hash)",
-            [(name, self.head.sequence, self.head.hash)],
-            "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
-        )
+        self._chain.write_checkpoint(BOOKS_CHECKPOINT)
 
     def _beat_is_due(self) -> bool:
         return (
@@ -404,23 +271,6 @@ class Writer:
         if self._lease is not None and self._beat_is_due():
             leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.now())
             self._beat_at = self._clock.monotonic()
-
-
-class _Stored(NamedTuple):
-    sequence: int
-    event: Event
-
-
-def _conflict(known: _Stored, fact: Draft) -> Draft:
-    """Return what is stored in place of a fact whose natural key means something else already."""
-    assert fact.natural_key is not None
-    event = NaturalKeyConflict(
-        key=fact.natural_key,
-        stored_sequence=known.sequence,
-        type_name=type(fact.event).__name__,
-        payload=fact.payload,
-    )
-    return draft(Pending(event, fact.context, fact.wire))
 
 
 def _merge(changes: Changes, more: Changes) -> Changes:

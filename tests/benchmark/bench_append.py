@@ -16,7 +16,8 @@ from pathlib import Path
 from oms.clock import SystemClock
 from oms.core.events import Pending
 from oms.store import schema
-from oms.store.log import EventLog, LeaseRequest
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
 from tests.benchmark import peer, raw
 from tests.benchmark.flow import pendings
 from tests.benchmark.measure import (

@@ -27,7 +27,8 @@ from oms.core.contracts import Contract
 from oms.core.events import Context, OrderIntended, OrderMessageSent, Pending, SessionOpened, Terms
 from oms.core.outgoing import Outgoing
 from oms.store import schema
-from oms.store.log import EventLog, LeaseRequest
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
 from tests.benchmark.measure import Figures, Row, folder, measure, print_table, quiet_collector
 
 READ_BYTES = 65_536

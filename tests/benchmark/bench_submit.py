@@ -25,7 +25,8 @@ from oms.clock import SystemClock
 from oms.core.events import Context, OrderIntended, Pending
 from oms.service.daemon import Oms, open_oms
 from oms.store import schema
-from oms.store.log import EventLog, LeaseRequest
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
 from tests.benchmark.measure import (
     Figures,
     Row,

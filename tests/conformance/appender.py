@@ -14,7 +14,8 @@ import socket
 import sys
 
 from oms.clock import SystemClock
-from oms.store.log import EventLog, LeaseRequest
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
 from oms.telemetry import configure
 from tests.conformance.facts import intent
 

@@ -36,8 +36,10 @@ from oms.errors import (
     StoreUnavailable,
 )
 from oms.store import audit, backend
-from oms.store.log import Committed, EventLog, LeaseRequest, append_foreign
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog, append_foreign
 from oms.store.reader import Reader
+from oms.store.writer import Committed
 from tests import programs
 from tests.conformance.conftest import Place
 from tests.conformance.facts import commission, execution, gap, intent, lives
@@ -431,13 +433,35 @@ async def test_database_that_stays_locked_is_loud(
     )
     monkeypatch.setattr(backend, "SQLITE_WRITE_PRAGMAS", quick)
     async with opened_log(place, fails=True) as log:
-        with closing(backend.connect(backend.parse_url(place.url))) as other:
-            other.begin_write()
-            with pytest.raises(StoreUnavailable) as caught:
-                await log.append(gap())
-            other.rollback()
+        with (
+            closing(backend.connect(backend.parse_url(place.url))) as other,
+            other.writing(),
+            pytest.raises(StoreUnavailable) as caught,
+        ):
+            await log.append(gap())
         assert "another program" in caught.value.hint
         assert await failure_of(log) is caught.value
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["undoing works", "undoing fails"])
+def test_transaction_that_fails_leaves_nothing_and_raises_its_own_error(
+    place: Place, undone: bool
+) -> None:
+    """It is the first error that says what went wrong."""
+
+    def fail(connection: backend.Connection) -> None:
+        with connection.writing():
+            connection.execute("INSERT INTO checkpoints VALUES ('x', 1, '')")
+            if undone:
+                connection.execute("ROLLBACK")
+            raise ZeroDivisionError
+
+    with closing(backend.connect(backend.parse_url(place.url))) as connection:
+        with pytest.raises(ZeroDivisionError):
+            fail(connection)
+        with connection.writing():
+            pass  # the connection is fit for the next one
+    assert place.sql("SELECT name FROM checkpoints") == []
 
 
 async def test_read_only_database_is_loud(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,10 +242,9 @@ async def test_reader_neither_waits_for_the_writer_nor_writes(place: Place) -> N
     await filled(place, [gap()])
     reader = await Reader.open(place.url)
     writer = connect(parse_url(place.url))
-    writer.begin_write()
-    writer.execute("UPDATE leases SET holder = 'x'")
-    assert (await reader.head()).sequence == 1
-    writer.rollback()
+    with writer.writing():
+        writer.execute("UPDATE leases SET holder = 'x'")
+        assert (await reader.head()).sequence == 1
     writer.close()
     await reader.close()
     connection = connect(parse_url(place.url), "read")

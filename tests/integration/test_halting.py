@@ -15,7 +15,8 @@ from oms.clock import SystemClock
 from oms.core.events import HaltInForce, ModifyDenied, TradingResumed
 from oms.core.fold.records import OrderState
 from oms.errors import InvalidRequest
-from oms.store.log import EventLog, LeaseRequest
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
 from tests.shell import Shell
 from tests.world import AAPL, LOW, World
 

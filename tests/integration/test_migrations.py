@@ -22,8 +22,8 @@ from oms.store import schema
 from oms.store.backend import parse_url, sync_engine
 from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check
-from oms.store.renew import renew
 from oms.store.tables import METADATA
+from oms.store.upgrade import upgrade_database
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 
@@ -97,11 +97,11 @@ def test_rows_that_an_earlier_version_left_are_folded_anew(
     _write(path, "INSERT INTO anomalies VALUES ('1', 'contradiction', '', 1, '{}')")
     _write(path, undo)
     _write(path, f"UPDATE alembic_version SET version_num = '{revision}'")
-    done = renew(url, clock=ManualClock(NOON))
+    done = upgrade_database(url, clock=ManualClock(NOON))
     assert (done.before, done.after) == (revision, schema.HEAD)
     assert rebuild_check(url).equal
     again = path.read_bytes()
-    assert renew(url).backup is None
+    assert upgrade_database(url).backup is None
     assert path.read_bytes() == again
 
 

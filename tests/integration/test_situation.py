@@ -30,7 +30,8 @@ from oms.core.contracts import Contract
 from oms.core.events import AlarmKind, Context, Event, Finding, Pending, Terms
 from oms.settings import Settings, load
 from oms.store import schema
-from oms.store.log import EventLog, LeaseRequest
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
 from oms.web import create_app
 
 ACCOUNT = "DU1234567"

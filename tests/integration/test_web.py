@@ -27,7 +27,8 @@ from oms.core.events import Context, Event, Finding, Pending, Question, Terms
 from oms.errors import ConfigurationError
 from oms.settings import Settings
 from oms.store import schema
-from oms.store.log import EventLog, LeaseRequest
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
 from oms.web import create_app
 from oms.web.app import PAGES
 from oms.web.server import LOOPBACK_NAMES, serve

@@ -12,7 +12,7 @@ from oms.store.audit import Progress
 from oms.store.rebuild import rebuild
 
 
-def renew(
+def upgrade_database(
     url: str,
     progress: Progress | None = None,
     *,

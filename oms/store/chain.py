@@ -1,0 +1,203 @@
+"""The end of the log: what is appended there, and how each event is tied to the one before.
+
+The only code that puts events into the log. The caller holds the transaction, one that no other
+writer can enter (`Connection.writing`), and what else is committed in it is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from oms.clock import Clock
+from oms.core import codec
+from oms.core.codec import Head, time_text
+from oms.core.events import Envelope, Event, NaturalKeyConflict, Pending
+from oms.core.receipt import Receipt
+from oms.errors import ChainBroken
+from oms.store.backend import Connection, Value
+from oms.store.envelopes import (
+    INSERT_EVENTS,
+    SELECT_EVENTS,
+    SELECT_HEAD,
+    Draft,
+    chained,
+    draft,
+    envelope,
+    follow,
+    head_of,
+)
+from oms.store.tables import LOG_CHECKPOINT
+
+#: Events of other programs that are read at a time.
+PAGE_ROWS: Final = 1_000
+
+
+class Chain:
+    """The end of the log, and the place in it that the caller has reached.
+
+    After a failure the object is void: its head may be ahead of what was committed.
+    """
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        #: What the caller has appended, or read and verified, last.
+        self.head = Head()
+        #: Stands on every event that is appended; 0 without a lease.
+        self.lease_epoch = 0
+        self._connection = connection
+        self._clock = clock
+        self._end_written_down = 0
+
+    # ── where it ends ────────────────────────────────────────────────────────────────────────────
+
+    def end(self) -> Head:
+        """Return where the log ends, whoever appended last."""
+        rows = self._connection.rows(SELECT_HEAD)
+        return head_of(rows[0]) if rows else Head()
+
+    def checked_end(self) -> Head:
+        """Do the same; raises `ChainBroken` where the log ends before the end that was written down
+        last, or has another event there.
+        """
+        head = self.end()
+        found = self._checkpoint(LOG_CHECKPOINT)
+        if found is not None and head.sequence < found[0]:
+            raise ChainBroken(
+                f"the log ends at {head.sequence}, but {found[0]} events were appended",
+                sequence=head.sequence + 1,
+            )
+        self._end_written_down = self.head_at(LOG_CHECKPOINT).sequence
+        return head
+
+    def head_at(self, name: str) -> Head:
+        """Return the head at which a checkpoint was made; raises `ChainBroken` where the log has
+        another event there.
+        """
+        sequence, digest = self._checkpoint(name) or (0, b"")
+        if sequence == 0:
+            return Head()
+        found = self._connection.rows(
+            "SELECT sequence, hash, recorded_at FROM events WHERE sequence = ?", (sequence,)
+        )
+        if not found or bytes(found[0][1]) != bytes(digest):
+            raise ChainBroken(
+                f"event {sequence} is not the one that checkpoint {name!r} was made at",
+                sequence=sequence,
+            )
+        return head_of(found[0])
+
+    def checkpoint(self, name: str) -> int:
+        """Return the sequence of a checkpoint, 0 for none."""
+        found = self._checkpoint(name)
+        return 0 if found is None else found[0]
+
+    def write_checkpoint(self, name: str) -> None:
+        """Write down that what has this name has reached the head."""
+        self._connection.insert(
+            "INSERT INTO checkpoints (name, sequence, hash)",
+            [(name, self.head.sequence, self.head.hash)],
+            "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
+        )
+
+    def _checkpoint(self, name: str) -> tuple[int, bytes] | None:
+        rows = self._connection.rows(
+            "SELECT sequence, hash FROM checkpoints WHERE name = ?", (name,)
+        )
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    # ── events of others, and ours ───────────────────────────────────────────────────────────────
+
+    def follow_page(self) -> list[Envelope]:
+        """Read and verify the next events after the head, up to a page, and move the head there."""
+        rows = self._connection.rows(
+            f"{SELECT_EVENTS} WHERE sequence > ? ORDER BY sequence LIMIT {PAGE_ROWS}",
+            (self.head.sequence,),
+        )
+        digest = self.head.hash
+        for number, row in enumerate(rows, self.head.sequence + 1):
+            digest = follow(digest, number, row)
+        envelopes = [envelope(row) for row in rows]
+        last = envelopes[-1]
+        self.head = Head(last.sequence, digest, last.recorded_at)
+        return envelopes
+
+    def append(
+        self, groups: Iterable[Sequence[Draft]]
+    ) -> tuple[list[tuple[Receipt, ...]], list[Envelope]]:
+        """Append every fact after the head, which must be the end of the log, and write the new end
+        down. Return the receipts of each group, and the events that were stored.
+
+        A fact whose natural key has a place already keeps that place.
+        """
+        receipts, envelopes, rows = self._assign(list(groups))
+        if rows:
+            self._connection.insert(INSERT_EVENTS, rows)
+        if self.head.sequence != self._end_written_down:
+            self.write_checkpoint(LOG_CHECKPOINT)
+            self._end_written_down = self.head.sequence
+        return receipts, envelopes
+
+    def _assign(
+        self, groups: Sequence[Sequence[Draft]]
+    ) -> tuple[list[tuple[Receipt, ...]], list[Envelope], list[tuple[Value, ...]]]:
+        stored = self._stored([d.natural_key for g in groups for d in g if d.natural_key])
+        moment = self._moment()
+        recorded_at, epoch = time_text(moment), self.lease_epoch
+        sequence, digest = self.head.sequence, self.head.hash
+        receipts: list[tuple[Receipt, ...]] = []
+        envelopes: list[Envelope] = []
+        rows: list[tuple[Value, ...]] = []
+        for group in groups:
+            given: list[Receipt] = []
+            for fact in group:
+                known = stored.get(fact.natural_key) if fact.natural_key else None
+                if known is not None and codec.same_fact(known.event, fact.event):
+                    given.append(Receipt(known.sequence, duplicate=True))
+                    continue
+                new = fact if known is None else _conflict(known, fact)
+                sequence += 1
+                row, digest = chained(digest, new, sequence, recorded_at, epoch)
+                rows.append(row)
+                envelopes.append(
+                    Envelope(sequence, new.event, new.context, moment, epoch, new.wire)
+                )
+                if new.natural_key:
+                    stored[new.natural_key] = _Stored(sequence, new.event)
+                given.append(Receipt(sequence, False, known is not None))
+            receipts.append(tuple(given))
+        if rows:
+            self.head = Head(sequence, digest, moment)
+        return receipts, envelopes, rows
+
+    def _stored(self, keys: list[str]) -> dict[str, _Stored]:
+        if not keys:
+            return {}
+        select = "SELECT natural_key, sequence, type, version, payload FROM events"
+        rows = self._connection.among(select, "natural_key", keys)
+        return {row[0]: _Stored(row[1], codec.decode(*row[2:])) for row in rows}
+
+    def _moment(self) -> datetime:
+        """Return the time of this transaction; the log's time never goes back, whatever a clock
+        does.
+        """
+        now = self._clock.now()
+        last = self.head.recorded_at
+        return now if last is None or now > last else last
+
+
+class _Stored(NamedTuple):
+    sequence: int
+    event: Event
+
+
+def _conflict(known: _Stored, fact: Draft) -> Draft:
+    """Return what is stored in place of a fact whose natural key means something else already."""
+    assert fact.natural_key is not None
+    event = NaturalKeyConflict(
+        key=fact.natural_key,
+        stored_sequence=known.sequence,
+        type_name=type(fact.event).__name__,
+        payload=fact.payload,
+    )
+    return draft(Pending(event, fact.context, fact.wire))

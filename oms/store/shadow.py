@@ -1,0 +1,118 @@
+"""A second fold of the log, from its first event, in a database of its own.
+
+The shadow is a temporary SQLite file whatever the log's database is, filled by the same projector
+as the live books, so that memory stays flat however long the log is.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.engine import URL
+
+from oms.errors import StoreUnavailable
+from oms.store.audit import Progress
+from oms.store.backend import Connection, connect, sync_engine
+from oms.store.differences import RowKey
+from oms.store.envelopes import SELECT_FACTS, envelope
+from oms.store.projector import Projector
+from oms.store.tables import METADATA, ORDER_EVENTS, PROJECTIONS
+
+PAGE_ROWS: Final = 1_000
+#: Events between two writes of the shadow: the more, the more often a row that changes often is
+#: written once, and the more rows wait in memory.
+EVENTS_PER_WRITE: Final = 10_000
+#: Ended orders and fills that stay in memory. Fewer than in the daemon: here nobody waits for the
+#: one that a late message reads back.
+SHADOW_RECORDS_MAX: Final = 2_000
+#: Columns that the fold looks stored rows up by, besides the keys. The shadow needs no
+#: index for readers: they would be a third of the work of writing it.
+_SOUGHT: Final = frozenset({"perm_id", "broker_key", "exec_id", "position_key"})
+
+
+class Shadow:
+    """The projections of a fold from zero."""
+
+    def __init__(self, connection: Connection, resident_records_max: int) -> None:
+        self.connection = connection
+        #: Of the last event that was folded.
+        self.sequence = 0
+        self._projector = Projector(connection, resident_records_max=resident_records_max)
+
+    def follow(
+        self,
+        source: Connection,
+        to: int,
+        progress: Progress | None = None,
+        *,
+        touched: set[RowKey] | None = None,
+    ) -> None:
+        """Fold the events of a log up to a sequence, and add the rows that they touch to `touched`.
+
+        Raises `StoreUnavailable` where the log ends before it.
+        """
+        first = self.sequence
+        with self.connection.writing(), _collector_at_rest():
+            while self.sequence < to:
+                self._fold_page(source, to, touched)
+                if progress is not None:
+                    progress(self.sequence - first, to - first)
+            self._projector.write()
+
+    def _fold_page(self, source: Connection, to: int, touched: set[RowKey] | None) -> None:
+        rows = source.rows(
+            f"{SELECT_FACTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
+            f" LIMIT {PAGE_ROWS}",
+            (self.sequence, to),
+        )
+        if not rows:
+            raise StoreUnavailable(f"the log has no event {self.sequence + 1}")
+        changes = self._projector.fold([envelope(row) for row in rows])
+        self.sequence = rows[-1][0]
+        if self._projector.behind >= EVENTS_PER_WRITE:
+            self._projector.write()
+        if touched is not None:
+            touched.update((table, (key,)) for table, found in changes.items() for key in found)
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Keep the garbage collector from walking the books again and again.
+
+    A fold makes no cycles, so there is nothing to be found; the more records were in memory, the
+    longer each event took.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def temporary_shadow(resident_records_max: int) -> Iterator[Shadow]:
+    """Make an empty shadow, which is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="oms-rebuild-") as folder:
+        path = Path(folder) / "shadow.sqlite"
+        path.touch()
+        url = URL.create("sqlite", database=str(path))
+        engine = sync_engine(url, "write")
+        METADATA.create_all(engine, tables=[*PROJECTIONS.values(), ORDER_EVENTS])
+        with engine.begin() as tables:
+            for table in PROJECTIONS.values():
+                for index in table.indexes:
+                    if not _SOUGHT.issuperset(index.columns.keys()):
+                        index.drop(tables)
+        engine.dispose()
+        with closing(connect(url)) as connection:
+            # Nobody needs it after a power cut.
+            connection.rows("PRAGMA journal_mode = OFF")
+            connection.execute("PRAGMA synchronous = OFF")
+            yield Shadow(connection, resident_records_max)
