@@ -7,19 +7,24 @@ import heapq
 import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, assert_never
 from zoneinfo import ZoneInfo
+
+from oms.sim.settings import TimeForm
 
 
 class Timer(Protocol):
     """A call that is still to come."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Let it not come; nothing happens when it has come already."""
 
 
 class Clock(Protocol):
+    """What the gateway and the broker go by."""
+
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Return the time: aware, UTC."""
         ...
 
     def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
@@ -69,6 +74,7 @@ class SteppedClock:
         return timer
 
     def advance(self, seconds: float) -> None:
+        """Move on, and run what falls due on the way."""
         end = self._now + timedelta(seconds=seconds)
         while self._queue and self._queue[0][0] <= end:
             due, _, timer = heapq.heappop(self._queue)
@@ -79,13 +85,13 @@ class SteppedClock:
 
 
 def midnight_before(moment: datetime, zone: ZoneInfo) -> datetime:
-    """The start of the local day that `moment` falls in, as UTC."""
+    """Return the start of the local day that `moment` falls in, as UTC."""
     local = moment.astimezone(zone)
     return local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
 def order_time(text: str, zone: ZoneInfo) -> datetime | None:
-    """The time in goodTillDate, goodAfterTime or a time condition; None when it is none.
+    """Return the time in goodTillDate, goodAfterTime or a time condition; None when it is none.
 
     `yyyymmdd hh:mm:ss [zone]`, `yyyymmdd-hh:mm:ss` in UTC, or `yyyymmdd` for the end of the day.
     """
@@ -106,19 +112,23 @@ def order_time(text: str, zone: ZoneInfo) -> datetime | None:
 
 
 def handshake_time(moment: datetime, zone: ZoneInfo) -> str:
-    """`20260101 10:00:00 EST`."""
+    """Return a time as the handshake has it: `20260101 10:00:00 EST`."""
     return moment.astimezone(zone).strftime("%Y%m%d %H:%M:%S %Z")
 
 
-def message_time(moment: datetime, zone: ZoneInfo, form: str, version: int) -> str:
-    """A time in an execution or a completed order.
+def message_time(moment: datetime, zone: ZoneInfo, form: TimeForm, version: int) -> str:
+    """Return a time as an execution or a completed order has it.
 
     `form` is the gateway's setting: `zone` (20260101 10:00:00 America/New_York), `utc`
     (20260101-15:00:00, UTC without saying so) or `bare` (20260101  10:00:00, two blanks, no zone).
     Below version 174 every gateway sends the bare form.
     """
-    if form == "bare" or version < 174:
-        return moment.astimezone(zone).strftime("%Y%m%d  %H:%M:%S")
-    if form == "utc":
-        return moment.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S")
-    return f"{moment.astimezone(zone).strftime('%Y%m%d %H:%M:%S')} {zone.key}"
+    match form if version >= 174 else "bare":
+        case "bare":
+            return moment.astimezone(zone).strftime("%Y%m%d  %H:%M:%S")
+        case "utc":
+            return moment.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S")
+        case "zone":
+            return f"{moment.astimezone(zone).strftime('%Y%m%d %H:%M:%S')} {zone.key}"
+        case other:
+            assert_never(other)

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
 from oms.sim.protocol.frames import SERVER_VERSION_MAX, SERVER_VERSION_MIN
 
-CHOICES: Final[dict[str, tuple[str, ...]]] = {
-    "time_form": ("zone", "utc", "bare"),
-    "commission": ("fixed", "tiered", "none"),
-    "hours": ("always", "regular"),
-    "liquidity": ("endless", "touch"),
-    "cancel_order": ("status-first", "error-first", "pending-first"),
-    "acknowledge": ("both", "submitted"),
-    "fills": ("market", "manual"),
-    "children": ("partial", "whole"),
-    "modify_reject": ("keep", "kill"),
-    "market": ("still", "moving"),
-}
+TimeForm = Literal["zone", "utc", "bare"]
+Commission = Literal["fixed", "tiered", "none"]
+Hours = Literal["always", "regular"]
+Liquidity = Literal["endless", "touch"]
+CancelOrder = Literal["status-first", "error-first", "pending-first"]
+Acknowledge = Literal["both", "submitted"]
+Fills = Literal["market", "manual"]
+Children = Literal["partial", "whole"]
+ModifyReject = Literal["keep", "kill"]
+MarketMoves = Literal["still", "moving"]
+
+#: Least and most of each number.
 BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "port": (0, 65_535),
     "control_port": (0, 65_535),
@@ -37,21 +37,15 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "chunk_bytes": (0, 2**20),
     "step_seconds": (0.001, 86_400),
 }
+#: What may be changed while a gateway runs.
 RUNNING: Final = frozenset(
     (
         *("time_form", "commission", "liquidity", "cancel_order", "acknowledge", "fills"),
         *("modify_reject", "parts", "part_seconds", "master_client", "clients_max"),
-        *(
-            "account_summaries_max",
-            "tickers_max",
-            "messages_per_second",
-            "chunk_bytes",
-            "read_only",
-        ),
-        *("download_open_orders", "bind_negative", "expiry_notice"),
+        *("account_summaries_max", "tickers_max", "messages_per_second", "chunk_bytes"),
+        *("read_only", "download_open_orders", "bind_negative", "expiry_notice"),
     )
 )
-"""What may be changed while a gateway runs."""
 
 
 class SettingError(ValueError):
@@ -79,7 +73,7 @@ class Settings:
     """Managed accounts."""
     zone: str = "America/New_York"
     """The gateway's time zone: of its times and its midnight."""
-    time_form: str = "zone"
+    time_form: TimeForm = "zone"
     """Times in executions and completed orders: `zone`, `utc` or `bare`."""
     server_version: int = 178
     """Highest version offered, 157 to 178."""
@@ -87,12 +81,12 @@ class Settings:
     """Opening balance of each account, in `base_currency`."""
     base_currency: str = "USD"
     """Currency of the accounts."""
-    commission: str = "fixed"
+    commission: Commission = "fixed"
     """`fixed`, `tiered` or `none`."""
-    hours: str = "always"
+    hours: Hours = "always"
     """`always` open, with a day that ends at midnight in `zone`; or `regular`: every class of
     contracts by the hours of its exchange."""
-    liquidity: str = "endless"
+    liquidity: Liquidity = "endless"
     """`endless`: the touch fills any size; `touch`: its displayed size, renewed by a quote."""
     parts: int = 1
     """A marketable order fills in this many parts, at the same price."""
@@ -102,10 +96,10 @@ class Settings:
     """Refuse orders with 321, as a gateway with the read-only box ticked."""
     download_open_orders: bool = True
     """Push a client's own open orders when it connects."""
-    cancel_order: str = "status-first"
+    cancel_order: CancelOrder = "status-first"
     """`status-first`: orderStatus Cancelled, then 202; `error-first`: the other way round;
     `pending-first`: PendingCancel before both."""
-    acknowledge: str = "both"
+    acknowledge: Acknowledge = "both"
     """`both`: PreSubmitted, then Submitted for a resting order; `submitted`: Submitted only."""
     master_client: int | None = None
     """The client that hears of every client's orders."""
@@ -117,11 +111,11 @@ class Settings:
     """Lines of quotes of one client at a time; more get 101."""
     bind_negative: bool = True
     """Bound manual orders get ids -1, -2 and so on; otherwise client 0's next ones."""
-    fills: str = "market"
+    fills: Fills = "market"
     """`market`: orders trade by the liquidity rule; `manual`: only the verb `fill` fills them."""
-    modify_reject: str = "keep"
+    modify_reject: ModifyReject = "keep"
     """A 201 to a modify leaves the old terms in force (`keep`) or ends the order (`kill`)."""
-    children: str = "partial"
+    children: Children = "partial"
     """`partial`: children of a parent that has filled in part go to work for that part; `whole`:
     they wait until all of it has."""
     expiry_notice: bool = True
@@ -131,13 +125,13 @@ class Settings:
     IB's own limit is 50."""
     chunk_bytes: int = 0
     """Write the output in pieces of so many bytes, one a turn of the event loop; 0: as it comes."""
-    market: str = "still"
+    market: MarketMoves = "still"
     """`still`: prices move on command only; `moving`: a step of the seeded path at a time."""
     step_seconds: float = 1.0
     """Time between the steps of a moving market."""
 
     def put(self, name: str, text: str) -> None:
-        """Set one from a text.  Raises SettingError; nothing has changed then."""
+        """Set one from a text.  Raises SettingError, and then nothing has changed."""
         default = {one.name: getattr(_DEFAULT, one.name) for one in fields(self)}
         if name not in default:
             raise SettingError(f"{name} is no setting: {', '.join(sorted(default))}")
@@ -146,11 +140,17 @@ class Settings:
         setattr(self, name, value)
 
     def check(self) -> None:
-        """Raise SettingError for the first that cannot be."""
+        """Raise SettingError for the first setting that cannot be."""
         for one in fields(self):
             check(one.name, getattr(self, one.name))
 
 
+#: The words of each setting that is one of a few.
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    name: get_args(hint)
+    for name, hint in get_type_hints(Settings).items()
+    if get_origin(hint) is Literal
+}
 _DEFAULT: Final = Settings()
 _FLAGS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 

@@ -35,8 +35,8 @@ LookAheadInitMarginReq LookAheadMaintMarginReq LookAheadAvailableFunds LookAhead
 HighestSeverity DayTradesRemaining DayTradesRemainingT+1 DayTradesRemainingT+2
 DayTradesRemainingT+3 DayTradesRemainingT+4 Leverage
 """
+#: What an account summary may ask for, beside the ledgers; both spellings of the RegT ones.
 TAGS: Final = frozenset(_TAGS.split())
-"""What an account summary may ask for, beside the ledgers; both spellings of the RegT ones."""
 
 
 def rows(floor: Floor, account: str) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, assert_never
 
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO, Position, margin
@@ -122,12 +122,17 @@ def worths(floor: Floor, account: str) -> dict[str, Worth]:
         last = floor.market.quote(contract).last
         value = row.quantity * last * contract.multiplier
         gained = value - row.quantity * row.average_cost
-        if contract.sec_type == "FUT":
-            worth.futures += gained
-        elif contract.sec_type in ("OPT", "FOP"):
-            worth.options += value
-        elif contract.sec_type != "CASH":
-            worth.stocks += value
+        match contract.sec_type:
+            case "FUT":
+                worth.futures += gained
+            case "OPT" | "FOP":
+                worth.options += value
+            case "STK" | "BAG" | "IND":
+                worth.stocks += value
+            case "CASH":
+                pass
+            case other:
+                assert_never(other)
         worth.gross += abs(value)
         worth.unrealized += gained
         worth.margin += margin(contract, row.quantity, last)

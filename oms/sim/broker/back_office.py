@@ -108,7 +108,7 @@ class BackOffice:
         for currency, amount in flows.items():
             self.books.add_cash(row.account, currency, amount * times)
 
-    # -- corrections ------------------------------------------------------------------------------
+    # ── corrections ──────────────────────────────────────────────────────────────────────────────
 
     def correct(
         self, old: Execution, *, quantity: Decimal | None, price: Decimal | None

@@ -122,7 +122,7 @@ class Books:
             self.openings[account, con_id] = Decimal(realized), Decimal(unrealized)
         self._highest = dict(self._db.execute("SELECT * FROM clients"))
 
-    # -- durability ---------------------------------------------------------------------------
+    # ── durability ───────────────────────────────────────────────────────────────────────────────
 
     def _write(self, statement: str, parameters: Iterable[object]) -> sqlite3.Cursor:
         if not self._open:
@@ -144,7 +144,7 @@ class Books:
         self.commit()
         self._db.close()
 
-    # -- counters and settings ----------------------------------------------------------------
+    # ── counters and settings ────────────────────────────────────────────────────────────────────
 
     def meta(self, key: str) -> str | None:
         """Return a note of the books about themselves."""
@@ -174,7 +174,7 @@ class Books:
         """Return the clients that have ever sent an order."""
         return sorted(self._highest)
 
-    # -- contracts ----------------------------------------------------------------------------
+    # ── contracts ────────────────────────────────────────────────────────────────────────────────
 
     def remember(self, contract: Contract) -> None:
         """Keep the terms of a contract that was traded: options come and go with the days."""
@@ -193,7 +193,7 @@ class Books:
         rows = self._db.execute("SELECT body FROM contracts ORDER BY con_id").fetchall()
         return [Contract.from_json(body) for (body,) in rows]
 
-    # -- orders -------------------------------------------------------------------------------
+    # ── orders ───────────────────────────────────────────────────────────────────────────────────
 
     def save(self, order: Order) -> None:
         """Keep the order as it is now.  It is written once a commit, however often it changes."""
@@ -273,7 +273,7 @@ class Books:
         ).fetchone()
         return None if row is None else Order.from_json(row[0])
 
-    # -- placements ---------------------------------------------------------------------------
+    # ── placements ───────────────────────────────────────────────────────────────────────────────
 
     def count_placement(
         self, client_id: int, order_id: int, order_ref: str, kind: Placement
@@ -293,7 +293,7 @@ class Books:
             (kind,),
         ).fetchall()
 
-    # -- executions ---------------------------------------------------------------------------
+    # ── executions ───────────────────────────────────────────────────────────────────────────────
 
     def add_execution(self, execution: Execution) -> None:
         """Keep a new execution."""
@@ -339,7 +339,7 @@ class Books:
         ).fetchall()
         return [Execution.from_json(body) for (body,) in rows]
 
-    # -- positions and cash -------------------------------------------------------------------
+    # ── positions and cash ───────────────────────────────────────────────────────────────────────
 
     def set_position(self, account: str, con_id: int, row: Position) -> None:
         """Make a position what `row` says."""

@@ -12,8 +12,8 @@ from typing import Final
 from oms.sim.broker import listings
 from oms.sim.broker.contracts import Contract, Query
 
+#: A local symbol has five digits for the whole part of a strike.
 OPTION_STRIKE_MAX: Final = 100_000
-"""A local symbol has five digits for the whole part of a strike."""
 _OPTION_NAME: Final = re.compile(r"(.{6})(\d{6})([CP])(\d{8})", re.ASCII)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, assert_never
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker import matching
 from oms.sim.broker.contracts import Contract
 from oms.sim.broker.orders import Order
 from oms.sim.clock import order_time
@@ -19,17 +18,17 @@ READ_ONLY: Final = (
 )
 NO_CONTRACT: Final = "No security definition has been found for the request"
 INVALID: Final = "Error validating request.-'b9' : cause - "
+#: Kinds of contract whose price may be below zero: a combo's is a difference, oil has been.
 NEGATIVE_PRICES: Final = frozenset(("BAG", "FUT"))
-"""Kinds of contract whose price may be below zero: a combo's is a difference, oil has been."""
 NOT_TRADED: Final = "The contract is not available for trading."
 EXPIRED: Final = "Invalid order: contract expired."
 TIFS: Final = frozenset(("DAY", "GTC", "IOC", "FOK", "GTD", "OPG"))
+#: Units of the base currency under which IDEALPRO routes an order as an odd lot.
 ODD_LOT_BELOW: Final = 25_000
-"""Units of the base currency under which IDEALPRO routes an order as an odd lot."""
 
 
+#: The smallest part of a share that a person may order.
 FRACTION: Final = Decimal("0.0001")
-"""The smallest part of a share that a person may order."""
 
 
 class Refusal(Exception):
@@ -56,7 +55,7 @@ def check(
         raise Refusal(321, f"Error validating request.-'b9' : cause - Invalid side {order.side}")
     if contract.sec_type == "IND":
         raise Refusal(201, f"Order rejected - reason:{NOT_TRADED}")
-    if order.kind not in matching.SUPPORTED:
+    if order.kind is None:
         raise Refusal(387, "Unsupported order type for this exchange and security type.")
     _check_quantity(order, contract, by_person=by_person)
     _check_prices(order, contract)
@@ -89,22 +88,32 @@ def _check_quantity(order: Order, contract: Contract, *, by_person: bool) -> Non
 
 
 def _check_prices(order: Order, contract: Contract) -> None:
-    needed: list[Decimal | None] = []
-    if order.kind in ("LMT", "STP LMT", "LIT", "LOC"):
-        needed.append(order.limit_price)
-    if order.kind in ("STP", "STP LMT", "MIT", "LIT"):
-        needed.append(order.aux_price)
-    if order.kind in matching.TRAILING:
-        _check_trail(order)
-        given = (order.price("trailStopPrice"), order.limit_price)
-        needed += [price for price in given if price]
-    for price in needed:
+    for price in _needed_prices(order):
         if price is None:
             raise Refusal(403, "Invalid price for this order type.")
         if price % contract.increment(price):
             raise Refusal(110, OFF_TICK)
         if price < 0 and contract.sec_type not in NEGATIVE_PRICES:
             raise Refusal(321, INVALID + "Order price must be positive")
+
+
+def _needed_prices(order: Order) -> list[Decimal | None]:
+    """Return the prices that an order of this kind must have; of a trailing stop those it has."""
+    match order.kind:
+        case "MKT" | "MTL" | "MOC" | None:
+            return []
+        case "LMT" | "LOC":
+            return [order.limit_price]
+        case "STP" | "MIT":
+            return [order.aux_price]
+        case "STP LMT" | "LIT":
+            return [order.limit_price, order.aux_price]
+        case "TRAIL" | "TRAIL LIMIT":
+            _check_trail(order)
+            given = (order.price("trailStopPrice"), order.limit_price)
+            return [price for price in given if price]
+        case other:
+            assert_never(other)
 
 
 def _check_trail(order: Order) -> None:

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final
+from typing import Final, Literal
 
 from oms.sim.protocol.frames import number, to_bool, to_decimal, to_int
 
+#: IB's security types that exist here: stock, option, future, option on a future, currency pair,
+#: combination, index.
+SecType = Literal["STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND"]
+#: The con id that IB shows for every combination in US dollars.
 BAG_ID: Final = 28812380
-"""The con id that IB shows for every combination in US dollars."""
 
+#: Price increments, each from a lower edge on. The smallest is the contract's minTick.
 MARKET_RULES: Final[Mapping[int, tuple[tuple[Decimal, Decimal], ...]]] = {
     rule: tuple((Decimal(edge), Decimal(step)) for edge, step in bands)
     for rule, bands in {
@@ -28,7 +32,6 @@ MARKET_RULES: Final[Mapping[int, tuple[tuple[Decimal, Decimal], ...]]] = {
         9004: (("0", "0.0001"),),
     }.items()
 }
-"""Price increments, each from a lower edge on.  The smallest is the contract's minTick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Contract:
 
     con_id: int
     symbol: str
-    sec_type: str
+    sec_type: SecType
     currency: str
     primary_exchange: str
     local_symbol: str

@@ -21,8 +21,8 @@ from oms.sim.broker.orders import Order
 from oms.sim.clock import midnight_before
 
 EXPIRED_TEXT: Final = "Order Canceled - reason:The contract has expired."
+#: Hours after midnight at which IB's back office books expiries: the field saw two to three.
 SETTLEMENT_HOURS: Final = 2.5
-"""Hours after midnight at which IB's back office books expiries: the field saw two to three."""
 
 
 class TradingDay:
@@ -36,7 +36,7 @@ class TradingDay:
         self.orders = orders
         self.derivatives = derivatives
 
-    # -- by the clock -----------------------------------------------------------------------------
+    # ── by the clock ─────────────────────────────────────────────────────────────────────────────
 
     def follow(self) -> None:
         """Do what a gateway missed while it was down, then live by the clock."""
@@ -133,7 +133,7 @@ class TradingDay:
             if opened and (trading or regular):
                 self._go_to_work(schedule, auction=auction)
 
-    # -- opening and closing ----------------------------------------------------------------------
+    # ── opening and closing ──────────────────────────────────────────────────────────────────────
 
     def open(self) -> None:
         """Open every market: orders on the open have their auction, what waited goes to work."""
@@ -180,7 +180,7 @@ class TradingDay:
             if not order.ended and ends:
                 self.orders.end(order, silent=not self.floor.settings.expiry_notice)
 
-    # -- expiry -----------------------------------------------------------------------------------
+    # ── expiry ───────────────────────────────────────────────────────────────────────────────────
 
     def expire_orders(self) -> None:
         """No order outlives its contract."""

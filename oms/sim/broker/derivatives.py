@@ -74,13 +74,7 @@ class Derivatives:
             if contract.sec_type == "OPT" and _gain(contract, price) >= Decimal("0.01"):
                 changes += self._deliver(account, contract, row.quantity, told=False)
             else:
-                last = price if contract.sec_type == "FUT" else _worth_at_expiry(contract, price)
-                after, gained = row.after(-row.quantity, last, contract.multiplier, ZERO)
-                flow = row.quantity * last * contract.multiplier
-                if contract.sec_type == "FUT":
-                    flow = gained or ZERO
-                self.books.add_cash(account, contract.currency, flow)
-                changes.append(set_position(self.floor, account, contract, after, kind="expiry"))
+                changes.append(self._settle(account, contract, row, price))
         return changes
 
     def settle_expired(self) -> list[Change]:
@@ -103,6 +97,16 @@ class Derivatives:
     def _settlement(self, contract: Contract) -> Decimal:
         under = self.floor.catalogue.by_id(contract.under_id)
         return self.floor.market.quote(under or contract).last
+
+    def _settle(self, account: str, contract: Contract, row: Position, price: Decimal) -> Change:
+        """Pay in cash what a position is worth at its end.  `price` is as for `expire`."""
+        is_future = contract.sec_type == "FUT"
+        last = price if is_future else _worth_at_expiry(contract, price)
+        after, gained = row.after(-row.quantity, last, contract.multiplier, ZERO)
+        # A future has paid nothing when it was opened: only what it gained is paid.
+        flow = (gained or ZERO) if is_future else row.quantity * last * contract.multiplier
+        self.books.add_cash(account, contract.currency, flow)
+        return set_position(self.floor, account, contract, after, kind="expiry")
 
     def _deliver(
         self, account: str, option: Contract, signed: Decimal, *, told: bool

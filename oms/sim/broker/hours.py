@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 
 from oms.sim.broker.contracts import Contract
 
+#: Days in the tradingHours and liquidHours of contract details, today's first.
 DAYS_TOLD: Final = 6
-"""Days in the tradingHours and liquidHours of contract details, today's first."""
 
 Hours = tuple[time, time]
 

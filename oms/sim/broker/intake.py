@@ -116,7 +116,7 @@ class Intake:
             if not order.ended:
                 self.orders.end(order)
 
-    # -- taking in --------------------------------------------------------------------------------
+    # ── taking in ────────────────────────────────────────────────────────────────────────────────
 
     def _check_order_id(self, client_id: int, order_id: int) -> None:
         if order_id > self.books.highest_order_id(client_id):
@@ -275,7 +275,7 @@ class Intake:
             triggered=order.triggered,
         )
 
-    # -- transmission -----------------------------------------------------------------------------
+    # ── transmission ─────────────────────────────────────────────────────────────────────────────
 
     def _parent(self, order: Order) -> Order | None:
         """The parent, while a child may still be attached to it: not once it was cancelled."""

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Final, assert_never
 
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.contracts import Contract, SecType
+from oms.sim.settings import Commission
 
 ZERO: Final = Decimal(0)
 _CENT: Final = Decimal("0.01")
 _COST_DIGITS: Final = Decimal("0.00000001")
 
-INITIAL_MARGIN: Final[Mapping[str, Decimal]] = {
+#: Part of an order's value that must be free. Maintenance margin is half of it.
+INITIAL_MARGIN: Final[Mapping[SecType, Decimal]] = {
     "STK": Decimal("0.5"),
     "OPT": Decimal(1),
     "FOP": Decimal(1),
     "FUT": Decimal("0.1"),
     "CASH": Decimal("0.03"),
     "BAG": Decimal("0.5"),
+    "IND": Decimal(1),
 }
-"""Part of an order's value that must be free.  Maintenance margin is half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Position:
     def after(
         self, signed: Decimal, price: Decimal, multiplier: Decimal, commission: Decimal
     ) -> tuple[Position, Decimal | None]:
-        """The position after an execution, and the P&L it realised (None when it only opened).
+        """Return the position after an execution, and its P&L: None when it only opened.
 
         Commission goes into the cost of what is opened and off the P&L of what is closed, in
         proportion to the quantities.
@@ -70,7 +72,7 @@ class Position:
 def cash_flows(
     contract: Contract, signed: Decimal, price: Decimal, realized: Decimal | None, charge: Decimal
 ) -> dict[str, Decimal]:
-    """What an execution does to cash, by currency.
+    """Return what an execution does to cash, by currency.
 
     A future pays no price, only what it realises: the commission of what it opens is in its cost,
     and paid with that.  A forex pair moves both of its currencies.
@@ -85,13 +87,15 @@ def cash_flows(
 
 
 def margin(contract: Contract, quantity: Decimal, price: Decimal) -> Decimal:
-    """Initial margin of a quantity, in the contract's currency."""
-    rate = INITIAL_MARGIN.get(contract.sec_type, Decimal(1))
-    return abs(quantity * price * contract.multiplier) * rate
+    """Return the initial margin of a quantity, in the contract's currency."""
+    value = abs(quantity * price * contract.multiplier)
+    return value * INITIAL_MARGIN[contract.sec_type]
 
 
-def commission(contract: Contract, quantity: Decimal, price: Decimal, schedule: str) -> Decimal:
-    """What an execution costs under the `fixed` or the `tiered` schedule; `none` is nothing.
+def commission(
+    contract: Contract, quantity: Decimal, price: Decimal, schedule: Commission
+) -> Decimal:
+    """Return what an execution costs under the `fixed` or the `tiered` schedule; `none` is nothing.
 
     Stocks by the share with a minimum, at most 1 % of the value; options and futures by the
     contract; forex 0.2 basis points, at least 2.  Exchange and clearing charges of the tiered
@@ -101,13 +105,16 @@ def commission(contract: Contract, quantity: Decimal, price: Decimal, schedule: 
         return ZERO
     tiered = schedule == "tiered"
     value = abs(quantity * price * contract.multiplier)
-    if contract.sec_type == "OPT":
-        charge = max(Decimal("1.00"), quantity * Decimal("0.65"))
-    elif contract.sec_type in ("FUT", "FOP"):
-        charge = quantity * Decimal("0.85" if tiered else "2.25")
-    elif contract.sec_type == "CASH":
-        charge = max(Decimal("2.00"), value * Decimal("0.00002"))
-    else:
-        each, least = ("0.0035", "0.35") if tiered else ("0.005", "1.00")
-        charge = min(max(Decimal(least), quantity * Decimal(each)), value / 100)
+    match contract.sec_type:
+        case "OPT":
+            charge = max(Decimal("1.00"), quantity * Decimal("0.65"))
+        case "FUT" | "FOP":
+            charge = quantity * Decimal("0.85" if tiered else "2.25")
+        case "CASH":
+            charge = max(Decimal("2.00"), value * Decimal("0.00002"))
+        case "STK" | "BAG" | "IND":
+            each, least = ("0.0035", "0.35") if tiered else ("0.005", "1.00")
+            charge = min(max(Decimal(least), quantity * Decimal(each)), value / 100)
+        case other:
+            assert_never(other)
     return charge.quantize(_CENT, rounding=ROUND_HALF_UP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from oms.sim.broker.conditions import ConditionKind
 from oms.sim.broker.exposure import Exposure
 from oms.sim.broker.orders import Order
 
@@ -102,7 +103,8 @@ def _links(order: Order) -> list[Link]:
     links: list[Link] = [("contract", con_id) for con_id in sorted(order.contracts)]
     if order.parent_perm_id:
         links.append(("parent", order.parent_perm_id))
-    if any(one.get("condType") in ("4", "5") for one in order.terms.get("conditions", ())):
+    watched = (ConditionKind.MARGIN, ConditionKind.EXECUTION)
+    if any(one.get("condType") in watched for one in order.terms.get("conditions", ())):
         links.append(("account", ""))
     if order.oca_group:
         links.append(("oca", f"{order.account}:{order.oca_group}"))

@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass, replace
 from decimal import Decimal
 
 from oms.sim.broker.contracts import Contract
+from oms.sim.settings import Liquidity
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,9 @@ class Market:
         """The price goes with the stock."""
         self._keep(new.con_id, self.quote(old))
 
-    def take(self, contract: Contract, buying: bool, quantity: Decimal, liquidity: str) -> None:
+    def take(
+        self, contract: Contract, buying: bool, quantity: Decimal, liquidity: Liquidity
+    ) -> None:
         """Use up the touch, where it can be used up; the next quote renews it."""
         if liquidity != "touch":
             return

@@ -12,17 +12,20 @@ from decimal import Decimal
 from typing import Final
 
 from oms.sim.broker.market import Quote
-from oms.sim.broker.orders import Order
+from oms.sim.broker.orders import Kind, Order
 from oms.sim.protocol.frames import to_int
 
-TRAILING: Final = frozenset(("TRAIL", "TRAIL LIMIT"))
-STOPS: Final = frozenset(("STP", "STP LMT")) | TRAILING
-TOUCHED: Final = frozenset(("MIT", "LIT"))
+#: Stops that follow the market.
+TRAILING: Final[frozenset[Kind | None]] = frozenset({"TRAIL", "TRAIL LIMIT"})
+STOPS: Final = TRAILING | {"STP", "STP LMT"}
+#: If-touched orders.
+TOUCHED: Final[frozenset[Kind | None]] = frozenset({"MIT", "LIT"})
+#: Orders that wait for a price before they go to work.
 TRIGGERED: Final = STOPS | TOUCHED
-AT_CLOSE: Final = frozenset(("MOC", "LOC"))
-LIMITED: Final = frozenset(("LMT", "STP LMT", "TRAIL LIMIT", "LIT", "LOC"))
-IMMEDIATE: Final = frozenset(("IOC", "FOK"))
-SUPPORTED: Final = frozenset(("MKT", "LMT", "MTL")) | TRIGGERED | AT_CLOSE
+AT_CLOSE: Final[frozenset[Kind | None]] = frozenset({"MOC", "LOC"})
+LIMITED: Final[frozenset[Kind | None]] = frozenset({"LMT", "STP LMT", "TRAIL LIMIT", "LIT", "LOC"})
+#: Times in force of orders that do not rest.
+IMMEDIATE: Final = frozenset({"IOC", "FOK"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Decision:
 
 
 def decide(order: Order, quote: Quote) -> Decision:
+    """Return what a quote does to an order that may work."""
     trail = trail_price(order, quote.last) if order.kind in TRAILING else None
     if order.kind in TRIGGERED and not order.triggered:
         level = trail if trail is not None else order.aux_price
@@ -70,11 +74,12 @@ def _reached(order: Order, last: Decimal, level: Decimal) -> bool:
 
 
 def within(order: Order, price: Decimal, limit: Decimal) -> bool:
+    """Say whether a price is as good as a limit, or better."""
     return price <= limit if order.is_buy else price >= limit
 
 
 def trail_price(order: Order, last: Decimal) -> Decimal:
-    """Where the stop stands after `last`: it only ever moves towards the market."""
+    """Return where the stop stands after `last`: it only ever moves towards the market."""
     if order.triggered and order.trail_price is not None:
         return order.trail_price
     percent = order.price("trailingPercent")
@@ -89,7 +94,7 @@ def trail_price(order: Order, last: Decimal) -> Decimal:
 
 
 def limit_price(order: Order, trail: Decimal | None) -> Decimal | None:
-    """The limit of a limited order; that of a trailing one hangs on its stop."""
+    """Return the limit of a limited order; that of a trailing one hangs on its stop."""
     if order.kind != "TRAIL LIMIT" or trail is None:
         return order.limit_price
     offset = order.price("lmtPriceOffset")
@@ -99,7 +104,7 @@ def limit_price(order: Order, trail: Decimal | None) -> Decimal | None:
 
 
 def held_for(order: Order, child: bool) -> str:
-    """The whyHeld text of an order that is not working yet."""
+    """Return the whyHeld text of an order that is not working yet."""
     reasons = ["child"] if child else []
     if order.kind in TRIGGERED and not order.triggered:
         reasons.append("trigger")
@@ -115,7 +120,7 @@ class Cut:
 
 
 def pieces(order: Order, offered: Decimal, cut: Cut) -> list[Decimal]:
-    """The fills that an offer of `offered` units makes; none when the order does not take it.
+    """Return the fills that `offered` units make; none when the order does not take them.
 
     Fill-or-kill and all-or-none orders trade wholly and at once or not at all; a minimum quantity
     is the size of the first fill, or more.
@@ -142,7 +147,7 @@ def pieces(order: Order, offered: Decimal, cut: Cut) -> list[Decimal]:
 
 
 def reduced(other: Order, quantity: Decimal) -> Decimal:
-    """What is left of an OCA member when another one has traded `quantity`.
+    """Return what is left of an OCA member when another one has traded `quantity`.
 
     Type 1 leaves nothing, types 2 and 3 the rest.  Nothing here is on its way to an exchange while
     another member fills, so that the block of type 2 has nothing to hold back.

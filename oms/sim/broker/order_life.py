@@ -18,7 +18,7 @@ from oms.sim.broker.executions import Execution
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.linked_orders import LinkedOrders
 from oms.sim.broker.open_markets import OpenMarkets
-from oms.sim.broker.orders import Order, Status
+from oms.sim.broker.orders import EndStatus, Order, Status
 from oms.sim.protocol.frames import number
 
 CANCELLED_TEXT: Final = "Order Canceled - reason:"
@@ -39,7 +39,7 @@ class OrderLife:
         self.accepted_ids: list[int] = []
         self._perm_base = random.Random(f"orders:{floor.settings.seed}").randint(10**8, 19 * 10**8)
 
-    # -- taking in ------------------------------------------------------------------------------
+    # ── taking in ────────────────────────────────────────────────────────────────────────────────
 
     def accept(self, order: Order) -> None:
         """The order reaches IB: a permanent id, then a check of the money."""
@@ -81,7 +81,7 @@ class OrderLife:
             f" {opens.astimezone(self.floor.zone):%Y-%m-%d %H:%M:%S} {self.floor.zone.key}"
         )
 
-    # -- working ----------------------------------------------------------------------------------
+    # ── working ──────────────────────────────────────────────────────────────────────────────────
 
     def arm(self, order: Order) -> None:
         """Set the timers an order needs: its good-after and good-till times, its conditions'."""
@@ -189,7 +189,7 @@ class OrderLife:
         else:
             self.fill(order, order.remaining, price)
 
-    # -- fills ------------------------------------------------------------------------------------
+    # ── fills ────────────────────────────────────────────────────────────────────────────────────
 
     def fill(
         self,
@@ -239,7 +239,7 @@ class OrderLife:
                 self.work(watcher)
         return rows
 
-    # -- ends -------------------------------------------------------------------------------------
+    # ── ends ─────────────────────────────────────────────────────────────────────────────────────
 
     def end(
         self,
@@ -253,34 +253,33 @@ class OrderLife:
 
         `silent` leaves the error message out, as an end of day may.
         """
-        order.status = "Cancelled"
-        order.why_held = ""
-        order.completed_at = self.floor.clock.now()
-        order.completed_status = "Cancelled"
-        self.books.save(order)
-        told = not silent
-        if told and self.settings.cancel_order == "error-first":
+        self._finish(order, "Cancelled", "Cancelled")
+        error_first = self.settings.cancel_order == "error-first"
+        if error_first and not silent:
             self.notify.error(order.client_id, order.order_id, code, text)
         self.notify.status(order)
-        if told and self.settings.cancel_order != "error-first":
+        if not error_first and not silent:
             self.notify.error(order.client_id, order.order_id, code, text)
         self.linked.ended(order)
 
     def reject(self, order: Order, code: int, text: str, *, said: bool = False) -> None:
         """The error comes first (unless it was `said`); the order shows as Inactive after it."""
-        order.status = "Rejected"
-        order.why_held = ""
         order.reject_code = code
         order.reject_text = text
-        order.completed_at = self.floor.clock.now()
-        order.completed_status = f"Rejected: {text}"
-        self.books.save(order)
+        self._finish(order, "Rejected", f"Rejected: {text}")
         if not said:
             self.notify.error(order.client_id, order.order_id, code, text)
         self.notify.order(order)
         self.linked.ended(order)
 
-    # -- what a person or the broker does ---------------------------------------------------------
+    def _finish(self, order: Order, status: EndStatus, completed_status: str) -> None:
+        order.status = status
+        order.why_held = ""
+        order.completed_at = self.floor.clock.now()
+        order.completed_status = completed_status
+        self.books.save(order)
+
+    # ── what a person or the broker does ─────────────────────────────────────────────────────────
 
     def enter(self, order: Order) -> None:
         """An order that came by no API client: a person at TWS, or the broker's liquidation.

@@ -104,7 +104,7 @@ class _Statement:
             yield f"</{section}>"
         yield "</FlexStatement>"
 
-    # -- trades -----------------------------------------------------------------------------------
+    # ── trades ───────────────────────────────────────────────────────────────────────────────────
 
     def _deals(self) -> Iterator[str]:
         for one in self.executions:
@@ -165,7 +165,7 @@ class _Statement:
             notes=_CODES[row.kind],
         )
 
-    # -- what changed without a trade -------------------------------------------------------------
+    # ── what changed without a trade ─────────────────────────────────────────────────────────────
 
     def _option_life(self) -> Iterator[str]:
         for row in self.option_life:
@@ -203,7 +203,7 @@ class _Statement:
                 quantity=number(row.quantity),
             )
 
-    # -- what is held -----------------------------------------------------------------------------
+    # ── what is held ─────────────────────────────────────────────────────────────────────────────
 
     def _positions(self) -> Iterator[str]:
         for (account, con_id), row in self.floor.books.positions.items():
@@ -256,7 +256,7 @@ class _Statement:
                 endingCash=number(ending),
             )
 
-    # -- rows -------------------------------------------------------------------------------------
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────
 
     def _day(self, at: datetime) -> str:
         return f"{at.astimezone(self.zone):%Y%m%d}"

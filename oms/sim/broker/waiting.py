@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from oms.sim.broker import accounting, conditions, matching
+from oms.sim.broker.conditions import ConditionKind
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.market import Quote
@@ -65,7 +66,7 @@ def conditions_hold(floor: Floor, order: Order) -> bool:
         return floor.market.quote(contract) if contract is not None else None
 
     executed: set[str] = set()
-    if any(condition["condType"] == "5" for condition in wanted):
+    if any(condition["condType"] == ConditionKind.EXECUTION for condition in wanted):
         # Only what was executed since the order came counts; times have whole seconds.
         since = (order.placed_at or floor.day_start()).replace(microsecond=0)
         rows = floor.books.executions(max(since, floor.day_start()))
