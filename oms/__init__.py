@@ -25,6 +25,7 @@ from oms._version import __version__
 
 if TYPE_CHECKING:
     from oms.core.adapter import BrokerAdapter
+    from oms.core.admit.groups import NewOrder
     from oms.core.contracts import (
         Combo,
         ComboLeg,
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
         OutcomeUnknown,
     )
     from oms.service.adapter import IBBrokerAdapter
-    from oms.service.groups import NewOrder
     from oms.service.manager import OrderManager
     from oms.service.ticket import Ticket
     from oms.settings import Settings
@@ -154,7 +154,7 @@ def __getattr__(name: str) -> object:
         case "IBBrokerAdapter":
             from oms.service import adapter as home
         case "NewOrder":
-            from oms.service import groups as home
+            from oms.core.admit import groups as home
         case "OrderManager":
             from oms.service import manager as home
         case "Ticket":

@@ -15,7 +15,7 @@ from oms.broker.capture import Capture, Captured
 from oms.broker.line import News, SessionUp
 from oms.broker.session import Session
 from oms.broker.wire_forms import contract_for_ib
-from oms.core.admit.venue_rules import PriceStep, VenueRules
+from oms.core.admit.venue import PriceStep, VenueRules
 from oms.core.codes import meaning
 from oms.core.contracts import Contract
 from oms.core.events import NoticeReceived

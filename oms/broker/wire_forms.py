@@ -5,13 +5,15 @@ Text, because ib_async writes floats by repr and Decimals with exponents (1E-7).
 
 from __future__ import annotations
 
+from datetime import UTC
 from functools import lru_cache
 from typing import Any
 
 import ib_async
 
-from oms.core.admit.venue_rules import TRAILING, wire_time
+from oms.core.admit.validity import TRAILING
 from oms.core.contracts import Contract
+from oms.core.events import Terms
 from oms.core.money import plain
 from oms.core.outgoing import Outgoing
 
@@ -88,3 +90,10 @@ def order_for_ib(message: Outgoing) -> Any:
     order.minQty = plain(terms.min_quantity)
     order.displaySize = plain(terms.display_size)
     return order
+
+
+def wire_time(terms: Terms) -> str:
+    """Return the end of a GTD order as IB reads it without a zone: `yyyymmdd-hh:mm:ss` is UTC."""
+    if terms.good_till is None:
+        return ""
+    return terms.good_till.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S")

@@ -96,8 +96,8 @@ def bracket(
     oms bracket SELL 10 TSLA --limit 210 --take-profit 190 --stop-loss 220 --tif GTC
     """
     from oms.cli.parse import order_request, side_of
+    from oms.core.admit.groups import NewOrder, bracket_of
     from oms.core.money import number
-    from oms.service.groups import NewOrder, bracket_of
 
     request = order_request(side_of(side), words)
     exits = {

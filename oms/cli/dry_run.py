@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from oms.cli.frame import print_json, say, settings_of, show, table
-from oms.core.admit.checks import Verdict, verdicts
+from oms.core.admit.frequency import RATE_SECONDS
 from oms.core.admit.proposal import Proposal, Recent, held_by, likeness
-from oms.core.admit.rules import RATE_SECONDS
+from oms.core.admit.rules import Ruling, rulings
 from oms.core.codec import encode
 from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested, Terms
@@ -40,7 +40,7 @@ async def show_order(
     proposal = await _proposal(context, reader, request)
     legs = _legs(request, proposal)
     limits = limits_of(settings_of(context))
-    found = [(order_id, verdicts(one, limits)) for order_id, one in legs]
+    found = [(order_id, rulings(one, limits)) for order_id, one in legs]
     if as_json:
         print_json(
             "request",
@@ -56,7 +56,7 @@ async def show_order(
             if len(found) > 1:
                 typer.echo(f"\n{order_id}")
             _print(all_)
-    if any(verdict.outcome == "denied" for _, all_ in found for verdict in all_):
+    if any(ruling.outcome == "denied" for _, all_ in found for ruling in all_):
         raise typer.Exit(1)
 
 
@@ -143,7 +143,7 @@ async def _recent(context: typer.Context, reader: Reader) -> tuple[Recent, ...]:
 
 def _legs(request: OrderRequested, proposal: Proposal) -> list[tuple[str, Proposal]]:
     """Return every order of the request with what is known about it."""
-    from oms.service.groups import NewOrder, bracket_of
+    from oms.core.admit.groups import NewOrder, bracket_of
 
     if request.take_profit is None or request.stop_loss is None:
         return [(request.order_id, proposal)]
@@ -169,18 +169,18 @@ def _entry_price(terms: Terms) -> Any:
     return terms.limit_price or terms.stop_price
 
 
-def _json(order_id: str, verdict: Verdict) -> dict[str, str]:
+def _json(order_id: str, ruling: Ruling) -> dict[str, str]:
     return {
         "order_id": order_id,
-        "rule": verdict.rule,
-        "outcome": verdict.outcome,
-        "value": verdict.value,
-        "limit": verdict.limit,
-        "text": verdict.text,
+        "rule": ruling.rule,
+        "outcome": ruling.outcome,
+        "value": ruling.value,
+        "limit": ruling.limit,
+        "text": ruling.text,
     }
 
 
-def _print(found: tuple[Verdict, ...]) -> None:
+def _print(found: tuple[Ruling, ...]) -> None:
     made = table("rule", "says", "limit", "why", wrap=("limit", "why"))
     for one in found:
         if one.outcome != "off":

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from oms.core.admit.venue_rules import check_order_id, validate
+from oms.core.admit.validity import check_order_id, validate
 from oms.core.contracts import Combo as combo_of
 from oms.core.contracts import ComboLeg, Contract, Forex, Future, Index, Option, Stock
 from oms.core.events import OrderRequested, Side, Terms
@@ -161,7 +161,7 @@ def _numbered(contract: Contract, words: Mapping[str, Any]) -> Contract:
 
 
 def terms_of(side: Side, words: Mapping[str, Any]) -> Terms:
-    """Return what the options ask for; which go together is for `admit.venue_rules` to say."""
+    """Return what the options ask for; which go together is for `admit.validity` to say."""
     trails = words["trail"] is not None or words["trail_percent"] is not None
     stop = _number("stop", words["stop"])
     tif, order_type = _auction(words, _order_type(words, trails=trails))

@@ -111,7 +111,7 @@ def what_if(
     async def work() -> None:
         from oms.cli.outcome import refuse
         from oms.cli.parse import contract_of, side_of, terms_of
-        from oms.core.admit.venue_rules import validate
+        from oms.core.admit.validity import validate
         from oms.core.events import WhatIfAnswered, WhatIfRequested
 
         terms = terms_of(side_of(side), words)

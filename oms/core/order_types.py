@@ -2,7 +2,7 @@
 
 Each returns `Terms`: nothing here is sent. Numbers are Decimals or their text; a float is refused,
 because 512.35 as a float is not 512.35. What every order can have besides its price stands in
-`Extras`; which of it goes with which type is checked by `admit.venue_rules` when it is
+`Extras`; which of it goes with which type is checked by `admit.validity` when it is
 submitted.
 """
 

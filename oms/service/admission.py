@@ -19,11 +19,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
-from oms.core.admit.checks import check, check_change, in_force
+from oms.core.admit.frequency import RATE_SECONDS
 from oms.core.admit.limits import Limits
 from oms.core.admit.proposal import Proposal, Recent, held_by, likeness
-from oms.core.admit.rules import RATE_SECONDS
-from oms.core.admit.venue_rules import Denial, VenueRules
+from oms.core.admit.rule import Denial
+from oms.core.admit.rules import check, check_change, in_force
+from oms.core.admit.venue import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import OrderIntended, Terms
 from oms.core.fold.records import Order

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from oms.core.admit.venue_rules import Denial, VenueRules, denial_of, validate
+from oms.core.admit.groups import Group, NewOrder, check_order
+from oms.core.admit.rule import Denial
+from oms.core.admit.validity import validate
+from oms.core.admit.venue import VenueRules
+from oms.core.admit.venue_rules import denial_of
 from oms.core.contracts import Contract, may_be_same
 from oms.core.events import OrderDenied, OrderIntended, Terms, WhatIfReceived
 from oms.core.fold.records import Order
@@ -19,7 +23,6 @@ from oms.errors import (
 )
 from oms.errors import OrderDenied as OrderDeniedError
 from oms.service.admission import Admission
-from oms.service.groups import Group, NewOrder, check_order
 from oms.service.sending import By, Sending, denied
 from oms.service.view import View
 

@@ -17,11 +17,21 @@ is an outcome like any other: an event, and an order in state DENIED.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from oms.core.admit.venue_rules import Denial
+from oms.core.admit.groups import (
+    Group,
+    NewOrder,
+    bracket_of,
+    check_distinct,
+    check_order,
+    complete,
+    oca_of,
+)
+from oms.core.admit.rule import Denial
 from oms.core.contracts import Contract
 from oms.core.events import (
     Context,
@@ -43,16 +53,6 @@ from oms.core.quotes import FeedKind, Quote
 from oms.errors import IBConnectionError, InvalidRequest
 from oms.service.admission import Admission
 from oms.service.entry import Entry
-from oms.service.groups import (
-    Group,
-    NewOrder,
-    bracket_of,
-    check_distinct,
-    check_order,
-    complete,
-    new_order_id,
-    oca_of,
-)
 from oms.service.orders_at_work import OrdersAtWork
 from oms.service.portfolio import read_accounts
 from oms.service.sending import By, Sending, denied
@@ -136,7 +136,7 @@ class OrderManager:
         state DENIED.
         """
         given = NewOrder(contract, terms, order_id or "", account or "", reason, closing=closing)
-        order = complete(given)
+        order = _keyed(given)
         group = Group((order,), parents={order.order_id: parent} if parent else {})
         await self._entry.submit_whole(group, by or self._by)
         return self._ticket(order.order_id)
@@ -150,7 +150,7 @@ class OrderManager:
         Raises `InvalidRequest`, and writes nothing, where one of them cannot mean an order. One
         that a rule refuses, or whose contract IB does not know, is DENIED, and the others leave.
         """
-        wanted = [complete(one) for one in orders]
+        wanted = [_keyed(one) for one in orders]
         check_distinct(wanted)
         for number, one in enumerate(wanted, 1):
             check_order(one, f"order {number}: ")
@@ -176,7 +176,7 @@ class OrderManager:
         one arrives (transmit), so that an entry is never at work unprotected.
         """
         given = NewOrder(contract, entry, order_id or "", account or "", reason)
-        parent = complete(given)
+        parent = _keyed(given)
         group = bracket_of(parent, take_profit=take_profit, stop_loss=stop_loss)
         await self._entry.submit_whole(group, by or self._by)
         first, second, third = (self._ticket(one.order_id) for one in group.orders)
@@ -197,7 +197,7 @@ class OrderManager:
         block. `order_id` is the key of the group and its name at IB: the same key twice is one
         group. Denied as a whole where a rule refuses one of them.
         """
-        name = order_id or new_order_id()
+        name = order_id or _new_order_id()
         wanted = [complete(one, f"{name}-{n}") for n, one in enumerate(orders, 1)]
         check_distinct(wanted)
         await self._entry.submit_whole(oca_of(wanted, name, oca_type), by or self._by)
@@ -344,3 +344,12 @@ class OrderManager:
         )
         await self._log.append(Pending(event, context))
         log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)
+
+
+def _new_order_id() -> str:
+    """Return an id that is unique for ever; it travels in orderRef, so it is short plain ASCII."""
+    return uuid.uuid4().hex
+
+
+def _keyed(one: NewOrder | tuple[Contract, Terms]) -> NewOrder:
+    return complete(one, _new_order_id(), fresh=True)

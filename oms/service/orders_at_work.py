@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
-from oms.core.admit.rules import halt_denial
-from oms.core.admit.venue_rules import Denial, validate
+from oms.core.admit.readiness import halt_denial
+from oms.core.admit.rule import Denial
+from oms.core.admit.validity import validate
 from oms.core.events import (
     CancelDenied,
     CancelIntended,

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
-from oms.core.admit.venue_rules import Denial
+from oms.core.admit.rule import Denial
 from oms.core.contracts import Contract
 from oms.core.events import (
     BreakAssigned,

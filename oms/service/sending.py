@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oms.core.admit.rules import check_world
-from oms.core.admit.venue_rules import Denial
+from oms.core.admit.readiness import check_world
+from oms.core.admit.rule import Denial
 from oms.core.events import (
     Context,
     OrderDenied,

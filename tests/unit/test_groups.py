@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import oms
+from oms.core.admit.groups import bracket_of, check_distinct, complete, oca_of
 from oms.errors import (
     BrokerError,
     ContractAmbiguous,
@@ -16,7 +17,6 @@ from oms.errors import (
     OmsError,
 )
 from oms.service.entry import as_denial
-from oms.service.groups import bracket_of, check_distinct, complete, oca_of
 
 SPY = oms.Stock("SPY")
 ENTRY = oms.NewOrder(SPY, oms.Limit("BUY", 10, "100"), order_id="e", account="DU1")
@@ -50,7 +50,7 @@ def test_a_bracket_is_held_until_its_last_order_and_names_its_parent() -> None:
             "closes the whole entry of 10",
         ),
         (lambda: oca_of([ENTRY], "g", 1), "two orders or more"),
-        (lambda: oca_of([ENTRY, complete((SPY, OUT))], "g", 1), "of one account"),
+        (lambda: oca_of([ENTRY, complete((SPY, OUT), "out")], "g", 1), "of one account"),
         (lambda: oca_of([ENTRY, ENTRY], "g", 7), "1, 2 or 3"),
         (lambda: check_distinct([ENTRY, ENTRY]), "'e' is there twice"),
     ],

@@ -10,17 +10,13 @@ from typing import Any
 import pytest
 
 import oms
-from oms.core.admit.venue_rules import (
-    Denial,
-    PriceStep,
-    VenueRules,
-    check_order_id,
-    con_ids_of,
-    denial_of,
-    validate,
-    value_of,
-    wire_time,
-)
+from oms.broker.wire_forms import wire_time
+from oms.core.admit.exposure import value_of
+from oms.core.admit.readiness import con_ids_of
+from oms.core.admit.rule import Denial
+from oms.core.admit.validity import check_order_id, validate
+from oms.core.admit.venue import PriceStep, VenueRules
+from oms.core.admit.venue_rules import denial_of
 from oms.core.contracts import Contract
 from oms.core.events import OpenOrderReceived, Terms
 from oms.core.order_types import changed

@@ -1,18 +1,15 @@
-"""An order on its way through the checks, and the form that every rule has.
+"""An order on its way through the rules, with all that a rule needs to know of the world.
 
-Values only: what a rule needs to know of the world is gathered by `admission`, what it makes of it
-stands in `rules`.
+Values only: who gathers it is `service.admission`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from oms.core.admit.limits import Limits
-from oms.core.admit.venue_rules import Denial, VenueRules
+from oms.core.admit.venue import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.fold.records import BreakCase, Position, SystemRecord
@@ -65,24 +62,6 @@ def held_by(position: Position | None) -> tuple[Decimal, ...]:
         return ()
     theirs = position.broker_quantity
     return (position.quantity,) if theirs is None else (position.quantity, theirs)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One check: what it looks at, the settings that are its limit, and what it refuses."""
-
-    name: str
-    reads: str
-    #: Names of settings; none where the rule always holds.
-    settings: tuple[str, ...]
-    refuses: str
-    refuse: Callable[[Proposal, Limits], Denial | None]
-    #: The limit that holds for an order, "" where none is set.
-    limit: Callable[[Proposal, Limits], str] = lambda _proposal, _limits: "always"
-    #: Why it cannot be judged from what is known, "" where it can.
-    missing: Callable[[Proposal], str] = lambda _proposal: ""
-    #: Whether it holds for a change of an order, too.
-    changes: bool = False
 
 
 def likeness(account: str, contract: Contract, terms: Terms) -> tuple[object, ...]:

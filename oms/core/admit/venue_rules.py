@@ -1,272 +1,32 @@
-"""What an order must be to be one: pure rules over its terms, its contract and the venue's steps.
-
-Two kinds of answer, as everywhere at this door. What cannot mean an order is the caller's slip:
-`InvalidRequest`, and no trace of it is left. What means an order that this contract or its venue
-does not take is an ordinary outcome, a `Denial`, and goes into the log.
-"""
+"""Rules about what a contract and its venue take: kinds, prices and their steps, sizes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
+from oms.core.admit.proposal import Proposal
+from oms.core.admit.rule import Denial, Rule
+from oms.core.admit.venue import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.money import plain
-from oms.errors import InvalidRequest
 
-#: What order entry can send; adopted orders can be of any type.
-ORDER_TYPES: Final = frozenset(
-    {"MKT", "LMT", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "MOC", "LOC"}
-)
-TIMES_IN_FORCE: Final = frozenset({"DAY", "GTC", "IOC", "FOK", "OPG", "GTD"})
-TRAILING: Final = frozenset({"TRAIL", "TRAIL LIMIT"})
-ON_CLOSE: Final = frozenset({"MOC", "LOC"})
 #: Security types that order entry can send.
 ORDERED: Final = frozenset({"STK", "OPT", "FUT", "FOP", "CASH", "BAG"})
-_NEEDS_LIMIT: Final = frozenset({"LMT", "STP LMT", "LOC"})
-_NEEDS_STOP: Final = frozenset({"STP", "STP LMT"})
 #: Futures and combinations trade at and below zero; a stock at zero is a slip of the hand.
 _PRICED_ABOVE_ZERO: Final = frozenset({"STK", "OPT", "CASH"})
-#: Beyond these a number is a typing error, and no table could show it.
-_SIZE_MAX: Final = Decimal(10**12)
-_DECIMALS_MAX: Final = 12
-#: Of a trailing percentage; a hundred would be a stop at zero.
-_PERCENT_MAX: Final = Decimal(100)
-#: A caller's key travels in IB's orderRef; the group's parts of it (-tp, -sl) come on top.
-ORDER_ID_LENGTH_MAX: Final = 64
-_KEY: Final = re.compile(r"[A-Za-z0-9._:\-]+")
-#: IB's order group types: cancel all with block, reduce with block, reduce without block.
-OCA_TYPES: Final = (1, 2, 3)
-#: IB's fields for these two are 32-bit integers.
-_WHOLE_MAX: Final = Decimal(2**31 - 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """Why an order was not sent."""
-
-    rule: str
-    value: str
-    limit: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class PriceStep:
-    """From this price on, prices are multiples of the increment."""
-
-    low_edge: Decimal
-    increment: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class VenueRules:
-    """What the venue of a contract takes; None and empty where IB did not say."""
-
-    #: The finest step of any venue; a venue may ask for a coarser one, see `price_steps`.
-    min_tick: Decimal | None = None
-    #: IB's market rule: the steps of the contract's own exchange, from the lowest edge up.
-    price_steps: tuple[PriceStep, ...] = ()
-    min_size: Decimal | None = None
-    size_increment: Decimal | None = None
-    #: The size that IB suggests to step by; advice, and no rule.
-    suggested_size_increment: Decimal | None = None
-    #: Prices are quoted in units of 1/this: 100 for pence.
-    price_magnifier: int = 1
-    #: Units of one contract where the contract does not say it: of a combo, its legs'.
-    units: Decimal | None = None
-
-    def step_at(self, price: Decimal) -> Decimal | None:
-        """Return the price step that holds at a price."""
-        steps = [one.increment for one in self.price_steps if one.low_edge <= abs(price)]
-        return steps[-1] if steps else self.min_tick
-
-
-def check_order_id(order_id: str) -> None:
-    """Raise `InvalidRequest` where a caller's key cannot travel to IB and back unchanged."""
-    if not 1 <= len(order_id) <= ORDER_ID_LENGTH_MAX or not _KEY.fullmatch(order_id):
-        raise InvalidRequest(
-            f"order id {order_id!r} cannot travel to IB and back",
-            hint=f"use up to {ORDER_ID_LENGTH_MAX} letters, digits and . _ : -",
-        )
-
-
-# ── can it mean an order? ────────────────────────────────────────────────────────────────────────
-
-
-def validate(terms: Terms) -> None:
-    """Raise `InvalidRequest` where terms cannot mean an order."""
-    for rule in _RULES:
-        rule(terms)
-
-
-def _words(terms: Terms) -> None:
-    if terms.side not in {"BUY", "SELL"}:
-        raise InvalidRequest(f"side must be BUY or SELL, found {terms.side!r}")
-    if terms.order_type not in ORDER_TYPES:
-        known = ", ".join(sorted(ORDER_TYPES))
-        raise InvalidRequest(f"order type must be one of {known}, found {terms.order_type!r}")
-    if terms.tif not in TIMES_IN_FORCE:
-        known = ", ".join(sorted(TIMES_IN_FORCE))
-        raise InvalidRequest(f"time in force must be one of {known}, found {terms.tif!r}")
-
-
-def _quantity(terms: Terms) -> None:
-    _above_zero("quantity", terms.quantity)
-
-
-def _prices(terms: Terms) -> None:
-    kind = terms.order_type
-    _price("limit price", terms.limit_price, kind in _NEEDS_LIMIT, kind)
-    _price("stop price", terms.stop_price, kind in _NEEDS_STOP, kind)
-
-
-def _price(name: str, price: Decimal | None, needed: bool, order_type: str) -> None:
-    if needed and price is None:
-        raise InvalidRequest(f"a {order_type} order needs a {name}")
-    if not needed and price is not None:
-        raise InvalidRequest(f"a {order_type} order takes no {name}, found {plain(price)}")
-    if price is not None:
-        _readable(name, price)
-
-
-def _trail(terms: Terms) -> None:
-    kind = terms.order_type
-    trails = {
-        "trailing amount": terms.trail_amount,
-        "trailing percent": terms.trail_percent,
-    }
-    given = {name: value for name, value in trails.items() if value is not None}
-    if kind not in TRAILING:
-        others = given | {
-            "trailing stop's first price": terms.trail_stop_price,
-            "limit offset": terms.limit_offset,
-        }
-        for name, value in others.items():
-            if value is not None:
-                raise InvalidRequest(f"a {kind} order takes no {name}, found {plain(value)}")
-        return
-    if len(given) != 1:
-        raise InvalidRequest(
-            f"a {kind} order trails by an amount or by a percentage, exactly one of them; found"
-            f" {' and '.join(given) or 'neither'}"
-        )
-    for name, value in given.items():
-        _above_zero(name, value)
-    if terms.trail_percent is not None and terms.trail_percent >= _PERCENT_MAX:
-        raise InvalidRequest(
-            f"trailing percent must be below 100, found {plain(terms.trail_percent)}"
-        )
-    if terms.trail_stop_price is not None:
-        _readable("trailing stop's first price", terms.trail_stop_price)
-    _limit_offset(terms)
-
-
-def _limit_offset(terms: Terms) -> None:
-    offset = terms.limit_offset
-    if terms.order_type == "TRAIL":
-        if offset is not None:
-            raise InvalidRequest(f"a TRAIL order takes no limit offset, found {plain(offset)}")
-        return
-    if offset is None or terms.trail_stop_price is None:
-        missing = "a limit offset" if offset is None else "its first stop price"
-        raise InvalidRequest(f"a TRAIL LIMIT order needs {missing}")
-    _readable("limit offset", offset)
-    if offset < 0:
-        raise InvalidRequest(f"limit offset must not be below zero, found {plain(offset)}")
-
-
-def _time_in_force(terms: Terms) -> None:
-    kind, tif = terms.order_type, terms.tif
-    if tif == "OPG" and kind not in {"MKT", "LMT"}:
-        raise InvalidRequest(f"only MKT and LMT orders go into the opening auction, found {kind}")
-    if kind in ON_CLOSE and tif != "DAY":
-        raise InvalidRequest(f"a {kind} order is for today's close, tif DAY; found {tif}")
-    if (tif == "GTD") is (terms.good_till is None):
-        found = "none" if terms.good_till is None else f"one with tif {tif}"
-        raise InvalidRequest(f"tif GTD and an end (good_till) go together, found {found}")
-    if terms.good_till is not None and terms.good_till.utcoffset() is None:
-        raise InvalidRequest(f"good_till must name its zone, found {terms.good_till}")
-    if terms.outside_rth and (kind in ON_CLOSE or tif == "OPG"):
-        raise InvalidRequest("an auction order cannot work outside regular trading hours")
-
-
-def _sizes(terms: Terms) -> None:
-    for name, size in (
-        ("minimum quantity", terms.min_quantity),
-        ("display size", terms.display_size),
-    ):
-        if size is None:
-            continue
-        _above_zero(name, size)
-        if size != size.to_integral_value() or size > _WHOLE_MAX:
-            raise InvalidRequest(f"{name} must be a whole number, found {_short(size)}")
-        if size > terms.quantity:
-            raise InvalidRequest(
-                f"{name} {plain(size)} is above the quantity {plain(terms.quantity)}"
-            )
-    if terms.all_or_none and terms.min_quantity is not None:
-        raise InvalidRequest("all-or-none and a minimum quantity exclude each other")
-    if terms.hidden and terms.display_size is not None:
-        raise InvalidRequest("a hidden order has no display size")
-
-
-def _group(terms: Terms) -> None:
-    if bool(terms.oca_group) is not bool(terms.oca_type):
-        raise InvalidRequest("an OCA group and its type go together: 1, 2 or 3")
-    if terms.oca_type and terms.oca_type not in OCA_TYPES:
-        raise InvalidRequest(f"OCA type must be 1, 2 or 3, found {terms.oca_type}")
-    if not terms.oca_group.isprintable():
-        raise InvalidRequest(f"an OCA group is printable text, found {terms.oca_group!r}")
-
-
-_RULES: Final[tuple[Callable[[Terms], None], ...]] = (
-    _words,
-    _quantity,
-    _prices,
-    _trail,
-    _time_in_force,
-    _sizes,
-    _group,
-)
-
-
-def _above_zero(name: str, value: Decimal) -> None:
-    if not value.is_finite() or value <= 0:
-        raise InvalidRequest(f"{name} must be above zero, found {_short(value)}")
-    _readable(name, value)
-
-
-def _readable(name: str, value: Decimal) -> None:
-    if not value.is_finite():
-        raise InvalidRequest(f"{name} must be a number, found {value}")
-    if abs(value) > _SIZE_MAX:
-        raise InvalidRequest(f"{name} must be at most {_SIZE_MAX}, found {_short(value)}")
-    exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > _DECIMALS_MAX:
-        raise InvalidRequest(
-            f"{name} must have at most {_DECIMALS_MAX} decimals, found {_short(value)}"
-        )
-
-
-def _short(value: Decimal) -> str:
-    """Return a number in a length that fits an error, however large it is."""
-    if not value.is_finite():
-        return str(value)
-    return plain(value) if abs(value.adjusted()) <= 2 * _DECIMALS_MAX else f"{value:.6g}"
-
-
-# ── does the contract take it? ───────────────────────────────────────────────────────────────────
 
 
 def denial_of(terms: Terms, contract: Contract, rules: VenueRules) -> Denial | None:
     """Return why this contract or its venue does not take the order, or None."""
-    return _contract(terms, contract) or _off_step(terms, contract, rules) or _size(terms, rules)
+    return (
+        _contract(terms, contract)
+        or _not_above_zero(terms, contract)
+        or _off_step(terms, rules)
+        or _off_size(terms, rules)
+    )
 
 
 def _contract(terms: Terms, contract: Contract) -> Denial | None:
@@ -281,23 +41,23 @@ def _contract(terms: Terms, contract: Contract) -> Denial | None:
     return None
 
 
-def _off_step(terms: Terms, contract: Contract, rules: VenueRules) -> Denial | None:
+def _not_above_zero(terms: Terms, contract: Contract) -> Denial | None:
+    kind = contract.sec_type
     for name, price in _prices_of(terms):
-        if price <= 0 and contract.sec_type in _PRICED_ABOVE_ZERO:
-            return Denial(
-                "price",
-                plain(price),
-                "0",
-                f"{name} price {plain(price)} must be above zero for a {contract.sec_type}",
-            )
+        if price <= 0 and kind in _PRICED_ABOVE_ZERO:
+            text = f"{name} price {plain(price)} must be above zero for a {kind}"
+            return Denial("price", plain(price), "0", text)
+    return None
+
+
+def _off_step(terms: Terms, rules: VenueRules) -> Denial | None:
+    for name, price in _prices_of(terms):
         step = rules.step_at(price)
         if step and price % step:
-            return Denial(
-                "tick",
-                plain(price),
-                plain(step),
-                f"{name} price {plain(price)} is not a multiple of the minimum tick {plain(step)}",
+            text = (
+                f"{name} price {plain(price)} is not a multiple of the minimum tick {plain(step)}"
             )
+            return Denial("tick", plain(price), plain(step), text)
     return None
 
 
@@ -312,7 +72,7 @@ def _prices_of(terms: Terms) -> Iterator[tuple[str, Decimal]]:
             yield name, price
 
 
-def _size(terms: Terms, rules: VenueRules) -> Denial | None:
+def _off_size(terms: Terms, rules: VenueRules) -> Denial | None:
     quantity, least, step = terms.quantity, rules.min_size, rules.size_increment
     if least and quantity < least:
         return Denial(
@@ -333,19 +93,43 @@ def _size(terms: Terms, rules: VenueRules) -> Denial | None:
     return None
 
 
-def value_of(terms: Terms, contract: Contract, rules: VenueRules, price: Decimal) -> Decimal:
-    """Return what an order is worth at a price, in the contract's currency."""
-    units = rules.units if rules.units is not None else contract.units
-    return abs(price) * terms.quantity * units / rules.price_magnifier
+def _rules_of(proposal: Proposal) -> VenueRules:
+    return proposal.rules or VenueRules()
 
 
-def con_ids_of(contract: Contract) -> frozenset[int]:
-    """Return the contracts that an order moves: of a combo, its legs."""
-    return frozenset(leg.con_id for leg in contract.legs) or frozenset({contract.con_id})
+def _unqualified(proposal: Proposal) -> str:
+    return "" if proposal.rules is not None else "IB has not been asked for the contract's rules"
 
 
-def wire_time(terms: Terms) -> str:
-    """Return the end of a GTD order as IB reads it without a zone: `yyyymmdd-hh:mm:ss` is UTC."""
-    if terms.good_till is None:
-        return ""
-    return terms.good_till.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S")
+CONTRACT: Final = Rule(
+    name="contract",
+    reads="the contract's kind",
+    refuses="what has quotes and no orders (an index), a combo without legs, an auction that does"
+    " not exist",
+    refuse=lambda p, _limits: _contract(p.terms, p.contract),
+    missing=_unqualified,
+    changes=True,
+)
+PRICE: Final = Rule(
+    name="price",
+    reads="limit and stop prices",
+    refuses="a price at or below zero where the contract's is always above",
+    refuse=lambda p, _limits: _not_above_zero(p.terms, p.contract),
+    changes=True,
+)
+TICK: Final = Rule(
+    name="tick",
+    reads="prices, and the market rule of the contract's venue",
+    refuses="a price between two steps",
+    refuse=lambda p, _limits: _off_step(p.terms, _rules_of(p)),
+    missing=_unqualified,
+    changes=True,
+)
+SIZE: Final = Rule(
+    name="size",
+    reads="quantity, and the venue's least size and step",
+    refuses="a quantity that the venue does not take",
+    refuse=lambda p, _limits: _off_size(p.terms, _rules_of(p)),
+    missing=_unqualified,
+    changes=True,
+)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from oms.core.admit.venue_rules import OCA_TYPES, check_order_id, validate
+from oms.core.admit.validity import OCA_TYPES, check_order_id, validate
 from oms.core.contracts import Contract
 from oms.core.events import Side, Terms
 from oms.core.money import Number, number
@@ -116,17 +115,12 @@ def _check_sides(entry: Terms, profit: Terms, loss: Terms) -> None:
         )
 
 
-def new_order_id() -> str:
-    """Return an id that is unique for ever; it travels in orderRef, so it is short plain ASCII."""
-    return uuid.uuid4().hex
-
-
-def complete(one: NewOrder | tuple[Contract, Terms], order_id: str = "") -> NewOrder:
-    """Return an order with a key: its own, the given one, or a new one."""
+def complete(
+    one: NewOrder | tuple[Contract, Terms], order_id: str, *, fresh: bool = False
+) -> NewOrder:
+    """Return an order with a key: its own, or else the given one; `fresh` says that it is new."""
     order = one if isinstance(one, NewOrder) else NewOrder(*one)
-    if order.order_id:
-        return order
-    return replace(order, order_id=order_id or new_order_id(), fresh=not order_id)
+    return order if order.order_id else replace(order, order_id=order_id, fresh=fresh)
 
 
 def check_distinct(orders: Sequence[NewOrder]) -> None:

@@ -1,4 +1,4 @@
-"""Checks before sending: each rule names what it saw and what it allows."""
+"""The rules before sending: each names what it saw and what it allows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from oms.core.admit.checks import check, check_change, in_force, verdicts
 from oms.core.admit.limits import Limits, Scoped
 from oms.core.admit.proposal import Proposal, Recent, likeness
-from oms.core.admit.rules import RULES
-from oms.core.admit.venue_rules import Denial, VenueRules, validate
+from oms.core.admit.rule import Denial
+from oms.core.admit.rules import RULES, check, check_change, in_force, rulings
+from oms.core.admit.validity import validate
+from oms.core.admit.venue import VenueRules
 from oms.core.contracts import ComboLeg, Stock
 from oms.core.events import Finding, Terms
 from oms.core.fold.records import BreakCase, SystemRecord
@@ -472,7 +473,7 @@ def test_every_rule_says_what_it_makes_of_an_order_or_why_it_cannot() -> None:
     limits = replace(
         percent(), order_quantity_max=Scoped.read("100"), duplicate_window=timedelta(seconds=1)
     )
-    found = {verdict.rule: verdict for verdict in verdicts(order, limits)}
+    found = {verdict.rule: verdict for verdict in rulings(order, limits)}
     assert set(found) == {rule.name for rule in RULES}
     outcomes = {name: found[name].outcome for name in ("halt", "quantity", "account", "rate")}
     assert outcomes == {

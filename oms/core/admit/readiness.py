@@ -1,0 +1,124 @@
+"""Rules about the moment: whether any order may leave now, and one of this account and contract."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from oms.core.admit.limits import Limits
+from oms.core.admit.proposal import Proposal
+from oms.core.admit.rule import Denial, Rule, unidentified
+from oms.core.contracts import Contract
+from oms.core.fold.records import SystemRecord
+from oms.core.money import plain
+
+
+def check_world(system: SystemRecord) -> Denial | None:
+    """Return why no new order may leave now, whatever it is."""
+    return _halted(system) or _connected(system) or _reconciled(system)
+
+
+def halt_denial(system: SystemRecord) -> Denial:
+    """Return what an order or a change is told while trading is halted."""
+    return Denial("halt", "halted", "not halted", f"trading is halted: {system.halt_reason}")
+
+
+def _halted(system: SystemRecord) -> Denial | None:
+    return halt_denial(system) if system.halted else None
+
+
+def _connected(system: SystemRecord) -> Denial | None:
+    if not system.connected:
+        return Denial("connected", "no session", "a session", "there is no line to the gateway")
+    if system.gap_sequence:
+        return Denial(
+            "connected", system.gap_cause, "no gap", f"the line is broken: {system.gap_cause}"
+        )
+    return None
+
+
+def _reconciled(system: SystemRecord) -> Denial | None:
+    if system.ready:
+        return None
+    return Denial(
+        "reconciled",
+        "not yet",
+        "complete answers",
+        "the books have not been compared with the broker's since the line came up",
+    )
+
+
+def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
+    """Refuse new orders exactly where our books are known to be wrong (decision D12).
+
+    A closing order passes where at least one side's books hold what it takes: to get out must not
+    wait until it is known how much there is.
+    """
+    if proposal.closing:
+        return None if _takes_only(proposal) else _not_closing(proposal)
+    for case in proposal.open_breaks:
+        finding = case.finding
+        if finding.severity != "high" or finding.account != proposal.account:
+            continue
+        if finding.con_id in con_ids_of(proposal.contract):
+            return Denial(
+                "gate",
+                case.break_id,
+                "no open break",
+                f"break {case.break_id} ({finding.break_class}) is open for this account and"
+                " contract; see `oms breaks`",
+            )
+    return None
+
+
+def _takes_only(proposal: Proposal) -> bool:
+    terms = proposal.terms
+    return any(
+        (held > 0) == (terms.side == "SELL") and terms.quantity <= abs(held)
+        for held in proposal.held
+        if held
+    )
+
+
+def _not_closing(proposal: Proposal) -> Denial:
+    held = ", ".join(plain(quantity) for quantity in proposal.held) or "nothing"
+    terms = proposal.terms
+    return Denial(
+        "gate",
+        f"{terms.side} {plain(terms.quantity)}",
+        held,
+        f"a closing order takes from what the account holds ({held}), and {terms.side}"
+        f" {plain(terms.quantity)} does more than that",
+    )
+
+
+def con_ids_of(contract: Contract) -> frozenset[int]:
+    """Return the contracts that an order moves: of a combo, its legs."""
+    return frozenset(leg.con_id for leg in contract.legs) or frozenset({contract.con_id})
+
+
+HALT: Final = Rule(
+    name="halt",
+    reads="whether a person has halted trading",
+    refuses="every new order and every change while trading is halted",
+    refuse=lambda proposal, _limits: _halted(proposal.system),
+    changes=True,
+)
+CONNECTED: Final = Rule(
+    name="connected",
+    reads="the session, and whether the line has a gap",
+    refuses="every order while there is no whole line to IB",
+    refuse=lambda proposal, _limits: _connected(proposal.system),
+)
+RECONCILED: Final = Rule(
+    name="reconciled",
+    reads="whether the books were compared since the line came up",
+    refuses="every order before the broker's answers are complete",
+    refuse=lambda proposal, _limits: _reconciled(proposal.system),
+)
+GATE: Final = Rule(
+    name="gate",
+    reads="open breaks of high severity",
+    refuses="an order where our books of this account and contract are known to be wrong",
+    refuse=_gate,
+    missing=unidentified,
+)
