@@ -33,7 +33,8 @@ from oms.sim.gateway.gateway import Gateway
 from oms.sim.protocol.frames import SERVER_VERSION_MAX, is_digits
 from oms.sim.script import recording, reference
 from oms.sim.script.arguments import CommandError
-from oms.sim.script.control import Commands, ControlPort, call
+from oms.sim.script.commands import Commands
+from oms.sim.script.control import ControlPort, call
 from oms.sim.script.scenarios import Player, Scenario, ScenarioError, command_of
 from oms.sim.settings import SettingError, Settings
 

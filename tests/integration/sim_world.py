@@ -12,7 +12,7 @@ from oms.sim.clock import Clock
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.observers import Event
 from oms.sim.protocol import frames, messages, requests
-from oms.sim.script.control import Commands
+from oms.sim.script.commands import Commands
 from oms.sim.script.scenarios import Player, parse
 from oms.sim.settings import Settings
 

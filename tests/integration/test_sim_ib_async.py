@@ -13,7 +13,7 @@ import pytest
 from ib_async import IB, Contract, ExecutionFilter, LimitOrder, MarketOrder, Stock, Trade
 
 from oms.sim.gateway.gateway import Gateway
-from oms.sim.script.control import Commands
+from oms.sim.script.commands import Commands
 from oms.sim.settings import Settings
 from tests import programs
 

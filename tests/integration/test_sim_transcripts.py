@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oms.sim.clock import RealClock
-from oms.sim.script.recording import Line, Recorder, Replay, TranscriptError, read, told
+from oms.sim.script.recording import Recorder, Replay, TranscriptError, TranscriptLine, read, told
 from tests.integration.sim_world import WireClient, world
 
 
@@ -85,5 +85,8 @@ def test_a_file_that_is_no_transcript_is_named_with_its_line(tmp_path: Path) -> 
 
 
 def test_a_line_reads_back_as_it_was_written() -> None:
-    for line in (Line(0.5, "gateway", ("9", "1", "7")), Line(0.0, "client", handshake="v1..2")):
-        assert Line.from_json(line.to_json()) == line
+    for line in (
+        TranscriptLine(0.5, "gateway", ("9", "1", "7")),
+        TranscriptLine(0.0, "client", handshake="v1..2"),
+    ):
+        assert TranscriptLine.from_json(line.to_json()) == line

@@ -51,7 +51,7 @@ from oms.service.daemon import Oms, open_oms
 from oms.service.manager import Ticket
 from oms.sim.checker import check, read_file
 from oms.sim.gateway.gateway import Gateway
-from oms.sim.script.control import Commands
+from oms.sim.script.commands import Commands
 from oms.sim.settings import Settings as SimSettings
 from tests.world import new_database, settings_for
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from oms.sim.clock import SteppedClock
 from oms.sim.gateway.gateway import Gateway
-from oms.sim.script.commands import VERBS
-from oms.sim.script.control import Commands, ControlPort
+from oms.sim.script.commands import VERBS, Commands
+from oms.sim.script.control import ControlPort
 from oms.sim.settings import Settings
 
 NOON = datetime(2026, 1, 5, 17, 0, tzinfo=UTC)

@@ -11,14 +11,18 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, Final
 
+from oms.sim.protocol.layout import Layout
+
+# With these, and so many decimals, no product of them has more digits than a Decimal keeps.
 QUANTITY_MAX: Final = Decimal("1e9")
 PRICE_MAX: Final = Decimal("1e7")
 CASH_MAX: Final = Decimal("1e15")
-"""With these, and so many decimals, no product of them has more digits than a Decimal keeps."""
 DECIMALS_MAX: Final = 8
 SECONDS_MAX: Final = 10 * 365 * 86_400.0
 INTEGER_MAX: Final = 2**31 - 1
 TEXT_MAX: Final = 10_000
+#: A message is sent, or lost, at most so often by one command.
+TIMES_MAX: Final = 10_000
 
 
 class CommandError(Exception):
@@ -134,6 +138,15 @@ class Fields:
         if not isinstance(value, Mapping):
             raise CommandError(f"{name} is not an object", f'{name}.FIELD=TEXT or {{"FIELD": ...}}')
         return {str(key): _text(f"{name}.{key}", text) for key, text in value.items()}
+
+    def message_fields(self, name: str, layout: Layout | None) -> dict[str, str]:
+        """Texts for fields of a message; a field that it does not have is an error."""
+        wanted = self.mapping(name)
+        known = layout.names() if layout is not None else frozenset(wanted)
+        for field in wanted:
+            if field not in known:
+                raise CommandError(f"{name}.{field} is no field of it", ", ".join(sorted(known)))
+        return wanted
 
     def texts(self, name: str) -> list[str]:
         """A list, or one text with `|` between its parts."""

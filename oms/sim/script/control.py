@@ -12,10 +12,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oms.sim.script import life_verbs, verbs, wire_verbs  # noqa: F401 (they register the verbs)
-from oms.sim.script.commands import Answer, Commands, failure
-
-__all__ = ["Commands", "ControlPort", "call"]
+from oms.sim.script.commands import Commands, failure
+from oms.sim.script.verb import Answer
 
 log = logging.getLogger("oms.sim.script.control")
 

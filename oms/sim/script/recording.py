@@ -36,7 +36,7 @@ class TranscriptError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TranscriptLine:
     """One frame of a transcript.
 
     `at` is seconds since the recording began; connections are counted from 1, in their order.
@@ -58,7 +58,7 @@ class Line:
         return json.dumps(row)
 
     @classmethod
-    def from_json(cls, text: str) -> Line:
+    def from_json(cls, text: str) -> TranscriptLine:
         """The line in a text.  Raises ValueError, KeyError or TypeError when it is none."""
         row = json.loads(text)
         if not isinstance(row, dict):
@@ -70,14 +70,14 @@ class Line:
         return cls(float(row["at"]), row["from"], fields, str(row.get("handshake", "")), number)
 
 
-def read(path: Path) -> list[Line]:
+def read(path: Path) -> list[TranscriptLine]:
     """The lines of a file.  Raises TranscriptError naming the line that is wrong."""
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not text.strip():
             continue
         try:
-            lines.append(Line.from_json(text))
+            lines.append(TranscriptLine.from_json(text))
         except (ValueError, KeyError, TypeError) as error:
             raise TranscriptError(f"line {number}: {error!r}") from error
     return lines
@@ -190,10 +190,10 @@ class Recorder:
         at = (self._clock.now() - self._begun).total_seconds()
         if handshake:
             hello = payload.decode("ascii", errors="replace")
-            line = Line(at, sender, handshake=hello, connection=number)
+            line = TranscriptLine(at, sender, handshake=hello, connection=number)
         else:
             fields = tuple(self._hidden(one) for one in frames.split(payload))
-            line = Line(at, sender, fields, connection=number)
+            line = TranscriptLine(at, sender, fields, connection=number)
         self._out.write(line.to_json() + "\n")
         self._out.flush()
 
@@ -211,7 +211,7 @@ class Replay:
     transcript does not wait for is passed over.
     """
 
-    def __init__(self, lines: list[Line]) -> None:
+    def __init__(self, lines: list[TranscriptLine]) -> None:
         numbers = sorted({line.connection for line in lines})
         self._connections = [[one for one in lines if one.connection == n] for n in numbers]
         self._served = 0
@@ -247,7 +247,10 @@ class Replay:
             writer.close()
 
     async def _play(
-        self, lines: list[Line], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        lines: list[TranscriptLine],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         incoming = _Incoming(reader)
         await incoming.handshake()
@@ -330,7 +333,7 @@ def with_ids(version: int, fields: tuple[str, ...], ids: Mapping[str, str]) -> l
     return messages.encode(name, version, {**values, **changed}) if changed else list(fields)
 
 
-def told(lines: list[Line]) -> Iterator[tuple[str, dict[str, Any]]]:
+def told(lines: list[TranscriptLine]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The gateway's messages of a transcript by name, unknown ones left out."""
     versions: dict[int, int] = {}
     for line in lines:

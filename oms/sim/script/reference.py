@@ -13,7 +13,9 @@ from oms.sim.gateway.faults import ACTIONS, Action, Direction
 from oms.sim.protocol.messages import LAYOUTS
 from oms.sim.protocol.requests import NAMES
 from oms.sim.script import scenarios
-from oms.sim.script.commands import CONTRACT_FIELDS, ORDER_FIELDS, VERBS, Verb
+from oms.sim.script.commands import VERBS
+from oms.sim.script.context import CONTRACT_FIELDS, ORDER_FIELDS
+from oms.sim.script.verb import Verb
 from oms.sim.settings import Settings
 
 _MADE = "<!-- Made by `oms-sim reference`; change the code, not this page. -->\n\n"

@@ -47,7 +47,6 @@ from oms.sim.gateway.observers import Event
 from oms.sim.protocol.frames import is_digits
 from oms.sim.protocol.messages import LAYOUTS
 from oms.sim.protocol.requests import LAYOUT_OF, NAMES
-from oms.sim.script import life_verbs, verbs, wire_verbs  # noqa: F401 (they register the verbs)
 from oms.sim.script.arguments import SECONDS_MAX
 from oms.sim.script.commands import VERBS, Commands
 from oms.sim.settings import SettingError, Settings

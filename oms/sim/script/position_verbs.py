@@ -1,4 +1,4 @@
-"""The verbs for what changes positions though nobody trades.  Importing it registers them."""
+"""The verbs for what changes positions and cash though nobody trades."""
 
 from __future__ import annotations
 
@@ -9,12 +9,35 @@ from typing import Final
 from oms.sim.broker import corporate
 from oms.sim.broker.adjustments import Change, change_without_trace
 from oms.sim.broker.contracts import Contract
+from oms.sim.broker.ledger import ZERO
 from oms.sim.protocol.frames import number
-from oms.sim.script.arguments import INTEGER_MAX, PRICE_MAX, QUANTITY_MAX, CommandError, Fields
-from oms.sim.script.commands import CONTRACT_FIELDS, Answer, Commands, verb
+from oms.sim.script.arguments import (
+    CASH_MAX,
+    INTEGER_MAX,
+    PRICE_MAX,
+    QUANTITY_MAX,
+    CommandError,
+    Fields,
+)
+from oms.sim.script.context import CONTRACT_FIELDS, Context
+from oms.sim.script.verb import Answer, verb
 
 RATIO_LEAST: Final = Decimal("0.001")
 RATIO_MOST: Final = Decimal(1000)
+
+
+@verb("account", "amount", "currency?", "account?")
+def cash(context: Context, fields: Fields) -> Answer:
+    """Pay `amount` in, or out when it is negative."""
+    currency = fields.text("currency", context.gateway.settings.base_currency)
+    if not (currency.isascii() and currency.isalpha() and len(currency) == 3):
+        raise CommandError(f"currency {currency!r} is none", "three letters, such as EUR")
+    account, amount = context.account(fields), fields.amount("amount", most=CASH_MAX)
+    books = context.gateway.books
+    if abs(books.cash.get((account, currency.upper()), ZERO) + amount) > CASH_MAX:
+        raise CommandError("nobody has so much", f"at most {CASH_MAX:f}")
+    books.add_cash(account, currency.upper(), amount)
+    return {}
 
 
 def _told(changes: Iterable[Change]) -> Answer:
@@ -32,109 +55,112 @@ def _told(changes: Iterable[Change]) -> Answer:
     }
 
 
-def _held(commands: Commands, account: str, contract: Contract) -> Decimal:
-    return commands.gateway.books.position(account, contract.con_id).quantity
+def _held(context: Context, account: str, contract: Contract) -> Decimal:
+    return context.gateway.books.position(account, contract.con_id).quantity
 
 
 @verb("life", "quantity", *CONTRACT_FIELDS, "average_cost?", "account?")
-def position_adjust(commands: Commands, fields: Fields) -> Answer:
+def position_adjust(context: Context, fields: Fields) -> Answer:
     """Change a position by `quantity` without an execution and without any other trace. Position
     rows are pushed to who subscribed, nothing else is said and no cash moves.
     """
-    contract, account = commands.contract(fields), commands.account(fields)
-    gateway = commands.gateway
+    contract, account = context.contract(fields), context.account(fields)
+    gateway = context.gateway
     quantity = fields.quantity("quantity", signed=True)
     cost = fields.price_or_none("average_cost")
-    if abs(_held(commands, account, contract) + quantity) > QUANTITY_MAX:
+    if abs(_held(context, account, contract) + quantity) > QUANTITY_MAX:
         raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
     row = change_without_trace(gateway.floor, account, contract, quantity, cost)
     return {"quantity": number(row.quantity), "average_cost": number(row.average_cost)}
 
 
 @verb("life", *CONTRACT_FIELDS, "quantity?", "account?", "executions?")
-def exercise(commands: Commands, fields: Fields) -> Answer:
+def exercise(context: Context, fields: Fields) -> Answer:
     """The holder exercises `quantity` (all) of a long option: the option goes, shares come or go
     at the strike. With `executions` it is also told by executions, the option's at price 0.
     """
-    contract, account = commands.contract(fields), commands.account(fields)
+    contract, account = context.contract(fields), context.account(fields)
     quantity = fields.quantity_or_none("quantity")
     if quantity is None:
-        quantity = _held(commands, account, contract)
-    life = commands.gateway.broker.derivatives
+        quantity = _held(context, account, contract)
+    life = context.gateway.broker.derivatives
     return _told(life.exercise(account, contract, quantity, told=fields.flag("executions")))
 
 
 @verb("life", *CONTRACT_FIELDS, "quantity?", "account?", "executions?")
-def assign(commands: Commands, fields: Fields) -> Answer:
+def assign(context: Context, fields: Fields) -> Answer:
     """`quantity` (all) of a short option is assigned; otherwise as `exercise`."""
-    contract, account = commands.contract(fields), commands.account(fields)
+    contract, account = context.contract(fields), context.account(fields)
     quantity = fields.quantity_or_none("quantity")
     if quantity is None:
-        quantity = -_held(commands, account, contract)
-    life = commands.gateway.broker.derivatives
+        quantity = -_held(context, account, contract)
+    life = context.gateway.broker.derivatives
     return _told(life.assign(account, contract, quantity, told=fields.flag("executions")))
 
 
 @verb("life", *CONTRACT_FIELDS, "settlement?")
-def expire(commands: Commands, fields: Fields) -> Answer:
+def expire(context: Context, fields: Fields) -> Answer:
     """An option or a future ends now, in every account: in the money it is exercised or assigned
     at the `settlement` price of the underlying (the last price), else it is gone.
     """
-    contract = commands.contract(fields)
+    contract = context.contract(fields)
     settlement = fields.price_or_none("settlement")
-    return _told(commands.gateway.broker.derivatives.expire(contract, settlement))
+    return _told(context.gateway.broker.derivatives.expire(contract, settlement))
 
 
 @verb("life", "quantity", *CONTRACT_FIELDS, "account?", "to_account?", "average_cost?")
-def transfer(commands: Commands, fields: Fields) -> Answer:
+def transfer(context: Context, fields: Fields) -> Answer:
     """Move `quantity` into an account from nowhere one can see, out of it when negative, or to the
     account `to_account`. No cash moves and no execution says so.
     """
-    contract, account = commands.contract(fields), commands.account(fields)
+    contract, account = context.contract(fields), context.account(fields)
     quantity = fields.quantity("quantity", signed=True)
     other = fields.text("to_account")
-    if other and other not in commands.gateway.settings.accounts:
-        raise CommandError(f"no account {other}", ", ".join(commands.gateway.settings.accounts))
+    if other and other not in context.gateway.settings.accounts:
+        raise CommandError(f"no account {other}", ", ".join(context.gateway.settings.accounts))
     for one in (account, other) if other else (account,):
-        if abs(_held(commands, one, contract)) + abs(quantity) > QUANTITY_MAX:
+        if abs(_held(context, one, contract)) + abs(quantity) > QUANTITY_MAX:
             raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
     cost = fields.price_or_none("average_cost")
     return _told(
         corporate.transfer(
-            commands.gateway.floor, account, contract, quantity, cost=cost, to_account=other
+            context.gateway.floor, account, contract, quantity, cost=cost, to_account=other
         )
     )
 
 
 @verb("life", "ratio", *CONTRACT_FIELDS)
-def split(commands: Commands, fields: Fields) -> Answer:
+def split(context: Context, fields: Fields) -> Answer:
     """Split a stock: `ratio` new shares for each old one. Quantities, costs and the quote follow;
     orders and options stay as they are.
     """
-    contract = commands.contract(fields)
+    contract = context.contract(fields)
     ratio = fields.quantity("ratio")
     if not RATIO_LEAST <= ratio <= RATIO_MOST:
         raise CommandError(f"ratio {ratio} is out of bounds", f"{RATIO_LEAST} to {RATIO_MOST}")
-    books = commands.gateway.books
+    books = context.gateway.books
     held = [abs(row.quantity) for (_, con_id), row in books.positions.items()
             if con_id == contract.con_id]  # fmt: skip
     if max(held, default=Decimal(0)) * ratio > QUANTITY_MAX:
         raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
-    if commands.gateway.floor.market.quote(contract).ask / ratio > PRICE_MAX:
+    if context.gateway.floor.market.quote(contract).ask / ratio > PRICE_MAX:
         raise CommandError("no price is so high", f"at most {PRICE_MAX:f}")
-    return _told(corporate.split(commands.gateway.floor, contract, ratio))
+    return _told(corporate.split(context.gateway.floor, contract, ratio))
 
 
 @verb("life", "new_symbol", *CONTRACT_FIELDS, "new_con_id?")
-def change_symbol(commands: Commands, fields: Fields) -> Answer:
+def change_symbol(context: Context, fields: Fields) -> Answer:
     """A stock gets another symbol; with `new_con_id` its positions move to that con id, and the
     old rows go to zero.
     """
-    contract, symbol = commands.contract(fields), fields.text("new_symbol").upper()
+    contract, symbol = context.contract(fields), fields.text("new_symbol").upper()
     if not (symbol.isascii() and symbol.replace(".", "").isalnum() and len(symbol) <= 12):
         raise CommandError(f"new_symbol {symbol[:20]!r} is none", "letters and digits")
-    taken = commands.gateway.floor.catalogue.one(symbol)
+    taken = context.gateway.floor.catalogue.one(symbol)
     if taken is not None and taken.con_id != contract.con_id:
         raise CommandError(f"{symbol} is another contract's symbol", "one that is free")
     con_id = fields.integer("new_con_id", 0, least=0, most=INTEGER_MAX)
-    return _told(corporate.change_symbol(commands.gateway.floor, contract, symbol, con_id))
+    return _told(corporate.change_symbol(context.gateway.floor, contract, symbol, con_id))
+
+
+VERBS: Final = (cash, position_adjust, exercise, assign, expire, transfer, split, change_symbol)
