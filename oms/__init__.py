@@ -16,6 +16,7 @@ change.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
         IBConnectionError,
         IBOrderRejectError,
         OmsError,
-        OrderDenied,
+        OrderDeniedError,
         OutcomeUnknown,
     )
     from oms.service.adapter import IBBrokerAdapter
@@ -88,7 +89,7 @@ __all__ = [
     "OmsError",
     "Option",
     "Order",
-    "OrderDenied",
+    "OrderDeniedError",
     "OrderManager",
     "OrderState",
     "OutcomeUnknown",
@@ -147,7 +148,12 @@ def __getattr__(name: str) -> object:
             from oms.core import order_types as home
         case "Fill" | "Order" | "OrderState" | "Position":
             from oms.core.fold import records as home
-        case "OmsError" | "OrderDenied" | "OutcomeUnknown":
+        case "OrderDenied":  # as in `oms.errors`
+            from oms.errors import ORDER_DENIED_RENAMED, OrderDeniedError
+
+            warnings.warn(ORDER_DENIED_RENAMED, DeprecationWarning, stacklevel=2)
+            return OrderDeniedError
+        case "OmsError" | "OrderDeniedError" | "OutcomeUnknown":
             from oms import errors as home
         case "IBConnectionError" | "IBOrderRejectError":
             from oms import errors as home

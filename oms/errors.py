@@ -21,7 +21,7 @@
     │  ├─ MarketLinesExhausted       exit 1   so many quotes at a time, and no more
     │  ├─ IBOrderRejectError         exit 1   definitive; IB's code and text are kept
     │  └─ OutcomeUnknown             exit 6   ambiguous; the order is IN_DOUBT
-    ├─ OrderDenied                   exit 1   refused by our own checks, nothing was sent
+    ├─ OrderDeniedError              exit 1   refused by our own checks, nothing was sent
     ├─ TradingHalted                 exit 1
     ├─ CaseRefused                   exit 1   a break cannot be treated like that, nothing was done
     ├─ DaemonNotRunning              exit 1
@@ -31,13 +31,17 @@
 
 The class docstring is the message when none is given. `hint` says what the operator should do next,
 `transient` whether the same call can succeed later without a change, `exit_code` what the command
-line returns. A refusal by rule inside the order manager is a value (`OrderDenied` event); the
-exception of that name is its form at the command line.
+line returns. A refusal by rule inside the order manager is a value, the event `OrderDenied`;
+`OrderDeniedError` is what it is raised as.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import warnings
+from typing import TYPE_CHECKING, ClassVar, Final
+
+#: Said where a program still uses the exception's old name.
+ORDER_DENIED_RENAMED: Final = "the exception OrderDenied is called OrderDeniedError now"
 
 
 class OmsError(Exception):
@@ -183,7 +187,7 @@ class OutcomeUnknown(BrokerError):
     default_hint = "never resend it; `oms order ID` shows the evidence, `oms reconcile` asks IB"
 
 
-class OrderDenied(OmsError):
+class OrderDeniedError(OmsError):
     """The order was refused by our own checks; nothing was sent."""
 
 
@@ -220,3 +224,13 @@ class InvariantBroken(OmsError):
     """An invariant of the program does not hold; this is a bug."""
 
     default_hint = "keep the database file and report what you did"
+
+
+if not TYPE_CHECKING:  # a type checker would believe every name of this module
+
+    def __getattr__(name: str) -> type[OmsError]:
+        """Return the exception that once shared its name with the event `OrderDenied`."""
+        if name != "OrderDenied":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(ORDER_DENIED_RENAMED, DeprecationWarning, stacklevel=2)
+        return OrderDeniedError

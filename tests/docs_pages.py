@@ -89,6 +89,8 @@ def errors_page() -> str:
             "It carries `message`, `hint` (what to do next), `exit_code` (see "
             "[exit codes](exit-codes.md)) and `transient` (whether the same call can succeed later "
             "without a change).",
+            "`OrderDenied` is the name of an event; the exception that had this name too is "
+            "`OrderDeniedError`, and its old name is taken with a `DeprecationWarning`.",
         ),
         "```text\n" + inspect.cleandoc(re.split(r"\n\n(?=The class)", tree)[0]) + "\n```",
         _table(("Error", "Meaning", "Exit code", "Transient", "Hint"), rows),

@@ -196,16 +196,17 @@ class BrokerAdapter(ABC):
         """Send an order and return its id once the broker has it; the same `order_id` twice is one
         order.
 
-        Raises `InvalidRequest` for what cannot be an order, `OrderDenied` or `TradingHalted` where
-        our own rules refuse, `IBOrderRejectError` with the broker's code, `IBConnectionError` where
-        it never left, and `OutcomeUnknown` where the broker is silent: then the order may be there.
+        Raises `InvalidRequest` for what cannot be an order, `OrderDeniedError` or `TradingHalted`
+        where our own rules refuse, `IBOrderRejectError` with the broker's code, `IBConnectionError`
+        where it never left, and `OutcomeUnknown` where the broker is silent: then the order may be
+        there.
         """
 
     @abstractmethod
     async def modify_order(self, order_id: str, terms: Terms) -> None:
         """Change an order that can still fill to other terms.
 
-        Raises `NotFound`, `InvalidRequest` for what cannot change, `OrderDenied` and
+        Raises `NotFound`, `InvalidRequest` for what cannot change, `OrderDeniedError` and
         `IBOrderRejectError` for a refusal (the order goes on as it was), and `OutcomeUnknown` where
         the broker is silent.
         """
@@ -214,7 +215,7 @@ class BrokerAdapter(ABC):
     async def cancel_order(self, order_id: str) -> None:
         """Ask for an order's end; whether it ended is told by an event.
 
-        Of an order that has ended already it is no error. Raises `NotFound`, and `OrderDenied`
+        Of an order that has ended already it is no error. Raises `NotFound`, and `OrderDeniedError`
         where the order is not ours to cancel.
         """
 

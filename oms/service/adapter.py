@@ -35,7 +35,7 @@ from oms.errors import (
     IBOrderRejectError,
     InvalidRequest,
     OmsError,
-    OrderDenied,
+    OrderDeniedError,
     OutcomeUnknown,
     RequestTimedOut,
     TradingHalted,
@@ -293,7 +293,7 @@ def _changes(old: Terms, new: Terms) -> Changes:
 def _refused(order_id: str, refusal: str) -> OmsError:
     code, text = code_and_text(refusal)
     if not code:
-        return OrderDenied(f"the request for order {order_id} was denied: {text}")
+        return OrderDeniedError(f"the request for order {order_id} was denied: {text}")
     return IBOrderRejectError(
         f"IB refused the request for order {order_id} ({code}): {text}", code=code
     )

@@ -20,8 +20,8 @@ from oms.errors import (
     IBConnectionError,
     InvalidRequest,
     OmsError,
+    OrderDeniedError,
 )
-from oms.errors import OrderDenied as OrderDeniedError
 from oms.service.admission import Admission
 from oms.service.sending import By, Sending, denied
 from oms.service.view import View

@@ -210,8 +210,8 @@ class OrderManager:
         an order.
 
         The log keeps the question (OrderMessageSent, kind what_if) and the answer. Raises
-        `OrderDenied` where the venue does not take such an order, `IBOrderRejectError` where IB
-        says no, `IBConnectionError` where nobody answers within the deadline for requests.
+        `OrderDeniedError` where the venue does not take such an order, `IBOrderRejectError` where
+        IB says no, `IBConnectionError` where nobody answers within the deadline for requests.
         """
         return await self._entry.what_if(contract, terms, account or "")
 

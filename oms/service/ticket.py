@@ -12,7 +12,7 @@ from oms.errors import (
     IBConnectionError,
     IBOrderRejectError,
     OmsError,
-    OrderDenied,
+    OrderDeniedError,
     RequestTimedOut,
 )
 from oms.service.orders_at_work import OrdersAtWork
@@ -59,9 +59,9 @@ class Ticket:
     async def working(self, timeout: float | None = 10.0) -> Order:  # noqa: ASYNC109 - the same
         """Return the order once IB works it, or it has filled.
 
-        Raises what stands in the way: `OrderDenied` by our own rule, `IBOrderRejectError` with IB's
-        code and text, `IBConnectionError` where it never left. An order that was cancelled or has
-        expired meanwhile is returned as it is.
+        Raises what stands in the way: `OrderDeniedError` by our own rule, `IBOrderRejectError` with
+        IB's code and text, `IBConnectionError` where it never left. An order that was cancelled or
+        has expired meanwhile is returned as it is.
         """
         order = await self._until(lambda o: o.state in _AT_WORK or o.state in ENDED, timeout)
         error = why_it_failed(order)
@@ -105,7 +105,7 @@ def why_it_failed(order: Order) -> OmsError | None:
     """Return the error that an order's end without work stands for, None for every other state."""
     match order.state:
         case OrderState.DENIED:
-            return OrderDenied(f"order {order.order_id} was denied: {order.text}")
+            return OrderDeniedError(f"order {order.order_id} was denied: {order.text}")
         case OrderState.REJECTED:
             return IBOrderRejectError(
                 f"IB rejected order {order.order_id} ({order.code}): {order.text}",

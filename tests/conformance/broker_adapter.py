@@ -33,7 +33,7 @@ from oms.errors import (
     IBOrderRejectError,
     InvalidRequest,
     NotFound,
-    OrderDenied,
+    OrderDeniedError,
     OutcomeUnknown,
 )
 
@@ -162,7 +162,7 @@ class BrokerAdapterContract:
     async def test_a_denial_is_an_error_and_an_event_without_a_code(self, stage: Stage) -> None:
         broker = stage.adapter()
         await broker.connect()
-        with pytest.raises(OrderDenied, match="NOBODY"):
+        with pytest.raises(OrderDeniedError, match="NOBODY"):
             await broker.submit_order(
                 stage.contract, Market("BUY", 1), order_id="x", account="NOBODY"
             )
@@ -178,7 +178,7 @@ class BrokerAdapterContract:
         assert (order.terms.quantity, order.terms.limit_price) == (D(20), D(101))
         with pytest.raises(InvalidRequest, match="side cannot change from BUY to SELL"):
             await broker.modify_order(order_id, Limit("SELL", 20, "101"))
-        with pytest.raises(OrderDenied, match="tick"):
+        with pytest.raises(OrderDeniedError, match="tick"):
             await broker.modify_order(order_id, Limit("BUY", 20, "101.003"))
         await event(broker, OrderRejectEvent, order_id=order_id, stage="change", code=0)
         with pytest.raises(NotFound):

@@ -21,7 +21,7 @@ from oms.errors import (
     IBConnectionError,
     IBOrderRejectError,
     InvalidRequest,
-    OrderDenied,
+    OrderDeniedError,
     RequestTimedOut,
 )
 from tests.world import AAPL, LOW, MSFT, World
@@ -170,7 +170,7 @@ async def test_a_person_resolves_a_doubt_with_a_reason_and_evidence_still_counts
 async def test_waiting_for_work_raises_what_stands_in_the_way(world: World) -> None:
     manager = await world.start()
     denied = await manager.submit(AAPL, oms.Limit("BUY", 10, "10.001"))
-    with pytest.raises(OrderDenied, match="minimum tick"):
+    with pytest.raises(OrderDeniedError, match="minimum tick"):
         await denied.working()
     await world.simulator.do("silence", request="placeOrder", mode="refuse", code=201, text="broke")
     rejected = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW))

@@ -168,7 +168,7 @@ async def test_1100_orders_are_denied_until_the_line_is_whole(scene: Scene) -> N
     scene.sim.do("outage")
     async with asyncio.timeout(10):
         await broker._oms.view.until(lambda: bool(broker._oms.view.system.gap_sequence))
-    with pytest.raises(oms.OrderDenied, match="the line is broken"):
+    with pytest.raises(oms.OrderDeniedError, match="the line is broken"):
         await broker.submit_order(AAPL, REST)
     assert len(await scene.notices(1100)) == 1
     assert len(await scene.log(GapOpened)) == 1
