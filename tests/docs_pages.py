@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from oms import errors, telemetry
-from oms.core import contracts, events
+from oms.core import contracts
+from oms.core.events import (
+    EVENT_TYPES,
+    base,
+    broker,
+    cases,
+    daemon,
+    envelope,
+    orders,
+    reconciliation,
+    requests,
+    watchman,
+)
 from oms.errors import OmsError
 from oms.settings import CONFIG_VARIABLE, Settings
 from tests.house import HOUSE
@@ -23,6 +35,10 @@ from tests.house import HOUSE
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = "<!-- Written by `pytest --update-docs tests/unit/test_docs.py`; edit the code. -->"
 LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+
+
+#: The modules of the events, in the order in which the page tells of them.
+EVENT_MODULES = (daemon, orders, requests, broker, reconciliation, cases, watchman, base, envelope)
 
 
 def settings_page() -> str:
@@ -171,17 +187,17 @@ def rules_page() -> str:
 
 
 def events_page() -> str:
-    source = Source(events)
+    source = Source(*EVENT_MODULES)
     parts: list[str] = []
-    heading = ""
-    for name, cls in events.EVENT_TYPES.items():
-        if source.heading_of(name) != heading:
-            heading = source.heading_of(name)
-            parts.append(f"## {heading[:1].upper()}{heading[1:]}")
-        parts += [f"### {name}", source.describe(name)]
-        if cls.VERSION > 1:
-            parts.append(f"Version {cls.VERSION}.")
-        parts.append(source.fields_table(name))
+    for module in EVENT_MODULES:
+        defined = [cls for cls in EVENT_TYPES.values() if cls.__module__ == module.__name__]
+        if defined:
+            parts.append(f"## {inspect.cleandoc(module.__doc__ or '').rstrip('.')}")
+        for cls in defined:
+            parts += [f"### {cls.__name__}", source.describe(cls.__name__)]
+            if cls.VERSION > 1:
+                parts.append(f"Version {cls.VERSION}.")
+            parts.append(source.fields_table(cls.__name__))
     parts.append("## Values inside events")
     for name in ("Terms", "Question", "Finding"):
         parts += [f"### {name}", source.describe(name), source.fields_table(name)]
@@ -323,10 +339,10 @@ def log_calls() -> Iterator[LogCall]:
 
 
 class Source:
-    """A module's text: docstrings, `#:` comments and section banners."""
+    """The text of modules: docstrings and `#:` comments."""
 
-    def __init__(self, module: Any) -> None:
-        text = inspect.getsource(module)
+    def __init__(self, *modules: Any) -> None:
+        text = "\n".join(inspect.getsource(module) for module in modules)
         self.lines = text.splitlines()
         self.body = ast.parse(text).body
         self.classes = {node.name: node for node in self.body if isinstance(node, ast.ClassDef)}
@@ -335,13 +351,6 @@ class Source:
         """Return a class's docstring, one paragraph a line."""
         text = inspect.cleandoc(ast.get_docstring(self.classes[name]) or "")
         return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
-
-    def heading_of(self, name: str) -> str:
-        """Return the banner above a class."""
-        for line in reversed(self.lines[: self.classes[name].lineno]):
-            if found := re.match(r"# ── (.+?) ─", line):
-                return found.group(1)
-        return ""
 
     def fields_table(self, name: str) -> str:
         """Return the fields of a class with type, default and meaning; "" where it has none."""

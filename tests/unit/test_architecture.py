@@ -195,6 +195,14 @@ def copies_are_checked(module: Module) -> Iterator[str]:
             yield f"line {node.lineno}: a value that nothing checks; say `evolve`"
 
 
+def takes_events_from_one_place(module: Module) -> Iterator[str]:
+    if module.room is None or module.name.startswith("oms.core.events"):
+        return
+    for line, name in imported(module.tree):
+        if re.match(r"oms\.core\.events\.[a-z]", name):
+            yield f"line {line}: imports {name}; every event is in oms.core.events"
+
+
 RULES: dict[Rule, tuple[str, str]] = {
     # rule: (name of a module, a text of it that breaks the rule)
     imports_only_what_its_room_may: ("oms.core.x", "def f():\n    from oms.store import log"),
@@ -207,6 +215,7 @@ RULES: dict[Rule, tuple[str, str]] = {
     says_what_it_is: ("oms.x", "a = 1"),
     postpones_annotations: ("oms.x", '"""It."""\n\ndef f(): ...'),
     names_say_what_things_are: ("oms.x", "def get_trade_info(): ..."),
+    takes_events_from_one_place: ("oms.x", "from oms.core.events.orders import Terms"),
     copies_are_checked: ("oms.x", "finding.model_copy(update={'break_class': 'mising_fill'})"),
 }
 

@@ -1,0 +1,190 @@
+"""What we want."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from oms.core.contracts import Contract
+from oms.core.events.base import Event, Origin, Side
+from oms.core.values import Value
+
+
+class Terms(Value):
+    """What an order asks for; tif is always explicit, because a preset in TWS would set it
+    otherwise (code 10349).
+    """
+
+    side: Side
+    quantity: Decimal
+    #: IB's spelling. Text and not a closed set: adopted orders can be of any type that IB knows.
+    order_type: str
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    tif: str = "DAY"
+    outside_rth: bool = False
+    oca_group: str = ""
+    #: 1 cancel all with block, 2 reduce with block, 3 reduce without block; 0 outside a group.
+    oca_type: int = 0
+    #: How far a trailing stop stays behind the market: exactly one of the two.
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    #: Where a trailing stop begins; None lets IB begin at the market.
+    trail_stop_price: Decimal | None = None
+    #: How far the limit of a trailing stop-limit stays from its stop.
+    limit_offset: Decimal | None = None
+    #: The end of a GTD order.
+    good_till: AwareDatetime | None = None
+    all_or_none: bool = False
+    #: The least that one fill may have.
+    min_quantity: Decimal | None = None
+    #: How much of it the book shows.
+    display_size: Decimal | None = None
+    hidden: bool = False
+
+
+class OrderIntended(Event):
+    """We are about to send this order. Durable before the first byte leaves."""
+
+    order_id: str
+    account: str
+    contract: Contract
+    terms: Terms
+    #: Our order_id of the parent, for the children of a bracket.
+    parent_order_id: str | None = None
+    #: Orders that were intended in one transaction and belong together.
+    group_id: str | None = None
+    #: False for all but the last order of a bracket: the gateway holds it until the last one comes.
+    transmit: bool = True
+    reason: str = ""
+    #: Names of the checks that the order passed.
+    checks: tuple[str, ...] = ()
+    #: It was to take from what the account held and nothing else; so it passed open breaks.
+    closing: bool = False
+
+
+class OrderDenied(Event):
+    """Our own check refused the order; nothing was sent."""
+
+    order_id: str
+    account: str
+    contract: Contract
+    terms: Terms
+    rule: str
+    value: str
+    limit: str
+    text: str
+
+
+class ModifyIntended(Event):
+    """We are about to send new terms for an order."""
+
+    order_id: str
+    revision: int
+    terms: Terms
+    reason: str = ""
+
+
+class ModifyDenied(Event):
+    """Our own check refused the change; nothing was sent and the order stays as it is."""
+
+    order_id: str
+    text: str
+    #: False where it was refused before it was intended: a change that was sent before goes on
+    #: waiting for IB.
+    intended: bool = True
+    #: As in OrderDenied; empty where no rule refused but the state of things.
+    rule: str = ""
+    value: str = ""
+    limit: str = ""
+
+
+class CancelIntended(Event):
+    """We are about to ask for the order's cancellation."""
+
+    order_id: str
+    reason: str = ""
+
+
+class CancelDenied(Event):
+    """The order cannot be cancelled by us: it has ended, or it never left."""
+
+    order_id: str
+    text: str
+
+
+class GlobalCancelIntended(Event):
+    """We are about to ask IB to cancel everything."""
+
+    reason: str = ""
+
+
+class GlobalCancelDenied(Event):
+    """The global cancel did not leave."""
+
+    text: str
+
+
+class OrderMessageSent(Event):
+    """Bytes of an order message were handed to the socket; whether they arrived is for the broker
+    to show.
+    """
+
+    #: A what_if is a question in the form of an order: what it would cost.
+    kind: Literal["place", "cancel", "global_cancel", "what_if"]
+    client_id: int
+    broker_order_id: int
+    #: What travels in orderRef: our order_id. Empty in a cancel and a what-if.
+    order_ref: str = ""
+
+
+class OrderNotSent(Event):
+    """The line was lost before the order's bytes were handed to the socket; the order will not be
+    sent.
+    """
+
+    order_id: str
+    text: str
+
+
+class OrderDoubted(Event):
+    """IB has said nothing at all about an order for too long: whether it has it is not known."""
+
+    order_id: str
+    text: str
+
+
+class DoubtResolved(Event):
+    """Evidence, or a person, says what became of an order in doubt."""
+
+    order_id: str
+    outcome: Literal["not_received", "ended"]
+    text: str
+    run_id: str | None = None
+    #: Sequences that prove it; for not_received the complete answers that do not name the order.
+    evidence: tuple[int, ...] = ()
+
+
+class OrderAdopted(Event):
+    """An order that we did not originate is taken into the books, with its provenance."""
+
+    order_id: str
+    origin: Origin
+    account: str
+    contract: Contract
+    terms: Terms
+    perm_id: int
+    client_id: int
+    broker_order_id: int
+    order_ref: str
+    status: str
+    #: True where complete answers show that it has ended: IB lists it among the day's completed
+    #: orders, or knows its executions and lists it nowhere.
+    ended: bool = False
+    #: IB's words for the end, from the completed order.
+    completed_status: str = ""
+    #: The message that showed it.
+    evidence: int
+    run_id: str | None = None

@@ -1,0 +1,53 @@
+"""The watchman."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from oms.core.events.base import Event
+
+AlarmKind = Literal[
+    "order_silent",
+    "order_waiting",
+    "foreign_order",
+    "clock_drift",
+    "outage",
+    "gap_unrecovered",
+    "stale_price",
+]
+
+
+class AlarmRaised(Event):
+    """Something has lasted too long; see `core.watch`."""
+
+    #: The same for the same thing, each time that it happens.
+    alarm_id: str
+    kind: AlarmKind
+    #: What it is about: an order, a position, the clock, the line.
+    subject: str
+    #: Since when it lasts; its age counts from here.
+    since: AwareDatetime
+    text: str
+    account: str = ""
+    symbol: str = ""
+    order_id: str = ""
+
+
+class AlarmCleared(Event):
+    """What an alarm was raised for is over."""
+
+    alarm_id: str
+
+
+class ServerTimeRead(Event):
+    """How far the gateway's clock is from ours, measured by one question.
+
+    IB tells whole seconds, so the offset is known to half a second and half the round trip.
+    """
+
+    server_time: AwareDatetime
+    #: The gateway's clock less ours, in milliseconds.
+    offset_ms: int
+    round_trip_ms: int
