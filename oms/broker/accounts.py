@@ -14,7 +14,7 @@ from typing import Any
 import ib_async
 
 from oms.broker.capture import Capture, Captured
-from oms.broker.line import News, SessionDown
+from oms.broker.news import News, SessionDown
 from oms.broker.queries import Queries
 from oms.broker.session import Session
 from oms.core.codes import meaning

@@ -13,9 +13,9 @@ from oms.broker.accounts import Accounts
 from oms.broker.capture import Capture
 from oms.broker.handshake import ConnectionSettings
 from oms.broker.library_log import reroute
-from oms.broker.line import News, SessionDown
 from oms.broker.lookup import Lookup
 from oms.broker.market_data import Markets
+from oms.broker.news import News, SessionDown
 from oms.broker.outbox import Outbox
 from oms.broker.patches import new_ib
 from oms.broker.ports import Sink

@@ -12,7 +12,7 @@ import ib_async
 
 from oms.broker import patches
 from oms.broker.capture import Capture, Captured
-from oms.broker.line import News, SessionUp
+from oms.broker.news import News, SessionUp
 from oms.broker.session import Session
 from oms.broker.wire_forms import contract_for_ib
 from oms.core.admit.venue import PriceStep, VenueRules

@@ -22,7 +22,7 @@ import ib_async
 
 from oms.broker import ticks
 from oms.broker.capture import Capture, Captured
-from oms.broker.line import LineRecovered, News, SessionDown, SessionUp
+from oms.broker.news import LineRecovered, News, SessionDown, SessionUp
 from oms.broker.session import Session
 from oms.broker.wire_forms import contract_for_ib
 from oms.clock import Clock

@@ -14,7 +14,7 @@ import asyncio
 import uuid
 
 from oms.broker.capture import Capture, Captured
-from oms.broker.line import News, SessionDown
+from oms.broker.news import News, SessionDown
 from oms.broker.outbox import Outbox
 from oms.broker.session import Session
 from oms.core.codes import meaning

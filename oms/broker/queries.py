@@ -33,7 +33,7 @@ from zoneinfo import ZoneInfo
 import ib_async
 
 from oms.broker.capture import Capture, Captured
-from oms.broker.line import News, SessionDown
+from oms.broker.news import News, SessionDown
 from oms.broker.ports import Durable, Sink
 from oms.broker.session import Session
 from oms.clock import Clock

@@ -30,6 +30,7 @@ import ib_async
 
 from oms.broker import patches
 from oms.broker.capture import Capture, Captured
+from oms.broker.gap_keeper import GapKeeper
 from oms.broker.handshake import (
     COMFORTABLE_VERSION,
     ConnectionSettings,
@@ -37,7 +38,7 @@ from oms.broker.handshake import (
     objection_to_accounts,
     objection_to_version,
 )
-from oms.broker.line import Line, News, SessionDown, SessionUp
+from oms.broker.news import News, SessionDown, SessionUp
 from oms.broker.ports import Durable, Sink
 from oms.broker.server_clock import ServerClock
 from oms.clock import Clock
@@ -119,7 +120,7 @@ class Session:
         self._supervisor: asyncio.Task[None] | None = None
         self._greeting = Greeting()
         self._server_clock = ServerClock(ib, clock)
-        self._line = Line(
+        self._gap = GapKeeper(
             clock,
             append=self._append,
             publish=self._publish,
@@ -154,7 +155,7 @@ class Session:
     @property
     def gap_is_open(self) -> bool:
         """Say whether the broker may know things that we do not."""
-        return self._line.state.gap_is_open
+        return self._gap.state.gap_is_open
 
     async def open(self, *, fail_fast: bool = False) -> None:
         """Start the supervisor.
@@ -302,10 +303,10 @@ class Session:
             if self._transport_gone.is_set():
                 return
             if self._gap_is_overdue():
-                self._line.signal(Signal.OVERDUE, self.epoch)
+                self._gap.signal(Signal.OVERDUE, self.epoch)
             elif self._is_quiet() and not await self._answers():
-                self._line.signal(Signal.SILENCE, self.epoch)
-            if self._line.state.phase == "leaving":
+                self._gap.signal(Signal.SILENCE, self.epoch)
+            if self._gap.state.phase == "leaving":
                 await self._hang_up()
 
     def _is_quiet(self) -> bool:
@@ -313,8 +314,8 @@ class Session:
         return quiet >= self.settings.probe_interval_seconds
 
     def _gap_is_overdue(self) -> bool:
-        is_cut_off = self._line.state.phase == "cut_off"
-        return is_cut_off and self._line.seconds_open() >= self.settings.gap_patience_seconds
+        is_cut_off = self._gap.state.phase == "cut_off"
+        return is_cut_off and self._gap.seconds_open() >= self.settings.gap_patience_seconds
 
     async def _wait_for_loss(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -415,7 +416,7 @@ class Session:
                 next_broker_order_id=next_valid_id,
             )
         )
-        self._line.signal(Signal.TRANSPORT_UP, self.epoch)
+        self._gap.signal(Signal.TRANSPORT_UP, self.epoch)
 
     def _on_transport_lost(self, text: str) -> None:
         with self._guarded():
@@ -429,7 +430,7 @@ class Session:
             reason = self._close_reason if deliberate else self._leave_reason or text
             reason = reason or "the gateway closed the connection"
             self._append(SessionClosed(reason=reason, deliberate=deliberate))
-            self._line.signal(Signal.CLOSED if deliberate else Signal.TRANSPORT_LOST, self.epoch)
+            self._gap.signal(Signal.CLOSED if deliberate else Signal.TRANSPORT_LOST, self.epoch)
             self._publish(SessionDown(self.epoch, reason, deliberate))
 
     def _on_captured(self, captured: Captured) -> None:
@@ -447,7 +448,7 @@ class Session:
                     self._client.reqIds(1)
                 signal = signal_of_code(code)
                 if signal is not None:
-                    self._line.signal(signal, self.epoch)
+                    self._gap.signal(signal, self.epoch)
             case (
                 OpenOrderReceived(broker_order_id=shown)
                 | OrderStatusReceived(broker_order_id=shown)

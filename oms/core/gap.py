@@ -71,8 +71,8 @@ Phase = Literal["away", "whole", "cut_off", "leaving", "down"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What we know of the line to IB."""
+class GapState:
+    """What we know of the line to IB, and whether a gap is open."""
 
     phase: Phase = "away"
     #: Why the present gap opened; None while there is none.
@@ -86,67 +86,67 @@ class Line:
         return self.cause is not None
 
 
-def step(line: Line, signal: Signal) -> tuple[Line, tuple[Action, ...]]:
-    """Return the line after a signal, and what has to be done, in order."""
+def step(state: GapState, signal: Signal) -> tuple[GapState, tuple[Action, ...]]:
+    """Return the state after a signal, and what has to be done, in order."""
     match signal:
         case Signal.TRANSPORT_UP:
-            return _transport_up(line)
+            return _transport_up(state)
         case Signal.TRANSPORT_LOST:
-            return _lose(line, "down", signal)
+            return _lose(state, "down", signal)
         case Signal.IB_LOST | Signal.SERVER_LOST:
-            if line.phase == "whole":
-                return _lose(line, "cut_off", signal)
-            return replace(line, repeats=line.repeats + 1), ()
+            if state.phase == "whole":
+                return _lose(state, "cut_off", signal)
+            return replace(state, repeats=state.repeats + 1), ()
         case Signal.IB_RESTORED | Signal.IB_RESTORED_SUBSCRIPTIONS_LOST:
-            return _restored(line, signal)
+            return _restored(state, signal)
         case Signal.PORT_CHANGED:
-            return _give_up(line, signal)
+            return _give_up(state, signal)
         case Signal.SILENCE:
             # TWS passes the probe on to IB, so that silence is expected while IB is out of reach;
             # a dead socket under a dead line is found by OVERDUE.
-            return (line, ()) if line.phase == "cut_off" else _give_up(line, signal)
+            return (state, ()) if state.phase == "cut_off" else _give_up(state, signal)
         case Signal.OVERDUE:
-            return _give_up(line, signal)
+            return _give_up(state, signal)
         case Signal.CLOSED:
-            return Line(), ()
+            return GapState(), ()
     assert_never(signal)
 
 
-def _transport_up(line: Line) -> tuple[Line, tuple[Action, ...]]:
-    whole = Line("whole")
-    if not line.gap_is_open:
+def _transport_up(state: GapState) -> tuple[GapState, tuple[Action, ...]]:
+    whole = GapState("whole")
+    if not state.gap_is_open:
         return whole, ()
     # Subscriptions belong to the socket that carried them.
     return whole, (Recover(Signal.TRANSPORT_UP.value, subscriptions_lost=True),)
 
 
-def _lose(line: Line, phase: Phase, signal: Signal) -> tuple[Line, tuple[Action, ...]]:
-    if line.phase == "away":
-        return line, ()
-    if line.gap_is_open:
-        return replace(line, phase=phase), ()
-    return Line(phase, signal.value), (OpenGap(signal.value),)
+def _lose(state: GapState, phase: Phase, signal: Signal) -> tuple[GapState, tuple[Action, ...]]:
+    if state.phase == "away":
+        return state, ()
+    if state.gap_is_open:
+        return replace(state, phase=phase), ()
+    return GapState(phase, signal.value), (OpenGap(signal.value),)
 
 
-def _restored(line: Line, signal: Signal) -> tuple[Line, tuple[Action, ...]]:
+def _restored(state: GapState, signal: Signal) -> tuple[GapState, tuple[Action, ...]]:
     recover = Recover(signal.value, signal is Signal.IB_RESTORED_SUBSCRIPTIONS_LOST)
-    match line.phase:
+    match state.phase:
         case "cut_off":
-            return Line("whole"), (recover,)
+            return GapState("whole"), (recover,)
         case "whole":
             # Restored without ever having been reported as lost (INC-03): there was a gap.
-            return line, (OpenGap(f"{signal.value} unannounced"), recover)
+            return state, (OpenGap(f"{signal.value} unannounced"), recover)
         case "away" | "leaving" | "down":
-            return line, ()
-    assert_never(line.phase)
+            return state, ()
+    assert_never(state.phase)
 
 
-def _give_up(line: Line, signal: Signal) -> tuple[Line, tuple[Action, ...]]:
-    match line.phase:
+def _give_up(state: GapState, signal: Signal) -> tuple[GapState, tuple[Action, ...]]:
+    match state.phase:
         case "whole":
-            return Line("leaving", signal.value), (OpenGap(signal.value), GiveUp(signal.value))
+            return GapState("leaving", signal.value), (OpenGap(signal.value), GiveUp(signal.value))
         case "cut_off":
-            return replace(line, phase="leaving"), (GiveUp(signal.value),)
+            return replace(state, phase="leaving"), (GiveUp(signal.value),)
         case "away" | "leaving" | "down":
-            return line, ()
-    assert_never(line.phase)
+            return state, ()
+    assert_never(state.phase)

@@ -34,7 +34,7 @@ from zoneinfo import ZoneInfo
 from oms._version import __version__
 from oms.broker.gateway import Gateway
 from oms.broker.handshake import ConnectionSettings
-from oms.broker.line import LineLost, LineRecovered, News, SessionDown, SessionUp
+from oms.broker.news import LineLost, LineRecovered, News, SessionDown, SessionUp
 from oms.clock import Clock, SystemClock
 from oms.core.events import (
     CancelDenied,

@@ -14,7 +14,7 @@ import pytest
 
 from oms.broker.gateway import Gateway
 from oms.broker.handshake import ConnectionSettings
-from oms.broker.line import News
+from oms.broker.news import News
 from oms.clock import SystemClock
 from oms.core.events import Event, Pending
 from oms.core.outgoing import Outgoing

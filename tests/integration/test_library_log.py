@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from oms.broker.line import SessionUp
+from oms.broker.news import SessionUp
 from oms.core.events import NoticeReceived
 from tests.integration.conftest import Desk, MakeDesk, Simulator
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from oms.broker.line import LineRecovered, SessionUp
 from oms.broker.market_data import Feed
+from oms.broker.news import LineRecovered, SessionUp
 from oms.core.contracts import Contract, Stock
 from oms.core.quotes import Bar, FeedKind, MarketItem, Quote, Tick
 from oms.errors import BrokerError, IBConnectionError, MarketLinesExhausted

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from oms.broker.line import LineLost, LineRecovered, SessionDown, SessionUp
+from oms.broker.news import LineLost, LineRecovered, SessionDown, SessionUp
 from oms.core.contracts import Stock
 from oms.core.events import (
     ConnectFailed,

@@ -6,35 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.core.gap import Action, GiveUp, Line, OpenGap, Recover, Signal, signal_of_code, step
+from oms.core.gap import Action, GapState, GiveUp, OpenGap, Recover, Signal, signal_of_code, step
 
 UP = Signal.TRANSPORT_UP
 LOST = Signal.TRANSPORT_LOST
 
 
-def run(*signals: Signal) -> tuple[Line, list[Action]]:
-    line, actions = Line(), []
+def run(*signals: Signal) -> tuple[GapState, list[Action]]:
+    state, actions = GapState(), []
     for signal in signals:
-        line, out = step(line, signal)
+        state, out = step(state, signal)
         actions += out
-    return line, actions
+    return state, actions
 
 
 def test_the_first_session_opens_no_gap() -> None:
-    assert run(UP) == (Line("whole"), [])
+    assert run(UP) == (GapState("whole"), [])
 
 
 def test_a_lost_socket_opens_a_gap_and_the_next_session_recovers_it() -> None:
-    assert run(UP, LOST) == (Line("down", "transport_lost"), [OpenGap("transport_lost")])
-    line, actions = run(UP, LOST, UP)
-    assert line == Line("whole")
+    assert run(UP, LOST) == (GapState("down", "transport_lost"), [OpenGap("transport_lost")])
+    state, actions = run(UP, LOST, UP)
+    assert state == GapState("whole")
     assert actions == [OpenGap("transport_lost"), Recover("transport_up", subscriptions_lost=True)]
 
 
 @pytest.mark.parametrize("loss", [Signal.IB_LOST, Signal.SERVER_LOST])
 def test_hundreds_of_losses_are_one_gap(loss: Signal) -> None:
-    line, actions = run(UP, *[loss] * 833)
-    assert line == Line("cut_off", loss.value, repeats=832)
+    state, actions = run(UP, *[loss] * 833)
+    assert state == GapState("cut_off", loss.value, repeats=832)
     assert actions == [OpenGap(loss.value)]
 
 
@@ -58,8 +58,8 @@ def test_silence_opens_a_gap_and_gives_the_connection_up() -> None:
 
 
 def test_silence_while_ib_is_out_of_reach_changes_nothing() -> None:
-    line, _ = run(UP, Signal.IB_LOST)
-    assert step(line, Signal.SILENCE) == (line, ())
+    state, _ = run(UP, Signal.IB_LOST)
+    assert step(state, Signal.SILENCE) == (state, ())
 
 
 def test_a_gap_that_lasts_too_long_gives_the_connection_up_once() -> None:
@@ -77,20 +77,20 @@ def test_a_changed_port_ends_the_connection() -> None:
 
 
 def test_a_socket_that_dies_in_a_gap_keeps_the_gap_and_its_cause() -> None:
-    assert run(UP, Signal.IB_LOST, LOST)[0] == Line("down", "1100")
+    assert run(UP, Signal.IB_LOST, LOST)[0] == GapState("down", "1100")
 
 
 def test_closing_on_purpose_opens_nothing() -> None:
-    assert run(UP, Signal.CLOSED, LOST) == (Line(), [])
+    assert run(UP, Signal.CLOSED, LOST) == (GapState(), [])
 
 
 @given(st.lists(st.sampled_from(list(Signal)), max_size=40))
 def test_gaps_open_and_recover_in_turn_and_nothing_is_given_up_outside_one(
     signals: list[Signal],
 ) -> None:
-    line, is_open = Line(), False
+    state, is_open = GapState(), False
     for signal in signals:
-        line, actions = step(line, signal)
+        state, actions = step(state, signal)
         for action in actions:
             match action:
                 case OpenGap():
@@ -103,7 +103,7 @@ def test_gaps_open_and_recover_in_turn_and_nothing_is_given_up_outside_one(
                     assert is_open
         if signal is Signal.CLOSED:
             is_open = False
-        assert line.gap_is_open == is_open
+        assert state.gap_is_open == is_open
 
 
 @given(st.integers(-10, 11_000))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from oms.broker.line import LineRecovered, SessionDown, SessionUp
 from oms.broker.market_data import Markets
+from oms.broker.news import LineRecovered, SessionDown, SessionUp
 from oms.clock import ManualClock
 from oms.core.contracts import Contract
 

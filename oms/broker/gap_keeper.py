@@ -1,56 +1,18 @@
-"""What the session tells others: its news, and the gaps as facts in the log."""
+"""The gap between our books and the broker's, kept as facts in the log and told as news."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from oms.broker.news import LineLost, LineRecovered, News
 from oms.broker.ports import Durable
 from oms.clock import Clock
 from oms.core import gap
 from oms.core.events import Event, GapClosed, GapOpened
 
 
-@dataclass(frozen=True, slots=True)
-class SessionUp:
-    """A session is open and may be asked and sent to: reconcile."""
-
-    epoch: int
-    server_version: int
-    accounts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionDown:
-    """The session is over; what has not been sent by now will not be."""
-
-    epoch: int
-    reason: str
-    deliberate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LineLost:
-    """A gap has opened; the session may still be there (1100) or not."""
-
-    epoch: int
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class LineRecovered:
-    """A gap within a session is over: reconcile."""
-
-    epoch: int
-    cause: str
-    subscriptions_lost: bool
-
-
-News = SessionUp | SessionDown | LineLost | LineRecovered
-
-
-class Line:
-    """Keeps the gap machine and does what it says."""
+class GapKeeper:
+    """Holds the state of the gap, and does what `core.gap` says follows from a signal."""
 
     def __init__(
         self,
@@ -62,7 +24,7 @@ class Line:
         open_gap_sequence: int,
     ) -> None:
         """`open_gap_sequence` is the fact that opened a gap before this process, or 0."""
-        self.state = gap.Line()
+        self.state = gap.GapState()
         self._clock = clock
         self._append = append
         self._publish = publish
@@ -71,7 +33,7 @@ class Line:
         self._opened: Durable | None = None
         self._opened_earlier = open_gap_sequence
         if open_gap_sequence:
-            self.state = gap.Line("down", "away")
+            self.state = gap.GapState("down", "away")
 
     def seconds_open(self) -> float:
         """Return the age of the open gap, or 0."""
