@@ -35,7 +35,7 @@ _IMMEDIATE: Final = frozenset({"MKT", "LMT", "IOC", "MTL", "MIDPRICE"})
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Tolerances:
     """How long each condition may last; None turns its rule off."""
 
     order_silence: timedelta | None
@@ -76,14 +76,14 @@ def conditions(
     system: SystemRecord,
     orders: Iterable[Order],
     positions: Iterable[Position],
-    limits: Limits,
+    tolerances: Tolerances,
 ) -> dict[str, Condition]:
     """Return what has lasted too long at a moment, by alarm id."""
-    found = [*_line(now, system, limits), *_clock(now, system, limits)]
+    found = [*_line(now, system, tolerances), *_clock(now, system, tolerances)]
     for order in orders:
-        found += _order(now, order, limits)
+        found += _order(now, order, tolerances)
     for position in positions:
-        found += _price(now, position, limits)
+        found += _price(now, position, tolerances)
     return {one.alarm_id: one for one in found}
 
 
@@ -109,46 +109,46 @@ def news(
     return [*raised, *(AlarmCleared(alarm_id=a) for a in gone)]
 
 
-def expected_until(system: SystemRecord, limits: Limits, now: datetime) -> datetime | None:
+def expected_until(system: SystemRecord, tolerances: Tolerances, now: datetime) -> datetime | None:
     """Return the end of the reset that explains the present gap, None where there is no gap or
     nothing explains it.
     """
     if not system.gap_sequence:
         return None
-    return end_of_reset(limits.resets, now)
+    return end_of_reset(tolerances.resets, now)
 
 
-def _line(now: datetime, system: SystemRecord, limits: Limits) -> Iterator[Condition]:
+def _line(now: datetime, system: SystemRecord, tolerances: Tolerances) -> Iterator[Condition]:
     opened_at = system.gap_opened_at
     if system.gap_sequence and opened_at is not None:
-        if limits.outage is None or expected_until(system, limits, now) is not None:
+        if tolerances.outage is None or expected_until(system, tolerances, now) is not None:
             return
         # One that began in a reset gets its patience when the reset is over.
-        counts_from = end_of_reset(limits.resets, opened_at) or opened_at
-        if now - counts_from >= limits.outage:
+        counts_from = end_of_reset(tolerances.resets, opened_at) or opened_at
+        if now - counts_from >= tolerances.outage:
             text = f"no line to IB since then: {system.gap_cause}"
             yield Condition("outage", "line", opened_at, text)
         return
     closed_at = system.gap_closed_at
-    if closed_at is None or system.ready or limits.recovery is None:
+    if closed_at is None or system.ready or tolerances.recovery is None:
         return
-    if now - closed_at >= limits.recovery:
+    if now - closed_at >= tolerances.recovery:
         text = "the line is whole, but no comparison has shown what happened in the gap"
         yield Condition("gap_unrecovered", "line", closed_at, text)
 
 
-def _clock(now: datetime, system: SystemRecord, limits: Limits) -> Iterator[Condition]:
+def _clock(now: datetime, system: SystemRecord, tolerances: Tolerances) -> Iterator[Condition]:
     offset, at = system.server_offset_ms, system.server_time_at
-    if limits.clock_drift is None or offset is None or at is None:
+    if tolerances.clock_drift is None or offset is None or at is None:
         return
-    if abs(timedelta(milliseconds=offset)) >= limits.clock_drift:
+    if abs(timedelta(milliseconds=offset)) >= tolerances.clock_drift:
         ahead = "ahead of" if offset > 0 else "behind"
         seconds = Decimal(abs(offset)) / 1000
         text = f"the gateway's clock is {seconds} s {ahead} ours"
         yield Condition("clock_drift", "clock", at, text)
 
 
-def _order(now: datetime, order: Order, limits: Limits) -> Iterator[Condition]:
+def _order(now: datetime, order: Order, tolerances: Tolerances) -> Iterator[Condition]:
     if not order.live:
         return
 
@@ -163,17 +163,17 @@ def _order(now: datetime, order: Order, limits: Limits) -> Iterator[Condition]:
             order_id=order.order_id,
         )
 
-    since, patience = order.updated_at or order.created_at, limits.order_silence
+    since, patience = order.updated_at or order.created_at, tolerances.order_silence
     is_owed = order.state in _UNANSWERED
     if is_owed and since is not None and patience is not None and now - since >= patience:
         yield about("order_silent", since, f"{order.state.value}, and IB has said nothing since")
-    if order.origin != "ours" and limits.foreign_orders and _watched(order.account, limits):
+    if order.origin != "ours" and tolerances.foreign_orders and _watched(order.account, tolerances):
         text = f"an order that we did not send is at work ({order.origin.replace('_', ' ')})"
         yield about("foreign_order", order.created_at or now, text)
     created_at = order.created_at
-    if limits.order_waiting is None or created_at is None or not _waits_for_nothing(order):
+    if tolerances.order_waiting is None or created_at is None or not _waits_for_nothing(order):
         return
-    if now - created_at >= limits.order_waiting:
+    if now - created_at >= tolerances.order_waiting:
         yield about("order_waiting", created_at, f"IB has it as {order.status} all that time")
 
 
@@ -183,15 +183,15 @@ def _waits_for_nothing(order: Order) -> bool:
     return order.status == "PreSubmitted" and has_no_trigger
 
 
-def _watched(account: str, limits: Limits) -> bool:
-    return not limits.watched_accounts or account in limits.watched_accounts
+def _watched(account: str, tolerances: Tolerances) -> bool:
+    return not tolerances.watched_accounts or account in tolerances.watched_accounts
 
 
-def _price(now: datetime, position: Position, limits: Limits) -> Iterator[Condition]:
+def _price(now: datetime, position: Position, tolerances: Tolerances) -> Iterator[Condition]:
     at = position.broker_marked_at
-    if limits.price_age is None or at is None or not position.quantity:
+    if tolerances.price_age is None or at is None or not position.quantity:
         return
-    if now - at >= limits.price_age:
+    if now - at >= tolerances.price_age:
         yield Condition(
             "stale_price",
             position.key,

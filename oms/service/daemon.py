@@ -66,8 +66,7 @@ from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
 from oms.service.silence import Silence
 from oms.service.view import View
-from oms.service.watchman import Watchman
-from oms.service.watchman import limits_of as alarm_limits_of
+from oms.service.watchman import Watchman, tolerances_of
 from oms.settings import Settings
 from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog
@@ -575,7 +574,7 @@ def _on_news(news: News, first_epoch: int, schedule: Schedule) -> None:
 
 def _watchman(oms: Oms) -> Watchman:
     return Watchman(
-        alarm_limits_of(oms.settings),
+        tolerances_of(oms.settings),
         log=oms.log,
         view=oms.view,
         clock=oms.clock,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from oms.core.compare.cases import break_id_of, thing_of, watched_by
 from oms.core.compare.sides import Answers, OurSide, perm_index
@@ -19,6 +19,7 @@ from oms.core.fold.books import stem_and_revision
 from oms.core.fold.positions import explained_cash
 from oms.core.fold.records import (
     Anomaly,
+    AnyRecord,
     BreakCase,
     EarlyCommission,
     Fill,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from oms.store.reader import Reader
 
 _R = TypeVar("_R")
+_Key = TypeVar("_Key", str, int)
 
 #: Contracts whose daily settlement moves cash without a message.
 _SETTLED_DAILY: Final = frozenset({"FUT", "FOP"})
@@ -199,20 +201,20 @@ async def _add_named_fills(
         )
 
 
-async def _any(reader: Reader, table: str, column: str, values: Iterable[Any]) -> list[Any]:
+async def _any(reader: Reader, table: str, column: str, values: Iterable[_Key]) -> list[AnyRecord]:
     """Return the rows whose column has one of many values, a few thousand values at a time."""
     wanted = sorted(values)
-    found: list[Any] = []
+    found: list[AnyRecord] = []
     for start in range(0, len(wanted), VALUES_MAX):
         part = wanted[start : start + VALUES_MAX]
         found += await reader.rows(table, {column: part})
     return found
 
 
-def _add(orders: dict[str, Order], rows: Iterable[Any]) -> None:
+def _add(orders: dict[str, Order], rows: Iterable[AnyRecord]) -> None:
     for order in _of(Order, rows):
         orders[order.order_id] = order
 
 
-def _of(kind: type[_R], rows: Iterable[Any]) -> list[_R]:
+def _of(kind: type[_R], rows: Iterable[AnyRecord]) -> list[_R]:
     return [r for r in rows if isinstance(r, kind)]

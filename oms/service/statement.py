@@ -39,8 +39,8 @@ from oms.core.compare.statement_rows import (
     Heading,
     Holding,
     OptionLife,
-    Row,
     RowUnreadable,
+    StatementRow,
     read_row,
 )
 from oms.core.events import Event, Finding, SessionOpened, StatementChecked, Verdict
@@ -97,13 +97,13 @@ class Checked:
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_statement(source: BinaryIO) -> Iterator[tuple[Row, bytes]]:
+def read_statement(source: BinaryIO) -> Iterator[tuple[StatementRow, bytes]]:
     """Yield the rows of a statement as they stand in the file, each with the last bytes read.
 
     Raises `StatementUnreadable` for what is no statement, naming the line; the rows before it have
     been yielded, so nothing may be concluded before the end.
     """
-    rows: list[Row] = []
+    rows: list[StatementRow] = []
     parser = _parser(rows)
     is_over = False
     while not is_over:
@@ -122,7 +122,7 @@ def read_statement(source: BinaryIO) -> Iterator[tuple[Row, bytes]]:
         rows.clear()
 
 
-def _parser(rows: list[Row]) -> expat.XMLParserType:
+def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
     parser = expat.ParserCreate()
     path: list[str] = []
 
@@ -222,7 +222,7 @@ class _Check:
         self._checked.findings = self._kept
         return self._checked
 
-    async def _take(self, row: Row) -> None:
+    async def _take(self, row: StatementRow) -> None:
         tally, heading = self._tally, self._heading
         if tally is None or heading is None:
             raise StatementUnreadable("a row stands before the first <FlexStatement>")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from oms.clock import Clock
 from oms.core.events import AlarmKind, AlarmRaised, Context, Pending
 from oms.core.resets import windows_of
-from oms.core.watch import Limits, conditions, news
+from oms.core.watch import Tolerances, conditions, news
 from oms.service.view import View
 from oms.settings import Settings
 from oms.telemetry import ALARMS_STANDING, get_logger
@@ -29,22 +29,22 @@ log = get_logger("service.watchman")
 ACTOR: Final = "watchman"
 
 
-def limits_of(settings: Settings) -> Limits:
+def tolerances_of(settings: Settings) -> Tolerances:
     """Return what the settings say about how long things may last; 0 turns a rule off."""
-    return Limits(
-        order_silence=_limit(settings.alarm_order_silence_seconds),
-        order_waiting=_limit(settings.alarm_order_waiting_seconds),
+    return Tolerances(
+        order_silence=_duration(settings.alarm_order_silence_seconds),
+        order_waiting=_duration(settings.alarm_order_waiting_seconds),
         watched_accounts=settings.alarm_foreign_accounts,
         foreign_orders=settings.alarm_foreign_orders,
-        clock_drift=_limit(settings.alarm_clock_drift_seconds),
-        outage=_limit(settings.alarm_outage_seconds),
-        recovery=_limit(settings.alarm_recovery_seconds),
-        price_age=_limit(settings.alarm_price_age_seconds),
+        clock_drift=_duration(settings.alarm_clock_drift_seconds),
+        outage=_duration(settings.alarm_outage_seconds),
+        recovery=_duration(settings.alarm_recovery_seconds),
+        price_age=_duration(settings.alarm_price_age_seconds),
         resets=windows_of(settings.reset_region, settings.reset_windows),
     )
 
 
-def _limit(seconds: float) -> timedelta | None:
+def _duration(seconds: float) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds else None
 
 
@@ -53,7 +53,7 @@ class Watchman:
 
     def __init__(
         self,
-        limits: Limits,
+        tolerances: Tolerances,
         *,
         log: EventLog,
         view: View,
@@ -62,7 +62,7 @@ class Watchman:
         look_seconds: float,
         clock_seconds: float,
     ) -> None:
-        self._limits = limits
+        self._tolerances = tolerances
         self._log = log
         self._view = view
         self._clock = clock
@@ -87,7 +87,7 @@ class Watchman:
             view.system,
             view.orders.values(),
             view.positions.values(),
-            self._limits,
+            self._tolerances,
         )
         standing = {a.alarm_id: a for a in view.alarms.values() if a.live}
         events = news(standing, found)

@@ -22,7 +22,7 @@ def close_by_person(life: Life, key: str) -> None:
 
 def test_number_of_a_case_follows_from_what_it_is_about() -> None:
     one = Finding(result="break", subject="order", key="lost_order:A", text="now")
-    other = one.model_copy(update={"text": "later", "evidence": (7,)})
+    other = one.evolve(text="later", evidence=(7,))
     assert break_id_of(one) == break_id_of(other) == "Bacae20b6"
     assert settled_by(one) == "order:A"
 
@@ -100,8 +100,8 @@ def test_message_that_could_not_be_read_is_closed_by_a_person_only() -> None:
 
 def test_evidence_and_repair_do_not_make_a_difference_another_one() -> None:
     one = Finding(result="break", subject="order", key="lost_order:A", text="gone", evidence=(1,))
-    assert same_difference(one, one.model_copy(update={"evidence": (9,), "repair": "adopted"}))
-    assert not same_difference(one, one.model_copy(update={"text": "back"}))
+    assert same_difference(one, one.evolve(evidence=(9,), repair="adopted"))
+    assert not same_difference(one, one.evolve(text="back"))
 
 
 def test_case_about_a_fill_that_was_missing_closes_when_our_books_have_it() -> None:

@@ -29,7 +29,7 @@ from oms.core.order_types import (
 )
 from oms.errors import InvalidRequest
 
-SPY = Stock("SPY").model_copy(update={"con_id": 756733})
+SPY = Stock("SPY").evolve(con_id=756733)
 READY = SystemRecord(session_epoch=1, connected=True, ready=True)
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 
@@ -79,7 +79,7 @@ def test_a_stock_at_or_below_zero_is_denied_and_a_future_is_not(price: str) -> N
     denied = check(proposal(Limit("BUY", 1, price)), Limits())
     assert denied is not None
     assert (denied.rule, denied.value) == ("price", price)
-    future = SPY.model_copy(update={"sec_type": "FUT"})
+    future = SPY.evolve(sec_type="FUT")
     assert (
         check(
             replace(proposal(Limit("BUY", 1, price)), contract=future, rules=VenueRules()), Limits()
@@ -327,20 +327,20 @@ def test_an_exit_is_valued_where_its_entry_fills() -> None:
 
 def test_the_value_of_an_order_counts_multiplier_magnifier_and_currency() -> None:
     limits = Limits(order_notional_max=Scoped.read("1000, currency:JPY=100000"))
-    option = SPY.model_copy(update={"sec_type": "OPT", "multiplier": Decimal(100)})
+    option = SPY.evolve(sec_type="OPT", multiplier=Decimal(100))
     order = replace(proposal(Limit("BUY", 3, "5.00")), contract=option)
     denied = check(order, limits)
     assert denied is not None
     assert (denied.rule, denied.value) == ("notional", "1500")
     pence = VenueRules(price_magnifier=100)
     assert check(replace(order, rules=pence), limits) is None
-    yen = option.model_copy(update={"currency": "JPY"})
+    yen = option.evolve(currency="JPY")
     assert check(replace(order, contract=yen), limits) is None
 
 
 def test_a_combo_whose_price_is_worth_nobody_knows_what_cannot_be_valued() -> None:
     legs = (ComboLeg(con_id=1, side="BUY"), ComboLeg(con_id=2, side="SELL"))
-    combo = SPY.model_copy(update={"sec_type": "BAG", "legs": legs})
+    combo = SPY.evolve(sec_type="BAG", legs=legs)
     order = replace(proposal(Limit("BUY", 1, "5.00")), contract=combo)
     denied = check(order, Limits(order_notional_max=Scoped.read("1000000")))
     assert denied is not None

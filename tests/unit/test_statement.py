@@ -22,7 +22,7 @@ from oms.core.compare.statement_rows import (
     Heading,
     Holding,
     OptionLife,
-    Row,
+    StatementRow,
     read_row,
 )
 from oms.core.contracts import Contract
@@ -52,7 +52,7 @@ DEAL = {
 }
 
 
-def read(text: str) -> list[Row]:
+def read(text: str) -> list[StatementRow]:
     return [row for row, _ in read_statement(io.BytesIO(text.encode()))]
 
 

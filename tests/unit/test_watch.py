@@ -12,11 +12,11 @@ from oms.core.contracts import Contract
 from oms.core.events import AlarmCleared, AlarmRaised, Terms
 from oms.core.fold.records import Alarm, Order, OrderState, Position, SystemRecord
 from oms.core.resets import windows_of
-from oms.core.watch import Limits, conditions, expected_until, news
+from oms.core.watch import Tolerances, conditions, expected_until, news
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AAPL = Contract(con_id=1, symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD")
-LIMITS = Limits(
+TOLERANCES = Tolerances(
     order_silence=timedelta(seconds=30),
     order_waiting=timedelta(hours=24),
     watched_accounts=(),
@@ -27,7 +27,7 @@ LIMITS = Limits(
     price_age=timedelta(seconds=900),
     resets=windows_of("none", ("Mon 12:00-13:00 UTC",)),
 )
-OFF = Limits(None, None, (), False, None, None, None, None)
+OFF = Tolerances(None, None, (), False, None, None, None, None)
 
 
 def order(state: OrderState = OrderState.WORKING, **changes: Any) -> Order:
@@ -47,10 +47,10 @@ def kinds(
     system: SystemRecord | None = None,
     orders: tuple[Order, ...] = (),
     positions: tuple[Position, ...] = (),
-    limits: Limits = LIMITS,
+    tolerances: Tolerances = TOLERANCES,
 ) -> dict[str, datetime]:
     now = NOON + timedelta(seconds=after)
-    found = conditions(now, system or SystemRecord(), orders, positions, limits)
+    found = conditions(now, system or SystemRecord(), orders, positions, tolerances)
     return {alarm_id: one.since for alarm_id, one in found.items()}
 
 
@@ -84,8 +84,8 @@ def test_an_order_held_back_for_a_day_is_an_alarm_unless_it_waits_for_its_trigge
 def test_a_foreign_order_is_an_alarm_in_watched_accounts() -> None:
     foreign = order(origin="manual")
     assert kinds(0, orders=(foreign,)) == {"foreign_order:o1": NOON}
-    elsewhere = Limits(None, None, ("DU2",), True, None, None, None, None)
-    assert kinds(0, orders=(foreign,), limits=elsewhere) == {}
+    elsewhere = Tolerances(None, None, ("DU2",), True, None, None, None, None)
+    assert kinds(0, orders=(foreign,), tolerances=elsewhere) == {}
     assert kinds(0, orders=(order(OrderState.FILLED, origin="manual"),)) == {}
 
 
@@ -104,9 +104,11 @@ def test_an_outage_in_a_reset_is_expected_and_an_alarm_once_the_reset_is_over() 
     system = gap(NOON + timedelta(minutes=5))
     for minutes in (6, 30, 59, 61):
         assert kinds(minutes * 60, system=system) == {}, minutes
-    assert expected_until(system, LIMITS, NOON + timedelta(minutes=30)) == NOON + timedelta(hours=1)
+    assert expected_until(system, TOLERANCES, NOON + timedelta(minutes=30)) == NOON + timedelta(
+        hours=1
+    )
     assert kinds(62 * 60, system=system) == {"outage:line": NOON + timedelta(minutes=5)}
-    assert expected_until(system, LIMITS, NOON + timedelta(minutes=62)) is None
+    assert expected_until(system, TOLERANCES, NOON + timedelta(minutes=62)) is None
 
 
 def test_an_outage_outside_a_reset_is_an_alarm_after_its_patience() -> None:
@@ -136,11 +138,11 @@ def test_every_rule_can_be_turned_off() -> None:
     silent = order(OrderState.IN_FLIGHT, origin="manual", status="PreSubmitted")
     week = 7 * 86_400 + 2 * 3_600
     assert len(kinds(week, system=system, orders=(silent,), positions=(held,))) == 6
-    assert kinds(week, system=system, orders=(silent,), positions=(held,), limits=OFF) == {}
+    assert kinds(week, system=system, orders=(silent,), positions=(held,), tolerances=OFF) == {}
 
 
 def test_an_alarm_is_raised_once_and_cleared_once() -> None:
-    found = conditions(NOON, SystemRecord(), (order(origin="manual"),), (), LIMITS)
+    found = conditions(NOON, SystemRecord(), (order(origin="manual"),), (), TOLERANCES)
     (raised,) = news({}, found)
     assert isinstance(raised, AlarmRaised)
     standing = {raised.alarm_id: alarm(raised)}

@@ -109,7 +109,7 @@ class OptionLife:
     quantity: Decimal
 
 
-Row = Heading | Deal | Holding | Cash | Change | OptionLife
+StatementRow = Heading | Deal | Holding | Cash | Change | OptionLife
 
 _BOOK: Final = "BookTrade"
 #: Rows of a section that say the same once more, at another level of detail.
@@ -122,7 +122,7 @@ _ACTION_KINDS: Final[Mapping[str, ChangeKind]] = MappingProxyType(
 )
 
 
-def read_row(tag: str, attributes: Mapping[str, str]) -> Row | None:
+def read_row(tag: str, attributes: Mapping[str, str]) -> StatementRow | None:
     """Return what an element says, None where it is of no section that is compared.
 
     Raises `RowUnreadable` naming the element, the attribute and its value.
@@ -293,7 +293,7 @@ def _option_life(row: _Attributes) -> OptionLife | None:
     )
 
 
-_READERS: Final[Mapping[str, Callable[[_Attributes], Row | None]]] = MappingProxyType(
+_READERS: Final[Mapping[str, Callable[[_Attributes], StatementRow | None]]] = MappingProxyType(
     {
         "FlexStatement": _heading,
         "Trade": _deal,
