@@ -30,7 +30,8 @@ from typing import Any
 from oms.sim.clock import Clock, RealClock, SteppedClock
 from oms.sim.gateway.faults import Ratio, random_faults
 from oms.sim.gateway.gateway import Gateway
-from oms.sim.protocol.frames import SERVER_VERSION_MAX, is_digits
+from oms.sim.protocol.fields import is_digits
+from oms.sim.protocol.versions import SERVER_VERSION_MAX
 from oms.sim.script import recording, reference
 from oms.sim.script.arguments import CommandError
 from oms.sim.script.commands import Commands

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
-from oms.sim.protocol.frames import SERVER_VERSION_MAX, SERVER_VERSION_MIN
+from oms.sim.protocol.versions import SERVER_VERSION_MAX, SERVER_VERSION_MIN
 
 TimeForm = Literal["zone", "utc", "bare"]
 Commission = Literal["fixed", "tiered", "none"]

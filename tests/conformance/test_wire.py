@@ -43,6 +43,9 @@ from ib_async.decoder import Decoder
 from ib_async.objects import Execution
 
 from oms.sim.protocol import frames, messages, requests
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.fields import UNSET_INTEGER, to_decimal
+from oms.sim.protocol.versions import parse_versions
 
 VERSIONS = range(157, 179)
 PLACE_ORDER_FIELDS = {178: 114, 177: 114, 176: 115}
@@ -180,7 +183,7 @@ GROUPS: dict[str, Any] = {
 
 
 def wire_unset() -> int:
-    return int(frames.UNSET_INTEGER)
+    return int(UNSET_INTEGER)
 
 
 def find(field: str, *holders: Any) -> tuple[Any, str]:
@@ -710,7 +713,7 @@ def test_frames_come_out_whole_however_the_stream_is_cut(
 
 
 def test_a_frame_beyond_the_limit_is_refused() -> None:
-    with pytest.raises(frames.WireError):
+    with pytest.raises(WireError):
         frames.FrameReader().feed(struct.pack(">I", frames.FRAME_LENGTH_MAX + 1))
 
 
@@ -724,14 +727,14 @@ def test_a_frame_beyond_the_limit_is_refused() -> None:
     ],
 )
 def test_a_version_range_is_read_in_every_spelling(text: bytes, expected: tuple[int, int]) -> None:
-    assert frames.parse_versions(text) == expected
+    assert parse_versions(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "1.7976931348623157E308", "1.7976931348623157e+308", "Infinite", "NaN"]
 )
 def test_an_unset_number_is_none_in_every_spelling(text: str) -> None:
-    assert frames.to_decimal(text) is None
+    assert to_decimal(text) is None
 
 
 @pytest.mark.parametrize("version", VERSIONS)

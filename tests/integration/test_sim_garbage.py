@@ -12,7 +12,7 @@ import pytest
 
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.protocol import frames, requests
-from oms.sim.protocol.frames import WireError
+from oms.sim.protocol.errors import WireError
 from oms.sim.settings import Settings
 from tests.integration.sim_world import STOCK, world
 

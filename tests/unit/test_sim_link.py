@@ -12,7 +12,8 @@ import pytest
 from oms.sim.clock import SteppedClock
 from oms.sim.gateway.faults import ACTIONS, Action, Direction, Fault
 from oms.sim.gateway.link import Link
-from oms.sim.protocol.frames import WireError, join
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.frames import join
 from oms.sim.protocol.messages import ServerMessage, encode
 from oms.sim.protocol.requests import PLACE_ORDER, parse
 

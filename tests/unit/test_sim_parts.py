@@ -17,7 +17,8 @@ from oms.sim.broker.listings import option
 from oms.sim.broker.market import Market
 from oms.sim.clock import SteppedClock, order_time
 from oms.sim.gateway.faults import Action, Direction, Fault, FaultPlan
-from oms.sim.protocol.frames import WireError, ascii7, number, to_bool, to_int
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.fields import ascii7, number, to_bool, to_int
 from oms.sim.script import reference
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -11,7 +11,7 @@ from oms.sim.broker.accounting import Totals, Worth, rate, realized_today, total
 from oms.sim.broker.contracts import Contract
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 
 _CENT: Final = Decimal("0.01")
 

@@ -21,7 +21,7 @@ from oms.sim.broker.executions import Execution
 from oms.sim.broker.ledger import ZERO, Position
 from oms.sim.broker.live_orders import LiveOrders
 from oms.sim.broker.orders import Order
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -13,7 +13,7 @@ from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.market import Market, Quote
 from oms.sim.broker.orders import Order
-from oms.sim.protocol.frames import to_int
+from oms.sim.protocol.fields import to_int
 
 #: The legs of a combination, each with its ratio: negative when the combination sells it.
 Legs = tuple[tuple[Contract, Decimal], ...]

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from oms.sim.broker.market import Quote
 from oms.sim.clock import order_time
-from oms.sim.protocol.frames import to_bool, to_decimal, to_int
+from oms.sim.protocol.fields import to_bool, to_decimal, to_int
 
 _Seen = TypeVar("_Seen", Decimal, datetime)
 

@@ -9,7 +9,7 @@ from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final, Literal
 
-from oms.sim.protocol.frames import number, to_bool, to_decimal, to_int
+from oms.sim.protocol.fields import number, to_bool, to_decimal, to_int
 
 #: IB's security types that exist here: stock, option, future, option on a future, currency pair,
 #: combination, index.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from oms.sim.broker import stored
 from oms.sim.broker.stored import number_or_none
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 
 #: Bought or sold.
 Side = Literal["BOT", "SLD"]

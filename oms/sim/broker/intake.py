@@ -18,7 +18,7 @@ from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.order_life import CANCELLED_TEXT, OrderLife
 from oms.sim.broker.orders import Order, terms_of
-from oms.sim.protocol.frames import to_bool, to_decimal, to_int
+from oms.sim.protocol.fields import to_bool, to_decimal, to_int
 
 
 class Intake:

@@ -13,7 +13,7 @@ from typing import Final
 
 from oms.sim.broker.market import Quote
 from oms.sim.broker.orders import Kind, Order
-from oms.sim.protocol.frames import to_int
+from oms.sim.protocol.fields import to_int
 
 #: Stops that follow the market.
 TRAILING: Final[frozenset[Kind | None]] = frozenset({"TRAIL", "TRAIL LIMIT"})

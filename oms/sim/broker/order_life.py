@@ -19,7 +19,7 @@ from oms.sim.broker.floor import Floor
 from oms.sim.broker.linked_orders import LinkedOrders
 from oms.sim.broker.open_markets import OpenMarkets
 from oms.sim.broker.orders import EndStatus, Order, Status
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 
 CANCELLED_TEXT: Final = "Order Canceled - reason:"
 

@@ -11,8 +11,7 @@ from typing import Any, Final, Literal, get_args
 from oms.sim.broker import stored
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.stored import number_or_none
-from oms.sim.protocol import frames
-from oms.sim.protocol.frames import number, to_bool, to_decimal, to_int
+from oms.sim.protocol.fields import UNSET_INTEGER, number, to_bool, to_decimal, to_int
 
 #: An order type that is known here, in one spelling.
 Kind = Literal[
@@ -68,7 +67,7 @@ def terms_of(values: Mapping[str, Any]) -> dict[str, Any]:
         if name in _NOT_TERMS or not value:
             continue
         if isinstance(value, str):
-            if value == frames.UNSET_INTEGER or value in _DEFAULTS.get(name, ()):
+            if value == UNSET_INTEGER or value in _DEFAULTS.get(name, ()):
                 continue
             if "E308" in value.upper().replace("+", "") and to_decimal(value) is None:
                 continue

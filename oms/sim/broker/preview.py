@@ -12,7 +12,7 @@ from oms.sim.broker.contracts import Contract
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO, commission, margin
 from oms.sim.broker.orders import Order
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 
 
 def fields(floor: Floor, order: Order) -> dict[str, str]:

@@ -24,7 +24,7 @@ from oms.sim.broker.contracts import Contract
 from oms.sim.broker.executions import Execution
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO, cash_flows
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 
 _OPTION_LIFE: Final = {
     "exercise": "Exercise",

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Protocol
 
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 
 
 class Record(Protocol):

@@ -12,7 +12,7 @@ from oms.sim.broker.floor import Floor
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import subscribe, subscriptions, unsubscribe
-from oms.sim.protocol.frames import number, to_bool, to_int
+from oms.sim.protocol.fields import number, to_bool, to_int
 from oms.sim.protocol.requests import Request
 
 VALUES_SECONDS: Final = 1.0

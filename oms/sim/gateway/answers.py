@@ -23,7 +23,8 @@ from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.quote_answers import QuoteAnswers
 from oms.sim.gateway.reports import Reports
 from oms.sim.gateway.session import Session
-from oms.sim.protocol.frames import WireError, to_bool, to_int
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.fields import to_bool, to_int
 from oms.sim.protocol.requests import Request
 
 log = logging.getLogger("oms.sim.gateway.answers")

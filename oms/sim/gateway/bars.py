@@ -13,7 +13,7 @@ from oms.sim.broker.market import Quote
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import subscribe, subscriptions
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 from oms.sim.protocol.requests import Request
 
 BAR_SECONDS: Final = 5

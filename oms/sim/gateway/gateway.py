@@ -26,7 +26,7 @@ from oms.sim.gateway.outage import Outages
 from oms.sim.gateway.reports import Reports
 from oms.sim.gateway.session import Session, Shared
 from oms.sim.gateway.upstream import Upstream
-from oms.sim.protocol.frames import to_int
+from oms.sim.protocol.fields import to_int
 from oms.sim.protocol.requests import Request
 from oms.sim.settings import Settings
 

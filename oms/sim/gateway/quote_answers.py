@@ -16,7 +16,7 @@ from oms.sim.gateway.bars import RealTimeBars
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import key_of, subscribe, subscriptions, unsubscribe
-from oms.sim.protocol.frames import number, to_bool, to_int
+from oms.sim.protocol.fields import number, to_bool, to_int
 from oms.sim.protocol.requests import Request
 
 NOT_FOUND: Final = "No security definition has been found for the request"

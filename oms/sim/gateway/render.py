@@ -10,7 +10,7 @@ from oms.sim.broker.executions import Execution
 from oms.sim.broker.market import Quote
 from oms.sim.broker.matching import limit_price
 from oms.sim.broker.orders import Order
-from oms.sim.protocol.frames import UNSET_DOUBLE, ascii7, number
+from oms.sim.protocol.fields import UNSET_DOUBLE, ascii7, number
 
 
 def open_order(order: Order, contract: Contract) -> dict[str, Any]:

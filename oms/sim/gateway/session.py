@@ -19,10 +19,13 @@ from oms.sim.gateway.link import Link
 from oms.sim.gateway.observers import Observers
 from oms.sim.gateway.upstream import TICKS, Upstream
 from oms.sim.protocol import frames, messages
-from oms.sim.protocol.frames import FrameReader, WireError
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.fields import ascii7
+from oms.sim.protocol.frames import FrameReader
 from oms.sim.protocol.layout import Values
 from oms.sim.protocol.messages import ServerMessage
 from oms.sim.protocol.requests import Request, parse
+from oms.sim.protocol.versions import HANDSHAKE_PREFIX, SERVER_VERSION_MIN, parse_versions
 from oms.sim.settings import Settings
 
 log = logging.getLogger("oms.sim.gateway.session")
@@ -142,7 +145,7 @@ class Session(asyncio.Protocol):
 
     def _receive(self, chunk: bytes) -> None:
         if not self._greeted:
-            if not self._reader.take_prefix(chunk, frames.HANDSHAKE_PREFIX):
+            if not self._reader.take_prefix(chunk, HANDSHAKE_PREFIX):
                 return
             self._greeted = True
             chunk = b""
@@ -155,9 +158,9 @@ class Session(asyncio.Protocol):
                 self._frame(frames.split(payload))
 
     def _greet(self, payload: bytes) -> None:
-        lowest, highest = frames.parse_versions(payload)
+        lowest, highest = parse_versions(payload)
         version = min(highest, self._shared.settings.server_version)
-        if version < max(lowest, frames.SERVER_VERSION_MIN):
+        if version < max(lowest, SERVER_VERSION_MIN):
             log.warning("client reads versions %s to %s: not served", lowest, highest)
             self.cut()
             return
@@ -309,7 +312,7 @@ class Session(asyncio.Protocol):
         return {
             "reqId": str(request_id),
             "code": str(code),
-            "text": frames.ascii7(text if len(text) <= ERROR_TEXT_MAX else text[:300] + "..."),
+            "text": ascii7(text if len(text) <= ERROR_TEXT_MAX else text[:300] + "..."),
             "advancedOrderRejectJson": json,
         }
 

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
-from oms.sim.protocol.frames import SERVER_VERSION_MAX, SERVER_VERSION_MIN, WireError, is_digits
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.fields import is_digits
+from oms.sim.protocol.versions import SERVER_VERSION_MAX, SERVER_VERSION_MIN
 
 Values = Mapping[str, Any]
 

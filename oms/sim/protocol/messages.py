@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from oms.sim.protocol.frames import WireError, join
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.frames import join
 from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, Values, When
-from oms.sim.protocol.requests import (
+from oms.sim.protocol.order_parts import (
     ALGO,
     COMBO,
     DELTA_NEUTRAL_CONTRACT,
     PEG_BENCH,
     SCALE,
     TAG,
+    Test,
     has,
 )
 
@@ -213,7 +215,7 @@ def _end(number: int) -> Layout:
     return Layout(f"id={number} version=1 reqId")
 
 
-def _tick_kind(*kinds: str) -> Any:
+def _tick_kind(*kinds: str) -> Test:
     return lambda values: values.get("tickType") in kinds
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from oms.sim.protocol.frames import WireError, to_bool, to_decimal, to_int
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.fields import to_bool, to_decimal, to_int
 
 _INTEGERS: Final = (
     "reqId clientId barSize numberOfTicks marketDataType marketRuleId underlyingConId"

@@ -11,91 +11,23 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from oms.sim.protocol import numbers
-from oms.sim.protocol.frames import WireError, is_digits, join, split, to_bool, to_decimal
-from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, Values, When
-
-CONTRACT: Final = (
-    "conId symbol secType lastTradeDateOrContractMonth strike right multiplier exchange"
-    " primaryExchange currency localSymbol tradingClass"
-)
-TAG: Final = ("tag", "value")
-LEG: Final = (
-    "conId",
-    "ratio",
-    "action",
-    "exchange",
-    "openClose",
-    "shortSaleSlot",
-    "designatedLocation",
-    "exemptCode",
-)
-SHORT_LEG: Final = ("conId", "ratio", "action", "exchange")
-
-
-def is_combo(values: Values) -> bool:
-    return values.get("secType") == "BAG"
-
-
-def has(name: str) -> Any:
-    """A test for `When`: the field is there and not empty."""
-    return lambda values: values.get(name, "") != ""
-
-
-def is_set(name: str) -> Any:
-    """A test for `When`: the flag is on."""
-    return lambda values: to_bool(values.get(name, ""))
-
-
-def has_scale(values: Values) -> bool:
-    increment = to_decimal(values.get("scalePriceIncrement", ""))
-    return increment is not None and increment > 0
-
-
-def is_pegged_to_benchmark(values: Values) -> bool:
-    return values.get("orderType") in ("PEG BENCH", "PEGBENCH")
-
-
-def is_pegged_to_best(values: Values) -> bool:
-    return values.get("orderType") in ("PEG BEST", "PEGBEST")
-
-
-def is_pegged_to_mid(values: Values) -> bool:
-    return values.get("orderType") in ("PEG MID", "PEGMID")
-
-
-def competes_up_to_mid(values: Values) -> bool:
-    return values.get("competeAgainstBestOffset") == "Infinite"
-
-
-SCALE: Final = (
-    "scaleInitLevelSize scaleSubsLevelSize scalePriceIncrement",
-    When(
-        has_scale,
-        (
-            "scalePriceAdjustValue scalePriceAdjustInterval scaleProfitOffset scaleAutoReset"
-            " scaleInitPosition scaleInitFillQty scaleRandomPercent",
-        ),
-    ),
-)
-DELTA_NEUTRAL_CONTRACT: Final = (
-    "deltaNeutralContract=0",
-    When(
-        is_set("deltaNeutralContract"),
-        ("deltaNeutralContractConId deltaNeutralContractDelta deltaNeutralContractPrice",),
-    ),
-)
-ALGO: Final = ("algoStrategy", When(has("algoStrategy"), (Repeat("algoParams", TAG),)))
-PEG_BENCH: Final = When(
-    is_pegged_to_benchmark,
-    (
-        "referenceContractId isPeggedChangeAmountDecrease peggedChangeAmount"
-        " referenceChangeAmount referenceExchangeId",
-    ),
-)
-COMBO: Final = (
-    Repeat("comboLegs", LEG),
-    Repeat("orderComboLegs", ("price",)),
-    Repeat("smartComboRoutingParams", TAG),
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.fields import is_digits
+from oms.sim.protocol.frames import join, split
+from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, When
+from oms.sim.protocol.order_parts import (
+    ALGO,
+    COMBO,
+    CONTRACT,
+    DELTA_NEUTRAL_CONTRACT,
+    PEG_BENCH,
+    SCALE,
+    SHORT_LEG,
+    competes_up_to_mid,
+    has,
+    is_combo,
+    is_pegged_to_best,
+    is_pegged_to_mid,
 )
 
 PLACE_ORDER: Final = Layout(

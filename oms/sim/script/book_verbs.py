@@ -9,7 +9,7 @@ from oms.sim.broker import statement as statements
 from oms.sim.broker.books import Placement
 from oms.sim.broker.executions import Execution
 from oms.sim.broker.orders import Order
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 from oms.sim.script.arguments import CommandError, Fields
 from oms.sim.script.context import Context
 from oms.sim.script.verb import Answer, verb

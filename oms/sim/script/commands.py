@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from oms.sim.broker.checks import Refusal
 from oms.sim.gateway.gateway import Gateway
-from oms.sim.protocol.frames import WireError
+from oms.sim.protocol.errors import WireError
 from oms.sim.script import (
     book_verbs,
     fault_verbs,

@@ -11,7 +11,7 @@ from oms.sim.broker.executions import Execution
 from oms.sim.broker.orders import Order
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.session import Session
-from oms.sim.protocol.frames import is_digits
+from oms.sim.protocol.fields import is_digits
 from oms.sim.script.arguments import CommandError, Fields
 
 log = logging.getLogger("oms.sim.script.context")

@@ -7,7 +7,7 @@ from typing import Final
 
 from oms.sim.broker.contracts import Contract
 from oms.sim.clock import SteppedClock
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 from oms.sim.script import book_verbs
 from oms.sim.script.arguments import CommandError, Fields
 from oms.sim.script.context import CONTRACT_FIELDS, Context

@@ -9,7 +9,7 @@ from oms.sim.broker import matching
 from oms.sim.broker.combos import quote_of
 from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.orders import ENDED, LIVE, Order
-from oms.sim.protocol.frames import number
+from oms.sim.protocol.fields import number
 from oms.sim.script.arguments import QUANTITY_MAX, CommandError, Fields
 from oms.sim.script.context import CONTRACT_FIELDS, ORDER_FIELDS, Context
 from oms.sim.script.verb import Answer, verb

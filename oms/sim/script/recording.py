@@ -23,7 +23,9 @@ from typing import IO, Any
 
 from oms.sim.clock import Clock
 from oms.sim.protocol import frames, messages, requests
-from oms.sim.protocol.frames import FrameReader, WireError
+from oms.sim.protocol.errors import WireError
+from oms.sim.protocol.frames import FrameReader
+from oms.sim.protocol.versions import HANDSHAKE_PREFIX, SERVER_VERSION_MAX, parse_versions
 
 log = logging.getLogger("oms.sim.script.recording")
 
@@ -99,7 +101,7 @@ class Recorder:
         clock: Clock,
         hide: Mapping[str, str],
         *,
-        highest: int = frames.SERVER_VERSION_MAX,
+        highest: int = SERVER_VERSION_MAX,
         connections: int = 0,
     ) -> None:
         self._highest = highest
@@ -142,12 +144,12 @@ class Recorder:
         cutter = FrameReader()
         payloads: list[bytes] = []
         try:
-            while not cutter.take_prefix(await _some(reader), frames.HANDSHAKE_PREFIX):
+            while not cutter.take_prefix(await _some(reader), HANDSHAKE_PREFIX):
                 pass
             while not (payloads := cutter.feed(b"") or payloads):
                 payloads = cutter.feed(await _some(reader))
             hello = self._announced(payloads[0])
-            writer.write(frames.HANDSHAKE_PREFIX + frames.frame(hello))
+            writer.write(HANDSHAKE_PREFIX + frames.frame(hello))
             self._note("client", hello, number, handshake=True)
         except (ConnectionError, WireError) as error:
             log.warning("connection %s, client: %s", number, error)
@@ -160,7 +162,7 @@ class Recorder:
         await self._pass(reader, writer, "client", number, cutter)
 
     def _announced(self, payload: bytes) -> bytes:
-        lowest, highest = frames.parse_versions(payload)
+        lowest, highest = parse_versions(payload)
         if not self._highest or highest <= self._highest:
             return payload
         options = payload.partition(b" ")[2]
@@ -287,7 +289,7 @@ class _Incoming:
         self._waiting: list[bytes] = []
 
     async def handshake(self) -> None:
-        while not self._frames.take_prefix(await self._chunk(), frames.HANDSHAKE_PREFIX):
+        while not self._frames.take_prefix(await self._chunk(), HANDSHAKE_PREFIX):
             pass
         self._waiting = self._frames.feed(b"")
         await self._payload()

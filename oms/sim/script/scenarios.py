@@ -44,7 +44,7 @@ from typing import Any, Final
 from oms.sim.broker.orders import Order
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.observers import Event
-from oms.sim.protocol.frames import is_digits
+from oms.sim.protocol.fields import is_digits
 from oms.sim.protocol.messages import LAYOUTS
 from oms.sim.protocol.requests import LAYOUT_OF, NAMES
 from oms.sim.script.arguments import SECONDS_MAX

@@ -1,0 +1,99 @@
+"""The text of one field: numbers, flags and names as a gateway reads and writes them.  Pure."""
+
+from __future__ import annotations
+
+import re
+import struct
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from oms.sim.protocol.errors import WireError
+
+# How IB spells "not set", by the type of the field.
+UNSET_DOUBLE: Final = "1.7976931348623157E308"
+UNSET_INTEGER: Final = "2147483647"
+UNSET_LONG: Final = "9223372036854775807"
+
+# Past this a number is IB's "not set": the largest double, however a client spells it.
+_UNSET_ABOVE = Decimal("1e300")
+_LONG_MAX = 2**63 - 1
+# Python's numbers may have blanks round them and underscores within; a gateway's may not.
+_NO_NUMBER = re.compile(r"[_\s]|[^\x00-\x7f]")
+# Far beyond any order, and small enough that sums and remainders keep all their digits.
+_AMOUNT_MAX = Decimal("1e15")
+
+
+def to_decimal(text: str) -> Decimal | None:
+    """The number in a field, or None when the field says "not set" in any of the spellings.
+
+    Raises WireError when the text is no number.
+    """
+    if text in ("", "Infinite"):
+        return None
+    if _NO_NUMBER.search(text):
+        raise WireError(f"{text!r} is not a number")
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise WireError(f"{text!r} is not a number") from error
+    if not number.is_finite() or abs(number) > _UNSET_ABOVE:
+        return None
+    if abs(number) > _AMOUNT_MAX:
+        raise WireError(f"{text!r} is more than an amount holds")
+    return number
+
+
+def to_int(text: str, default: int = 0) -> int:
+    """The integer in a field; `default` when empty or one of IB's unset integers."""
+    if text in ("", UNSET_INTEGER, UNSET_LONG):
+        return default
+    if _NO_NUMBER.search(text):
+        raise WireError(f"{text!r} is not an integer")
+    try:
+        value = int(text)
+    except ValueError as error:
+        raise WireError(f"{text!r} is not an integer") from error
+    if abs(value) > _LONG_MAX:
+        raise WireError(f"{text!r} is more than a long holds")
+    return value
+
+
+def is_digits(text: str) -> bool:
+    """ASCII digits and nothing else, at most those of a long.
+
+    str.isdigit takes superscripts too, and int refuses them, and texts of thousands of digits.
+    """
+    return len(text) < 20 and text.isascii() and text.isdigit()
+
+
+def to_bool(text: str) -> bool:
+    """True for 1 and true, False for 0, false and empty: every client spells it its own way."""
+    if text in ("", "0", "false", "False"):
+        return False
+    if text in ("1", "true", "True"):
+        return True
+    raise WireError(f"{text!r} is not a boolean")
+
+
+def number(value: Decimal | int | None) -> str:
+    """Plain decimal text without exponent or trailing zeros; the empty field for None."""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return str(value)
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def ascii7(text: str) -> str:
+    r"""Non-ASCII characters as \uXXXX, which is how the gateway sends names and error texts.
+
+    It writes UTF-16, so that a character beyond the basic plane is two of them.
+    """
+    if text.isascii():
+        return text
+    units = text.encode("utf-16-be", errors="surrogatepass")
+    codes = (code for (code,) in struct.iter_unpack(">H", units))
+    return "".join(chr(code) if code < 0x80 else f"\\u{code:04x}" for code in codes)
