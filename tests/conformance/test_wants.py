@@ -265,7 +265,6 @@ class Forgetful:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        connection.begin_write()
         first = Projector(connection)
         first.fold(ended_life())
         first.write()
@@ -314,7 +313,7 @@ def forgetful(
 ) -> Iterator[Forgetful]:
     path = tmp_path_factory.mktemp("wants") / "log.sqlite"
     shutil.copyfile(sqlite_template, path)
-    with closing(connect(parse_url(str(path)))) as connection:
+    with closing(connect(parse_url(str(path)))) as connection, connection.writing():
         yield Forgetful(connection)
 
 
