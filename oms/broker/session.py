@@ -6,12 +6,9 @@ question that must be answered in time (TCP alone does not notice a half-open li
 appends what happened as facts: `SessionOpened`, `SessionClosed`, `ConnectFailed`, `GapOpened`,
 `GapClosed`. What the gaps are is decided in `core.gap`.
 
-Only ib_async's low-level handshake is used: its own start-up requests fill a state that nobody
-reads here. What has to be asked after a connect is the reconciliation's business; it learns from
-`SessionUp` and `LineRecovered` that it is time.
-
-A number is an order id or a request id, never both, and is used once in the life of the process:
-ids come from one counter above everything that the log, the gateway and other clients have shown.
+One attempt to connect is a `Handshake`; ids are drawn from `OrderIds`. What has to be asked after a
+connect is the reconciliation's business; it learns from `SessionUp` and `LineRecovered` that it is
+time.
 
 If the process dies, the log holds a session without an end; the next start closes nothing in its
 name, it opens a new one with a higher epoch.
@@ -24,48 +21,34 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import ib_async
 
 from oms.broker import patches
 from oms.broker.capture import Capture, Captured
 from oms.broker.gap_keeper import GapKeeper
-from oms.broker.handshake import (
-    COMFORTABLE_VERSION,
-    ConnectionSettings,
-    Greeting,
-    objection_to_accounts,
-    objection_to_version,
-)
+from oms.broker.handshake import ConnectionSettings, Handshake
 from oms.broker.news import News, SessionDown, SessionUp
+from oms.broker.order_ids import OrderIds
 from oms.broker.ports import Durable, Sink
 from oms.broker.server_clock import ServerClock
 from oms.clock import Clock
-from oms.core.codes import meaning
 from oms.core.events import (
     ConnectFailed,
     Context,
     Event,
-    NextOrderIdReceived,
     NoticeReceived,
-    OpenOrderReceived,
-    OrderStatusReceived,
     Pending,
     ServerTimeRead,
     SessionClosed,
     SessionOpened,
 )
 from oms.core.gap import Signal, signal_of_code
-from oms.errors import ClientIdInUse, IBConnectionError, OmsError
+from oms.errors import IBConnectionError, OmsError
 from oms.telemetry import get_logger
 
 ACTOR: Final = "daemon"
-#: IB refuses order ids above it (320). An id near it is somebody's mistake, not a floor (INC-35).
-HIGHEST_ORDER_ID: Final = 2**31 - 1
-_FLOOR_LIMIT: Final = HIGHEST_ORDER_ID - 10_000_000
-#: An order id is not above those that the gateway knows of this client.
-DUPLICATE_ORDER_ID: Final = 103
 #: How long a closed socket may take to say so.
 _CLOSE_SECONDS: Final = 2.0
 
@@ -99,26 +82,22 @@ class Session:
         self.connection_time = ""
         self.listeners: list[Callable[[News], None]] = []
         self._ended: asyncio.Future[OmsError | None] | None = None
-        self._client: Any = ib.client
         self._ib = ib
         self._capture = capture
         self._sink = sink
         self._clock = clock
         self._next_epoch = first_epoch
-        self._next_id = highest_broker_order_id + 1
         self._on_failure = on_failure
         self._uniform = uniform
         self._is_open = False
         self._closing = False
-        self._refusal: OmsError | None = None
         self._leave_reason = ""
         self._close_reason = ""
         self._transport_gone = asyncio.Event()
-        self._farms_reported = asyncio.Event()
-        self._attempt_over = asyncio.Event()
         self._last_heard = 0.0
         self._supervisor: asyncio.Task[None] | None = None
-        self._greeting = Greeting()
+        self._handshake = Handshake(settings)
+        self._ids = OrderIds(ib, capture, highest_seen=highest_broker_order_id)
         self._server_clock = ServerClock(ib, clock)
         self._gap = GapKeeper(
             clock,
@@ -190,7 +169,7 @@ class Session:
         """
         if not self._is_open:
             raise IBConnectionError("there is no session with the gateway")
-        return self._draw_id()
+        return self._ids.draw()
 
     # ── the supervisor ───────────────────────────────────────────────────────────────────────────
 
@@ -242,58 +221,19 @@ class Session:
             first.exception()  # seen, also where nobody waits for the first attempt
 
     async def _connect(self) -> None:
-        settings = self.settings
-        self._begin_attempt()
-        connecting = asyncio.ensure_future(
-            # No time-outs of its own: it would wait out a refusal (326) to the end.
-            self._client.connectAsync(settings.host, settings.port, settings.client_id, 0)
-        )
-        over = asyncio.ensure_future(self._attempt_over.wait())
-        try:
-            await asyncio.wait(
-                {connecting, over},
-                timeout=settings.connect_timeout_seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if self._refusal is not None:
-                raise self._refusal
-            if connecting.done():
-                _check_connected(connecting, settings)
-            elif over.done():
-                raise IBConnectionError(
-                    f"the gateway at {settings.address} closed the connection during the handshake"
-                )
-            else:
-                raise IBConnectionError(
-                    f"the gateway at {settings.address} did not finish the handshake"
-                    f" within {settings.connect_timeout_seconds} seconds",
-                    hint="is a dialog or a login window open at the gateway?",
-                )
-            await self._wait_for_farms()
-        except BaseException:
-            await _cancelled(connecting)
-            await self._hang_up()
-            raise
-        finally:
-            await _cancelled(over)
-        if self._is_open:
-            self._publish(SessionUp(self.epoch, self.server_version, self.accounts))
-
-    def _begin_attempt(self) -> None:
-        self._refusal = None
         self._leave_reason = ""
-        self._greeting = Greeting()
         self._transport_gone.clear()
-        self._attempt_over.clear()
-        self._farms_reported.clear()
+        self._handshake = Handshake(self.settings)
         # What comes before the session is announced (accounts, a refusal) belongs to it already.
         self._capture.session_epoch = self._next_epoch
         self._last_heard = self._clock.monotonic()
-
-    async def _wait_for_farms(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.farm_timeout_seconds):
-                await self._farms_reported.wait()
+        try:
+            await self._handshake.run(self._ib)
+        except BaseException:
+            await self._hang_up()
+            raise
+        if self._is_open:
+            self._publish(SessionUp(self.epoch, self.server_version, self.accounts))
 
     async def _watch(self) -> None:
         """Return when the transport is gone; take care that a dead one goes."""
@@ -366,44 +306,29 @@ class Session:
     def _hook(self) -> None:
         patches.hear_bytes(self._ib, self._on_bytes)
         patches.hear_loss(self._ib, self._on_transport_lost)
-        patches.draw_ids_from(self._ib, self._draw_id)
-        self._client.apiStart.connect(self._on_handshake_done)
+        self._ib.client.apiStart.connect(self._on_handshake_done)
         self._capture.listeners.append(self._on_captured)
 
     def _on_bytes(self, received: bytes) -> None:
         self._last_heard = self._clock.monotonic()
-        if self._greeting.is_complete:
-            return
         with self._guarded():
-            self._greeting.feed(received)
-            if self._greeting.is_complete:
-                version = self._greeting.server_version
-                self._refuse(objection_to_version(version))
-                if version < COMFORTABLE_VERSION:
-                    _log.warning("gateway_is_old", server_version=version)
+            self._handshake.hear_bytes(received)
 
     def _on_handshake_done(self) -> None:
         with self._guarded():
-            accounts = tuple(self._client.getAccounts())
-            self._refuse(objection_to_accounts(accounts, self.settings))
-            if self._refusal is None:
+            accounts = tuple(self._ib.client.getAccounts())
+            if self._handshake.welcomes(accounts):
                 self._open_session(accounts)
-
-    def _refuse(self, objection: OmsError | None) -> None:
-        """End this attempt, if there is an objection: `_connect` raises the first one."""
-        if objection is not None and self._refusal is None:
-            self._refusal = objection
-            self._attempt_over.set()
 
     def _open_session(self, accounts: tuple[str, ...]) -> None:
         self.epoch = self._next_epoch
         self._next_epoch += 1
         self.accounts = accounts
-        self.server_version = self._greeting.server_version
-        self.connection_time = self._greeting.connection_time
+        self.server_version = self._handshake.server_version
+        self.connection_time = self._handshake.connection_time
         # The client has just taken the number from nextValidId; nothing was drawn since.
         next_valid_id = patches.offered_order_id(self._ib)
-        self._raise_floor(next_valid_id - 1)
+        self._ids.stay_above(next_valid_id - 1)
         self._is_open = True
         self._append(
             SessionOpened(
@@ -421,8 +346,7 @@ class Session:
     def _on_transport_lost(self, text: str) -> None:
         with self._guarded():
             self._transport_gone.set()
-            self._attempt_over.set()
-            self._farms_reported.set()  # nothing more to wait for
+            self._handshake.hear_loss()
             if not self._is_open:
                 return
             self._is_open = False
@@ -434,31 +358,12 @@ class Session:
             self._publish(SessionDown(self.epoch, reason, deliberate))
 
     def _on_captured(self, captured: Captured) -> None:
-        match captured.event:
-            case NoticeReceived(code=326, text=text) if not self._is_open:
-                self._refuse(
-                    ClientIdInUse(f"client id {self.settings.client_id} is in use: {text}")
-                )
-            case NoticeReceived(code=code):
-                if meaning(code).kind == "farm":
-                    self._farms_reported.set()
-                if code == DUPLICATE_ORDER_ID and self._client.isReady():
-                    # The gateway knows higher ids than it has shown; it says so when asked
-                    # (INC-31).
-                    self._client.reqIds(1)
-                signal = signal_of_code(code)
-                if signal is not None:
-                    self._gap.signal(signal, self.epoch)
-            case (
-                OpenOrderReceived(broker_order_id=shown)
-                | OrderStatusReceived(broker_order_id=shown)
-            ):
-                # IB refuses ids that are not above those of other clients' orders too (INC-33).
-                self._raise_floor(shown)
-            case NextOrderIdReceived(broker_order_id=offered):
-                self._raise_floor(offered - 1)
-            case _:
-                pass
+        notice = captured.event
+        if isinstance(notice, NoticeReceived):
+            self._handshake.hear_notice(notice)
+            signal = signal_of_code(notice.code)
+            if signal is not None:
+                self._gap.signal(signal, self.epoch)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -467,21 +372,6 @@ class Session:
             yield
         except Exception as error:  # noqa: BLE001 - see above
             self._on_failure(error)
-
-    # ── ids ──────────────────────────────────────────────────────────────────────────────────────
-
-    def _draw_id(self) -> int:
-        if not self._client.isReady():
-            raise ConnectionError("there is no session with the gateway")
-        drawn = self._next_id
-        self._next_id += 1
-        return drawn
-
-    def _raise_floor(self, shown: int) -> None:
-        if shown < _FLOOR_LIMIT:
-            self._next_id = max(self._next_id, shown + 1)
-        else:
-            _log.warning("order_id_near_the_limit", broker_order_id=shown)
 
     # ── facts and news ───────────────────────────────────────────────────────────────────────────
 
@@ -496,19 +386,3 @@ class Session:
     def _publish(self, news: News) -> None:
         for listener in list(self.listeners):
             listener(news)
-
-
-def _check_connected(connecting: asyncio.Future[None], settings: ConnectionSettings) -> None:
-    error = connecting.exception()
-    if isinstance(error, OSError):
-        raise IBConnectionError(
-            f"nothing listens at {settings.address} ({error.strerror or error})"
-        ) from error
-    if error is not None:
-        raise IBConnectionError(f"the handshake failed: {error!r}") from error
-
-
-async def _cancelled(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await task
