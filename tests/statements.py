@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from oms.core.compare.adoption import adoptions
 from oms.core.compare.cases import case_events, watched_by
 from oms.core.compare.matches import Compared
-from oms.core.compare.repair import adoptions, openings, resolutions
+from oms.core.compare.repair import openings, resolutions
 from oms.core.compare.run import compare, verdict_of
 from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index
 from oms.core.events import (

@@ -111,6 +111,7 @@ class _Row:
     verify: bool = False
 
     def meanings(self) -> Iterator[CodeMeaning]:
+        """Yield the meaning of each code of the row."""
         for part in self.codes.split(","):
             first, _, last = part.strip().partition("-")
             for code in range(int(first), int(last or first) + 1):

@@ -215,6 +215,7 @@ class _Said:
         return Figure(found.value, at=found.at, source=found.source, reason=reason)
 
     def no_base(self) -> str:
+        """Say that the base currency is not known."""
         return f"IB has not said the base currency of {self.account}"
 
 

@@ -63,6 +63,11 @@ def describe_fill(fill: Fill) -> str:
     return f"{fill.side} {plain(fill.quantity)} {fill.contract.symbol} @ {plain(fill.price)}"
 
 
+def describe_amount(amount: Decimal | None, currency: str) -> str:
+    """Return `1.5 USD`; "" where the amount is not known."""
+    return "" if amount is None else f"{plain(amount)} {currency}".rstrip()
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return `1 order`, `12,345 orders`."""
     one, many = _COUNTED_AS.get(noun, (noun, plural or f"{noun}s"))

@@ -15,8 +15,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
+from oms.core.compare.adoption import adoptions
 from oms.core.compare.cases import accepted, break_id_of, same_difference
-from oms.core.compare.repair import adoptions
 from oms.core.compare.run import compare
 from oms.core.compare.sides import Answers, Scope
 from oms.core.events import Finding, QueryKind

@@ -6,17 +6,14 @@ not stop the writer. What ended long ago is read only where an answer names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from oms.core.compare.cases import break_id_of, thing_of, watched_by
+from oms.core.compare.cash import explained_by
 from oms.core.compare.sides import Answers, OurSide, perm_index
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
-from oms.core.fold.positions import explained_cash
 from oms.core.fold.records import (
     Anomaly,
     AnyRecord,
@@ -27,7 +24,6 @@ from oms.core.fold.records import (
     Position,
     SystemRecord,
 )
-from oms.core.money import ZERO
 
 if TYPE_CHECKING:
     from oms.store.reader import Reader
@@ -35,8 +31,6 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 _Key = TypeVar("_Key", str, int)
 
-#: Contracts whose daily settlement moves cash without a message.
-_SETTLED_DAILY: Final = frozenset({"FUT", "FOP"})
 #: Rows asked for in one query; SQLite takes 32,766 values in a statement.
 VALUES_MAX: Final = 5_000
 
@@ -62,7 +56,8 @@ async def load_our_side(
     if answers is not None:
         await _add_named_orders(reader, answers, orders)
         await _add_named_fills(reader, answers, watched, fills)
-    cash = await _cash(reader) if answers is not None else _NO_CASH
+    ever_held = await reader.rows("positions") if answers is not None else []
+    cash = explained_by(_of(Position, ever_held), books.cash_adjusted)
     by_key = {p.key: p for p in positions}
     if answers is not None:
         named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.positions}
@@ -83,62 +78,14 @@ async def load_our_side(
         opened_accounts=books.opened_accounts,
         by_perm_id=perm_index(orders.values()),
         orphans=await _orphans(reader, watched),
-        explained_cash=_with_adjusted(cash.explained, books.cash_adjusted),
+        explained_cash=cash.amounts,
         cash_openings=books.cash_openings,
         cash_moved_at=cash.moved_at,
         watched=watched,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Cash:
-    explained: Mapping[str, Decimal | None]
-    moved_at: Mapping[str, datetime]
-
-
-_NO_CASH: Final = _Cash({}, {})
 _HOLDINGS: Final = frozenset({"position", "cost"})
-
-
-async def _cash(reader: Reader) -> _Cash:
-    """Return what our books explain of each account's cash, from every position that ever was."""
-    explained: dict[str, Decimal | None] = {}
-    moved_at: dict[str, datetime] = {}
-
-    def add(key: str, amount: Decimal | None, at: datetime | None) -> None:
-        known = explained.get(key, ZERO)
-        explained[key] = None if known is None or amount is None else known + amount
-        if at is not None:
-            moved_at[key] = max(at, moved_at.get(key, at))
-
-    for position in _of(Position, await reader.rows("positions")):
-        contract, account = position.contract, position.account
-        moves = bool(position.fill_count or position.adjustments)
-        if not moves:
-            continue
-        at = position.moved_at
-        is_future = contract.sec_type in _SETTLED_DAILY
-        add(
-            f"{account}:{contract.currency}",
-            None if is_future else explained_cash(position),
-            at,
-        )
-        if contract.sec_type == "CASH":
-            bought = position.quantity - position.opening_quantity
-            add(f"{account}:{contract.symbol}", bought, at)
-        for currency, charged in position.commissions:
-            add(f"{account}:{currency}", -charged, at)
-    return _Cash(explained, moved_at)
-
-
-def _with_adjusted(
-    explained: Mapping[str, Decimal | None], adjusted: Mapping[str, Decimal]
-) -> dict[str, Decimal | None]:
-    both = dict(explained)
-    for key, amount in adjusted.items():
-        known = both.get(key, ZERO)
-        both[key] = None if known is None else known + amount
-    return both
 
 
 async def _orphans(reader: Reader, watched: frozenset[str]) -> tuple[EarlyCommission, ...]:

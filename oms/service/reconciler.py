@@ -28,11 +28,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
+from oms.core.compare.adoption import adoptions
 from oms.core.compare.cases import accepted, break_id_of, case_events
 from oms.core.compare.findings import MOVED
 from oms.core.compare.matches import Compared
 from oms.core.compare.repair import (
-    adoptions,
     by_policy,
     cash_openings,
     commissions,

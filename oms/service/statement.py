@@ -185,6 +185,7 @@ class _Check:
         self._began: datetime | None = None
 
     async def run(self, source: BinaryIO) -> Checked:
+        """Compare every row of a statement; returns what was found."""
         accounts = await self._accounts()
         self._began = await self._books_began()
         open_cases = [

@@ -7,10 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from oms.core.compare.repair import adopted_order_id
-from oms.core.events import DoubtResolved, OpeningPositionRecorded, OrderAdopted
+from oms.core.events import DoubtResolved, OpeningPositionRecorded
 from oms.core.fold.records import OrderState
-from tests.lives import START, Life, play, terms, working
+from tests.lives import START, Life, play, working
 from tests.statements import Run, reconcile
 
 LATER = START + timedelta(hours=12)
@@ -131,42 +130,3 @@ def test_doubt_about_what_ib_may_have_forgotten_stays(kind: str) -> None:
     run = reconcile(life, settle_seconds=10, reaches={kind: LATER})
     assert life.order().state is OrderState.IN_DOUBT
     assert "reach back only to" in run.finding("in_doubt:A").text
-
-
-# ── adoption ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_fuller_row_adopts_and_only_one_does() -> None:
-    life = play("")
-    run = reconcile(
-        life,
-        open_orders="M: open Submitted client=0 id=0 ref=",
-        executions="M: fill 40 @ 10 client=0 id=0 ref=\nM: fill 10 @ 10 client=0 id=0 ref=",
-        positions="position 50 10",
-    )
-    (adopted,) = (e for e in run.repairs if isinstance(e, OrderAdopted))
-    assert (adopted.order_id, adopted.status) == (adopted_order_id(1013), "Submitted")
-    assert life.order("perm-1013").filled == Decimal(50)
-
-
-def test_executions_alone_say_the_least_that_the_order_asked_for() -> None:
-    life = play("")
-    rows = "M: fill 40 @ 10 exec=m.1.01 ref= id=0\nM: fill 30 @ 10 exec=m.1.02 ref= id=0"
-    run = reconcile(life, executions=rows, positions="position 30 10")
-    (adopted,) = (e for e in run.repairs if isinstance(e, OrderAdopted))
-    assert (adopted.terms.quantity, adopted.terms.order_type) == (Decimal(30), "")
-    assert (adopted.ended, life.order("perm-1013").filled) == (True, Decimal(30))
-
-
-def test_completed_order_without_a_size_is_as_large_as_its_fills() -> None:
-    """B4: totalQuantity is 0 for filled orders in field samples."""
-    life = play("")
-    life.wanted["M"] = terms("BUY 0 LMT 10")
-    reconcile(
-        life,
-        completed_orders="M: completed Filled 40 ref=",
-        executions="M: fill 40 @ 10 ref= id=0 fetched=yes",
-        positions="position 40 10",
-    )
-    order = life.order("perm-1013")
-    assert (order.terms.quantity, order.state) == (Decimal(40), OrderState.FILLED)

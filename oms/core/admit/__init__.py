@@ -1,1 +1,1 @@
-"""See docs/internals/architecture.md for what belongs in this room."""
+"""May it leave: the rules that an order must keep, and what they need to know of the world."""

@@ -1,1 +1,1 @@
-"""See docs/internals/architecture.md for what belongs in this room."""
+"""Ours beside theirs: what comparing our books with the broker's answers and statements finds."""

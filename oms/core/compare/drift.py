@@ -23,9 +23,9 @@ from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
 
 #: How far costs may be apart for two positions to be one and the same before and after.
-COST_TOLERANCE: Final = Decimal("0.005")
+_COST_TOLERANCE: Final = Decimal("0.005")
 #: Splits are ratios of small numbers: 2 for 1, 3 for 2, 1 for 20.
-SPLIT_MAX: Final = 100
+_SPLIT_MAX: Final = 100
 _OPTIONS: Final = frozenset({"OPT", "FOP", "WAR"})
 _EXPIRING: Final = _OPTIONS | {"FUT"}
 
@@ -199,7 +199,7 @@ def _ratio(before: Decimal, after: Decimal) -> Decimal | None:
     if not before or not after or (before > 0) != (after > 0):
         return None
     ratio = Fraction(after) / Fraction(before)
-    if max(ratio.numerator, ratio.denominator) > SPLIT_MAX:
+    if max(ratio.numerator, ratio.denominator) > _SPLIT_MAX:
         return None
     return Decimal(ratio.numerator) / Decimal(ratio.denominator)
 
@@ -241,4 +241,4 @@ def _held(positions: Mapping[str, Position], wanted: Adjustment) -> Decimal:
 
 
 def _near(one: Decimal, other: Decimal) -> bool:
-    return abs(one - other) <= abs(other) * COST_TOLERANCE
+    return abs(one - other) <= abs(other) * _COST_TOLERANCE

@@ -1,4 +1,4 @@
-"""Comparing our orders with what IB says about them; the rules are in `run`."""
+"""What becomes of our orders: what IB's answers say about each of them."""
 
 from __future__ import annotations
 
@@ -99,10 +99,12 @@ class _Named:
 
     @property
     def rows(self) -> list[Row[OpenOrderReceived] | Row[CompletedOrderReceived]]:
+        """Return the rows that name it, those of open orders first."""
         return [*self.open_rows, *self.done_rows]
 
     @property
     def thing(self) -> Thing:
+        """Return what both sides say of it."""
         order, rows = self.order, self.rows
         return Thing(
             subject="order",
@@ -119,6 +121,7 @@ class _Named:
 
     @property
     def evidence(self) -> tuple[int, ...]:
+        """Return the sequences of its rows, else of what our books have it from."""
         return tuple(r.sequence for r in self.rows) or (self.order.last_sequence,)
 
     def match(self) -> Finding | Match:
@@ -131,6 +134,7 @@ class _Named:
         return Match("order", key, values, self.evidence, self.matched)
 
     def matched(self) -> Finding:
+        """Return that both sides agree."""
         return self.thing.matched()
 
 

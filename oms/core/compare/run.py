@@ -21,11 +21,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
+from oms.core.compare.accounts import account_findings
+from oms.core.compare.cash import cash_findings
+from oms.core.compare.commissions import commission_findings
+from oms.core.compare.executions import execution_findings
 from oms.core.compare.findings import Thing
-from oms.core.compare.holdings import execution_findings, position_findings
 from oms.core.compare.matches import Compared
-from oms.core.compare.money import account_findings, cash_findings, commission_findings
 from oms.core.compare.orders import order_findings
+from oms.core.compare.positions import position_findings
 from oms.core.compare.sides import Answers, OurSide, Scope
 from oms.core.events import BreakClass, Finding, Severity, Verdict
 

@@ -141,6 +141,7 @@ class _Attributes:
         self._values = values
 
     def text(self, name: str, default: str | None = None) -> str:
+        """Return a text; without a default it must be there."""
         value = self._values.get(name, default)
         if value is None:
             raise RowUnreadable(
@@ -149,12 +150,14 @@ class _Attributes:
         return value
 
     def number(self, name: str) -> Decimal:
+        """Return a number that must be there."""
         found = self.number_or_none(name)
         if found is None:
             raise RowUnreadable(f"<{self._tag}> has no {name}, which must be a number")
         return found
 
     def number_or_none(self, name: str) -> Decimal | None:
+        """Return a number, None where IB writes none."""
         text = self._values.get(name, "").replace(",", "")
         if not text or text == "--":
             return None
@@ -167,12 +170,14 @@ class _Attributes:
         return value
 
     def whole(self, name: str) -> int:
+        """Return an id."""
         text = self.text(name)
         if not text.isdecimal() or len(text) > 12:
             raise RowUnreadable(f"<{self._tag}> {name}={text!r} is not an id")
         return int(text)
 
     def day(self, name: str) -> date:
+        """Return a day."""
         text = self.text(name)
         try:
             return date.fromisoformat(text)

@@ -1,0 +1,164 @@
+"""What becomes of the positions of both sides, and of what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+from oms.core.compare.drift import explained
+from oms.core.compare.findings import MOVED, Thing
+from oms.core.compare.matches import Match
+from oms.core.compare.sides import Answers, OurSide, Row, Scope
+from oms.core.contracts import Contract
+from oms.core.events import (
+    Adjustment,
+    Finding,
+    PositionReceived,
+    Question,
+)
+from oms.core.fold.records import Position
+from oms.core.money import ZERO, plain
+
+#: How far IB's average cost may be from ours, beside the commissions that it contains: it is
+#: rounded, and sub-cent prices are averaged in other ways than ours.
+_COST_TOLERANCE: Final = Decimal("0.001")
+
+
+def position_findings(
+    before: OurSide, ours: OurSide, answers: Answers, scope: Scope
+) -> Iterator[Finding | Match]:
+    """Yield what each position of either side is found to be."""
+    rows = {f"{r.event.account}:{r.event.contract.con_id}": r for r in answers.positions}
+    uncharged = {f.position_key for f in ours.fills.values() if f.commission is None}
+    drifts: list[Finding] = []
+    for key in sorted({*rows, *ours.positions}):
+        position, row = ours.positions.get(key), rows.get(key)
+        account, _ = _what(position, row)
+        if scope.accounts and account not in scope.accounts:
+            continue
+        found = _position_finding(key, position, row, before=before, answers=answers, scope=scope)
+        if isinstance(found, Finding) and found.break_class == "quantity_drift":
+            drifts.append(found)
+            continue
+        yield found
+        if (isinstance(found, Match) or found.result == "match") and position is not None:
+            cost = row.event.average_cost if row else None
+            yield from _cost(position, key not in uncharged, cost, found.evidence, ours)
+    yield from explained(drifts, ours.positions, rows, scope.now)
+
+
+def _position_finding(
+    key: str,
+    position: Position | None,
+    row: Row[PositionReceived] | None,
+    *,
+    before: OurSide,
+    answers: Answers,
+    scope: Scope,
+) -> Finding | Match:
+    held = position.quantity if position else ZERO
+    told = row.event.quantity if row else ZERO
+    complete = answers.complete("positions")
+    was = before.positions.get(key)
+    was_held = was.quantity if was else ZERO
+    account, contract = _what(position, row)
+    thing = Thing(
+        subject="position",
+        name=key,
+        account=account,
+        con_id=contract.con_id,
+        symbol=contract.symbol,
+        ours=plain(held),
+        theirs=plain(told) if complete or row else "not answered",
+        evidence=(row.sequence,) if row else (),
+        repair="" if was_held == held else f"was {plain(was_held)}",
+    )
+    if complete and held == told:
+        return thing.matched() if thing.repair else thing.match(plain(held))
+    wanted = Adjustment(account=account, contract=contract, quantity=told - held)
+    return _judge_position(thing, position, wanted, answers, scope)
+
+
+def _judge_position(
+    thing: Thing,
+    position: Position | None,
+    wanted: Adjustment,
+    answers: Answers,
+    scope: Scope,
+) -> Finding:
+    """Say what it means that IB holds more or less than our executions explain."""
+    if not answers.complete("positions"):
+        return thing.unknown("positions were not answered whole")
+    if position is not None and _moved(position, answers.questions["positions"], scope):
+        return thing.unknown(MOVED)
+    if not answers.complete("executions"):
+        return thing.unknown(
+            "executions were not answered whole, so the difference has no explanation"
+        )
+    text = (
+        f"{plain(wanted.quantity)} came without an execution"
+        " (assignment, exercise, expiry, split or transfer do that)"
+    )
+    return thing.broken("quantity_drift", "high", text, proposed=wanted)
+
+
+def _moved(position: Position, asked: Question, scope: Scope) -> bool:
+    """Say whether an execution moved the position while, or shortly before, it was asked for."""
+    if position.moved_sequence > asked.asked_sequence:
+        return True
+    at = position.moved_at
+    return at is not None and at + scope.position_settle > asked.asked_at
+
+
+def _cost(
+    position: Position,
+    charged_whole: bool,
+    broker_cost: Decimal | None,
+    evidence: tuple[int, ...],
+    ours: OurSide,
+) -> Iterator[Finding | Match]:
+    """Report an average cost that prices, multiplier and commissions do not explain.
+
+    IB's is per unit, times multiplier, commissions included (broker notes: positions). Once a
+    position has been reduced, IB's choice of lots decides and nothing can be compared, and a
+    commission that is not known yet could be any.
+    """
+    is_watched = f"cost:{position.key}" in ours.watched
+    if not position.quantity:
+        if is_watched:
+            yield _cost_thing(position, broker_cost, evidence).match("flat")
+        return
+    if broker_cost is None or position.realised_pnl or not charged_whole:
+        return
+    ours_cost = position.average_price * position.contract.units
+    charged = sum((abs(amount) for _, amount in position.commissions), ZERO)
+    allowed = charged / abs(position.quantity) + abs(ours_cost) * _COST_TOLERANCE
+    if abs(broker_cost - ours_cost) <= allowed:
+        if is_watched:
+            yield _cost_thing(position, broker_cost, evidence).match(plain(ours_cost))
+        return
+    text = f"IB's average cost differs by more than commissions ({plain(charged)}) explain"
+    yield _cost_thing(position, broker_cost, evidence).broken("cost_drift", "low", text)
+
+
+def _cost_thing(
+    position: Position, broker_cost: Decimal | None, evidence: tuple[int, ...]
+) -> Thing:
+    return Thing(
+        subject="cost",
+        name=position.key,
+        account=position.account,
+        con_id=position.contract.con_id,
+        symbol=position.contract.symbol,
+        ours=plain(position.average_price * position.contract.units),
+        theirs=plain(broker_cost),
+        evidence=evidence,
+    )
+
+
+def _what(position: Position | None, row: Row[PositionReceived] | None) -> tuple[str, Contract]:
+    if position is not None:
+        return position.account, position.contract
+    assert row is not None
+    return row.event.account, row.event.contract
