@@ -15,7 +15,7 @@ from oms.core.contracts import ComboLeg, Contract, Forex, Future, Index, Option,
 from oms.core.events import OrderRequested, Side, Terms
 from oms.core.fold.records import Order
 from oms.core.money import number
-from oms.core.order_types import Changes, changed
+from oms.core.order_types import as_changes, changed
 from oms.errors import InvalidRequest
 
 #: SYMBOL, SYMBOL/EXPIRY, SYMBOL/EXPIRY/STRIKE/RIGHT, each with @EXCHANGE.
@@ -262,9 +262,7 @@ def changes_of(order: Order, words: Mapping[str, Any]) -> dict[str, Any]:
     if not given:
         raise InvalidRequest("a change needs at least one of --limit, --stop, --quantity, ...")
     if order.live:
-        short = {"limit_price": "limit", "stop_price": "stop"}
-        wanted: dict[str, Any] = {short.get(name, name): value for name, value in given.items()}
-        validate(changed(order.terms, Changes(**wanted)))  # type: ignore[typeddict-item]
+        validate(changed(order.terms, as_changes(given)))
     return given
 
 

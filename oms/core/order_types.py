@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, TypedDict, Unpack
+from typing import Final, TypedDict, Unpack, cast
 
 from pydantic import ValidationError
 
@@ -65,8 +65,18 @@ class Changes(TypedDict, total=False):
     display_size: Number | None
 
 
-#: Names of `Changes` that terms spell in full.
-_IN_FULL: Final = {"limit": "limit_price", "stop": "stop_price"}
+#: The name of each change, by that of the term that it changes.
+_CHANGE_OF: Final = {
+    {"limit": "limit_price", "stop": "stop_price"}.get(name, name): name
+    for name in Changes.__annotations__
+}
+_TERM_OF: Final = {name: term for term, name in _CHANGE_OF.items()}
+
+
+def as_changes(terms: Mapping[str, object]) -> Changes:
+    """Return the changes that new values of terms ask for; what is None or no term is left out."""
+    named = {name: terms.get(term) for term, name in _CHANGE_OF.items()}
+    return cast(Changes, {name: value for name, value in named.items() if value is not None})
 
 
 def changed(terms: Terms, changes: Changes) -> Terms:
@@ -75,7 +85,7 @@ def changed(terms: Terms, changes: Changes) -> Terms:
     A trailing amount takes the place of a percentage and the reverse; another time in force than
     GTD takes the end away.
     """
-    new = _read_numbers({_IN_FULL.get(name, name): value for name, value in changes.items()})
+    new = _read_numbers({_TERM_OF.get(name, name): value for name, value in changes.items()})
     if not new:
         raise InvalidRequest(f"a change needs one of {', '.join(Changes.__annotations__)}")
     if "trail_amount" in new and "trail_percent" not in new:

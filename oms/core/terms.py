@@ -5,69 +5,29 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from oms.core.events import CompletedOrderReceived, OpenOrderReceived, Terms
+from oms.core.events import CompletedOrderReceived, Event, OpenOrderReceived, Terms
 
 #: Terms of an open order that must be the ones that were asked for. Not among them: the first stop
 #: price of a trailing stop, because IB writes the stop as it is now.
-_COMPARED: Final = (
-    "side",
-    "quantity",
-    "order_type",
-    "limit_price",
-    "stop_price",
-    "tif",
-    "outside_rth",
-    "oca_group",
-    "oca_type",
-    "trail_amount",
-    "trail_percent",
-    "limit_offset",
-    "good_till",
-    "all_or_none",
-    "min_quantity",
-    "display_size",
-    "hidden",
-)
+_COMPARED: Final = tuple(name for name in Terms.model_fields if name != "trail_stop_price")
 #: IB fills these in where we left them out: its words only count where we said something.
 _FILLED_IN: Final = frozenset(
     {"limit_price", "stop_price", "trail_amount", "trail_percent", "limit_offset", "display_size"}
 )
+#: The terms that IB names in each of its messages about an order.
+_SAID: Final[dict[type[Event], tuple[str, ...]]] = {
+    cls: tuple(name for name in Terms.model_fields if name in cls.model_fields)
+    for cls in (OpenOrderReceived, CompletedOrderReceived)
+}
 #: Group types under which IB makes the other orders smaller when one of them fills.
 _REDUCING: Final = frozenset({2, 3})
 
 
 def terms_of(event: OpenOrderReceived | CompletedOrderReceived, quantity: Decimal) -> Terms:
     """Return what IB says an order asks for; it writes 0 into prices that a type does not use."""
-    limit_price, stop_price = event.limit_price or None, event.stop_price or None
-    if isinstance(event, CompletedOrderReceived):
-        return Terms(
-            side=event.side,
-            quantity=quantity,
-            order_type=event.order_type,
-            limit_price=limit_price,
-            stop_price=stop_price,
-            tif=event.tif,
-        )
-    return Terms(
-        side=event.side,
-        quantity=quantity,
-        order_type=event.order_type,
-        limit_price=limit_price,
-        stop_price=stop_price,
-        tif=event.tif,
-        outside_rth=event.outside_rth,
-        oca_group=event.oca_group,
-        oca_type=event.oca_type,
-        trail_amount=event.trail_amount,
-        trail_percent=event.trail_percent,
-        trail_stop_price=event.trail_stop_price,
-        limit_offset=event.limit_offset,
-        good_till=event.good_till,
-        all_or_none=event.all_or_none,
-        min_quantity=event.min_quantity,
-        display_size=event.display_size,
-        hidden=event.hidden,
-    )
+    said = {name: getattr(event, name) for name in _SAID[type(event)]}
+    prices = {name: said[name] or None for name in ("limit_price", "stop_price")}
+    return Terms(**{**said, **prices, "quantity": quantity})
 
 
 def differing(asked: Terms, event: OpenOrderReceived) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING
 
 from oms.core.adapter import (
     Account,
@@ -27,7 +27,7 @@ from oms.core.adapter import (
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.fold.records import ENDED, Order, OrderState
-from oms.core.order_types import Changes, changed
+from oms.core.order_types import Changes, as_changes, changed
 from oms.core.quotes import MarketItem, Quote
 from oms.errors import (
     BrokerError,
@@ -47,12 +47,6 @@ from oms.settings import Settings, load
 
 if TYPE_CHECKING:
     from oms.broker.market_data import Feed
-
-#: Terms that `modify_order` can change, by their name in `Changes`.
-_CHANGEABLE: Final = {
-    {"limit": "limit_price", "stop": "stop_price"}.get(name, name): name
-    for name in Changes.__annotations__
-}
 
 
 class IBBrokerAdapter(BrokerAdapter):
@@ -271,14 +265,7 @@ def _changes(old: Terms, new: Terms) -> Changes:
         for name in Terms.model_fields
         if getattr(old, name) != getattr(new, name)
     }
-    changes = cast(
-        Changes,
-        {
-            _CHANGEABLE[name]: after
-            for name, (_, after) in asked.items()
-            if name in _CHANGEABLE and after is not None
-        },
-    )
+    changes = as_changes({name: after for name, (_, after) in asked.items()})
     # Some go away with another that comes: the amount with a percentage, the end with another tif.
     reached = changed(old, changes) if changes else old
     for name, (before, after) in asked.items():

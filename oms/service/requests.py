@@ -47,6 +47,7 @@ from oms.core.events import (
     WhatIfRequested,
 )
 from oms.core.fold.records import Order, SystemRecord
+from oms.core.order_types import as_changes
 from oms.core.quotes import Quote
 from oms.errors import OmsError
 from oms.service.case_desk import CaseDesk
@@ -198,21 +199,7 @@ class Requests:
                     await self._submit(event, by)
             case ModifyRequested() as event:
                 await self._manager.modify(
-                    event.order_id,
-                    reason=event.reason,
-                    by=by,
-                    quantity=event.quantity,
-                    limit=event.limit_price,
-                    stop=event.stop_price,
-                    trail_amount=event.trail_amount,
-                    trail_percent=event.trail_percent,
-                    limit_offset=event.limit_offset,
-                    tif=event.tif,
-                    good_till=event.good_till,
-                    outside_rth=event.outside_rth,
-                    all_or_none=event.all_or_none,
-                    min_quantity=event.min_quantity,
-                    display_size=event.display_size,
+                    event.order_id, reason=event.reason, by=by, **as_changes(dict(event))
                 )
             case CancelRequested() as event:
                 await self._manager.cancel(event.order_id, reason=event.reason, by=by)
