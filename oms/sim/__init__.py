@@ -4,7 +4,7 @@ Promise: what a client sees on the wire is what IB's gateway has been seen to se
 157 to 178, text fields), the simulator's books are its own, and every misbehaviour is asked for.
 
 It knows nothing of the rest of this project and nothing of any client library, so that the same
-misunderstanding cannot sit on both ends of the wire.  Rooms, from the bytes inwards; each names its
+misunderstanding cannot sit on both ends of the wire. Rooms, from the bytes inwards; each names its
 parts:
 
     protocol        frames, and what a field list looks like at each server version (pure)

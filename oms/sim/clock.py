@@ -1,4 +1,4 @@
-"""The gateway's time: real, accelerated, or stepped by a test.  The only reader of a clock here."""
+"""The gateway's time: real, accelerated, or stepped by a test. The only reader of a clock here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Clock(Protocol):
         ...
 
 
-class RealClock:
+class RealClock(Clock):
     """Wall time, or a multiple of it: `speed` 60 makes an hour pass in a minute."""
 
     def __init__(self, speed: float = 1.0, start: datetime | None = None) -> None:
@@ -48,7 +48,7 @@ class RealClock:
         return loop.call_later(seconds / self._speed, action)
 
 
-class _StepTimer:
+class _StepTimer(Timer):
     def __init__(self, action: Callable[[], None]) -> None:
         self.action: Callable[[], None] | None = action
 
@@ -56,8 +56,8 @@ class _StepTimer:
         self.action = None
 
 
-class SteppedClock:
-    """Time that moves only when told.  `advance` runs what falls due, in order, at its own time."""
+class SteppedClock(Clock):
+    """Time that moves only when told. `advance` runs what falls due, in order, at its own time."""
 
     def __init__(self, start: datetime) -> None:
         self._now = start
@@ -82,6 +82,13 @@ class SteppedClock:
             if timer.action is not None:
                 timer.action()
         self._now = end
+
+
+def call_at(clock: Clock, moment: datetime, action: Callable[[], None]) -> Timer:
+    """Run `action` at a moment, or at once when it has passed."""
+    seconds = (moment - clock.now()).total_seconds()
+    # A thousandth late: at the moment itself, rounded to float, it might still be before.
+    return clock.call_later(max(seconds, 0.0) + 0.001, action)
 
 
 def midnight_before(moment: datetime, zone: ZoneInfo) -> datetime:

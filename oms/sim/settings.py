@@ -1,4 +1,4 @@
-"""What the person who starts a gateway can choose.  Faults are not here: see `faults`."""
+"""What the person who starts a gateway can choose. Faults are not here: see `faults`."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Settings:
     """Time between the steps of a moving market."""
 
     def put(self, name: str, text: str) -> None:
-        """Set one from a text.  Raises SettingError, and then nothing has changed."""
+        """Set one from a text. Raises SettingError, and then nothing has changed."""
         default = {one.name: getattr(_DEFAULT, one.name) for one in fields(self)}
         if name not in default:
             raise SettingError(f"{name} is no setting: {', '.join(sorted(default))}")

@@ -1,7 +1,7 @@
 """What IB does behind its gateway.
 
 It knows no socket and no session: the gateway puts in what clients ask, and is told through
-`floor.Notify` what they have a right to hear.  A part takes the `Floor` and the functions that it
+`floor.Notify` what they have a right to hear. A part takes the `Floor` and the functions that it
 needs from parts above it in this list, never the other way round:
 
     what is traded

@@ -18,11 +18,13 @@ _CENT: Final = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One account value.  `per_currency` rows belong to the ledger, one set for each currency."""
+    """One account value."""
 
     key: str
     value: str
+    #: Empty for what is no amount.
     currency: str
+    #: A row of the ledger, of which there is one set for each currency.
     per_currency: bool = False
 
 
@@ -40,7 +42,7 @@ TAGS: Final = frozenset(_TAGS.split())
 
 
 def rows(floor: Floor, account: str) -> Iterator[Row]:
-    """Every account value that is sent, in a fixed order."""
+    """Yield every account value that is sent, in a fixed order."""
     base = floor.settings.base_currency
     total = totals(floor, account)
     yield Row("AccountType", "INDIVIDUAL", "")
@@ -122,7 +124,7 @@ def _ledger_of(currency: str, cash: Decimal, worth: Worth, exchange: Decimal) ->
 
 
 def portfolio_row(floor: Floor, account: str, contract: Contract) -> dict[str, str]:
-    """The amounts of an updatePortfolio message."""
+    """Return the amounts of an updatePortfolio message."""
     row = floor.books.position(account, contract.con_id)
     last = floor.market.quote(contract).last
     value = row.quantity * last * contract.multiplier
@@ -138,6 +140,7 @@ def portfolio_row(floor: Floor, account: str, contract: Contract) -> dict[str, s
 
 
 def money(value: Decimal) -> str:
+    """Return an amount in whole cents."""
     return str(value.quantize(_CENT, rounding=ROUND_HALF_UP))
 
 

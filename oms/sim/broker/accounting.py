@@ -1,4 +1,4 @@
-"""What the accounts are worth, and what they have gained.  Reads the books, never writes."""
+"""What the accounts are worth, and what they have gained. Reads the books, never writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, assert_never
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.ledger import ZERO, Position, margin
 
-# One unit of the currency in US dollars.  Fixed: no rate travels with an execution anyway.
+#: One unit of the currency in US dollars. Fixed: no rate travels with an execution anyway.
 RATES: Final = {
     "USD": Decimal(1),
     "EUR": Decimal("1.10"),
@@ -24,7 +24,7 @@ RATES: Final = {
 
 
 def rate(currency: str, base: str) -> Decimal:
-    """Units of `base` for one unit of `currency`; an unknown currency counts one for one."""
+    """Return units of `base` for one of `currency`; an unknown currency counts one for one."""
     return RATES.get(currency, Decimal(1)) / RATES.get(base, Decimal(1))
 
 
@@ -34,17 +34,23 @@ class Worth:
 
     stocks: Decimal = ZERO
     options: Decimal = ZERO
+    #: What they have gained or lost.
     futures: Decimal = ZERO
+    #: Long and short positions, both counted above zero.
     gross: Decimal = ZERO
     unrealized: Decimal = ZERO
+    #: Since the day began.
     realized: Decimal = ZERO
+    #: Initial margin.
     margin: Decimal = ZERO
 
     @property
     def net(self) -> Decimal:
+        """Return what all kinds come to."""
         return self.stocks + self.options + self.futures
 
     def add(self, other: Worth, factor: Decimal) -> None:
+        """Add another worth, at a rate of exchange."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name) * factor)
 
@@ -54,6 +60,7 @@ class Totals:
     """An account in its base currency."""
 
     cash: Decimal
+    #: What the positions are worth.
     positions: Decimal
     gross: Decimal
     unrealized: Decimal
@@ -62,38 +69,42 @@ class Totals:
 
     @property
     def net(self) -> Decimal:
+        """Return what the account is worth."""
         return self.cash + self.positions
 
     @property
     def maintenance_margin(self) -> Decimal:
+        """Return the margin that must stay."""
         return self.initial_margin / 2
 
     @property
     def available(self) -> Decimal:
+        """Return what is free for new positions."""
         return self.net - self.initial_margin
 
 
 def gain(floor: Floor, con_id: int, row: Position) -> Decimal:
-    """Unrealised P&L of a position, in its contract's currency."""
+    """Return the unrealised P&L of a position, in its contract's currency."""
     contract = floor.contract(con_id)
     value = floor.market.quote(contract).last * contract.multiplier
     return row.quantity * (value - row.average_cost)
 
 
 def realized_today(floor: Floor, account: str, con_id: int) -> Decimal:
+    """Return what a position has realised since the day began."""
     before, _ = floor.books.openings.get((account, con_id), (ZERO, ZERO))
     return floor.books.position(account, con_id).realized - before
 
 
 def daily(floor: Floor, account: str, con_id: int) -> Decimal:
-    """What a position has gained since the day began, realised or not."""
+    """Return what a position has gained since the day began, realised or not."""
     _, before = floor.books.openings.get((account, con_id), (ZERO, ZERO))
     now = gain(floor, con_id, floor.books.position(account, con_id))
     return realized_today(floor, account, con_id) + now - before
 
 
 def daily_total(floor: Floor, account: str) -> Decimal:
-    """The same of a whole account, in its base currency."""
+    """Return what an account has gained since the day began, in its base currency."""
     base = floor.settings.base_currency
     return sum(
         (
@@ -106,7 +117,7 @@ def daily_total(floor: Floor, account: str) -> Decimal:
 
 
 def worths(floor: Floor, account: str) -> dict[str, Worth]:
-    """The positions of an account by currency, each in its own.
+    """Return the positions of an account by currency, each in its own.
 
     A future is worth what it has gained or lost; a forex pair nothing, its currencies are in cash.
     """
@@ -140,7 +151,7 @@ def worths(floor: Floor, account: str) -> dict[str, Worth]:
 
 
 def totals(floor: Floor, account: str) -> Totals:
-    """The worth of an account now, in its base currency."""
+    """Return the worth of an account now, in its base currency."""
     base = floor.settings.base_currency
     cash = sum(
         (

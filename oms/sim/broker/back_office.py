@@ -17,7 +17,7 @@ from oms.sim.broker.orders import Order
 
 
 class BackOffice:
-    """Turns fills into executions.  Execution ids never repeat, over restarts neither."""
+    """Turns fills into executions. Execution ids never repeat, over restarts neither."""
 
     def __init__(self, floor: Floor) -> None:
         self.floor = floor
@@ -35,9 +35,9 @@ class BackOffice:
         price: Decimal,
         liquidation: bool = False,
     ) -> list[Execution]:
-        """The executions of a fill: one, or for a combination its own and one for every leg.
+        """Return the executions of a fill: one, or a combination's own and one for every leg.
 
-        The order's filled quantity and value must be up to date.  A combination's own execution
+        The order's filled quantity and value must be up to date. A combination's own execution
         moves no position, its legs do.
         """
         whole = self._execution(order, contract, quantity, price, self.next_exec_id())
@@ -63,6 +63,7 @@ class BackOffice:
         return rows
 
     def next_exec_id(self) -> str:
+        """Return an execution id that was never used: the first revision of a new stem."""
         stem = f"{self._prefix}.{self._base + self.books.next_number('execution'):08x}.01"
         return f"{stem}.01"
 
@@ -88,7 +89,7 @@ class BackOffice:
         )
 
     def _book(self, row: Execution, contract: Contract, filled: Decimal) -> None:
-        """Charge an execution and change its position.  `filled` is of the whole order, with it.
+        """Charge an execution and change its position. `filled` is of the whole order, with it.
 
         The minimum is one for the order: what it has paid already counts.
         """

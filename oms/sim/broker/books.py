@@ -2,14 +2,14 @@
 
 Untransmitted orders are not here: IB keeps them in the gateway's memory and loses them with it.
 Live orders, positions and cash are in memory as well; ended orders and executions are only in the
-file, which bounds the memory of a long day.  Nothing is durable before `commit`, and the gateway
+file, which bounds the memory of a long day. Nothing is durable before `commit`, and the gateway
 commits before it writes to a socket.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -85,7 +85,7 @@ class LifeRow:
 
 
 class Books:
-    """The broker's own books.  One writer: the gateway's event loop."""
+    """The broker's own books. One writer: the gateway's event loop."""
 
     def __init__(self, path: Path | None) -> None:
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
@@ -196,7 +196,7 @@ class Books:
     # ── orders ───────────────────────────────────────────────────────────────────────────────────
 
     def save(self, order: Order) -> None:
-        """Keep the order as it is now.  It is written once a commit, however often it changes."""
+        """Keep the order as it is now. It is written once a commit, however often it changes."""
         self._unwritten[order.perm_id] = order
         if order.ended:
             self.live.drop(order)
@@ -226,7 +226,7 @@ class Books:
         self.save(order)
 
     def lose(self, order: Order) -> None:
-        """Forget an order as if it had never come.  It counts as ended for whoever still has it."""
+        """Forget an order as if it had never come. It counts as ended for whoever still has it."""
         self.live.drop(order)
         self._unwritten.pop(order.perm_id, None)
         self._write("DELETE FROM orders WHERE perm_id = ?", (order.perm_id,))
@@ -359,9 +359,10 @@ class Books:
             (account, con_id, str(realized), str(unrealized)),
         )
 
-    def save_quote(self, con_id: int, body: str) -> None:
-        """Keep the quote of a contract."""
-        self._write("INSERT OR REPLACE INTO quotes VALUES (?, ?)", (con_id, body))
+    def save_quotes(self, bodies: Mapping[int, str]) -> None:
+        """Keep quotes by con id."""
+        for row in bodies.items():
+            self._write("INSERT OR REPLACE INTO quotes VALUES (?, ?)", row)
 
     def quotes(self) -> dict[int, str]:
         """Return the quotes that were kept, by con id."""
@@ -372,7 +373,7 @@ class Books:
         return self.positions.get((account, con_id), Position())
 
     def add_cash(self, account: str, currency: str, amount: Decimal) -> None:
-        """Pay in, or out when `amount` is below zero."""
+        """Pay into an account, or out of it when `amount` is below zero."""
         total = self.cash.get((account, currency), ZERO) + amount
         self.cash[account, currency] = total
         self._write("INSERT OR REPLACE INTO cash VALUES (?, ?, ?)", (account, currency, str(total)))

@@ -1,4 +1,4 @@
-"""The contract catalogue: what can be looked up, by con id and by description.  Pure."""
+"""The contract catalogue: what can be looked up, by con id and by description. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Catalogue:
     """Every contract the gateway knows.
 
     `today` is asked for at every look-up, for the clock may be stepped past an expiry: it decides
-    which futures and options are listed.  Contracts of earlier days come back from the books with
-    `add`.  An expired contract is known by its con id for ever, and found by a description only
+    which futures and options are listed. Contracts of earlier days come back from the books with
+    `add`. An expired contract is known by its con id for ever, and found by a description only
     when the client asks for expired ones.
     """
 
@@ -45,13 +45,14 @@ class Catalogue:
                 self.add(contract)
 
     def add(self, contract: Contract) -> None:
+        """List a contract, unless it is listed."""
         if contract.con_id in self._by_id:
             return
         self._by_id[contract.con_id] = contract
         self._by_symbol.setdefault(contract.symbol, []).append(contract)
 
     def restore(self, contract: Contract) -> None:
-        """A contract as the books have it: it may have another symbol than on the list."""
+        """List a contract as the books have it: it may have another symbol than on the list."""
         listed = self._by_id.get(contract.con_id)
         # What is on the list under the same symbol stays as listed: its place there has a meaning.
         if listed is not None and listed.symbol != contract.symbol:
@@ -60,7 +61,7 @@ class Catalogue:
         self.add(contract)
 
     def rename(self, contract: Contract, symbol: str, con_id: int) -> Contract:
-        """A stock's new symbol, under its old con id or a new one; the old symbol is gone."""
+        """Give a stock another symbol, under its old con id or a new one; the old one is gone."""
         new = replace(contract, symbol=symbol, local_symbol=symbol, con_id=con_id)
         if new.trading_class == contract.symbol:
             new = replace(new, trading_class=symbol)
@@ -70,22 +71,24 @@ class Catalogue:
         return new
 
     def expired(self, contract: Contract) -> bool:
+        """Say whether a contract's last trading day is over."""
         return contract.expired(self._today())
 
     def by_id(self, con_id: int) -> Contract | None:
+        """Return the contract of a con id, expired or not."""
         return self._by_id.get(con_id)
 
     def contracts(self) -> list[Contract]:
-        """Everything that is known now."""
+        """Return everything that is known now."""
         return list(self._by_id.values())
 
     def resolve(self, query: Query) -> list[Contract]:
-        """Every contract that fits what the client said; empty when none does."""
+        """Return every contract that fits what the client said; none when none does."""
         found = self.resolve_any(query)
         return found if query.include_expired else [one for one in found if not self.expired(one)]
 
     def resolve_any(self, query: Query) -> list[Contract]:
-        """As `resolve`, expired contracts as well."""
+        """Return the same as `resolve`, and expired contracts."""
         self._list_futures()
         if query.sec_type == "BAG":
             return [self._combination(query)]
@@ -103,14 +106,14 @@ class Catalogue:
         return [contract for contract in candidates if _fits(contract, query)]
 
     def one(self, symbol: str) -> Contract | None:
-        """The main listing of a symbol, or the contract with that local symbol."""
+        """Return the main listing of a symbol, or the contract with that local symbol."""
         for contract in self._by_symbol.get(symbol.upper(), ()):
             if contract.sec_type in ("STK", "CASH") and contract.local_symbol == symbol.upper():
                 return contract
         return next((one for one in self._by_id.values() if _named(one, symbol)), None)
 
     def starting_with(self, pattern: str) -> list[Contract]:
-        """Stocks whose symbol starts so, or whose name has it."""
+        """Return the stocks whose symbol starts so, or whose name has it."""
         return [
             one
             for one in self._by_id.values()
@@ -119,7 +122,7 @@ class Catalogue:
         ]
 
     def option_chain(self, underlying: Contract) -> list[Contract]:
-        """Eleven strikes round the base price, on the next six expiries, calls and puts."""
+        """Return eleven strikes round the base price, on the next six expiries, calls and puts."""
         if underlying.sec_type != "STK":
             return []
         step = listings.strike_step(underlying.base_price)

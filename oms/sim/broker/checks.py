@@ -1,4 +1,4 @@
-"""What the gateway refuses before an order reaches the market.  Pure."""
+"""What the gateway refuses before an order reaches the market. Pure."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _check_trail(order: Order) -> None:
 
 
 def warning(order: Order, contract: Contract) -> str | None:
-    """The 399 of an order that is taken all the same."""
+    """Return the 399 of an order that is taken all the same."""
     if contract.sec_type == "CASH" and order.quantity < ODD_LOT_BELOW:
         return (
             f"Order Message:\n{order.side} {order.quantity} {contract.local_symbol} Forex\n"

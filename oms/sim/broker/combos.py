@@ -22,7 +22,7 @@ SIDES: Final = frozenset(("BUY", "SELL", "SSHORT"))
 
 
 def named_legs(catalogue: Catalogue, said: Iterable[Mapping[str, str]]) -> Legs:
-    """Return the legs that a client names.  Raises the Refusal of what cannot be."""
+    """Return the legs that a client names. Raises the Refusal of what cannot be."""
     legs: list[tuple[Contract, Decimal]] = []
     for leg in said:
         contract = catalogue.by_id(to_int(leg["conId"]))

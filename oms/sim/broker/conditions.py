@@ -1,4 +1,4 @@
-"""Conditions of an order: may it work now?  Pure."""
+"""Conditions of an order: may it work now? Pure."""
 
 from __future__ import annotations
 

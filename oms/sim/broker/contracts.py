@@ -1,4 +1,4 @@
-"""What is traded: contracts, how clients describe them, and the prices they may have.  Pure."""
+"""What is traded: contracts, how clients describe them, and the prices they may have. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MARKET_RULES: Final[Mapping[int, tuple[tuple[Decimal, Decimal], ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What is traded.  Prices are per unit in `currency`; value = price x multiplier x quantity."""
+    """What is traded. Prices are per unit in `currency`; value = price x multiplier x quantity."""
 
     con_id: int
     symbol: str
@@ -45,47 +45,57 @@ class Contract:
     primary_exchange: str
     local_symbol: str
     trading_class: str
+    #: The price round which its market begins.
     base_price: Decimal
     long_name: str = ""
     minimum_tick: Decimal = Decimal("0.01")
     multiplier: Decimal = Decimal(1)
+    #: The multiplier as clients see it: empty where there is none.
     multiplier_text: str = ""
+    #: `yyyymmdd`; empty for what does not expire.
     expiry: str = ""
     strike: Decimal | None = None
+    #: C or P of an option.
     right: str = ""
+    #: What a size must be a multiple of.
     size_increment: Decimal = Decimal(1)
+    #: Con id of the underlying.
     under_id: int = 0
+    #: By commas.
     valid_exchanges: str = "SMART"
+    #: The number of its price increments, see `MARKET_RULES`.
     market_rule: int = 26
     stock_type: str = "COMMON"
 
     def increment(self, price: Decimal) -> Decimal:
-        """The step that a price of this size must be a multiple of."""
+        """Return the step that a price of this size must be a multiple of."""
         size = abs(price)
         steps = [step for edge, step in MARKET_RULES[self.market_rule] if edge <= size]
         return steps[-1]
 
     def on_tick(self, price: Decimal) -> Decimal:
-        """The price nearest to `price` that the market rule allows."""
+        """Return the price nearest to `price` that the market rule allows."""
         step = self.increment(price)
         return (price / step).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * step
 
     def expired(self, today: date) -> bool:
-        """True from the day after its last trading day."""
+        """Say whether its last trading day was before `today`."""
         return bool(self.expiry) and self.expiry < f"{today:%Y%m%d}"
 
     def to_json(self) -> str:
+        """Return it as the books keep it."""
         return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
+        """Read what `to_json` wrote."""
         row = json.loads(text)
         for name in ("base_price", "minimum_tick", "multiplier", "size_increment", "strike"):
             row[name] = None if row[name] is None else Decimal(row[name])
         return cls(**row)
 
     def wire(self, exchange: str = "") -> dict[str, str]:
-        """The contract fields of a server message."""
+        """Return the contract fields of a server message."""
         return {
             "conId": str(BAG_ID if self.sec_type == "BAG" else self.con_id),
             "symbol": self.symbol,
@@ -122,6 +132,7 @@ class Query:
 
     @classmethod
     def from_wire(cls, values: Mapping[str, str]) -> Query:
+        """Read the contract fields of a client's message."""
         strike = to_decimal(values.get("strike", ""))
         right = values.get("right", "")
         return cls(

@@ -17,9 +17,9 @@ from oms.sim.broker.ledger import ZERO, Position
 
 
 def split(floor: Floor, contract: Contract, ratio: Decimal) -> list[Change]:
-    """`ratio` new shares for each old one: quantities, costs and the quote follow.
+    """Give `ratio` new shares for each old one: quantities, costs and the quote follow.
 
-    A fraction that whole shares leave behind is paid in cash at the new price.  Orders and
+    A fraction that whole shares leave behind is paid in cash at the new price. Orders and
     options on the stock stay as they are, for their owner to change.
     """
     if contract.sec_type != "STK" or not ratio.is_finite() or ratio <= 0:
@@ -42,7 +42,7 @@ def split(floor: Floor, contract: Contract, ratio: Decimal) -> list[Change]:
 
 
 def change_symbol(floor: Floor, contract: Contract, symbol: str, con_id: int = 0) -> list[Change]:
-    """A stock gets another symbol, and another con id if one is given.
+    """Give a stock another symbol, and another con id if one is given.
 
     With a new con id the positions move to it: the old rows go to zero.
     """
@@ -79,9 +79,9 @@ def transfer(
 ) -> list[Change]:
     """Move `quantity` into an account (out of it when negative), from nowhere one can see.
 
-    With `to_account` it goes from one account to the other.  `cost` is the average cost of
+    With `to_account` it goes from one account to the other. `cost` is the average cost of
     what arrives; without it that of the giving account, else of what is held, else the last
-    price.  No cash moves.
+    price. No cash moves.
     """
     if not quantity or to_account == account:
         raise ValueError("a transfer needs a quantity, and two accounts if it names a second")

@@ -11,10 +11,10 @@ from oms.sim.broker.orders import Order
 
 
 def shortfall(floor: Floor, order: Order, price: Decimal | None = None) -> str | None:
-    """Why the money does not suffice for an order, or None when it does.
+    """Return why the money does not suffice for an order, None when it does.
 
     Everything that works at the same time counts: the check is of the position that the account
-    would have if all of it filled, on the worse side.  An order that only closes always passes.
+    would have if all of it filled, on the worse side. An order that only closes always passes.
     `price` is that of a fill; before there is one, the order's limit or the touch is taken.
     """
     exposure = floor.books.live.exposure

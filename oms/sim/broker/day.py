@@ -1,13 +1,12 @@
 """The trading day: markets that open and close, orders that end with them, contracts that expire.
 
-With `hours` at `regular` every class of contracts opens and closes by its own schedule.  With
+With `hours` at `regular` every class of contracts opens and closes by its own schedule. With
 `always` nothing closes; the day ends, and the next begins, at midnight in the gateway's zone: that
 is when day orders end and when orders on the open and on the close have their auctions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,7 +17,7 @@ from oms.sim.broker.hours import Schedule
 from oms.sim.broker.open_markets import OpenMarkets
 from oms.sim.broker.order_life import OrderLife
 from oms.sim.broker.orders import Order
-from oms.sim.clock import midnight_before
+from oms.sim.clock import call_at, midnight_before
 
 EXPIRED_TEXT: Final = "Order Canceled - reason:The contract has expired."
 #: Hours after midnight at which IB's back office books expiries: the field saw two to three.
@@ -60,11 +59,6 @@ class TradingDay:
         for order in list(self.floor.books.live.values()):
             self.orders.work(order)
 
-    def _call_at(self, moment: datetime, action: Callable[[], None]) -> None:
-        seconds = (moment - self.floor.clock.now()).total_seconds()
-        # A thousandth late: at the moment itself, rounded to float, it might still be before.
-        self.floor.clock.call_later(max(seconds, 0.0) + 0.001, action)
-
     def _next_hour(self, hours_after_midnight: float) -> datetime:
         """The next time it is so late in the gateway's zone."""
         now, late = self.floor.clock.now(), timedelta(hours=hours_after_midnight)
@@ -76,15 +70,15 @@ class TradingDay:
         return midnight_before(tomorrow, self.floor.zone) + late
 
     def _wait_for_midnight(self) -> None:
-        def midnight() -> None:
-            if self.markets.always and all(self.markets.regular.values()):
-                self.close(reopen=True)
-                self.open()
-            self.expire_orders()
-            self._begin_day()
-            self._wait_for_midnight()
+        call_at(self.floor.clock, self._next_hour(0), self._midnight)
 
-        self._call_at(self._next_hour(0), midnight)
+    def _midnight(self) -> None:
+        if self.markets.always and all(self.markets.regular.values()):
+            self.close(reopen=True)
+            self.open()
+        self.expire_orders()
+        self._begin_day()
+        self._wait_for_midnight()
 
     def _begin_day(self) -> None:
         """P&L and the figures of the day begin again."""
@@ -96,11 +90,11 @@ class TradingDay:
         books.set_meta("day", f"{midnight_before(self.floor.clock.now(), self.floor.zone):%Y%m%d}")
 
     def _wait_for_settlement(self) -> None:
-        def settle() -> None:
-            self.derivatives.settle_expired()
-            self._wait_for_settlement()
+        call_at(self.floor.clock, self._next_hour(SETTLEMENT_HOURS), self._settle)
 
-        self._call_at(self._next_hour(SETTLEMENT_HOURS), settle)
+    def _settle(self) -> None:
+        self.derivatives.settle_expired()
+        self._wait_for_settlement()
 
     def _wait_for_change(self) -> None:
         now = self.floor.clock.now()
@@ -109,14 +103,10 @@ class TradingDay:
             for schedule in hours.SCHEDULES
             for kind in (schedule.regular, schedule.trading)
         )
+        call_at(self.floor.clock, change, self._turn)
 
-        def turn() -> None:
-            self._turn(self.floor.clock.now() + timedelta(milliseconds=1))
-            self._wait_for_change()
-
-        self._call_at(change, turn)
-
-    def _turn(self, moment: datetime) -> None:
+    def _turn(self) -> None:
+        moment = self.floor.clock.now() + timedelta(milliseconds=1)
         for schedule in hours.SCHEDULES:
             trading = schedule.is_open(moment, schedule.trading)
             regular = schedule.is_open(moment, schedule.regular)
@@ -132,6 +122,7 @@ class TradingDay:
             self.markets.trading[schedule], self.markets.regular[schedule] = trading, regular
             if opened and (trading or regular):
                 self._go_to_work(schedule, auction=auction)
+        self._wait_for_change()
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────
 
@@ -183,7 +174,7 @@ class TradingDay:
     # ── expiry ───────────────────────────────────────────────────────────────────────────────────
 
     def expire_orders(self) -> None:
-        """No order outlives its contract."""
+        """End the orders that would outlive their contracts."""
         catalogue = self.floor.catalogue
         for order in list(self.floor.books.live.values()):
             contracts = [catalogue.by_id(con_id) for con_id, _ in order.per_unit()]

@@ -35,11 +35,11 @@ class Derivatives:
     def exercise(
         self, account: str, option: Contract, quantity: Decimal, *, told: bool = False
     ) -> list[Change]:
-        """The holder exercises `quantity` long options: they go, shares come or go at the strike.
+        """Exercise `quantity` long options: they go, shares come or go at the strike.
 
         What was paid for the options goes into the cost of the shares, as IB's tax lots have it.
         With `told` there are executions as for the holder's own exercise: the option bought at
-        price 0, the shares at the strike.  They belong to no order and client 0 hears them.
+        price 0, the shares at the strike. They belong to no order and client 0 hears them.
         """
         held = self.books.position(account, option.con_id)
         self._check_option(option, quantity, held.quantity, "long")
@@ -48,18 +48,18 @@ class Derivatives:
     def assign(
         self, account: str, option: Contract, quantity: Decimal, *, told: bool = False
     ) -> list[Change]:
-        """The writer of `quantity` short options is assigned; `told` as for an exercise."""
+        """Assign `quantity` short options to their writer; `told` as for an exercise."""
         held = self.books.position(account, option.con_id)
         self._check_option(option, quantity, -held.quantity, "short")
         return self._deliver(account, option, -quantity, told=told)
 
     def expire(self, contract: Contract, settlement: Decimal | None = None) -> list[Change]:
-        """A contract's end, in every account.
+        """End a contract, in every account.
 
         An option that is a cent or more in the money is exercised or assigned, any other is worth
         nothing; a future pays what it gained, an option on one what it is worth, in cash (IB would
-        deliver the future).  `settlement` is the price of the underlying stock,
-        or of the future; without it the last price is.  Orders for the contract end.
+        deliver the future). `settlement` is the price of the underlying stock,
+        or of the future; without it the last price is. Orders for the contract end.
         """
         if contract.sec_type not in ("OPT", "FUT", "FOP"):
             raise ValueError(f"{contract.local_symbol} does not expire")
@@ -78,7 +78,7 @@ class Derivatives:
         return changes
 
     def settle_expired(self) -> list[Change]:
-        """The night's work: every contract that expired and is still held."""
+        """Do the night's work: end every contract that expired and is still held."""
         held = {con_id: None for (_, con_id), row in self.books.positions.items() if row.quantity}
         changes: list[Change] = []
         for contract in map(self.floor.contract, held):
@@ -99,7 +99,7 @@ class Derivatives:
         return self.floor.market.quote(under or contract).last
 
     def _settle(self, account: str, contract: Contract, row: Position, price: Decimal) -> Change:
-        """Pay in cash what a position is worth at its end.  `price` is as for `expire`."""
+        """Pay in cash what a position is worth at its end. `price` is as for `expire`."""
         is_future = contract.sec_type == "FUT"
         last = price if is_future else _worth_at_expiry(contract, price)
         after, gained = row.after(-row.quantity, last, contract.multiplier, ZERO)
@@ -111,7 +111,7 @@ class Derivatives:
     def _deliver(
         self, account: str, option: Contract, signed: Decimal, *, told: bool
     ) -> list[Change]:
-        """Shares for options at the strike.  `signed` options go: short ones are negative."""
+        """Shares for options at the strike. `signed` options go: short ones are negative."""
         stock = self.floor.contract(option.under_id)
         strike = option.strike or ZERO
         shares = signed * option.multiplier * (1 if option.right == "C" else -1)
@@ -136,7 +136,7 @@ class Derivatives:
     def _tell(
         self, account: str, contract: Contract, quantity: Decimal, price: Decimal, side: Side
     ) -> None:
-        """An execution that belongs to no order.  It moves nothing: the adjustment does."""
+        """An execution that belongs to no order. It moves nothing: the adjustment does."""
         row = Execution(
             exec_id=self._next_exec_id(),
             perm_id=0,

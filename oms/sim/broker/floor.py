@@ -22,34 +22,34 @@ from oms.sim.settings import Settings
 
 
 class Notify(Protocol):
-    """Who is told, and what.  The gateway decides which sessions may hear it."""
+    """Who is told, and what. The gateway decides which sessions may hear it."""
 
     def accepted(self, order: Order) -> None:
-        """A new order has its permanent id; nothing was said about it yet."""
+        """Hear that a new order has its permanent id; nothing was said about it yet."""
 
     def order(self, order: Order) -> None:
-        """openOrder, then orderStatus."""
+        """Say openOrder, then orderStatus."""
 
     def status(self, order: Order) -> None:
-        """orderStatus alone."""
+        """Say orderStatus alone."""
 
     def execution(self, execution: Execution) -> None:
-        """execDetails."""
+        """Say execDetails."""
 
     def commission(self, execution: Execution) -> None:
-        """The commissionReport of an execution."""
+        """Say the commissionReport of an execution."""
 
     def error(self, client_id: int, request_id: int, code: int, text: str) -> None:
-        """An error with the id of an order or of a request."""
+        """Say an error with the id of an order or of a request."""
 
     def position(self, account: str, con_id: int) -> None:
-        """A position is another than before."""
+        """Hear that a position is another than before."""
 
     def quote(self, contract: Contract) -> None:
-        """The market of a contract has moved."""
+        """Hear that the market of a contract has moved."""
 
     def margin_preview(self, order: Order, contract: Contract) -> None:
-        """What a whatIf order would do."""
+        """Say what a whatIf order would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Floor:
     notify: Notify
 
     def contract(self, con_id: int) -> Contract:
-        """Return the contract of a con id.  Raises LookupError where there is none."""
+        """Return the contract of a con id. Raises LookupError where there is none."""
         found = self.catalogue.by_id(con_id)
         if found is None:
             raise LookupError(f"con id {con_id} is not in the catalogue")
@@ -88,12 +88,7 @@ def open_floor(settings: Settings, clock: Clock, notify: Notify) -> Floor:
     # Options that nobody traded are listed, and quoted, anew when somebody asks for them.
     market.restore({con_id: body for con_id, body in books.quotes().items()
                     if catalogue.by_id(con_id)})  # fmt: skip
-
-    def save_quotes() -> None:
-        for con_id, body in market.changes().items():
-            books.save_quote(con_id, body)
-
-    books.before_commit.append(save_quotes)
+    books.before_commit.append(lambda: books.save_quotes(market.changes()))
     for account in settings.accounts:
         if (account, settings.base_currency) not in books.cash:
             books.add_cash(account, settings.base_currency, settings.cash)

@@ -1,7 +1,7 @@
-"""When the exchanges trade: a schedule for each class of contract.  No holidays.  Pure.
+"""When the exchanges trade: a schedule for each class of contract. No holidays. Pure.
 
 A schedule has two sets of hours, as IB's contract details have: the trading hours, and within them
-the liquid ones, which are what an order without outsideRth may use.  A session that opens in the
+the liquid ones, which are what an order without outsideRth may use. A session that opens in the
 evening belongs to the day on which it closes; there is one each weekday.
 """
 
@@ -30,44 +30,50 @@ def _hours(text: str) -> Hours:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The hours of one class of contracts.
-
-    `zone_id` is what IB calls the time zone, `zone_name` the same zone in the database of today.
-    With `splits_day` an order needs outsideRth beyond the liquid hours; futures and currencies
-    trade whenever their exchange does.
-    """
+    """The hours of one class of contracts."""
 
     name: str
+    #: What IB calls the time zone.
     zone_id: str
+    #: The same zone in the database of today.
     zone_name: str
     trading: Hours
     liquid: Hours
+    #: Beyond the liquid hours an order needs outsideRth. Futures and currencies trade whenever
+    #: their exchange does.
     splits_day: bool = True
 
     @cached_property
     def zone(self) -> ZoneInfo:
+        """Return the time zone of today's database."""
         return ZoneInfo(self.zone_name)
 
     @property
     def regular(self) -> Hours:
-        """The hours in which an order works that does not say outsideRth."""
+        """Return the hours in which an order works that does not say outsideRth."""
         return self.liquid if self.splits_day else self.trading
 
     def is_open(self, moment: datetime, hours: Hours) -> bool:
+        """Say whether a moment is within the hours."""
         return any(opens <= moment < closes for opens, closes in self._near(moment, hours))
 
     def next_change(self, moment: datetime, hours: Hours) -> datetime:
-        """The next opening or close after `moment`, as UTC."""
+        """Return the next opening or close after `moment`, as UTC."""
         return min(one for pair in self._near(moment, hours) for one in pair if one > moment)
 
     def next_open(self, moment: datetime, hours: Hours) -> datetime:
+        """Return the next opening after `moment`, as UTC."""
         return min(opens for opens, _ in self._near(moment, hours) if opens > moment)
 
     def next_close(self, moment: datetime, hours: Hours) -> datetime:
+        """Return the next close after `moment`, as UTC."""
         return min(closes for _, closes in self._near(moment, hours) if closes > moment)
 
     def text(self, moment: datetime, hours: Hours) -> str:
-        """IB's form: `20260105:0400-20260105:2000;...;20260110:CLOSED`, in the schedule's zone."""
+        """Return the hours of the next days in IB's form and the schedule's zone.
+
+        `20260105:0400-20260105:2000;...;20260110:CLOSED`
+        """
         today = moment.astimezone(self.zone).date()
         told = []
         for day in (today + timedelta(days=n) for n in range(DAYS_TOLD)):
@@ -124,7 +130,7 @@ SCHEDULES: Final = (US_STOCKS, US_OPTIONS, FOREX, *_BY_EXCHANGE.values())
 
 
 def schedule_of(contract: Contract) -> Schedule:
-    """The schedule of a contract; that of a combination goes by its first leg, not by this."""
+    """Return the schedule of a contract; a combination's goes by its first leg, not by this."""
     if contract.sec_type == "CASH":
         return FOREX
     if contract.sec_type == "OPT":
@@ -133,6 +139,6 @@ def schedule_of(contract: Contract) -> Schedule:
 
 
 def always_text(today: date) -> str:
-    """The hours of a gateway whose markets never close."""
+    """Return the hours of a gateway whose markets never close."""
     days = [today + timedelta(days=n) for n in range(DAYS_TOLD + 1)]
     return ";".join(f"{day:%Y%m%d}:0000-{after:%Y%m%d}:0000" for day, after in pairwise(days))

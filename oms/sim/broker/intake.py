@@ -22,7 +22,7 @@ from oms.sim.protocol.fields import to_bool, to_decimal, to_int
 
 
 class Intake:
-    """The door to IB.  A request that is refused gets its error and changes nothing."""
+    """The door to IB. A request that is refused gets its error and changes nothing."""
 
     def __init__(self, floor: Floor, orders: OrderLife) -> None:
         self.floor = floor
@@ -36,7 +36,7 @@ class Intake:
         orders.linked.on_end.append(self._drop_children)
 
     def place(self, client_id: int, values: Mapping[str, Any]) -> None:
-        """placeOrder: a new order, or new terms for one that lives."""
+        """Take a placeOrder: a new order, or new terms for one that lives."""
         order_id = to_int(values["orderId"])
         try:
             self._place(client_id, order_id, values)
@@ -72,10 +72,11 @@ class Intake:
             self._transmit(order)
 
     def next_valid_id(self, client_id: int) -> int:
+        """Return the lowest order id that a client may use."""
         return max(self.books.highest_order_id(client_id), 0) + 1
 
     def cancel(self, client_id: int, order_id: int) -> None:
-        """cancelOrder: 202 and the end, or why not."""
+        """Take a cancelOrder: 202 and the end, or why not."""
         held = self.untransmitted.get((client_id, order_id))
         if held is not None:
             self._drop(held)
@@ -108,7 +109,7 @@ class Intake:
                 self._drop(held)
 
     def cancel_all(self) -> None:
-        """reqGlobalCancel: every order of every client, manual ones too."""
+        """Take a reqGlobalCancel: every order of every client ends, manual ones too."""
         for held in list(self.untransmitted.values()):
             if not held.ended:
                 self._drop(held)
@@ -173,6 +174,7 @@ class Intake:
             order.quantity = amount / price // contract.size_increment * contract.size_increment
 
     def resolve(self, values: Mapping[str, str]) -> Contract:
+        """Return the one contract that a client names. Raises the Refusal of none and of many."""
         found = self.catalogue.resolve_any(Query.from_wire(values))
         live = [one for one in found if not self.catalogue.expired(one)]
         if found and not live:
@@ -198,7 +200,7 @@ class Intake:
         raise Refusal(321, "Error validating request.-'b9' : cause - Invalid account code")
 
     def _modify(self, order: Order, values: Mapping[str, Any]) -> None:
-        """New terms for a live order.  A refusal leaves the old ones in force."""
+        """New terms for a live order. A refusal leaves the old ones in force."""
         contract = self.floor.contract(order.con_id)
         new = self._modified(order, values)
         if new.account != order.account or new.side != order.side or not self._same(order, values):

@@ -1,4 +1,4 @@
-"""Positions, cash, margin and commission as IB counts them.  Pure."""
+"""Positions, cash, margin and commission as IB counts them. Pure."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ INITIAL_MARGIN: Final[Mapping[SecType, Decimal]] = {
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Signed quantity, and cost per unit times the multiplier with commission in it.
+    """What an account holds of a contract."""
 
-    The cost of a short is positive too: what a unit brought in, commission taken off.
-    """
-
+    #: Below zero for a short.
     quantity: Decimal = ZERO
+    #: Per unit, times the multiplier, with commission in it. That of a short is positive too: what
+    #: a unit brought in, commission taken off.
     average_cost: Decimal = ZERO
+    #: P&L of all that was closed so far.
     realized: Decimal = ZERO
 
     def after(
@@ -75,7 +76,7 @@ def cash_flows(
     """Return what an execution does to cash, by currency.
 
     A future pays no price, only what it realises: the commission of what it opens is in its cost,
-    and paid with that.  A forex pair moves both of its currencies.
+    and paid with that. A forex pair moves both of its currencies.
     """
     value = signed * price * contract.multiplier
     if contract.sec_type == "FUT":
@@ -98,7 +99,7 @@ def commission(
     """Return what an execution costs under the `fixed` or the `tiered` schedule; `none` is nothing.
 
     Stocks by the share with a minimum, at most 1 % of the value; options and futures by the
-    contract; forex 0.2 basis points, at least 2.  Exchange and clearing charges of the tiered
+    contract; forex 0.2 basis points, at least 2. Exchange and clearing charges of the tiered
     schedule are left out.
     """
     if schedule == "none" or not quantity:

@@ -30,7 +30,7 @@ class LinkedOrders:
         self.on_end: list[Callable[[Order], None]] = []
 
     def filled(self, order: Order, quantity: Decimal) -> None:
-        """An order has traded `quantity`: its children go to work, its rivals go or shrink."""
+        """Do what follows a fill: the order's children go to work, its rivals go or shrink."""
         if order.ended or self.floor.settings.children == "partial":
             for child in self.books.live.children(order):
                 if not child.ended:
@@ -51,7 +51,7 @@ class LinkedOrders:
             self._end(parent)
 
     def ended(self, order: Order) -> None:
-        """Children end with their parent, and a parent that asked for it with its child.
+        """End the children with their parent, and a parent that asked for it with its child.
 
         Children that work for what the parent has filled stay: they guard a position.
         """

@@ -1,4 +1,4 @@
-"""The contracts that exist: stocks, indices, currencies, futures, options on both.  Pure.
+"""The contracts that exist: stocks, indices, currencies, futures, options on both. Pure.
 
 Symbols are real ones; con ids of the best-known stocks are IB's, the others are made from the
 symbol and stay the same for ever.
@@ -66,7 +66,7 @@ VOD 0 LSE 70 GBP VODAFONE GROUP PLC
 
 
 def stable_id(text: str) -> int:
-    """A con id for a contract that has none of IB's: nine digits from its name."""
+    """Return a con id for a contract that has none of IB's: nine digits from its name."""
     return 700_000_000 + zlib.crc32(text.encode()) % 99_000_000
 
 
@@ -77,6 +77,7 @@ def _rule(tick: str) -> int:
 
 
 def stocks() -> Iterator[Contract]:
+    """Yield the stocks, main listings first."""
     for line in _STOCKS.strip().splitlines():
         symbol, con_id, listing, price, name = line.split(" ", 4)
         yield Contract(
@@ -131,6 +132,7 @@ _MONTH_CODES: Final = "FGHJKMNQUVXZ"
 
 
 def forex() -> Iterator[Contract]:
+    """Yield the currency pairs."""
     for line in _FOREX.strip().splitlines():
         pair, con_id, price, tick = line.split()
         symbol, _, currency = pair.partition(".")
@@ -151,6 +153,7 @@ def forex() -> Iterator[Contract]:
 
 
 def futures(today: date) -> Iterator[Contract]:
+    """Yield the futures that are listed on a day."""
     for line in _FUTURES.strip().splitlines():
         symbol, exchange, multiplier, tick, price, months, name = line.split(" ", 6)
         for expiry in expiries(today, int(months)):
@@ -183,6 +186,7 @@ VIX 13455763 CBOE 15 CBOE Volatility Index
 
 
 def indices() -> Iterator[Contract]:
+    """Yield the indices."""
     for line in _INDICES.strip().splitlines():
         symbol, con_id, exchange, price, name = line.split(" ", 4)
         yield Contract(
@@ -201,7 +205,7 @@ def indices() -> Iterator[Contract]:
 
 
 def expiries(today: date, months_a_year: int) -> list[date]:
-    """The third Fridays of the next months that have a future: four of them."""
+    """Return the third Fridays of the next months that have a future: four of them."""
     found: list[date] = []
     year, month = today.year, today.month
     while len(found) < 4:
@@ -213,18 +217,20 @@ def expiries(today: date, months_a_year: int) -> list[date]:
 
 
 def third_friday(year: int, month: int) -> date:
+    """Return the day on which a month's futures and options expire."""
     first = date(year, month, 1)
     return first + timedelta(days=(4 - first.weekday()) % 7 + 14)
 
 
 def strike_step(price: Decimal) -> Decimal:
+    """Return the distance of two strikes at a price of the underlying."""
     if price < 25:
         return Decimal("0.5")
     return Decimal(1) if price < 100 else Decimal(5)
 
 
 def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Contract:
-    """An option on a stock.
+    """Return an option on a stock.
 
     Its base price is what exercise would bring now plus two per cent of the stock's price: enough
     to trade against, no valuation.
@@ -256,7 +262,7 @@ def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Co
 
 
 def futures_option(future: Contract, strike: Decimal, right: str) -> Contract:
-    """An option on a future that expires with it, on the future's exchange and price steps."""
+    """Return an option on a future that expires with it, on its exchange and price steps."""
     worth = future.base_price - strike if right == "C" else strike - future.base_price
     base = max(worth, Decimal(0)) + future.base_price / 50
     local = f"{future.local_symbol} {right}{strike.normalize():f}"
@@ -284,7 +290,7 @@ def futures_option(future: Contract, strike: Decimal, right: str) -> Contract:
 
 
 def combination(symbol: str, currency: str) -> Contract:
-    """The contract of a combo order: its legs are with the order, its price is theirs."""
+    """Return the contract of a combo order: its legs are with the order, its price is theirs."""
     return Contract(
         con_id=stable_id(f"BAG.{symbol}.{currency}"),
         symbol=symbol,

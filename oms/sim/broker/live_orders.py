@@ -14,7 +14,7 @@ Link = tuple[Literal["contract", "parent", "account", "oca"], int | str]
 
 
 class LiveOrders(Mapping[int, Order]):
-    """Live orders by perm id, in the order in which they came.  The books keep it up to date."""
+    """Live orders by perm id, in the order in which they came. The books keep it up to date."""
 
     def __init__(self) -> None:
         #: What they may still buy and sell.

@@ -1,4 +1,4 @@
-"""Quotes from a seed.  Pure: the same seed gives the same prices on every machine."""
+"""Quotes from a seed. Pure: the same seed gives the same prices on every machine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from oms.sim.settings import Liquidity
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The touch and the last print of a contract.  Sizes are in units, not in lots."""
+    """The touch and the last print of a contract. Sizes are in units, not in lots."""
 
     bid: Decimal
     ask: Decimal
     last: Decimal
+    #: What the touch takes before it moves, and the size of the last print.
     bid_size: Decimal = Decimal(500)
     ask_size: Decimal = Decimal(500)
     last_size: Decimal = Decimal(100)
+    #: Of the day, as the four prices that follow; `close` is that of the day before.
     volume: Decimal = Decimal(1_000_000)
     open: Decimal = Decimal(0)
     high: Decimal = Decimal(0)
@@ -29,10 +31,12 @@ class Quote:
     close: Decimal = Decimal(0)
 
     def to_json(self) -> str:
+        """Return it as the books keep it."""
         return json.dumps([str(value) for value in astuple(self)])
 
     @classmethod
     def from_json(cls, text: str) -> Quote:
+        """Read what `to_json` wrote."""
         return cls(*map(Decimal, json.loads(text)))
 
 
@@ -40,7 +44,7 @@ class Market:
     """The quote of every contract.
 
     A contract's first quote is its base price moved by at most one per cent, chosen by the seed;
-    bid and ask are one tick either side of the last.  The market stands still until `set` or
+    bid and ask are one tick either side of the last. The market stands still until `set` or
     `step` moves it.
     """
 
@@ -55,12 +59,12 @@ class Market:
         self._quotes |= {con_id: Quote.from_json(body) for con_id, body in bodies.items()}
 
     def changes(self) -> dict[int, str]:
-        """Quotes that changed since this was asked for, as text."""
+        """Return the quotes that changed since this was asked for, as text."""
         changed, self._changed = self._changed, set()
         return {con_id: self._quotes[con_id].to_json() for con_id in changed}
 
     def roll(self) -> None:
-        """A new day: the last price is the close of the old one and all there is of the new."""
+        """Begin a day: the last price is the close of the old one and all there is of the new."""
         for con_id, old in list(self._quotes.items()):
             last = old.last
             new = replace(old, close=last, open=last, high=last, low=last, volume=Decimal(0))
@@ -71,6 +75,7 @@ class Market:
         self._changed.add(con_id)
 
     def quote(self, contract: Contract) -> Quote:
+        """Return the quote of a contract; the first one is made when somebody asks for it."""
         found = self._quotes.get(contract.con_id)
         if found is None:
             found = self._quotes[contract.con_id] = self._first(contract)
@@ -85,7 +90,7 @@ class Market:
         last: Decimal | None = None,
         size: Decimal | None = None,
     ) -> Quote:
-        """Move the touch.  A side left out follows the sides given; `size` is for both sides."""
+        """Move the touch. A side left out follows the sides given; `size` is for both sides."""
         old = self.quote(contract)
         known = last if last is not None else bid if bid is not None else ask
         if known is None:
@@ -109,7 +114,7 @@ class Market:
         return changed
 
     def print_last(self, contract: Contract, price: Decimal, quantity: Decimal) -> Quote:
-        """A fill is a print: last, last size and volume follow it, the touch does not."""
+        """Print a fill: last, last size and volume follow it, the touch does not."""
         old = self.quote(contract)
         changed = replace(
             old,
@@ -123,7 +128,7 @@ class Market:
         return changed
 
     def split(self, contract: Contract, ratio: Decimal) -> None:
-        """Every price of a stock that split, and its sizes, in new shares."""
+        """Put every price of a stock that split, and its sizes, into new shares."""
         old = self.quote(contract)
         prices = ("bid", "ask", "last", "open", "high", "low", "close")
         new = {
@@ -135,7 +140,7 @@ class Market:
         self._keep(contract.con_id, replace(old, **new))
 
     def rename(self, old: Contract, new: Contract) -> None:
-        """The price goes with the stock."""
+        """Let the price go with the stock."""
         self._keep(new.con_id, self.quote(old))
 
     def take(
@@ -153,11 +158,11 @@ class Market:
 
     @property
     def quoted(self) -> list[int]:
-        """Con ids that somebody has asked for."""
+        """Return con ids that somebody has asked for."""
         return list(self._quotes)
 
     def step(self, contract: Contract) -> Quote:
-        """The next price of a contract's path: one tick up, one down, or none, by the seed."""
+        """Move to the next price of a contract's path: a tick up, down, or none, by the seed."""
         path = self._paths.get(contract.con_id)
         if path is None:
             path = self._paths[contract.con_id] = random.Random(

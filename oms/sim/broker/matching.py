@@ -1,7 +1,7 @@
-"""When an order trades, and at what price.  Pure.
+"""When an order trades, and at what price. Pure.
 
 The rule: an order that crosses the touch trades at the touch; the touch does not move because of
-it.  A stop is triggered by the last price, a price-touched order the other way round.  A trailing
+it. A stop is triggered by the last price, a price-touched order the other way round. A trailing
 stop follows the last price and never steps back.
 """
 
@@ -30,13 +30,12 @@ IMMEDIATE: Final = frozenset({"IOC", "FOK"})
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a quote does to an order.
-
-    `price` is None when it does not trade; `trail_price` is where a trailing stop stands now.
-    """
+    """What a quote does to an order."""
 
     triggered: bool
+    #: None when it does not trade.
     price: Decimal | None = None
+    #: Where a trailing stop stands now.
     trail_price: Decimal | None = None
 
 
@@ -59,7 +58,7 @@ def _triggered(order: Order, quote: Quote, level: Decimal) -> bool:
     """True when the price that the order's trigger method looks at has reached its level.
 
     1 and 4 look at the bid or the ask, 7 at that or the last, 8 at the midpoint, all others at the
-    last.  The double methods ask for no second print here.
+    last. The double methods ask for no second print here.
     """
     method = to_int(order.terms.get("triggerMethod", ""))
     touch = quote.ask if order.is_buy else quote.bid
@@ -113,9 +112,11 @@ def held_for(order: Order, child: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How fills are cut up: on the size increment, into at most `parts` of the whole order."""
+    """How fills are cut up."""
 
+    #: What every piece but the last is a multiple of.
     increment: Decimal
+    #: Pieces of the whole order, at most.
     parts: int
 
 
@@ -149,7 +150,7 @@ def pieces(order: Order, offered: Decimal, cut: Cut) -> list[Decimal]:
 def reduced(other: Order, quantity: Decimal) -> Decimal:
     """Return what is left of an OCA member when another one has traded `quantity`.
 
-    Type 1 leaves nothing, types 2 and 3 the rest.  Nothing here is on its way to an exchange while
+    Type 1 leaves nothing, types 2 and 3 the rest. Nothing here is on its way to an exchange while
     another member fills, so that the block of type 2 has nothing to hold back.
     """
     return other.remaining - quantity if other.oca_type != 1 else Decimal(0)

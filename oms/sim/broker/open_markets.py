@@ -1,7 +1,7 @@
 """Which markets are open now, and when an order's own opens or closes.
 
-With `hours` at `regular` every class of contracts opens and closes by its own schedule.  With
-`always` nothing closes by itself.  `day` is who opens and closes.
+With `hours` at `regular` every class of contracts opens and closes by its own schedule. With
+`always` nothing closes by itself. `day` is who opens and closes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The life of an order once it has reached IB: worked, filled, ended.
 
 It changes the books and tells `Notify` what a client has a right to hear, in the order in which
-IB's gateway has been seen to send it.  It knows no socket and no session.
+IB's gateway has been seen to send it. It knows no socket and no session.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from oms.sim.broker.floor import Floor
 from oms.sim.broker.linked_orders import LinkedOrders
 from oms.sim.broker.open_markets import OpenMarkets
 from oms.sim.broker.orders import EndStatus, Order, Status
+from oms.sim.clock import call_at
 from oms.sim.protocol.fields import number
 
 CANCELLED_TEXT: Final = "Order Canceled - reason:"
 
 
 class OrderLife:
-    """What becomes of an order.  Everything it does is visible in the books."""
+    """What becomes of an order. Everything it does is visible in the books."""
 
     def __init__(self, floor: Floor, markets: OpenMarkets, back_office: BackOffice) -> None:
         self.floor = floor
@@ -42,7 +43,7 @@ class OrderLife:
     # ── taking in ────────────────────────────────────────────────────────────────────────────────
 
     def accept(self, order: Order) -> None:
-        """The order reaches IB: a permanent id, then a check of the money."""
+        """Give an order that reaches IB its permanent id, then check the money."""
         contract = self.floor.contract(order.con_id)
         order.perm_id = self._perm_base + self.books.next_number("perm_id")
         self.accepted_ids.append(order.perm_id)
@@ -88,8 +89,7 @@ class OrderLife:
         if order.ended:
             return
         for moment in waiting.times_to_look(self.floor, order):
-            seconds = (moment - self.floor.clock.now()).total_seconds()
-            self.floor.clock.call_later(max(seconds, 0.0) + 0.001, lambda: self._look_at(order))
+            call_at(self.floor.clock, moment, lambda: self._look_at(order))
 
     def _look_at(self, order: Order) -> None:
         live = self.books.live.get(order.perm_id)
@@ -164,14 +164,14 @@ class OrderLife:
             self.reject(order, 201, shortfall)
 
     def on_quote(self, con_id: int) -> None:
-        """The market of a contract has moved: look at every order that depends on it."""
+        """Look at every order that depends on a contract whose market has moved."""
         self.notify.quote(self.floor.contract(con_id))
         for order in self.books.live.affected_by(con_id):
             if not order.ended:
                 self.work(order)
 
     def cross(self, order: Order, failure: str) -> None:
-        """An auction: fill wholly at the last price, or end.
+        """Hold an auction for an order: fill it wholly at the last price, or end it.
 
         Where a person fills the orders, an order on the open rests and one on the close ends with
         the day.
@@ -202,7 +202,7 @@ class OrderLife:
     ) -> list[Execution]:
         """Execute part or all of an order.
 
-        Messages: execDetails, openOrder, orderStatus, commissionReport.  With `after_end` the
+        Messages: execDetails, openOrder, orderStatus, commissionReport. With `after_end` the
         order's state stays as it is: a fill that arrives after Cancelled.
         """
         contract = self.floor.contract(order.con_id)
@@ -263,7 +263,7 @@ class OrderLife:
         self.linked.ended(order)
 
     def reject(self, order: Order, code: int, text: str, *, said: bool = False) -> None:
-        """The error comes first (unless it was `said`); the order shows as Inactive after it."""
+        """Reject an order: the error comes first (unless it was `said`), Inactive after it."""
         order.reject_code = code
         order.reject_text = text
         self._finish(order, "Rejected", f"Rejected: {text}")
@@ -282,7 +282,7 @@ class OrderLife:
     # ── what a person or the broker does ─────────────────────────────────────────────────────────
 
     def enter(self, order: Order) -> None:
-        """An order that came by no API client: a person at TWS, or the broker's liquidation.
+        """Take in what no API client sent: an order of a person at TWS, or of the broker.
 
         A person may order a fraction of a share.
         """
@@ -298,7 +298,7 @@ class OrderLife:
         self.notify.order(order)
 
     def say_pending_cancel(self, order: Order) -> None:
-        """The status that TWS makes up between a cancel and its confirmation."""
+        """Say the status that TWS makes up between a cancel and its confirmation."""
         before, order.status = order.status, "PendingCancel"
         self.notify.status(order)
         order.status = before

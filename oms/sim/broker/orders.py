@@ -22,7 +22,7 @@ LiveStatus = Literal[
     "PendingSubmit", "ApiPending", "PreSubmitted", "Submitted", "PendingCancel", "PreCancelled",
     "WarnState", "Inactive",
 ]  # fmt: skip
-#: Ends of an order in the books.  `Rejected` is ours: on the wire it is Inactive after a 201.
+#: Ends of an order in the books. `Rejected` is ours: on the wire it is Inactive after a 201.
 EndStatus = Literal["Filled", "Cancelled", "ApiCancelled", "Rejected"]
 Status = LiveStatus | EndStatus
 LIVE: Final[Mapping[str, LiveStatus]] = {word: word for word in get_args(LiveStatus)}

@@ -16,10 +16,10 @@ from oms.sim.protocol.fields import number
 
 
 def fields(floor: Floor, order: Order) -> dict[str, str]:
-    """The margin and commission fields of a whatIf answer.
+    """Return the margin and commission fields of a whatIf answer.
 
     What the books will show when the order has filled at its price: at the touch if it crosses
-    it, else at its limit.  A fill is a print, so that what is held already is worth the new price.
+    it, else at its limit. A fill is a print, so that what is held already is worth the new price.
     """
     total = totals(floor, order.account)
     base = floor.settings.base_currency

@@ -1,6 +1,6 @@
 """The account statement of the next morning, in the XML of IB's Flex queries.
 
-Written from the broker's books alone.  Attribute names, signs and forms are those of an activity
+Written from the broker's books alone. Attribute names, signs and forms are those of an activity
 Flex query with the sections Trades (executions), Open Positions, Cash Report, Option Exercises,
 Assignments and Expirations, Corporate Actions and Transfers: sales have negative quantities,
 commissions paid are negative, times are `yyyymmdd;hhmmss` in the gateway's zone, and a deal without
@@ -36,7 +36,7 @@ _ACTIONS: Final = {"split": "FS", "symbol_change": "IC"}
 
 
 def statement(floor: Floor, accounts: Sequence[str], first: date, last: date) -> str:
-    """The XML of one statement an account, for the days from `first` to `last`."""
+    """Return the XML of one statement an account, for the days from `first` to `last`."""
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         _open("FlexQueryResponse", queryName="oms-sim", type="AF"),
@@ -82,6 +82,7 @@ class _Statement:
                 assert_never(kind)
 
     def lines(self) -> Iterator[str]:
+        """Yield the lines of the account's statement."""
         now = self.floor.clock.now().astimezone(self.zone)
         yield _open(
             "FlexStatement",

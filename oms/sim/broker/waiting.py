@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 from oms.sim.broker import accounting, conditions, matching
 from oms.sim.broker.conditions import ConditionKind
@@ -61,15 +62,18 @@ def conditions_hold(floor: Floor, order: Order) -> bool:
     if total.net:
         cushion = (total.net - total.maintenance_margin) * 100 / total.net
 
-    def quote(con_id: int) -> Quote | None:
-        contract = floor.catalogue.by_id(con_id)
-        return floor.market.quote(contract) if contract is not None else None
-
     executed: set[str] = set()
     if any(condition["condType"] == ConditionKind.EXECUTION for condition in wanted):
         # Only what was executed since the order came counts; times have whole seconds.
         since = (order.placed_at or floor.day_start()).replace(microsecond=0)
         rows = floor.books.executions(max(since, floor.day_start()))
         executed = {floor.contract(row.con_id).symbol for row in rows}
-    sight = conditions.Sight(floor.clock.now(), floor.zone, quote, cushion, frozenset(executed))
+    sight = conditions.Sight(
+        floor.clock.now(), floor.zone, partial(_quote, floor), cushion, frozenset(executed)
+    )
     return conditions.hold(wanted, sight)
+
+
+def _quote(floor: Floor, con_id: int) -> Quote | None:
+    contract = floor.catalogue.by_id(con_id)
+    return floor.market.quote(contract) if contract is not None else None
