@@ -17,6 +17,8 @@ from oms.sim.clock import Clock, handshake_time
 from oms.sim.gateway.faults import Action, Direction, Fault, FaultPlan
 from oms.sim.gateway.link import Link
 from oms.sim.gateway.observers import Observers
+from oms.sim.gateway.rate_limit import RateLimit
+from oms.sim.gateway.slow_reader import SlowReader
 from oms.sim.gateway.upstream import TICKS, Upstream
 from oms.sim.protocol import frames, messages
 from oms.sim.protocol.errors import WireError
@@ -31,8 +33,6 @@ from oms.sim.settings import Settings
 log = logging.getLogger("oms.sim.gateway.session")
 
 NOTHING: Final[Mapping[str, Any]] = {}
-BREACHES_MAX: Final = 3
-SIP_SECONDS: Final = 0.05
 ERROR_TEXT_MAX: Final = 10_000
 EARLY_MAX: Final = 100
 BEFORE_START: Final = "Error validating request.-'bA' : cause - it came before startApi"
@@ -78,7 +78,7 @@ class Host(Protocol):
 
 
 class Session(asyncio.Protocol):
-    """From the connect of a socket to its loss.
+    """One client, from the connect of its socket to its loss.
 
     Output is collected and written once per burst by `flush`, after the books are committed.
     """
@@ -102,35 +102,26 @@ class Session(asyncio.Protocol):
             Direction.OUT, shared.clock, deliver=self._write_frame, cut=self._cut_within
         )
         self._transport: asyncio.Transport | None = None
-        self._reader = FrameReader()
+        self._reader = SlowReader(shared.clock, self._read)
+        self._frames = FrameReader()
         self._greeted = False
         self._out = bytearray()
         self._pieces: deque[bytes] = deque()
-        self._arrivals: deque[float] = deque()
-        self._breaches = 0
+        self._rate = RateLimit()
         self._early: list[str] = []
-        self._inbox = bytearray()
-        self._sip_bytes = 0
-        self._sip_waits = False
 
     # -- transport ------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = self._reader.transport = cast(asyncio.Transport, transport)
         self._host.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._transport = self._reader.transport = None
         self._host.closed(self)
 
     def data_received(self, chunk: bytes) -> None:
-        if self.frozen:
-            return
-        if self._sip_bytes or self._inbox:
-            self._inbox += chunk
-            self._sip_later()
-            return
-        self._read(chunk)
+        self._reader.take(chunk)
 
     def _read(self, chunk: bytes) -> None:
         try:
@@ -145,11 +136,11 @@ class Session(asyncio.Protocol):
 
     def _receive(self, chunk: bytes) -> None:
         if not self._greeted:
-            if not self._reader.take_prefix(chunk, HANDSHAKE_PREFIX):
+            if not self._frames.take_prefix(chunk, HANDSHAKE_PREFIX):
                 return
             self._greeted = True
             chunk = b""
-        for payload in self._reader.feed(chunk):
+        for payload in self._frames.feed(chunk):
             if self._transport is None or self._transport.is_closing():
                 return
             if not self.version:
@@ -214,7 +205,7 @@ class Session(asyncio.Protocol):
         self.act(self.incoming.held.popleft())
 
     def came_early(self, request: Request) -> None:
-        """A request before startApi: nothing may be sent yet, so it is refused when that comes."""
+        """Remember a request before startApi: nothing may be sent yet, so it is refused later."""
         log.warning("%s before startApi", request.name)
         if len(self._early) < EARLY_MAX:
             self._early.append(request.request_id)
@@ -228,16 +219,10 @@ class Session(asyncio.Protocol):
     def _too_fast(self) -> bool:
         """Count this message; True when it is refused with error 100."""
         limit = self._shared.settings.messages_per_second
-        now = self._shared.clock.now().timestamp()
-        self._arrivals.append(now)
-        while self._arrivals[0] <= now - 1:
-            self._arrivals.popleft()
-        if len(self._arrivals) <= limit:
+        if not self._rate.exceeded(limit, self._shared.clock.now().timestamp()):
             return False
-        self._arrivals.clear()
-        self._breaches += 1
         text = f"Max rate of messages per second has been exceeded:max={limit}"
-        if self._breaches >= BREACHES_MAX:
+        if self._rate.exhausted:
             self.refuse(100, text)
         else:
             self.error(-1, 100, text)
@@ -317,14 +302,14 @@ class Session(asyncio.Protocol):
         }
 
     def refuse(self, code: int, text: str) -> None:
-        """An error to the connection as a whole, past every fault, and the socket closes."""
+        """Send an error to the connection as a whole, past every fault, and close the socket."""
         fields = messages.encode("errMsg", self.version, self._error(-1, code, text))
         self.send_raw(fields)
         self._host.flush()
         self.close()
 
     def refuse_frame(self, reason: str) -> None:
-        """A frame nobody can read: 320 without an id, then the socket closes."""
+        """Answer a frame that cannot be read: 320 without an id, then the socket closes."""
         if self.version:
             self.refuse(320, f"Error reading request. {reason}")
         else:
@@ -365,30 +350,7 @@ class Session(asyncio.Protocol):
 
     def slow_reads(self, bytes_per_second: int) -> None:
         """Take no more than so many bytes a second from the socket from now on; 0: any number."""
-        self._sip_bytes = max(1, round(bytes_per_second * SIP_SECONDS)) if bytes_per_second else 0
-        if self._inbox:
-            self._sip_later()
-
-    def _sip_later(self) -> None:
-        """While something waits nothing more is read: the client's own buffers fill up."""
-        if self._transport is not None:
-            self._transport.pause_reading()
-        if not self._sip_waits:
-            self._sip_waits = True
-            self._shared.clock.call_later(SIP_SECONDS if self._sip_bytes else 0.0, self._sip)
-
-    def _sip(self) -> None:
-        self._sip_waits = False
-        if self._transport is None or self.frozen:
-            return
-        size = self._sip_bytes or len(self._inbox)
-        chunk = bytes(self._inbox[:size])
-        del self._inbox[:size]
-        self._read(chunk)
-        if self._inbox:
-            self._sip_later()
-        elif self._transport is not None:
-            self._transport.resume_reading()
+        self._reader.slow_down(bytes_per_second)
 
     def cut_after(self, count: int) -> None:
         """Lose the connection when so many more bytes have gone out, wherever that is."""
@@ -397,10 +359,9 @@ class Session(asyncio.Protocol):
             self.cut()
 
     def freeze(self) -> None:
-        """Half-open: the socket stays, nothing is read from it and nothing written to it."""
+        """Keep the socket half-open: read nothing from it and write nothing to it."""
         self.frozen = True
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._reader.stop()
 
     def cut(self, *, reset: bool = False) -> None:
         """Lose the connection: what was not yet written does not arrive.
@@ -417,7 +378,7 @@ class Session(asyncio.Protocol):
             self._transport.abort()
 
     def close(self) -> None:
-        """An orderly close, after what was written."""
+        """Close in good order, after what was written."""
         self.flush()
         if self._transport is not None:
             self._transport.write(b"".join(self._pieces))
