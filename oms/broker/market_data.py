@@ -5,24 +5,25 @@ gateway forgets: after a new connection, and after 1101, it is asked for again; 
 on by itself. IB gives a user so many lines (100 by default), and so do we: one more is refused with
 `MarketLinesExhausted` instead of taking away another's.
 
-A feed is a bounded queue that keeps the newest and counts what it dropped: a strategy that is slow
-gets an older market neither later nor for ever. Requests leave at half the allowed pace, so that
-orders never wait behind a hundred subscriptions that are made again.
+Requests leave at half the allowed pace, so that orders never wait behind a hundred subscriptions
+that are made again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import ib_async
 
 from oms.broker import ticks
 from oms.broker.capture import Capture, Captured
+from oms.broker.feed import Feed
+from oms.broker.market_line import MarketLine
 from oms.broker.news import LineRecovered, News, SessionDown, SessionUp
+from oms.broker.paced_requests import PacedRequests
 from oms.broker.session import Session
 from oms.broker.wire_forms import contract_for_ib
 from oms.clock import Clock
@@ -33,8 +34,6 @@ from oms.core.money import NotANumber
 from oms.core.quotes import Bar, FeedKind, MarketItem, MarketType, Quote, Tick
 from oms.errors import BrokerError, IBConnectionError, MarketLinesExhausted
 from oms.telemetry import get_logger
-
-__all__ = ["Bar", "Feed", "Markets", "Quote", "Tick"]
 
 #: Delayed quotes come instead of live ones (10167), some of several (10090), or none while another
 #: session of the user is live (10197): what comes, comes on the same line.
@@ -61,107 +60,6 @@ FEED_LENGTH_MAX: Final = 1_000
 _log = get_logger("broker.market_data")
 
 
-class Feed:
-    """What one caller hears of a contract: a bounded queue that keeps the newest."""
-
-    def __init__(
-        self,
-        contract: Contract,
-        kind: FeedKind,
-        *,
-        length_max: int,
-        close: Callable[[Feed], None],
-        listener: Callable[[MarketItem], None] | None = None,
-        on_refused: Callable[[BrokerError], None] | None = None,
-    ) -> None:
-        self.contract = contract
-        self.kind = kind
-        #: How many items were dropped because newer ones came before they were taken.
-        self.dropped = 0
-        #: Why IB gives nothing (any more), None while it does.
-        self.refusal: BrokerError | None = None
-        self.is_closed = False
-        self._items: deque[MarketItem] = deque(maxlen=length_max)
-        self._changed = asyncio.Event()
-        self._close = close
-        self._listener = listener
-        self._on_refused = on_refused
-
-    async def next(self) -> MarketItem:
-        """Return the oldest item that was kept, or wait for one; give it a deadline.
-
-        Raises the `BrokerError` with which IB refused the line, and `IBConnectionError` after
-        `close`.
-        """
-        while not self._items:
-            if self.refusal is not None:
-                raise self.refusal
-            if self.is_closed:
-                raise IBConnectionError(f"the feed of {self.contract} was closed", hint="")
-            self._changed.clear()
-            await self._changed.wait()
-        return self._items.popleft()
-
-    async def __aiter__(self) -> AsyncIterator[MarketItem]:
-        while not self.is_closed:
-            try:
-                item = await self.next()
-            except IBConnectionError:
-                if self.is_closed:
-                    return
-                raise
-            yield item
-
-    def close(self) -> None:
-        """Stop hearing; the line ends with its last feed."""
-        if not self.is_closed:
-            self.end()
-            self._close(self)
-
-    def end(self) -> None:
-        """Let whoever waits know that nothing more comes."""
-        self.is_closed = True
-        self._changed.set()
-
-    def put(self, item: MarketItem) -> None:
-        """Take an item from the line."""
-        if self._listener is not None:
-            try:
-                self._listener(item)
-            except Exception:  # noqa: BLE001 - a strategy's bug must not end its feed
-                _log.exception("market_listener_failed", con_id=self.contract.con_id)
-            return
-        if len(self._items) == self._items.maxlen:
-            self.dropped += 1
-        self._items.append(item)
-        self._changed.set()
-
-    def refuse(self, error: BrokerError) -> None:
-        """Take IB's refusal from the line."""
-        self.refusal = error
-        self._changed.set()
-        if self._on_refused is not None:
-            self._on_refused(error)
-
-
-@dataclass(slots=True)
-class _Line:
-    """One subscription at the gateway, and who shares it."""
-
-    contract: Contract
-    kind: FeedKind
-    is_snapshot: bool = False
-    request_id: int = 0
-    quote: Quote | None = None
-    feeds: list[Feed] = field(default_factory=list)
-    #: For a snapshot: resolves at its end, or with a refusal.
-    ended: asyncio.Future[None] | None = None
-    #: A quote changed and was not told yet: the ticks of one packet are one quote.
-    is_dirty: bool = False
-    #: IB has ended it, with a snapshot's end or a refusal: there is nothing to cancel.
-    is_over: bool = False
-
-
 class Markets:
     """Asks the gateway for quotes, ticks and bars."""
 
@@ -183,19 +81,14 @@ class Markets:
         self._timeout_seconds = timeout_seconds
         self._market_type = market_type
         self._lines_max = lines_max
-        self._requests_per_second_max = max(1, messages_per_second_max // 2)
-        self._lines: dict[tuple[Contract, FeedKind], _Line] = {}
-        self._snapshots: list[_Line] = []
-        self._by_request: dict[int, _Line] = {}
+        self._lines: dict[tuple[Contract, FeedKind], MarketLine] = {}
+        self._snapshots: list[MarketLine] = []
+        self._by_request: dict[int, MarketLine] = {}
         self._remembered: OrderedDict[int, Quote] = OrderedDict()
-        #: What still has to be asked, and when the last requests left.
-        self._requests: deque[Callable[[], None]] = deque()
-        self._sent_at: deque[float] = deque()
-        self._wake_is_set = False
-        self._unreadable = 0
-        #: From the news that a session is up to the news that it is not: what is asked for in
+        #: Open from the news that a session is up to the news that it is not: what is asked for in
         #: between is asked for once.
-        self._is_ready = False
+        self._requests = PacedRequests(clock, per_second_max=max(1, messages_per_second_max // 2))
+        self._unreadable = 0
         capture.market_listener = self._on_wire
         capture.listeners.append(self._on_captured)
         session.listeners.append(self._on_news)
@@ -219,7 +112,7 @@ class Markets:
         line = self._lines.get((contract, kind))
         if line is None:
             self._check_lines(contract)
-            line = self._lines[contract, kind] = _Line(contract, kind)
+            line = self._lines[contract, kind] = MarketLine(contract, kind)
             self._ask_for(line)
         feed = Feed(
             contract,
@@ -279,7 +172,7 @@ class Markets:
         for line in list(self._lines.values()):
             for feed in list(line.feeds):
                 feed.end()
-            if self._room():
+            if self._requests.takes_place():
                 self._cancel(line)
         self._lines.clear()
         self._by_request.clear()
@@ -293,12 +186,12 @@ class Markets:
                 f" {contract} was not subscribed"
             )
 
-    async def _snapshot(self, contract: Contract, *, until_touch: bool) -> _Line:
+    async def _snapshot(self, contract: Contract, *, until_touch: bool) -> MarketLine:
         if not self._session.is_up:
             raise IBConnectionError("there is no session with the gateway")
         self._check_lines(contract)
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line = _Line(contract, "quotes", is_snapshot=True, ended=ended)
+        line = MarketLine(contract, "quotes", ended=ended)
         if until_touch:
             touch = Feed(
                 contract,
@@ -323,24 +216,23 @@ class Markets:
             self._snapshots.remove(line)
             self._by_request.pop(line.request_id, None)
             if not line.is_over:
-                self._enqueue(lambda: self._cancel(line))
-        self._flush(line)
+                self._requests.enqueue(lambda: self._cancel(line))
+        line.flush()
         return line
 
-    def _leave(self, line: _Line, feed: Feed) -> None:
+    def _leave(self, line: MarketLine, feed: Feed) -> None:
         if feed in line.feeds:
             line.feeds.remove(feed)
         key = (line.contract, line.kind)
         if not line.feeds and self._lines.get(key) is line:
             del self._lines[key]
             self._by_request.pop(line.request_id, None)
-            self._enqueue(lambda: self._cancel(line))
+            self._requests.enqueue(lambda: self._cancel(line))
 
-    def _ask_for(self, line: _Line) -> None:
-        if self._is_ready:
-            self._enqueue(lambda: self._start(line))
+    def _ask_for(self, line: MarketLine) -> None:
+        self._requests.enqueue(lambda: self._start(line))
 
-    def _start(self, line: _Line) -> None:
+    def _start(self, line: MarketLine) -> None:
         if line.is_snapshot:
             if line not in self._snapshots:
                 return
@@ -362,7 +254,7 @@ class Markets:
                 word = _TICK_WORDS[line.kind]
                 self._client.reqTickByTickData(line.request_id, form, word, 0, False)
 
-    def _cancel(self, line: _Line) -> None:
+    def _cancel(self, line: MarketLine) -> None:
         if not line.request_id:
             return
         match line.kind:
@@ -372,35 +264,6 @@ class Markets:
                 self._client.cancelRealTimeBars(line.request_id)
             case _:
                 self._client.cancelTickByTickData(line.request_id)
-
-    # ── pace ─────────────────────────────────────────────────────────────────────────────────────
-
-    def _enqueue(self, request: Callable[[], None]) -> None:
-        if not self._is_ready:
-            return  # nobody to ask; what was subscribed there has ended with the session
-        self._requests.append(request)
-        self._pump()
-
-    def _room(self) -> bool:
-        now = self._clock.monotonic()
-        while self._sent_at and self._sent_at[0] + 1 <= now:
-            self._sent_at.popleft()
-        if not self._is_ready or len(self._sent_at) >= self._requests_per_second_max:
-            return False
-        self._sent_at.append(now)
-        return True
-
-    def _pump(self) -> None:
-        while self._requests and self._room():
-            self._requests.popleft()()
-        if self._requests and self._is_ready and not self._wake_is_set:
-            self._wake_is_set = True
-            wait = max(0.001, self._sent_at[0] + 1 - self._clock.monotonic())
-            asyncio.get_running_loop().call_later(wait, self._wake)
-
-    def _wake(self) -> None:
-        self._wake_is_set = False
-        self._pump()
 
     # ── from the tap ─────────────────────────────────────────────────────────────────────────────
 
@@ -418,36 +281,17 @@ class Markets:
             return  # the last words of a line that has ended
         match found[1]:
             case ticks.QuoteChange(fields=fields):
-                self._change(line, fields)
+                quote = line.change(fields, self._clock.now())
+                if quote.price is not None:
+                    self._remember(quote)
             case ticks.SnapshotEnd():
                 line.is_over = True
-                self._flush(line)
-                if line.ended is not None and not line.ended.done():
-                    line.ended.set_result(None)
+                line.flush()
+                line.end()
             case ticks.TickRead(fields=fields):
-                self._tell(line, Tick(contract=line.contract, **fields))
+                line.tell(Tick(contract=line.contract, **fields))
             case ticks.BarRead(fields=fields):
-                self._tell(line, Bar(contract=line.contract, **fields))
-
-    def _change(self, line: _Line, fields: Mapping[str, Any]) -> None:
-        now = self._clock.now()
-        if line.quote is None:
-            line.quote = Quote(line.contract, now)
-        changed = replace(line.quote, at=now, **fields)
-        is_news = replace(changed, at=line.quote.at) != line.quote
-        line.quote = changed
-        if changed.price is not None:
-            self._remember(changed)
-        if is_news and not line.is_dirty:
-            line.is_dirty = True
-            # After the packet: its ticks are one change of the market.
-            asyncio.get_running_loop().call_soon(self._flush, line)
-
-    def _flush(self, line: _Line) -> None:
-        if not line.is_dirty or line.quote is None:
-            return
-        line.is_dirty = False
-        self._tell(line, line.quote)
+                line.tell(Bar(contract=line.contract, **fields))
 
     def _remember(self, quote: Quote) -> None:
         con_id = quote.contract.con_id
@@ -455,11 +299,6 @@ class Markets:
         self._remembered.move_to_end(con_id)
         while len(self._remembered) > QUOTES_REMEMBERED_MAX:
             self._remembered.popitem(last=False)
-
-    @staticmethod
-    def _tell(line: _Line, item: MarketItem) -> None:
-        for feed in list(line.feeds):
-            feed.put(item)
 
     def _on_captured(self, captured: Captured) -> None:
         notice = captured.event
@@ -474,30 +313,24 @@ class Markets:
         kind = MarketLinesExhausted if notice.code == _TOO_MANY_LINES else BrokerError
         self._refuse(line, kind(f"IB gives no quote ({notice.code}): {notice.text}"))
 
-    def _refuse(self, line: _Line, error: BrokerError) -> None:
-        line.is_over = True
+    def _refuse(self, line: MarketLine, error: BrokerError) -> None:
         self._by_request.pop(line.request_id, None)
-        if line.is_snapshot:
-            if line.ended is not None and not line.ended.done():
-                line.ended.set_exception(error)
-            return
-        self._lines.pop((line.contract, line.kind), None)
-        for feed in list(line.feeds):
-            feed.refuse(error)
+        if not line.is_snapshot:
+            self._lines.pop((line.contract, line.kind), None)
+        line.refuse(error)
 
     def _on_news(self, news: News) -> None:
         match news:
             case SessionUp() | LineRecovered(subscriptions_lost=True):
-                self._is_ready = True
+                self._requests.open()
                 self._by_request.clear()
                 if self._market_type != "live":
                     number = _TYPE_NUMBERS[self._market_type]
-                    self._enqueue(lambda: self._client.reqMarketDataType(number))
+                    self._requests.enqueue(lambda: self._client.reqMarketDataType(number))
                 for line in [*self._lines.values(), *self._snapshots]:
                     self._ask_for(line)
             case SessionDown(reason=reason):
-                self._is_ready = False
-                self._requests.clear()
+                self._requests.close()
                 self._by_request.clear()
                 for line in list(self._snapshots):
                     self._refuse(line, IBConnectionError(f"the connection was lost: {reason}"))
@@ -505,8 +338,6 @@ class Markets:
                 pass
 
 
-def _end_at_touch(line: _Line, quote: MarketItem) -> None:
+def _end_at_touch(line: MarketLine, quote: MarketItem) -> None:
     if isinstance(quote, Quote) and quote.middle is not None:
-        assert line.ended is not None
-        if not line.ended.done():
-            line.ended.set_result(None)
+        line.end()

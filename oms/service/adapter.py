@@ -46,7 +46,7 @@ from oms.service.ticket import why_it_failed
 from oms.settings import Settings, load
 
 if TYPE_CHECKING:
-    from oms.broker.market_data import Feed
+    from oms.broker.feed import Feed
 
 
 class IBBrokerAdapter(BrokerAdapter):

@@ -61,8 +61,8 @@ from oms.service.view import View
 from oms.telemetry import get_logger
 
 if TYPE_CHECKING:
+    from oms.broker.feed import Feed
     from oms.broker.gateway import Gateway
-    from oms.broker.market_data import Feed
     from oms.store.log import EventLog
     from oms.store.reader import Reader
 

@@ -14,7 +14,8 @@ from oms.errors import OmsError
 from oms.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from oms.broker.market_data import Feed, Markets
+    from oms.broker.feed import Feed
+    from oms.broker.market_data import Markets
     from oms.broker.session import Session
 
 # The name under which these lines were always logged.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oms.broker.market_data import Feed
+from oms.broker.feed import Feed
 from oms.broker.news import LineRecovered, SessionUp
 from oms.core.contracts import Contract, Stock
 from oms.core.quotes import Bar, FeedKind, MarketItem, Quote, Tick

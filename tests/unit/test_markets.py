@@ -44,7 +44,7 @@ class Stand:
 
     def a_second_later(self) -> int:
         self.clock.advance(1)
-        self.markets._wake()
+        self.markets._requests.wake()
         return len(self.asked)
 
 
