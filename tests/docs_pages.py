@@ -301,11 +301,11 @@ def command_line() -> Any:
 
 def verbs(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yield every verb of a command line program with its full name, groups left out."""
-    children = getattr(command, "commands", None)
-    if children is None:
+    if not hasattr(command, "list_commands"):
         yield path, command
         return
-    for name, child in sorted(children.items()):
+    for name in sorted(command.list_commands(None)):
+        child = command.get_command(None, name)
         if not child.hidden:
             yield from verbs(child, f"{path} {name}")
 

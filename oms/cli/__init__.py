@@ -1,37 +1,19 @@
-"""The command line: one file per group of verbs.
+"""The command line: one file per verb or family of verbs, named after what people type.
 
 Results go to stdout, words to stderr. Every verb that reads takes `--json`; the keys are described
 in docs/reference/json-output.md. The exit status is the error's (`oms.errors`), so that a script
 can tell breaks (3), a broken chain (4), an absent gateway (5) and an unknown outcome (6) apart.
-
-What a verb needs is imported inside it: `oms --help` must not load a database driver.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from oms.cli import (
-    buy,
-    cancel,
-    check,
-    demo,
-    doubt,
-    halt,
-    log,
-    orders,
-    quote,
-    reconcile,
-    resolve,
-    run,
-    statement,
-    status,
-    web,
-)
-from oms.cli.frame import Given, Verbs
+from oms.cli.verbs import Given, Verbs
 
 app = typer.Typer(
     name="oms",
@@ -63,14 +45,15 @@ def options(
     context.obj = Given(database, config)
 
 
-_GROUPS: Final = (
-    *(demo, orders, log, status, buy, cancel, halt, quote, doubt, reconcile),
-    *(resolve, statement, run, check, web),
-)
-for group in _GROUPS:
-    group.register(app)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, `sys.argv` where none is given, and return its exit status.
 
-
-def main() -> None:
-    """Run the command line; the console script `oms`."""
-    app()
+    Results and words go to `sys.stdout` and `sys.stderr` as they are now, settings come from
+    `os.environ` as it is now; nothing of a call outlives it but how program messages are written.
+    """
+    command = typer.main.get_command(app)
+    try:
+        command.main(None if arguments is None else list(arguments))
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0

@@ -1,4 +1,4 @@
-"""Verbs that send and change: buy, sell, bracket and modify.
+"""The verbs `buy`, `sell` and `bracket`.
 
 Each appends a request that the running daemon checks and carries out, then waits for the outcome
 and prints it. What cannot be an order is refused here, before anything is written.
@@ -6,35 +6,29 @@ and prints it. What cannot be an order is refused here, before anything is writt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from oms.cli.frame import perform, reading, say, waiting
+from oms.cli.dry_run import show_order
 from oms.cli.options import CONTRACT, GROUPING, QUANTITY, SENDING, TERMS, with_options
+from oms.cli.outcome import answered, judge, report_orders, rule
+from oms.cli.output import say
+from oms.cli.parse import order_request, side_of
+from oms.cli.reading import perform, reading
+from oms.cli.request import append_requests
+from oms.cli.terminal import waiting
+from oms.core.admit.groups import NewOrder, bracket_of
+from oms.core.events import OrderRequested, Side
+from oms.core.fold.records import Order
+from oms.core.money import number
 from oms.errors import InvalidRequest, RequestTimedOut
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from oms.core.events import OrderRequested, Side
-
-#: What a change can name: the terms, but for those that make another order of it.
-_CHANGES = {
-    name: TERMS[name]
-    for name in (
-        *("limit", "stop", "trail", "trail_percent", "limit_offset", "tif", "good_till"),
-        *("min_quantity", "display"),
-    )
-}
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file."""
-    for verb in (buy, sell, bracket, modify):
-        app.command()(verb)
-
-
+@app.command()
 @with_options(QUANTITY, CONTRACT, TERMS, GROUPING, SENDING)
 def buy(context: typer.Context, **words: Any) -> None:
     """Buy: at the market, or with the prices that the options name.
@@ -60,6 +54,7 @@ def buy(context: typer.Context, **words: Any) -> None:
     _order(context, "BUY", words)
 
 
+@app.command()
 @with_options(QUANTITY, CONTRACT, TERMS, GROUPING, SENDING)
 def sell(context: typer.Context, **words: Any) -> None:
     """Sell: at the market, or with the prices that the options name.
@@ -76,6 +71,7 @@ def sell(context: typer.Context, **words: Any) -> None:
     _order(context, "SELL", words)
 
 
+@app.command()
 @with_options(QUANTITY, CONTRACT, TERMS, SENDING)
 def bracket(
     context: typer.Context,
@@ -95,10 +91,6 @@ def bracket(
     oms bracket BUY 100 AAPL --limit 185 --take-profit 195 --stop-loss 180
     oms bracket SELL 10 TSLA --limit 210 --take-profit 190 --stop-loss 220 --tif GTC
     """
-    from oms.cli.parse import order_request, side_of
-    from oms.core.admit.groups import NewOrder, bracket_of
-    from oms.core.money import number
-
     request = order_request(side_of(side), words)
     exits = {
         "take_profit": number("take-profit", take_profit),
@@ -109,75 +101,7 @@ def bracket(
     _send(context, request.evolve(**exits), words)
 
 
-@with_options(_CHANGES)
-def modify(
-    context: typer.Context,
-    *,
-    order_id: Annotated[
-        str, typer.Argument(metavar="ORDER", help="Any unique beginning of its id.")
-    ],
-    quantity: Annotated[str | None, typer.Option(metavar="QTY", help="New whole quantity.")] = None,
-    outside_rth: Annotated[
-        bool | None,
-        typer.Option("--outside-rth/--inside-rth", help="Also outside regular hours, or not."),
-    ] = None,
-    all_or_none: Annotated[
-        bool | None, typer.Option("--all-or-none/--in-parts", help="All at once, or in parts.")
-    ] = None,
-    wait: Annotated[
-        float,
-        typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for IB."),
-    ] = 10.0,
-    reason: Annotated[str, typer.Option(help="Why, for whoever reads the log.")] = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the request; write and send nothing.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    **words: Any,
-) -> None:
-    """Change a working order's prices, quantity or time in force.
-
-    Prints the order once IB shows the new terms; the columns are those of `oms orders`. The exit
-    status is 1 when the change was refused, by us or by IB: the order then stays as it was.
-
-    \b
-    oms modify 3f9a12c4 --limit 186
-    oms modify 3f9a12c4 --quantity 50 --reason "half is enough"
-    """
-    given = {**words, "quantity": quantity, "outside_rth": outside_rth, "all_or_none": all_or_none}
-
-    async def work() -> None:
-        from oms.cli.dry_run import show_change
-        from oms.cli.ids import find_order
-        from oms.cli.outcome import modified, refuse
-        from oms.cli.parse import changes_of
-        from oms.cli.request import append_requests
-        from oms.core.events import ModifyRequested
-
-        async with reading(context) as reader:
-            found = await find_order(reader, order_id)
-            request = ModifyRequested(
-                order_id=found.order_id, reason=reason, **changes_of(found, given)
-            )
-            if dry_run:
-                show_change(request, as_json=as_json)
-                return
-            receipt = append_requests(context, [request])[0]
-            with waiting(f"waiting for IB to change {order_id}"):
-                refused, after = await modified(reader, found.order_id, receipt.sequence, wait)
-        report_orders([after], as_json=as_json)
-        if refused:
-            refuse(f"the change was refused: {refused}")
-
-    perform(work())
-
-
-# ── from a request to its outcome ────────────────────────────────────────────────────────────────
-
-
 def _order(context: typer.Context, side: Side, words: Mapping[str, Any]) -> None:
-    from oms.cli.parse import order_request
-
     _send(context, order_request(side, words), words)
 
 
@@ -187,12 +111,8 @@ def _send(context: typer.Context, request: OrderRequested, words: Mapping[str, A
     async def work() -> None:
         async with reading(context) as reader:
             if words["dry_run"]:
-                from oms.cli.dry_run import show_order
-
                 await show_order(context, reader, request, as_json=as_json)
                 return
-            from oms.cli.outcome import answered, judge, rule
-            from oms.cli.request import append_requests
 
             receipt = append_requests(context, [request])[0]
             if receipt.conflict:
@@ -209,21 +129,10 @@ def _send(context: typer.Context, request: OrderRequested, words: Mapping[str, A
                 raise RequestTimedOut(
                     f"the daemon has not taken up order {request.order_id} after {wait:g} s"
                 )
-            legs = await reader.rows("orders", {"parent_order_id": order.order_id})
+            rows = await reader.rows("orders", {"parent_order_id": order.order_id})
+            legs = [row for row in rows if isinstance(row, Order)]
             named = await rule(reader, order)
         report_orders([order, *legs], as_json=as_json)
         judge(order, named, wait)
 
     perform(work())
-
-
-def report_orders(orders: list[Any], *, as_json: bool) -> None:
-    """Print orders as `oms orders` does."""
-    from oms.cli.frame import print_json, show
-    from oms.cli.tables import orders_table
-    from oms.report.record_json import order_json
-
-    if as_json:
-        print_json("orders", orders=[order_json(order) for order in orders])
-    else:
-        show(orders_table(orders))

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
-from oms.cli.buy import report_orders
-from oms.cli.frame import AsJson, confirmed, perform, print_json, reading, say, show, waiting
+from oms.cli.ids import find_order
+from oms.cli.options import AsJson, Reason, Wait
+from oms.cli.outcome import cancelled, current, everything_cancelled, report_orders
+from oms.cli.output import print_json, say
+from oms.cli.reading import perform, reading
+from oms.cli.request import append_requests
+from oms.cli.tables import orders_table
+from oms.cli.terminal import confirmed, show, waiting
+from oms.core.events import CancelRequested, GlobalCancelRequested
+from oms.core.fold.records import Order
+from oms.core.words import counted
 from oms.errors import InvalidRequest, RequestTimedOut
+from oms.report.record_json import order_json
+from oms.store.reader import Reader
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from oms.core.fold.records import Order
-    from oms.store.reader import Reader
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb of this file."""
-    app.command()(cancel)
-
-
+@app.command()
 def cancel(
     context: typer.Context,
     *,
@@ -43,11 +47,8 @@ def cancel(
     contract: Annotated[
         int | None, typer.Option(metavar="CON_ID", help="With --all: only this contract.")
     ] = None,
-    wait: Annotated[
-        float,
-        typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for IB."),
-    ] = 10.0,
-    reason: Annotated[str, typer.Option(help="Why, for whoever reads the log.")] = "",
+    wait: Wait = 10.0,
+    reason: Reason = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the orders; write and send nothing.")
     ] = False,
@@ -102,17 +103,12 @@ def _check(order_ids: Sequence[str], where: dict[str, Any], *, every: bool, fore
 
 
 async def _named(reader: Reader, texts: Sequence[str]) -> list[Order]:
-    from oms.cli.ids import find_order
-
     named = [await find_order(reader, text) for text in texts]
     return list({order.order_id: order for order in named}.values())
 
 
 async def _ours(reader: Reader, where: dict[str, Any], *, foreign: bool) -> list[Order]:
     """Return the live orders that this daemon's client can cancel; say what it cannot."""
-    from oms.core.fold.records import Order
-    from oms.core.words import counted
-
     rows = await reader.rows("orders", {"live": 1, **where})
     live = [row for row in rows if isinstance(row, Order)]
     client_id = (await reader.system()).client_id
@@ -136,10 +132,6 @@ async def _cancel(
     foreign: bool,
     as_json: bool,
 ) -> None:
-    from oms.cli.outcome import cancelled, current, everything_cancelled
-    from oms.cli.request import append_requests
-    from oms.core.events import CancelRequested, GlobalCancelRequested
-
     live = [one for one in chosen if one.live]
     for one in chosen:
         if not one.live:
@@ -166,9 +158,6 @@ async def _cancel(
 
 
 def _show_only(orders: list[Order], *, foreign: bool, as_json: bool) -> None:
-    from oms.cli.tables import orders_table
-    from oms.report.record_json import order_json
-
     live = [one for one in orders if one.live]
     if as_json:
         print_json(
@@ -182,8 +171,6 @@ def _show_only(orders: list[Order], *, foreign: bool, as_json: bool) -> None:
 
 
 def _confirm(orders: list[Order], *, foreign: bool) -> None:
-    from oms.cli.tables import orders_table
-
     what = _what(orders, foreign=foreign)
     if sys.stdin.isatty():
         show(orders_table(orders))
@@ -191,7 +178,5 @@ def _confirm(orders: list[Order], *, foreign: bool) -> None:
 
 
 def _what(orders: Sequence[Order], *, foreign: bool) -> str:
-    from oms.core.words import counted
-
     words = f"this would cancel {counted(len(orders), 'order')}"
     return f"{words} of ours, and every other order of the login at IB" if foreign else words

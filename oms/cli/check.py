@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import typer
 
-from oms.cli.frame import AsJson, perform, print_json, settings_of, show, table
+from oms.cli.context import settings_of
+from oms.cli.options import AsJson
+from oms.cli.output import print_json
+from oms.cli.reading import perform
+from oms.cli.terminal import show, table
+from oms.clock import SystemClock
 from oms.errors import ConfigurationError, IBConnectionError, MigrationNeeded, OmsError
+from oms.settings import Settings
+from oms.store import lease as leases
+from oms.store import schema
+from oms.store.audit import verify
+from oms.store.backend import connect, parse_url
+from oms.store.reader import Reader
 
-if TYPE_CHECKING:
-    from oms.settings import Settings
+app = typer.Typer()
 
 #: Events of the log's end whose hashes are checked; `oms verify` checks all.
 TAIL_EVENTS: Final = 1_000
+
 #: How far the log may seem to be ahead of this machine's clock.
 CLOCK_SLACK_SECONDS: Final = 2.0
+
 _CONNECT_SECONDS: Final = 3.0
 
 
@@ -33,11 +46,7 @@ class Finding:
     exit_code: int = 0
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb of this file."""
-    app.command()(check)
-
-
+@app.command()
 def check(context: typer.Context, as_json: AsJson = False) -> None:
     """Look at everything that the daemon needs: settings, database, log, lease, gateway, clock.
 
@@ -100,8 +109,6 @@ def _failed(name: str, error: OmsError) -> Finding:
 
 
 def _database(settings: Settings) -> str:
-    from oms.store import schema
-
     try:
         schema.check_current(settings.database_url)
     except MigrationNeeded as error:
@@ -112,9 +119,6 @@ def _database(settings: Settings) -> str:
 
 
 def _log(settings: Settings) -> str:
-    from oms.store.audit import verify
-    from oms.store.reader import Reader
-
     if _is_empty(settings):
         return "empty"
 
@@ -131,12 +135,6 @@ def _log(settings: Settings) -> str:
 
 
 def _daemon(settings: Settings) -> str:
-    import socket
-
-    from oms.clock import SystemClock
-    from oms.store import lease as leases
-    from oms.store.backend import connect, parse_url
-
     if _is_empty(settings):
         return "none has run here yet"
     now, host = SystemClock().now(), socket.gethostname()
@@ -148,8 +146,6 @@ def _daemon(settings: Settings) -> str:
 
 
 def _gateway(settings: Settings) -> str:
-    import socket
-
     address = (settings.host, settings.port)
     try:
         with socket.create_connection(address, timeout=_CONNECT_SECONDS):
@@ -161,9 +157,6 @@ def _gateway(settings: Settings) -> str:
 
 
 def _clock(settings: Settings) -> str:
-    from oms.clock import SystemClock
-    from oms.store.reader import Reader
-
     now = SystemClock().now()
     if _is_empty(settings):
         return f"{now:%Y-%m-%d %H:%M:%S} UTC"
@@ -186,6 +179,4 @@ def _clock(settings: Settings) -> str:
 
 
 def _is_empty(settings: Settings) -> bool:
-    from oms.store import schema
-
     return schema.current(settings.database_url) is None

@@ -1,31 +1,32 @@
-"""Verbs about orders whose outcome is not known."""
+"""The verbs of `doubt`: orders whose outcome is not known."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from oms.cli.frame import AsJson, confirmed, perform, reading, show, waiting
+from oms.cli.ids import find_order
+from oms.cli.options import AsJson, WaitForDaemon, Yes
+from oms.cli.outcome import current, refuse, report_orders
+from oms.cli.reading import perform, reading
+from oms.cli.request import append_requests, looks
+from oms.cli.tables import orders_table
+from oms.cli.terminal import confirmed, show, waiting
+from oms.core.events import DoubtResolutionDenied, DoubtResolutionRequested
+from oms.core.fold.records import Order
 from oms.errors import InvalidRequest, RequestTimedOut
+from oms.store.reader import Reader
 
-if TYPE_CHECKING:
-    from oms.core.fold.records import Order
-    from oms.store.reader import Reader
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file."""
-    doubts = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="Orders in doubt: perhaps sent, outcome unknown.",
-    )
-    doubts.command("list")(list_doubts)
-    doubts.command("resolve")(resolve_doubt)
-    app.add_typer(doubts, name="doubt")
+app = typer.Typer(
+    name="doubt",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Orders in doubt: perhaps sent, outcome unknown.",
+)
 
 
+@app.command("list")
 def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
     """List the orders in doubt, the oldest doubt first.
 
@@ -38,9 +39,6 @@ def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
     """
 
     async def work() -> None:
-        from oms.cli.buy import report_orders
-        from oms.core.fold.records import Order
-
         async with reading(context) as reader:
             rows = await reader.rows("orders", {"state": "IN_DOUBT"})
         orders = [row for row in rows if isinstance(row, Order)]
@@ -49,6 +47,7 @@ def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
     perform(work())
 
 
+@app.command("resolve")
 def resolve_doubt(
     context: typer.Context,
     *,
@@ -60,11 +59,8 @@ def resolve_doubt(
         typer.Option(help="IB never received it, or it has ended there."),
     ],
     reason: Annotated[str, typer.Option(help="How you know; kept for ever.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
-    wait: Annotated[
-        float,
-        typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for the daemon."),
-    ] = 10.0,
+    yes: Yes = False,
+    wait: WaitForDaemon = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Say, as a person who knows, what became of an order in doubt.
@@ -78,13 +74,6 @@ def resolve_doubt(
     """
 
     async def work() -> None:
-        from oms.cli.buy import report_orders
-        from oms.cli.ids import find_order
-        from oms.cli.outcome import refuse
-        from oms.cli.request import append_requests
-        from oms.cli.tables import orders_table
-        from oms.core.events import DoubtResolutionRequested
-
         if not reason.strip():
             raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
         async with reading(context) as reader:
@@ -112,10 +101,6 @@ async def _settled(
     reader: Reader, order_id: str, sequence: int, seconds: float
 ) -> tuple[str, Order]:
     """Return why the daemon refused, or "", and the order; raises `RequestTimedOut`."""
-    from oms.cli.outcome import current
-    from oms.cli.request import looks
-    from oms.core.events import DoubtResolutionDenied
-
     async for _ in looks(reader, seconds):
         after = await current(reader, order_id)
         for one in await reader.events(sequence, type=DoubtResolutionDenied.__name__):

@@ -9,21 +9,26 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import typer
 
-from oms.cli.frame import print_json, say, settings_of, show, table
+from oms.cli.context import settings_of
+from oms.cli.output import print_json, say
+from oms.cli.request import daemon_runs
+from oms.cli.terminal import show, table
+from oms.clock import SystemClock
 from oms.core.admit.frequency import RATE_SECONDS
+from oms.core.admit.groups import NewOrder, bracket_of
 from oms.core.admit.proposal import Proposal, Recent, held_by, likeness
 from oms.core.admit.rules import Ruling, rulings
 from oms.core.codec import encode
 from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested, Terms
 from oms.core.fold.records import BreakCase, Order, Position, SessionRecord
-
-if TYPE_CHECKING:
-    from oms.store.reader import Reader
+from oms.report.sentences import describe_terms
+from oms.service.admission import limits_of
+from oms.store.reader import Reader
 
 #: Intents that are looked back at; more than anybody may send in a minute.
 _RECENT_MAX: Final = 5_000
@@ -34,8 +39,6 @@ async def show_order(
 ) -> None:
     """Print what an order would be and what each rule says; status 1 where one denies it."""
     # The reports bring rich and more with them, which `oms --help` must not load.
-    from oms.report.sentences import describe_terms
-    from oms.service.admission import limits_of
 
     proposal = await _proposal(context, reader, request)
     legs = _legs(request, proposal)
@@ -70,8 +73,6 @@ def show_change(request: ModifyRequested, *, as_json: bool) -> None:
 
 
 async def _proposal(context: typer.Context, reader: Reader, request: OrderRequested) -> Proposal:
-    from oms.cli.request import daemon_runs
-    from oms.clock import SystemClock
 
     system = await reader.system()
     if not await daemon_runs(reader):
@@ -127,7 +128,6 @@ def _description(contract: Contract) -> tuple[object, ...]:
 
 
 async def _recent(context: typer.Context, reader: Reader) -> tuple[Recent, ...]:
-    from oms.clock import SystemClock
 
     seconds = max(RATE_SECONDS, settings_of(context).order_duplicate_seconds)
     since = SystemClock().now() - timedelta(seconds=seconds)
@@ -143,8 +143,6 @@ async def _recent(context: typer.Context, reader: Reader) -> tuple[Recent, ...]:
 
 def _legs(request: OrderRequested, proposal: Proposal) -> list[tuple[str, Proposal]]:
     """Return every order of the request with what is known about it."""
-    from oms.core.admit.groups import NewOrder, bracket_of
-
     if request.take_profit is None or request.stop_loss is None:
         return [(request.order_id, proposal)]
     entry = NewOrder(request.contract, request.terms, request.order_id)

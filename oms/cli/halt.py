@@ -1,46 +1,33 @@
-"""Verbs that stop and allow new orders: halt and resume."""
+"""The verbs `halt` and `resume`: stop and allow new orders."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
-from oms.cli.frame import (
-    AsJson,
-    confirmed,
-    perform,
-    print_json,
-    reading,
-    say,
-    settings_of,
-    waiting,
-)
+from oms.cli.context import settings_of
+from oms.cli.options import AsJson, WaitForDaemon, Yes
+from oms.cli.output import print_json, say
+from oms.cli.reading import perform, reading
+from oms.cli.request import append, daemon_runs, looks
+from oms.cli.terminal import confirmed, waiting
+from oms.core.events import HaltInForce, TradingHaltedByPerson, TradingResumed
+from oms.core.words import counted
+from oms.errors import InvalidRequest, OutcomeUnknown, RequestTimedOut
+from oms.store.reader import Reader
 
-if TYPE_CHECKING:
-    from oms.core.events import HaltInForce
-    from oms.store.reader import Reader
-
-Wait = Annotated[
-    float,
-    typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for the daemon."),
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
+app = typer.Typer()
 
 _HALTS_LOOKED_AT: Final = 100
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file."""
-    app.command()(halt)
-    app.command()(resume)
-
-
+@app.command()
 def halt(
     context: typer.Context,
     *,
     reason: Annotated[str, typer.Argument(help="Why, for whoever finds trading halted.")],
-    wait: Wait = 10.0,
+    wait: WaitForDaemon = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Stop new orders and changes until `oms resume`; cancels always pass.
@@ -57,10 +44,6 @@ def halt(
     """
 
     async def work() -> None:
-        from oms.cli.request import append, daemon_runs
-        from oms.core.events import TradingHaltedByPerson
-        from oms.errors import InvalidRequest, RequestTimedOut
-
         if not reason.strip():
             raise InvalidRequest("a halt needs a reason, for whoever finds trading halted")
         async with reading(context) as reader:
@@ -98,6 +81,7 @@ def halt(
     perform(work())
 
 
+@app.command()
 def resume(
     context: typer.Context,
     *,
@@ -116,9 +100,6 @@ def resume(
     """
 
     async def work() -> None:
-        from oms.cli.request import append
-        from oms.core.events import TradingResumed
-
         async with reading(context) as reader:
             before = await reader.system()
         sequence = None
@@ -141,10 +122,6 @@ def resume(
 
 async def _in_force(reader: Reader, sequence: int, seconds: float) -> HaltInForce | None:
     """Return the daemon's confirmation of a halt; None at the deadline, or when it has gone."""
-    from oms.cli.request import looks
-    from oms.core.events import HaltInForce
-    from oms.errors import OutcomeUnknown
-
     try:
         async for _ in looks(reader, seconds):
             for envelope in await reader.events(
@@ -160,8 +137,6 @@ async def _in_force(reader: Reader, sequence: int, seconds: float) -> HaltInForc
 
 
 def _words(running: bool, called_back: tuple[str, ...], sequence: int) -> str:
-    from oms.core.words import counted
-
     words = f"new orders are halted, event #{sequence}"
     if called_back:
         words += f"; {counted(len(called_back), 'order')} called back: {', '.join(called_back)}"

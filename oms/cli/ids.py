@@ -7,13 +7,11 @@ the first eight with the leg, and what they show is accepted everywhere.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from oms.core.fold.records import AnyRecord, BreakCase, Order, RunRecord
 from oms.errors import InvalidRequest, NotFound
-
-if TYPE_CHECKING:
-    from oms.store.reader import Reader
+from oms.store.reader import Reader
 
 #: Digits that tables show of an id of ours.
 SHOWN_LENGTH: Final = 8

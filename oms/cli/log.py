@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+import asyncio
+import difflib
+from datetime import UTC
+from typing import Annotated, Final
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from oms.cli.frame import perform, reading, show, table, write_json
+from oms import report
+from oms.cli.ids import find_order, short
+from oms.cli.output import write_json
+from oms.cli.reading import perform, reading
+from oms.cli.terminal import show, table
+from oms.core.events import EVENT_TYPES, Envelope
+from oms.errors import InvalidRequest
+from oms.store.reader import Reader
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from oms.core.events import Envelope
-    from oms.store.reader import Reader
+app = typer.Typer()
 
 #: How often `--follow` looks for new events.
 FOLLOW_SECONDS: Final = 0.2
+
 #: Events of one look.
 _PAGE: Final = 1_000
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb of this file."""
-    app.command()(log)
-
-
+@app.command()
 def log(
     context: typer.Context,
     *,
@@ -60,8 +65,6 @@ def log(
     """
 
     async def work() -> None:
-        from oms.cli.ids import find_order
-
         async with reading(context) as reader:
             order = (await find_order(reader, order_id)).order_id if order_id else None
             type_known = _known_type(type_name)
@@ -90,8 +93,6 @@ async def _follow(
     wire: bool,
     as_json: bool,
 ) -> None:
-    import asyncio
-
     while True:
         new = await reader.events(last, limit=_PAGE, type=type_name, order_id=order_id)
         _print(new, wire=wire, as_json=as_json)
@@ -101,11 +102,6 @@ async def _follow(
 
 
 def _known_type(name: str | None) -> str | None:
-    import difflib
-
-    from oms.core.events import EVENT_TYPES
-    from oms.errors import InvalidRequest
-
     if name is None or name in EVENT_TYPES:
         return name
     by_lower = {known.lower(): known for known in EVENT_TYPES}
@@ -121,8 +117,6 @@ def _known_type(name: str | None) -> str | None:
 
 
 def _print(envelopes: list[Envelope], *, wire: bool, as_json: bool) -> None:
-    from oms import report
-
     if as_json:
         for envelope in envelopes:
             write_json({"schema": 1, "kind": "event", **report.event_json(envelope)})
@@ -132,13 +126,6 @@ def _print(envelopes: list[Envelope], *, wire: bool, as_json: bool) -> None:
 
 
 def _table(envelopes: list[Envelope], *, wire: bool) -> Table:
-    from datetime import UTC
-
-    from rich.text import Text
-
-    from oms import report
-    from oms.cli.ids import short
-
     made = table(
         *("seq", "recorded (UTC)", "who", "type", "order", "what it says"),
         right=("seq",),

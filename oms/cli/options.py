@@ -12,11 +12,24 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from oms.cli.frame import AsJson
-
 Verb = TypeVar("Verb", bound=Callable[..., None])
 #: Name -> what typer reads and the default.
 Options = Mapping[str, tuple[Any, Any]]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Account = Annotated[str | None, typer.Option(metavar="ACCOUNT", help="Only this account.")]
+Symbol = Annotated[str | None, typer.Option(metavar="SYMBOL", help="Only this symbol.")]
+All = Annotated[bool, typer.Option("--all", help="Those that have ended, too.")]
+Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="Newest rows shown at most.")]
+InAccount = Annotated[str | None, typer.Option("--account", help="In which account.")]
+Wait = Annotated[
+    float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for IB.")
+]
+WaitForDaemon = Annotated[
+    float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for the daemon.")
+]
+Reason = Annotated[str, typer.Option(help="Why, for whoever reads the log.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 
 
 def _text(help_: str, *names: str, metavar: str | None = None) -> Any:
@@ -113,14 +126,8 @@ SENDING: Final[Options] = {
         _text("Your own id: the same key twice is one order.", "--order-id", metavar="KEY"),
         None,
     ),
-    "wait": (
-        Annotated[
-            float,
-            typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for IB."),
-        ],
-        10.0,
-    ),
-    "reason": (Annotated[str, typer.Option(help="Why, for whoever reads the log.")], ""),
+    "wait": (Wait, 10.0),
+    "reason": (Reason, ""),
     "dry_run": (
         _flag("--dry-run", "Show the order and what each rule says; write and send nothing."),
         False,

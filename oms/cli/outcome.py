@@ -6,12 +6,14 @@ Everything is read back from the log; a deadline that passes is an unknown outco
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 import typer
 
-from oms.cli.frame import say
+from oms.cli.output import print_json, say
 from oms.cli.request import looks
+from oms.cli.tables import orders_table
+from oms.cli.terminal import show
 from oms.core.events import (
     CancelDenied,
     CancelIntended,
@@ -22,11 +24,10 @@ from oms.core.events import (
     OrderMessageSent,
 )
 from oms.core.fold.records import Order
+from oms.core.receipt import Receipt
 from oms.errors import OutcomeUnknown, RequestTimedOut
-
-if TYPE_CHECKING:
-    from oms.core.receipt import Receipt
-    from oms.store.reader import Reader
+from oms.report.record_json import order_json
+from oms.store.reader import Reader
 
 #: Events after the request that are looked through at a time.
 _LOOKED_THROUGH_MAX: Final = 10_000
@@ -146,11 +147,21 @@ async def _row(reader: Reader, order_id: str) -> Order | None:
 
 
 async def current(reader: Reader, order_id: str) -> Order:
+    """Return an order that the books are known to have."""
     order = await _row(reader, order_id)
     assert order is not None, "an order never leaves the books"
     return order
 
 
 def refuse(words: str) -> NoReturn:
+    """Say why it was refused, and end with exit status 1."""
     say(words)
     raise typer.Exit(1)
+
+
+def report_orders(orders: Sequence[Order], *, as_json: bool) -> None:
+    """Print orders as `oms orders` does."""
+    if as_json:
+        print_json("orders", orders=[order_json(order) for order in orders])
+    else:
+        show(orders_table(orders))

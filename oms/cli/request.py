@@ -10,19 +10,21 @@ import asyncio
 import getpass
 import socket
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import typer
 
-from oms.cli.frame import settings_of
+from oms.cli.context import settings_of
+from oms.cli.terminal import waiting
 from oms.clock import SystemClock
-from oms.core.events import Context, Event, Pending
-from oms.errors import OutcomeUnknown
+from oms.core.events import Context, Event, Pending, QuoteRequested, WhatIfRequested
+from oms.core.receipt import Receipt
+from oms.errors import OutcomeUnknown, RequestTimedOut
 from oms.store.log import append_foreign
+from oms.store.reader import Reader
 
-if TYPE_CHECKING:
-    from oms.core.receipt import Receipt
-    from oms.store.reader import Reader
+#: What is asked of IB through the daemon, and answered in the log under the same id.
+Question = QuoteRequested | WhatIfRequested
 
 #: How often the log is looked at for the answer: the daemon's own poll is as long.
 LOOK_SECONDS: Final = 0.05
@@ -58,6 +60,23 @@ def person() -> str:
     except (KeyError, OSError):
         login = "unknown"  # a container without a user table
     return f"person:{login}"
+
+
+async def ask(
+    context: typer.Context, reader: Reader, request: Question, answer: type[Event], seconds: float
+) -> Event:
+    """Append a question for IB and return the daemon's answer to it; raises `RequestTimedOut`."""
+    url = settings_of(context).database_url
+    (receipt,) = append(url, [(request, request.request_id)])
+    with waiting("asking IB"):
+        async for _ in looks(reader, seconds):
+            for envelope in await reader.events(receipt.sequence, type=answer.__name__):
+                if getattr(envelope.event, "request_id", "") == request.request_id:
+                    return envelope.event
+    raise RequestTimedOut(
+        f"no answer after {seconds:g} s",
+        hint="`oms status` shows whether there is a line to IB; nothing was sent",
+    )
 
 
 async def looks(reader: Reader, seconds: float) -> AsyncIterator[None]:

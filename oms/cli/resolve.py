@@ -1,4 +1,4 @@
-"""Verbs that treat breaks: assign, explain, resolve, adopt, adjust and approve.
+"""The verbs by which people decide breaks: assign, explain, resolve, adopt, adjust, approve.
 
 Each is a request that the running daemon carries out in the name of whoever asked; without a daemon
 nothing is written. What closes a break takes two people above the value that the settings name.
@@ -7,30 +7,44 @@ nothing is written. What closes a break takes two people above the value that th
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from oms.cli.frame import AsJson, perform, print_json, reading, say, settings_of, show
+from oms.cli.context import settings_of
+from oms.cli.ids import find_break
+from oms.cli.options import AsJson
+from oms.cli.output import print_json, say
+from oms.cli.reading import perform, reading
+from oms.cli.request import append, looks
+from oms.cli.tables import breaks_table
+from oms.cli.terminal import show
+from oms.clock import SystemClock
+from oms.core.compare.case_actions import CAUSES
+from oms.core.events import (
+    CaseAction,
+    CaseActionProposed,
+    CaseRequestDenied,
+    CaseRequested,
+    Envelope,
+)
+from oms.core.fold.records import BreakCase
+from oms.core.money import number
 from oms.errors import CaseRefused, InvalidRequest, RequestTimedOut
+from oms.report.record_json import break_json
+from oms.store.reader import Reader
 
-if TYPE_CHECKING:
-    from oms.core.events import CaseAction, Envelope
-    from oms.core.fold.records import BreakCase
-    from oms.store.reader import Reader
+app = typer.Typer()
 
 Break = Annotated[str, typer.Argument(metavar="BREAK", help="Any unique beginning.")]
-Reason = Annotated[str, typer.Option(help="Why; kept for ever.")]
+
+KeptReason = Annotated[str, typer.Option(help="Why; kept for ever.")]
+
 #: How long the daemon may take over what needs no broker.
 _WAIT_SECONDS = 10.0
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file."""
-    for verb in (assign, explain, resolve, adopt, adjust, approve):
-        app.command()(verb)
-
-
+@app.command()
 def assign(
     context: typer.Context,
     *,
@@ -47,6 +61,7 @@ def assign(
     _ask(context, break_id, "assign", as_json, text=who)
 
 
+@app.command()
 def explain(
     context: typer.Context,
     *,
@@ -63,8 +78,9 @@ def explain(
     _ask(context, break_id, "explain", as_json, text=text)
 
 
+@app.command()
 def resolve(
-    context: typer.Context, *, break_id: Break, reason: Reason, as_json: AsJson = False
+    context: typer.Context, *, break_id: Break, reason: KeptReason, as_json: AsJson = False
 ) -> None:
     """Close a break by a person's word, with a reason.
 
@@ -78,11 +94,12 @@ def resolve(
     _ask(context, break_id, "resolve", as_json, text=reason)
 
 
+@app.command()
 def adopt(
     context: typer.Context,
     *,
     break_id: Break,
-    reason: Reason = "known to us",
+    reason: KeptReason = "known to us",
     as_json: AsJson = False,
 ) -> None:
     """Take an order that we did not send as known: the books follow it, and its break closes.
@@ -96,12 +113,13 @@ def adopt(
     _ask(context, break_id, "adopt", as_json, text=reason)
 
 
+@app.command()
 def adjust(
     context: typer.Context,
     *,
     break_id: Break,
     cause: Annotated[str, typer.Option(metavar="CODE", help="Why it changed; see below.")],
-    reason: Reason,
+    reason: KeptReason,
     quantity: Annotated[
         str | None, typer.Option(metavar="QTY", help="Another change than the one proposed.")
     ] = None,
@@ -123,9 +141,6 @@ def adjust(
     oms adjust B3f9 --cause transfer --reason "from the other broker, statement of May 4"
     oms adjust B77a --cause dividend --reason "KO, second quarter" --json
     """
-    from oms.core.compare.case_actions import CAUSES
-    from oms.core.money import number
-
     if cause not in CAUSES:
         raise InvalidRequest(f"--cause must be one of {', '.join(CAUSES)}, found {cause!r}")
     figures: dict[str, Any] = {
@@ -135,6 +150,7 @@ def adjust(
     _ask(context, break_id, "adjust", as_json, text=reason, cause=cause, **figures)
 
 
+@app.command()
 def approve(context: typer.Context, *, break_id: Break, as_json: AsJson = False) -> None:
     """Let happen what another person asked for and one alone may not decide.
 
@@ -150,15 +166,10 @@ def approve(context: typer.Context, *, break_id: Break, as_json: AsJson = False)
 def _ask(
     context: typer.Context, break_id: str, action: CaseAction, as_json: bool, **fields: Any
 ) -> None:
-    from oms.core.events import CaseRequested
-
     if action != "approve" and not str(fields.get("text", "")).strip():
         raise InvalidRequest(f"to {action} a break takes words, found none")
 
     async def work() -> tuple[BreakCase, str]:
-        from oms.cli.ids import find_break
-        from oms.cli.request import append
-
         async with reading(context) as reader:
             case = await find_break(reader, break_id)
             if action == "resolve" and not case.live:
@@ -175,21 +186,13 @@ def _ask(
     if news:
         say(news)
     if as_json:
-        from oms.report.record_json import break_json
-
         print_json("breaks", breaks=[break_json(case)])
     else:
-        from oms.cli.tables import breaks_table
-        from oms.clock import SystemClock
-
         show(breaks_table([case], SystemClock().now()))
 
 
 async def _answer(reader: Reader, sequence: int) -> Envelope:
     """Return the last event that the request made; raises what the daemon denied it with."""
-    from oms.cli.request import looks
-    from oms.core.events import CaseRequestDenied
-
     async for _ in looks(reader, _WAIT_SECONDS):
         made = [
             e for e in await reader.events(sequence) if e.context.causation_sequence == sequence
@@ -208,8 +211,6 @@ async def _answer(reader: Reader, sequence: int) -> Envelope:
 
 def _news(answer: Envelope) -> str:
     """Return what a person must know beside the row of the break."""
-    from oms.core.events import CaseActionProposed
-
     if not isinstance(answer.event, CaseActionProposed):
         return ""
     return "a second person must approve it: `oms approve BREAK` under another login"

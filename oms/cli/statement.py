@@ -1,41 +1,34 @@
-"""The verbs about the broker's statement: check one, fetch one."""
+"""The verbs of `statement`: check the broker's statement, fetch one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
-from oms.cli.frame import (
-    AsJson,
-    perform,
-    print_json,
-    reading,
-    say,
-    settings_of,
-    show,
-    table,
-    waiting,
+from oms.cli.context import settings_of
+from oms.cli.options import AsJson
+from oms.cli.output import print_json, say
+from oms.cli.reading import perform, reading
+from oms.cli.request import append
+from oms.cli.terminal import show, table, waiting
+from oms.clock import SystemClock
+from oms.core.compare.cases import break_id_of
+from oms.core.events import Finding
+from oms.service.flex import fetch_statement
+from oms.service.statement import Checked, check_statement, events_of
+
+app = typer.Typer(
+    name="statement",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Compare the books with the broker's statement of the next morning.",
 )
 
-if TYPE_CHECKING:
-    from oms.core.events import Finding
-    from oms.service.statement import Checked
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file."""
-    statements = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="Compare the books with the broker's statement of the next morning.",
-    )
-    statements.command("check")(check)
-    statements.command("fetch")(fetch)
-    app.add_typer(statements, name="statement")
-
-
+@app.command()
 def check(
     context: typer.Context,
     *,
@@ -62,11 +55,6 @@ def check(
     """
 
     async def work() -> Checked:
-        from zoneinfo import ZoneInfo
-
-        from oms.cli.request import append
-        from oms.service.statement import check_statement, events_of
-
         settings = settings_of(context)
         async with reading(context) as reader:
             with waiting(f"comparing {file}"):
@@ -86,6 +74,7 @@ def check(
         raise typer.Exit(3)
 
 
+@app.command()
 def fetch(
     context: typer.Context,
     *,
@@ -103,9 +92,6 @@ def fetch(
     OMS_FLEX_TOKEN=... OMS_FLEX_QUERY=123456 oms statement fetch --out today.xml
     oms statement fetch --out today.xml --wait 600
     """
-    from oms.clock import SystemClock
-    from oms.service.flex import fetch_statement
-
     settings = settings_of(context)
     with waiting("waiting for IB to make the statement"):
         size = fetch_statement(
@@ -184,8 +170,6 @@ def _json(checked: Checked) -> dict[str, Any]:
 
 
 def _finding_json(one: Finding) -> dict[str, Any]:
-    from oms.core.compare.cases import break_id_of
-
     return {
         "result": one.result,
         "class": one.break_class,

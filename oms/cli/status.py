@@ -7,19 +7,26 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from oms.cli.frame import AsJson, perform, print_json, reading, settings_of, show
+from oms.cli.context import settings_of
+from oms.cli.options import AsJson
+from oms.cli.output import print_json
+from oms.cli.reading import perform, reading
 from oms.cli.tables import age
+from oms.cli.terminal import show
 from oms.clock import SystemClock
+from oms.core.resets import windows_of
+from oms.core.situation import Health, Situation, alarm_words, judge
+from oms.report.situation_json import situation_json
+from oms.settings import Settings
+from oms.store.situation import HEARD_EVENTS_MAX, read_situation
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from oms.core.situation import Health, Situation
-    from oms.settings import Settings
+app = typer.Typer()
 
 #: Alarms that the table shows, the oldest first.
 _ALARMS_SHOWN: Final = 10
@@ -35,11 +42,7 @@ class Line:
     urgent: bool = False
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb of this file."""
-    app.command()(status)
-
-
+@app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """Say how things stand, every number with its age.
 
@@ -57,11 +60,6 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     oms status
     oms status --json
     """
-    from oms.core.resets import windows_of
-    from oms.core.situation import judge
-    from oms.report.situation_json import situation_json
-    from oms.store.situation import read_situation
-
     settings = settings_of(context)
 
     async def work() -> Situation:
@@ -101,13 +99,10 @@ def _size(url: str) -> int | None:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-# ── showing ──────────────────────────────────────────────────────────────────────────────────────
+# ── showing ── ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _table(lines: list[Line]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
     made = Table.grid(padding=(0, 2))
     for line in lines:
         style = "bold red" if line.urgent else ""
@@ -173,8 +168,6 @@ def _session_line(situation: Situation) -> Line:
 
 
 def _broker_line(situation: Situation) -> Line:
-    from oms.store.situation import HEARD_EVENTS_MAX
-
     last = situation.heard
     if last is None:
         return Line("last broker message", f"none in the last {HEARD_EVENTS_MAX} events")
@@ -194,8 +187,6 @@ def _gap_line(situation: Situation) -> Line:
 
 
 def _alarm_lines(situation: Situation) -> list[Line]:
-    from oms.core.situation import alarm_words
-
     alarms = situation.alarms
     if not alarms:
         return [Line("alarms", "none")]

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from oms.cli.frame import table
+from rich.table import Table
+
 from oms.cli.ids import short
+from oms.cli.terminal import table
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.fold.records import BreakCase, Fill, Order, Position, RunRecord
 from oms.core.money import plain
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from oms.core.words import describe_fill, duration
+from oms.report.sentences import describe_terms
+from oms.report.words import BREAKS, trigger_words
 
 #: IB's code for "the order is cancelled", which the state says already.
 _CANCELLED: Final = 202
@@ -55,8 +57,6 @@ def costs(amounts: Iterable[tuple[str, Decimal]]) -> str:
 
 def orders_table(orders: Iterable[Order]) -> Table:
     """Return orders for a person."""
-    from oms.report.sentences import describe_terms
-
     made = table(
         *("order", "account", "what", "state", "filled", "average", "changed", "note"),
         right=("filled", "average"),
@@ -99,8 +99,6 @@ def contract_words(contract: Contract) -> str:
 
 def fills_table(fills: Iterable[Fill]) -> Table:
     """Return fills for a person."""
-    from oms.core.words import describe_fill
-
     made = table(
         *("time", "account", "what", "commission", "order", "execution", "learnt"),
         right=("commission",),
@@ -151,8 +149,6 @@ def positions_table(positions: Iterable[Position], now: datetime) -> Table:
 
 def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
     """Return breaks for a person."""
-    from oms.report.words import BREAKS
-
     made = table(
         *("break", "status", "severity", "age", "seen", "what", "ours", "theirs", "evidence"),
         right=("age", "seen"),
@@ -185,9 +181,6 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
 
 def runs_table(runs: Iterable[RunRecord]) -> Table:
     """Return reconciliation runs for a person."""
-    from oms.core.words import duration
-    from oms.report.words import trigger_words
-
     made = table(
         *("run", "started", "took", "why", "verdict", "match", "break", "unknown", "event"),
         right=("took", "match", "break", "unknown", "event"),
@@ -210,6 +203,4 @@ def runs_table(runs: Iterable[RunRecord]) -> Table:
 
 def age(at: datetime | None, now: datetime) -> str:
     """Return how long ago something was, in words."""
-    from oms.core.words import duration
-
     return "" if at is None else duration(max(now - at, now - now))

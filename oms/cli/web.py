@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
-from oms.cli.frame import say, settings_of
+from oms import telemetry
+from oms.cli.context import settings_of
+from oms.cli.output import say
+from oms.clock import SystemClock
+from oms.errors import OmsError
+from oms.store import schema
+from oms.web.server import is_loopback, serve
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb of this file."""
-    app.command()(web)
-
-
+@app.command()
 def web(
     context: typer.Context,
     host: Annotated[
@@ -36,12 +40,6 @@ def web(
     oms web
     oms web --database oms.sqlite --port 8020
     """
-    from oms import telemetry
-    from oms.clock import SystemClock
-    from oms.errors import OmsError
-    from oms.store import schema
-    from oms.web.server import is_loopback, serve
-
     settings = settings_of(context)
     telemetry.configure(settings.log_level, settings.log_format)
     try:

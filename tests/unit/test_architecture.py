@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from oms.cli.verbs import VERBS
 from tests.house import HOUSE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +100,8 @@ def only_the_daemon_constructs_store_and_broker(module: Module) -> Iterator[str]
 
 
 def imports_nothing_by_name_at_run_time(module: Module) -> Iterator[str]:
-    if module.room is None:
+    # The command line loads the file of a verb when it is called, from its own table.
+    if module.room is None or module.name == "oms.cli.verbs":
         return
     for node in walked(module.tree):
         if isinstance(node, ast.Call) and name_of_call(node) in {"__import__", "import_module"}:
@@ -290,6 +292,7 @@ def test_cycle_is_found() -> None:
 def test_every_module_is_used_by_the_program() -> None:
     house = [module for module in modules() if module.room is not None]
     used = {name for module in house for _, name in imported(module.tree)}
+    used |= {f"oms.cli.{listed.file}" for listed in VERBS.values()}
     # What the console scripts and `python -m` start, and what other programs import.
     doors = {"oms", "oms.cli", "oms.sim"} | {m.name for m in house if is_program(m.tree)}
     packages = {module.name.rpartition(".")[0] for module in house}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from oms.cli.demo.play import Play
+from oms.cli.demo.stage import Stage
 
-def register(app: typer.Typer) -> None:
-    """Add the verb of this file."""
-    app.command()(demo)
+app = typer.Typer()
 
 
+@app.command()
 def demo(
+    context: typer.Context,
     *,
     seed: Annotated[
         int, typer.Option(min=0, help="Decides symbols, prices, quantities and outcomes.")
@@ -36,9 +39,11 @@ def demo(
     oms demo
     oms demo --seed 7 --directory bad-day --keep
     """
-    from oms.cli.demo.play import Play
-    from oms.cli.demo.stage import Stage
+    program = context.find_root().command
+
+    def run_verb(words: Sequence[str]) -> int:
+        return program.main(list(words), standalone_mode=False) or 0
 
     with Stage(directory, keep=keep, seed=seed) as stage:
-        code = Play(stage, seed).run()
+        code = Play(stage, seed, run_verb).run()
     raise typer.Exit(code)

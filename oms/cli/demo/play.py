@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import textwrap
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -17,6 +18,7 @@ import typer
 
 from oms.cli.demo.plot import Plot, moved
 from oms.cli.demo.stage import DATABASE, Stage
+from oms.cli.request import append
 from oms.core.contracts import Stock
 from oms.core.events import DoubtResolved, OrderRequested, Terms
 from oms.core.fold.records import Order, OrderState, RunRecord, SystemRecord
@@ -35,8 +37,9 @@ _QUIET_LOOKS: Final = 25
 class Play:
     """One performance."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
+    def __init__(self, stage: Stage, seed: int, run_verb: Callable[[Sequence[str]], int]) -> None:
         self._stage = stage
+        self._run_verb = run_verb
         self._seed = seed
         self._plot = Plot.of(seed)
         #: Sets this performance's order ids apart from those of earlier ones in one directory.
@@ -233,8 +236,6 @@ class Play:
 
     def _request(self, order_id: str) -> None:
         """Ask for an order as `oms buy` does, without waiting for what becomes of it."""
-        from oms.cli.request import append
-
         plot = self._plot
         terms = Terms(side="BUY", quantity=Decimal(plot.doubtful_quantity), order_type="MKT")
         request = OrderRequested(
@@ -287,10 +288,8 @@ class Play:
 
     def _oms(self, *words: str, expected: int = 0) -> None:
         """Run a verb as the shell does; raises where it does not end as it should."""
-        from oms.cli import app
-
         typer.echo(f"$ oms {' '.join(words)}")
-        code = app(list(words), standalone_mode=False) or 0
+        code = self._run_verb(words)
         typer.echo()
         if code != expected:
             raise OmsError(f"`oms {' '.join(words)}` ended with {code}, expected {expected}")

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
 
 from oms.cli.demo import child_program
-from oms.cli.frame import perform
+from oms.cli.reading import perform
 from oms.clock import SystemClock
 from oms.errors import MigrationNeeded, OmsError, RequestTimedOut, StoreUnavailable
 from oms.settings import ENV_PREFIX

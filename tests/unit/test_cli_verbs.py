@@ -1,4 +1,4 @@
-"""The frame of the command line: where options stand, what is refused before anything is written,
+"""Every verb of the command line: where options stand, what is refused before anything is written,
 and what a start costs.
 """
 
@@ -15,10 +15,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from oms.cli import app
-from oms.cli.frame import hoisted
+from oms.cli import app, main
 from oms.cli.ids import short
 from oms.cli.tables import age, clock, note, price
+from oms.cli.verbs import VERBS, hoisted
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.fold.records import Order, OrderState
@@ -31,7 +31,8 @@ def command_paths() -> list[str]:
     """Return every verb with its group."""
     command: Any = typer.main.get_command(app)
     paths = []
-    for name, verb in command.commands.items():
+    for name in command.list_commands(None):
+        verb = command.get_command(None, name)
         below = getattr(verb, "commands", None)
         paths += [f"{name} {child}" for child in below] if below else [name]
     return paths
@@ -61,6 +62,27 @@ def test_help_of_a_verb_shows_two_examples(path: str) -> None:
     said = CliRunner().invoke(app, [*path.split(), "--help"])
     assert said.exit_code == 0
     assert said.output.count(f"oms {path}") >= 3, "the usage and two examples"
+
+
+def test_a_misspelt_verb_is_refused_with_those_close_to_it() -> None:
+    said = CliRunner().invoke(app, ["ordrs"])
+    assert said.exit_code == 2
+    assert "Did you mean 'orders', 'order'?" in said.stderr
+
+
+def test_list_of_verbs_fits_the_screen() -> None:
+    said = CliRunner().invoke(app, ["--help"])
+    for name, listed in VERBS.items():
+        assert f"  {name:<11}{listed.summary}\n" in said.stdout
+
+
+def test_main_returns_the_exit_status_and_can_be_called_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["version"]) == 0
+    assert main(["nonsense"]) == 2
+    assert main(["version", "--json"]) == 0
+    assert '"kind": "version"' in capsys.readouterr().out
 
 
 # ── what is refused here ─────────────────────────────────────────────────────────────────────────
@@ -108,8 +130,7 @@ def test_help_loads_neither_a_database_driver_nor_a_broker_library() -> None:
     program = (
         "import sys; sys.argv = ['oms', '--help']\n"
         "import oms.cli\n"
-        "try: oms.cli.main()\n"
-        "except SystemExit: pass\n"
+        "oms.cli.main()\n"
         "heavy = {'sqlalchemy', 'alembic', 'ib_async', 'jinja2', 'starlette'}\n"
         "print('loaded:', sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )

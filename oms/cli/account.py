@@ -1,0 +1,172 @@
+"""The verbs `account` and `pnl`: what accounts have, and what their holdings have made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Final
+
+import typer
+
+from oms.cli.options import AsJson
+from oms.cli.output import print_json, say
+from oms.cli.reading import perform, reading
+from oms.cli.tables import age, price
+from oms.cli.terminal import show, table
+from oms.clock import SystemClock
+from oms.core.money import plain
+from oms.core.portfolio import Account, Figure, Holding
+from oms.report.record_json import account_json, figure_json, holding_json
+from oms.service.portfolio import read_accounts
+
+app = typer.Typer()
+
+OfAccount = Annotated[
+    list[str] | None, typer.Option("--account", help="Only this account; may be repeated.")
+]
+
+#: Figures of an account in the order in which they are shown.
+_FIGURES: Final = (
+    *("net_liquidation", "total_cash", "buying_power", "gross_position_value"),
+    *("initial_margin", "maintenance_margin", "available_funds", "excess_liquidity"),
+    *("realised_pnl", "unrealised_pnl"),
+)
+
+_MONEY: Final = ("cash", "rate", "net liquidation")
+
+
+@app.command()
+def account(context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False) -> None:
+    """Show what accounts have: cash, net liquidation, buying power, margin, each with its age.
+
+    IB's figures as the log has them; nothing is asked. What is not known says why.
+
+    \b
+    oms account
+    oms account --account DU1234567 --json
+    """
+
+    async def work() -> None:
+        found = await _accounts(context, account)
+        if as_json:
+            print_json("accounts", accounts=[account_json(one) for one in found])
+            return
+        for one in found:
+            _show_account(one, SystemClock().now())
+
+    perform(work())
+
+
+@app.command()
+def pnl(context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False) -> None:
+    """Show what each holding has made, realised and not, in its currency and the base currency.
+
+    \b
+    realised, unrealised   ours, by average cost, multiplier included, commissions excluded
+    price                  the newest that was heard: a quote, or IB's mark
+    base                   in the account's currency, by IB's exchange rate
+    age                    of the oldest part of the figures
+
+    \b
+    oms pnl
+    oms pnl --account DU1234567 --json
+    """
+
+    async def work() -> None:
+        found = await _accounts(context, account)
+        if as_json:
+            rows = [
+                {
+                    "account": one.account,
+                    "base_currency": one.base_currency,
+                    "realised_pnl": figure_json(one.realised_pnl),
+                    "unrealised_pnl": figure_json(one.unrealised_pnl),
+                    "holdings": [holding_json(holding) for holding in one.holdings],
+                }
+                for one in found
+            ]
+            print_json("pnl", accounts=rows)
+            return
+        for one in found:
+            _show_pnl(one, SystemClock().now())
+
+    perform(work())
+
+
+async def _accounts(context: typer.Context, names: Sequence[str] | None) -> tuple[Account, ...]:
+    async with reading(context) as reader:
+        found = await read_accounts(reader, accounts=names or ())
+    if not found:
+        say("the books know no account yet; they do after the first reconciliation")
+    return found
+
+
+def _show_account(one: Account, now: datetime) -> None:
+    ready = {True: "", False: ", IB resets its servers", None: ""}[one.is_ready]
+    typer.echo(f"{one.account}  base currency {one.base_currency or 'unknown'}{ready}")
+    made = table("figure", "value", "currency", "age", "source", right=("value",), wrap=("source",))
+    for name in _FIGURES:
+        figure: Figure = getattr(one, name)
+        made.add_row(
+            name.replace("_", " "),
+            _value(figure),
+            figure.currency,
+            age(figure.at, now),
+            figure.source if figure.is_known else figure.reason,
+        )
+    show(made)
+    if one.balances:
+        currencies = table("currency", "cash", "rate", "net liquidation", "age", right=_MONEY)
+        for balance in one.balances:
+            currencies.add_row(
+                balance.currency,
+                _value(balance.cash),
+                _value(balance.rate),
+                _value(balance.net_liquidation),
+                age(balance.cash.at, now),
+            )
+        show(currencies)
+
+
+def _show_pnl(one: Account, now: datetime) -> None:
+    typer.echo(f"{one.account}  base currency {one.base_currency or 'unknown'}")
+    numbers = ("quantity", "average", "price", "realised", "unrealised", "base")
+    made = table("contract", *numbers, "age", "not known because", right=numbers)
+    for holding in one.holdings:
+        made.add_row(*_pnl_row(holding), age(holding.unrealised_pnl.at, now), _why(holding))
+    made.add_row(
+        "all",
+        *("", "", ""),
+        _value(one.realised_pnl),
+        _value(one.unrealised_pnl),
+        one.base_currency,
+        age(one.unrealised_pnl.at, now),
+        one.unrealised_pnl.reason,
+    )
+    show(made)
+
+
+def _pnl_row(holding: Holding) -> list[str]:
+    return [
+        str(holding.contract),
+        plain(holding.quantity),
+        *(
+            _value(figure)
+            for figure in (
+                holding.average_price,
+                holding.last_price,
+                holding.realised_pnl,
+                holding.unrealised_pnl,
+                holding.unrealised_pnl_base,
+            )
+        ),
+    ]
+
+
+def _why(holding: Holding) -> str:
+    figures = (holding.unrealised_pnl, holding.unrealised_pnl_base)
+    return next((figure.reason for figure in figures if figure.reason), "")
+
+
+def _value(figure: Figure) -> str:
+    return price(figure.value) if figure.is_known else "unknown"

@@ -1,0 +1,145 @@
+"""The verb `breaks`: open differences, and one of them from its first sight to its end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from oms.cli.ids import find_break
+from oms.cli.options import Account, All, AsJson, Symbol
+from oms.cli.output import print_json
+from oms.cli.reading import perform, reached, reading
+from oms.cli.tables import breaks_table
+from oms.cli.terminal import say_count, show, table
+from oms.clock import SystemClock
+from oms.core.events import Envelope
+from oms.core.fold.records import BreakCase
+from oms.report import event_json, sentence
+from oms.report.case_sentences import describe_adjustment
+from oms.report.record_json import break_json
+from oms.report.words import BREAKS
+from oms.store.reader import Reader
+
+app = typer.Typer()
+
+#: The facts that name a break.
+_ABOUT: Final = (
+    "BreakOpened",
+    "BreakUpdated",
+    "BreakAssigned",
+    "BreakExplained",
+    "CaseRequested",
+    "CaseRequestDenied",
+    "CaseActionProposed",
+    "BooksAdjusted",
+    "BreakClosed",
+)
+
+_PAGE: Final = 1_000
+
+
+@app.command()
+def breaks(
+    context: typer.Context,
+    *,
+    break_id: Annotated[
+        str | None, typer.Argument(metavar="BREAK", help="Tell the story of this one.")
+    ] = None,
+    account: Account = None,
+    symbol: Symbol = None,
+    every: All = False,
+    as_json: AsJson = False,
+) -> None:
+    """List open differences between our books and the broker's; --all shows closed ones, too.
+
+    With BREAK (any unique beginning) it tells the story of one: what differs, what would make both
+    sides equal, and every event about it with who said it.
+
+    \b
+    severity   high: new orders in this account and contract are denied meanwhile
+    age        since it was first seen; seen: in how many comparisons
+    evidence   sequences in the log that show it: `oms log --after SEQ --limit 1`
+
+    \b
+    oms breaks
+    oms breaks B3f9
+    oms breaks --all --account DU1234567 --json
+    """
+    if break_id is not None:
+        _tell(context, break_id, as_json=as_json)
+        return
+
+    async def work() -> None:
+        async with reading(context) as reader:
+            sequence = await reached(reader)
+            where: dict[str, object] = {"account": account} if account else {}
+            rows = await reader.rows("breaks", where if every else {**where, "status": "open"})
+        cases = [row for row in rows if isinstance(row, BreakCase)]
+        chosen = [c for c in cases if symbol is None or c.finding.symbol == symbol.upper()]
+        chosen.sort(key=lambda case: case.opened_sequence)
+        if as_json:
+            values = [break_json(one) for one in chosen]
+            print_json("breaks", as_of_sequence=sequence, breaks=values)
+            return
+        show(breaks_table(chosen, SystemClock().now()))
+        say_count(chosen, "break" if every else "open break")
+
+    perform(work())
+
+
+def _tell(context: typer.Context, break_id: str, *, as_json: bool) -> None:
+    """Print the story of a break."""
+
+    async def work() -> tuple[BreakCase, list[Envelope]]:
+        async with reading(context) as reader:
+            case = await find_break(reader, break_id)
+            return case, await _story(reader, case)
+
+    case, events = perform(work())
+    if as_json:
+        print_json("break", **break_json(case), events=[event_json(e) for e in events])
+        return
+
+    show(breaks_table([case], SystemClock().now()))
+    finding = case.finding
+    if finding.text:
+        typer.echo(finding.text)
+    if finding.proposed is not None:
+        typer.echo(f"to make both sides equal: {describe_adjustment(finding.proposed)}")
+    if case.live and finding.break_class is not None:
+        typer.echo(f"next: {BREAKS[finding.break_class].action}")
+    _show_events(events)
+
+
+async def _story(reader: Reader, case: BreakCase) -> list[Envelope]:
+    """Return the events about a break, and those that its finding names as evidence."""
+    found: dict[int, Envelope] = {}
+    for kind in _ABOUT:
+        after = 0
+        while True:
+            page = await reader.events(after, type=kind, limit=_PAGE)
+            for envelope in page:
+                if getattr(envelope.event, "break_id", "") == case.break_id:
+                    found[envelope.sequence] = envelope
+            if len(page) < _PAGE:
+                break
+            after = page[-1].sequence
+    for sequence in case.finding.evidence:
+        if sequence not in found:
+            found[sequence] = await reader.event(sequence)
+    return [found[sequence] for sequence in sorted(found)]
+
+
+def _show_events(events: list[Envelope]) -> None:
+    made = table(
+        *("seq", "recorded (UTC)", "who", "what it says"), right=("seq",), wrap=("what it says",)
+    )
+    for envelope in events:
+        made.add_row(
+            str(envelope.sequence),
+            f"{envelope.recorded_at:%Y-%m-%d %H:%M:%S}",
+            envelope.context.actor,
+            sentence(envelope),
+        )
+    show(made)

@@ -1,0 +1,26 @@
+"""What a verb writes: results to stdout, words to stderr."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import typer
+
+#: Number of the JSON contract, in every answer; docs/reference/json-output.md.
+SCHEMA: Final = 1
+
+
+def print_json(kind: str, **values: object) -> None:
+    """Write one JSON object: the number of the contract, what it is, and the values."""
+    write_json({"schema": SCHEMA, "kind": kind, **values})
+
+
+def write_json(value: object) -> None:
+    """Write a JSON value on one line: programs read lines."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def say(words: str) -> None:
+    """Write words for a person to stderr."""
+    typer.echo(words, err=True)

@@ -1,0 +1,161 @@
+"""The verbs of `report`: reconciliations of the past, and how a report is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+from rich.console import Console
+
+from oms import report as reports
+from oms.cli.context import settings_of
+from oms.cli.ids import find_run
+from oms.cli.options import AsJson
+from oms.cli.output import print_json, write_json
+from oms.cli.reading import perform, reading
+from oms.cli.tables import runs_table
+from oms.cli.terminal import show
+from oms.core.events import Envelope, ReconciliationCompleted
+from oms.core.fold.records import BreakCase, RunRecord
+from oms.errors import ConfigurationError, NotFound
+from oms.report import Report
+from oms.report.record_json import run_json
+from oms.store.reader import Reader
+
+app = typer.Typer(
+    name="report",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Look at reconciliations of the past.",
+)
+
+Format = Literal["terminal", "json", "html"]
+
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="How it is written: for a person, a program, a browser.")
+]
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Write it there; html goes to OMS_REPORT_DIRECTORY else."
+    ),
+]
+
+#: Events of evidence that a report carries along; more would be the log itself.
+EVIDENCE_MAX: Final = 500
+
+
+@app.command("list")
+def list_reports(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Newest runs shown at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List reconciliation runs, the oldest of the newest LIMIT first.
+
+    \b
+    run      its id, for `oms report show RUN`
+    why      what made the daemon compare: start, reconnect, schedule, a request
+    match    things that agree; break: that differ; unknown: that nobody could tell
+    event    sequence of the report in the log
+
+    \b
+    oms report list
+    oms report list --limit 5 --json
+    """
+
+    async def work() -> None:
+        async with reading(context) as reader:
+            rows = await reader.rows("runs", order="sequence", reverse=True, limit=limit)
+        runs = [row for row in reversed(rows) if isinstance(row, RunRecord)]
+        if as_json:
+            print_json("reports", reports=[run_json(one) for one in runs])
+        else:
+            show(runs_table(runs))
+
+    perform(work())
+
+
+@app.command("show")
+def show_report(
+    context: typer.Context,
+    *,
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="Any unique beginning, or `last`.")
+    ] = "last",
+    form: FormatOption = "terminal",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a reconciliation report again, exactly as it was.
+
+    \b
+    verdict      clean, broken or unknown, and why
+    what asked   every question, how it was answered, how far back the answer reaches
+    case         the break that was open for a difference when the run ended
+
+    \b
+    oms report show last
+    oms report show R20260105 --format html --out report.html
+    """
+
+    async def work() -> Report:
+        async with reading(context) as reader:
+            found = await find_run(reader, run_id)
+            if not found.sequence:
+                raise NotFound(f"run {found.run_id} has not ended", hint="wait, then repeat")
+            return await report_of(reader, await reader.event(found.sequence))
+
+    write_report(context, perform(work()), "json" if as_json else form, out)
+
+
+async def report_of(reader: Reader, envelope: Envelope) -> Report:
+    """Return the report of a run with the cases that were open when it ended."""
+    event = envelope.event
+    assert isinstance(event, ReconciliationCompleted)
+    cases = [row for row in await reader.rows("breaks") if isinstance(row, BreakCase)]
+    then_open = [
+        case
+        for case in cases
+        if case.opened_sequence <= envelope.sequence
+        and (case.closed_at is None or case.closed_at > envelope.recorded_at)
+    ]
+    evidence = [await reader.event(n) for n in reports.evidence_of(event)[:EVIDENCE_MAX]]
+    return reports.build(event, then_open, sequence=envelope.sequence, events=evidence)
+
+
+def write_report(context: typer.Context, report: Report, form: Format, out: Path | None) -> None:
+    """Print a report, or write it to a file and print its path."""
+    if form == "html" and out is None:
+        # A page is to be opened, not to be read on a terminal; its path is the result.
+        out = settings_of(context).report_directory / f"{report.run.run_id}.html"
+    if out is not None:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(_text(report, form), encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"{out} cannot be written: {error.strerror}", hint=""
+            ) from error
+        typer.echo(str(out.resolve()))
+        return
+
+    if form == "json":
+        write_json(reports.as_json(report))
+    else:
+        show(reports.terminal(report))
+
+
+def _text(report: Report, form: Format) -> str:
+    if form == "json":
+        return json.dumps(reports.as_json(report), ensure_ascii=False) + "\n"
+    if form == "html":
+        return reports.html(report)
+    console = Console(width=160, highlight=False, markup=False, emoji=False, color_system=None)
+    with console.capture() as capture:
+        console.print(reports.terminal(report))
+    return capture.get()

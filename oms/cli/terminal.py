@@ -1,0 +1,84 @@
+"""What a person sees of it: tables, progress and questions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from oms.cli.output import say
+from oms.core.words import counted
+from oms.errors import InvalidRequest
+
+
+def show(*renderables: RenderableType) -> None:
+    """Write what a person reads to stdout."""
+    console = _console()
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def table(*headers: str, right: tuple[str, ...] = (), wrap: tuple[str, ...] = ()) -> Table:
+    """Return an empty table; `right` names columns of numbers, `wrap` those that may be folded on a
+    narrow screen.
+    """
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for header in headers:
+        side = "right" if header in right else "left"
+        made.add_column(header, justify=side, no_wrap=header not in wrap)  # type: ignore[arg-type]
+    return made
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how far a long piece of work is, on stderr and only to a person."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+
+@contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """Say on stderr what is waited for; a person sees that something moves."""
+    if not sys.stderr.isatty():
+        yield
+        return
+
+    with Console(stderr=True).status(words):
+        yield
+
+
+def confirmed(what: str, question: str, *, yes: bool) -> None:
+    """Let a person say yes to something dangerous; a program has to have said it already.
+
+    Raises `InvalidRequest` where nobody can be asked.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidRequest(what, hint="nothing was written; repeat it with --yes")
+    say(what)
+    typer.confirm(question, abort=True, err=True)
+
+
+def _console() -> Console:
+    # A pipe has no width; 80 columns would cut the ids that the next program looks for.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def say_count(rows: Sequence[object], noun: str) -> None:
+    """Say how many rows were shown, and in which zone their times are."""
+    plural = noun.replace("order", "orders", 1) if noun.startswith("order") else ""
+    say(f"{counted(len(rows), noun, plural)}; times in UTC")

@@ -1,0 +1,31 @@
+"""The verb `version`: what a report of a fault needs."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version as installed
+
+import typer
+
+from oms._version import __version__
+from oms.cli.options import AsJson
+from oms.cli.output import print_json
+
+app = typer.Typer()
+
+
+@app.command()
+def version(as_json: AsJson = False) -> None:
+    """Print the versions that matter when something is reported.
+
+    \b
+    oms version
+    oms version --json
+    """
+    libraries = {name: installed(name) for name in ("ib_async", "SQLAlchemy", "pydantic")}
+    if as_json:
+        python = platform.python_version()
+        print_json("version", version=__version__, python=python, libraries=libraries)
+        return
+    others = ", ".join(f"{name} {number}" for name, number in libraries.items())
+    typer.echo(f"ib-oms {__version__} (Python {platform.python_version()}, {others})")
