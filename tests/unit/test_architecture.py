@@ -197,12 +197,18 @@ def copies_are_checked(module: Module) -> Iterator[str]:
             yield f"line {node.lineno}: a value that nothing checks; say `evolve`"
 
 
-def takes_events_from_one_place(module: Module) -> Iterator[str]:
-    if module.room is None or module.name.startswith("oms.core.events"):
+#: Packages whose names are taken from the package: how it is divided is its own affair.
+ONE_NAMESPACE = ("oms.core.events", "oms.core.fold.records")
+
+
+def takes_names_from_their_package(module: Module) -> Iterator[str]:
+    if module.room is None:
         return
     for line, name in imported(module.tree):
-        if re.match(r"oms\.core\.events\.[a-z]", name):
-            yield f"line {line}: imports {name}; every event is in oms.core.events"
+        for package in ONE_NAMESPACE:
+            inside = module.name.startswith(package)
+            if not inside and re.match(rf"{re.escape(package)}\.[a-z_]+\.", name):
+                yield f"line {line}: imports {name}; take it from {package}"
 
 
 RULES: dict[Rule, tuple[str, str]] = {
@@ -217,7 +223,7 @@ RULES: dict[Rule, tuple[str, str]] = {
     says_what_it_is: ("oms.x", "a = 1"),
     postpones_annotations: ("oms.x", '"""It."""\n\ndef f(): ...'),
     names_say_what_things_are: ("oms.x", "def get_trade_info(): ..."),
-    takes_events_from_one_place: ("oms.x", "from oms.core.events.orders import Terms"),
+    takes_names_from_their_package: ("oms.x", "from oms.core.events.orders import Terms"),
     copies_are_checked: ("oms.x", "finding.model_copy(update={'break_class': 'mising_fill'})"),
 }
 

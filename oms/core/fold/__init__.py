@@ -1,1 +1,1 @@
-"""See docs/internals/architecture.md for what belongs in this room."""
+"""The books and what changes them: one fold for each type of event, over records that are rows."""

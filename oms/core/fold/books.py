@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from oms.core.events import Envelope
 from oms.core.fold import order_state as orders
@@ -267,7 +267,7 @@ def stem_and_revision(exec_id: str) -> tuple[str, int]:
     return exec_id, 0
 
 
-def set_system(books: Books, **changes: Any) -> None:
+def set_system(books: Books, **changes: object) -> None:
     """Change the state of the whole."""
     books.put(books.system.evolve(**changes))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from oms.core.events import (
     Context,
@@ -49,7 +49,7 @@ def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> N
 
 def _gap(
     books: Books, envelope: Envelope, cause: str, opened_at: datetime | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     if books.system.gap_sequence:
         return {}
     return {

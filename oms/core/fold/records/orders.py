@@ -1,0 +1,228 @@
+"""The record of an order."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar, Final, Literal, TypedDict
+
+from oms.core.contracts import Contract
+from oms.core.events import Origin, Terms
+from oms.core.fold.records.row import Column, ColumnType, Evolving, record
+from oms.core.money import ZERO
+
+
+class OrderState(StrEnum):
+    """Ours; the neighbours in FIX and in IB's words are in the glossary."""
+
+    INTENDED = "INTENDED"
+    DENIED = "DENIED"
+    NOT_SENT = "NOT_SENT"
+    IN_FLIGHT = "IN_FLIGHT"
+    WORKING = "WORKING"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    MODIFY_PENDING = "MODIFY_PENDING"
+    CANCEL_PENDING = "CANCEL_PENDING"
+    HELD = "HELD"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    IN_DOUBT = "IN_DOUBT"
+
+
+ENDED: Final = frozenset(
+    {
+        OrderState.DENIED,
+        OrderState.NOT_SENT,
+        OrderState.FILLED,
+        OrderState.CANCELLED,
+        OrderState.REJECTED,
+        OrderState.EXPIRED,
+    }
+)
+End = Literal["", "filled", "cancelled", "rejected", "expired"]
+
+
+@record
+class Order(Evolving):
+    """One order: what we wanted, what IB said, and what its executions add up to."""
+
+    COLUMNS: ClassVar[dict[str, ColumnType]] = {
+        "account": "text",
+        "con_id": "integer",
+        "symbol": "text",
+        "state": "text",
+        "origin": "text",
+        "perm_id": "integer",
+        "broker_key": "text",
+        "parent_order_id": "text",
+    }
+
+    order_id: str
+    origin: Origin
+    account: str
+    contract: Contract
+    #: What we last asked for and IB has not refused.
+    terms: Terms
+    actor: str
+    state: OrderState = OrderState.INTENDED
+    parent_order_id: str = ""
+    group_id: str = ""
+    reason: str = ""
+    transmit: bool = True
+
+    #: Facts that the state follows from; see `order_state.state_of`.
+    denied: bool = False
+    not_sent: bool = False
+    sent: bool = False
+    acknowledged: bool = False
+    held: bool = False
+    cancel_pending: bool = False
+    modify_pending: bool = False
+    end: End = ""
+    #: True where the end is our conclusion, from a code or a person, and not IB's word for the
+    #: order; it is taken back as soon as IB shows the order at work.
+    concluded: bool = False
+    #: Why the outcome is unknown; empty when it is known.
+    doubt: str = ""
+
+    #: IB's own words, last heard.
+    status: str = ""
+    why_held: str = ""
+    warning: str = ""
+    code: int = 0
+    text: str = ""
+    advanced_reject: str = ""
+    #: The last cancel or modify that was refused, and why.
+    refusal: str = ""
+
+    #: Every permanent number that IB gave to this order; more than one is a break.
+    perm_ids: tuple[int, ...] = ()
+    #: Those that IB has ended; the order ends with the last.
+    ended_perm_ids: tuple[int, ...] = ()
+    client_id: int = 0
+    broker_order_id: int = 0
+    #: "epoch:client:number" under which the order was last seen; numbers belong to a session.
+    broker_key: str = ""
+    order_ref: str = ""
+
+    revision: int = 0
+    pending_terms: Terms | None = None
+    #: Limit price and size as IB last reported them.
+    broker_limit_price: Decimal | None = None
+    broker_quantity: Decimal | None = None
+
+    #: From executions, after corrections.
+    filled: Decimal = ZERO
+    notional: Decimal = ZERO
+    #: As orderStatus or completedOrder last claimed, restated with the executions that it counted;
+    #: None before the first claim.
+    status_filled: Decimal | None = None
+    #: True when the claim came with the order's end: then fewer executions than claimed are missing
+    #: and more are a contradiction. Before the end a claim is merely old.
+    claim_is_final: bool = False
+    commissions: tuple[tuple[str, Decimal], ...] = ()
+
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    ended_at: datetime | None = None
+    intent_sequence: int = 0
+    sent_sequence: int = 0
+    acknowledged_sequence: int = 0
+    doubt_sequence: int = 0
+    end_sequence: int = 0
+    last_sequence: int = 0
+    #: Session in which a cancel or modify was last sent.
+    pending_epoch: int = 0
+
+    @property
+    def key(self) -> str:
+        """Return our id of the order."""
+        return self.order_id
+
+    @property
+    def live(self) -> bool:
+        """Say whether the order can still change."""
+        return self.state not in ENDED
+
+    @property
+    def remaining(self) -> Decimal:
+        """Return what is left to fill; zero once the order has ended or was overfilled."""
+        return max(self.terms.quantity - self.filled, ZERO) if self.live else ZERO
+
+    @property
+    def asked_terms(self) -> Terms:
+        """Return what it will ask for once IB has answered: what the next change starts from."""
+        return self.pending_terms or self.terms
+
+    @property
+    def terms_known(self) -> bool:
+        """Say whether IB or we have said what it asks for; of some only executions are known."""
+        return bool(self.terms.order_type)
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Return the average price of its fills, commissions excluded; None without fills."""
+        return self.notional / self.filled if self.filled else None
+
+    @property
+    def perm_id(self) -> int:
+        """Return the permanent number that IB gave last, 0 while unknown."""
+        return self.perm_ids[-1] if self.perm_ids else 0
+
+    def columns(self) -> dict[str, Column]:
+        """Return the values that readers search by."""
+        return {
+            "account": self.account,
+            "con_id": self.contract.con_id,
+            "symbol": self.contract.symbol,
+            "state": self.state.value,
+            "origin": self.origin,
+            "perm_id": self.perm_id,
+            "broker_key": self.broker_key,
+            "parent_order_id": self.parent_order_id,
+        }
+
+
+class OrderChanges(TypedDict, total=False):
+    """What a rule in `order_state` says about an order: the fields that change, and their types."""
+
+    terms: Terms
+    sent: bool
+    acknowledged: bool
+    not_sent: bool
+    held: bool
+    cancel_pending: bool
+    modify_pending: bool
+    end: End
+    concluded: bool
+    doubt: str
+    doubt_sequence: int
+    status: str
+    why_held: str
+    warning: str
+    code: int
+    text: str
+    advanced_reject: str
+    refusal: str
+    perm_ids: tuple[int, ...]
+    ended_perm_ids: tuple[int, ...]
+    client_id: int
+    broker_order_id: int
+    broker_key: str
+    revision: int
+    pending_terms: Terms | None
+    pending_epoch: int
+    broker_limit_price: Decimal | None
+    broker_quantity: Decimal | None
+    filled: Decimal
+    notional: Decimal
+    status_filled: Decimal | None
+    claim_is_final: bool
+    commissions: tuple[tuple[str, Decimal], ...]
+    sent_sequence: int
+    acknowledged_sequence: int
+    last_sequence: int
+    updated_at: datetime | None
