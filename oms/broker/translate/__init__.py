@@ -1,0 +1,1 @@
+"""Wire fields to facts; see `messages` for what is promised."""
