@@ -44,6 +44,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, and return the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.INFO,

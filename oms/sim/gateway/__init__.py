@@ -1,1 +1,23 @@
-"""See docs/internals/architecture.md for what belongs in this room."""
+"""What clients meet: sockets, sessions, who hears what, and what faults make of it.
+
+A part takes what it needs as a value and knows nothing of the parts below it in this list; the
+gateway composes:
+
+    observers       who watches, and what happened (for scenarios and tests)
+    upstream        the line to IB: whether it is up, and what cannot come while it is not
+    faults          what goes wrong on purpose, for which messages, how often
+    link            one direction of one client: what is delayed, held, reordered or cut there
+    slow_reader     what a socket brings, at so many bytes a second
+    rate_limit      how many messages a second a client may send
+    session         one client: its socket, its two links, and the host that it reports to
+    clients         the sessions, and the client ids in use
+    outage          the loss of the line to IB and its end, as clients notice it
+    render          orders, executions and contracts as values of messages (pure)
+    reports         orders and executions told to one session
+    subscriptions   what a session has subscribed to
+    bars            five-second bars
+    quote_answers   contracts and quotes
+    account_answers positions, account values, P&L
+    answers         every request that only reads
+    gateway         the port, the requests that change something, who hears what
+"""

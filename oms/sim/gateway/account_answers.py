@@ -22,13 +22,15 @@ VALUES_SECONDS: Final = 1.0
 class Told:
     """What one subscription of account values is about, and what it was told last."""
 
+    #: Tags of a summary, else accounts.
     wanted: frozenset[str]
     model: str = ""
     ledger_only: bool = False
+    #: The value told last, by account, key and currency.
     last: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def news(self, account: str, rows: Iterator[Row]) -> Iterator[Row]:
-        """The rows whose value is not the one told before."""
+        """Yield the rows whose value is not the one told before, and remember them as told."""
         for row in rows:
             key = (account, row.key, row.currency)
             if self.last.get(key) != row.value:
@@ -62,7 +64,7 @@ class AccountAnswers:
             "reqSoftDollarTiers": self._soft_dollar_tiers,
         }
 
-    # -- positions ------------------------------------------------------------------------------
+    # ── positions ────────────────────────────────────────────────────────────────────────────────
 
     def _positions(self, session: Session, request: Request) -> None:
         session.subscriptions["Positions"] = True
@@ -78,7 +80,7 @@ class AccountAnswers:
         session.send("position", self.position_values(account, con_id))
 
     def position_values(self, account: str, con_id: int) -> dict[str, str]:
-        """A position row.  Its contract has no exchange: it often has none at IB."""
+        """Return a position row. Its contract has no exchange: it often has none at IB."""
         row = self._floor.books.position(account, con_id)
         values = self._floor.contract(con_id).wire()
         values |= {
@@ -108,7 +110,7 @@ class AccountAnswers:
         session.error(request.values["reqId"], 321, text)
         return False
 
-    # -- account values -------------------------------------------------------------------------
+    # ── account values ───────────────────────────────────────────────────────────────────────────
 
     def _account_summary(self, session: Session, request: Request) -> None:
         request_id = request.values["reqId"]
@@ -133,7 +135,7 @@ class AccountAnswers:
 
     @staticmethod
     def _summary_fault(group: str, tags: list[str]) -> str:
-        """Why a summary cannot be, or nothing.  There are no account groups here but All."""
+        """Why a summary cannot be, or nothing. There are no account groups here but All."""
         if group != "All":
             return f"Group name {group!r} is not known"
         if not tags:
@@ -214,7 +216,7 @@ class AccountAnswers:
                     session.send("accountUpdateMulti", {**values, "modelCode": told.model})
 
     def values_changed(self) -> None:
-        """Fills and quotes change account values; subscribers hear of it once a second at most.
+        """Tell subscribers of account values after fills and quotes, once a second at most.
 
         IB takes three minutes where no position changes, which nobody wants to wait for.
         """
@@ -238,7 +240,7 @@ class AccountAnswers:
                 elif kind == "PnLSingle":
                     self._send_pnl_single(session, request_id, *value)
 
-    # -- profit and loss --------------------------------------------------------------------------
+    # ── profit and loss ──────────────────────────────────────────────────────────────────────────
 
     def _pnl(self, session: Session, request: Request) -> None:
         account = request.values["account"]
@@ -290,7 +292,7 @@ class AccountAnswers:
         }
         session.send("pnlSingle", values)
 
-    # -- who the user is ------------------------------------------------------------------------
+    # ── who the user is ──────────────────────────────────────────────────────────────────────────
 
     def _family_codes(self, session: Session, request: Request) -> None:
         codes = [{"account": one, "familyCode": ""} for one in self._floor.settings.accounts]
@@ -302,10 +304,10 @@ class AccountAnswers:
     def _soft_dollar_tiers(self, session: Session, request: Request) -> None:
         session.send("softDollarTiers", {"reqId": request.values["reqId"]})
 
-    # -- subscriptions ----------------------------------------------------------------------------
+    # ── subscriptions ────────────────────────────────────────────────────────────────────────────
 
     def position_changed(self, account: str, con_id: int) -> None:
-        """Position, portfolio and P&L rows go to whoever subscribed."""
+        """Send position, portfolio and P&L rows to those who subscribed."""
         self.values_changed()
         for session in self._clients.ready():
             if "Positions" in session.subscriptions:

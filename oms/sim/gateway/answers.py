@@ -1,6 +1,6 @@
 """The requests that only read: orders and executions here, accounts and quotes next door.
 
-Every answer ends with its End message, also when it is empty.  What the simulator does not serve is
+Every answer ends with its End message, also when it is empty. What the simulator does not serve is
 refused aloud: silence is always a fault that somebody asked for.
 """
 
@@ -32,6 +32,7 @@ log = logging.getLogger("oms.sim.gateway.answers")
 Action = Callable[[Session, Request], None]
 
 NOT_ENTITLED: Final = "No market data permissions for this request"
+#: What IB answers to an account that has no permission for it; the rest gets 321.
 REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "reqMktDepth": (354, "Requested market data is not subscribed."),
     "reqHistoricalData": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
@@ -47,7 +48,6 @@ REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
     "requestFA": (321, "Error validating request.-'bE' : cause - FA data operations ignored for"),
     "replaceFA": (321, "Error validating request.-'bE' : cause - FA data operations ignored for"),
 }
-"""What IB answers to an account that has no permission for it; the rest gets 321."""
 NOT_FOUND: Final[Mapping[str, tuple[int, str]]] = {
     "cancelMktDepth": (310, "Can't find the subscribed market depth with tickerId:"),
     "cancelHistoricalData": (366, "No historical data query found for ticker id:"),
@@ -58,7 +58,7 @@ NOT_FOUND: Final[Mapping[str, tuple[int, str]]] = {
 
 
 class Answers:
-    """Which request is answered by what."""
+    """What answers each request that only reads."""
 
     def __init__(self, broker: Broker, clients: Clients, reports: Reports) -> None:
         self._floor = broker.floor
@@ -82,7 +82,7 @@ class Answers:
         }
 
     def refuse_unknown(self, session: Session, request: Request) -> None:
-        """A request nobody serves here; a cancel of what never began, in IB's words for that."""
+        """Refuse a request that is not served here, in IB's words for that."""
         log.info("%s is not served", request.name)
         if request.name in NOT_FOUND:
             code, text = NOT_FOUND[request.name]
@@ -92,7 +92,7 @@ class Answers:
         code, text = REFUSALS.get(request.name, (321, unserved))
         session.error(request.request_id, code, text)
 
-    # -- small ones -----------------------------------------------------------------------------
+    # ── small ones ───────────────────────────────────────────────────────────────────────────────
 
     def _ids(self, session: Session, request: Request) -> None:
         next_id = self._intake.next_valid_id(session.client_id or 0)
@@ -105,10 +105,10 @@ class Answers:
     def _managed_accounts(self, session: Session, request: Request) -> None:
         session.send("managedAccts", {"accounts": ",".join(self._floor.settings.accounts)})
 
-    # -- orders and executions --------------------------------------------------------------------
+    # ── orders and executions ────────────────────────────────────────────────────────────────────
 
     def _open_orders(self, session: Session, request: Request) -> None:
-        """The client's own.  Client 0 binds manual orders by asking."""
+        """The client's own. Client 0 binds manual orders by asking."""
         if session.client_id == 0 and not self._floor.settings.read_only:
             for order in list(self._floor.books.live.values()):
                 if not order.order_id:
@@ -176,7 +176,7 @@ class Answers:
                 yield row
 
     def margin_preview(self, order: Order, contract: Contract) -> None:
-        """whatIf: one openOrder with margin and commission, and nothing is kept."""
+        """Answer a whatIf order: one openOrder with margin and commission; nothing is kept."""
         session = self._clients.by_id(order.client_id)
         if session is not None:
             values = render.open_order(order, contract)
@@ -185,9 +185,10 @@ class Answers:
 
 
 def filter_time(text: str, zone: ZoneInfo) -> datetime | None:
-    """The time in an execution filter: `yyyymmdd-hh:mm:ss` is UTC, with a blank it is local.
+    """Return the time in an execution filter; None when there is none.
 
-    A zone name may follow the second form.  Raises WireError for anything else.
+    `yyyymmdd-hh:mm:ss` is UTC, with a blank it is local; a zone name may follow the second form.
+    Raises WireError for anything else.
     """
     if not text:
         return None

@@ -18,8 +18,8 @@ from oms.sim.protocol.requests import Request
 
 BAR_SECONDS: Final = 5
 SHOWN: Final = frozenset(("TRADES", "BID", "ASK", "MIDPOINT"))
+#: What IB sends for volume, average and count of a bar that is not made of trades.
 NO_VOLUME: Final = "-1"
-"""What IB sends for volume, average and count of a bar that is not made of trades."""
 
 
 @dataclass(slots=True)
@@ -27,26 +27,30 @@ class Bar:
     """One subscription: its contract, what it shows, and the bar that is being made."""
 
     contract: Contract
+    #: One of `SHOWN`.
     shows: str
     open: Decimal
     high: Decimal
     low: Decimal
     close: Decimal
+    #: The day's volume when the bar was opened.
     volume_before: Decimal
     prints: int = 0
 
     @classmethod
     def starting(cls, contract: Contract, shows: str, quote: Quote) -> Bar:
+        """Open a bar at the price of a quote."""
         price = shown(quote, shows)
         return cls(contract, shows, price, price, price, price, quote.volume)
 
     def see(self, quote: Quote) -> None:
+        """Take in the price of one more print."""
         self.close = shown(quote, self.shows)
         self.high, self.low = max(self.high, self.close), min(self.low, self.close)
         self.prints += 1
 
     def finished(self, quote: Quote) -> dict[str, str]:
-        """The bar's fields; the next one opens where it closed."""
+        """Return the fields of the bar, and open the next one where it closed."""
         self.close = shown(quote, self.shows)
         self.high, self.low = max(self.high, self.close), min(self.low, self.close)
         volume = quote.volume - self.volume_before
@@ -68,7 +72,7 @@ class Bar:
 
 
 def shown(quote: Quote, shows: str) -> Decimal:
-    """The price a bar is made of."""
+    """Return the price that a bar is made of."""
     if shows == "BID":
         return quote.bid
     if shows == "ASK":
@@ -85,7 +89,7 @@ class RealTimeBars:
         self._running = False
 
     def begin(self, session: Session, request: Request, contract: Contract) -> None:
-        """A subscription; what IB serves is bars of five seconds, of four kinds."""
+        """Begin a subscription; what IB serves is bars of five seconds, of four kinds."""
         cause = ""
         if request.values["barSize"] != str(BAR_SECONDS):
             cause = f"Invalid bar size: {request.values['barSize']}, only 5 second bars"

@@ -1,7 +1,7 @@
 """Faults as values: what goes wrong on purpose, for which messages, how often.
 
-A `Fault` is matched against every frame in or out.  The first that matches is used up by one and
-says what to do; the session does it.  Nothing here is random by itself: a probability is drawn from
+A `Fault` is matched against every frame in or out. The first that matches is used up by one and
+says what to do; the link does it. Nothing here is random by itself: a probability is drawn from
 the generator the plan was given, so that a seed replays a run.
 """
 
@@ -51,7 +51,7 @@ ACTIONS: Final[Mapping[Direction, frozenset[Action]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A part of the whole.  Raises ValueError for what is not 0 to 1."""
+    """A part of the whole. Raises ValueError for what is not 0 to 1."""
 
     part: float
 
@@ -106,14 +106,14 @@ class Fault:
 
 
 def direction_of(text: str) -> Direction:
-    """Return the direction of that name.  Raises ValueError for any other."""
+    """Return the direction of that name. Raises ValueError for any other."""
     if text not in tuple(Direction):
         raise ValueError(f"{text!r} is not a direction: {', '.join(Direction)}")
     return Direction(text)
 
 
 def action_of(direction: Direction, text: str) -> Action:
-    """Return the action of that name.  Raises ValueError when the direction has none."""
+    """Return the action of that name. Raises ValueError when the direction has none."""
     possible = ACTIONS[direction]
     if text not in possible:
         known = ", ".join(sorted(possible))
@@ -130,7 +130,7 @@ class FaultPlan:
         self.faults: list[Fault] = []
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault in force.  Raises ValueError for one that could never happen."""
+        """Put a fault in force. Raises ValueError for one that could never happen."""
         action_of(fault.direction, fault.action)
         incoming = fault.direction is Direction.IN
         known_messages = NAMES.values() if incoming else LAYOUTS.keys()
@@ -149,7 +149,7 @@ class FaultPlan:
     def strike(
         self, direction: Direction, message: str, client_id: int | None, values: Mapping[str, Any]
     ) -> Fault | None:
-        """The fault that hits this message, used up by one; None lets it pass."""
+        """Return the fault that hits this message, used up by one; None lets it pass."""
         for fault in self.faults:
             if not fault.fits(direction, message, client_id, values):
                 continue

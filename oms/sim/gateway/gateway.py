@@ -1,7 +1,7 @@
 """The gateway: sockets, sessions, and who hears what.
 
 Everything runs on one event loop and nothing here waits: a frame is read, acted on, the books are
-committed, then the answers are written.  A kill of the simulator leaves all of it or none.
+committed, then the answers are written. A kill of the simulator leaves all of it or none.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ CLIENT_ID_IN_USE = (
     "Unable to connect as the client id is already in use. Retry with a unique client id."
 )
 TOO_MANY = "Unable to connect as {} API clients, the most there may be, are connected."
+# How long clients have to read what was written before their sockets are cut.
 STOP_SECONDS = 2.0
 
 
@@ -50,9 +51,12 @@ class GatewayClock:
         self._gateway = gateway
 
     def now(self) -> datetime:
+        """Return the time of the clock below."""
         return self._clock.now()
 
     def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Run an action, and flush, when so much time has passed; a mistake in it is logged."""
+
         def run() -> None:
             if self._gateway.stopped:
                 return
@@ -68,7 +72,7 @@ class GatewayClock:
 
 
 class Gateway:
-    """One TWS gateway.  `start` opens the port, `stop` closes it; the books outlive both."""
+    """One TWS gateway. `start` opens the port, `stop` closes it; the books outlive both."""
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
@@ -104,7 +108,7 @@ class Gateway:
             "reqGlobalCancel": self._cancel_all,
         }
 
-    # -- the port -------------------------------------------------------------------------------
+    # ── the port ─────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> int:
         """Open the port and return its number (the setting may be 0: any free one)."""
@@ -158,7 +162,7 @@ class Gateway:
             session.cut()
 
     def release(self) -> int:
-        """End every hold: held messages are acted on, held answers sent.  Return how many acted."""
+        """End every hold: held messages are acted on, held answers sent. Return how many acted."""
         for session in self.clients.sessions:
             session.release_output()
         holding, self._holding = self._holding, []
@@ -166,7 +170,7 @@ class Gateway:
             session.act_on_held()
         return len(holding)
 
-    # -- what sessions report (their Host) --------------------------------------------------------
+    # ── what sessions report (their Host) ────────────────────────────────────────────────────────
 
     def opened(self, session: Session) -> None:
         """Take a session in, unless nobody may connect."""
@@ -209,10 +213,10 @@ class Gateway:
         for session in touched:
             session.flush()
 
-    # -- requests -------------------------------------------------------------------------------
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, session: Session, request: Request) -> None:
-        """Act on a request.  Raises WireError for what no client may send at this point."""
+        """Act on a request. Raises WireError for what no client may send at this point."""
         if session.client_id is None and request.name != "startApi":
             session.came_early(request)
             return
@@ -272,7 +276,7 @@ class Gateway:
         # `receive` lets nothing but startApi through before the client id is known.
         return -1 if session.client_id is None else session.client_id
 
-    # -- who hears what (the broker's Notify) ------------------------------------------------------
+    # ── who hears what (the broker's Notify) ─────────────────────────────────────────────────────
 
     def _audience(
         self, client_id: int, order_id: int, *, manual: bool = False
@@ -289,25 +293,29 @@ class Gateway:
                 yield session
 
     def order(self, order: Order) -> None:
+        """Send openOrder, then orderStatus, to the owner and the master client."""
         self.observers.tell("order", "", order.client_id, {})
         for session in self._audience(order.client_id, order.order_id):
             self.reports.send_order(session, order)
 
     def status(self, order: Order) -> None:
+        """Send orderStatus alone."""
         self.observers.tell("order", "", order.client_id, {})
         for session in self._audience(order.client_id, order.order_id):
             session.send("orderStatus", render.order_status(order))
 
     def execution(self, execution: Execution) -> None:
+        """Send execDetails, a manual order's to client 0."""
         for session in self._audience(execution.client_id, execution.order_id, manual=True):
             self.reports.send_execution(session, execution, "-1")
 
     def commission(self, execution: Execution) -> None:
+        """Send the commissionReport of an execution, to those who heard of it."""
         for session in self._audience(execution.client_id, execution.order_id, manual=True):
             session.send("commissionReport", render.commission(execution))
 
     def error(self, client_id: int, request_id: int, code: int, text: str) -> None:
-        """To the owner of an order or of a request.
+        """Send an error to the owner of an order or of a request.
 
         A person's order has the id 0 and no owner; a client that asks with the id 0 is answered.
         """
@@ -316,17 +324,20 @@ class Gateway:
             session.error(request_id, code, text)
 
     def position(self, account: str, con_id: int) -> None:
+        """Send a changed position to who subscribed."""
         self.answers.accounts.position_changed(account, con_id)
 
     def quote(self, contract: Contract) -> None:
+        """Send a changed quote to who subscribed, and what accounts are worth after it."""
         self.answers.quotes.quote_changed(contract)
         self.answers.accounts.values_changed()
 
     def accepted(self, order: Order) -> None:
-        """A new order exists: client 0 may have asked to bind every manual one."""
+        """Bind a new manual order, when client 0 has asked for all of them."""
         session = self.clients.by_id(0)
         if not order.order_id and session is not None and session.auto_bind:
             self.reports.bind(order)
 
     def margin_preview(self, order: Order, contract: Contract) -> None:
+        """Answer a whatIf order."""
         self.answers.margin_preview(order, contract)

@@ -1,7 +1,7 @@
 """One direction between a client and the gateway, and what a fault does to what passes there.
 
-The plan decides which message is hit (`faults`); here it is lost, doubled, delayed and so on.  What
-is bent is the message's payload, never its frame: the stream stays in step.  Bytes that are not a
+The plan decides which message is hit (`faults`); here it is lost, doubled, delayed and so on. What
+is bent is the message's payload, never its frame: the stream stays in step. Bytes that are not a
 frame at all are sent by the verb `raw_bytes`.
 """
 
@@ -20,10 +20,10 @@ class Message(Protocol):
     """What passes: a client's request, or a message for a client."""
 
     def edited(self, changes: Mapping[str, str]) -> Self:
-        """The same with other texts in some fields.  Raises WireError for what cannot be read."""
+        """The same with other texts in some fields. Raises WireError for what cannot be read."""
 
     def bent(self, bend: Callable[[bytes], bytes]) -> Self:
-        """The same with another payload.  Raises WireError for one that cannot be read."""
+        """The same with another payload. Raises WireError for one that cannot be read."""
 
 
 M = TypeVar("M", bound=Message)
@@ -54,7 +54,7 @@ class Link(Generic[M]):
         #: True while everything is held.
         self.stopped = False
 
-    # -- messages -------------------------------------------------------------------------------
+    # ── messages ─────────────────────────────────────────────────────────────────────────────────
 
     def take(self, message: M, fault: Fault | None = None) -> None:
         """Pass a message on, or do to it what a fault says.
@@ -118,7 +118,7 @@ class Link(Generic[M]):
         held, self.held = list(self.held), deque()
         return held
 
-    # -- bytes ----------------------------------------------------------------------------------
+    # ── bytes ────────────────────────────────────────────────────────────────────────────────────
 
     def cut_after(self, count: int) -> None:
         """Let so many more bytes pass, wherever that is in a frame."""

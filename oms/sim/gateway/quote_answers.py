@@ -23,8 +23,8 @@ NOT_FOUND: Final = "No security definition has been found for the request"
 TICK_KINDS: Final = {"Last": "1", "AllLast": "2", "BidAsk": "3", "MidPoint": "4"}
 
 
+#: Live, frozen, delayed, delayed and frozen.
 QUOTE_TYPES: Final = ("1", "2", "3", "4")
-"""Live, frozen, delayed, delayed and frozen."""
 DELAYED: Final = frozenset((3, 4))
 
 
@@ -33,16 +33,18 @@ class Ticker:
     """What a market data subscription is about; a combination has its quote from its legs."""
 
     contract: Contract
+    #: Empty but for a combination.
     legs: Legs
     delayed: bool
 
     @property
     def con_ids(self) -> set[int]:
+        """The contracts whose quotes it is made of."""
         return {leg.con_id for leg, _ in self.legs} or {self.contract.con_id}
 
 
+#: Subscriptions that take up one of a client's lines of quotes.
 LINES: Final = ("MktData:", "TickByTickData:", "RealTimeBars:")
-"""Subscriptions that take up one of a client's lines of quotes."""
 
 
 class QuoteAnswers:
@@ -67,7 +69,7 @@ class QuoteAnswers:
             "cancelRealTimeBars": _cancel,
         }
 
-    # -- contracts ------------------------------------------------------------------------------
+    # ── contracts ────────────────────────────────────────────────────────────────────────────────
 
     def _contract_details(self, session: Session, request: Request) -> None:
         request_id = request.values["reqId"]
@@ -139,7 +141,7 @@ class QuoteAnswers:
         session.error(request.values["reqId"], 200, NOT_FOUND)
         return None
 
-    # -- quotes ---------------------------------------------------------------------------------
+    # ── quotes ───────────────────────────────────────────────────────────────────────────────────
 
     def _quote_type(self, session: Session, request: Request) -> None:
         kind = request.values["marketDataType"]

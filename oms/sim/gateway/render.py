@@ -1,4 +1,4 @@
-"""Orders, executions and contracts as the named values of server messages.  Pure."""
+"""Orders, executions and contracts as the named values of server messages. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from oms.sim.protocol.fields import UNSET_DOUBLE, ascii7, number
 
 
 def open_order(order: Order, contract: Contract) -> dict[str, Any]:
+    """Return the values of openOrder: the terms as they came, with what IB makes of them."""
     values = _terms(order, contract)
     values["orderId"] = str(order.order_id)
     values["clientId"] = str(order.client_id)
@@ -31,9 +32,10 @@ def open_order(order: Order, contract: Contract) -> dict[str, Any]:
 
 
 def completed_order(order: Order, contract: Contract, completed_time: str) -> dict[str, Any]:
-    """totalQuantity is 0 for a filled order, the full size for one that never traded.
+    """Return the values of completedOrder.
 
-    That is what field samples show, odd as it is; filledQuantity is the one to trust.
+    totalQuantity is 0 for a filled order, the full size for one that never traded. That is what
+    field samples show, odd as it is; filledQuantity is the one to trust.
     """
     values = _terms(order, contract)
     if order.status == "Filled":
@@ -48,6 +50,7 @@ def completed_order(order: Order, contract: Contract, completed_time: str) -> di
 
 
 def order_status(order: Order) -> dict[str, str]:
+    """Return the values of orderStatus."""
     return {
         "orderId": str(order.order_id),
         "status": order.wire_status,
@@ -64,7 +67,7 @@ def order_status(order: Order) -> dict[str, str]:
 
 
 def execution(row: Execution, contract: Contract, time: str, request_id: str) -> dict[str, str]:
-    """`request_id` is -1 for a pushed execution, the request's id for a fetched one."""
+    """Return the values of execDetails; `request_id` is -1 for an execution nobody asked for."""
     values = contract.wire(row.venue)
     values |= {
         "reqId": request_id,
@@ -90,6 +93,7 @@ def execution(row: Execution, contract: Contract, time: str, request_id: str) ->
 
 
 def commission(row: Execution) -> dict[str, str]:
+    """Return the values of commissionReport."""
     return {
         "execId": row.exec_id,
         "commission": number(row.commission),
@@ -103,6 +107,7 @@ def commission(row: Execution) -> dict[str, str]:
 def contract_details(
     contract: Contract, exchange: str, request_id: str, hours: Mapping[str, str]
 ) -> dict[str, Any]:
+    """Return the values of contractDetails, for the exchange that was asked for."""
     exchanges = contract.valid_exchanges.split(",")
     values: dict[str, Any] = contract.wire(exchange or exchanges[0])
     values |= {
@@ -129,8 +134,9 @@ def contract_details(
     return values
 
 
+#: What a derivative is on.
 UNDERLYINGS: Final = {"OPT": "STK", "FUT": "IND", "FOP": "FUT"}
-"""What a derivative is on."""
+#: The tick type of a delayed figure for that of the live one.
 DELAYED_TICKS: Final = {
     1: 66,
     2: 67,
@@ -145,11 +151,10 @@ DELAYED_TICKS: Final = {
     14: 76,
     -1: -1,
 }
-"""The tick type of a delayed figure for that of the live one."""
 
 
 def ticks(quote: Quote, *, delayed: bool = False) -> list[tuple[int, str, int, str]]:
-    """Price tick, price, its size tick and size: bid, ask, last, then the day's figures."""
+    """Return price tick, price, size tick and size of bid, ask, last and the day's figures."""
     if delayed:
         return [
             (DELAYED_TICKS[tick], price, DELAYED_TICKS[size_tick], size)

@@ -62,7 +62,7 @@ class Host(Protocol):
         """Its connection is lost."""
 
     def receive(self, session: Session, request: Request) -> None:
-        """Act on a request.  Raises WireError for what no client may send at this point."""
+        """Act on a request. Raises WireError for what no client may send at this point."""
 
     def holds(self, session: Session) -> None:
         """A request is held: `act_on_held` acts on it."""
@@ -110,7 +110,7 @@ class Session(asyncio.Protocol):
         self._rate = RateLimit()
         self._early: list[str] = []
 
-    # -- transport ------------------------------------------------------------------------------
+    # ── transport ────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = self._reader.transport = cast(asyncio.Transport, transport)
@@ -188,7 +188,7 @@ class Session(asyncio.Protocol):
         """Have a request acted on, now or whenever a fault lets it through.
 
         A request that cannot be read ends this session with 320; a mistake of ours is logged and
-        answered with 322.  Neither reaches another session.
+        answered with 322. Neither reaches another session.
         """
         try:
             self._host.receive(self, request)
@@ -228,7 +228,7 @@ class Session(asyncio.Protocol):
             self.error(-1, 100, text)
         return True
 
-    # -- out ------------------------------------------------------------------------------------
+    # ── out ──────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def ready(self) -> bool:
@@ -346,7 +346,7 @@ class Session(asyncio.Protocol):
         if self._pieces:
             asyncio.get_running_loop().call_soon(self._write_piece)
 
-    # -- faults of the whole session --------------------------------------------------------------
+    # ── faults of the whole session ──────────────────────────────────────────────────────────────
 
     def slow_reads(self, bytes_per_second: int) -> None:
         """Take no more than so many bytes a second from the socket from now on; 0: any number."""

@@ -1,6 +1,6 @@
 """The line between the gateway and IB: whether it is up, and what cannot come while it is not.
 
-Orders keep working at IB.  What they report waits for the line, what clients ask of IB waits too;
+Orders keep working at IB. What they report waits for the line, what clients ask of IB waits too;
 everything else is answered from the gateway's own books, as TWS answers from its cache.
 """
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class WireError(Exception):
-    """Bytes that no TWS client may send.  The session that sent them is closed."""
+    """Bytes that no TWS client may send. The session that sent them is closed."""

@@ -1,4 +1,4 @@
-"""The text of one field: numbers, flags and names as a gateway reads and writes them.  Pure."""
+"""The text of one field: numbers, flags and names as a gateway reads and writes them. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AMOUNT_MAX = Decimal("1e15")
 
 
 def to_decimal(text: str) -> Decimal | None:
-    """The number in a field, or None when the field says "not set" in any of the spellings.
+    """Return the number in a field, or None when the field says "not set" in any of the spellings.
 
     Raises WireError when the text is no number.
     """
@@ -44,7 +44,7 @@ def to_decimal(text: str) -> Decimal | None:
 
 
 def to_int(text: str, default: int = 0) -> int:
-    """The integer in a field; `default` when empty or one of IB's unset integers."""
+    """Return the integer in a field; `default` when empty or one of IB's unset integers."""
     if text in ("", UNSET_INTEGER, UNSET_LONG):
         return default
     if _NO_NUMBER.search(text):
@@ -59,7 +59,7 @@ def to_int(text: str, default: int = 0) -> int:
 
 
 def is_digits(text: str) -> bool:
-    """ASCII digits and nothing else, at most those of a long.
+    """Return True for ASCII digits and nothing else, at most those of a long.
 
     str.isdigit takes superscripts too, and int refuses them, and texts of thousands of digits.
     """
@@ -67,7 +67,7 @@ def is_digits(text: str) -> bool:
 
 
 def to_bool(text: str) -> bool:
-    """True for 1 and true, False for 0, false and empty: every client spells it its own way."""
+    """Return a flag, which is 1 and 0, or true and false; empty is False."""
     if text in ("", "0", "false", "False"):
         return False
     if text in ("1", "true", "True"):
@@ -76,7 +76,7 @@ def to_bool(text: str) -> bool:
 
 
 def number(value: Decimal | int | None) -> str:
-    """Plain decimal text without exponent or trailing zeros; the empty field for None."""
+    """Return plain decimal text without exponent or trailing zeros; empty for None."""
     if value is None:
         return ""
     if isinstance(value, int):
@@ -88,7 +88,7 @@ def number(value: Decimal | int | None) -> str:
 
 
 def ascii7(text: str) -> str:
-    r"""Non-ASCII characters as \uXXXX, which is how the gateway sends names and error texts.
+    r"""Return non-ASCII characters as \uXXXX, which is how the gateway sends names and error texts.
 
     It writes UTF-16, so that a character beyond the basic plane is two of them.
     """

@@ -1,6 +1,6 @@
 """Frames, as they are on the socket: a four-byte big-endian length and that many bytes of payload.
 
-A payload is fields, each ended by a NUL.  Pure: bytes in, values out.
+A payload is fields, each ended by a NUL. Pure: bytes in, values out.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Final
 
 from oms.sim.protocol.errors import WireError
 
-#: Payload bytes.  The official client breaks its reading loop on anything longer.
+#: Payload bytes. The official client breaks its reading loop on anything longer.
 FRAME_LENGTH_MAX: Final = 0xFFFFFF
 #: Far above any message; a frame of nothing but NULs would hold every other client up.
 FIELDS_MAX: Final = 100_000
-#: Bytes.  What a client says of an order is given back to it, with more around it.
+#: Bytes. What a client says of an order is given back to it, with more around it.
 FIELD_LENGTH_MAX: Final = 65_536
 
 
@@ -71,12 +71,12 @@ def frame(payload: bytes) -> bytes:
 
 
 def join(fields: Iterable[str]) -> bytes:
-    """The payload of a field list: every field is ended by a NUL, the last one too."""
+    """Return the payload of a field list: every field is ended by a NUL, the last one too."""
     return ("\0".join(fields) + "\0").encode("utf-8")
 
 
 def split(payload: bytes) -> list[str]:
-    """The fields of a payload.  A missing last NUL is accepted, as IB accepts it."""
+    """Return the fields of a payload. A missing last NUL is accepted, as IB accepts it."""
     if payload.count(b"\0") > FIELDS_MAX:
         raise WireError(f"more than {FIELDS_MAX} fields")
     # Before the decoding, which takes its time over bytes that are no UTF-8.

@@ -1,7 +1,7 @@
 """What a field list looks like at each server version, written down once and used both ways.
 
-A layout is a tuple of parts.  `Layout.encode` turns named values into fields, `Layout.decode`
-turns fields into named values; both follow the same parts, so they cannot disagree.  Values are
+A layout is a tuple of parts. `Layout.encode` turns named values into fields, `Layout.decode`
+turns fields into named values; both follow the same parts, so they cannot disagree. Values are
 text: what a client sent for a field nobody here understands comes back to it unchanged.
 
     Run       consecutive plain fields
@@ -24,6 +24,8 @@ from oms.sim.protocol.versions import SERVER_VERSION_MAX, SERVER_VERSION_MIN
 
 Values = Mapping[str, Any]
 
+#: Fields of a condition after its type and its conjunction: price, time, margin, execution,
+#: volume, percent change.
 CONDITION_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "1": ("isMore", "price", "conId", "exch", "triggerMethod"),
     "3": ("isMore", "time"),
@@ -32,24 +34,31 @@ CONDITION_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "6": ("isMore", "volume", "conId", "exch"),
     "7": ("isMore", "changePercent", "conId", "exch"),
 }
-"""Fields of a condition after its type and its conjunction: price, time, margin, execution,
-volume, percent change."""
 
 
 class Part(Protocol):
-    def encode(self, values: Values, out: list[str]) -> None: ...
-    def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int: ...
+    """A piece of a field list at one version."""
+
+    def encode(self, values: Values, out: list[str]) -> None:
+        """Append the fields of some values."""
+
+    def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
+        """Read the fields from `at` on, and return where the next part begins.
+
+        Raises WireError when they cannot be read.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Plain fields in order.  Every one has a value: `Layout.encode` puts the defaults in."""
+    """Plain fields in order. Every one has a value: `Layout.encode` puts the defaults in."""
 
     names: tuple[str, ...]
     values_of: Callable[[Values], tuple[str, ...]]
 
     @classmethod
     def of(cls, names: Sequence[str]) -> Run:
+        """Return the run of these names."""
         # One call into C for the whole run: the long messages have more than a hundred fields.
         if len(names) == 1:
             (only,) = names
@@ -88,7 +97,7 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A count, then that many groups of the same fields.  The value is a list of dictionaries."""
+    """A count, then that many groups of the same fields. The value is a list of dictionaries."""
 
     name: str
     items: tuple[str, ...]
@@ -166,7 +175,7 @@ class Layout:
         self._defaults: dict[str, str] = {}
 
     def encode(self, version: int, values: Values) -> list[str]:
-        """The field list; a value that is missing is sent as its default."""
+        """Return the field list; a value that is missing is sent as its default."""
         parts = self._parts(version)
         whole = {**self._defaults, **values}
         out: list[str] = []
@@ -175,7 +184,7 @@ class Layout:
         return out
 
     def decode(self, version: int, fields: Sequence[str]) -> dict[str, Any]:
-        """Named values of a field list.  Raises WireError when it is too short.
+        """Return the named values of a field list. Raises WireError when it is too short.
 
         Fields after the last known one are left alone: IB ignores them too.
         """
@@ -186,7 +195,7 @@ class Layout:
         return into
 
     def names(self) -> frozenset[str]:
-        """The plain fields of every version: those that a text can be put into."""
+        """Return the plain fields of every version: those that a text can be put into."""
         for version in (SERVER_VERSION_MIN, 163, SERVER_VERSION_MAX):
             self._parts(version)
         return frozenset(self._defaults)
@@ -199,7 +208,7 @@ class Layout:
 
 
 def _compile(source: Sequence[Any], version: int, defaults: dict[str, str]) -> tuple[Part, ...]:
-    """The parts of one version.  What fields are sent as by default goes into `defaults`."""
+    """The parts of one version. What fields are sent as by default goes into `defaults`."""
     parts: list[Part] = []
     names: list[str] = []
 

@@ -1,6 +1,6 @@
 """Server messages: named values as the text fields of a frame, for a server version.
 
-`encode` is the only door.  Names of values are IB's; a value left out is sent as the default that
+`encode` is the only door. Names of values are IB's; a value left out is sent as the default that
 stands beside its name in the layout, and those defaults are what a real gateway sends for a plain
 order (right `?`, rule80A `0`, adjustedOrderType and deltaNeutralOrderType `None`, ocaType 3,
 displaySize unset).
@@ -28,7 +28,7 @@ from oms.sim.protocol.order_parts import (
 
 
 def encode(name: str, version: int, values: Values) -> list[str]:
-    """The whole field list of a message, its id first."""
+    """Return the whole field list of a message, its id first."""
     return LAYOUTS[name].encode(version, values)
 
 
@@ -59,13 +59,14 @@ class ServerMessage:
 
 
 def decode(version: int, fields: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The name and the values of a server message: for transcripts and tests."""
+    """Return the name and the values of a server message: for transcripts and tests."""
     name = NAMES.get(fields[0] if fields else "")
     if name is None:
         raise WireError(f"{fields[:1]} is no server message")
     return name, LAYOUTS[name].decode(version, fields)
 
 
+#: The message that ends a request's answer.
 END_OF: Final[Mapping[str, str]] = {
     "reqOpenOrders": "openOrderEnd",
     "reqAllOpenOrders": "openOrderEnd",
@@ -80,7 +81,6 @@ END_OF: Final[Mapping[str, str]] = {
     "reqMktData": "tickSnapshotEnd",
     "reqSecDefOptParams": "securityDefinitionOptionParameterEnd",
 }
-"""The message that ends a request's answer."""
 
 _CONTRACT: Final = (
     "conId symbol secType lastTradeDateOrContractMonth strike=0 right=? multiplier exchange"
@@ -301,7 +301,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "userInfo": Layout("id=107 reqId whiteBrandingId"),
 }
 
+#: Message id, as text, to IB's name of the message.
 NAMES: Final[Mapping[str, str]] = {
     layout.encode(178, {})[0]: name for name, layout in LAYOUTS.items()
 }
-"""Message id, as text, to IB's name of the message."""

@@ -1,7 +1,7 @@
 """Client messages: the text fields of a frame as named values.
 
 Every request of a TWS client up to server version 178 has a name here, those that the simulator
-refuses too, so that a refusal can name what it refuses.  Field names are IB's own.
+refuses too, so that a refusal can name what it refuses. Field names are IB's own.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _contract_request(*rest: Any) -> Layout:
     return Layout("id reqId", CONTRACT, *rest)
 
 
-# Message id: name, layout.  A layout of None belongs to a request that is refused unread.
+# Message id: name, layout. A layout of None belongs to a request that is refused unread.
 _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     1: (
         "reqMktData",
@@ -238,7 +238,7 @@ class Request:
 
     @property
     def request_id(self) -> str:
-        """The id an error answer carries: the order id, the request id, or -1."""
+        """The id that an error answer carries: the order id, the request id, or -1."""
         if not self.known:
             at = 1 if self.number in _ID_IN_SECOND_FIELD else 2
             text = self.fields[at] if len(self.fields) > at else ""
@@ -249,18 +249,18 @@ class Request:
         return text if is_digits(text.removeprefix("-")) else "-1"
 
     def edited(self, changes: Mapping[str, str]) -> Request:
-        """Return the same with other texts in some fields.  Raises WireError for no number."""
+        """Return the same with other texts in some fields. Raises WireError for no number."""
         edited = replace(self, values={**self.values, **changes})
         numbers.check(edited.values)
         return edited
 
     def bent(self, bend: Callable[[bytes], bytes]) -> Request:
-        """Return what a client of that version says with another payload.  Raises WireError."""
+        """Return what a client of that version says with another payload. Raises WireError."""
         return parse(self.version, split(bend(join(self.fields))))
 
 
 def parse(version: int, fields: Sequence[str]) -> Request:
-    """The request in a field list.  Raises WireError when the list cannot be read."""
+    """Return the request in a field list. Raises WireError when the list cannot be read."""
     if not fields or not is_digits(fields[0]):
         raise WireError(f"{fields[0] if fields else ''!r} is not a message id")
     number = int(fields[0])

@@ -17,7 +17,7 @@ _VERSIONS = re.compile(rb"v(\d{1,9})(?:\.\.(\d{1,9}))?(?: (.*))?\Z", re.DOTALL)
 
 
 def parse_versions(payload: bytes) -> tuple[int, int]:
-    """The lowest and highest server version a client can read, from `v157..178 options`."""
+    """Return the lowest and highest version a client reads, from `v157..178 options`."""
     found = _VERSIONS.match(payload.rstrip(b"\0"))
     if found is None:
         raise WireError(f"handshake {payload[:60]!r} is not v<min>..<max>")

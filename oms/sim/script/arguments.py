@@ -1,4 +1,4 @@
-"""The fields of one command, read with their types and bounds.  Pure.
+"""The fields of one command, read with their types and bounds. Pure.
 
 Whatever a line holds, it is either a value that the books can keep for ever, or an error that names
 the field, what is wrong with it and what would be right.
@@ -34,7 +34,7 @@ class CommandError(Exception):
 
 
 class Fields:
-    """The fields of one command.  A field nobody reads is an error."""
+    """The fields of one command. A field nobody reads is an error."""
 
     def __init__(self, verb: str, names: Sequence[str], values: Mapping[str, Any]) -> None:
         known = {name.rstrip("?") for name in names}
@@ -48,14 +48,16 @@ class Fields:
         self._values = values
 
     def has(self, name: str) -> bool:
+        """Return True for a field that is given."""
         return self._values.get(name) is not None
 
     def text(self, name: str, default: str = "") -> str:
+        """Return a text that a message can hold."""
         value = self._values.get(name)
         return default if value is None else _text(name, value)
 
     def choice(self, name: str, known: Sequence[str], default: str = "") -> str:
-        """One of the words in `known`, in any case."""
+        """Return one of the words in `known`; it may be given in any case."""
         text = self.text(name, default)
         for one in known:
             if one.lower() == text.lower():
@@ -65,6 +67,7 @@ class Fields:
     def integer(
         self, name: str, default: int = 0, *, least: int = -INTEGER_MAX, most: int = INTEGER_MAX
     ) -> int:
+        """Return an integer from `least` to `most`."""
         text = self.text(name, str(default))
         try:
             value = int(text)
@@ -75,10 +78,11 @@ class Fields:
         return value
 
     def integer_or_none(self, name: str, *, least: int = -INTEGER_MAX) -> int | None:
+        """Return an integer, None when it is not given."""
         return self.integer(name, least=least) if self.has(name) else None
 
     def amount(self, name: str, *, least: Decimal | None = None, most: Decimal) -> Decimal:
-        """A finite amount of at most `most` either way, and not below `least`."""
+        """Return a finite amount of at most `most` either way, and not below `least`."""
         text = self.text(name)
         try:
             value = Decimal(text)
@@ -95,25 +99,30 @@ class Fields:
         return value
 
     def price(self, name: str) -> Decimal:
+        """Return a price, which may be negative."""
         return self.amount(name, most=PRICE_MAX)
 
     def price_or_none(self, name: str) -> Decimal | None:
+        """Return a price, None when it is not given."""
         return self.price(name) if self.has(name) else None
 
     def quantity(self, name: str, *, signed: bool = False, zero: bool = False) -> Decimal:
-        """A quantity above zero; with `signed` any but zero, with `zero` zero too."""
+        """Return a quantity above zero; with `signed` any but zero, with `zero` zero too."""
         value = self.amount(name, least=None if signed else Decimal(0), most=QUANTITY_MAX)
         if not value and not zero:
             raise CommandError(f"{name} is zero", "an amount, such as 100")
         return value
 
     def quantity_or_none(self, name: str, *, zero: bool = False) -> Decimal | None:
+        """Return a quantity, None when it is not given."""
         return self.quantity(name, zero=zero) if self.has(name) else None
 
     def seconds(self, name: str, default: float = 0.0) -> float:
+        """Return a duration of ten years at most."""
         return self._float(name, default, SECONDS_MAX)
 
     def probability(self, name: str, default: float = 1.0) -> float:
+        """Return a number from 0 to 1."""
         return self._float(name, default, 1.0)
 
     def _float(self, name: str, default: float, most: float) -> float:
@@ -127,11 +136,13 @@ class Fields:
         return value
 
     def flag(self, name: str) -> bool:
+        """Return a yes or no; no when it is not given."""
         return self.choice(name, ("1", "true", "yes", "0", "false", "no"), "no") in (
             *("1", "true", "yes"),
         )
 
     def mapping(self, name: str) -> dict[str, str]:
+        """Return the texts of an object by their names."""
         value = self._values.get(name)
         if value is None:
             return {}
@@ -140,7 +151,7 @@ class Fields:
         return {str(key): _text(f"{name}.{key}", text) for key, text in value.items()}
 
     def message_fields(self, name: str, layout: Layout | None) -> dict[str, str]:
-        """Texts for fields of a message; a field that it does not have is an error."""
+        """Return texts by the fields of a message; one that it does not have is an error."""
         wanted = self.mapping(name)
         known = layout.names() if layout is not None else frozenset(wanted)
         for field in wanted:
@@ -149,7 +160,7 @@ class Fields:
         return wanted
 
     def texts(self, name: str) -> list[str]:
-        """A list, or one text with `|` between its parts."""
+        """Return the texts of a list, or of one text with `|` between its parts."""
         value = self._values.get(name)
         if value is None:
             return []

@@ -47,7 +47,7 @@ class Commands:
         self._context = Context(gateway, on_quit=on_quit)
 
     def do(self, command: Mapping[str, Any]) -> Answer:
-        """Do one command.  Never raises for a command that is wrong: the answer says so."""
+        """Do one command. Never raises for a command that is wrong: the answer says so."""
         values = dict(command)
         name = values.pop("do", None)
         found = VERBS.get(name) if isinstance(name, str) else None

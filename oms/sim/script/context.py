@@ -35,21 +35,21 @@ _SPELLED: Final = {
 
 
 class Context:
-    """One gateway.  Every finder raises CommandError for what is not there."""
+    """One gateway. Every finder raises CommandError for what is not there."""
 
     def __init__(self, gateway: Gateway, *, on_quit: Callable[[], None] | None = None) -> None:
         self.gateway = gateway
         self.on_quit = on_quit
 
     def sessions(self, fields: Fields) -> list[Session]:
-        """The sessions of `client_id`, or all."""
+        """Return the sessions of `client_id`, or all."""
         wanted = fields.integer_or_none("client_id")
         if wanted is not None and self.gateway.clients.by_id(wanted) is None:
             log.info("client %s is not connected", wanted)
         return [one for one in self.gateway.clients.sessions if wanted in (None, one.client_id)]
 
     def order(self, fields: Fields) -> Order:
-        """The order that a command names: see the reference for the ways to name one."""
+        """Return the order that a command names: see the reference for the ways to name one."""
         books = self.gateway.books
         found: Order | None = None
         if fields.has("perm_id"):
@@ -76,13 +76,14 @@ class Context:
         return self.gateway.books.by_perm_id(accepted[number - 1])
 
     def live(self, fields: Fields) -> Order:
+        """Return the order that a command names, which must not have ended."""
         order = self.order(fields)
         if order.ended:
             raise CommandError(f"the order has ended: {order.status}")
         return order
 
     def execution(self, fields: Fields) -> Execution:
-        """The execution `exec_id`, or the newest one of an order that is named."""
+        """Return the execution `exec_id`, or the newest one of an order that is named."""
         if fields.has("exec_id"):
             found = self.gateway.books.execution(fields.text("exec_id"))
         else:
@@ -95,7 +96,7 @@ class Context:
         return found
 
     def contract(self, fields: Fields) -> Contract:
-        """The contract that a command names: see the reference for the ways to name one."""
+        """Return the contract that a command names: see the reference for the ways to do it."""
         catalogue = self.gateway.floor.catalogue
         spelled = {
             wire_name: fields.text(name) for name, wire_name in _SPELLED.items() if fields.has(name)
@@ -125,7 +126,7 @@ class Context:
         return found[0] if found else None
 
     def legs(self, fields: Fields) -> list[dict[str, str]]:
-        """The legs of a combination: `KO:1:BUY|PEP:2:SELL`, each a symbol or a con id."""
+        """Return the legs of a combination: `KO:1:BUY|PEP:2:SELL`, each a symbol or a con id."""
         made = []
         for text in fields.texts("legs"):
             name, _, rest = text.partition(":")
@@ -143,6 +144,7 @@ class Context:
         return made
 
     def account(self, fields: Fields) -> str:
+        """Return the account that a command names, or the first."""
         accounts = self.gateway.settings.accounts
         account = fields.text("account", accounts[0])
         if account not in accounts:
@@ -150,4 +152,5 @@ class Context:
         return account
 
     def symbol(self, con_id: int) -> str:
+        """Return the symbol of a contract."""
         return self.gateway.floor.contract(con_id).symbol

@@ -1,7 +1,7 @@
 """The control port: one JSON object a line in, one JSON object a line out.
 
 `{"do": "books"}` is answered `{"ok": true, ...}`, a command that cannot be done
-`{"ok": false, "error": "...", "hint": "..."}`.  For the local machine only.
+`{"ok": false, "error": "...", "hint": "..."}`. For the local machine only.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from oms.sim.script.verb import Answer
 log = logging.getLogger("oms.sim.script.control")
 
 LINE_BYTES_MAX: Final = 1024 * 1024
+#: The books of a long day are one line.
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
-"""The books of a long day are one line."""
 
 
 class ControlPort:
@@ -31,6 +31,7 @@ class ControlPort:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, port: int) -> int:
+        """Open the port, 0 for any free one, and return its number."""
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", port, limit=LINE_BYTES_MAX
         )
@@ -38,6 +39,7 @@ class ControlPort:
         return bound
 
     async def stop(self) -> None:
+        """Close the port and every connection."""
         if self._server is not None:
             self._server.close()
         for connection in self._connections:

@@ -29,8 +29,8 @@ from oms.sim.protocol.versions import HANDSHAKE_PREFIX, SERVER_VERSION_MAX, pars
 
 log = logging.getLogger("oms.sim.script.recording")
 
+#: How long a player waits for the client's next message before it gives the client up.
 PATIENCE_SECONDS = 30.0
-"""How long a player waits for the client's next message before it gives the client up."""
 
 
 class TranscriptError(ValueError):
@@ -39,18 +39,20 @@ class TranscriptError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TranscriptLine:
-    """One frame of a transcript.
+    """One frame of a transcript."""
 
-    `at` is seconds since the recording began; connections are counted from 1, in their order.
-    """
-
+    #: Seconds since the recording began.
     at: float
+    #: client or gateway.
     sender: str
     fields: tuple[str, ...] = ()
+    #: What a client announced, in place of fields.
     handshake: str = ""
+    #: Counted from 1, in their order.
     connection: int = 1
 
     def to_json(self) -> str:
+        """Return the line as it stands in the file."""
         row: dict[str, Any] = {"at": round(self.at, 6), "connection": self.connection}
         row["from"] = self.sender
         if self.handshake:
@@ -61,7 +63,7 @@ class TranscriptLine:
 
     @classmethod
     def from_json(cls, text: str) -> TranscriptLine:
-        """The line in a text.  Raises ValueError, KeyError or TypeError when it is none."""
+        """Return the line in a text. Raises ValueError, KeyError or TypeError when it is none."""
         row = json.loads(text)
         if not isinstance(row, dict):
             raise TypeError("not an object")
@@ -73,7 +75,7 @@ class TranscriptLine:
 
 
 def read(path: Path) -> list[TranscriptLine]:
-    """The lines of a file.  Raises TranscriptError naming the line that is wrong."""
+    """Return the lines of a file. Raises TranscriptError naming the line that is wrong."""
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not text.strip():
@@ -89,7 +91,7 @@ class Recorder:
     """A proxy that writes down what passes.
 
     `hide` replaces texts in the file, not on the wire: account numbers and names have no place in a
-    transcript that others read.  A client that reads more than version `highest` is announced with
+    transcript that others read. A client that reads more than version `highest` is announced with
     that, the only bytes that are changed: what comes above it is not text; 0 leaves it.
     `connections` is how many were recorded before, in the same file.
     """
@@ -114,11 +116,13 @@ class Recorder:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
+        """Open the port, 0 for any free one, and return its number."""
         self._server = await asyncio.start_server(self._serve, host, port)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
     async def stop(self) -> None:
+        """Close the port; what was recorded is in the file."""
         if self._server is not None:
             self._server.close()
         self._out.flush()
@@ -209,7 +213,7 @@ class Replay:
     """Plays a transcript: its first connection to the first client, and so on, then the last again.
 
     A client's message is taken for the recorded one when it is of the same kind; its request or
-    order id may be another one, and the answers carry the client's.  What a client sends that the
+    order id may be another one, and the answers carry the client's. What a client sends that the
     transcript does not wait for is passed over.
     """
 
@@ -222,11 +226,13 @@ class Replay:
         self.finished = asyncio.Event()
 
     async def start(self, host: str, port: int) -> int:
+        """Open the port, 0 for any free one, and return its number."""
         self._server = await asyncio.start_server(self._serve, host, port)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
     async def stop(self) -> None:
+        """Close the port and every connection."""
         if self._server is not None:
             self._server.close()
         for writer in self._writers:
@@ -289,13 +295,14 @@ class _Incoming:
         self._waiting: list[bytes] = []
 
     async def handshake(self) -> None:
+        """Read over the prefix and the versions."""
         while not self._frames.take_prefix(await self._chunk(), HANDSHAKE_PREFIX):
             pass
         self._waiting = self._frames.feed(b"")
         await self._payload()
 
     async def next(self, number: int, version: int) -> requests.Request:
-        """The next message of that kind."""
+        """Wait for the next message of that kind and return it."""
         while True:
             try:
                 request = requests.parse(version, frames.split(await self._payload()))
@@ -322,7 +329,7 @@ async def _some(reader: asyncio.StreamReader) -> bytes:
 
 
 def with_ids(version: int, fields: tuple[str, ...], ids: Mapping[str, str]) -> list[str]:
-    """A recorded message with the ids of the client that listens now."""
+    """Return a recorded message with the ids of the client that listens now."""
     try:
         name, values = messages.decode(version, fields)
     except WireError:
@@ -336,7 +343,7 @@ def with_ids(version: int, fields: tuple[str, ...], ids: Mapping[str, str]) -> l
 
 
 def told(lines: list[TranscriptLine]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The gateway's messages of a transcript by name, unknown ones left out."""
+    """Yield the gateway's messages of a transcript by name, unknown ones left out."""
     versions: dict[int, int] = {}
     for line in lines:
         if line.sender != "gateway":

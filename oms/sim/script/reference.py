@@ -47,6 +47,7 @@ _ACTIONS = {
 
 
 def control_page() -> str:
+    """Return the page of the control port: verbs, faults, names of messages."""
     parts = [
         "# The control port\n\n",
         _MADE,
@@ -92,6 +93,7 @@ def control_page() -> str:
 
 
 def scenario_page() -> str:
+    """Return the page of scenario files: their form, and the settings."""
     text = scenarios.__doc__ or ""
     shown = "\n".join(line.rstrip() for line in text.strip().splitlines()[2:])
     parts = [
@@ -136,7 +138,7 @@ def setting_meanings() -> dict[str, str]:
 
 
 def pages() -> dict[str, str]:
-    """File name to text."""
+    """Return every page, by its file name."""
     return {
         "simulator-control.md": control_page(),
         "simulator-scenarios.md": scenario_page(),

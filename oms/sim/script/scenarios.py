@@ -71,6 +71,7 @@ class ScenarioError(Exception):
 class Step:
     """One command of a block."""
 
+    #: Where it stands in the file, from 1.
     line: int
     command: Mapping[str, Any]
 
@@ -79,13 +80,21 @@ class Step:
 class Block:
     """When, and what then."""
 
+    #: Where it begins in the file, from 1.
     line: int
+    #: One of `TRIGGERS`.
     trigger: str
+    #: The message, or which order, that the trigger is about.
     subject: str = ""
+    #: at, after: how long.
     seconds: float = 0.0
+    #: Only with these texts in these fields.
     where: dict[str, str] = field(default_factory=dict)
+    #: The match that counts.
     nth: int = 1
+    #: At every match, not at one.
     each: bool = False
+    #: Armed by the block before it.
     then: bool = False
     steps: list[Step] = field(default_factory=list)
 
@@ -100,20 +109,21 @@ class Scenario:
 
     @classmethod
     def read(cls, path: Path) -> Scenario:
+        """Return the scenario in a file. Raises ScenarioError, as `parse` does."""
         return parse(path.read_text(encoding="utf-8"))
 
     def apply(self, settings: Settings) -> Settings:
-        """The settings of the `gateway` line over those given."""
+        """Put the settings of the `gateway` line over those given."""
         for name, text in self.settings.items():
             settings.put(name, text)
         return settings
 
 
-# -- reading ------------------------------------------------------------------------------------
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def parse(text: str) -> Scenario:
-    """The scenario in a text.  Raises ScenarioError for the first line that is wrong."""
+    """Return the scenario in a text. Raises ScenarioError for the first line that is wrong."""
     scenario = Scenario()
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.rstrip()
@@ -152,7 +162,7 @@ def _known_settings(line: int, words: list[str]) -> dict[str, str]:
 
 
 def command_of(text: str) -> dict[str, Any]:
-    """The command in one line, such as `fault direction=out message=orderStatus action=drop`.
+    """Return the command in one line, such as `fill order=last price=190`.
 
     Raises ScenarioError.
     """
@@ -263,7 +273,7 @@ def _pairs(line: int, words: list[str]) -> dict[str, str]:
     return pairs
 
 
-# -- playing ------------------------------------------------------------------------------------
+# ── playing ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class Player:
@@ -284,7 +294,7 @@ class Player:
         self._left: dict[int, int] = {}
 
     def start(self) -> None:
-        """Play the `start` blocks and arm the rest.  Call before the gateway's port opens."""
+        """Play the `start` blocks and arm the rest. Call before the gateway's port opens."""
         self.gateway.observers.add(self._observe)
         for number, block in enumerate(self.scenario.blocks):
             if not block.then:
@@ -327,7 +337,7 @@ class Player:
             self.on_end()
 
     def _observe(self, event: Event) -> None:
-        """What the gateway sees.  Only `before` acts at once; the rest waits for a quiet moment."""
+        """What the gateway sees. Only `before` acts at once; the rest waits for a quiet moment."""
         if event.kind == "order":
             if any(block.trigger == "when" for block in self._armed):
                 self.gateway.later(self._look_at_orders)

@@ -1,7 +1,7 @@
 """A verb: what can be done to a running gateway, on the control port and in scenarios.
 
 A verb is a function with a docstring and a list of its fields; the reference page is made from
-them.  Amounts are text, so that no number passes through binary floating point.
+them. Amounts are text, so that no number passes through binary floating point.
 """
 
 from __future__ import annotations
