@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import typer
 
@@ -20,11 +20,11 @@ from oms.cli.terminal import show, table
 from oms.clock import SystemClock
 from oms.core.admit.frequency import RATE_SECONDS
 from oms.core.admit.groups import NewOrder, bracket_of
-from oms.core.admit.proposal import Proposal, Recent, held_by, likeness
+from oms.core.admit.proposal import Proposal, Recent, entry_price_of, held_by, likeness
 from oms.core.admit.rules import Ruling, rulings
 from oms.core.codec import encode
 from oms.core.contracts import Contract
-from oms.core.events import ModifyRequested, OrderIntended, OrderRequested, Terms
+from oms.core.events import ModifyRequested, OrderIntended, OrderRequested
 from oms.core.fold.records import BreakCase, Order, Position, SessionRecord
 from oms.report.sentences import describe_terms
 from oms.service.admission import limits_of
@@ -147,7 +147,7 @@ def _legs(request: OrderRequested, proposal: Proposal) -> list[tuple[str, Propos
         return [(request.order_id, proposal)]
     entry = NewOrder(request.contract, request.terms, request.order_id)
     group = bracket_of(entry, take_profit=request.take_profit, stop_loss=request.stop_loss)
-    price = _entry_price(request.terms)
+    price = entry_price_of(request.terms)
     return [
         (
             one.order_id,
@@ -161,10 +161,6 @@ def _legs(request: OrderRequested, proposal: Proposal) -> list[tuple[str, Propos
         )
         for ahead, one in enumerate(group.orders)
     ]
-
-
-def _entry_price(terms: Terms) -> Any:
-    return terms.limit_price or terms.stop_price
 
 
 def _json(order_id: str, ruling: Ruling) -> dict[str, str]:

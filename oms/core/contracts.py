@@ -27,6 +27,10 @@ class ComboLeg(Value):
     exchange: str = ""
 
 
+#: Combos have no con_id of their own, their legs name them.
+Identity = tuple[int, tuple[ComboLeg, ...]]
+
+
 class Contract(Value):
     """A contract as IB describes it; `con_id` identifies it, 0 means that IB has not been asked
     yet.
@@ -58,6 +62,11 @@ class Contract(Value):
     def units(self) -> Decimal:
         """Return the multiplier as a number to calculate with."""
         return self.multiplier if self.multiplier is not None else ONE
+
+    @property
+    def identity(self) -> Identity:
+        """Return what tells a contract that IB has named from all others."""
+        return self.con_id, self.legs
 
     @property
     def is_combo(self) -> bool:

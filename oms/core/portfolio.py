@@ -3,8 +3,8 @@
 Pure: from the rows of positions and account values, and prices that were heard, to one value that
 the command line, the pages and the broker interface show. The rules:
 
-- Quantity, average price and realised result are ours, from executions (`position`). IB's quantity
-  and average cost stand beside them and are never mixed in.
+- Quantity, average price and realised result are ours, from executions (`fold.positions`). IB's
+  quantity and average cost stand beside them and are never mixed in.
 - A price is the newest that was heard: a quote, or the mark that IB sent with its portfolio row.
 - A result in the base currency needs IB's exchange rate; it carries that rate and its time.
 - What is not known is None with a reason, never zero; what is calculated is as old as the oldest

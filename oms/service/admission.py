@@ -1,34 +1,29 @@
 """Who may leave: gathers what the rules of `core.admit` need to know, and remembers what was sent.
 
-The rules that look back (rate, duplicate, orders at work) count an order from the moment in which
-it passed, not from the commit of its intent: a burst of a thousand calls in one turn of the loop
-meets the limit at the right place. What was sent before this daemon began is read from the log, so
-a restart forgives nothing.
-
-An order that passed and was then not intended (its caller gave up, its key was taken) counts for
-its minute all the same; the limits err on the side of fewer orders.
+What the rules that look back count is in `core.admit.passed`. What was sent before this daemon
+began is read from the log, so a restart forgives nothing.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
-from oms.core.admit.frequency import RATE_SECONDS
+from oms.core.admit.frequency import looks_back
 from oms.core.admit.limits import Limits
-from oms.core.admit.proposal import Proposal, Recent, held_by, likeness
+from oms.core.admit.passed import Passed, same_place
+from oms.core.admit.proposal import Proposal, Recent, entry_price_of, held_by, likeness
 from oms.core.admit.rule import Denial
 from oms.core.admit.rules import check, check_change, in_force
 from oms.core.admit.venue import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import OrderIntended, Terms
 from oms.core.fold.records import Order
-from oms.service.prices import Prices, Traded, traded
+from oms.service.prices import Prices
 from oms.service.view import View
 from oms.settings import Settings
 from oms.telemetry import get_logger
@@ -54,9 +49,8 @@ class Admission:
         self._view = view
         self._clock = clock
         self._prices = prices
-        self._recent: deque[Recent] = deque()
-        #: Contract and account of orders that passed and are not in the view yet.
-        self._admitted: OrderedDict[str, tuple[_Place, datetime]] = OrderedDict()
+        self._horizon = looks_back(limits)
+        self._passed = Passed(self._horizon)
 
     async def recall(self, reader: Reader) -> None:
         """Read from the log what was sent a while before this daemon began."""
@@ -78,7 +72,7 @@ class Admission:
             if len(late) < _PAGE:
                 break
             before = late[-1].sequence
-        self._recent = deque(reversed(found))
+        self._passed.recall(reversed(found))
 
     async def judge(
         self, intents: Sequence[OrderIntended], rules: Sequence[VenueRules]
@@ -90,13 +84,12 @@ class Admission:
         prices = [await self._price(intent.account, intent.contract) for intent in intents]
         # From here to the end nothing is awaited: what is counted cannot change meanwhile.
         now = self._clock.now()
-        self._forget_old(now)
-        own = {intent.order_id for intent in intents}
+        self._passed.forget_old(now, self._view.orders)
         # The same key twice is one order, and not its own duplicate.
-        recent = tuple(one for one in self._recent if one.order_id not in own)
+        recent = self._passed.before({intent.order_id for intent in intents})
         for ahead, (intent, rule) in enumerate(zip(intents, rules, strict=True)):
             proposal = self._proposal(intent, rule, prices[ahead], intents)
-            beside = sum(_place(one) == _place(intent) for one in intents[:ahead])
+            beside = sum(same_place(one, intent) for one in intents[:ahead])
             proposal = replace(
                 proposal,
                 now=now,
@@ -107,14 +100,7 @@ class Admission:
             denial = check(proposal, self.limits)
             if denial is not None:
                 return denial
-        self._recent = deque(recent)
-        for intent in intents:
-            self._recent.append(
-                Recent(
-                    intent.order_id, now, likeness(intent.account, intent.contract, intent.terms)
-                )
-            )
-            self._admitted[intent.order_id] = (_place(intent), now)
+        self._passed.add(intents, now)
         return None
 
     async def judge_change(self, order: Order, terms: Terms, rules: VenueRules) -> Denial | None:
@@ -144,14 +130,6 @@ class Admission:
 
     # ── inside ──
 
-    @property
-    def _horizon(self) -> timedelta | None:
-        limits = self.limits
-        window = limits.duplicate_window
-        if limits.orders_per_minute_max is not None:
-            window = max(window, timedelta(seconds=RATE_SECONDS))
-        return window or None
-
     async def _price(self, account: str, contract: Contract) -> Decimal | None:
         limits = (self.limits.order_collar_percent, self.limits.order_notional_max)
         if all(limit.of(account, contract) is None for limit in limits):
@@ -177,7 +155,11 @@ class Admission:
             held=self._held(intent) if intent.closing else (),
             reference_price=price,
             entry_price=self._entry_price(intent, group),
-            open_orders=self._at_work(intent) if self.limits.open_orders_max.is_set else 0,
+            open_orders=(
+                self._passed.at_work(intent, self._view.orders)
+                if self.limits.open_orders_max.is_set
+                else 0
+            ),
         )
 
     def _held(self, intent: OrderIntended) -> tuple[Decimal, ...]:
@@ -192,35 +174,7 @@ class Admission:
         parent = self._view.orders.get(intent.parent_order_id)
         if terms is None and parent is not None and parent.live and not parent.filled:
             terms = parent.terms
-        return None if terms is None else terms.limit_price or terms.stop_price
-
-    def _at_work(self, intent: OrderIntended) -> int:
-        orders = self._view.orders
-        key = _place(intent)
-        own = intent.order_id
-        live = sum(o.live and o.order_id != own and _place(o) == key for o in orders.values())
-        return live + sum(
-            place == key and order_id not in orders and order_id != own
-            for order_id, (place, _) in self._admitted.items()
-        )
-
-    def _forget_old(self, now: datetime) -> None:
-        horizon = self._horizon or timedelta()
-        while self._recent and self._recent[0].at <= now - horizon:
-            self._recent.popleft()
-        # An intent is durable within moments; one that is not by then never will be.
-        oldest = now - timedelta(seconds=RATE_SECONDS)
-        for order_id, (_, at) in list(self._admitted.items()):
-            if order_id in self._view.orders or at <= oldest:
-                del self._admitted[order_id]
-
-
-#: Account and contract.
-_Place = tuple[str, Traded]
-
-
-def _place(one: OrderIntended | Order) -> _Place:
-    return one.account, traded(one.contract)
+        return None if terms is None else entry_price_of(terms)
 
 
 def limits_of(settings: Settings) -> Limits:

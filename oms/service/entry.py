@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from oms.core.admit.groups import Group, NewOrder, check_order
+from oms.core.admit.groups import Group, NewOrder, attach_denial, check_order, check_same
 from oms.core.admit.rule import Denial
 from oms.core.admit.validity import validate
 from oms.core.admit.venue import VenueRules
 from oms.core.admit.venue_rules import denial_of
-from oms.core.contracts import Contract, may_be_same
+from oms.core.contracts import Contract
 from oms.core.events import OrderDenied, OrderIntended, Terms, WhatIfReceived
 from oms.core.fold.records import Order
 from oms.errors import (
@@ -154,7 +154,7 @@ class Entry:
                     found[row.order_id] = self._view.recall(row)
         for one in orders:
             if one.order_id in found:
-                _check_same(one, found[one.order_id])
+                check_same(one, found[one.order_id])
         return frozenset(found)
 
     def _why_not_attach(self, intent: OrderIntended, group: Group) -> Denial | None:
@@ -163,18 +163,12 @@ class Entry:
         if not parent_id or any(one.order_id == parent_id for one in group.orders):
             return None
         parent = self._view.orders.get(parent_id)
-        if parent is None or not parent.live:
-            state = "unknown" if parent is None else parent.state.value
-            text = f"the parent {parent_id} is {state}; only a live order can have orders attached"
-            return Denial("parent", state, "a live order of ours", text)
-        own = parent.client_id in {0, self._session.client_id}
-        if not own or self._sending.number_of(parent) <= 0:
-            text = f"the parent {parent_id} is not of this client; IB takes only its own"
-            return Denial("parent", "another client's", "a live order of ours", text)
-        if parent.contract.con_id != intent.contract.con_id:
-            text = f"the parent {parent_id} is in {parent.contract}, not in {intent.contract}"
-            return Denial("parent", str(parent.contract), str(intent.contract), text)
-        return None
+        is_own = (
+            parent is not None
+            and parent.client_id in {0, self._session.client_id}
+            and self._sending.number_of(parent) > 0
+        )
+        return attach_denial(intent, parent, is_own=is_own)
 
 
 def as_denial(error: OmsError) -> Denial:
@@ -189,12 +183,3 @@ def as_denial(error: OmsError) -> Denial:
         case _:
             rule = "request"
     return Denial(rule, type(error).__name__, "", error.message)
-
-
-def _check_same(one: NewOrder, found: Order) -> None:
-    if one.terms.side != found.terms.side or not may_be_same(one.contract, found.contract):
-        raise InvalidRequest(
-            f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
-            f" {found.contract}",
-            hint="the same key twice is one order; take a new key for a new order",
-        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from oms.core.contracts import ComboLeg, Contract
+from oms.core.contracts import Contract, Identity
 from oms.core.quotes import MarketItem, Quote
 from oms.errors import OmsError
 from oms.telemetry import get_logger
@@ -23,14 +23,6 @@ log = get_logger("service.admission")
 
 #: Contracts whose market is followed for the checks; IB allows a hundred lines in all.
 MARKETS_MAX: Final = 20
-
-#: A contract; combos have no con_id of their own, their legs name them.
-Traded = tuple[int, tuple[ComboLeg, ...]]
-
-
-def traded(contract: Contract) -> Traded:
-    """Return what tells a qualified contract from all others."""
-    return contract.con_id, contract.legs
 
 
 @dataclass(slots=True)
@@ -58,18 +50,18 @@ class Prices:
         self._markets = markets
         self._session = session
         self._wait_seconds = wait_seconds
-        self._followed: OrderedDict[Traded, _Followed] = OrderedDict()
+        self._followed: OrderedDict[Identity, _Followed] = OrderedDict()
 
     async def of(self, contract: Contract) -> Decimal | None:
         """Return the price as it is now; None where none comes in time."""
-        followed = self._followed.get(traded(contract))
+        followed = self._followed.get(contract.identity)
         if followed is None or followed.epoch != self._session.current_epoch:
             # A price of an earlier session is none of now, even where the stream goes on.
-            self._forget(traded(contract))
+            self._forget(contract.identity)
             followed = self._follow(contract)
         if followed is None:
             return None
-        self._followed.move_to_end(traded(contract))
+        self._followed.move_to_end(contract.identity)
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await followed.heard.wait()
@@ -88,10 +80,10 @@ class Prices:
         except OmsError as error:
             log.info("quote_missing", con_id=contract.con_id, reason=error.message)
             return None
-        self._followed[traded(contract)] = made
+        self._followed[contract.identity] = made
         return made
 
-    def _forget(self, what: Traded) -> None:
+    def _forget(self, what: Identity) -> None:
         followed = self._followed.pop(what, None)
         if followed is not None and followed.feed is not None:
             followed.feed.close()

@@ -7,7 +7,16 @@ from collections.abc import Callable
 import pytest
 
 import oms
-from oms.core.admit.groups import bracket_of, check_distinct, complete, oca_of
+from oms.core.admit.groups import (
+    attach_denial,
+    bracket_of,
+    check_distinct,
+    check_same,
+    complete,
+    oca_of,
+)
+from oms.core.events import OrderIntended
+from oms.core.fold.records import Order, OrderState
 from oms.errors import (
     BrokerError,
     ContractAmbiguous,
@@ -72,3 +81,41 @@ def test_orders_that_do_not_go_together_are_refused(make: Callable[[], object], 
 )
 def test_an_error_is_filed_under_the_rule_that_it_is_about(error: OmsError, rule: str) -> None:
     assert as_denial(error).rule == rule
+
+
+CHILD = OrderIntended(
+    order_id="child", account="DU1", contract=SPY, terms=OUT, parent_order_id="entry"
+)
+PARENT = Order(
+    order_id="entry",
+    origin="ours",
+    account="DU1",
+    contract=SPY,
+    terms=oms.Limit("BUY", 10, "100"),
+    actor="test",
+)
+
+
+@pytest.mark.parametrize(
+    ("parent", "is_own", "value"),
+    [
+        (PARENT, True, None),
+        (None, False, "unknown"),
+        (PARENT.evolve(denied=True, state=OrderState.DENIED), True, "DENIED"),
+        (PARENT, False, "another client's"),
+        (PARENT.evolve(contract=SPY.evolve(con_id=9)), True, "SPY STK USD"),
+    ],
+    ids=["live and ours", "unknown", "ended", "of another client", "of another contract"],
+)
+def test_order_is_attached_only_to_a_live_one_of_ours_in_its_contract(
+    parent: Order | None, is_own: bool, value: str | None
+) -> None:
+    denial = attach_denial(CHILD, parent, is_own=is_own)
+    assert (denial.value if denial else None) == value
+    assert denial is None or denial.rule == "parent"
+
+
+def test_key_of_another_order_is_refused_with_the_order_that_has_it() -> None:
+    check_same(ENTRY, PARENT)
+    with pytest.raises(InvalidRequest, match="belongs to another order: BUY SPY"):
+        check_same(oms.NewOrder(SPY, OUT, "entry"), PARENT)

@@ -13,6 +13,14 @@ from oms.core.money import plain
 RATE_SECONDS: Final = 60
 
 
+def looks_back(limits: Limits) -> timedelta | None:
+    """Return how long back the rules look under these limits; None where none does."""
+    window = limits.duplicate_window
+    if limits.orders_per_minute_max is not None:
+        window = max(window, timedelta(seconds=RATE_SECONDS))
+    return window or None
+
+
 def _rate(proposal: Proposal, limits: Limits) -> Denial | None:
     most = limits.orders_per_minute_max
     if most is None or proposal.now is None:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from oms.core.admit.rule import Denial
 from oms.core.admit.validity import OCA_TYPES, check_order_id, validate
-from oms.core.contracts import Contract
-from oms.core.events import Side, Terms
+from oms.core.contracts import Contract, may_be_same
+from oms.core.events import OrderIntended, Side, Terms
+from oms.core.fold.records import Order
 from oms.core.money import Number, number
 from oms.errors import InvalidRequest
 
@@ -138,3 +140,34 @@ def check_order(one: NewOrder, where: str = "") -> None:
         validate(one.terms)
     except InvalidRequest as error:
         raise InvalidRequest(f"{where}{error.message}", hint=error.hint) from error
+
+
+def check_same(one: NewOrder, found: Order) -> None:
+    """Raise `InvalidRequest` where the order that has a key already is plainly another one: then
+    the caller means two orders by one key.
+    """
+    if one.terms.side != found.terms.side or not may_be_same(one.contract, found.contract):
+        raise InvalidRequest(
+            f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
+            f" {found.contract}",
+            hint="the same key twice is one order; take a new key for a new order",
+        )
+
+
+def attach_denial(intent: OrderIntended, parent: Order | None, *, is_own: bool) -> Denial | None:
+    """Return why an order cannot be attached to a parent outside its own group.
+
+    `is_own` says that the parent is of this client and has a number at IB, which takes no other.
+    """
+    name = intent.parent_order_id
+    if parent is None or not parent.live:
+        state = "unknown" if parent is None else parent.state.value
+        text = f"the parent {name} is {state}; only a live order can have orders attached"
+        return Denial("parent", state, "a live order of ours", text)
+    if not is_own:
+        text = f"the parent {name} is not of this client; IB takes only its own"
+        return Denial("parent", "another client's", "a live order of ours", text)
+    if parent.contract.con_id != intent.contract.con_id:
+        text = f"the parent {name} is in {parent.contract}, not in {intent.contract}"
+        return Denial("parent", str(parent.contract), str(intent.contract), text)
+    return None

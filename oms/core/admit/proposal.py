@@ -64,6 +64,11 @@ def held_by(position: Position | None) -> tuple[Decimal, ...]:
     return (position.quantity,) if theirs is None else (position.quantity, theirs)
 
 
+def entry_price_of(terms: Terms) -> Decimal | None:
+    """Return where the market will be when the exits of an entry come to life, if it says so."""
+    return terms.limit_price or terms.stop_price
+
+
 def likeness(account: str, contract: Contract, terms: Terms) -> tuple[object, ...]:
     """Return what two orders share when one repeats the other."""
     legs = tuple((leg.con_id, leg.side, leg.ratio) for leg in contract.legs)
