@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +45,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run folders of tests on all cores; one file, and what a debugger looks at, run here."""
+    here = not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput")
+    if here or config.option.numprocesses is not None or config.option.dist != "no":
+        return
+    if any(Path(argument).is_dir() for argument in config.args):
+        config.option.numprocesses = "auto"
+        config.option.dist = "worksteal"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more tests at a time than there are cores: most of them wait for something."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return cores + 2
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     # Started in the background of a shell, SIGINT is ignored, and every child would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -52,6 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(ENV_PREFIX) and not name.startswith(TEST_PREFIX):
             del os.environ[name]
+    # What is named runs; otherwise the long tests wait for their own command.
+    if not config.option.markexpr and not any("::" in argument for argument in config.args):
+        config.option.markexpr = "not long"
     if config.option.seed is None:
         config.option.seed = _seed_of_commit()
     if getattr(config.option, "hypothesis_seed", None) is None:
