@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oms.sim.broker import corporate
-from oms.sim.broker.contracts import Contract, Query
+from oms.sim.broker.exchange.contracts import Contract, Query
 from oms.sim.clock import SteppedClock
 from tests.integration.sim_world import World, world
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from oms.sim.broker.books import Books
+from oms.sim.broker.books.books import Books
+from oms.sim.broker.books.exposure import Exposure
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.combos import quote_of
-from oms.sim.broker.contracts import Query
-from oms.sim.broker.exposure import Exposure
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.orders import Order
+from oms.sim.broker.exchange.contracts import Query
 from oms.sim.clock import SteppedClock
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.protocol.requests import PLACE_ORDER

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.broker import Broker
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Notify
-from oms.sim.broker.orders import Order
 from oms.sim.clock import SteppedClock
 from oms.sim.protocol.requests import PLACE_ORDER
 from oms.sim.settings import Settings

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.ledger import Position, cash_flows, commission
+from oms.sim.broker.books.ledger import Position, cash_flows, commission
+from oms.sim.broker.exchange.contracts import Contract
 
 D = Decimal
 

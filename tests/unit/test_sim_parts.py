@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from oms.sim.broker import hours
-from oms.sim.broker.catalogue import Catalogue
-from oms.sim.broker.conditions import Sight, hold
-from oms.sim.broker.contracts import MARKET_RULES, Contract, Query
-from oms.sim.broker.listings import option
-from oms.sim.broker.market import Market
+from oms.sim.broker.exchange import hours
+from oms.sim.broker.exchange.catalogue import Catalogue
+from oms.sim.broker.exchange.contracts import MARKET_RULES, Contract, Query
+from oms.sim.broker.exchange.listings import option
+from oms.sim.broker.exchange.market import Market
+from oms.sim.broker.rules.conditions import Sight, hold
 from oms.sim.clock import SteppedClock, order_time
 from oms.sim.gateway.faults import Action, Direction, Fault, FaultPlan
 from oms.sim.protocol.errors import WireError

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from oms.sim.broker.books import ChangeKind
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.books.books import ChangeKind
+from oms.sim.broker.books.ledger import ZERO, Position
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO, Position
 
 
 @dataclass(frozen=True, slots=True)

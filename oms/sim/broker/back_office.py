@@ -6,14 +6,14 @@ import random
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from oms.sim.broker import ledger
-from oms.sim.broker.books import Adjustment
+from oms.sim.broker.books import ledger
+from oms.sim.broker.books.books import Adjustment
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.ledger import ZERO, Position
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.combos import leg_prices
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO, Position
-from oms.sim.broker.orders import Order
 
 
 class BackOffice:

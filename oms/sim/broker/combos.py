@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Final
 
-from oms.sim.broker.catalogue import Catalogue
-from oms.sim.broker.checks import Refusal
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.orders import Order
+from oms.sim.broker.exchange.catalogue import Catalogue
+from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.market import Market, Quote
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.market import Market, Quote
-from oms.sim.broker.orders import Order
+from oms.sim.broker.rules.checks import Refusal
 from oms.sim.protocol.fields import to_int
 
 #: The legs of a combination, each with its ratio: negative when the combination sells it.

@@ -10,10 +10,10 @@ from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 
 from oms.sim.broker.adjustments import Change, set_position
-from oms.sim.broker.books import ChangeKind
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.books.books import ChangeKind
+from oms.sim.broker.books.ledger import ZERO, Position
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO, Position
 
 
 def split(floor: Floor, contract: Contract, ratio: Decimal) -> list[Change]:

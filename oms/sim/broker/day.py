@@ -10,13 +10,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from oms.sim.broker import accounting, hours, matching
+from oms.sim.broker.accounts import accounting
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.derivatives import Derivatives
+from oms.sim.broker.exchange import hours
+from oms.sim.broker.exchange.hours import Schedule
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.hours import Schedule
 from oms.sim.broker.open_markets import OpenMarkets
 from oms.sim.broker.order_life import OrderLife
-from oms.sim.broker.orders import Order
+from oms.sim.broker.rules import matching
 from oms.sim.clock import call_at, midnight_before
 
 EXPIRED_TEXT: Final = "Order Canceled - reason:The contract has expired."

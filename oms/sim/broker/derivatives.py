@@ -10,12 +10,12 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from oms.sim.broker.adjustments import Change, set_position
-from oms.sim.broker.books import ChangeKind
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution, Side
+from oms.sim.broker.books.books import ChangeKind
+from oms.sim.broker.books.executions import Execution, Side
+from oms.sim.broker.books.ledger import ZERO, Position
+from oms.sim.broker.books.orders import Order
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO, Position
-from oms.sim.broker.orders import Order
 
 
 class Derivatives:

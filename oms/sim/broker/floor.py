@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker.books import Books
-from oms.sim.broker.catalogue import Catalogue
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
-from oms.sim.broker.market import Market
-from oms.sim.broker.orders import Order
+from oms.sim.broker.books.books import Books
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import Order
+from oms.sim.broker.exchange.catalogue import Catalogue
+from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.market import Market
 from oms.sim.clock import Clock, midnight_before
 from oms.sim.settings import Settings
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from oms.sim.broker import checks, credit, matching
-from oms.sim.broker.books import Placement
-from oms.sim.broker.checks import Refusal
+from oms.sim.broker.accounts import credit
+from oms.sim.broker.books.books import Placement
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.orders import Order, terms_of
 from oms.sim.broker.combos import legs_of, quote_of
-from oms.sim.broker.contracts import Contract, Query
+from oms.sim.broker.exchange.contracts import Contract, Query
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO
 from oms.sim.broker.order_life import CANCELLED_TEXT, OrderLife
-from oms.sim.broker.orders import Order, terms_of
+from oms.sim.broker.rules import checks, matching
+from oms.sim.broker.rules.checks import Refusal
 from oms.sim.protocol.fields import to_bool, to_decimal, to_int
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from oms.sim.broker import matching
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.combos import quote_of
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.orders import Order
+from oms.sim.broker.rules import matching
 
 
 class LinkedOrders:

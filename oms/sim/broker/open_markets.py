@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from oms.sim.broker import hours
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.books.orders import Order
+from oms.sim.broker.exchange import hours
+from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.hours import Hours, Schedule
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.hours import Hours, Schedule
-from oms.sim.broker.orders import Order
 from oms.sim.clock import midnight_before
 
 

@@ -10,15 +10,17 @@ import random
 from decimal import Decimal
 from typing import Final
 
-from oms.sim.broker import checks, credit, matching, waiting
+from oms.sim.broker import waiting
+from oms.sim.broker.accounts import credit
 from oms.sim.broker.back_office import BackOffice
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import EndStatus, Order, Status
 from oms.sim.broker.combos import quote_of
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.linked_orders import LinkedOrders
 from oms.sim.broker.open_markets import OpenMarkets
-from oms.sim.broker.orders import EndStatus, Order, Status
+from oms.sim.broker.rules import checks, matching
 from oms.sim.clock import call_at
 from oms.sim.protocol.fields import number
 

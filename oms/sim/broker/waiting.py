@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
-from oms.sim.broker import accounting, conditions, matching
-from oms.sim.broker.conditions import ConditionKind
+from oms.sim.broker.accounts import accounting
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.orders import ConditionKind, Order
+from oms.sim.broker.exchange.market import Quote
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.market import Quote
 from oms.sim.broker.open_markets import OpenMarkets
-from oms.sim.broker.orders import Order
+from oms.sim.broker.rules import conditions, matching
 from oms.sim.clock import order_time
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from oms.sim.broker import account_values, accounting
-from oms.sim.broker.account_values import Row
+from oms.sim.broker.accounts import account_values, accounting
+from oms.sim.broker.accounts.account_values import Row
 from oms.sim.broker.floor import Floor
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.session import Session

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker import preview
+from oms.sim.broker.accounts import preview
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.broker import Broker
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
-from oms.sim.broker.orders import Order
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.gateway import render
 from oms.sim.gateway.account_answers import AccountAnswers
 from oms.sim.gateway.clients import Clients

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.market import Quote
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.market import Quote
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import subscribe, subscriptions

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.broker import Broker
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
-from oms.sim.broker.orders import Order
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.clock import Clock, RealClock, Timer
 from oms.sim.gateway import render
 from oms.sim.gateway.answers import Answers

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from oms.sim.broker.checks import Refusal
 from oms.sim.broker.combos import Legs, named_legs, quote_of_legs
-from oms.sim.broker.contracts import MARKET_RULES, Contract, Query
+from oms.sim.broker.exchange.contracts import MARKET_RULES, Contract, Query
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.open_markets import OpenMarkets
+from oms.sim.broker.rules.checks import Refusal
 from oms.sim.gateway import render
 from oms.sim.gateway.bars import RealTimeBars
 from oms.sim.gateway.clients import Clients

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
-from oms.sim.broker.market import Quote
-from oms.sim.broker.matching import limit_price
-from oms.sim.broker.orders import Order
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import Order
+from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.market import Quote
+from oms.sim.broker.rules.matching import limit_price
 from oms.sim.protocol.fields import UNSET_DOUBLE, ascii7, number
 
 

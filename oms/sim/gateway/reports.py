@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from oms.sim.broker.executions import Execution
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.intake import Intake
-from oms.sim.broker.orders import Order
 from oms.sim.clock import message_time
 from oms.sim.gateway import render
 from oms.sim.gateway.clients import Clients

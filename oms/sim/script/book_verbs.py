@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
-from oms.sim.broker import statement as statements
-from oms.sim.broker.books import Placement
-from oms.sim.broker.executions import Execution
-from oms.sim.broker.orders import Order
+from oms.sim.broker.accounts import statement as statements
+from oms.sim.broker.books.books import Placement
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import Order
 from oms.sim.protocol.fields import number
 from oms.sim.script.arguments import CommandError, Fields
 from oms.sim.script.context import Context

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from oms.sim.broker.checks import Refusal
+from oms.sim.broker.rules.checks import Refusal
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.protocol.errors import WireError
 from oms.sim.script import (

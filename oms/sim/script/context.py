@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from oms.sim.broker.contracts import Contract, Query
-from oms.sim.broker.executions import Execution
-from oms.sim.broker.orders import Order
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.orders import Order
+from oms.sim.broker.exchange.contracts import Contract, Query
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.session import Session
 from oms.sim.protocol.fields import is_digits

@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.rules.checks import NEGATIVE_PRICES
 from oms.sim.clock import SteppedClock
 from oms.sim.protocol.fields import number
 from oms.sim.script import book_verbs
@@ -13,9 +14,6 @@ from oms.sim.script.arguments import CommandError, Fields
 from oms.sim.script.context import CONTRACT_FIELDS, Context
 from oms.sim.script.verb import Answer, verb
 from oms.sim.settings import RUNNING, SettingError
-
-#: Kinds of contract whose price may be below zero.
-MAY_BE_NEGATIVE: Final = frozenset(("FUT", "BAG"))
 
 
 @verb("market", *CONTRACT_FIELDS, "bid?", "ask?", "last?", "size?")
@@ -46,7 +44,7 @@ def _check_touch(contract: Contract, sides: dict[str, Decimal | None]) -> None:
     if bid is not None and ask is not None and bid > ask:
         raise CommandError(f"bid {bid} is above ask {ask}", "a touch does not cross")
     for name, price in sides.items():
-        if price is not None and price < 0 and contract.sec_type not in MAY_BE_NEGATIVE:
+        if price is not None and price < 0 and contract.sec_type not in NEGATIVE_PRICES:
             raise CommandError(f"{name} {price} of {contract.sec_type} is negative", "0 or more")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from oms.sim.broker import account_values
-from oms.sim.broker.orders import Order
+from oms.sim.broker.accounts import account_values
+from oms.sim.broker.books.orders import Order
 from oms.sim.clock import message_time
 from oms.sim.gateway import render
 from oms.sim.protocol import messages

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from oms.sim.broker import matching
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.orders import ENDED, LIVE, Order
 from oms.sim.broker.combos import quote_of
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.orders import ENDED, LIVE, Order
+from oms.sim.broker.rules import matching
 from oms.sim.protocol.fields import number
 from oms.sim.script.arguments import QUANTITY_MAX, CommandError, Fields
 from oms.sim.script.context import CONTRACT_FIELDS, ORDER_FIELDS, Context

@@ -8,8 +8,8 @@ from typing import Final
 
 from oms.sim.broker import corporate
 from oms.sim.broker.adjustments import Change, change_without_trace
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.ledger import ZERO
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.protocol.fields import number
 from oms.sim.script.arguments import (
     CASH_MAX,

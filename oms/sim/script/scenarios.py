@@ -41,7 +41,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from oms.sim.broker.orders import Order
+from oms.sim.broker.books.orders import Order
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.observers import Event
 from oms.sim.protocol.fields import is_digits

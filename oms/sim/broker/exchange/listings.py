@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
-from oms.sim.broker.contracts import BAG_ID, MARKET_RULES, Contract
+from oms.sim.broker.exchange.contracts import BAG_ID, MARKET_RULES, Contract
 
 # symbol, con id (0: made from the symbol), listing exchange, name, price in round figures
 _STOCKS: Final = """

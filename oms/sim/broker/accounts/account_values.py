@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from oms.sim.broker.accounting import Totals, Worth, rate, realized_today, totals, worths
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.accounts.accounting import Totals, Worth, rate, realized_today, totals, worths
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO
 from oms.sim.protocol.fields import number
 
 _CENT: Final = Decimal("0.01")

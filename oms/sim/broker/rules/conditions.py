@@ -6,26 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Literal, TypeVar, assert_never
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker.market import Quote
+from oms.sim.broker.books.orders import ConditionKind
+from oms.sim.broker.exchange.market import Quote
 from oms.sim.clock import order_time
 from oms.sim.protocol.fields import to_bool, to_decimal, to_int
 
 _Seen = TypeVar("_Seen", Decimal, datetime)
-
-
-class ConditionKind(StrEnum):
-    """What a condition looks at; the value is IB's condType."""
-
-    PRICE = "1"
-    TIME = "3"
-    MARGIN = "4"
-    EXECUTION = "5"
-    VOLUME = "6"
-    PERCENT_CHANGE = "7"
 
 
 @dataclass(frozen=True, slots=True)

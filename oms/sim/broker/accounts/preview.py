@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from oms.sim.broker.account_values import money
-from oms.sim.broker.accounting import rate, totals
+from oms.sim.broker.accounts.account_values import money
+from oms.sim.broker.accounts.accounting import rate, totals
+from oms.sim.broker.books.ledger import ZERO, commission, margin
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.combos import leg_prices, quote_of
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO, commission, margin
-from oms.sim.broker.orders import Order
 from oms.sim.protocol.fields import number
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.exchange.contracts import Contract
 
 #: Days in the tradingHours and liquidHours of contract details, today's first.
 DAYS_TOLD: Final = 6

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from decimal import Decimal
 
-from oms.sim.broker.contracts import Contract
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.settings import Liquidity
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.orders import Order
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.orders import Order
 
 
 @dataclass(slots=True)

@@ -16,11 +16,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
-from oms.sim.broker.ledger import ZERO, Position
-from oms.sim.broker.live_orders import LiveOrders
-from oms.sim.broker.orders import Order
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.ledger import ZERO, Position
+from oms.sim.broker.books.live_orders import LiveOrders
+from oms.sim.broker.books.orders import Order
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.protocol.fields import number
 
 _SCHEMA = """

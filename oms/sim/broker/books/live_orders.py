@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from oms.sim.broker.conditions import ConditionKind
-from oms.sim.broker.exposure import Exposure
-from oms.sim.broker.orders import Order
+from oms.sim.broker.books.exposure import Exposure
+from oms.sim.broker.books.orders import ConditionKind, Order
 
 #: What connects orders, and which of its kind: a con id, a perm id, a group of an account.
 Link = tuple[Literal["contract", "parent", "account", "oca"], int | str]

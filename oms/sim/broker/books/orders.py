@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Final, Literal, get_args
 
-from oms.sim.broker import stored
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.stored import number_or_none
+from oms.sim.broker.books import stored
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.stored import number_or_none
 from oms.sim.protocol.fields import UNSET_INTEGER, number, to_bool, to_decimal, to_int
 
 #: An order type that is known here, in one spelling.
@@ -73,6 +74,17 @@ def terms_of(values: Mapping[str, Any]) -> dict[str, Any]:
                 continue
         terms[name] = value
     return terms
+
+
+class ConditionKind(StrEnum):
+    """What a condition looks at; the value is IB's condType."""
+
+    PRICE = "1"
+    TIME = "3"
+    MARGIN = "4"
+    EXECUTION = "5"
+    VOLUME = "6"
+    PERCENT_CHANGE = "7"
 
 
 @dataclass(slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from oms.sim.broker import accounting, ledger
+from oms.sim.broker.accounts import accounting
+from oms.sim.broker.books import ledger
+from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.books.orders import Order
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO
-from oms.sim.broker.orders import Order
 
 
 def shortfall(floor: Floor, order: Order, price: Decimal | None = None) -> str | None:

@@ -19,11 +19,11 @@ from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker.books import ChangeKind, LifeRow
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.executions import Execution
+from oms.sim.broker.books.books import ChangeKind, LifeRow
+from oms.sim.broker.books.executions import Execution
+from oms.sim.broker.books.ledger import ZERO, cash_flows
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO, cash_flows
 from oms.sim.protocol.fields import number
 
 _OPTION_LIFE: Final = {

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from oms.sim.broker import stored
-from oms.sim.broker.stored import number_or_none
+from oms.sim.broker.books import stored
+from oms.sim.broker.books.stored import number_or_none
 from oms.sim.protocol.fields import number
 
 #: Bought or sold.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, assert_never
 
+from oms.sim.broker.books.ledger import ZERO, Position, margin
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.ledger import ZERO, Position, margin
 
 #: One unit of the currency in US dollars. Fixed: no rate travels with an execution anyway.
 RATES: Final = {

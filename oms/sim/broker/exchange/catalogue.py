@@ -9,8 +9,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from oms.sim.broker import listings
-from oms.sim.broker.contracts import Contract, Query
+from oms.sim.broker.exchange import listings
+from oms.sim.broker.exchange.contracts import Contract, Query
 
 #: A local symbol has five digits for the whole part of a strike.
 OPTION_STRIKE_MAX: Final = 100_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, assert_never
 
-from oms.sim.broker.contracts import Contract, SecType
+from oms.sim.broker.exchange.contracts import Contract, SecType
 from oms.sim.settings import Commission
 
 ZERO: Final = Decimal(0)

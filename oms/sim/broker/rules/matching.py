@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from oms.sim.broker.market import Quote
-from oms.sim.broker.orders import Kind, Order
+from oms.sim.broker.books.orders import Kind, Order
+from oms.sim.broker.exchange.market import Quote
 from oms.sim.protocol.fields import to_int
 
 #: Stops that follow the market.

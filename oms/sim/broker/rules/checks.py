@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Final, assert_never
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker.contracts import Contract
-from oms.sim.broker.orders import Order
+from oms.sim.broker.books.orders import Order
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.clock import order_time
 
 ORDER_ID_MAX: Final = 2**31 - 1

@@ -1,0 +1,8 @@
+"""What is traded, when, and at what price. Nothing here knows of an order.
+
+contracts   contracts, how clients describe them, the prices they may have (pure)
+listings    the contracts that exist (pure)
+catalogue   looking them up (pure)
+hours       when the exchanges trade (pure)
+market      quotes from a seed (pure)
+"""
