@@ -39,7 +39,7 @@ _MONEY: Final = ("cash", "rate", "net liquidation")
 def account(context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False) -> None:
     """Show what accounts have: cash, net liquidation, buying power, margin, each with its age.
 
-    IB's figures as the log has them; nothing is asked. What is not known says why.
+    The figures are IB's, from the log; IB is not asked. A figure that is not known shows why.
 
     \b
     oms account
@@ -97,7 +97,7 @@ async def _accounts(context: typer.Context, names: Sequence[str] | None) -> tupl
     async with reading(context) as reader:
         found = await read_accounts(reader, accounts=names or ())
     if not found:
-        say("the books know no account yet; they do after the first reconciliation")
+        say("no account is known yet; the first reconciliation asks IB for them")
     return found
 
 

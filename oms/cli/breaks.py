@@ -57,7 +57,7 @@ def breaks(
     sides equal, and every event about it with who said it.
 
     \b
-    severity   high: new orders in this account and contract are denied meanwhile
+    severity   high: while it is open, new orders in this account and contract are denied
     age        since it was first seen; seen: in how many comparisons
     evidence   sequences in the log that show it: `oms log --after SEQ --limit 1`
 

@@ -42,7 +42,8 @@ def buy(context: typer.Context, **words: Any) -> None:
     Prints the order as soon as IB has named it; the columns are those of `oms orders`. The exit
     status is 1 when it was denied or rejected, and 6 when its outcome is not known: never send it
     again then, `oms order ORDER` shows what became of it. With --dry-run the status is 1 when a
-    rule would deny it. --closing is the way out of a contract that an open break has closed.
+    rule would deny it. An open break denies new orders in its contract, but lets one with --closing
+    pass.
 
     \b
     oms buy 100 AAPL --limit 185.50
@@ -84,8 +85,8 @@ def bracket(
     """Send an entry with its take-profit and its stop-loss: three orders, intended together.
 
     The entry is any order of `oms buy`. The exits have the entry's id with -tp and -sl; they wait
-    at IB until the entry fills, and the one cancels the other. Columns and exit status are those of
-    `oms buy`.
+    at IB until the entry fills; when one exit fills, IB cancels the other. Columns and exit status
+    are those of `oms buy`.
 
     \b
     oms bracket BUY 100 AAPL --limit 185 --take-profit 195 --stop-loss 180

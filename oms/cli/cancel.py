@@ -60,9 +60,9 @@ def cancel(
     of other clients and those entered by hand can only be cancelled by IB's global cancel, which
     ends every order of the login and takes no selection: --all --foreign.
 
-    Prints the orders as they ended; the columns are those of `oms orders`. An order that has ended
-    already is no error. The exit status is 1 when IB or we refused a cancel, and 6 when an end did
-    not arrive in time.
+    Prints the orders as they ended; the columns are those of `oms orders`. An order that had ended
+    before is printed too. The exit status is 1 when IB or we refused a cancel, and 6 when an order
+    had not ended in time.
 
     \b
     oms cancel 3f9a12c4 77b0aa51

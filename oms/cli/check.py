@@ -1,4 +1,4 @@
-"""The verb `check`: could the daemon start here, and if not, why not."""
+"""The verb `check`: can the daemon start here, and what prevents it."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Finding:
 
 @app.command()
 def check(context: typer.Context, as_json: AsJson = False) -> None:
-    """Look at everything that the daemon needs: settings, database, log, lease, gateway, clock.
+    """Test everything that the daemon needs: settings, database, log, lease, gateway, clock.
 
-    Nothing is changed, and nothing is sent but the opening of a connection. The exit status is that
-    of the first thing that failed.
+    Nothing is changed. The gateway gets one connection, which is closed at once. The exit status is
+    that of the first test that failed.
 
     \b
     ok       as it should be

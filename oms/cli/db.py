@@ -27,9 +27,9 @@ def upgrade(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the database to the tables of this version; creates a SQLite file that is not there.
+    """Bring the database to the tables of this version; makes the SQLite file where there is none.
 
-    Rows that an earlier version left are folded from the log anew.
+    Rows of an earlier version are folded again from the log.
 
     \b
     oms db upgrade

@@ -30,7 +30,7 @@ app = typer.Typer(
 def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
     """List the orders in doubt, the oldest doubt first.
 
-    The columns are those of `oms orders`. Each is asked about at every comparison; evidence settles
+    The columns are those of `oms orders`. Every comparison asks IB about each. An answer settles
     it, or a person with `oms doubt resolve`.
 
     \b
@@ -63,10 +63,10 @@ def resolve_doubt(
     wait: WaitForDaemon = 10.0,
     as_json: AsJson = False,
 ) -> None:
-    """Say, as a person who knows, what became of an order in doubt.
+    """Settle an order in doubt: say what became of it, and how you know.
 
-    Nothing is sent, and evidence that comes later still counts. First ask IB (`oms reconcile`), and
-    look at TWS or at the statement. Prints the order; the columns are those of `oms orders`.
+    Nothing is sent. What IB says later still counts. Ask IB first (`oms reconcile`), and look at
+    TWS or at the statement. Prints the order; the columns are those of `oms orders`.
 
     \b
     oms doubt resolve 3f9a12c4 --outcome not_received --reason "IB support: never arrived" --yes
@@ -75,7 +75,7 @@ def resolve_doubt(
 
     async def work() -> None:
         if not reason.strip():
-            raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
+            raise InvalidRequest("--reason is empty: say how you know what became of the order")
         async with reading(context) as reader:
             found = await find_order(reader, order_id)
             if found.state.value != "IN_DOUBT":
@@ -83,7 +83,7 @@ def resolve_doubt(
             if not yes:
                 show(orders_table([found]))
             words = f"this would settle {found.order_id} as {outcome.replace('_', ' ')}"
-            confirmed(f"{words}; nobody asks IB about it any more", "Settle it?", yes=yes)
+            confirmed(f"{words}; IB is not asked about it any more", "Settle it?", yes=yes)
             request = DoubtResolutionRequested(
                 order_id=found.order_id, outcome=outcome, reason=reason
             )

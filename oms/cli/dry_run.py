@@ -1,7 +1,7 @@
 """What `--dry-run` shows: the request, and what every rule makes of the order.
 
-Judged here from the log and this shell's settings, without asking anybody: what only IB or the
-daemon can say is `unknown`. Nothing is written.
+Judged here from the log and this shell's settings, without asking: what only IB or the daemon
+can say is `unknown`. Nothing is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from oms.report.sentences import describe_terms
 from oms.service.admission import limits_of
 from oms.store.reader import Reader
 
-#: Intents that are looked back at; more than anybody may send in a minute.
+#: Intents that are looked back at; more than may be sent in a minute.
 _RECENT_MAX: Final = 5_000
 
 

@@ -36,7 +36,7 @@ def fills(
     time        the broker's
     commission  empty while IB has not reported it
     execution   IB's id; a correction has the same stem and a higher last number
-    learnt      pushed as it happened, or backfilled: asked for after we had been away
+    learnt      pushed as it happened, or backfilled: fetched after a gap
 
     \b
     oms fills --symbol AAPL

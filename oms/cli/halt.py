@@ -26,17 +26,17 @@ _HALTS_LOOKED_AT: Final = 100
 def halt(
     context: typer.Context,
     *,
-    reason: Annotated[str, typer.Argument(help="Why, for whoever finds trading halted.")],
+    reason: Annotated[str, typer.Argument(help="Why; `oms status` shows it.")],
     wait: WaitForDaemon = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Stop new orders and changes until `oms resume`; cancels always pass.
 
-    It needs neither the broker nor a daemon: the halt is written at once and holds across
-    restarts. With a running daemon the verb returns when the daemon has confirmed that nothing
-    leaves any more; orders that waited for their turn are called back and end NOT_SENT. The exit
-    status is 6 when that confirmation did not come in time: the halt stands all the same, what was
-    on its way may still leave.
+    It works without the broker and without a daemon: the halt is written at once and holds across
+    restarts. With a running daemon the verb returns when the daemon has confirmed that orders no
+    longer leave; orders that waited for their turn are called back and end NOT_SENT. The exit
+    status is 6 when that confirmation does not come in time: the halt holds, but orders on their
+    way may still leave.
 
     \b
     oms halt "earnings"
@@ -45,12 +45,12 @@ def halt(
 
     async def work() -> None:
         if not reason.strip():
-            raise InvalidRequest("a halt needs a reason, for whoever finds trading halted")
+            raise InvalidRequest("a halt needs a reason: `oms status` shows it")
         async with reading(context) as reader:
             before = await reader.system()
             event = TradingHaltedByPerson(reason=reason)
             url = settings_of(context).database_url
-            # Also where it is halted already: somebody may resume between our look and our word.
+            # Also where it is halted already: a person may resume between our look and our word.
             (receipt,) = append(url, [(event, None)], needs_daemon=False)
             running = await daemon_runs(reader)
             with waiting("waiting for the daemon to confirm"):
@@ -85,14 +85,14 @@ def halt(
 def resume(
     context: typer.Context,
     *,
-    reason: Annotated[str, typer.Argument(help="Why, for whoever reads the log.")] = "",
+    reason: Annotated[str, typer.Argument(help="Why; kept in the log.")] = "",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Allow new orders again, after `oms halt`.
 
-    Nothing that was denied or called back meanwhile is sent by itself. Asks first; a script says
-    --yes. Where trading is not halted it says so and writes nothing.
+    Orders that were denied or called back during the halt are not sent now: enter them again. It
+    asks first; a script passes --yes. Where trading is not halted it says so and writes nothing.
 
     \b
     oms resume "earnings are out" --yes

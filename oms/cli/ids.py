@@ -15,7 +15,7 @@ from oms.store.reader import Reader
 
 #: Digits that tables show of an id of ours.
 SHOWN_LENGTH: Final = 8
-#: Ids that nobody chose; those that a person or IB chose are shown whole.
+#: Ids that the OMS made; those that a person or IB chose are shown whole.
 _MADE: Final = re.compile(r"[0-9a-f]{32}")
 _LEGS: Final = ("-tp", "-sl")
 #: Candidates that are looked at; more than that is ambiguous anyway.

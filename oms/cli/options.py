@@ -28,7 +28,7 @@ Wait = Annotated[
 WaitForDaemon = Annotated[
     float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for the daemon.")
 ]
-Reason = Annotated[str, typer.Option(help="Why, for whoever reads the log.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the log.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 
 
@@ -105,18 +105,26 @@ TERMS: Final[Options] = {
     "hidden": (_flag("--hidden", "Show none of it in the book."), False),
 }
 GROUPING: Final[Options] = {
-    "oca_group": (_text("Name of a group of which one cancels the others.", metavar="NAME"), None),
+    "oca_group": (
+        _text(
+            "Name of a group: when one order fills, IB cancels or reduces the others.",
+            metavar="NAME",
+        ),
+        None,
+    ),
     "oca_type": (
         Annotated[
             int,
             typer.Option(
-                min=1, max=3, help="1 cancel all, 2 reduce, both one at a time; 3 reduce at once."
+                min=1,
+                max=3,
+                help="1 cancels the others, 2 reduces them, 3 reduces without overfill guard.",
             ),
         ],
         1,
     ),
     "closing": (
-        _flag("--closing", "It only takes from what the account holds; an open break lets it by."),
+        _flag("--closing", "It only reduces the position: an open break lets it pass."),
         False,
     ),
 }

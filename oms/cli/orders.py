@@ -38,8 +38,8 @@ def orders(
     what      side, quantity, contract, type, prices and time in force
     state     ours: WORKING, PARTIALLY_FILLED, IN_DOUBT (perhaps sent, outcome unknown) ...
     filled    from executions, after corrections; average is their price without commissions
-    changed   when the log last learnt something about it
-    note      why it is in doubt, denied, rejected or refused a change
+    changed   when the log last recorded something about it
+    note      why it is in doubt, was denied or rejected, or why a change was refused
 
     \b
     oms orders --account DU1234567
@@ -77,8 +77,8 @@ def order(
     \b
     seq            index in the log; `oms log --after SEQ` goes on from there
     recorded       when we wrote it, UTC; broker's time: when it happened, as IB says
-    what it says   the event in one sentence, and who said it unless it was the broker
-    ids            by which IB knows the things in it
+    what it says   the event in one sentence; who said it, where it was not the broker
+    ids            IB's ids of what the event is about
 
     \b
     oms order 3f9a12c4

@@ -89,7 +89,7 @@ async def modified(
             return order.refusal or f"the order is {order.state.value}", order
     raise RequestTimedOut(
         f"IB has not shown the new terms of {order_id} after {seconds:g} s",
-        hint="the change stands as asked for; `oms order ID` shows what became of it",
+        hint="IB may still make the change; `oms order ID` shows what became of it",
     )
 
 

@@ -66,7 +66,7 @@ def contract_of(words: Mapping[str, Any]) -> Contract:
     parts = {name: value for name, value in found.groupdict().items() if value}
     for name, value in said.items():
         if parts.setdefault(name, value) != value:
-            raise InvalidRequest(f"{text!r} and --{name} {value} name two of them")
+            raise InvalidRequest(f"{text!r} and --{name} {value} contradict each other")
     kind = _kind(words, parts)
     return _numbered(_contract(kind, parts, words), words)
 
@@ -131,7 +131,7 @@ def _no_strays(kind: str, parts: Mapping[str, str], words: Mapping[str, Any]) ->
 def _needed(kind: str, name: str, parts: Mapping[str, str]) -> str:
     if name not in parts:
         how = "after @ or with --exchange" if name == "exchange" else f"with --{name}"
-        raise InvalidRequest(f"a contract of type {kind} needs its {name}: say it {how}")
+        raise InvalidRequest(f"a contract of type {kind} needs its {name}: give it {how}")
     return parts[name].upper() if name == "exchange" else parts[name]
 
 
@@ -220,9 +220,9 @@ def time_of(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidRequest(f"{text!r} is no time such as 2026-01-05T20:00:00Z") from error
+        raise InvalidRequest(f"{text!r} is not a time such as 2026-01-05T20:00:00Z") from error
     if moment.utcoffset() is None:
-        raise InvalidRequest(f"{text!r} names no zone; end it with Z for UTC, or +01:00")
+        raise InvalidRequest(f"{text!r} has no time zone; end it with Z for UTC, or +01:00")
     return moment
 
 
@@ -243,7 +243,9 @@ def changes_of(order: Order, words: Mapping[str, Any]) -> dict[str, Any]:
     """
     trails = order.terms.order_type.startswith("TRAIL")
     if trails and words["stop"] is not None:
-        raise InvalidRequest(f"the stop of a {order.terms.order_type} order follows the market")
+        raise InvalidRequest(
+            f"the stop of a {order.terms.order_type} order follows the market and cannot be set"
+        )
     found: dict[str, Any] = {
         "quantity": _number("quantity", words["quantity"]),
         "limit_price": _number("limit", words["limit"]),

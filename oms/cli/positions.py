@@ -25,13 +25,13 @@ def positions(
     every: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """List what is held by our books, beside what IB last said; --all shows flat ones, too.
+    """List the positions of our books beside what IB last said; --all shows flat ones, too.
 
     \b
     quantity   opening balance and executions, nothing else
     average    average price of what is held, without commissions
     realised   by average cost, in the contract's currency, without commissions
-    at IB      what IB last said and when; a difference at rest is a break
+    at IB      what IB last said and when; a difference that lasts becomes a break
 
     \b
     oms positions

@@ -29,8 +29,8 @@ def rebuild(
 
     Without --check, rows that differ are swapped in one transaction, also beside a running daemon:
     readers see the old rows or the new ones, and the daemon loads its books again. Where more rows
-    differ than its next append can wait for, it must be stopped first. The exit status of --check
-    is 4 where a row differs.
+    differ than its next append can wait for, stop the daemon first. The exit status of --check is 4
+    where a row differs.
 
     \b
     events   how many were folded

@@ -9,6 +9,7 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.options import Account, AsJson, Reason
+from oms.cli.output import say
 from oms.cli.reading import perform, reading
 from oms.cli.report import FormatOption, Out, report_of, write_report
 from oms.cli.request import append, looks
@@ -27,13 +28,14 @@ def reconcile(
     context: typer.Context,
     *,
     account: Account = None,
-    now: Annotated[
-        bool, typer.Option("--now", help="At once, which is the only way; for scripts to say.")
-    ] = True,
+    now: Annotated[bool, typer.Option("--now", hidden=True, help="Has no effect.")] = False,
     form: FormatOption = "terminal",
     out: Out = None,
     wait: Annotated[
-        float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for it.")
+        float,
+        typer.Option(
+            min=0, max=3600, metavar="SECONDS", help="How long to wait for the comparison."
+        ),
     ] = 120.0,
     reason: Reason = "",
     as_json: AsJson = False,
@@ -42,7 +44,7 @@ def reconcile(
 
     The running daemon asks IB for orders, executions, positions and the account, compares, repairs
     what evidence allows and opens a break for the rest. The exit status is 0 when both agree, 3
-    while breaks are open, and 6 when some answer is missing: silence is not agreement.
+    while breaks are open, and 6 when IB left a question without an answer.
 
     \b
     verdict      clean, broken or unknown, and why
@@ -51,9 +53,11 @@ def reconcile(
 
     \b
     oms reconcile
-    oms reconcile --now --account DU1234567
+    oms reconcile --account DU1234567
     oms reconcile --format html --out report.html
     """
+    if now:
+        say("--now has no effect: the comparison always runs at once")
     request_id = uuid.uuid4().hex
 
     async def work() -> tuple[Report, int]:

@@ -40,7 +40,9 @@ FormatOption = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="FILE", help="Write it there; html goes to OMS_REPORT_DIRECTORY else."
+        "--out",
+        metavar="FILE",
+        help="Write it to this file; html goes to OMS_REPORT_DIRECTORY without it.",
     ),
 ]
 
@@ -55,12 +57,12 @@ def list_reports(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Newest runs shown at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List reconciliation runs, the oldest of the newest LIMIT first.
+    """List the newest LIMIT reconciliation runs, the oldest first.
 
     \b
     run      its id, for `oms report show RUN`
     why      what made the daemon compare: start, reconnect, schedule, a request
-    match    things that agree; break: that differ; unknown: that nobody could tell
+    match    how many things agree; break: differ; unknown: could not be judged
     event    sequence of the report in the log
 
     \b

@@ -28,7 +28,7 @@ Question = QuoteRequested | WhatIfRequested
 
 #: How often the log is looked at for the answer: the daemon's own poll is as long.
 LOOK_SECONDS: Final = 0.05
-#: How often it is checked that somebody is there to answer.
+#: How often it is checked that a daemon is there to answer.
 DAEMON_LOOK_SECONDS: Final = 1.0
 
 
@@ -54,7 +54,7 @@ def append_requests(context: typer.Context, requests: Sequence[Event]) -> list[R
 
 
 def person() -> str:
-    """Return who asks: the login of whoever runs the verb."""
+    """Return who asks: the login that runs the verb."""
     try:
         login = getpass.getuser()
     except (KeyError, OSError):
@@ -82,7 +82,7 @@ async def ask(
 async def looks(reader: Reader, seconds: float) -> AsyncIterator[None]:
     """Yield until the deadline, at least once: one look at the log a time.
 
-    Raises `OutcomeUnknown` when the daemon goes away meanwhile: nobody is left to wait for.
+    Raises `OutcomeUnknown` when the daemon goes away: then no answer will come.
     """
     clock = SystemClock()
     deadline = clock.monotonic() + seconds

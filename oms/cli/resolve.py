@@ -1,7 +1,7 @@
 """The verbs by which people decide breaks: assign, explain, resolve, adopt, adjust, approve.
 
-Each is a request that the running daemon carries out in the name of whoever asked; without a daemon
-nothing is written. What closes a break takes two people above the value that the settings name.
+Each is a request that the running daemon carries out in the name of the person who asked; without
+a daemon nothing is written. Above the value that the settings name, two people must close a break.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def assign(
     context: typer.Context,
     *,
     break_id: Break,
-    who: Annotated[str, typer.Argument(metavar="WHO", help="Whoever is to look at it.")],
+    who: Annotated[str, typer.Argument(metavar="WHO", help="Who is to look at it.")],
     as_json: AsJson = False,
 ) -> None:
     """Say who looks at a break. It stays open; the columns are those of `oms breaks`.
@@ -82,10 +82,10 @@ def explain(
 def resolve(
     context: typer.Context, *, break_id: Break, reason: KeptReason, as_json: AsJson = False
 ) -> None:
-    """Close a break by a person's word, with a reason.
+    """Close a break, with a reason.
 
-    It stays closed until the difference shows other values. Nothing else changes: a resolution
-    explains, it does not repair. Prints the break; the columns are those of `oms breaks`.
+    It stays closed until the difference shows other values. Books and orders stay as they are; `oms
+    adjust` changes the books. Prints the break; the columns are those of `oms breaks`.
 
     \b
     oms resolve B-12 --reason "transfer from the other broker, confirmed by statement"
@@ -102,9 +102,9 @@ def adopt(
     reason: KeptReason = "known to us",
     as_json: AsJson = False,
 ) -> None:
-    """Take an order that we did not send as known: the books follow it, and its break closes.
+    """Accept an order that we did not send: the books follow it, and its break closes.
 
-    The order stays whoever's it is: only its owner can change or cancel it.
+    It still belongs to the client that sent it: only that client can change or cancel it.
 
     \b
     oms adopt B3f9
@@ -152,9 +152,9 @@ def adjust(
 
 @app.command()
 def approve(context: typer.Context, *, break_id: Break, as_json: AsJson = False) -> None:
-    """Let happen what another person asked for and one alone may not decide.
+    """Approve what another person asked for, where two people must decide.
 
-    Whoever asked cannot approve it. The log keeps both names.
+    The person who asked cannot approve it. The log keeps both names.
 
     \b
     oms approve B3f9
@@ -167,7 +167,7 @@ def _ask(
     context: typer.Context, break_id: str, action: CaseAction, as_json: bool, **fields: Any
 ) -> None:
     if action != "approve" and not str(fields.get("text", "")).strip():
-        raise InvalidRequest(f"to {action} a break takes words, found none")
+        raise InvalidRequest(f"to {action} a break needs a text, found none")
 
     async def work() -> tuple[BreakCase, str]:
         async with reading(context) as reader:
@@ -204,7 +204,7 @@ async def _answer(reader: Reader, sequence: int) -> Envelope:
             raise CaseRefused(denied.text, hint="")
         return made[-1]
     raise RequestTimedOut(
-        f"the daemon did not say within {_WAIT_SECONDS:g} s what became of it",
+        f"the daemon has not answered after {_WAIT_SECONDS:g} s",
         hint="`oms breaks BREAK` shows it once it is done",
     )
 

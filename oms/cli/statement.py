@@ -86,7 +86,7 @@ def fetch(
     """Fetch a Flex statement from IB's web service, with the token and the query of the settings.
 
     IB makes the statement first, which takes seconds to minutes; the file is written when it is
-    whole. Nothing of the log is touched.
+    whole. The log is not touched.
 
     \b
     OMS_FLEX_TOKEN=... OMS_FLEX_QUERY=123456 oms statement fetch --out today.xml

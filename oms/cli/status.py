@@ -1,4 +1,4 @@
-"""The verb `status`: is all well, and how old is each number that says so."""
+"""The verb `status`: how things stand, each number with its age."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Line:
 
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Say how things stand, every number with its age.
+    """Show how things stand, every number with its age.
 
     \b
     verdict     all is well, needs a look, or down; why, and what to do

@@ -60,9 +60,9 @@ def waiting(words: str) -> Iterator[None]:
 
 
 def confirmed(what: str, question: str, *, yes: bool) -> None:
-    """Let a person say yes to something dangerous; a program has to have said it already.
+    """Let a person say yes to something dangerous; a program must have passed --yes.
 
-    Raises `InvalidRequest` where nobody can be asked.
+    Raises `InvalidRequest` where no person can be asked.
     """
     if yes:
         return

@@ -27,9 +27,9 @@ def verify(
 ) -> None:
     """Check the hash chain: no event was changed, removed, inserted or cut off.
 
-    Prints how many events hold and the head's hash; write that hash down elsewhere, because who
-    can rewrite the whole file can rewrite the whole chain. With --from the event before it is taken
-    at its word. The exit status is 4, and the sequence is named, where the chain does not hold.
+    Prints how many events hold and the head's hash. Keep that hash elsewhere: a person who can
+    rewrite the whole file can rewrite the whole chain. With --from, the hash of the event before
+    SEQ is trusted. The exit status is 4, and the sequence is named, where the chain does not hold.
 
     \b
     oms verify

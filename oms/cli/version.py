@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def version(as_json: AsJson = False) -> None:
-    """Print the versions that matter when something is reported.
+    """Print the versions that a report of a fault should name.
 
     \b
     oms version

@@ -21,16 +21,19 @@ app = typer.Typer()
 def web(
     context: typer.Context,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to serve on; only this machine's own.")
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Address to serve on; other machines cannot reach the default."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 takes a free one.")
     ] = 8010,
 ) -> None:
-    """Serve the operator pages: what the log says now, to look at and never to change.
+    """Serve the operator pages: read-only, from the log.
 
     \b
-    /          is it well, and if not, why; every number with its age
+    /          is all well, else why and what to do; every number with its age
     /orders    and /orders/ID, one order's whole story; /fills /positions /breaks /reports /log
     /health    for a probe: ok, degraded or down with reasons; 503 when down
     /metrics   for Prometheus, from the database
@@ -45,10 +48,10 @@ def web(
     try:
         schema.check_current(settings.database_url)
     except OmsError as error:
-        # The pages say so too, and come to life when the database does.
+        # The pages say so too, and show the log once it can be read.
         say(f"warning: {error.message}; {error.hint}")
     if not is_loopback(host):
-        say(f"warning: there is no password: who reaches {host} can read orders and positions")
+        say(f"warning: no password: anyone who reaches {host} can read orders and positions")
     serve(
         settings,
         host=host,

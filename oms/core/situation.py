@@ -141,7 +141,7 @@ class Situation:
 
     @property
     def oldest_doubt_at(self) -> datetime | None:
-        """Return since when the oldest order in doubt is in doubt, None where nobody knows."""
+        """Return since when the oldest order in doubt is in doubt, None where that is not known."""
         return self.doubts[0].since if self.doubts else None
 
 
@@ -235,7 +235,7 @@ def _gate(situation: Situation) -> Iterator[Reason]:
         advice = "wait for the comparison; `oms report list` shows when it has ended"
         yield Reason("degraded", "not_ready", text, advice)
     if system.halted:
-        text = f"New orders are halted by {system.halt_actor or 'somebody'}: {system.halt_reason}"
+        text = f"New orders are halted by {system.halt_actor or 'a person'}: {system.halt_reason}"
         advice = "`oms resume` lets orders leave again, once the reason is gone"
         yield Reason("degraded", "halted", text, advice)
     if situation.behind:

@@ -4,7 +4,7 @@ Read-only by construction: the database is opened read-only, only GET and HEAD a
 page holds a button that does anything. They say what is known, how old it is, and what is not
 known; a database that cannot be read is an answer (503 with the reason), never an empty table.
 
-There is no password: they bind to this machine, and whoever wants them elsewhere puts them behind
+There is no password: they bind to this machine, and to reach them from elsewhere they belong behind
 something that has one (docs/how-to/operator-pages.md).
 """
 

@@ -2,7 +2,7 @@
 
 The database is opened anew for each request, read-only. That costs a few milliseconds, and it is
 what makes the pages unable to lie: a file that was moved, replaced or deleted is noticed at once,
-where a connection kept open would go on reading what nobody writes any more.
+where a connection kept open would go on reading a file that is no longer written.
 """
 
 from __future__ import annotations

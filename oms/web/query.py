@@ -1,7 +1,7 @@
 """The filters of a page, read from its address.
 
 A filter that is not known or cannot be read is refused. To pass over it would show everything under
-the name of a filter, and nobody would notice.
+the name of a filter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Serving the pages until somebody stops it."""
+"""Serving the pages until they are stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        # Nothing here depends on who asks, so nobody is believed about it.
+        # No answer depends on who asks, so headers that name the asker are not read.
         proxy_headers=False,
         lifespan="off",
     )

@@ -89,7 +89,7 @@ def state_mark(state: OrderState) -> Mark:
 
 
 def said_by_ib(order: Order) -> str:
-    """Return IB's last word on an order; that it was silent is told from that it was not asked."""
+    """Return IB's last word on an order, else whether it was asked."""
     if order.status:
         return order.status
     if order.state in {OrderState.DENIED, OrderState.NOT_SENT}:
@@ -114,7 +114,7 @@ def grouped(number: Decimal | int | None) -> str:
 
 
 def grouped_text(text: str) -> str:
-    """Return what somebody else wrote; the thousands of a number are set apart, nothing more."""
+    """Return a text of the broker; only the thousands of a number are set apart."""
     whole, point, fraction = text.partition(".")
     sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
     if not all(part.isascii() and part.isdecimal() for part in (digits, fraction or "0")):

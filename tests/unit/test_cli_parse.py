@@ -88,7 +88,11 @@ def test_a_contract_is_written_in_one_word_or_with_options(
         ("AAPL", {"right": "C"}, "a contract of type OPT needs its expiry"),
         ("AAPL/20260918/200/X", {}, "an option's right is C or P, found 'X'"),
         ("AAPL/2026/200/C", {}, "'AAPL/2026/200/C' names no contract"),
-        ("AAPL@ARCA", {"exchange": "BATS"}, "'AAPL@ARCA' and --exchange BATS name two of them"),
+        (
+            "AAPL@ARCA",
+            {"exchange": "BATS"},
+            "and --exchange BATS contradict each other",
+        ),
         ("AAPL", {"sec_type": "STOCK"}, "--sec-type is one of STK, OPT"),
         ("AAPL", {"sec_type": "STK", "expiry": "202609"}, "a contract of type STK has no expiry"),
         ("SPY", {"leg": ["BUY 1 11"]}, "a leg is SIDE:RATIO:CON_ID"),
@@ -154,8 +158,8 @@ def test_every_order_type_and_term_can_be_written(words: dict[str, Any], meant: 
         ({"at": "close", "stop": "3"}, "for a market or a limit order"),
         ({"at": "close", "tif": "GTC"}, "without --tif"),
         ({"limit": "1", "tif": "GTD"}, "GTD and an end (good_till) go together"),
-        ({"limit": "1", "good_till": "tomorrow"}, "'tomorrow' is no time"),
-        ({"limit": "1", "good_till": "2027-01-05T20:00:00"}, "names no zone"),
+        ({"limit": "1", "good_till": "tomorrow"}, "'tomorrow' is not a time"),
+        ({"limit": "1", "good_till": "2027-01-05T20:00:00"}, "has no time zone"),
         ({"order_id": "a b"}, "cannot travel to IB and back"),
     ],
 )

@@ -85,6 +85,12 @@ def test_main_returns_the_exit_status_and_can_be_called_again(
     assert '"kind": "version"' in capsys.readouterr().out
 
 
+def test_an_option_that_lost_its_meaning_is_taken_with_a_word() -> None:
+    said = CliRunner().invoke(app, ["reconcile", "--now", "--database", "nowhere/none.sqlite"])
+    assert "--now has no effect" in said.stderr
+    assert "--now" not in CliRunner().invoke(app, ["reconcile", "--help"]).stdout
+
+
 # ── what is refused here ─────────────────────────────────────────────────────────────────────────
 
 

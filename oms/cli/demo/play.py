@@ -90,7 +90,7 @@ class Play:
         _say(
             "A market order, two that rest below the market, and a bracket whose exits wait at IB"
             " for its entry. Each intent is durable in the log before a byte leaves; our order id"
-            " travels in IB's orderRef, so whatever IB says later can be told apart."
+            " travels in IB's orderRef, so that all that IB says later can be joined to its order."
         )
         quantity = str(plot.market_quantity)
         self._oms("buy", quantity, plot.market, "--order-id", self._id("market"))
@@ -143,7 +143,7 @@ class Play:
             "The line is back. Nothing is assumed: the daemon asks what happened, and the report"
             " says what was asked, how far back the answers reach, and what was learnt. Look for"
             " the two backfilled executions, the cancel, and the adopted order: that one is a"
-            " break, because somebody should know who traded by hand."
+            " break, because a person must say who traded by hand."
         )
         self._oms("report", "show", "last")
 
@@ -164,7 +164,7 @@ class Play:
         stage.kill_daemon()
         _say(
             "SIGKILL, right after the intent was durable and before IB has answered. This is all"
-            " that anybody knows now:"
+            " that is known now:"
         )
         self._oms("order", order_id)
         price = moved(self._bid(plot.bracket), -plot.discount - 5)
@@ -174,8 +174,8 @@ class Play:
         stage.control("release")
         stage.control("unsilence")
         _say(
-            f"Nobody may send it again: perhaps IB has it. Meanwhile {plot.bracket} falls to"
-            f" {price}, the entry of the bracket fills, and nobody is there to hear that either."
+            f"It must not be sent again: perhaps IB has it. Now {plot.bracket} falls to {price} and"
+            " the entry of the bracket fills, while no daemon listens."
         )
 
     def _restart(self) -> None:

@@ -32,7 +32,7 @@ DATABASE: Final = "oms.sqlite"
 BOOKS: Final = "gateway.sqlite"
 #: What `--fresh` removes; nothing else in the directory is ours.
 _OURS: Final = ("oms.sqlite*", "gateway.sqlite*", "reports/R*.html", "*.log")
-#: Short waits: the demo's gateway answers in milliseconds, and nobody wants to watch patience.
+#: Short waits: the demo's gateway answers in milliseconds, and a viewer should not wait longer.
 _SETTINGS: Final = {
     "OMS_DATABASE_URL": DATABASE,
     "OMS_DOUBT_SETTLE_SECONDS": "0.5",
