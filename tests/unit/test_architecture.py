@@ -7,6 +7,8 @@ shown a snippet that breaks it, so that a rule which has gone blind is noticed; 
 from __future__ import annotations
 
 import ast
+import asyncio  # noqa: F401 - a base whose hooks are looked up by name
+import logging  # noqa: F401 - the same
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -168,6 +170,17 @@ def says_what_it_is(module: Module) -> Iterator[str]:
         yield "has no docstring"
 
 
+def promises_are_said(module: Module) -> Iterator[str]:
+    """What is public says what it promises. A method that overrides one is excepted, because its
+    promise stands with the base; so is a function inside another one, which nobody can call.
+    """
+    if module.room is None:
+        return
+    for owner, node in public_functions(module.tree):
+        if not ast.get_docstring(node) and not (owner is not None and overrides(owner, node.name)):
+            yield f"line {node.lineno}: {node.name} has no docstring"
+
+
 def postpones_annotations(module: Module) -> Iterator[str]:
     annotated = (ast.FunctionDef, ast.AsyncFunctionDef, ast.AnnAssign)
     code = [node for node in module.tree.body if not is_docstring(node)]
@@ -221,6 +234,7 @@ RULES: dict[Rule, tuple[str, str]] = {
     reads_no_clock: ("oms.service.x", "from datetime import datetime\nat = datetime.now(UTC)"),
     functions_fit_a_screen: ("oms.x", "def f():\n" + "    a = 1\n" * FUNCTION_LINES_MAX),
     says_what_it_is: ("oms.x", "a = 1"),
+    promises_are_said: ("oms.x", "class Order:\n    def send(self): ..."),
     postpones_annotations: ("oms.x", '"""It."""\n\ndef f(): ...'),
     names_say_what_things_are: ("oms.x", "def get_trade_info(): ..."),
     takes_names_from_their_package: ("oms.x", "from oms.core.events.orders import Terms"),
@@ -255,6 +269,8 @@ def test_rule_sees_what_breaks_it(rule: Rule) -> None:
         (uses_no_mock_library, "tests.x", "def test_it(mocker): ..."),
         (names_say_what_things_are, "oms.x", "class TradeHandle: ..."),
         (names_say_what_things_are, "oms.x", "self.last_data = 1"),
+        (promises_are_said, "oms.x", "async def send(): ..."),
+        (promises_are_said, "oms.x", "class Reader(asyncio.Protocol):\n    def read(self): ..."),
         (names_say_what_things_are, "oms.core.utils", ""),
     ],
 )
@@ -271,6 +287,13 @@ def test_rule_is_not_walked_around(rule: Rule, name: str, text: str) -> None:
         (core_knows_no_float, "oms.core.x", "match a:\n    case float(): raise InvalidRequest"),
         (names_say_what_things_are, "oms.x", "log.info('x')\nmanaged = database = tradeable = 1"),
         (reads_no_clock, "oms.x", "clock.now()\nself.clock.monotonic()"),
+        (promises_are_said, "oms.x", "class _Row:\n    def cells(self): ..."),
+        (promises_are_said, "oms.x", "def _f():\n    def g(): ..."),
+        (
+            promises_are_said,
+            "oms.x",
+            "class Reader(asyncio.Protocol):\n    def data_received(self, chunk): ...",
+        ),
         (reads_no_clock, "oms.x", "time = clock or SystemClock()\ntime.monotonic()"),
     ],
 )
@@ -286,8 +309,22 @@ def test_house_keeps_the_rule(rule: Rule) -> None:
 
 def test_modules_import_each_other_in_one_direction() -> None:
     names = {module.name for module in modules()}
-    graph = {m.name: sorted(on_import(m, names)) for m in modules() if m.room is not None}
+    graph = {m.name: sorted(within(m, names)) for m in modules() if m.room is not None}
     assert cycle(graph) is None, " -> ".join(cycle(graph) or ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from a.b import x",
+        "import a.b",
+        "from a import b",
+        "if TYPE_CHECKING:\n    from a.b import X",
+        "def f():\n    from a.b import x",
+    ],
+)
+def test_import_counts_wherever_it_stands(text: str) -> None:
+    assert within(Module("a.c", ast.parse(text)), {"a", "a.b", "a.c"}) == {"a.b"}
 
 
 def test_cycle_is_found() -> None:
@@ -370,15 +407,13 @@ def without_types(tree: ast.Module) -> ast.Module:
     )
 
 
-def on_import(module: Module, names: set[str]) -> set[str]:
-    """Return which of some modules are imported while this one is: not inside functions, not for
-    types only.
+def within(module: Module, names: set[str]) -> set[str]:
+    """Return which of some modules a module names in an import: at its top, inside a function or
+    for types only. A circle is a circle wherever its imports stand.
     """
-    found = set()
-    for node in module.tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            for _, name in imported(node):
-                found.add(name if name in names else name.rpartition(".")[0])
+    found = {
+        name if name in names else name.rpartition(".")[0] for _, name in imported(module.tree)
+    }
     return found & names - {module.name}
 
 
@@ -399,6 +434,57 @@ def cycle(graph: dict[str, list[str]]) -> list[str] | None:
         return None
 
     return next((found for name in graph if (found := visit(name, []))), None)
+
+
+def public_functions(
+    tree: ast.AST, owner: ast.ClassDef | None = None
+) -> Iterator[tuple[ast.ClassDef | None, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield what others can call by a public name, with the class that it belongs to."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                setter = any(ast.unparse(d).endswith(".setter") for d in node.decorator_list)
+                if not node.name.startswith("_") and not setter:
+                    yield owner, node
+            case ast.ClassDef(name=name) if not name.startswith("_"):
+                yield from public_functions(node, node)
+            case ast.If() | ast.Try() | ast.With():
+                yield from public_functions(node, owner)
+            case _:
+                pass
+
+
+def overrides(owner: ast.ClassDef, method: str) -> bool:
+    """Say whether a class has a method from one of its bases."""
+    for base in owner.bases:
+        name = ast.unparse(base).partition("[")[0]
+        head, _, attribute = name.partition(".")
+        if attribute:
+            known = hasattr(getattr(sys.modules.get(head), attribute, None), method)
+        else:
+            known = any(
+                method in methods or overrides(cls, method)
+                for cls, methods in classes().get(name, ())
+            )
+        if known:
+            return True
+    return False
+
+
+@cache
+def classes() -> dict[str, list[tuple[ast.ClassDef, set[str]]]]:
+    """Return the classes of the house by name, each with the methods that it defines."""
+    found: dict[str, list[tuple[ast.ClassDef, set[str]]]] = {}
+    for module in modules():
+        for node in walked(module.tree):
+            if isinstance(node, ast.ClassDef) and module.room is not None:
+                methods = {
+                    one.name
+                    for one in node.body
+                    if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+                }
+                found.setdefault(node.name, []).append((node, methods))
+    return found
 
 
 def defined(tree: ast.AST) -> Iterator[tuple[int, str]]:

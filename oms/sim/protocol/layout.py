@@ -50,7 +50,7 @@ class Part(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(Part):
     """Plain fields in order. Every one has a value: `Layout.encode` puts the defaults in."""
 
     names: tuple[str, ...]
@@ -77,7 +77,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class When:
+class When(Part):
     """Parts that are there when `test` of the values before them says so."""
 
     test: Callable[[Values], bool]
@@ -96,7 +96,7 @@ class When:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(Part):
     """A count, then that many groups of the same fields. The value is a list of dictionaries."""
 
     name: str
@@ -121,7 +121,7 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(Part):
     """Order conditions: count, the conditions, and two flags when there are any."""
 
     def encode(self, values: Values, out: list[str]) -> None:
