@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
 from oms.core.compare.adoption import adoptions
-from oms.core.compare.cases import accepted, break_id_of, same_difference
+from oms.core.compare.cases import unsettled
 from oms.core.compare.run import compare
 from oms.core.compare.sides import Answers, Scope
-from oms.core.events import Finding, QueryKind
+from oms.core.events import QueryKind
 from oms.service.our_side import load_cases, load_our_side
 from oms.service.view import View
 from oms.telemetry import get_logger
@@ -82,7 +82,8 @@ class Glance:
             position_settle=self._position_settle,
         )
         found = await asyncio.to_thread(compare, ours, ours, answers, scope)
-        news = await self._news(found.findings)
+        cases = await load_cases(self._reader, found.findings, self._view.open_breaks())
+        news = unsettled(cases, found.findings)
         # An order that the books do not have at all is nobody's finding before it is adopted.
         strangers = list(adoptions(ours, answers, scope))
         log.info(
@@ -92,16 +93,3 @@ class Glance:
             news=len(news) + len(strangers),
         )
         return bool(news or strangers)
-
-    async def _news(self, findings: list[Finding]) -> list[Finding]:
-        """Return what is neither in agreement nor known: an open case is known until its values
-        change.
-        """
-        cases = await load_cases(self._reader, findings, self._view.open_breaks())
-        news = []
-        for finding in accepted(cases, findings):
-            case = cases.get(break_id_of(finding))
-            known = case is not None and case.live and same_difference(case.finding, finding)
-            if finding.result != "match" and not known:
-                news.append(finding)
-        return news

@@ -6,16 +6,15 @@ next run starts over and writes nothing twice):
 
 1. ReconciliationStarted; our side is read
 2. every question is asked; each answer's rows are broker messages in the log like any other, so
-executions that came while
-   we were away are booked by the fold the moment they arrive, and QueryAnswered says how the
-   question ended
+   executions that came while we were away are booked by the fold the moment they arrive, and
+   QueryAnswered says how the question ended
 3. adoptions, opening positions and resolved doubts are written, each with its evidence
 4. our side is read again and compared; what moved meanwhile, and what differs for the first time,
-is asked again, a bounded number of times
+   is asked again, a bounded number of times
 5. differences that a policy of the settings allows to book are adjusted, and compared again
 6. cases are opened, updated and closed
 7. ReconciliationCompleted holds the whole report; SessionReady lets orders leave when every
-question was answered whole
+   question was answered whole
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
 from oms.core.compare.adoption import adoptions
-from oms.core.compare.cases import accepted, break_id_of, case_events
+from oms.core.compare.asking import QUESTIONS, to_ask_again
+from oms.core.compare.cases import accepted, case_events
 from oms.core.compare.findings import MOVED
 from oms.core.compare.matches import Compared
 from oms.core.compare.repair import (
@@ -67,28 +67,6 @@ if TYPE_CHECKING:
 
 log = get_logger("service.reconciler")
 
-#: Executions come after the orders they belong to, positions after the executions that explain
-#: them.
-QUESTIONS: Final[tuple[QueryKind, ...]] = (
-    "open_orders",
-    "completed_orders",
-    "executions",
-    "positions",
-    "account_summary",
-)
-#: What is asked again where a finding about a thing has moved or is new: executions first, to
-#: explain what they moved.
-_EXPLAINED_BY: Final[dict[str, tuple[QueryKind, ...]]] = {
-    "order": ("open_orders", "completed_orders", "executions"),
-    "execution": ("executions",),
-    "position": ("executions", "positions"),
-    "cost": ("executions", "positions"),
-    "commission": ("executions",),
-    "cash": ("executions", "positions", "account_summary"),
-    "account": ("account_summary",),
-}
-#: Classes that a second look cannot change: a foreign order is there or not.
-_SEEN_ONCE: Final = frozenset({"unknown_order", "in_doubt"})
 #: How often things that moved while they were asked for, or that differ for the first time, are
 #: asked again.
 REASK_COUNT_MAX: Final = 3
@@ -246,7 +224,8 @@ class Reconciler:
         prior, ours = run.before, await self._repair(answers, run)
         found = await self._compared(run, prior, ours, answers)
         for asked_again in range(REASK_COUNT_MAX):
-            kinds = self._to_ask_again(found, first=not asked_again)
+            known = {case.break_id for case in self._view.open_breaks()}
+            kinds = to_ask_again(found.findings, known, first=not asked_again)
             if not kinds:
                 break
             await self._let_settle(found, ours)
@@ -286,27 +265,6 @@ class Reconciler:
     def _in_cases(self) -> set[str]:
         """Return the orders that open cases are about."""
         return {c.finding.order_id for c in self._view.open_breaks()}
-
-    def _to_ask_again(self, found: Compared, *, first: bool) -> tuple[QueryKind, ...]:
-        """Return what to ask again: for what moved, and once for each break that is new.
-
-        A new difference must be seen twice, for the end of an answer can come before its rows
-        (INC-13), and what is compared is never quite of one moment.
-        """
-        known = {c.break_id for c in self._view.open_breaks()}
-        subjects = {
-            f.subject
-            for f in found.findings
-            if (f.result == "unknown" and f.text == MOVED)
-            or (
-                first
-                and f.result == "break"
-                and f.break_class not in _SEEN_ONCE
-                and break_id_of(f) not in known
-            )
-        }
-        wanted = {kind for subject in subjects for kind in _EXPLAINED_BY.get(subject, ())}
-        return tuple(kind for kind in QUESTIONS if kind in wanted)
 
     async def _let_settle(self, found: Compared, ours: OurSide) -> None:
         """Wait while IB's positions and balances may still lag the last execution (INC-141)."""

@@ -17,10 +17,10 @@ from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from oms.clock import Clock
+from oms.core.compare.asking import QUESTIONS
 from oms.core.events import Envelope, ReconciliationCompleted
 from oms.core.resets import windows_of
 from oms.core.schedule import Due, Past, Plan, next_run
-from oms.service.reconciler import QUESTIONS
 from oms.service.view import View
 from oms.settings import Settings
 from oms.telemetry import get_logger

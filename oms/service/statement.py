@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from xml.parsers import expat
 from zoneinfo import ZoneInfo
 
-from oms.core.compare.cases import accepted, case_events
+from oms.core.compare.cases import accepted, case_events, settled_by
 from oms.core.compare.findings import Thing
 from oms.core.compare.run import verdict_of
 from oms.core.compare.statement import (
@@ -193,7 +193,7 @@ class _Check:
             for case in await self._reader.rows("breaks", {"live": True})
             if isinstance(case, BreakCase)
         ]
-        self._wanted = {_settled_by(case) for case in open_cases}
+        self._wanted = {settled_by(case.finding) for case in open_cases}
         for row, _ in read_statement(source):
             if isinstance(row, Heading):
                 await self._end_account()
@@ -392,7 +392,3 @@ async def events_of(reader: Reader, checked: Checked) -> list[Event]:
     )
     news = case_events(cases, about, {}, run_id=checked.run_id, complete=True)
     return [report, *news]
-
-
-def _settled_by(case: BreakCase) -> str:
-    return f"{case.finding.subject}:{case.finding.key.partition(':')[2]}"

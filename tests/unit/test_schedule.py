@@ -11,11 +11,11 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from oms.clock import ManualClock
+from oms.core.compare.asking import QUESTIONS
 from oms.core.contracts import Contract
 from oms.core.events import QueryKind, Question, ReconciliationCompleted, Terms
 from oms.core.fold.records import Order, OrderState
 from oms.core.schedule import Plan
-from oms.service.reconciler import QUESTIONS
 from oms.service.schedule import Schedule, plan_of
 from oms.service.view import View
 from oms.settings import Settings

@@ -8,7 +8,7 @@ of its own (`CaseActionProposed`), and `approve` by anybody else carries it out.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final, get_args
+from typing import Final, assert_never, get_args
 
 from oms.core.events import (
     Adjustment,
@@ -16,6 +16,7 @@ from oms.core.events import (
     BreakAssigned,
     BreakClosed,
     BreakExplained,
+    CaseAction,
     CaseActionProposed,
     CaseRequested,
     Cause,
@@ -71,6 +72,19 @@ def carried_out(
             return (BreakExplained(break_id=case.break_id, text=_text(request, "a text")),)
         case "approve":
             return _approved(case, actor)
+        case "resolve" | "adopt" | "adjust":
+            return _closed(case, request, notional_max, average_price, order)
+        case _:
+            assert_never(request.action)
+
+
+def _closed(
+    case: BreakCase,
+    request: CaseRequested,
+    notional_max: Decimal | None,
+    average_price: Decimal | None,
+    order: Order | None,
+) -> tuple[Event, ...]:
     if case.status != "open":
         raise CaseRefused(f"break {case.break_id} is closed already: {case.close_reason}")
     wanted = _adjustment(case, request) if request.action == "adjust" else None
@@ -108,7 +122,7 @@ def _approved(case: BreakCase, actor: str) -> tuple[Event, ...]:
 
 
 def _closing(
-    case: BreakCase, action: str, reason: str, wanted: Adjustment | None, approved_by: str
+    case: BreakCase, action: CaseAction, reason: str, wanted: Adjustment | None, approved_by: str
 ) -> tuple[Event, ...]:
     closed = BreakClosed(
         break_id=case.break_id,

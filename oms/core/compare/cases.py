@@ -108,6 +108,21 @@ def accepted(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> lis
     return [_settled(cases.get(break_id_of(f)), f) for f in findings]
 
 
+def unsettled(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> list[Finding]:
+    """Return what is neither in agreement nor known: an open case is known until its values
+    change.
+    """
+    return [
+        finding
+        for finding in accepted(cases, findings)
+        if finding.result != "match" and not _is_known(cases.get(break_id_of(finding)), finding)
+    ]
+
+
+def _is_known(case: BreakCase | None, finding: Finding) -> bool:
+    return case is not None and case.live and same_difference(case.finding, finding)
+
+
 def _settled(case: BreakCase | None, finding: Finding) -> Finding:
     if finding.result != "break" or case is None or case.status != "closed":
         return finding

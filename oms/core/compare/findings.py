@@ -11,25 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from oms.core.compare.matches import Match
+from oms.core.compare.matches import Match, Subject
 from oms.core.events import Adjustment, BreakClass, Finding, Severity
 
-#: What can be compared.
-Subject = Literal[
-    "order",
-    "execution",
-    "position",
-    "cost",
-    "commission",
-    "cash",
-    "account",
-    "message",
-    "question",
-    "statement_days",
-    "statement_deal",
-    "statement_position",
-    "statement_cash",
-]
 #: What a finding says when asking again can settle it.
 MOVED: Final = "it moved while it was being asked for"
 

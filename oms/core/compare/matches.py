@@ -10,10 +10,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from oms.core.events import Finding, MatchCount
 
+#: What can be compared.
+Subject = Literal[
+    "order",
+    "execution",
+    "position",
+    "cost",
+    "commission",
+    "cash",
+    "account",
+    "message",
+    "question",
+    "statement_days",
+    "statement_deal",
+    "statement_position",
+    "statement_cash",
+]
 #: Matches that a report lists; where there are more, it counts them.
 LISTED_MAX: Final = 100
 
@@ -21,7 +37,7 @@ LISTED_MAX: Final = 100
 class Match(NamedTuple):
     """One thing that both sides hold the same."""
 
-    subject: str
+    subject: Subject
     key: str
     #: What was found equal, as the digest has it.
     values: str
@@ -55,7 +71,7 @@ class Compared:
 
 def counted_by_subject(matches: Iterable[Match]) -> tuple[MatchCount, ...]:
     """Return count and digest of matches, by subject."""
-    by_subject: dict[str, list[Match]] = {}
+    by_subject: dict[Subject, list[Match]] = {}
     for match in matches:
         by_subject.setdefault(match.subject, []).append(match)
     return tuple(
