@@ -48,7 +48,7 @@ class Accounts:
     async def refresh(self) -> None:
         """Have IB say the figures of every account again; returns when they are in the log.
 
-        Raises `IBConnectionError` where nobody answers and `BrokerError` where IB refuses.
+        Raises `IBConnectionError` where no answer comes in time, `BrokerError` where IB refuses.
         """
         for account in self._session.accounts:
             # Refusals of questions without an id name none of them: one at a time.

@@ -129,7 +129,7 @@ class Capture:
 
     def _send(self, message: bytes) -> None:
         if not patches.can_write(self._ib):
-            # ib_async would drop it as well; nobody may believe that it was sent.
+            # ib_async would drop it as well, and it may not be recorded as sent.
             return
         self._write(message)
         try:

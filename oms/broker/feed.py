@@ -75,7 +75,7 @@ class Feed:
             self._close(self)
 
     def end(self) -> None:
-        """Let whoever waits know that nothing more comes."""
+        """Take the end of the line: what waits in `next` is told that nothing more comes."""
         self.is_closed = True
         self._changed.set()
 

@@ -62,8 +62,8 @@ class GapKeeper:
         if opened is None:
             return  # the log did not take the opening; it has failed, and said so
 
-        # GapClosed names the sequence of GapOpened, which is not known before it is durable.
         def close(opened: Durable) -> None:
+            """GapClosed names the sequence of GapOpened, which is known when that is durable."""
             if opened.exception() is None:
                 self._close(recover, opened.result().sequence, epoch)
 

@@ -1,7 +1,7 @@
 """What ib_async says, at the level that it deserves.
 
 ib_async logs every notice that is no warning to it as an error, the greeting of the data farms
-(2104) included, and where nobody has configured logging that is a line on stderr each. The notices
+(2104) included, and where no logging is configured that is a line on stderr each. The notices
 are in the log anyway. So our object's loggers are replaced, and only ours: a program around us that
 uses ib_async for itself keeps what it has.
 """
@@ -34,12 +34,13 @@ def reroute(ib: ib_async.IB) -> None:
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        """Say again what ib_async has said."""
         text = record.getMessage()
         notice = _NOTICE.match(text)
         if notice is not None:
             _say_notice(int(notice[1]), int(notice[2]), notice[3])
         elif record.exc_info:
-            # A message that ib_async could not decode: nobody else tells of it.
+            # A message that ib_async could not decode: this is the only word of it.
             _log.error("ib_async_failed", message=text, exc_info=record.exc_info)
         else:
             # Connecting and losing the line: the session says so itself.

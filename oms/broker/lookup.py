@@ -60,8 +60,8 @@ class Lookup:
 
         What was answered once holds for the session, so that a known contract needs no answer of a
         gateway that is mute just now. Raises `ContractUnknown`, `ContractAmbiguous` with the
-        candidates, `IBConnectionError` where nobody answers, and `BrokerError` where IB refuses the
-        question for another reason.
+        candidates, `IBConnectionError` where no answer comes in time, and `BrokerError` where IB
+        refuses the question for another reason.
         """
         if not self._session.is_up:
             raise IBConnectionError("there is no session with the gateway")

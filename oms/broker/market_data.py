@@ -131,7 +131,7 @@ class Markets:
         """Return the market of a qualified contract as it is now.
 
         Raises `BrokerError` where IB refuses (no subscription, no such contract) and
-        `IBConnectionError` where nobody answers in time.
+        `IBConnectionError` where no answer comes in time.
         """
         line = await self._snapshot(contract, until_touch=False)
         return line.quote or Quote(contract, self._clock.now())

@@ -21,7 +21,7 @@ from oms.core.events import (
 )
 from oms.telemetry import get_logger
 
-#: IB refuses order ids above it (320). An id near it is somebody's mistake, not a floor (INC-35).
+#: IB refuses order ids above it (320). An id near it is a mistake and no floor (INC-35).
 HIGHEST_ORDER_ID: Final = 2**31 - 1
 _FLOOR_LIMIT: Final = HIGHEST_ORDER_ID - 10_000_000
 #: An order id is not above those that the gateway knows of this client.
@@ -49,7 +49,7 @@ class OrderIds:
         return drawn
 
     def stay_above(self, shown: int) -> None:
-        """Take note of an id that somebody has used."""
+        """Draw only ids above this one from now on; one near the limit is passed over."""
         if shown < _FLOOR_LIMIT:
             self._next = max(self._next, shown + 1)
         else:

@@ -1,4 +1,4 @@
-"""Requests that leave in order and at a pace, while there is somebody to ask."""
+"""Requests that leave in order and at a pace, while there is a session."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PacedRequests:
         self._is_open = True
 
     def close(self) -> None:
-        """Drop what waits, and what is given before the next `open`: there is nobody to ask."""
+        """Drop what waits, and what is given before the next `open`: there is no session to ask."""
         self._is_open = False
         self._waiting.clear()
 

@@ -3,14 +3,13 @@
 A question ends in one of four ways, and only the first is an answer (broker notes: answers):
 
 - `complete`: its end marker came, and every row before it could be read;
-- `refused`: the gateway said no, or there was nobody to ask;
+- `refused`: the gateway said no, or there was no session;
 - `partial`: rows came and no end, or the connection was lost half-way, or a row was unreadable;
 - `timed_out`: nothing came before the deadline.
 
-Silence is none of the exceptions: every ending is a value and a fact (`QueryAsked`,
-`QueryAnswered`). The rows are taken from the tap, so they are in the log already; an answer is
-returned when all of them are durable, with the sequence up to which our books must be folded before
-they are compared with it.
+Every ending, silence too, is a value and a fact (`QueryAsked`, `QueryAnswered`). The rows are taken
+from the tap, so they are in the log already; an answer is returned when all of them are durable,
+with the sequence up to which our books must be folded before they are compared with it.
 
 One question of a kind at a time, and one without a request id at all: the gateway refuses those
 with the id -1, which names none of them. For the same reason the end of one that was given up may
@@ -120,6 +119,7 @@ class _Open:
     saw_owed_end: bool = False
 
     def end(self, outcome: Outcome, code: int = 0, text: str = "") -> None:
+        """Take an ending; the first one counts."""
         if not self.ended.done():
             self.ended.set_result((outcome, code, text))
 
@@ -150,7 +150,7 @@ class Queries:
         self._open: list[_Open] = []
         #: Kinds of which an unanswered question may still be answered late.
         self._owed: set[QueryKind] = set()
-        #: Held by whoever asks without an id: a refusal with the id -1 names no question.
+        #: Held while a question without an id is open: a refusal with the id -1 names no question.
         self.without_id = asyncio.Lock()
         self._turns = {kind: asyncio.Lock() for kind in _WITH_REQUEST_ID}
         capture.listeners.append(self._on_captured)

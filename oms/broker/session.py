@@ -218,7 +218,7 @@ class Session:
             self._ended.set_result(error)
         if not first.done():
             first.set_exception(error)
-            first.exception()  # seen, also where nobody waits for the first attempt
+            first.exception()  # seen, also where `open` does not wait for the first attempt
 
     async def _connect(self) -> None:
         self._leave_reason = ""
@@ -270,13 +270,13 @@ class Session:
         except TimeoutError:
             return self._last_heard > asked_at
         except ConnectionError:
-            return True  # the transport went meanwhile, and says so itself
+            return True  # the transport has gone, and says so itself
         # Counted from the answer on, also where the gateway answers with nothing but that.
         self._last_heard = self._clock.monotonic()
         return True
 
     async def read_clock(self) -> ServerTimeRead | None:
-        """Return how far the gateway's clock is from ours, None where nobody answers."""
+        """Return how far the gateway's clock is from ours, None where no answer comes in time."""
         with contextlib.suppress(TimeoutError, ConnectionError):
             return await self._server_clock.ask(self.settings.probe_timeout_seconds)
         return None

@@ -5,8 +5,8 @@ Signals go in, actions come out. A gap opens once, whatever the number of reason
 next session. Nothing here decides what to record; what arrives during a gap is recorded like
 everything else, and executions do arrive then (INC-01).
 
-A gap that ends always asks for recovery. 1102 says that subscriptions were kept, not that nothing
-happened meanwhile.
+A gap that ends always asks for recovery: 1102 says that subscriptions were kept, and orders may
+have changed all the same.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Each event carries the hash of its contents and of the event before, so a change shows at the first
 sequence that does not hold. Where the chain ended is written down beside it (`checkpoints`) in the
 transaction of every append, so a log that was cut, or whose end was written anew with hashes that
-fit, shows as well. Whoever rewrites both the end and the checkpoints is found only by comparing the
-head's hash with one that was kept elsewhere.
+fit, shows as well. A log whose end and checkpoints were both written anew is found only by
+comparing the head's hash with one that was kept elsewhere.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def verify(
     from_sequence: int = 1,
     clock: Clock | None = None,
 ) -> VerifyResult:
-    """Check every link from a sequence to the end of the log; blocks, and holds nobody up.
+    """Check every link from a sequence to the end of the log; blocks the caller and no writer.
 
     With `from_sequence` above 1 the event before it is taken at its word. Raises `ChainBroken` with
     the first sequence that does not hold, and `NotFound` where the log does not reach that far.

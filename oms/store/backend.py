@@ -158,7 +158,7 @@ def translate(error: BaseException) -> OmsError:
         return MigrationNeeded(f"the database lacks what this version needs: {text}")
     if "not a database" in lower or "malformed" in lower:
         return StoreError(
-            f"the file is damaged or no database: {text}",
+            f"the file is damaged, or is not a database: {text}",
             hint="keep the file as it is and restore a backup beside it",
         )
     if isinstance(error, sqlite3.OperationalError) or type(error).__name__ in _LOST:
@@ -169,7 +169,7 @@ def translate(error: BaseException) -> OmsError:
 _UNAVAILABLE: Final = (
     (
         ("locked", "lock timeout", "canceling statement due to lock"),
-        "another program holds the database; it is tried again after a restart",
+        "another program holds the database: end it or wait until it is done, then try again",
     ),
     (("readonly", "read-only"), "make the file and its folder writable for this user"),
     (("full", "no space", "disk i/o"), "free disk space, then start the daemon again"),
@@ -305,12 +305,12 @@ class SQLiteConnection(Connection):
     def _check_file(self) -> None:
         """Raise `StoreUnavailable` where the file is no longer the one that was opened.
 
-        Writes to a file that somebody has moved or deleted succeed, and nobody can read them.
+        Writes to a file that was moved or deleted succeed, and no reader finds them.
         """
         if _file_identity(self._path) != self._identity:
             raise StoreUnavailable(
                 f"the database file {self._path} was moved, replaced or deleted while it was open",
-                hint="nothing leaves any more; put the file back and start the daemon again",
+                hint="no order is sent any more; put the file back and start the daemon again",
             )
 
     def _begin_read(self) -> None:
@@ -391,6 +391,7 @@ def set_pragmas(access: Access) -> Callable[[Any, object], None]:
     pragmas = SQLITE_WRITE_PRAGMAS if access == "write" else SQLITE_READ_PRAGMAS
 
     def set_pragmas(driver: Any, _record: object) -> None:
+        """Run every pragma on a connection."""
         cursor = driver.cursor()
         for pragma in pragmas:
             cursor.execute(pragma)

@@ -52,7 +52,7 @@ class Chain:
     # ── where it ends ────────────────────────────────────────────────────────────────────────────
 
     def end(self) -> Head:
-        """Return where the log ends, whoever appended last."""
+        """Return where the log ends, with what other programs have appended."""
         rows = self._connection.rows(SELECT_HEAD)
         return head_of(rows[0]) if rows else Head()
 

@@ -154,7 +154,7 @@ def _fields(table: str, one: Row, other: Row) -> tuple[str, ...]:
                 decode_record(table, one[-1]), decode_record(table, other[-1])
             )
         except ValueError:
-            return ("body",)  # Somebody wrote into it what is no record.
+            return ("body",)  # what stands there is no record of ours
         if fields:
             return fields
     pairs = zip(LAYOUTS[table].columns, one, other, strict=True)

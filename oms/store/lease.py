@@ -109,16 +109,16 @@ def check(connection: Connection, request: LeaseRequest, epoch: int) -> None:
     rows = connection.rows("SELECT epoch FROM leases WHERE name = ?", (request.name,))
     if not rows or rows[0][0] != epoch:
         lease = read(connection, request.name)
-        who = "nobody" if lease is None else f"{lease.holder} on {lease.host}"
+        if lease is None:
+            raise LeaseLost(f"the lease of {request.name} was removed from the database")
         raise LeaseLost(
-            f"{request.name} was taken over by {who}"
-            + ("" if lease is None else f", process {lease.process_id}, epoch {lease.epoch}")
-            + f"; this daemon's epoch was {epoch}"
+            f"{request.name} was taken over by {lease.holder} on {lease.host}, process"
+            f" {lease.process_id}, epoch {lease.epoch}; this daemon's epoch was {epoch}"
         )
 
 
 def beat(connection: Connection, request: LeaseRequest, epoch: int, now: datetime) -> None:
-    """Write a sign of life; raises `LeaseLost` where there is none to give."""
+    """Write a sign of life; raises `LeaseLost` where the lease is another's by now."""
     statement = "UPDATE leases SET heartbeat_at = ? WHERE name = ? AND epoch = ?"
     if connection.execute(statement, (time_text(now), request.name, epoch)) != 1:
         check(connection, request, epoch)

@@ -11,8 +11,8 @@ fails (disk full, lock not given, lease taken over, buffer full, a fold with a b
 resolved first, then the futures of the facts that were not stored, and every later `append` raises.
 Nothing else may be sent to the broker from that moment; the daemon stops.
 
-If the process dies, facts that were handed over and not committed are lost, and nobody was told
-that they were stored. What the broker said is asked for again by the next reconciliation.
+If the process dies, facts that were handed over and not committed are lost; no caller was told that
+they were stored. What the broker said is asked for again by the next reconciliation.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class EventLog:
         #: daemon's work. Stays pending when the log is closed in good order.
         self.failed: asyncio.Future[None] = self._loop.create_future()
         # A daemon thread: a program that dies without `close` must not hang on it, and a
-        # transaction that is cut off has told nobody that it is durable.
+        # transaction that is cut off was not reported as durable.
         self._thread = threading.Thread(target=self._run, name="oms-log-writer", daemon=True)
 
     @classmethod
@@ -201,8 +201,8 @@ class EventLog:
         if self._waiting + len(drafts) > self._queue_length_max:
             full = StoreUnavailable(
                 f"{self._waiting} events wait for the disk, more than OMS_QUEUE_LENGTH_MAX allows",
-                hint="the disk is too slow or another program holds the database; nothing was "
-                "dropped silently, what was not stored is asked for after a restart",
+                hint="the disk is too slow, or another program holds the database: check both and "
+                "start the daemon again; it asks the broker for what was not stored",
             )
             self._fail(full)
             raise full
@@ -219,7 +219,7 @@ class EventLog:
             if group.follower is not None and not group.future.done():
                 self._subscribers.append(group.follower)
                 group.future.set_result(group.records)
-            # Whoever awaited it may have been cancelled; the fact is stored all the same.
+            # The task that awaited it may have been cancelled; the fact is stored all the same.
             if not group.future.done():
                 group.future.set_result(given[0] if group.single else given)
         if not committed.envelopes:
@@ -235,7 +235,7 @@ class EventLog:
             self._failure = error
             if not self.failed.done():
                 self.failed.set_exception(error)
-                # The exception counts as seen: not everybody who embeds the log awaits it.
+                # Seen: a program that embeds the log need not await `failed`.
                 self.failed.exception()
             logger.critical("log_failed", reason=str(error), kind=type(error).__name__)
         for group in groups:
@@ -300,7 +300,7 @@ class EventLog:
             receipts, committed = [() for _ in groups], Committed((), {})
         for group in groups:
             if group.follower is not None:
-                # Here, in the thread that changes the books: nobody else may walk them.
+                # Here, in the thread that changes the books: no other thread may walk them.
                 tables = self._writer.books.tables.values()
                 group.records = [record for table in tables for record in table.values()]
         logger.debug("batch_committed", sequence=self._writer.head.sequence)
@@ -324,7 +324,7 @@ class EventLog:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:
-            # The loop is gone, and with it everybody who could be told.
+            # The loop is gone, and with it every caller.
             return
 
 
@@ -346,6 +346,7 @@ def append_foreign(
     host = socket.gethostname()
 
     def guard(connection: Connection) -> None:
+        """Raise `DaemonNotRunning` unless a daemon holds one of the leases."""
         now = clock.now()
         held = leases.read_all(connection, lease_name_prefix)
         if not any(lease.held(now, host) for lease in held):

@@ -1,7 +1,7 @@
 """Reading the log and its projections, from any number of programs, while the daemon writes.
 
-Connections are read-only and every call is one short transaction, so that a reader holds nobody up
-and sees, within a call, one state. What it returns is decoded: envelopes and records, never rows.
+Connections are read-only and every call is one short transaction, so that no writer waits for a
+reader, and a call sees one state. What it returns is decoded: envelopes and records, never rows.
 """
 
 from __future__ import annotations

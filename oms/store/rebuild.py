@@ -85,7 +85,7 @@ def rebuild(
 ) -> RebuildResult:
     """Fold the log into a shadow, and swap the rows that differ, while readers and a daemon go on.
 
-    The fold and the comparison hold nobody up. The swap is one transaction: readers see the rows
+    The fold and the comparison hold no writer up. The swap is one transaction: readers see the rows
     before it or after it, a writer waits for it, and `ProjectionsRebuilt` in it makes a daemon load
     its books again from the rows. Then both are compared once more, because the daemon may have
     written from wrong books between the comparison and the swap.

@@ -2,7 +2,7 @@
 
 Alembic does the work and is imported only then: a daemon that starts on a current database asks one
 question. Before an existing SQLite database is changed, a copy is made beside it with SQLite's own
-backup, which is consistent whatever other programs do meanwhile.
+backup, which is consistent also while other programs write.
 """
 
 from __future__ import annotations

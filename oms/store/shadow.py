@@ -27,8 +27,8 @@ PAGE_ROWS: Final = 1_000
 #: Events between two writes of the shadow: the more, the more often a row that changes often is
 #: written once, and the more rows wait in memory.
 EVENTS_PER_WRITE: Final = 10_000
-#: Ended orders and fills that stay in memory. Fewer than in the daemon: here nobody waits for the
-#: one that a late message reads back.
+#: Ended orders and fills that stay in memory. Fewer than in the daemon: a row that a late message
+#: needs may be read back here without hurry.
 SHADOW_RECORDS_MAX: Final = 2_000
 #: Columns that the fold looks stored rows up by, besides the keys. The shadow needs no
 #: index for readers: they would be a third of the work of writing it.
@@ -112,7 +112,7 @@ def temporary_shadow(resident_records_max: int) -> Iterator[Shadow]:
                         index.drop(tables)
         engine.dispose()
         with closing(connect(url)) as connection:
-            # Nobody needs it after a power cut.
+            # After a power cut the shadow is of no use.
             connection.rows("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
             yield Shadow(connection, resident_records_max)

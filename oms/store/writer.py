@@ -1,16 +1,16 @@
 """The transaction of an append, as one thread runs it.
 
-    BEGIN IMMEDIATE                 nobody else appends from here on
+    BEGIN IMMEDIATE                 no other program appends from here on
       anything new from elsewhere?  lease still ours? other programs' events: read, verify, fold
       natural keys                  the same fact again is not stored twice
       sequence, hash, insert
       fold, write touched rows
       checkpoints
-    COMMIT                          only now does anybody hear of it
+    COMMIT                          only now are callers and subscribers told
 
-If the process dies before COMMIT returns, nothing of this happened and nobody was told; after it,
-everything has. A failure is raised to the caller, who must not use the writer again: the books in
-memory are ahead of the rows.
+If the process dies before COMMIT returns, nothing of this happened and no caller was told; after
+it, everything has. A failure is raised to the caller, who must not use the writer again: the books
+in memory are ahead of the rows.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ EndKind = Literal[
 
 
 class Unreadable(ValueError):
-    """The message is one of ours, or of nobody we know, and its fields make no sense."""
+    """The message is one that we must read, or of an unknown kind, and its fields make no sense."""
 
 
 def translate(fields: Fields, server_version: int, zone: ZoneInfo | None) -> Translated | None:
@@ -78,6 +78,7 @@ def _next_order_id(fields: Fields, version: int, zone: ZoneInfo | None) -> Trans
 
 def _end(kind: EndKind, request_id_at: int | None = None) -> Translator:
     def translator(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated:
+        """Read the end of an answer."""
         request_id = None if request_id_at is None else int(fields[request_id_at])
         return Translated(AnswerEndReceived(kind=kind, request_id=request_id))
 
