@@ -1,4 +1,4 @@
-"""Rows folded anew: an alarm that comes back counts from before, and orders lost a field.
+"""Rows folded anew: alarms count from before, orders lost a field, earlier permanent numbers stay.
 
 No table changes. A new revision is what makes `oms db upgrade` fold the rows again, so that those
 of an earlier version are what `oms rebuild --check` expects.

@@ -63,8 +63,8 @@ from tests.lives import (
 Rows = dict[tuple[str, str], str]
 Links = set[tuple[str, int]]
 
-#: Orders by how they ended. The last leaves the position flat; a commission came early; of the
-#: second contract there was never a fill.
+#: Orders by how they ended. G leaves the position flat; a commission came early; of the second
+#: contract there was never a fill; H had two permanent numbers, and its row is found by the last.
 LIFE: Final = """
     session
     A: intent BUY 100 LMT 10
@@ -94,15 +94,21 @@ LIFE: Final = """
     G: open Submitted
     G: fill 200 @ 12 exec=g.1.01
     G: status Filled 200
+    H: intent BUY 100 LMT 10
+    H: sent
+    H: open Submitted
+    H: open Submitted perm=2008
+    H: status Cancelled 0
+    H: status Cancelled 0 perm=2008
     position 0 0
     position 0 0 con=2
     unreadable
 """
-ORDERS: Final = "ABCDEFG"
+ORDERS: Final = "ABCDEFGH"
 #: Executions of the life, their corrections, and new ones of every order.
 EXECUTIONS: Final = (
     *("a.1.01", "a.1.02", "e.1.01", "e.1.02", "e.1.03"),
-    *("a.9.01", "d.9.01", "f.9.01"),
+    *("a.9.01", "d.9.01", "f.9.01", "h.9.01"),
 )
 #: What memory has when the event comes: the live rows only, all but what has ended, or all but what
 #: has ended of one table. Rows of the others are needed alone.

@@ -283,6 +283,8 @@ def learn_perm_id(books: Books, envelope: Envelope, order: Order, perm_id: int) 
     if not perm_id or perm_id in order.perm_ids:
         return {}
     if order.perm_ids:
+        earlier = books.system.earlier_perm_ids
+        set_system(books, earlier_perm_ids={**earlier, order.perm_id: order.order_id})
         books.put(
             Anomaly(
                 sequence=envelope.sequence,

@@ -354,7 +354,7 @@ def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> 
         position,
         # A correction folds the position again over all its fills.
         *((Want("fills", "position_key", position.value),) if revision > 1 else ()),
-        *order_named(event.order_ref, event.perm_id),
+        *order_named(books, event.order_ref, event.perm_id),
         *order_numbered(context, event.client_id, event.broker_order_id),
     )
 

@@ -317,16 +317,16 @@ def _for_message_sent(event: OrderMessageSent, context: Context, books: Books) -
 
 def _for_status(event: OrderStatusReceived, context: Context, books: Books) -> Wants:
     by_id = order_numbered(context, event.client_id, event.broker_order_id)
-    return order_named("", event.perm_id) + by_id
+    return order_named(books, "", event.perm_id) + by_id
 
 
 def _for_open_order(event: OpenOrderReceived, context: Context, books: Books) -> Wants:
     by_id = order_numbered(context, event.client_id, event.broker_order_id)
-    return order_named(event.order_ref, event.perm_id) + by_id
+    return order_named(books, event.order_ref, event.perm_id) + by_id
 
 
 def _for_completed(event: CompletedOrderReceived, context: Context, books: Books) -> Wants:
-    return order_named(event.order_ref, event.perm_id)
+    return order_named(books, event.order_ref, event.perm_id)
 
 
 def _for_notice(event: NoticeReceived, context: Context, books: Books) -> Wants:
@@ -334,7 +334,7 @@ def _for_notice(event: NoticeReceived, context: Context, books: Books) -> Wants:
 
 
 def _for_bound(event: OrderBoundReceived, context: Context, books: Books) -> Wants:
-    return order_named("", event.perm_id)
+    return order_named(books, "", event.perm_id)
 
 
 FOLDS: Final = (

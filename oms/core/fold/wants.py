@@ -45,10 +45,11 @@ def our_order(event: _AboutOrder, context: Context, books: Books) -> Wants:
     return (Want("orders", "", event.order_id),)
 
 
-def order_named(order_ref: str, perm_id: int) -> Wants:
+def order_named(books: Books, order_ref: str, perm_id: int) -> Wants:
     """Name an order by orderRef and by permanent number, where a message carries them."""
+    names = (order_ref, books.system.earlier_perm_ids.get(perm_id))
     by_number = (Want("orders", "perm_id", perm_id),) if perm_id else ()
-    return (Want("orders", "", order_ref), *by_number) if order_ref else by_number
+    return (*(Want("orders", "", name) for name in names if name), *by_number)
 
 
 def order_numbered(context: Context, client_id: int, broker_order_id: int) -> Wants:

@@ -104,6 +104,9 @@ class SystemRecord(Evolving):
     highest_broker_order_ids: dict[int, int] = field(default_factory=dict)
     #: client id -> highest order id under which IB has shown an order: below it, IB counts again.
     shown_broker_order_ids: dict[int, int] = field(default_factory=dict)
+    #: Permanent number -> order, where IB gave the order another one later: its row is found by the
+    #: last only.
+    earlier_perm_ids: dict[int, str] = field(default_factory=dict)
     #: Accounts whose opening positions are recorded.
     opened_accounts: tuple[str, ...] = ()
     #: "account:currency" -> the first balance that IB named, less what our books explained by then.
