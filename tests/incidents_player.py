@@ -76,7 +76,8 @@ from oms.service.daemon import Oms, open_oms
 from oms.sim.checker import check, read_file
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.script.commands import Commands
-from oms.sim.script.scenarios import Player, Scenario
+from oms.sim.script.player import Player
+from oms.sim.script.scenarios import Scenario
 from oms.sim.settings import Settings as SimSettings
 from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check

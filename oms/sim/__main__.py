@@ -32,11 +32,14 @@ from oms.sim.gateway.faults import Ratio, random_faults
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.protocol.fields import is_digits
 from oms.sim.protocol.versions import SERVER_VERSION_MAX
-from oms.sim.script import recording, reference
+from oms.sim.script import reference, transcripts
 from oms.sim.script.arguments import CommandError
 from oms.sim.script.commands import Commands
 from oms.sim.script.control import ControlPort, call
-from oms.sim.script.scenarios import Player, Scenario, ScenarioError, command_of
+from oms.sim.script.player import Player
+from oms.sim.script.recorder import Recorder
+from oms.sim.script.replay import Replay
+from oms.sim.script.scenarios import Scenario, ScenarioError, command_of
 from oms.sim.settings import SettingError, Settings
 
 CANCEL_ORDERS = ("status-first", "error-first", "pending-first")
@@ -269,9 +272,9 @@ async def _record(options: argparse.Namespace) -> int:
         sys.stderr.write("--hide: TEXT=SHOWN, such as U1234567=U0000000\n")
         return EXIT_USAGE
     try:
-        before = recording.read(options.file) if options.file.exists() else []
+        before = transcripts.read(options.file) if options.file.exists() else []
         with options.file.open("a", encoding="utf-8") as out:
-            recorder = recording.Recorder(
+            recorder = Recorder(
                 (host, int(port)),
                 out,
                 RealClock(),
@@ -280,23 +283,23 @@ async def _record(options: argparse.Namespace) -> int:
                 connections=max((one.connection for one in before), default=0),
             )
             return await _until_stopped(recorder, options.port)
-    except (OSError, recording.TranscriptError) as error:
+    except (OSError, transcripts.TranscriptError) as error:
         sys.stderr.write(f"{options.file}: {error}\n")
         return EXIT_USAGE
 
 
 async def _replay(options: argparse.Namespace) -> int:
     try:
-        lines = recording.read(options.file)
+        lines = transcripts.read(options.file)
         if not lines:
-            raise recording.TranscriptError("nothing was recorded")
-        return await _until_stopped(recording.Replay(lines), options.port)
+            raise transcripts.TranscriptError("nothing was recorded")
+        return await _until_stopped(Replay(lines), options.port)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{options.file}: {error}\n")
         return EXIT_USAGE
 
 
-async def _until_stopped(server: recording.Recorder | recording.Replay, port: int) -> int:
+async def _until_stopped(server: Recorder | Replay, port: int) -> int:
     stopped = asyncio.Event()
     _set_on_signal(stopped)
     _say(ready=True, port=await server.start("127.0.0.1", port), pid=os.getpid())

@@ -13,7 +13,8 @@ from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.observers import Event
 from oms.sim.protocol import frames, messages, requests
 from oms.sim.script.commands import Commands
-from oms.sim.script.scenarios import Player, parse
+from oms.sim.script.player import Player
+from oms.sim.script.scenarios import parse
 from oms.sim.settings import Settings
 
 DEADLINE_SECONDS = 5

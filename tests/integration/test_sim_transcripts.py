@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from oms.sim.clock import RealClock
-from oms.sim.script.recording import Recorder, Replay, TranscriptError, TranscriptLine, read, told
+from oms.sim.script.recorder import Recorder
+from oms.sim.script.replay import Replay
+from oms.sim.script.transcripts import TranscriptError, TranscriptLine, read, told
 from tests.integration.sim_world import WireClient, world
 
 

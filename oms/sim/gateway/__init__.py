@@ -1,6 +1,6 @@
 """What clients meet: sockets, sessions, who hears what, and what faults make of it.
 
-A part takes what it needs as a value and knows nothing of the parts below it in this list; the
+A part takes what it needs as a value and knows none of the parts below it in this list; the
 gateway composes:
 
     observers       who watches, and what happened (for scenarios and tests)

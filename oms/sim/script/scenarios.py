@@ -32,29 +32,22 @@ N-th match, `each=yes` happens at every match.  A trigger without `then` is arme
 
 from __future__ import annotations
 
-import logging
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from oms.sim.broker.books.orders import Order
-from oms.sim.gateway.gateway import Gateway
-from oms.sim.gateway.observers import Event
 from oms.sim.protocol.fields import is_digits
 from oms.sim.protocol.messages import LAYOUTS
 from oms.sim.protocol.requests import LAYOUT_OF, NAMES
 from oms.sim.script.arguments import SECONDS_MAX
-from oms.sim.script.commands import VERBS, Commands
+from oms.sim.script.commands import VERBS
 from oms.sim.settings import SettingError, Settings
 
-log = logging.getLogger("oms.sim.script.scenarios")
-
 TRIGGERS: Final = ("start", "at", "after", "on", "before", "sent", "when", "disconnect")
-_OPTIONS: Final = ("nth", "each")
 EMPTY_ORDER: Final = Order(0, 0, 0, "", 0, "", "BUY", Decimal(0), "MKT")
 _CLIENT_MESSAGES: Final = frozenset(NAMES.values())
 
@@ -271,115 +264,3 @@ def _pairs(line: int, words: list[str]) -> dict[str, str]:
             raise ScenarioError(line, f"{word!r} is not field=text")
         pairs[name] = text
     return pairs
-
-
-# ── playing ──────────────────────────────────────────────────────────────────────────────────────
-
-
-class Player:
-    """Plays a scenario on a gateway.
-
-    `failures` collects the commands that could not be done: a scenario that asks for what cannot
-    be has a mistake in it, and says so at the end.
-    """
-
-    def __init__(self, scenario: Scenario, gateway: Gateway) -> None:
-        self.scenario = scenario
-        self.gateway = gateway
-        self.commands = Commands(gateway)
-        self.failures: list[str] = []
-        self.played: list[int] = []
-        self.on_end: Callable[[], None] = lambda: None
-        self._armed: list[Block] = []
-        self._left: dict[int, int] = {}
-
-    def start(self) -> None:
-        """Play the `start` blocks and arm the rest. Call before the gateway's port opens."""
-        self.gateway.observers.add(self._observe)
-        for number, block in enumerate(self.scenario.blocks):
-            if not block.then:
-                self._arm(number)
-
-    @property
-    def waiting(self) -> list[str]:
-        """The triggers that have not happened."""
-        played = set(self.played)
-        return [
-            f"line {block.line}: {block.trigger} {block.subject}".rstrip()
-            for block in self.scenario.blocks
-            if block.line not in played
-        ]
-
-    def _arm(self, number: int) -> None:
-        block = self.scenario.blocks[number]
-        if block.trigger == "start":
-            self._play(block)
-        elif block.trigger in ("at", "after"):
-            self.gateway.clock.call_later(block.seconds, lambda: self._play(block))
-        else:
-            self._left[block.line] = block.nth
-            self._armed.append(block)
-            if block.trigger == "when":
-                self.gateway.later(self._look_at_orders)
-
-    def _play(self, block: Block) -> None:
-        log.info("line %s: %s %s", block.line, block.trigger, block.subject)
-        self.played.append(block.line)
-        for step in block.steps:
-            answer = self.commands.do(step.command)
-            if not answer["ok"]:
-                self.failures.append(f"line {step.line}: {answer['error']} ({answer['hint']})")
-                log.warning("line %s: %s", step.line, answer["error"])
-        following = self.scenario.blocks.index(block) + 1
-        if following < len(self.scenario.blocks) and self.scenario.blocks[following].then:
-            self._arm(following)
-        if not self.waiting:
-            self.on_end()
-
-    def _observe(self, event: Event) -> None:
-        """What the gateway sees. Only `before` acts at once; the rest waits for a quiet moment."""
-        if event.kind == "order":
-            if any(block.trigger == "when" for block in self._armed):
-                self.gateway.later(self._look_at_orders)
-            return
-        for block in list(self._armed):
-            if block.trigger == event.kind and self._fits(block, event) and self._count(block):
-                if block.trigger == "before":
-                    self._play(block)
-                else:
-                    self.gateway.later(partial(self._play, block))
-
-    def _fits(self, block: Block, event: Event) -> bool:
-        if block.subject not in ("", event.name):
-            return False
-        for name, text in block.where.items():
-            seen = event.client_id if name == "client_id" else event.values.get(name, "")
-            if str(seen) != text:
-                return False
-        return True
-
-    def _count(self, block: Block) -> bool:
-        """One match more; True when it is the one that counts."""
-        self._left[block.line] -= 1
-        if self._left[block.line] > 0:
-            return False
-        if not block.each:
-            self._armed.remove(block)
-        return True
-
-    def _look_at_orders(self) -> None:
-        for block in list(self._armed):
-            if block.trigger == "when" and self._order_looks_so(block):
-                self._armed.remove(block)
-                self._play(block)
-
-    def _order_looks_so(self, block: Block) -> bool:
-        accepted = self.gateway.broker.orders.accepted_ids
-        number = len(accepted) if block.subject == "last" else int(block.subject)
-        if not 0 < number <= len(accepted):
-            return False
-        order = self.gateway.books.by_perm_id(accepted[number - 1])
-        if order is None:
-            return False
-        shown = order.public("")
-        return all(str(shown.get(name, "")) == text for name, text in block.where.items())
