@@ -2,7 +2,7 @@
 is.
 
 A *full* run asks every question and may repair; a *cheap* one asks for open orders and positions
-only and calls for a full one where they differ (`service.glance`). What calls for a run:
+only and calls for a full one where they differ (`service.quick_check`). What calls for a run:
 
 - somebody: a line that came up or was restored (1101 and 1102 alike), a person. At once, also
   during a reset: the line is whole, and orders wait for the answer;

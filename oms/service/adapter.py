@@ -41,7 +41,7 @@ from oms.errors import (
     TradingHalted,
 )
 from oms.service.daemon import Oms, open_oms
-from oms.service.narrator import EventQueue, Narrator, code_and_text
+from oms.service.engine_events import EngineEvents, EventQueue, code_and_text
 from oms.service.ticket import why_it_failed
 from oms.settings import Settings, load
 
@@ -105,12 +105,12 @@ class IBBrokerAdapter(BrokerAdapter):
         await self.disconnect()
 
     def _listen(self, running: Oms) -> None:
-        narrator = Narrator(running.view.orders.values())
+        events = EngineEvents(running.view.orders.values())
         self._queue.open()
         self._running = running
         # Until the log closes: the last thing that it says is that the session has ended.
         running.log.subscribe(
-            lambda committed: self._queue.put(narrator.tell(committed.envelopes, committed.changes))
+            lambda committed: self._queue.put(events.tell(committed.envelopes, committed.changes))
         )
         running.failure.add_done_callback(self._on_failure)
 

@@ -55,12 +55,12 @@ from oms.core.portfolio import Account
 from oms.errors import IBConnectionError, OmsError
 from oms.service import metrics
 from oms.service.admission import Admission, limits_of
-from oms.service.case_desk import CaseDesk
-from oms.service.glance import Glance
+from oms.service.case_requests import CaseRequests
 from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
 from oms.service.prices import Prices
+from oms.service.quick_check import QuickCheck
 from oms.service.reconciler import Reconciler, Waits
 from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
@@ -260,7 +260,7 @@ def _assemble(
         price=gateway.markets.price,
         manager=manager,
         reconciler=reconciler,
-        cases=CaseDesk(log=event_log, reader=reader, notional_max=settings.break_notional_max),
+        cases=CaseRequests(log=event_log, reader=reader, notional_max=settings.break_notional_max),
         clock=clock,
         age_seconds_max=settings.request_age_seconds_max,
     )
@@ -364,7 +364,7 @@ def _schedule(  # noqa: PLR0917 - the parts that it connects
     view: View,
     reconciler: Reconciler,
 ) -> Schedule:
-    glance = Glance(
+    quick_check = QuickCheck(
         log=event_log,
         reader=reader,
         queries=gateway.queries,
@@ -376,10 +376,10 @@ def _schedule(  # noqa: PLR0917 - the parts that it connects
     return Schedule(
         plan_of(settings),
         clock=clock,
-        line=gateway.session,
+        session=gateway.session,
         view=view,
         full=reconciler,
-        cheap=glance,
+        cheap=quick_check,
     )
 
 

@@ -50,7 +50,7 @@ from oms.core.fold.records import Order, SystemRecord
 from oms.core.order_types import as_changes
 from oms.core.quotes import Quote
 from oms.errors import OmsError
-from oms.service.case_desk import CaseDesk
+from oms.service.case_requests import CaseRequests
 from oms.service.entry import as_denial
 from oms.service.manager import OrderManager
 from oms.service.reconciler import Reconciler
@@ -104,7 +104,7 @@ class Requests:
         log: EventLog,
         manager: OrderManager,
         reconciler: Reconciler,
-        cases: CaseDesk,
+        cases: CaseRequests,
         price: Callable[[Contract], Awaitable[Quote]],
         clock: Clock,
         age_seconds_max: float,

@@ -33,8 +33,8 @@ RETRY_DELAYS_SECONDS: Final = (2.0, 5.0, 15.0, 30.0)
 _LOOK_SECONDS_MAX: Final = 60.0
 
 
-class LineLike(Protocol):
-    """What the schedule needs to know of the gateway."""
+class SessionState(Protocol):
+    """What the schedule needs to know of the session."""
 
     @property
     def is_up(self) -> bool:
@@ -92,7 +92,7 @@ class Schedule:
         plan: Plan,
         *,
         clock: Clock,
-        line: LineLike,
+        session: SessionState,
         view: View,
         full: Full,
         cheap: Cheap,
@@ -100,7 +100,7 @@ class Schedule:
     ) -> None:
         self._plan = plan
         self._clock = clock
-        self._line = line
+        self._session = session
         self._view = view
         self._full = full
         self._cheap = cheap
@@ -164,7 +164,7 @@ class Schedule:
     async def _run_full(self, trigger: str) -> None:
         began_at = self._clock.now()
         report = await self._full.run(trigger)
-        if not self._line.is_up:
+        if not self._session.is_up:
             return  # The line went meanwhile; the next session asks for itself.
         answered = {q.kind for q in report.questions if q.outcome == "complete"}
         is_whole = answered >= set(QUESTIONS)
@@ -177,7 +177,7 @@ class Schedule:
         )
 
     def _line_is_whole(self) -> bool:
-        return self._line.is_up and not self._line.gap_is_open
+        return self._session.is_up and not self._session.gap_is_open
 
     def _doubts(self) -> frozenset[str]:
         return frozenset(order.order_id for order in self._view.in_doubt())

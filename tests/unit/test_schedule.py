@@ -35,7 +35,7 @@ PLAN = Plan(
 
 
 @dataclass
-class Line:
+class SessionState:
     is_up: bool = True
     gap_is_open: bool = False
 
@@ -45,7 +45,7 @@ class Desk:
     """Runs that answer what the test says, and a note of each."""
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(START))
-    line: Line = field(default_factory=Line)
+    session: SessionState = field(default_factory=SessionState)
     view: View = field(default_factory=lambda: View([]))
     runs: asyncio.Queue[tuple[int, str]] = field(default_factory=asyncio.Queue)
     is_needed: bool = False
@@ -98,7 +98,7 @@ async def serving(desk: Desk) -> AsyncIterator[Schedule]:
     schedule = Schedule(
         PLAN,
         clock=desk.clock,
-        line=desk.line,
+        session=desk.session,
         view=desk.view,
         full=desk,
         cheap=desk,
@@ -139,11 +139,11 @@ async def test_a_glance_that_sees_something_new_calls_for_a_full_run() -> None:
 
 
 async def test_nothing_is_asked_while_ib_is_out_of_reach() -> None:
-    desk = Desk(line=Line(gap_is_open=True))
+    desk = Desk(session=SessionState(gap_is_open=True))
     async with serving(desk) as schedule:
         schedule.ask("start")
         assert schedule.next() is None
-        desk.line.gap_is_open = False
+        desk.session.gap_is_open = False
         schedule.look()
         assert await desk.next() == (0, "start")
 
@@ -177,11 +177,11 @@ async def test_orders_in_doubt_are_asked_about_again_each_time_after_twice_as_lo
 
 
 async def test_a_session_that_ends_takes_its_requests_along() -> None:
-    desk = Desk(line=Line(is_up=False))
+    desk = Desk(session=SessionState(is_up=False))
     async with serving(desk) as schedule:
         schedule.ask("start")
         schedule.line_lost()
-        desk.line.is_up = True
+        desk.session.is_up = True
         assert schedule.next() is None
         schedule.ask("reconnect")
         assert await desk.next() == (0, "reconnect")

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 log = get_logger("service.glance")
 
 #: What is asked: what can still change, and what has. Neither has to be searched for at IB.
-GLANCE_QUESTIONS: Final[tuple[QueryKind, ...]] = ("open_orders", "positions")
+QUICK_QUESTIONS: Final[tuple[QueryKind, ...]] = ("open_orders", "positions")
 
 
-class Glance:
+class QuickCheck:
     """Looks whether a full reconciliation is needed."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Glance:
         now = self._clock.now()
         run_id = f"G{now:%Y%m%dT%H%M%S}-{self._session.current_epoch}.{self._number}"
         answers = Answers()
-        for kind in GLANCE_QUESTIONS:
+        for kind in QUICK_QUESTIONS:
             answer = await self._queries.ask(kind, run_id)
             answers = answers.with_answer(answer.question, answer.rows)
         await self._log.flush()

@@ -53,7 +53,7 @@ _STAGES: Final[Mapping[OrderState, Literal["denied", "not_sent", "rejected"]]] =
 }
 
 
-class Narrator:
+class EngineEvents:
     """Says what a commit means to an engine."""
 
     def __init__(self, orders: Iterable[Order]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = get_logger("service.case_desk")
 
 
-class CaseDesk:
+class CaseRequests:
     """Turns requests about cases into what becomes of them."""
 
     def __init__(self, *, log: EventLog, reader: Reader, notional_max: Decimal | None) -> None:

@@ -31,7 +31,7 @@ from oms.core.events import (
 from oms.core.fold.records import Fill, Order, OrderState
 from oms.core.quotes import Quote
 from oms.errors import IBConnectionError
-from oms.service.narrator import EventQueue, Narrator
+from oms.service.engine_events import EngineEvents, EventQueue
 
 D = Decimal
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -88,15 +88,15 @@ def envelope(sequence: int, event: Event) -> Envelope:
     return Envelope(sequence, event, Context(actor="broker"), NOON, 1, ())
 
 
-def tell(narrator: Narrator, *envelopes: Envelope, **tables: Any) -> list[Any]:
+def tell(engine: EngineEvents, *envelopes: Envelope, **tables: Any) -> list[Any]:
     changes = {name: {record.key: record} for name, record in tables.items()}
-    return list(narrator.tell(envelopes, changes))
+    return list(engine.tell(envelopes, changes))
 
 
 def test_a_fill_comes_before_the_state_that_it_leads_to() -> None:
-    narrator = Narrator([order(OrderState.WORKING, 3)])
+    engine = EngineEvents([order(OrderState.WORKING, 3)])
     told = tell(
-        narrator,
+        engine,
         envelope(5, EXECUTION),
         orders=order(OrderState.FILLED, 5, filled=D(10), notional=D(1000)),
         fills=fill(),
@@ -106,9 +106,9 @@ def test_a_fill_comes_before_the_state_that_it_leads_to() -> None:
 
 
 def test_a_commission_of_the_same_transaction_is_told_once() -> None:
-    narrator = Narrator([])
+    engine = EngineEvents([])
     told = tell(
-        narrator, envelope(5, EXECUTION), envelope(6, COMMISSION), fills=fill(commission="1.05")
+        engine, envelope(5, EXECUTION), envelope(6, COMMISSION), fills=fill(commission="1.05")
     )
     assert [type(one) for one in told] == [OrderFillEvent]
     assert told[0].commission == D("1.05")
@@ -117,7 +117,7 @@ def test_a_commission_of_the_same_transaction_is_told_once() -> None:
 def test_a_late_commission_is_no_change_of_state() -> None:
     filled = order(OrderState.FILLED, 5)
     told = tell(
-        Narrator([filled]),
+        EngineEvents([filled]),
         envelope(9, COMMISSION),
         orders=filled.evolve(last_sequence=9),
         fills=fill(commission="1.05"),
@@ -127,33 +127,35 @@ def test_a_late_commission_is_no_change_of_state() -> None:
 
 def test_a_correction_names_the_execution_that_it_replaces() -> None:
     corrected = EXECUTION.model_copy(update={"exec_id": "e.02"})
-    (told,) = tell(Narrator([]), envelope(8, corrected), fills=fill("e.02", superseded=("e.01",)))
+    (told,) = tell(
+        EngineEvents([]), envelope(8, corrected), fills=fill("e.02", superseded=("e.01",))
+    )
     assert (told.exec_id, told.replaces) == ("e.02", "e.01")
 
 
 def test_an_execution_that_a_newer_revision_has_replaced_already_is_not_told() -> None:
-    assert tell(Narrator([]), envelope(8, EXECUTION), fills=fill("e.02")) == []
+    assert tell(EngineEvents([]), envelope(8, EXECUTION), fills=fill("e.02")) == []
 
 
 def test_the_same_refusal_twice_is_told_twice() -> None:
     working = order(OrderState.WORKING, 3)
-    narrator = Narrator([working])
+    engine = EngineEvents([working])
     for sequence in (4, 5):
         told = tell(
-            narrator,
+            engine,
             envelope(sequence, ModifyDenied(order_id="o1", text="off the tick")),
             orders=working.evolve(refusal="off the tick", last_sequence=sequence),
         )
         expected = OrderRejectEvent("o1", "change", 0, "off the tick", "", sequence)
         assert told == [expected]
     # Another change of the order does not repeat it.
-    assert tell(narrator, orders=working.evolve(refusal="off the tick", last_sequence=6)) == []
+    assert tell(engine, orders=working.evolve(refusal="off the tick", last_sequence=6)) == []
 
 
 def test_ibs_refusal_of_a_change_keeps_its_code() -> None:
     working = order(OrderState.WORKING, 3)
     (told,) = tell(
-        Narrator([working]), orders=working.evolve(refusal="105 differs", last_sequence=4)
+        EngineEvents([working]), orders=working.evolve(refusal="105 differs", last_sequence=4)
     )
     assert (told.stage, told.code, told.reason) == ("change", 105, "differs")
 
@@ -168,7 +170,7 @@ def test_ibs_refusal_of_a_change_keeps_its_code() -> None:
 )
 def test_an_order_that_never_worked_is_a_reject_as_well(state: OrderState, stage: str) -> None:
     ended = order(state, 4, code=201, text="no margin", advanced_reject="{}")
-    moved, refused = tell(Narrator([]), orders=ended)
+    moved, refused = tell(EngineEvents([]), orders=ended)
     assert (moved.state, moved.reason) == (state.value, "no margin")
     assert refused == OrderRejectEvent("o1", stage, 201, "no margin", "{}", 4)  # type: ignore[arg-type]
 
@@ -178,7 +180,7 @@ async def test_orders_come_before_markets_and_of_a_market_the_newest() -> None:
     for bid in (1, 2, 3):
         queue.put_market(Quote(SPY, NOON, bid=D(bid)))
     queue.put_market(Quote(IWM, NOON, bid=D(9)))
-    queue.put(tell(Narrator([]), envelope(1, SessionClosed(reason="cut", deliberate=False))))
+    queue.put(tell(EngineEvents([]), envelope(1, SessionClosed(reason="cut", deliberate=False))))
     assert await queue.next() == ConnectionEvent("down", "cut", 1)
     assert await queue.next() == MarketEvent(Quote(SPY, NOON, bid=D(3)), skipped=2)
     assert await queue.next() == MarketEvent(Quote(IWM, NOON, bid=D(9)), skipped=0)
