@@ -17,25 +17,18 @@ from oms.core.fold.records import BreakCase, Fill, Order, Position, RunRecord
 from oms.core.money import plain
 from oms.core.words import describe_fill, duration
 from oms.report.sentences import describe_terms
-from oms.report.words import BREAKS, trigger_words
+from oms.report.words import BREAKS, shown_price, trigger_words
 
 #: IB's code for "the order is cancelled", which the state says already.
 _CANCELLED: Final = 202
-#: Digits after the point of a computed price, in tables; JSON has all of them.
-_PRICE_STEP: Final = Decimal("0.000001")
 
 
 # ── small parts ──────────────────────────────────────────────────────────────────────────────────
 
 
 def price(value: Decimal | None) -> str:
-    """Return a price as tables show it: computed ones have endless digits."""
-    if value is None:
-        return ""
-    exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -6:
-        value = value.quantize(_PRICE_STEP)
-    return plain(value)
+    """Return a price as tables show it; "" for None."""
+    return "" if value is None else plain(shown_price(value))
 
 
 def clock(at: datetime | None) -> str:

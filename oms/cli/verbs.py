@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from oms.cli.output import say
 from oms.errors import OmsError
@@ -110,9 +110,12 @@ class Verbs(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of verbs from the table, so that none is loaded for it."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, listed.summary) for name, listed in VERBS.items()])
+        """Write the list of verbs."""
+        self._listing().format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return the names that complete what was typed."""
+        return self._listing().shell_complete(ctx, incomplete)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Move the global options before the verb."""
@@ -124,6 +127,11 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except OmsError as error:
             fail(error)
+
+    def _listing(self) -> TyperGroup:
+        """Return the group with stand-ins from the table, so that no verb is loaded to list it."""
+        stand_ins = [TyperCommand(name, help=listed.summary) for name, listed in VERBS.items()]
+        return TyperGroup(name=self.name, commands=stand_ins, params=self.params)
 
 
 def _load(name: str) -> Any:

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 Region = Literal["north_america", "europe", "asia_pacific", "none"]
 
+_WEEK: Final = timedelta(days=7)
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _TEXT: Final = re.compile(
     r"(?P<first>[A-Z][a-z]{2})(?:-(?P<last>[A-Z][a-z]{2}))? +"
@@ -94,10 +95,13 @@ def windows_of(region: Region, texts: Iterable[str] = ()) -> tuple[Window, ...]:
 def end_of_reset(windows: Sequence[Window], moment: datetime) -> datetime | None:
     """Return when the reset that a moment is in will be over, None outside of one.
 
-    Windows that overlap or touch are one.
+    Windows that overlap or touch are one; those that leave no hour of the week free have no end,
+    and are over after a week.
     """
     end: datetime | None = None
     while (later := _end_of_one(windows, end or moment)) is not None:
+        if later - moment > _WEEK:
+            return moment + _WEEK
         end = later
     return end
 
@@ -114,6 +118,8 @@ def start_of_reset(windows: Sequence[Window], moment: datetime) -> datetime | No
         if not earlier:
             return start
         start = min(earlier)
+        if moment - start > _WEEK:
+            return moment - _WEEK
 
 
 def next_end_of_reset(windows: Sequence[Window], after: datetime) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
 
 from oms.core.events import BreakClass, Outcome, Severity, Verdict
@@ -123,6 +124,8 @@ BREAKS: Final[dict[BreakClass, BreakWords]] = {
     ),
 }
 
+_PRICE_DIGITS: Final = 6
+
 #: High first: what a person must look at first stands first.
 SEVERITIES: Final[tuple[Severity, ...]] = ("high", "medium", "low")
 
@@ -187,6 +190,15 @@ def query_words(kind: str) -> str:
 def trigger_words(trigger: str) -> str:
     """Return why a run was made; a trigger without words of its own speaks for itself."""
     return _TRIGGERS.get(trigger, trigger)
+
+
+def shown_price(value: Decimal) -> Decimal:
+    """Return a price with the digits that tables show: computed ones have endless digits, and JSON
+    has all of them.
+    """
+    exponent = value.as_tuple().exponent
+    is_endless = isinstance(exponent, int) and exponent < -_PRICE_DIGITS
+    return round(value, _PRICE_DIGITS) if is_endless else value
 
 
 def moment(at: datetime | None) -> str:

@@ -14,6 +14,7 @@ from oms.report.record_json import break_json, run_json
 from oms.report.words import SEVERITIES
 from oms.store.reader import Reader
 from oms.web.page import Page, Visit
+from oms.web.query import conditions
 
 CASES_SHOWN_MAX: Final = 500
 RUNS_SHOWN_MAX: Final = 100
@@ -33,15 +34,11 @@ _WAY_BACK: Final = (
 async def build_breaks(visit: Visit) -> Page:
     """Return cases, the gravest and oldest first."""
     query = visit.query
-    where: dict[str, object] = {
-        name: value
-        for name, value in {
-            "account": query.text("account"),
-            "order_id": query.text("order_id"),
-            "severity": query.choice("severity", SEVERITIES),
-        }.items()
-        if value
-    }
+    where = conditions(
+        account=query.text("account"),
+        order_id=query.text("order_id"),
+        severity=query.choice("severity", SEVERITIES),
+    )
     show = query.choice("show", ("open", "all"), "open")
     if show == "open":
         where["live"] = 1

@@ -9,6 +9,7 @@ from oms.core.portfolio import Holding, accounts_of
 from oms.report.record_json import account_value_json, figure_json, fill_json, position_json
 from oms.web.page import Page, Visit
 from oms.web.past import AS_OF
+from oms.web.query import conditions
 from oms.web.words import Mark
 
 FILLS_SHOWN_MAX: Final = 200
@@ -39,16 +40,12 @@ AGREEMENTS: Final[dict[Agreement, Mark]] = {
 async def build_fills(visit: Visit) -> Page:
     """Return the newest fills that meet the filters."""
     query = visit.query
-    where: dict[str, object] = {
-        name: value
-        for name, value in {
-            "account": query.text("account"),
-            "symbol": query.text("symbol").upper(),
-            "order_id": query.text("order_id"),
-            "exec_id": query.text("exec_id"),
-        }.items()
-        if value
-    }
+    where = conditions(
+        account=query.text("account"),
+        symbol=query.text("symbol").upper(),
+        order_id=query.text("order_id"),
+        exec_id=query.text("exec_id"),
+    )
     limit = min(query.number("limit", FILLS_SHOWN_MAX, low=1) or 1, 2_000)
     total = await visit.books.count("fills", where)
     rows = await visit.books.rows(
@@ -71,14 +68,10 @@ async def build_fills(visit: Visit) -> Page:
 async def build_positions(visit: Visit) -> Page:
     """Return what is held, by our books and by IB's word."""
     query = visit.query
-    where: dict[str, object] = {
-        name: value
-        for name, value in {
-            "account": query.text("account"),
-            "symbol": query.text("symbol").upper(),
-        }.items()
-        if value
-    }
+    where = conditions(
+        account=query.text("account"),
+        symbol=query.text("symbol").upper(),
+    )
     show = query.choice("show", ("held", "all"), "held")
     if show == "held":
         where["live"] = 1

@@ -15,6 +15,7 @@ from oms.report.record_json import break_json, fill_json, order_json
 from oms.report.story import Entry, tell
 from oms.web.page import Elsewhere, Page, Visit
 from oms.web.past import AS_OF
+from oms.web.query import conditions
 from oms.web.render import segment
 
 #: Orders on one page at most.
@@ -34,15 +35,14 @@ async def build_list(visit: Visit) -> Page:
     """Return orders that meet the filters: those that can still change, or all of them."""
     query = visit.query
     state = query.choice("state", [state.value for state in OrderState])
-    where: dict[str, object] = {
-        "account": query.text("account"),
-        "symbol": query.text("symbol").upper(),
-        "state": state,
-        "origin": query.choice("origin", get_args(Origin)),
-        "perm_id": query.number("perm_id"),
-    }
-    where = {name: value for name, value in where.items() if value not in ("", None)}
-    # Who asks for a state or a number means every such order, ended or not.
+    where = conditions(
+        account=query.text("account"),
+        symbol=query.text("symbol").upper(),
+        state=state,
+        origin=query.choice("origin", get_args(Origin)),
+        perm_id=query.number("perm_id"),
+    )
+    # A filter by state or number means every such order, ended or not.
     show = query.choice("show", _SHOWS, "all" if state or "perm_id" in where else "live")
     if show == "live":
         where["live"] = 1

@@ -96,5 +96,10 @@ class Query:
         return {name: value for name, value in self._values.items() if name != REFRESH}
 
 
+def conditions(**values: object) -> dict[str, object]:
+    """Return the conditions on rows that filters set; those that are empty set none."""
+    return {name: value for name, value in values.items() if value not in ("", None)}
+
+
 def _refused(message: str, hint: str) -> ConfigurationError:
     return ConfigurationError(message, hint=hint)

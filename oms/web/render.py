@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
@@ -21,12 +21,9 @@ from oms.core.events import Event
 from oms.core.fold.records import Order
 from oms.core.words import ago, counted, duration
 from oms.report.sentences import describe_terms, name_of, sentence
-from oms.report.words import BREAKS, moment, trigger_words
+from oms.report.words import BREAKS, moment, shown_price, trigger_words
 from oms.web import words
 from oms.web.words import Mark
-
-#: Digits after the point of a computed price; the JSON answer has all of them.
-_PRICE_STEP: Final = Decimal("0.000001")
 
 
 @cache
@@ -140,13 +137,8 @@ def tag(mark: Mark) -> Markup:
 
 
 def price(value: Decimal | None) -> str:
-    """Return a price; computed ones have endless digits."""
-    if value is None:
-        return ""
-    exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -6:
-        value = value.quantize(_PRICE_STEP)
-    return words.grouped(value)
+    """Return a price; "" for None."""
+    return "" if value is None else words.grouped(shown_price(value))
 
 
 def costs(amounts: tuple[tuple[str, Decimal], ...]) -> str:

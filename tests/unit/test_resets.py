@@ -84,3 +84,10 @@ def test_a_window_that_cannot_be_read_is_refused_with_its_text(text: str, wrong:
     with pytest.raises(ValueError, match=wrong) as caught:
         parse_window(text)
     assert text in str(caught.value)
+
+
+def test_windows_that_cover_the_whole_week_are_over_after_a_week() -> None:
+    windows = windows_of("none", ("Mon-Sun 00:00-00:00 UTC",))
+    middle = at("2026-11-25T11:30+00:00")
+    assert end_of_reset(windows, middle) == middle + timedelta(days=7)
+    assert start_of_reset(windows, middle) == middle - timedelta(days=7)
