@@ -17,11 +17,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import ib_async
 
 from oms.broker.capture import Capture
+from oms.broker.pace import Pace
 from oms.broker.patches import can_write
 from oms.broker.wire_forms import is_clean, order_for_ib, wire_contract
 from oms.clock import Clock
@@ -30,9 +31,6 @@ from oms.errors import InvalidRequest
 
 #: What became of a message within the call.
 Handed = Literal["sent", "queued", "not_sent"]
-#: IB counts messages over one second.
-WINDOW_SECONDS: Final = 1.0
-_LEAST_DELAY_SECONDS: Final = 0.001
 
 
 class Timer(Protocol):
@@ -63,16 +61,15 @@ class Outbox:
         self._ib = ib
         self._client: Any = ib.client
         self._capture = capture
-        self._clock = clock
         self._on_not_sent = on_not_sent
-        self._messages_per_second_max = messages_per_second_max
+        # Questions and probes count as well: IB limits the session, not its orders.
+        self._pace = Pace(clock, per_second_max=messages_per_second_max)
         self._queue_length_max = queue_length_max
         self._call_later = call_later
         self._cancels: deque[Outgoing] = deque()
         self._orders: deque[Outgoing] = deque()
-        self._sent_at: deque[float] = deque()
         self._wake_is_set = False
-        capture.sent_listeners.append(self._note_sent)
+        capture.sent_listeners.append(self._pace.note_sent)
 
     def send(self, message: Outgoing) -> Handed:
         """Send a message, whose intent is durable; raises `InvalidRequest` for text that IB's
@@ -83,7 +80,7 @@ class Outbox:
             self._on_not_sent(message, "there is no session with the gateway")
             return "not_sent"
         # Nobody waits and the pace allows it: the shortest way from a durable intent to the socket.
-        if not self._cancels and not self._orders and self._room():
+        if not self._cancels and not self._orders and self._pace.has_room():
             self._write(message)
             return "sent"
         queue = self._queue_for(message)
@@ -134,33 +131,15 @@ class Outbox:
 
     # ── pace ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _note_sent(self) -> None:
-        # Questions and probes count as well: IB limits the session, not its orders.
-        self._sent_at.append(self._clock.monotonic())
-
-    def _room(self) -> bool:
-        self._forget_old()
-        return len(self._sent_at) < self._messages_per_second_max
-
-    def _forget_old(self) -> None:
-        now = self._clock.monotonic()
-        while self._sent_at and self._sent_at[0] + WINDOW_SECONDS <= now:
-            self._sent_at.popleft()
-
     def _set_wake(self) -> None:
         if self._wake_is_set:
             return
         self._wake_is_set = True
-        # The next message may leave when the one that many messages ago is a second old.
-        first = max(0, len(self._sent_at) - self._messages_per_second_max)
-        ready_at = self._sent_at[first] + WINDOW_SECONDS if self._sent_at else 0.0
-        # A timer may ring a hair early; the least delay keeps that from becoming a busy loop.
-        delay = max(_LEAST_DELAY_SECONDS, ready_at - self._clock.monotonic())
-        self._call_later(delay, self._wake)
+        self._call_later(self._pace.delay_seconds(), self._wake)
 
     def _wake(self) -> None:
         self._wake_is_set = False
-        while len(self) and self._room():
+        while len(self) and self._pace.has_room():
             # Before each one: the write before it can have found the line dead, and the socket
             # would swallow the rest without a word.
             if not self._line_is_up():
