@@ -153,6 +153,7 @@ def _order(now: datetime, order: Order, tolerances: Tolerances) -> Iterator[Cond
         return
 
     def about(kind: AlarmKind, since: datetime, text: str) -> Condition:
+        """Return a condition of this order."""
         return Condition(
             kind,
             order.order_id,

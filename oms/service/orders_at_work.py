@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
+from oms.core.admit.changes import cancel_refusal, change_denial, check_resolution
 from oms.core.admit.readiness import halt_denial
 from oms.core.admit.rule import Denial
 from oms.core.admit.validity import validate
@@ -18,11 +19,10 @@ from oms.core.events import (
     Pending,
     Terms,
 )
-from oms.core.fold.records import ENDED, Order, OrderState
-from oms.core.money import plain
+from oms.core.fold.records import ENDED, Order
 from oms.core.order_types import Changes, changed
 from oms.core.outgoing import Outgoing
-from oms.errors import InvalidRequest, NotFound
+from oms.errors import NotFound
 from oms.service.admission import Admission
 from oms.service.sending import By, Sending
 from oms.service.view import View
@@ -108,7 +108,11 @@ class OrdersAtWork:
         order = await self._known(order_id)
         if order.state in ENDED:
             return order
-        refusal = self._why_not_cancel(order)
+        refusal = cancel_refusal(
+            order,
+            client_id=self._session.client_id,
+            has_number=bool(self._sending.number_of(order)),
+        )
         if refusal:
             event = CancelDenied(order_id=order_id, text=refusal)
             await self._log.append(Pending(event, self._sending.context(order_id, by)))
@@ -126,16 +130,7 @@ class OrdersAtWork:
     ) -> Order:
         """Write what a person knows of an order in doubt; see `OrderManager.resolve`."""
         order = await self._known(order_id)
-        if not reason.strip():
-            raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
-        if order.state is not OrderState.IN_DOUBT:
-            raise InvalidRequest(
-                f"order {order_id} is {order.state.value}; only an order in doubt can be resolved"
-            )
-        if outcome == "not_received" and (order.acknowledged or order.filled):
-            raise InvalidRequest(
-                f"IB has named order {order_id}, so it was received; it can only have ended"
-            )
+        check_resolution(order, outcome, reason)
         event = DoubtResolved(order_id=order_id, outcome=outcome, text=reason)
         await self._log.append(Pending(event, self._sending.context(order_id, by)))
         log.warning("doubt_resolved", order_id=order_id, outcome=outcome, reason=reason)
@@ -161,27 +156,11 @@ class OrdersAtWork:
         # Before the contract is asked for: while halted, the line may be down as well.
         if self.view.system.halted:
             return halt_denial(self.view.system)
-        state = order.state.value
-        if not order.live or not order.acknowledged:
-            text = f"the order is {state}; only a working order can be changed"
-            return Denial("state", state, "working", text)
-        if order.client_id != self._session.client_id or order.broker_order_id <= 0:
-            text = "another client or a person owns the order; only its owner can change it"
-            return Denial("owner", str(order.client_id), str(self._session.client_id), text)
-        if terms.quantity <= order.filled:
-            text = f"{order.filled} are filled already; the new quantity must be above that"
-            return Denial("filled", plain(terms.quantity), plain(order.filled), text)
+        denial = change_denial(order, terms, client_id=self._session.client_id)
+        if denial is not None:
+            return denial
         qualified = await self._lookup.qualify(order.contract)
         return await self._admission.judge_change(order, terms, qualified.rules)
-
-    def _why_not_cancel(self, order: Order) -> str:
-        if order.origin == "ours" and not order.sent:
-            if self._sending.number_of(order):
-                return ""
-            return "the order has not left; there is nothing to cancel at IB"
-        if order.client_id != self._session.client_id or order.broker_order_id <= 0:
-            return "another client or a person owns the order; only its owner can cancel it"
-        return ""
 
     def _parent_number(self, order: Order) -> int:
         parent = self.view.orders.get(order.parent_order_id)

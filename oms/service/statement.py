@@ -127,6 +127,7 @@ def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
     path: list[str] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
+        """Read an element, and where it stands."""
         if not path and tag != "FlexQueryResponse":
             raise RowUnreadable(_not_a_statement(tag))
         path.append(tag)
@@ -137,9 +138,11 @@ def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
             rows.append(row)
 
     def end(tag: str) -> None:
+        """Leave an element."""
         path.pop()
 
     def doctype(*_: object) -> None:
+        """Refuse what no statement has."""
         raise RowUnreadable("a document type is declared, which no statement of IB has")
 
     parser.StartElementHandler = start

@@ -48,6 +48,7 @@ def explained_by(positions: Iterable[Position], adjusted: Mapping[str, Decimal])
     moved_at: dict[str, datetime] = {}
 
     def add(key: str, amount: Decimal | None, at: datetime | None = None) -> None:
+        """Count an amount; one that is not known makes the sum unknown."""
         known = amounts.get(key, ZERO)
         amounts[key] = None if known is None or amount is None else known + amount
         if at is not None:

@@ -1,0 +1,55 @@
+"""Whether an order that exists may be changed, cancelled, or its doubt resolved by a person."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from oms.core.admit.rule import Denial
+from oms.core.events import Terms
+from oms.core.fold.records import Order, OrderState
+from oms.core.money import plain
+from oms.errors import InvalidRequest
+
+
+def change_denial(order: Order, terms: Terms, *, client_id: int) -> Denial | None:
+    """Return why an order cannot have new terms, whatever they are worth; None where it can."""
+    state = order.state.value
+    if not order.live or not order.acknowledged:
+        text = f"the order is {state}; only a working order can be changed"
+        return Denial("state", state, "working", text)
+    if not _is_own(order, client_id):
+        text = "another client or a person owns the order; only its owner can change it"
+        return Denial("owner", str(order.client_id), str(client_id), text)
+    if terms.quantity <= order.filled:
+        text = f"{order.filled} are filled already; the new quantity must be above that"
+        return Denial("filled", plain(terms.quantity), plain(order.filled), text)
+    return None
+
+
+def cancel_refusal(order: Order, *, client_id: int, has_number: bool) -> str:
+    """Return why an order cannot be cancelled, "" where it can; `has_number` says that the outbox
+    has given it a number, whether its bytes have left or not.
+    """
+    if order.origin == "ours" and not order.sent:
+        return "" if has_number else "the order has not left; there is nothing to cancel at IB"
+    if not _is_own(order, client_id):
+        return "another client or a person owns the order; only its owner can cancel it"
+    return ""
+
+
+def check_resolution(order: Order, outcome: Literal["not_received", "ended"], reason: str) -> None:
+    """Raise `InvalidRequest` where a person cannot resolve the doubt about an order so."""
+    if not reason.strip():
+        raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
+    if order.state is not OrderState.IN_DOUBT:
+        raise InvalidRequest(
+            f"order {order.order_id} is {order.state.value}; only an order in doubt can be resolved"
+        )
+    if outcome == "not_received" and (order.acknowledged or order.filled):
+        raise InvalidRequest(
+            f"IB has named order {order.order_id}, so it was received; it can only have ended"
+        )
+
+
+def _is_own(order: Order, client_id: int) -> bool:
+    return order.client_id == client_id and order.broker_order_id > 0
