@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Final
 
 from oms.sim.broker.books.ledger import ZERO
-from oms.sim.broker.books.orders import Order
+from oms.sim.broker.books.orders import SIDES, Order
 from oms.sim.broker.exchange.catalogue import Catalogue
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.exchange.market import Market, Quote
@@ -17,8 +16,6 @@ from oms.sim.protocol.fields import to_int
 
 #: The legs of a combination, each with its ratio: negative when the combination sells it.
 Legs = tuple[tuple[Contract, Decimal], ...]
-#: What a client may call the side of a leg.
-SIDES: Final = frozenset(("BUY", "SELL", "SSHORT"))
 
 
 def named_legs(catalogue: Catalogue, said: Iterable[Mapping[str, str]]) -> Legs:

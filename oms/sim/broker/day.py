@@ -148,7 +148,7 @@ class TradingDay:
 
     def _go_to_work(self, schedule: Schedule, *, auction: bool) -> None:
         for order in self._orders_of(schedule):
-            if order.ended or "child" in order.why_held:
+            if order.ended or order.waits_for_parent:
                 continue
             if auction and order.tif == "OPG":
                 self.orders.cross(order, "At the open order can not be executed")

@@ -198,7 +198,7 @@ class Intake:
             return self.settings.accounts[0]
         if not text:
             raise Refusal(435, "You must specify an account.")
-        raise Refusal(321, "Error validating request.-'b9' : cause - Invalid account code")
+        raise Refusal(321, checks.INVALID + "Invalid account code")
 
     def _modify(self, order: Order, values: Mapping[str, Any]) -> None:
         """New terms for a live order. A refusal leaves the old ones in force."""

@@ -71,7 +71,7 @@ class LinkedOrders:
 
     def _follow(self, child: Order, parent: Order, quantity: Decimal) -> None:
         """The parent has filled `quantity` more: the child works for its share of that."""
-        held = "child" in child.why_held
+        held = child.waits_for_parent
         whole = child.quantity if child.whole is None else child.whole
         before = ZERO if held else self._share(child, parent, whole, parent.filled - quantity)
         share = self._share(child, parent, whole, parent.filled)

@@ -55,7 +55,7 @@ class OrderLife:
         if parent is not None:
             order.parent_perm_id = parent.perm_id
         order.why_held = matching.held_for(order, child=parent is not None and not parent.ended)
-        if order.kind in matching.TRAILING and "child" not in order.why_held:
+        if order.kind in matching.TRAILING and not order.waits_for_parent:
             order.trail_price = matching.trail_price(order, quote_of(self.floor, order).last)
         self.books.save(order)
         self.books.remember(contract)

@@ -18,7 +18,7 @@ from oms.sim.clock import order_time
 
 def waits(floor: Floor, markets: OpenMarkets, order: Order) -> bool:
     """Say whether something other than the price keeps an order from working."""
-    if "child" in order.why_held or order.status == "Inactive":
+    if order.waits_for_parent or order.status == "Inactive":
         return True
     after = order_time(str(order.terms.get("goodAfterTime", "")), floor.zone)
     if after is not None and after > floor.clock.now():

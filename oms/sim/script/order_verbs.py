@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from oms.sim.broker.books.ledger import ZERO
-from oms.sim.broker.books.orders import ENDED, LIVE, Order
+from oms.sim.broker.books.orders import ENDED, LIVE, SIDES, Order
 from oms.sim.broker.combos import quote_of
 from oms.sim.broker.rules import matching
 from oms.sim.protocol.fields import number
@@ -168,7 +168,7 @@ def _entered(context: Context, fields: Fields) -> Order:
         account=context.account(fields),
         con_id=contract.con_id,
         exchange=contract.valid_exchanges.split(",", maxsplit=1)[0],
-        side=fields.choice("side", ("BUY", "SELL", "SSHORT")),
+        side=fields.choice("side", SIDES),
         quantity=fields.quantity("quantity"),
         order_type=fields.text("order_type", "MKT"),
         order_ref=fields.text("order_ref"),

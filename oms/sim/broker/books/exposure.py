@@ -69,7 +69,7 @@ class Exposure:
         """Count an order as it is now, in place of what it was."""
         self.drop(order)
         # A child waits for its parent: it cannot trade, and what it closes is not there yet.
-        if order.remaining <= 0 or "child" in order.why_held:
+        if order.remaining <= 0 or order.waits_for_parent:
             return
         group = order.oca_group
         if not group and order.parent_perm_id:

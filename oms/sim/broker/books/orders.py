@@ -28,6 +28,8 @@ EndStatus = Literal["Filled", "Cancelled", "ApiCancelled", "Rejected"]
 Status = LiveStatus | EndStatus
 LIVE: Final[Mapping[str, LiveStatus]] = {word: word for word in get_args(LiveStatus)}
 ENDED: Final[frozenset[str]] = frozenset(get_args(EndStatus))
+#: What a client may call the side of an order, or of a leg.
+SIDES: Final = ("BUY", "SELL", "SSHORT")
 #: Who entered an order: an API client, a person at TWS, or the broker that closes a position.
 Origin = Literal["api", "manual", "liquidation"]
 
@@ -150,6 +152,11 @@ class Order:
     def is_buy(self) -> bool:
         """Say whether it buys; a short sale does not."""
         return self.side == "BUY"
+
+    @property
+    def waits_for_parent(self) -> bool:
+        """Say whether it is attached to an order that has not filled yet."""
+        return "child" in self.why_held
 
     @property
     def wire_status(self) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final, assert_never
 from zoneinfo import ZoneInfo
 
-from oms.sim.broker.books.orders import Order
+from oms.sim.broker.books.orders import SIDES, Order
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.clock import order_time
 
@@ -25,8 +25,6 @@ EXPIRED: Final = "Invalid order: contract expired."
 TIFS: Final = frozenset(("DAY", "GTC", "IOC", "FOK", "GTD", "OPG"))
 #: Units of the base currency under which IDEALPRO routes an order as an odd lot.
 ODD_LOT_BELOW: Final = 25_000
-
-
 #: The smallest part of a share that a person may order.
 FRACTION: Final = Decimal("0.0001")
 
@@ -51,8 +49,8 @@ def check(
 
     `by_person` is for an order entered at TWS, where fractions of a share are for sale.
     """
-    if order.side not in ("BUY", "SELL", "SSHORT"):
-        raise Refusal(321, f"Error validating request.-'b9' : cause - Invalid side {order.side}")
+    if order.side not in SIDES:
+        raise Refusal(321, f"{INVALID}Invalid side {order.side}")
     if contract.sec_type == "IND":
         raise Refusal(201, f"Order rejected - reason:{NOT_TRADED}")
     if order.kind is None:
@@ -76,7 +74,7 @@ def _check_quantity(order: Order, contract: Contract, *, by_person: bool) -> Non
     if order.quantity == 0:
         raise Refusal(434, "The order size cannot be zero.")
     if order.quantity < 0:
-        raise Refusal(321, "Error validating request.-'b9' : cause - Invalid quantity")
+        raise Refusal(321, INVALID + "Invalid quantity")
     step = contract.size_increment
     if by_person and contract.sec_type == "STK":
         step = min(step, FRACTION)
