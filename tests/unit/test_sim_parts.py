@@ -1,4 +1,4 @@
-"""Small pure parts of the simulator: hours, times, instruments, quotes, faults, reference pages."""
+"""Small pure parts of the simulator: hours, times, instruments, quotes, reference pages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from oms.sim.broker.exchange.listings import option
 from oms.sim.broker.exchange.market import Market
 from oms.sim.broker.rules.conditions import Sight, hold
 from oms.sim.clock import SteppedClock, order_time
-from oms.sim.gateway.faults import Action, Direction, Fault, FaultPlan
-from oms.sim.protocol.errors import WireError
-from oms.sim.protocol.fields import ascii7, number, to_bool, to_int
 from oms.sim.script import reference
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -228,18 +225,6 @@ def test_conditions_are_joined_from_left_to_right(
     assert hold(rows, sight) is expected
 
 
-def test_a_fault_is_used_up_and_lets_others_pass() -> None:
-    plan = FaultPlan(1)
-    wanted = {"orderRef": "a"}
-    plan.add(Fault(Direction.IN, "placeOrder", Action.DROP, times=2, after=1, where=wanted))
-    hits = [
-        plan.strike(Direction.IN, "placeOrder", 1, {"orderRef": ref}) is not None
-        for ref in ("a", "b", "a", "a", "a")
-    ]
-    assert hits == [False, False, True, True, False]
-    assert plan.faults == []
-
-
 def test_a_stepped_clock_runs_what_falls_due_at_its_own_time() -> None:
     clock = SteppedClock(utc("2026-01-05T12:00:00"))
     seen: list[tuple[str, datetime]] = []
@@ -250,22 +235,6 @@ def test_a_stepped_clock_runs_what_falls_due_at_its_own_time() -> None:
     assert seen == [("early", utc("2026-01-05T12:00:05"))]
     clock.advance(8)
     assert seen[1:] == [("late", utc("2026-01-05T12:00:10"))]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [("1E+3", "1000"), ("0.10", "0.1"), ("-0.0", "0"), ("100", "100"), ("1E-7", "0.0000001")],
-)
-def test_a_number_is_written_plainly(value: str, text: str) -> None:
-    assert number(Decimal(value)) == text
-
-
-def test_every_spelling_of_a_flag_and_an_integer_is_read() -> None:
-    assert [to_bool(text) for text in ("", "0", "false", "1", "true")] == [False] * 3 + [True] * 2
-    assert [to_int(text) for text in ("", "2147483647", "7", "-3")] == [0, 0, 7, -3]
-    with pytest.raises(WireError):
-        to_int("900.0")
-    assert ascii7("Caf\xe9 \U0001f600") == "Caf\\u00e9 \\ud83d\\ude00"
 
 
 @pytest.mark.parametrize("name", sorted(reference.pages()))

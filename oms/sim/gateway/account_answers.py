@@ -18,15 +18,11 @@ from oms.sim.protocol.requests import Request
 VALUES_SECONDS: Final = 1.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Told:
-    """What one subscription of account values is about, and what it was told last."""
+    """The values that a subscriber was told last."""
 
-    #: Tags of a summary, else accounts.
-    wanted: frozenset[str]
-    model: str = ""
-    ledger_only: bool = False
-    #: The value told last, by account, key and currency.
+    #: By account, key and currency.
     last: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def news(self, account: str, rows: Iterator[Row]) -> Iterator[Row]:
@@ -36,6 +32,56 @@ class Told:
             if self.last.get(key) != row.value:
                 self.last[key] = row.value
                 yield row
+
+
+@dataclass(frozen=True, slots=True)
+class PositionsMulti:
+    """A subscription of positions."""
+
+    #: Empty or All for every account.
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A subscription of account values by their tags."""
+
+    tags: frozenset[str]
+    told: Told = field(default_factory=Told)
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """A subscription of all values and the portfolio of an account."""
+
+    account: str
+    told: Told = field(default_factory=Told)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatesMulti:
+    """A subscription of all values of some accounts."""
+
+    accounts: frozenset[str]
+    model: str
+    #: The ledgers and the net liquidation value, nothing else.
+    ledger_only: bool
+    told: Told = field(default_factory=Told)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPnL:
+    """A subscription of the P&L of an account."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class PositionPnL:
+    """A subscription of the P&L of one position."""
+
+    account: str
+    con_id: int
 
 
 class AccountAnswers:
@@ -95,7 +141,7 @@ class AccountAnswers:
         request_id, wanted = request.values["reqId"], request.values["account"]
         if not self._known_account(session, request, "bR"):
             return
-        subscribe(session, request, wanted)
+        subscribe(session, request, PositionsMulti(wanted))
         for (account, con_id), row in self._floor.books.positions.items():
             if wanted in ("", "All", account) and row.quantity:
                 values = self.position_values(account, con_id)
@@ -128,9 +174,9 @@ class AccountAnswers:
             text = f"Error validating request.-'bI' : cause - {cause}"
             session.error(request_id, 321, text)
             return
-        told = Told(frozenset(wanted))
-        subscribe(session, request, told)
-        self._tell_summary(session, request_id, told)
+        summary = Summary(frozenset(wanted))
+        subscribe(session, request, summary)
+        self._tell_summary(session, request_id, summary)
         session.send("accountSummaryEnd", {"reqId": request_id})
 
     @staticmethod
@@ -145,14 +191,14 @@ class AccountAnswers:
                 return f"Tag {tag!r} is not known"
         return ""
 
-    def _tell_summary(self, session: Session, request_id: str, told: Told) -> None:
-        currencies = {_ledger_currency(tag) for tag in told.wanted}
+    def _tell_summary(self, session: Session, request_id: str, summary: Summary) -> None:
+        currencies = {_ledger_currency(tag) for tag in summary.tags}
         for account in self._floor.settings.accounts:
-            for row in told.news(account, account_values.rows(self._floor, account)):
+            for row in summary.told.news(account, account_values.rows(self._floor, account)):
                 if row.per_currency:
                     wanted = row.currency in currencies or "ALL" in currencies
                 else:
-                    wanted = row.key in told.wanted
+                    wanted = row.key in summary.tags
                 if wanted:
                     values = {"reqId": request_id, "account": account, "tag": row.key}
                     values |= {"value": row.value, "currency": row.currency}
@@ -168,20 +214,20 @@ class AccountAnswers:
             session.error(-1, 321, "Error validating request.-'bT' : cause - Invalid account code")
             return
         before = session.subscriptions.get("AccountUpdates")
-        if before is not None and account not in before.wanted:
+        if isinstance(before, Updates) and before.account != account:
             # The second subscription takes the place of the first.
             session.error(-1, 2100, "API client has been unsubscribed from account data.")
-        told = Told(frozenset((account,)))
-        session.subscriptions["AccountUpdates"] = told
-        self._tell_updates(session, told)
+        updates = Updates(account)
+        session.subscriptions["AccountUpdates"] = updates
+        self._tell_updates(session, updates)
         for owner, con_id in list(self._floor.books.positions):
             if owner == account:
                 self._send_portfolio(session, account, con_id)
         session.send("accountDownloadEnd", {"account": account})
 
-    def _tell_updates(self, session: Session, told: Told) -> None:
-        (account,) = told.wanted
-        for row in told.news(account, account_values.rows(self._floor, account)):
+    def _tell_updates(self, session: Session, updates: Updates) -> None:
+        account = updates.account
+        for row in updates.told.news(account, account_values.rows(self._floor, account)):
             values = {"key": row.key, "value": row.value, "currency": row.currency}
             session.send("updateAccountValue", {**values, "account": account})
         now = self._floor.clock.now().astimezone(self._floor.zone)
@@ -200,20 +246,21 @@ class AccountAnswers:
         every = asked["account"] in ("", "All")
         chosen = self._floor.settings.accounts if every else (asked["account"],)
         ledger_only = to_bool(asked["ledgerAndNLV"])
-        told = Told(frozenset(chosen), asked["modelCode"], ledger_only=ledger_only)
-        subscribe(session, request, told)
-        self._tell_updates_multi(session, asked["reqId"], told)
+        updates = UpdatesMulti(frozenset(chosen), asked["modelCode"], ledger_only)
+        subscribe(session, request, updates)
+        self._tell_updates_multi(session, asked["reqId"], updates)
         session.send("accountUpdateMultiEnd", {"reqId": asked["reqId"]})
 
-    def _tell_updates_multi(self, session: Session, request_id: str, told: Told) -> None:
+    def _tell_updates_multi(self, session: Session, request_id: str, updates: UpdatesMulti) -> None:
         for account in self._floor.settings.accounts:
-            if account in told.wanted:
-                for row in told.news(account, account_values.rows(self._floor, account)):
-                    if told.ledger_only and not (row.per_currency or row.key == "NetLiquidation"):
+            if account in updates.accounts:
+                for row in updates.told.news(account, account_values.rows(self._floor, account)):
+                    brief = row.per_currency or row.key == "NetLiquidation"
+                    if updates.ledger_only and not brief:
                         continue
                     values = {"key": row.key, "value": row.value, "currency": row.currency}
                     values |= {"reqId": request_id, "account": account}
-                    session.send("accountUpdateMulti", {**values, "modelCode": told.model})
+                    session.send("accountUpdateMulti", {**values, "modelCode": updates.model})
 
     def values_changed(self) -> None:
         """Tell subscribers of account values after fills and quotes, once a second at most.
@@ -228,17 +275,18 @@ class AccountAnswers:
         self._timer_set = False
         for session in self._clients.ready():
             updates = session.subscriptions.get("AccountUpdates")
-            if updates is not None:
+            if isinstance(updates, Updates):
                 self._tell_updates(session, updates)
-            for kind, request_id, value in subscriptions(session):
-                if kind == "AccountSummary":
-                    self._tell_summary(session, request_id, value)
-                elif kind == "AccountUpdatesMulti":
-                    self._tell_updates_multi(session, request_id, value)
-                elif kind == "PnL":
-                    self._send_pnl(session, request_id, value)
-                elif kind == "PnLSingle":
-                    self._send_pnl_single(session, request_id, *value)
+            for request_id, wanted in subscriptions(session):
+                match wanted:
+                    case Summary():
+                        self._tell_summary(session, request_id, wanted)
+                    case UpdatesMulti():
+                        self._tell_updates_multi(session, request_id, wanted)
+                    case AccountPnL():
+                        self._send_pnl(session, request_id, wanted)
+                    case PositionPnL():
+                        self._send_pnl_single(session, request_id, wanted)
 
     # ── profit and loss ──────────────────────────────────────────────────────────────────────────
 
@@ -248,10 +296,12 @@ class AccountAnswers:
             text = "Error validating request.-'bP' : cause - Invalid account"
             session.error(request.values["reqId"], 321, text)
             return
-        subscribe(session, request, account)
-        self._send_pnl(session, request.values["reqId"], account)
+        wanted = AccountPnL(account)
+        subscribe(session, request, wanted)
+        self._send_pnl(session, request.values["reqId"], wanted)
 
-    def _send_pnl(self, session: Session, request_id: str, account: str) -> None:
+    def _send_pnl(self, session: Session, request_id: str, wanted: AccountPnL) -> None:
+        account = wanted.account
         total = accounting.totals(self._floor, account)
         values = {
             "reqId": request_id,
@@ -262,22 +312,20 @@ class AccountAnswers:
         session.send("pnl", values)
 
     def _pnl_single(self, session: Session, request: Request) -> None:
-        asked = (request.values["account"], to_int(request.values["conId"]))
-        if asked[0] not in self._floor.settings.accounts:
+        wanted = PositionPnL(request.values["account"], to_int(request.values["conId"]))
+        if wanted.account not in self._floor.settings.accounts:
             text = "Error validating request.-'bP' : cause - Invalid account"
             session.error(request.values["reqId"], 321, text)
             return
-        if self._floor.catalogue.by_id(asked[1]) is None:
+        if self._floor.catalogue.by_id(wanted.con_id) is None:
             text = "Error validating request.-'bP' : cause - Invalid contract id"
             session.error(request.values["reqId"], 321, text)
             return
-        subscribe(session, request, asked)
-        self._send_pnl_single(session, request.values["reqId"], *asked)
+        subscribe(session, request, wanted)
+        self._send_pnl_single(session, request.values["reqId"], wanted)
 
-    def _send_pnl_single(
-        self, session: Session, request_id: str, account: str, con_id: int
-    ) -> None:
-        floor = self._floor
+    def _send_pnl_single(self, session: Session, request_id: str, wanted: PositionPnL) -> None:
+        floor, account, con_id = self._floor, wanted.account, wanted.con_id
         contract = floor.contract(con_id)
         row = self._floor.books.position(account, con_id)
         value = row.quantity * floor.market.quote(contract).last * contract.multiplier
@@ -313,16 +361,17 @@ class AccountAnswers:
             if "Positions" in session.subscriptions:
                 self._send_position(session, account, con_id)
             updates = session.subscriptions.get("AccountUpdates")
-            if updates is not None and account in updates.wanted:
+            if isinstance(updates, Updates) and updates.account == account:
                 self._send_portfolio(session, account, con_id)
-            for kind, request_id, value in subscriptions(session):
-                if kind == "PositionsMulti" and value in ("", "All", account):
-                    values = self.position_values(account, con_id)
-                    session.send("positionMulti", {**values, "reqId": request_id})
-                elif kind == "PnL" and value == account:
-                    self._send_pnl(session, request_id, account)
-                elif kind == "PnLSingle" and value == (account, con_id):
-                    self._send_pnl_single(session, request_id, account, con_id)
+            for request_id, wanted in subscriptions(session):
+                match wanted:
+                    case PositionsMulti() if wanted.account in ("", "All", account):
+                        values = self.position_values(account, con_id)
+                        session.send("positionMulti", {**values, "reqId": request_id})
+                    case AccountPnL() if wanted.account == account:
+                        self._send_pnl(session, request_id, wanted)
+                    case PositionPnL() if (wanted.account, wanted.con_id) == (account, con_id):
+                        self._send_pnl_single(session, request_id, wanted)
 
 
 def _cancel(session: Session, request: Request) -> None:

@@ -110,8 +110,8 @@ class RealTimeBars:
         start = str(int(self._floor.clock.now().timestamp()) - BAR_SECONDS)
         self._running = False
         for session in self._clients.sessions:
-            for kind, request_id, bar in subscriptions(session):
-                if kind == "RealTimeBars":
+            for request_id, bar in subscriptions(session):
+                if isinstance(bar, Bar):
                     self._running = True
                     values = bar.finished(self._floor.market.quote(bar.contract))
                     session.send("realtimeBar", {**values, "reqId": request_id, "time": start})

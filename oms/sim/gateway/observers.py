@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+#: A client message came, or was acted on; a server message went out; the books of an order have
+#: changed; a client is gone.
+Kind = Literal["before", "on", "sent", "order", "disconnect"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something an observer may want to know."""
 
-    #: before, on (a client message), sent (a server message), order, disconnect
-    kind: str
+    kind: Kind
     #: IB's name of the message; empty when there is none.
     name: str
     client_id: int | None
@@ -33,7 +36,7 @@ class Observers:
         """Tell nobody any more."""
         self._watching.clear()
 
-    def tell(self, kind: str, name: str, client_id: int | None, values: Mapping[str, Any]) -> None:
+    def tell(self, kind: Kind, name: str, client_id: int | None, values: Mapping[str, Any]) -> None:
         """Tell of one event."""
         if self._watching:
             event = Event(kind, name, client_id, values)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from enum import StrEnum
+from typing import Final, assert_never
 
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.session import Session
@@ -18,8 +19,14 @@ RESTORED: Final = {
 }
 #: Subscriptions that 1101 ends.
 SUBSCRIBED: Final = ("MktData:", "TickByTickData:", "RealTimeBars:")
-#: When the reports that waited are told, as seen from the notice of the end.
-WHEN: Final = ("after", "before", "never")
+
+
+class ReportTime(StrEnum):
+    """When the reports that waited are told, as seen from the notice that the line is back."""
+
+    AFTER = "after"
+    BEFORE = "before"
+    NEVER = "never"
 
 
 class Outages:
@@ -36,7 +43,7 @@ class Outages:
             self._upstream.up = False
             self._tell((1100, LOST), *FARMS_BROKEN)
 
-    def restore(self, code: int, reports: str) -> None:
+    def restore(self, code: int, reports: ReportTime) -> None:
         """Send 1101 or 1102 to everybody; the reports that waited come as `reports` says.
 
         With 1101 the subscriptions of quotes are gone.
@@ -45,11 +52,18 @@ class Outages:
             return
         self._upstream.up = True
         waiting = [(session, _taken(session)) for session in self._clients.sessions]
-        if reports == "before":
-            _send(waiting)
-        self._tell((code, RESTORED[code]), *FARMS_OK)
-        if reports == "after":
-            _send(waiting)
+        notices = ((code, RESTORED[code]), *FARMS_OK)
+        match reports:
+            case ReportTime.BEFORE:
+                _send(waiting)
+                self._tell(*notices)
+            case ReportTime.AFTER:
+                self._tell(*notices)
+                _send(waiting)
+            case ReportTime.NEVER:
+                self._tell(*notices)
+            case _:
+                assert_never(reports)
         if code == 1101:
             for session in self._clients.sessions:
                 for name in [n for n in session.subscriptions if n.startswith(SUBSCRIBED)]:

@@ -12,7 +12,7 @@ from oms.sim.broker.floor import Floor
 from oms.sim.broker.open_markets import OpenMarkets
 from oms.sim.broker.rules.checks import Refusal
 from oms.sim.gateway import render
-from oms.sim.gateway.bars import RealTimeBars
+from oms.sim.gateway.bars import Bar, RealTimeBars
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import key_of, subscribe, subscriptions, unsubscribe
@@ -45,6 +45,15 @@ class Ticker:
 
 #: Subscriptions that take up one of a client's lines of quotes.
 LINES: Final = ("MktData:", "TickByTickData:", "RealTimeBars:")
+
+
+@dataclass(frozen=True, slots=True)
+class Prints:
+    """A subscription of ticks one by one."""
+
+    contract: Contract
+    #: Of `TICK_KINDS`.
+    kind: str
 
 
 class QuoteAnswers:
@@ -209,15 +218,15 @@ class QuoteAnswers:
             text = "Error validating request.-'bL' : cause - Invalid tick type"
             session.error(request.values["reqId"], 321, text)
             return
-        subscribe(session, request, (contract.con_id, kind))
-        self._send_tick_by_tick(session, request.values["reqId"], contract, kind)
+        prints = Prints(contract, kind)
+        subscribe(session, request, prints)
+        self._send_tick_by_tick(session, request.values["reqId"], prints)
 
-    def _send_tick_by_tick(
-        self, session: Session, request_id: str, contract: Contract, kind: str
-    ) -> None:
+    def _send_tick_by_tick(self, session: Session, request_id: str, prints: Prints) -> None:
+        contract = prints.contract
         quote = self._floor.market.quote(contract)
         time = str(int(self._floor.clock.now().timestamp()))
-        values = {"reqId": request_id, "tickType": kind, "time": time}
+        values = {"reqId": request_id, "tickType": prints.kind, "time": time}
         values |= {"price": number(quote.last), "size": number(quote.last_size)}
         values |= {"exchange": contract.primary_exchange}
         values |= {"bidPrice": number(quote.bid), "askPrice": number(quote.ask)}
@@ -228,13 +237,14 @@ class QuoteAnswers:
     def quote_changed(self, contract: Contract) -> None:
         """Send ticks to who subscribed to a contract."""
         for session in self._clients.ready():
-            for kind, request_id, value in subscriptions(session):
-                if kind == "MktData" and contract.con_id in value.con_ids:
-                    self._send_ticks(session, request_id, value)
-                elif kind == "RealTimeBars" and value.contract.con_id == contract.con_id:
-                    value.see(self._floor.market.quote(contract))
-                elif kind == "TickByTickData" and value[0] == contract.con_id:
-                    self._send_tick_by_tick(session, request_id, contract, value[1])
+            for request_id, wanted in subscriptions(session):
+                match wanted:
+                    case Ticker() if contract.con_id in wanted.con_ids:
+                        self._send_ticks(session, request_id, wanted)
+                    case Bar() if wanted.contract.con_id == contract.con_id:
+                        wanted.see(self._floor.market.quote(contract))
+                    case Prints() if wanted.contract.con_id == contract.con_id:
+                        self._send_tick_by_tick(session, request_id, wanted)
 
     def _real_time_bars(self, session: Session, request: Request) -> None:
         if self._refuses(session, request):

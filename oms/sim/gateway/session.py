@@ -89,7 +89,7 @@ class Session(asyncio.Protocol):
         self.client_id: int | None = None
         self.version = 0
         #: By kind and request id: see `subscriptions`.
-        self.subscriptions: dict[str, Any] = {}
+        self.subscriptions: dict[str, object] = {}
         #: True when client 0 wants every manual order bound.
         self.auto_bind = False
         self.frozen = False

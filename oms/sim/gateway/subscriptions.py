@@ -1,8 +1,11 @@
-"""What a session has subscribed to: kept in it under `kind:request id`, and gone with it."""
+"""What a session has subscribed to: kept in it under `kind:request id`, and gone with it.
+
+The answers that serve a kind of subscription have a class for its value.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 from oms.sim.gateway.session import Session
 from oms.sim.protocol.requests import Request
@@ -14,7 +17,7 @@ def key_of(request: Request) -> str:
     return f"{kind}:{request.values['reqId']}"
 
 
-def subscribe(session: Session, request: Request, value: Any) -> None:
+def subscribe(session: Session, request: Request, value: object) -> None:
     """Begin a subscription; another one of the same id is replaced."""
     session.subscriptions[key_of(request)] = value
 
@@ -24,11 +27,10 @@ def unsubscribe(session: Session, request: Request) -> bool:
     return session.subscriptions.pop(key_of(request), None) is not None
 
 
-def subscriptions(session: Session) -> list[tuple[str, str, Any]]:
-    """Return kind, request id and value of each subscription that has a request id."""
-    rows = []
-    for name, value in session.subscriptions.items():
-        kind, colon, request_id = name.partition(":")
-        if colon:
-            rows.append((kind, request_id, value))
-    return rows
+def subscriptions(session: Session) -> Iterator[tuple[str, object]]:
+    """Yield request id and value of each subscription; the class of the value is its kind.
+
+    Those without a request id have an empty one.
+    """
+    for name, value in list(session.subscriptions.items()):
+        yield name.partition(":")[2], value

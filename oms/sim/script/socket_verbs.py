@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from oms.sim.gateway.outage import WHEN
+from oms.sim.gateway.outage import ReportTime
 from oms.sim.script.arguments import CommandError, Fields
 from oms.sim.script.context import Context
 from oms.sim.script.verb import Answer, verb
@@ -120,7 +120,7 @@ def restore(context: Context, fields: Fields) -> Answer:
     it. Orders and cancels that waited go on.
     """
     code = int(fields.choice("code", ("1101", "1102"), "1102"))
-    context.gateway.outages.restore(code, fields.choice("reports", WHEN, "after"))
+    context.gateway.outages.restore(code, _report_time(fields))
     return {}
 
 
@@ -130,7 +130,7 @@ def nightly_reset(context: Context, fields: Fields) -> Answer:
     `restart` the gateway restarts as well at that time, as its own daily restart does.
     """
     code = int(fields.choice("code", ("1101", "1102"), "1102"))
-    reports, also = fields.choice("reports", WHEN, "after"), fields.flag("restart")
+    reports, also = _report_time(fields), fields.flag("restart")
     gateway = context.gateway
 
     def end() -> None:
@@ -151,6 +151,10 @@ def quit_(context: Context, fields: Fields) -> Answer:
         raise CommandError("this gateway cannot be stopped from here")
     context.on_quit()
     return {}
+
+
+def _report_time(fields: Fields) -> ReportTime:
+    return ReportTime(fields.choice("reports", tuple(ReportTime), "after"))
 
 
 VERBS: Final = (
