@@ -55,7 +55,8 @@ from oms.core.events import (
     SessionOpened,
     Terms,
 )
-from oms.core.fold.apply import Books, apply, initial
+from oms.core.fold.apply import apply, initial
+from oms.core.fold.books import Books
 from oms.core.fold.records import Fill, Order, Position, SystemRecord
 
 START: Final = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)

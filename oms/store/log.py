@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from oms.clock import Clock
 from oms.core.events import Pending
-from oms.core.fold.apply import Books
+from oms.core.fold.books import Books
 from oms.core.fold.records import AnyRecord
 from oms.core.receipt import Receipt
 from oms.errors import DaemonNotRunning, OmsError, StoreUnavailable

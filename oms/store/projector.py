@@ -16,8 +16,9 @@ from typing import Final
 
 from oms.core.events import Envelope
 from oms.core.fold import apply as folds
-from oms.core.fold.apply import Books, Want
+from oms.core.fold.books import Books
 from oms.core.fold.records import TABLES, AnyRecord, TableSpec, decode_record, encode_record
+from oms.core.fold.wants import Want
 from oms.store.backend import Connection, Value
 
 #: Touched records by table and key.

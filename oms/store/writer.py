@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 from oms.clock import Clock
 from oms.core.codec import Head
 from oms.core.events import Envelope
-from oms.core.fold.apply import Books
+from oms.core.fold.books import Books
 from oms.core.receipt import Receipt
 from oms.errors import ChainBroken, ConfigurationError, InvariantBroken, StoreError
 from oms.store import lease as leases

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from oms.core.events import Envelope
-from oms.core.fold.apply import Books, apply, initial
+from oms.core.fold.apply import apply, initial
+from oms.core.fold.books import Books
 from oms.core.fold.records import AnyRecord
 from oms.errors import ConfigurationError
 from oms.store.reader import Reader

@@ -23,6 +23,7 @@ from oms.clock import Clock, ManualClock, SystemClock
 from oms.core import codec
 from oms.core.events import Context, Envelope, GapClosed, NaturalKeyConflict, Pending
 from oms.core.fold import apply as folds
+from oms.core.fold.books import Books
 from oms.core.fold.records import Order
 from oms.core.receipt import Receipt
 from oms.errors import (
@@ -497,7 +498,7 @@ async def test_fact_that_breaks_the_fold_is_stored_all_the_same(
     """A bug of ours stops the daemon, but does not cost the message that shows it."""
     true_apply = folds.apply
 
-    def apply(books: folds.Books, envelope: Envelope) -> folds.Books:
+    def apply(books: Books, envelope: Envelope) -> Books:
         if isinstance(envelope.event, GapClosed):
             raise ZeroDivisionError("a bug")
         return true_apply(books, envelope)

@@ -15,8 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oms.core.events import Envelope
-from oms.core.fold.apply import Books, Want, apply, companions, initial, wanted
+from oms.core.fold.apply import apply, companions, initial, wanted
+from oms.core.fold.books import Books
 from oms.core.fold.records import TABLES, AnyRecord, decode_record, encode_record
+from oms.core.fold.wants import Want
 from tests import strategies
 from tests.lives import Life
 

@@ -26,7 +26,7 @@ from oms.core.events import (
     TradingHaltedByPerson,
     TradingResumed,
 )
-from oms.core.fold.apply import Want, apply, companions, initial, wanted
+from oms.core.fold.apply import apply, companions, initial, wanted
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import (
     TABLES,
@@ -38,6 +38,7 @@ from oms.core.fold.records import (
     RunRecord,
     SessionRecord,
 )
+from oms.core.fold.wants import Want
 from tests.lives import START, Life, play, working
 
 S = OrderState

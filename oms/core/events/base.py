@@ -13,5 +13,5 @@ Origin = Literal["ours", "manual", "other_client", "previous_session"]
 class Event(Value):
     """A fact in the log."""
 
-    #: The shape of the payload; see the module's docstring.
+    #: The shape of the payload; see the package's docstring.
     VERSION: ClassVar[int] = 1

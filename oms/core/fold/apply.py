@@ -6,11 +6,6 @@ the books and the envelope alone. The books are changed in place, because copyin
 orders for each event is what a fold at 100,000 events a second cannot afford; a record inside is
 replaced and never changed, so whoever got one keeps what it was.
 
-Attribution happens here (decision D1, D7). A broker message belongs to the order whose id it
-carries in orderRef, else to the one that owns its permId, else to the one that used its order id in
-the same session and client id. An order id alone never reaches across sessions: IB hands them out
-again.
-
 Records that have ended may leave memory (`evictable`). `wanted` names the stored rows that an event
 can touch and `companions` those that must stand beside them; the caller puts them back (`restore`)
 before it applies the event, and the books are the same as if nothing had ever left. If the process
@@ -26,10 +21,9 @@ from oms.core.events import Context, Envelope, Event
 from oms.core.fold import alarms, cases, fills, orders, sessions
 from oms.core.fold.books import Books
 from oms.core.fold.fold import Fold
-from oms.core.fold.records import TABLES
-from oms.core.fold.wants import Want, Wants, companions
+from oms.core.fold.wants import Wants, companions
 
-__all__ = ["FOLDS", "TABLES", "Books", "Want", "apply", "companions", "initial", "wanted"]
+__all__ = ["FOLDS", "apply", "companions", "initial", "wanted"]
 
 
 def by_event_type(folds: Iterable[Fold[Any]]) -> dict[type[Event], Fold[Any]]:

@@ -1,4 +1,10 @@
-"""The books themselves: every record that is in memory, and the ways to find one."""
+"""The books themselves: every record that is in memory, and the ways to find one.
+
+Attribution happens here (decision D1, D7). A broker message belongs to the order whose id it
+carries in orderRef, else to the one that owns its permId, else to the one that used its order id in
+the same session and client id. An order id alone never reaches across sessions: IB hands them out
+again.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +95,7 @@ class Books:
         return list(self._ended)
 
     def evict(self, table: str, key: str) -> None:
-        """Take a record out of memory; its row stays, and `books.wanted` asks for it back."""
+        """Take a record out of memory; its row stays, and `apply.wanted` asks for it back."""
         self._ended.pop((table, key), None)
         record = self.tables[table].pop(key, None)
         if isinstance(record, Order):
