@@ -11,10 +11,11 @@ import pytest
 from oms.clock import SystemClock
 from oms.core.events import AlarmCleared, AlarmRaised, Context, Pending
 from oms.core.fold.records import Alarm, Order
-from oms.errors import ConfigurationError, LeaseHeld, NotFound, StoreUnavailable
+from oms.errors import ChainBroken, ConfigurationError, LeaseHeld, NotFound, StoreUnavailable
 from oms.store import rebuild
 from oms.store.audit import verify
 from oms.store.backend import connect, parse_url
+from oms.store.differences import Difference
 from oms.store.log import append_foreign
 from oms.store.reader import Reader
 from tests.conformance.conftest import Place
@@ -101,9 +102,7 @@ async def test_changed_row_is_found_named_and_repaired(place: Place, seed: int) 
     place.sql("UPDATE orders SET body = ? WHERE order_id = 'order-7'", (forged,))
     result = rebuild.rebuild_check(place.url)
     assert (result.equal, result.differences) == (False, 1)
-    assert result.first_difference == rebuild.Difference(
-        "orders", "order-7", forged, body, ("account",)
-    )
+    assert result.first_difference == Difference("orders", "order-7", forged, body, ("account",))
     key = place.sql("SELECT fill_key FROM fills ORDER BY fill_key")[0][0]
     place.sql("DELETE FROM fills WHERE fill_key = ?", (key,))
     place.sql("INSERT INTO order_events VALUES ('order-7', 99999)")
@@ -177,6 +176,19 @@ async def test_more_than_a_daemon_can_wait_for_is_not_swapped_beside_it(
         with pytest.raises(LeaseHeld, match="in memory"):
             await asyncio.to_thread(rebuild.rebuild, place.url)
         assert place.sql("SELECT count(*) FROM orders") == [(0,)]
+
+
+async def test_rebuild_does_not_write_over_the_end_of_a_log_that_was_cut(place: Place) -> None:
+    """What a rebuild appends would hide that events are missing before it."""
+    await filled(place, [intent("order-1"), gap(), gap()])
+    place.remove_guards()
+    place.sql("DELETE FROM events WHERE sequence = 3")
+    place.sql("DELETE FROM orders")
+    with pytest.raises(ChainBroken, match="ends at 2, but 3"):
+        rebuild.rebuild(place.url)
+    assert place.sql("SELECT count(*) FROM orders") == [(0,)]
+    with pytest.raises(ChainBroken):
+        verify(place.url)
 
 
 async def test_check_runs_beside_a_daemon_that_appends(place: Place, seed: int) -> None:
