@@ -36,7 +36,7 @@ _CONNECT_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Inspection:
     """One thing that was looked at."""
 
     name: str
@@ -61,7 +61,7 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
     oms check
     oms check --json
     """
-    findings = list(_findings(context))
+    findings = list(_inspections(context))
     if as_json:
         print_json(
             "check",
@@ -82,14 +82,14 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
         raise typer.Exit(failed[0].exit_code)
 
 
-def _findings(context: typer.Context) -> Iterator[Finding]:
+def _inspections(context: typer.Context) -> Iterator[Inspection]:
     try:
         settings = settings_of(context)
     except OmsError as error:
         yield _failed("settings", error)
         return
     mode, client = settings.mode, settings.client_id
-    yield Finding("settings", True, f"{mode} account, client id {client}; `oms settings` has all")
+    yield Inspection("settings", True, f"{mode} account, client id {client}; `oms settings` has all")
     yield _look("database", _database, settings)
     yield _look("log", _log, settings)
     yield _look("daemon", _daemon, settings)
@@ -97,15 +97,15 @@ def _findings(context: typer.Context) -> Iterator[Finding]:
     yield _look("clock", _clock, settings)
 
 
-def _look(name: str, look: Callable[[Settings], str], settings: Settings) -> Finding:
+def _look(name: str, look: Callable[[Settings], str], settings: Settings) -> Inspection:
     try:
-        return Finding(name, True, look(settings))
+        return Inspection(name, True, look(settings))
     except OmsError as error:
         return _failed(name, error)
 
 
-def _failed(name: str, error: OmsError) -> Finding:
-    return Finding(name, False, error.message, error.hint, error.exit_code)
+def _failed(name: str, error: OmsError) -> Inspection:
+    return Inspection(name, False, error.message, error.hint, error.exit_code)
 
 
 def _database(settings: Settings) -> str:
