@@ -89,7 +89,9 @@ def _inspections(context: typer.Context) -> Iterator[Inspection]:
         yield _failed("settings", error)
         return
     mode, client = settings.mode, settings.client_id
-    yield Inspection("settings", True, f"{mode} account, client id {client}; `oms settings` has all")
+    yield Inspection(
+        "settings", True, f"{mode} account, client id {client}; `oms settings` has all"
+    )
     yield _look("database", _database, settings)
     yield _look("log", _log, settings)
     yield _look("daemon", _daemon, settings)

@@ -1,8 +1,4 @@
-"""The statement check: reads a Flex statement as a stream and compares it with the books.
-
-The file comes from outside, so it is read with suspicion: a document type is refused before
-anything in it is expanded, nothing outside the file is opened, names and nesting are bounded, and
-no more than one row and the tallies are in memory however long the file is.
+"""The statement check: compares a Flex statement, row by row, with the books.
 
 It only reads. What it finds is returned; whoever called it writes `StatementChecked` and the cases
 (`events_of`). If the process dies in between, nothing was written, and the next check finds the
@@ -12,17 +8,13 @@ same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
-from xml.parsers import expat
+from typing import TYPE_CHECKING, BinaryIO, Final, assert_never
 from zoneinfo import ZoneInfo
 
 from oms.core.compare.cases import accepted, case_events, settled_by
-from oms.core.compare.findings import Thing
 from oms.core.compare.run import verdict_of
 from oms.core.compare.statement import (
     Tally,
@@ -32,33 +24,19 @@ from oms.core.compare.statement import (
     key_of,
     unnamed_findings,
 )
-from oms.core.compare.statement_rows import (
-    Cash,
-    Change,
-    Deal,
-    Heading,
-    Holding,
-    OptionLife,
-    RowUnreadable,
-    StatementRow,
-    read_row,
-)
+from oms.core.compare.statement_days import StatementDays
+from oms.core.compare.statement_rows import Cash, Change, Deal, Heading, Holding, OptionLife
 from oms.core.events import Event, Finding, SessionOpened, StatementChecked, Verdict
 from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
-from oms.core.money import ZERO
 from oms.errors import StatementUnreadable
 from oms.service.our_side import load_cases
+from oms.service.statement_file import read_statement
 
 if TYPE_CHECKING:
     from oms.store.reader import Reader
 
-_CHUNK_BYTES: Final = 64 * 1024
-#: Elements inside one another; a statement has five.
-_DEPTH_MAX: Final = 16
 #: Deals that are looked up in one query.
 _DEALS_PER_QUERY: Final = 500
-#: From here on IB may book a deal to the next trading day, in the gateway's zone.
-EVENING: Final = time(17)
 #: Executions can be booked this much later than they happened: those of a day are fetched until its
 #: midnight, and found by hand after a longer outage.
 _BOOKED_LATE: Final = timedelta(days=2)
@@ -94,69 +72,6 @@ class Checked:
         return f"S{self.digest[:12]}"
 
 
-# ── reading ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def read_statement(source: BinaryIO) -> Iterator[tuple[StatementRow, bytes]]:
-    """Yield the rows of a statement as they stand in the file, each with the last bytes read.
-
-    Raises `StatementUnreadable` for what is no statement, naming the line; the rows before it have
-    been yielded, so nothing may be concluded before the end.
-    """
-    rows: list[StatementRow] = []
-    parser = _parser(rows)
-    is_over = False
-    while not is_over:
-        chunk = source.read(_CHUNK_BYTES)
-        is_over = not chunk
-        try:
-            parser.Parse(chunk, is_over)
-        except expat.ExpatError as error:
-            raise StatementUnreadable(
-                f"line {error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}",
-                hint="the file may have been cut off; download it again",
-            ) from error
-        except RowUnreadable as error:
-            raise StatementUnreadable(f"line {parser.CurrentLineNumber}: {error}") from error
-        yield from ((row, chunk) for row in rows)
-        rows.clear()
-
-
-def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
-    parser = expat.ParserCreate()
-    path: list[str] = []
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        """Read an element, and where it stands."""
-        if not path and tag != "FlexQueryResponse":
-            raise RowUnreadable(_not_a_statement(tag))
-        path.append(tag)
-        if len(path) > _DEPTH_MAX:
-            raise RowUnreadable(f"<{tag}> is nested more than {_DEPTH_MAX} deep")
-        row = read_row(tag, attributes)
-        if row is not None:
-            rows.append(row)
-
-    def end(tag: str) -> None:
-        """Leave an element."""
-        path.pop()
-
-    def doctype(*_: object) -> None:
-        """Refuse what no statement has."""
-        raise RowUnreadable("a document type is declared, which no statement of IB has")
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.StartDoctypeDeclHandler = doctype
-    return parser
-
-
-def _not_a_statement(tag: str) -> str:
-    if tag == "FlexStatementResponse":
-        return "this is the Flex service's answer to a request, not the statement itself"
-    return f"the root is <{tag}>, not <FlexQueryResponse>: choose XML as the query's format"
-
-
 # ── checking ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -175,16 +90,22 @@ async def check_statement(reader: Reader, path: Path, zone: ZoneInfo) -> Checked
         raise StatementUnreadable(f"{path}: {error.strerror or error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """The account whose rows are being read."""
+
+    days: StatementDays
+    tally: Tally
+
+
 class _Check:
     def __init__(self, reader: Reader, zone: ZoneInfo, checked: Checked) -> None:
         self._reader = reader
         self._zone = zone
         self._checked = checked
-        self._tally: Tally | None = None
-        self._heading: Heading | None = None
+        self._account: _Account | None = None
         self._waiting: list[Deal] = []
         self._wanted: set[str] = set()
-        self._kept: list[Finding] = []
         self._began: datetime | None = None
 
     async def run(self, source: BinaryIO) -> Checked:
@@ -207,10 +128,10 @@ class _Check:
                         hint="choose the log of that account with --database, or another file",
                     )
                 began = self._began.astimezone(self._zone) if self._began else None
-                self._tally = Tally(
-                    row.account, began.replace(tzinfo=None, microsecond=0) if began else None
-                )
-                self._heading = row
+                # As the statement writes times: to the second, in no named zone.
+                there = began.replace(tzinfo=None, microsecond=0) if began else None
+                tally = Tally(row.account, there)
+                self._account = _Account(StatementDays(row, self._zone), tally)
                 self._checked.headings.append(row)
             else:
                 await self._take(row)
@@ -218,19 +139,15 @@ class _Check:
         if not self._checked.headings:
             raise StatementUnreadable("the file holds no <FlexStatement>")
         cases = await load_cases(self._reader, self._checked.findings, open_cases)
-        for finding in accepted(cases, self._checked.findings):
-            if finding.result == "match":
-                self._checked.matches += 1
-            else:
-                self._kept.append(finding)
-        self._checked.findings = self._kept
+        after = accepted(cases, self._checked.findings)
+        self._checked.findings = [finding for finding in after if finding.result != "match"]
+        self._checked.matches += len(after) - len(self._checked.findings)
         return self._checked
 
-    async def _take(self, row: StatementRow) -> None:
-        tally, heading = self._tally, self._heading
-        if tally is None or heading is None:
+    async def _take(self, row: Deal | Holding | Cash | Change | OptionLife) -> None:
+        if self._account is None:
             raise StatementUnreadable("a row stands before the first <FlexStatement>")
-        assert not isinstance(row, Heading)
+        tally = self._account.tally
         if row.account != tally.account:
             raise StatementUnreadable(
                 f"a row of account {row.account} stands in the statement of {tally.account}"
@@ -250,6 +167,8 @@ class _Check:
                 tally.changes.append(row)
             case OptionLife():
                 tally.life.append(row)
+            case _:
+                assert_never(row)
 
     async def _match_waiting(self, tally: Tally) -> None:
         deals, self._waiting = self._waiting, []
@@ -261,24 +180,23 @@ class _Check:
         self._checked.deals += len(deals)
 
     async def _end_account(self) -> None:
-        tally, heading = self._tally, self._heading
-        if tally is None or heading is None:
+        if self._account is None:
             return
+        days, tally = self._account.days, self._account.tally
         await self._match_waiting(tally)
-        begin, end = self._days(heading)
-        began = self._began
-        if began is None or began >= end:
-            self._note(_before_the_log(heading, began))
-            self._tally = None
+        self._account = None
+        too_early = days.before_the_log(self._began)
+        if too_early is not None:
+            self._note(too_early)
             return
-        fills = await self._fills_since(tally.account, begin - timedelta(hours=24))
-        inside, edge = self._inside_and_edge(fills, heading)
+        fills = await self._fills_since(tally.account, days.begin - timedelta(hours=24))
+        inside, edge = days.inside_and_edge(fills)
         for finding in unnamed_findings(inside, edge, tally):
             self._note(finding)
-        held = await self._held_at(tally.account, fills, end, heading)
+        rows = await self._reader.rows("positions", {"account": tally.account})
+        held = days.held([row for row in rows if isinstance(row, Position)], fills)
         for finding in [*holding_findings(held, tally), *cash_findings(tally)]:
             self._note(finding)
-        self._tally = None
 
     def _note(self, finding: Finding) -> None:
         if finding.result != "match":
@@ -298,15 +216,6 @@ class _Check:
         first = await self._reader.events(type=SessionOpened.__name__, limit=1)
         return first[0].recorded_at if first else None
 
-    def _days(self, heading: Heading) -> tuple[datetime, datetime]:
-        return (
-            self._at(heading.first, time()),
-            self._at(heading.last + timedelta(days=1), time()),
-        )
-
-    def _at(self, day: date, moment: time) -> datetime:
-        return datetime.combine(day, moment, self._zone)
-
     async def _fills_since(self, account: str, since: datetime) -> list[Fill]:
         """Return the account's fills from a moment on, newest booking first."""
         limit = _PAGE_ROWS
@@ -319,56 +228,6 @@ class _Check:
             if len(fills) < limit or (oldest is not None and oldest < since - _BOOKED_LATE):
                 return [f for f in fills if f.occurred_at is None or f.occurred_at >= since]
             limit *= 4
-
-    def _inside_and_edge(
-        self, fills: list[Fill], heading: Heading
-    ) -> tuple[list[Fill], list[Fill]]:
-        """Split what happened in the statement's days from what IB may book to a day beside."""
-        begin, end = self._days(heading)
-        evening_before = self._at(heading.first - timedelta(days=1), EVENING)
-        evening = self._at(heading.last, EVENING)
-        inside, edge = [], []
-        for fill in fills:
-            at = fill.occurred_at
-            if at is None:
-                edge.append(fill)
-            elif begin <= at < evening:
-                inside.append(fill)
-            elif evening_before <= at < end:
-                edge.append(fill)
-        return inside, edge
-
-    async def _held_at(
-        self, account: str, fills: list[Fill], end: datetime, heading: Heading
-    ) -> list[tuple[Position, Decimal, Decimal]]:
-        """Return our positions as they were at the end of the last day, and the evening's part."""
-        evening = self._at(heading.last, EVENING)
-        after: dict[int, Decimal] = {}
-        late: dict[int, Decimal] = {}
-        for fill in fills:
-            con_id, at = fill.contract.con_id, fill.occurred_at
-            if at is not None and at >= end:
-                after[con_id] = after.get(con_id, ZERO) + fill.signed_quantity
-            elif at is not None and at >= evening:
-                late[con_id] = late.get(con_id, ZERO) + fill.signed_quantity
-        rows = await self._reader.rows("positions", {"account": account})
-        return [
-            (p, p.quantity - after.get(p.contract.con_id, ZERO), late.get(p.contract.con_id, ZERO))
-            for p in rows
-            if isinstance(p, Position)
-        ]
-
-
-def _before_the_log(heading: Heading, began: datetime | None) -> Finding:
-    since = f"at {began:%Y-%m-%d %H:%M} UTC" if began else "not yet"
-    days = Thing(
-        subject="statement_days",
-        name=f"{heading.account}:{heading.first}",
-        account=heading.account,
-        ours=f"the log began {since}",
-        theirs=f"{heading.first} to {heading.last}",
-    )
-    return days.unknown("the statement's days were over before the log began")
 
 
 # ── what is written ──────────────────────────────────────────────────────────────────────────────

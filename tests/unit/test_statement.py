@@ -29,7 +29,7 @@ from oms.core.contracts import Contract
 from oms.core.fold.records import Position
 from oms.errors import ConfigurationError, IBConnectionError, StatementUnreadable
 from oms.service.flex import fetch_statement
-from oms.service.statement import read_statement
+from oms.service.statement_file import read_statement
 
 STATEMENT = (
     '<FlexQueryResponse><FlexStatements count="1"><FlexStatement accountId="DU1"'

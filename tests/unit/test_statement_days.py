@@ -1,0 +1,64 @@
+"""The days of a statement: what of ours lies in them, at their edge, and after them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from oms.core.compare.statement_days import StatementDays
+from oms.core.compare.statement_rows import Heading
+from oms.core.fold.records import Fill, Position
+from tests.lives import working
+
+DAYS = StatementDays(Heading("DU1", date(2026, 3, 9), date(2026, 3, 10), ""), UTC)
+
+
+def fill(at: datetime | None, quantity: int = 100) -> Fill:
+    life = working(f"fill {quantity} @ 10 exec=x.1.01")
+    (found,) = life.books.all(Fill)
+    return found.evolve(occurred_at=at)
+
+
+@pytest.mark.parametrize(
+    ("at", "where"),
+    [
+        (datetime(2026, 3, 8, 16, 59, tzinfo=UTC), "beside"),
+        (datetime(2026, 3, 8, 17, tzinfo=UTC), "edge"),
+        (datetime(2026, 3, 9, tzinfo=UTC), "inside"),
+        (datetime(2026, 3, 10, 16, 59, tzinfo=UTC), "inside"),
+        (datetime(2026, 3, 10, 17, tzinfo=UTC), "edge"),
+        (datetime(2026, 3, 11, tzinfo=UTC), "beside"),
+        (None, "edge"),
+    ],
+)
+def test_fill_belongs_to_the_days_by_when_ib_books_it(at: datetime | None, where: str) -> None:
+    one = fill(at)
+    inside, edge = DAYS.inside_and_edge([one])
+    assert {"inside": inside, "edge": edge}.get(where, [one]) == [one]
+    assert len(inside) + len(edge) == (where != "beside")
+
+
+@pytest.mark.parametrize(
+    ("at", "held", "late"),
+    [
+        (datetime(2026, 3, 10, 16, tzinfo=UTC), 100, 0),
+        (datetime(2026, 3, 10, 18, tzinfo=UTC), 100, 100),
+        (datetime(2026, 3, 11, tzinfo=UTC), 0, 0),
+    ],
+)
+def test_position_is_taken_back_to_the_end_of_the_last_day(
+    at: datetime, held: int, late: int
+) -> None:
+    one = fill(at)
+    position = Position(account="DU1", contract=one.contract, quantity=Decimal(100))
+    assert DAYS.held([position], [one]) == [(position, Decimal(held), Decimal(late))]
+
+
+def test_days_before_the_log_are_unknown() -> None:
+    found = DAYS.before_the_log(DAYS.end)
+    assert found is not None
+    assert (found.result, found.key) == ("unknown", "statement_days:DU1:2026-03-09")
+    assert DAYS.before_the_log(None) is not None
+    assert DAYS.before_the_log(DAYS.end - timedelta(seconds=1)) is None
