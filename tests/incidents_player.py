@@ -72,7 +72,8 @@ from oms.core.events import Context, Event, OrderRequested, Pending, Reconciliat
 from oms.core.fold.records import Fill, Order, OrderState, Position
 from oms.core.money import plain
 from oms.errors import OmsError
-from oms.service.daemon import Oms, open_oms
+from oms.service.daemon import open_oms
+from oms.service.subsystem import Oms
 from oms.sim.checker import check, read_file
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.script.commands import Commands

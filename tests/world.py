@@ -26,8 +26,9 @@ from oms.core.events import (
     ReconciliationCompleted,
 )
 from oms.core.fold.records import BreakCase, Order, OrderState
-from oms.service.daemon import Oms, open_oms
+from oms.service.daemon import open_oms
 from oms.service.manager import OrderManager
+from oms.service.subsystem import Oms
 from oms.service.ticket import Ticket
 from oms.service.view import View
 from oms.settings import Settings

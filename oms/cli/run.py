@@ -10,7 +10,7 @@ from oms.cli.output import say
 from oms.cli.reading import perform
 from oms.cli.terminal import progress
 from oms.errors import ConfigurationError
-from oms.service.daemon import run_daemon
+from oms.service.foreground import run_daemon
 from oms.store.upgrade import upgrade_database
 
 app = typer.Typer()

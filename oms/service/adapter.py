@@ -40,8 +40,9 @@ from oms.errors import (
     RequestTimedOut,
     TradingHalted,
 )
-from oms.service.daemon import Oms, open_oms
+from oms.service.daemon import open_oms
 from oms.service.engine_events import EngineEvents, EventQueue, code_and_text
+from oms.service.subsystem import Oms
 from oms.service.ticket import why_it_failed
 from oms.settings import Settings, load
 

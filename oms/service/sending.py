@@ -12,12 +12,16 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from oms.core.admit.readiness import check_world
 from oms.core.admit.rule import Denial
 from oms.core.events import (
+    CancelDenied,
     Context,
+    Event,
+    GlobalCancelDenied,
+    ModifyDenied,
     OrderDenied,
     OrderIntended,
     OrderNotSent,
@@ -184,6 +188,27 @@ def denied(order: OrderIntended | OrderRequested, denial: Denial) -> OrderDenied
         limit=denial.limit,
         text=denial.text,
     )
+
+
+def report_not_sent(event_log: EventLog, message: Outgoing, reason: str, epoch: int) -> None:
+    """Write that a message did not leave: an order is over, a change or a cancel is refused."""
+    event: Event
+    match message.kind:
+        case "what_if":
+            return  # whoever asked hears of it, and nothing was wanted of the books
+        case "place":
+            event = OrderNotSent(order_id=message.order_id, text=reason)
+        case "modify":
+            event = ModifyDenied(order_id=message.order_id, text=f"not sent: {reason}")
+        case "global_cancel":
+            event = GlobalCancelDenied(text=f"not sent: {reason}")
+        case "cancel":
+            event = CancelDenied(order_id=message.order_id, text=f"not sent: {reason}")
+        case _:
+            assert_never(message.kind)
+    context = Context(actor="daemon", session_epoch=epoch, correlation_id=message.order_id)
+    log.warning("message_not_sent", kind=message.kind, order_id=message.order_id, reason=reason)
+    event_log.append(Pending(event, context))
 
 
 def _fresh(intents: Sequence[OrderIntended], receipts: Sequence[Receipt]) -> list[OrderIntended]:

@@ -23,7 +23,8 @@ import ib_async
 import oms
 from oms.clock import SystemClock
 from oms.core.events import Context, OrderIntended, Pending
-from oms.service.daemon import Oms, open_oms
+from oms.service.daemon import open_oms
+from oms.service.subsystem import Oms
 from oms.store import schema
 from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog

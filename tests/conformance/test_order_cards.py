@@ -34,8 +34,9 @@ from oms.errors import (
     IBOrderRejectError,
     RequestTimedOut,
 )
-from oms.service.daemon import Oms, open_oms
+from oms.service.daemon import open_oms
 from oms.service.manager import OrderManager
+from oms.service.subsystem import Oms
 from oms.service.ticket import Ticket
 from tests.simulator import Simulator, running_simulator
 from tests.world import settings_for

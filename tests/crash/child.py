@@ -30,7 +30,8 @@ from oms.clock import SystemClock
 from oms.core.events import CancelRequested, CaseRequested, Context, OrderRequested, Pending
 from oms.core.fold.records import ENDED
 from oms.errors import OmsError, RequestTimedOut
-from oms.service.daemon import Oms, open_oms
+from oms.service.daemon import open_oms
+from oms.service.subsystem import Oms
 from oms.service.ticket import Ticket
 from oms.store.log import append_foreign
 from tests.crash.trader import trade

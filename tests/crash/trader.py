@@ -12,7 +12,7 @@ from typing import Any, Final
 import oms
 from oms.core.fold.records import ENDED, Order
 from oms.errors import OmsError
-from oms.service.daemon import Oms
+from oms.service.subsystem import Oms
 from tests.simulator import SimulatorRefused, control
 from tests.world import AAPL, MSFT
 

@@ -47,8 +47,9 @@ from oms.core.events import (
     ReconciliationCompleted,
 )
 from oms.core.fold.records import BreakCase, OrderState
-from oms.service.daemon import Oms, open_oms
+from oms.service.daemon import open_oms
 from oms.service.manager import Ticket
+from oms.service.subsystem import Oms
 from oms.sim.checker import check, read_file
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.script.commands import Commands

@@ -1,0 +1,123 @@
+"""The life of a subsystem: its first word in the log, what goes on by itself, and its last word."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from oms._version import __version__
+from oms.core.events import Context, DaemonStarted, DaemonStopped, Pending
+from oms.errors import OmsError
+from oms.service.subsystem import Oms
+from oms.settings import Settings
+from oms.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from oms.broker.news import News
+    from oms.store.log import EventLog
+
+log = get_logger("service.daemon")
+
+
+async def say_started(
+    event_log: EventLog, settings: Settings, last_recorded_at: datetime | None
+) -> None:
+    """Write that a daemon has started, durably, and after which moment of the log."""
+    await event_log.append(
+        Pending(
+            DaemonStarted(
+                program_version=__version__,
+                host=socket.gethostname(),
+                process_id=os.getpid(),
+                client_id=settings.client_id,
+                mode=settings.mode,
+                last_recorded_at=last_recorded_at,
+            ),
+            Context(actor="daemon"),
+        )
+    )
+    log.info("daemon_started", process_id=os.getpid(), sequence=event_log.books.sequence)
+
+
+@asynccontextmanager
+async def in_background(oms: Oms, hear: Callable[[News], None]) -> AsyncIterator[None]:
+    """Run what goes on by itself while the block lasts, `hear` told of the session's news; an error
+    in any of it is the daemon's failure.
+    """
+    session = oms.gateway.session
+    session.listeners.append(hear)
+    tasks = [
+        asyncio.create_task(oms.requests.serve(), name="requests"),
+        asyncio.create_task(oms.inquiries.serve(oms.schedule.ask), name="inquiries"),
+        asyncio.create_task(oms.schedule.serve(), name="reconcile"),
+        asyncio.create_task(oms.watchman.serve(), name="watchman"),
+        asyncio.create_task(oms.silence.serve(oms.schedule.ask), name="silence"),
+    ]
+    if oms.settings.account_refresh_seconds:
+        tasks.append(asyncio.create_task(_refresh_accounts(oms), name="accounts"))
+    for task in tasks:
+        task.add_done_callback(lambda t: _task_ended(t, oms.failure))
+    oms.failure.add_done_callback(lambda f: tasks.append(asyncio.create_task(_fail_safe(oms, f))))
+    try:
+        await session.open()
+        session.ended.add_done_callback(lambda f: _stays_down(f, oms.failure))
+        yield
+    finally:
+        session.listeners.remove(hear)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _fail_safe(oms: Oms, failure: asyncio.Future[BaseException]) -> None:
+    """Hang up when the subsystem cannot go on: without a session every new order is denied."""
+    error = failure.result()
+    log.critical("daemon_failed", reason=str(error), error=type(error).__name__)
+    await oms.gateway.close(f"the daemon failed: {error}")
+
+
+def _task_ended(task: asyncio.Task[None], failure: asyncio.Future[BaseException]) -> None:
+    if not task.cancelled() and (error := task.exception()) and not failure.done():
+        failure.set_result(error)
+
+
+def _stays_down(
+    ended: asyncio.Future[OmsError | None], failure: asyncio.Future[BaseException]
+) -> None:
+    """End the daemon with a session that stays down for a reason, such as a live account."""
+    if not ended.cancelled() and (error := ended.result()) and not failure.done():
+        failure.set_result(error)
+
+
+async def _refresh_accounts(oms: Oms) -> None:
+    """Keep IB's figures of the accounts fresh, from the first comparison on."""
+    await oms.view.until(lambda: oms.view.system.ready)
+    await oms.gateway.accounts.keep_fresh(oms.settings.account_refresh_seconds)
+
+
+async def stop(oms: Oms) -> None:
+    """Hang up, write why, and let go of the log, whatever of it still works."""
+    with contextlib.suppress(OmsError):
+        await oms.gateway.close("the daemon stops")
+    if not oms.log.failed.done():
+        with contextlib.suppress(OmsError):
+            await oms.log.append(
+                Pending(DaemonStopped(reason=_why_stopped(oms)), Context(actor="daemon"))
+            )
+    log.info("daemon_stopping")
+    await oms.reader.close()
+    await oms.log.close()
+    log.info("daemon_stopped")
+
+
+def _why_stopped(oms: Oms) -> str:
+    if not oms.failure.done():
+        return "asked to stop"
+    error = oms.failure.result()
+    return f"{type(error).__name__}: {error}"
