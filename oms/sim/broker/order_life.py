@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
-from typing import Final
+from typing import Final, assert_never
 
 from oms.sim.broker import waiting
 from oms.sim.broker.accounts import credit
@@ -122,7 +122,7 @@ class OrderLife:
         if order.kind in matching.TRIGGERED and not order.triggered:
             order.triggered = True
             order.why_held = ""
-        if decision.price is not None and self.settings.fills == "market":
+        if decision.price is not None and self._market_fills():
             self._fill_what_fits(order, decision.price)
         if not order.ended and order.tif in matching.IMMEDIATE:
             self.end(order)
@@ -130,6 +130,15 @@ class OrderLife:
             order.status = "Submitted"
             self.books.save(order)
             self.notify.order(order)
+
+    def _market_fills(self) -> bool:
+        match self.settings.fills:
+            case "market":
+                return True
+            case "manual":
+                return False
+            case other:
+                assert_never(other)
 
     def _fill_what_fits(self, order: Order, price: Decimal) -> None:
         """Fill what the market and the account allow."""
@@ -178,7 +187,7 @@ class OrderLife:
         Where a person fills the orders, an order on the open rests and one on the close ends with
         the day.
         """
-        if self.settings.fills == "manual":
+        if not self._market_fills():
             return
         price = quote_of(self.floor, order).last
         limit = order.limit_price if order.kind in matching.LIMITED else None
@@ -256,12 +265,17 @@ class OrderLife:
         `silent` leaves the error message out, as an end of day may.
         """
         self._finish(order, "Cancelled", "Cancelled")
-        error_first = self.settings.cancel_order == "error-first"
-        if error_first and not silent:
-            self.notify.error(order.client_id, order.order_id, code, text)
-        self.notify.status(order)
-        if not error_first and not silent:
-            self.notify.error(order.client_id, order.order_id, code, text)
+        match self.settings.cancel_order:
+            case _ if silent:
+                self.notify.status(order)
+            case "error-first":
+                self.notify.error(order.client_id, order.order_id, code, text)
+                self.notify.status(order)
+            case "status-first" | "pending-first":
+                self.notify.status(order)
+                self.notify.error(order.client_id, order.order_id, code, text)
+            case other:
+                assert_never(other)
         self.linked.ended(order)
 
     def reject(self, order: Order, code: int, text: str, *, said: bool = False) -> None:
