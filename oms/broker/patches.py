@@ -1,12 +1,12 @@
-"""Every place where we reach below the public interface of ib_async, 2.1 (`TOUCHED`).
+"""Every place where we reach below the public interface of ib_async (`VERSIONS`, `TOUCHED`).
 
 Nothing else in the project replaces a method of ib_async or reads one of its privates. `TOUCHED`
 names each function of it that we replace or whose inner workings we rely on, and why;
 `tests/unit/test_patches.py` holds the digest of each, and fails where a version of ib_async has
 changed one: read the new source beside the reason, then adopt the digest.
 
-The functions work on one `IB` object and leave every other in the program alone. All but the
-loggers may be applied before or after a connection is made, and hold for the life of the object.
+The functions work on one `IB` object and leave every other in the program alone. They are called
+before its first connection, and hold for its whole life.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import ib_async
 
+#: The versions whose source was read; what is installed is pinned to them.
+VERSIONS: Final = ">=2.1,<2.2"
 #: By its name below `ib_async`: what we do to it, or what it must go on doing for us.
 TOUCHED: Final[Mapping[str, str]] = MappingProxyType(
     {

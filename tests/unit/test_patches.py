@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import inspect
 import logging
+import tomllib
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +64,11 @@ def test_a_function_that_we_rely_on_is_as_it_was_when_it_was_read(name: str) -> 
         f" {patches.TOUCHED[name]}. Read the new source; where that still holds, put"
         f" {digest(name)!r} into DIGESTS. The source now:\n{source(name) or '(it is gone)'}"
     )
+
+
+def test_the_package_is_pinned_to_the_versions_that_were_read() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    assert f"ib_async{patches.VERSIONS}" in project["dependencies"]
 
 
 def test_every_digest_has_its_reason() -> None:
