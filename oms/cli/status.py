@@ -33,7 +33,7 @@ _ALARMS_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StatusLine:
     """One line of the table."""
 
     name: str
@@ -102,7 +102,7 @@ def _size(url: str) -> int | None:
 # ── showing ── ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _table(lines: list[Line]) -> Table:
+def _table(lines: list[StatusLine]) -> Table:
     made = Table.grid(padding=(0, 2))
     for line in lines:
         style = "bold red" if line.urgent else ""
@@ -110,7 +110,7 @@ def _table(lines: list[Line]) -> Table:
     return made
 
 
-def _lines(situation: Situation, health: Health) -> list[Line]:
+def _lines(situation: Situation, health: Health) -> list[StatusLine]:
     return [
         *_verdict_lines(health),
         *_daemon_lines(situation),
@@ -126,21 +126,21 @@ def _lines(situation: Situation, health: Health) -> list[Line]:
     ]
 
 
-def _verdict_lines(health: Health) -> Iterator[Line]:
-    yield Line("verdict", health.words, health.level != "ok")
+def _verdict_lines(health: Health) -> Iterator[StatusLine]:
+    yield StatusLine("verdict", health.words, health.level != "ok")
     for reason in health.reasons:
-        yield Line("why", reason.text, not reason.expected)
-        yield Line("what to do", reason.advice)
+        yield StatusLine("why", reason.text, not reason.expected)
+        yield StatusLine("what to do", reason.advice)
 
 
-def _daemon_lines(situation: Situation) -> list[Line]:
+def _daemon_lines(situation: Situation) -> list[StatusLine]:
     now = situation.read_at
     if not situation.running:
         stopped = age(situation.system.daemon_stopped_at, now)
         words = f"not running, stopped {stopped} ago" if stopped else "not running"
-        return [Line("daemon", words, True)]
+        return [StatusLine("daemon", words, True)]
     return [
-        Line(
+        StatusLine(
             "daemon",
             f"running on {claim.host}, process {claim.process_id}: {claim.holder}; lease epoch"
             f" {claim.epoch}, sign of life {age(claim.heartbeat_at, now)} ago",
@@ -149,108 +149,108 @@ def _daemon_lines(situation: Situation) -> list[Line]:
     ]
 
 
-def _session_line(situation: Situation) -> Line:
+def _session_line(situation: Situation) -> StatusLine:
     session = situation.session
     if session is None:
-        return Line("session", "none yet", True)
+        return StatusLine("session", "none yet", True)
     where = f"number {session.epoch} with {session.host}:{session.port}, protocol"
     where += f" {session.server_version}, accounts {', '.join(session.accounts)}"
     if not situation.connected:
         ended = age(session.closed_at, situation.read_at)
         words = f"down {ended}" if ended else "down"
-        return Line(
+        return StatusLine(
             "session", f"{words} ({session.close_reason or 'daemon gone'}); last {where}", True
         )
     up = f"up {age(session.opened_at, situation.read_at)}"
     if not situation.ready:
-        return Line("session", f"{up}, not compared yet, orders wait; {where}", True)
-    return Line("session", f"{up}, ready; {where}")
+        return StatusLine("session", f"{up}, not compared yet, orders wait; {where}", True)
+    return StatusLine("session", f"{up}, ready; {where}")
 
 
-def _broker_line(situation: Situation) -> Line:
+def _broker_line(situation: Situation) -> StatusLine:
     last = situation.heard
     if last is None:
-        return Line("last broker message", f"none in the last {HEARD_EVENTS_MAX} events")
+        return StatusLine("last broker message", f"none in the last {HEARD_EVENTS_MAX} events")
     words = f"{age(last.recorded_at, situation.read_at)} ago, {type(last.event).__name__}"
-    return Line("last broker message", f"{words} #{last.sequence}")
+    return StatusLine("last broker message", f"{words} #{last.sequence}")
 
 
-def _gap_line(situation: Situation) -> Line:
+def _gap_line(situation: Situation) -> StatusLine:
     system, until = situation.system, situation.expected_until
     if not system.gap_sequence:
-        return Line("gap", "none")
+        return StatusLine("gap", "none")
     since = age(system.gap_opened_at, situation.read_at)
     words = f"open {since} ({system.gap_cause}), event #{system.gap_sequence}"
     if until is not None:
         words = f"{words}; expected, IB resets its servers until {until:%H:%M} UTC"
-    return Line("gap", words, until is None)
+    return StatusLine("gap", words, until is None)
 
 
-def _alarm_lines(situation: Situation) -> list[Line]:
+def _alarm_lines(situation: Situation) -> list[StatusLine]:
     alarms = situation.alarms
     if not alarms:
-        return [Line("alarms", "none")]
+        return [StatusLine("alarms", "none")]
     lines = [
-        Line("" if number else "alarms", alarm_words(alarm, situation.read_at), True)
+        StatusLine("" if number else "alarms", alarm_words(alarm, situation.read_at), True)
         for number, alarm in enumerate(alarms[:_ALARMS_SHOWN])
     ]
     if len(alarms) > _ALARMS_SHOWN:
         more = len(alarms) - _ALARMS_SHOWN
-        lines.append(Line("", f"and {more} more; `oms status --json`", True))
+        lines.append(StatusLine("", f"and {more} more; `oms status --json`", True))
     return lines
 
 
-def _clock_lines(situation: Situation) -> list[Line]:
+def _clock_lines(situation: Situation) -> list[StatusLine]:
     offset, at = situation.system.server_offset_ms, situation.system.server_time_at
     if offset is None:
         return []
     side = "ahead" if offset > 0 else "behind"
     read = age(at, situation.read_at)
-    return [Line("gateway's clock", f"{abs(offset) / 1000:.1f} s {side}, read {read} ago")]
+    return [StatusLine("gateway's clock", f"{abs(offset) / 1000:.1f} s {side}, read {read} ago")]
 
 
-def _halt_line(situation: Situation) -> Line:
+def _halt_line(situation: Situation) -> StatusLine:
     system = situation.system
     if not system.halted:
-        return Line("trading", "not halted")
-    return Line("trading", f"halted by {system.halt_actor}: {system.halt_reason}", True)
+        return StatusLine("trading", "not halted")
+    return StatusLine("trading", f"halted by {system.halt_actor}: {system.halt_reason}", True)
 
 
-def _order_lines(situation: Situation) -> list[Line]:
+def _order_lines(situation: Situation) -> list[StatusLine]:
     words = ", ".join(f"{n} {state}" for state, n in sorted(situation.orders_by_state.items()))
     doubts = len(situation.doubts)
     oldest = age(situation.oldest_doubt_at, situation.read_at)
     since = f", the oldest since {oldest}" if oldest else ""
     return [
-        Line("orders", words or "none at work"),
-        Line("in doubt", f"{doubts}{since}" if doubts else "none", bool(doubts)),
+        StatusLine("orders", words or "none at work"),
+        StatusLine("in doubt", f"{doubts}{since}" if doubts else "none", bool(doubts)),
     ]
 
 
-def _break_line(situation: Situation) -> Line:
+def _break_line(situation: Situation) -> StatusLine:
     cases = situation.open_breaks
     if not cases:
-        return Line("breaks", "none open")
+        return StatusLine("breaks", "none open")
     severities = Counter(case.finding.severity or "" for case in cases)
     words = ", ".join(f"{n} {severity}" for severity, n in sorted(severities.items()))
     oldest = age(situation.oldest_break_at, situation.read_at)
-    return Line("breaks", f"{len(cases)} open ({words}), the oldest {oldest}", True)
+    return StatusLine("breaks", f"{len(cases)} open ({words}), the oldest {oldest}", True)
 
 
-def _run_line(situation: Situation, health: Health) -> Line:
+def _run_line(situation: Situation, health: Health) -> StatusLine:
     last = situation.last_run
     if last is None:
-        return Line("last comparison", "none yet", True)
+        return StatusLine("last comparison", "none yet", True)
     words = f"{age(last.finished_at, situation.read_at)} ago, {last.verdict}: {last.matches} agree,"
     words += f" {last.breaks} differ, {last.unknowns} unknown ({last.run_id})"
     overdue = any(reason.code == "reconciliation_overdue" for reason in health.reasons)
-    return Line("last comparison", words, last.verdict != "clean" or overdue)
+    return StatusLine("last comparison", words, last.verdict != "clean" or overdue)
 
 
-def _log_lines(situation: Situation, database: str, size: int | None) -> list[Line]:
+def _log_lines(situation: Situation, database: str, size: int | None) -> list[StatusLine]:
     head, behind = situation.head, situation.behind
     megabytes = "" if size is None else f", {size / 1_000_000:,.1f} MB"
     written = age(head.recorded_at, situation.read_at)
     log = f"{head.sequence:,} events{f', the last {written} ago' if written else ''}{megabytes}"
     words = f"{behind:,} events behind the log" if behind else "at the end of the log"
-    return [Line("log", f"{log}, {database}"), Line("books", words, bool(behind))]
+    return [StatusLine("log", f"{log}, {database}"), StatusLine("books", words, bool(behind))]

@@ -304,7 +304,7 @@ async def _style(request: Request) -> Response:
 
 
 async def _icon(request: Request) -> Response:
-    """Return the tab's icon, so that a glance at the tab tells the state."""
+    """Return the tab's icon, so that the tab tells the state."""
     icon = ICONS.get(request.path_params["level"])
     if icon is None:
         raise HTTPException(404)
