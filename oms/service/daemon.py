@@ -186,7 +186,8 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
 class _Listener(Protocol):
     """Who hears of every commit."""
 
-    def note(self, envelopes: Sequence[Envelope]) -> None: ...
+    def note(self, envelopes: Sequence[Envelope]) -> None:
+        """Hear of what was committed, after the view has taken it."""
 
 
 def _listen(base: _Base, listeners: Sequence[_Listener], missed: list[Committed]) -> None:

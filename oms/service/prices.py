@@ -33,12 +33,14 @@ class _Followed:
     heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hear(self, item: MarketItem) -> None:
+        """Take the price of a quote, if it has one."""
         # A quote that has no price yet is no answer; the next tick may bring one.
         if isinstance(item, Quote) and item.price is not None:
             self.price = item.price
             self.heard.set()
 
     def refuse(self, _: OmsError) -> None:
+        """Let go of the last price: IB gives none any more."""
         self.price = None
         self.heard.set()
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from oms.clock import Clock
 from oms.core.admit.rule import Denial
@@ -191,7 +191,7 @@ class Requests:
 
     async def _carry_out(self, envelope: Envelope) -> None:
         by = By(envelope.context.actor, envelope.sequence)
-        match envelope.event:
+        match _request_of(envelope):
             case OrderRequested() as event:
                 if self._clock.now() - envelope.recorded_at > self._age_max:
                     await self._deny_order(envelope, event, self._too_old(envelope))
@@ -222,8 +222,8 @@ class Requests:
                     request_id=event.request_id,
                     account=event.account,
                 )
-            case _:
-                raise AssertionError(envelope.event)
+            case _ as unknown:
+                assert_never(unknown)
 
     async def _line(self) -> None:
         """Wait a while for a line that is being made again, and for the comparison that follows.
@@ -285,7 +285,7 @@ class Requests:
 
     async def _refuse(self, envelope: Envelope, error: OmsError) -> None:
         """Write why a request came to nothing, where the person who asked will look."""
-        match envelope.event:
+        match _request_of(envelope):
             case OrderRequested() as event:
                 await self._deny_order(envelope, event, as_denial(error))
             case ModifyRequested() as event:
@@ -308,8 +308,10 @@ class Requests:
                 await self._say(envelope, GlobalCancelDenied(text=error.message))
             case CaseRequested():
                 await self._cases.refuse(envelope, error)
-            case _:
-                pass
+            case ReconciliationRequested():
+                pass  # no report comes, and why is in the program's messages
+            case _ as unknown:
+                assert_never(unknown)
 
     async def _deny_order(self, envelope: Envelope, event: OrderRequested, denial: Denial) -> None:
         await self._manager.deny(event, denial, By(envelope.context.actor, envelope.sequence))
@@ -369,8 +371,14 @@ async def _events(
         after = page[-1].sequence
 
 
+def _request_of(envelope: Envelope) -> Request:
+    assert isinstance(envelope.event, Request)
+    return envelope.event
+
+
 def _subject(envelope: Envelope) -> str:
-    match envelope.event:
+    """Return what a request is about: those about one thing are carried out in turn."""
+    match _request_of(envelope):
         case (
             OrderRequested()
             | ModifyRequested()
@@ -384,8 +392,8 @@ def _subject(envelope: Envelope) -> str:
             return event.request_id
         case GlobalCancelRequested():
             return "global cancel"
-        case _:
-            raise AssertionError(envelope.event)
+        case _ as unknown:
+            assert_never(unknown)
 
 
 def _forget(
