@@ -2,15 +2,13 @@
 
 SQLAlchemy makes the connection and knows the URL; the hot statements go to the driver itself,
 because a Core execution costs as much as SQLite's own work for a small transaction
-(docs/decisions/0002-one-writer-thread.md). Statements are written once, with `?` for a value.
-
-Errors of a driver leave this module only as errors of our tree, with the cause kept.
+(docs/decisions/0002-one-writer-thread.md). Statements are written once, with `?` for a value. What
+a driver raises leaves this module as an error of our tree (`driver_errors`).
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +20,11 @@ from urllib.parse import quote
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from oms.errors import ConfigurationError, MigrationNeeded, OmsError, StoreError, StoreUnavailable
+from oms.errors import ConfigurationError, StoreUnavailable
+from oms.store.driver_errors import driver_errors, needs_driver
 
 Access = Literal["write", "read"]
 Value = str | int | float | bytes | None
@@ -119,67 +118,6 @@ def connect(url: URL, access: Access = "write") -> Connection:
         if url.get_backend_name() == "sqlite":
             return SQLiteConnection(facade, Path(url.database or ""))
         return PostgreSQLConnection(facade)
-
-
-@contextmanager
-def needs_driver() -> Iterator[None]:
-    """Say how to get the optional driver where it is missing."""
-    try:
-        yield
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise ConfigurationError(
-            "the PostgreSQL driver is not installed", hint="pip install 'ib-oms[postgres]'"
-        ) from error
-
-
-@contextmanager
-def driver_errors() -> Iterator[None]:
-    """Turn what a driver raises into an error of our tree."""
-    try:
-        yield
-    except OmsError:
-        raise
-    except DBAPIError as error:
-        raise translate(error.orig or error) from error
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("sqlite3", "psycopg"):
-            raise
-        raise translate(error) from error
-
-
-def translate(error: BaseException) -> OmsError:
-    """Return our error for a driver's."""
-    text = " ".join(str(error).split())
-    lower = text.lower()
-    for marks, hint in _UNAVAILABLE:
-        if any(mark in lower for mark in marks):
-            return StoreUnavailable(f"the log cannot be used: {text}", hint=hint)
-    if "no such table" in lower or "no such column" in lower or type(error).__name__ in _UNKNOWN:
-        return MigrationNeeded(f"the database lacks what this version needs: {text}")
-    if "not a database" in lower or "malformed" in lower:
-        return StoreError(
-            f"the file is damaged, or is not a database: {text}",
-            hint="keep the file as it is and restore a backup beside it",
-        )
-    if isinstance(error, sqlite3.OperationalError) or type(error).__name__ in _LOST:
-        return StoreUnavailable(f"the log cannot be used: {text}")
-    return StoreError(f"the database refused: {text}")
-
-
-_UNAVAILABLE: Final = (
-    (
-        ("locked", "lock timeout", "canceling statement due to lock"),
-        "another program holds the database: end it or wait until it is done, then try again",
-    ),
-    (("readonly", "read-only"), "make the file and its folder writable for this user"),
-    (("full", "no space", "disk i/o"), "free disk space, then start the daemon again"),
-    (("unable to open", "permission denied"), "check the path in OMS_DATABASE_URL and its folder"),
-    (("connection", "server closed"), "is PostgreSQL running at the address of OMS_DATABASE_URL?"),
-)
-#: psycopg's classes for what is not there, and for a server that is gone; as names, because the
-#: driver is optional.
-_UNKNOWN: Final = frozenset({"UndefinedTable", "UndefinedColumn"})
-_LOST: Final = frozenset({"OperationalError", "AdminShutdown", "InterfaceError"})
 
 
 class Connection(ABC):

@@ -22,13 +22,12 @@ from oms.core.fold.sessions import switched
 from oms.errors import NotFound
 from oms.store import schema
 from oms.store.backend import (
-    driver_errors,
-    needs_driver,
     parse_url,
     postgresql_arguments,
     set_pragmas,
     sqlite_url,
 )
+from oms.store.driver_errors import driver_errors, needs_driver
 from oms.store.envelopes import envelope, head_of
 from oms.store.lease import Lease, lease_of
 from oms.store.tables import (

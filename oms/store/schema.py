@@ -20,7 +20,8 @@ from sqlalchemy.engine import URL
 
 from oms.clock import Clock, SystemClock
 from oms.errors import ConfigurationError, MigrationNeeded, StoreUnavailable
-from oms.store.backend import Connection, connect, driver_errors, parse_url, sync_engine
+from oms.store.backend import Connection, connect, parse_url, sync_engine
+from oms.store.driver_errors import driver_errors
 
 if TYPE_CHECKING:
     from alembic.config import Config

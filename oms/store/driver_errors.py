@@ -1,0 +1,72 @@
+"""The errors of database drivers, turned into those of our tree, with the cause kept."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+
+from oms.errors import ConfigurationError, MigrationNeeded, OmsError, StoreError, StoreUnavailable
+
+#: What a driver's text holds, and what to do about it.
+_UNAVAILABLE: Final = (
+    (
+        ("locked", "lock timeout", "canceling statement due to lock"),
+        "another program holds the database: end it or wait until it is done, then try again",
+    ),
+    (("readonly", "read-only"), "make the file and its folder writable for this user"),
+    (("full", "no space", "disk i/o"), "free disk space, then start the daemon again"),
+    (("unable to open", "permission denied"), "check the path in OMS_DATABASE_URL and its folder"),
+    (("connection", "server closed"), "is PostgreSQL running at the address of OMS_DATABASE_URL?"),
+)
+#: psycopg's classes for what is not there, and for a server that is gone; as names, because the
+#: driver is optional.
+_UNKNOWN: Final = frozenset({"UndefinedTable", "UndefinedColumn"})
+_LOST: Final = frozenset({"OperationalError", "AdminShutdown", "InterfaceError"})
+
+
+@contextmanager
+def needs_driver() -> Iterator[None]:
+    """Say how to get the optional driver where it is missing."""
+    try:
+        yield
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise ConfigurationError(
+            "the PostgreSQL driver is not installed", hint="pip install 'ib-oms[postgres]'"
+        ) from error
+
+
+@contextmanager
+def driver_errors() -> Iterator[None]:
+    """Turn what a driver raises into an error of our tree."""
+    try:
+        yield
+    except OmsError:
+        raise
+    except DBAPIError as error:
+        raise _translated(error.orig or error) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("sqlite3", "psycopg"):
+            raise
+        raise _translated(error) from error
+
+
+def _translated(error: BaseException) -> OmsError:
+    text = " ".join(str(error).split())
+    lower = text.lower()
+    for marks, hint in _UNAVAILABLE:
+        if any(mark in lower for mark in marks):
+            return StoreUnavailable(f"the log cannot be used: {text}", hint=hint)
+    if "no such table" in lower or "no such column" in lower or type(error).__name__ in _UNKNOWN:
+        return MigrationNeeded(f"the database lacks what this version needs: {text}")
+    if "not a database" in lower or "malformed" in lower:
+        return StoreError(
+            f"the file is damaged, or is not a database: {text}",
+            hint="keep the file as it is and restore a backup beside it",
+        )
+    if isinstance(error, sqlite3.OperationalError) or type(error).__name__ in _LOST:
+        return StoreUnavailable(f"the log cannot be used: {text}")
+    return StoreError(f"the database refused: {text}")
