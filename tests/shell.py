@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,14 @@ class Shell:
         """Start a verb and let it run."""
         environment = {**_environment(), **self.settings}
         return await programs.start("oms.cli", *words, folder=self.folder, environment=environment)
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Give a port on which nobody listens, and can, for as long as the block lasts."""
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def _environment() -> dict[str, str]:

@@ -7,9 +7,9 @@ import json
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +18,8 @@ import pytest
 from oms.core.fold.records import OrderState
 from oms.store import schema
 from tests.integration.conftest import StartSimulator
-from tests.shell import Shell
+from tests.programs import Program
+from tests.shell import Shell, closed_port
 from tests.simulator import Simulator
 from tests.world import ACCOUNT, LOW, World
 
@@ -27,9 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def shell(world: World, tmp_path: Path) -> Shell:
-    """A shell on the world's database."""
-    return Shell(tmp_path, {"OMS_DATABASE_URL": str(world.database)})
+def shell(world: World, tmp_path: Path) -> Iterator[Shell]:
+    """A shell on the world's database, and with a port on which no gateway listens."""
+    with closed_port() as port:
+        yield Shell(tmp_path, {"OMS_DATABASE_URL": str(world.database), "OMS_PORT": str(port)})
 
 
 # ── sending ──────────────────────────────────────────────────────────────────────────────────────
@@ -365,16 +367,14 @@ async def test_run_ends_before_a_live_account_is_asked_anything(
 
 
 async def test_run_goes_on_trying_where_no_gateway_listens(tmp_path: Path) -> None:
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    shell = Shell(tmp_path, {"OMS_DATABASE_URL": "oms.sqlite", "OMS_PORT": str(port)})
-    daemon = await shell.start("run")
-    await until_said(daemon, b"connect_failed")
-    denied = await shell.oms("buy", "1", "AAPL", expect=1)
-    assert "nothing was sent" in denied.err
-    daemon.send_signal(signal.SIGTERM)
-    assert await daemon.wait() == 0
+    with closed_port() as port:
+        shell = Shell(tmp_path, {"OMS_DATABASE_URL": "oms.sqlite", "OMS_PORT": str(port)})
+        daemon = await shell.start("run")
+        await until_said(daemon, b"connect_failed")
+        denied = await shell.oms("buy", "1", "AAPL", expect=1)
+        assert "nothing was sent" in denied.err
+        daemon.send_signal(signal.SIGTERM)
+        assert await daemon.wait() == 0
 
 
 async def test_run_refuses_to_start_without_its_checks(tmp_path: Path) -> None:
@@ -388,9 +388,8 @@ async def test_run_refuses_to_start_without_its_checks(tmp_path: Path) -> None:
     assert b"start Python without -O" in err
 
 
-async def until_said(daemon: asyncio.subprocess.Process, action: bytes) -> None:
+async def until_said(daemon: Program, action: bytes) -> None:
     """Wait until the daemon has said something in its messages."""
-    assert daemon.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while action not in await daemon.stderr.readline():
             assert daemon.returncode is None

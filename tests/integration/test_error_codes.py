@@ -7,7 +7,6 @@ too many messages, 162 no market data, 321 a question is refused, and silence.
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from oms.core.events import (
 )
 from oms.core.fold.records import OrderState
 from oms.errors import ContractUnknown, IBConnectionError, IBOrderRejectError, RequestTimedOut
-from tests.shell import Shell
+from tests.shell import Shell, closed_port
 from tests.world import AAPL, CLIENT_ID, LOW, World, settings_for
 
 pytestmark = pytest.mark.slow
@@ -141,18 +140,17 @@ async def test_a_client_id_in_use_is_said_to_caller_log_and_operator(
 
 
 async def test_a_gateway_that_does_not_listen_is_exit_status_5(world: World, shell: Shell) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    settings = settings_for(port, world.database)
-    with pytest.raises(IBConnectionError, match=f"127.0.0.1:{port}") as failed:
-        async with oms.connect(settings, wait_seconds=0.5):
-            pass
-    assert failed.value.exit_code == 5
-    await world.start()
-    assert str(port) in (await world.log(ConnectFailed))[0].reason
-    said = await shell.oms("check", "--json", "--config", str(_config(shell, port)), expect=5)
-    (gateway,) = (one for one in said.json["checks"] if one["name"] == "gateway")
-    assert (gateway["ok"], str(port) in gateway["text"]) == (False, True)
+    with closed_port() as port:
+        settings = settings_for(port, world.database)
+        with pytest.raises(IBConnectionError, match=f"127.0.0.1:{port}") as failed:
+            async with oms.connect(settings, wait_seconds=0.5):
+                pass
+        assert failed.value.exit_code == 5
+        await world.start()
+        assert str(port) in (await world.log(ConnectFailed))[0].reason
+        said = await shell.oms("check", "--json", "--config", str(_config(shell, port)), expect=5)
+        (gateway,) = (one for one in said.json["checks"] if one["name"] == "gateway")
+        assert (gateway["ok"], str(port) in gateway["text"]) == (False, True)
 
 
 async def test_while_ib_is_away_orders_are_denied_and_everybody_knows_why(
