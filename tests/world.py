@@ -5,7 +5,8 @@ against it, and the checker that shares no code with the OMS.
 from __future__ import annotations
 
 import asyncio
-import shutil
+import functools
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -76,11 +77,17 @@ def settings_for(simulator_port: int, database: Path, **changed: Any) -> Setting
 
 
 def new_database(path: Path) -> None:
-    """Put a log with this version's tables at a path; made once, then copied."""
-    template = path.parent.parent / "template.sqlite"
-    if not template.exists():
-        schema.upgrade(f"sqlite:///{template}")
-    shutil.copyfile(template, path)
+    """Put a log with this version's tables at a path."""
+    path.write_bytes(_empty_database())
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """Migrate once: it takes longer than many a test."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "oms.sqlite"
+        schema.upgrade(f"sqlite:///{made}")
+        return made.read_bytes()
 
 
 def disagreements(database: Path, books: dict[str, Any]) -> dict[str, tuple[str, ...]]:
