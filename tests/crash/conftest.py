@@ -8,4 +8,5 @@ import pytest
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "run_seed" in metafunc.fixturenames:
         first, count = metafunc.config.getoption("seed"), metafunc.config.getoption("seeds")
-        metafunc.parametrize("run_seed", range(first, first + count))
+        others = [pytest.param(first + n, marks=pytest.mark.long) for n in range(1, count)]
+        metafunc.parametrize("run_seed", [first, *others])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,13 @@ ALSO = (
     ("order_handed_over", "groups", 5),
     ("order_handed_over", "groups", 6),
 )
+#: A kill of each kind: about what is sent, asked, stored, repaired, switched. The others are long.
+ALWAYS = (
+    *("order_intended-1", "order_handed_over-1", "modify_handed_over-1", "cancel_intended-1"),
+    *("request_taken-1", "session_down-1", "reconciliation_repaired-4", "message_not_sent-1"),
+    *("batch_written-20", "batch_committed-60", "trading_switched-1", "orders_doubted-1"),
+    *("case_request_done-1", "groups-order_handed_over-3"),
+)
 #: What the scripts need otherwise than the other tests.
 SETTINGS: dict[str, dict[str, Any]] = {
     "slow_pace": {"messages_per_second_max": 9},
@@ -103,17 +110,26 @@ def test_every_log_line_of_service_and_store_has_its_crash() -> None:
     """Goal: no step without a crash test. Method: names collected from the source by ast."""
     found = dict(actions_in("service", "store/log.py", "store/writer.py"))
     assert set(found) == set(CASES) | set(EXEMPT)
+    assert set(ALWAYS) <= {kill.id for kill in KILLS}
 
 
-@pytest.mark.parametrize(
-    ("action", "script", "number"),
-    [
-        pytest.param(action, script, number, id=f"{action}-{number}")
-        for action, (script, numbers) in CASES.items()
-        for number in numbers
-    ]
-    + [pytest.param(*one, id=f"{one[1]}-{one[0]}-{one[2]}") for one in ALSO],
-)
+def _kills() -> Iterator[Any]:
+    for action, (script, numbers) in CASES.items():
+        for number in numbers:
+            yield _kill(action, script, number, f"{action}-{number}")
+    for action, script, number in ALSO:
+        yield _kill(action, script, number, f"{script}-{action}-{number}")
+
+
+def _kill(action: str, script: str, number: int, name: str) -> Any:
+    marks = () if name in ALWAYS else pytest.mark.long
+    return pytest.param(action, script, number, id=name, marks=marks)
+
+
+KILLS = list(_kills())
+
+
+@pytest.mark.parametrize(("action", "script", "number"), KILLS)
 async def test_a_kill_at(tmp_path: Path, action: str, script: str, number: int) -> None:
     """Goal: promises 1 to 6 of the design hold over a kill at this line."""
     async with _a_day(tmp_path) as world:
@@ -183,7 +199,5 @@ async def _a_day(directory: Path) -> AsyncIterator[World]:
         by_hand = {"side": "BUY", "quantity": 3, "order_type": "LMT", "limit_price": "9"}
         await simulator.do("manual_order", symbol="AAPL", **by_hand)
         await simulator.do("position_adjust", symbol="MSFT", quantity=50, average_cost="100")
-        here = directory / "life"
-        here.mkdir()
-        async with a_world(here, simulator) as world:
+        async with a_world(directory, simulator) as world:
             yield world

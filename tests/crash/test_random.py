@@ -8,7 +8,7 @@ One seed decides which faults exist at all, what is done and where each life end
 events over a real socket and a real disk is not in its hands, so a replay does the same things and
 comes close, not always to the same byte.
 
-    pytest tests/crash/test_random.py --seed 17 --seeds 1
+    pytest tests/crash/test_random.py --seed 17
 """
 
 from __future__ import annotations
@@ -36,12 +36,10 @@ async def test_a_day_of_kills_and_faults_ends_with_equal_books(
 ) -> None:
     """Goal and method: see the head of this file."""
     rng = random.Random(run_seed)
-    print(f"seed {run_seed}: pytest {__name__} --seed {run_seed} --seeds 1")
-    here = tmp_path / "life"
-    here.mkdir()
+    print(f"seed {run_seed}: pytest {__name__} --seed {run_seed}")
     books = str(tmp_path / "books.db")
     options = ("--seed", str(run_seed), "--books", books, "--parts", str(rng.choice((1, 3))))
-    async with running_simulator(*options) as simulator, a_world(here, simulator) as world:
+    async with running_simulator(*options) as simulator, a_world(tmp_path, simulator) as world:
         lives = []
         for number in range(rng.randint(1, LIVES_MAX)):
             await _weather(simulator, rng)

@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 120
 LINES = 200
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.long)])
 async def test_demo_plays_six_steps_and_ends_with_equal_books(tmp_path: Path, number: int) -> None:
     """Odd seeds tell of an order that arrived, even ones of an order that did not."""
     code, out = await demo(tmp_path, number)
@@ -36,6 +36,7 @@ async def test_demo_plays_six_steps_and_ends_with_equal_books(tmp_path: Path, nu
     assert await asyncio.to_thread(Path(page.group(1)).is_file)
 
 
+@pytest.mark.long
 async def test_demo_tells_the_same_story_for_the_same_seed(tmp_path: Path) -> None:
     (one, first), (two, second) = await asyncio.gather(
         demo(tmp_path, 3, "--directory", "one"), demo(tmp_path, 3, "--directory", "two")
@@ -54,7 +55,7 @@ def told(out: str) -> list[str]:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("draw", range(3))
+@pytest.mark.parametrize("draw", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 async def test_demo_killed_anywhere_ends_with_equal_books_when_it_is_run_again(
     tmp_path: Path, seed: int, draw: int
 ) -> None:
@@ -74,6 +75,7 @@ async def test_demo_killed_anywhere_ends_with_equal_books_when_it_is_run_again(
     assert code == 0, f"killed after line {last}\n{out}"
 
 
+@pytest.mark.long
 async def test_demo_fails_when_the_books_differ(tmp_path: Path) -> None:
     """A fill that the OMS does not know of, put into the simulator's file between two runs."""
     assert (await demo(tmp_path, 2))[0] == 0

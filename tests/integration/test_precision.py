@@ -1,39 +1,47 @@
 """Every difference that is injected while fills race is reported with its class, nothing else is.
 
-pytest tests/integration/test_precision.py --seed 17
+pytest tests/integration/test_precision.py --seed 17 -m ''
 python -m tests.precision --seeds 1000 --jobs 2
 """
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from oms.errors import InvalidRequest
-from tests.precision.schedule import ACCOUNTS, World, play, summary
+from tests.precision.schedule import ACCOUNTS, INJECTIONS, World, play, summary
 
 pytestmark = pytest.mark.slow
 
-#: Seeds of the default run (issue 5 asks for fifty), from the commit's own on; the command plays
-#: as many as one likes.
+#: Runs in which every kind of difference is injected once.
+HANDS = 5
+#: Seeds of the long run, from the commit's own on; the command plays as many as one likes.
 SEEDS = 50
 
 
+@pytest.mark.parametrize("hand", range(HANDS))
+async def test_every_kind_of_difference_is_reported_with_its_class(
+    tmp_path: Path, seed: int, hand: int
+) -> None:
+    kinds = random.Random(seed).sample(INJECTIONS, len(INJECTIONS))[hand::HANDS]
+    outcome = await play(tmp_path, seed * HANDS + hand, kinds)
+    assert outcome.ok, summary([outcome])
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(SEEDS))
 async def test_every_injected_difference_is_reported_and_nothing_else(
     tmp_path: Path, seed: int, number: int
 ) -> None:
-    folder = tmp_path / "seed"
-    folder.mkdir()
-    outcome = await play(folder, seed * SEEDS + number)
+    outcome = await play(tmp_path, seed * SEEDS + number)
     assert outcome.ok, summary([outcome])
 
 
 async def test_a_run_for_one_account_judges_that_account_only(tmp_path: Path) -> None:
-    folder = tmp_path / "seed"
-    folder.mkdir()
-    world = World(folder, 1)
+    world = World(tmp_path, 1)
     async with world.running():
         for account in ACCOUNTS:
             await world.bought("AAPL", 10, account)

@@ -40,10 +40,8 @@ def play_one(seed: int) -> Outcome:
     telemetry.configure("ERROR", "console")
     logging.getLogger("ib_async").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
-        here = Path(folder) / "seed"
-        here.mkdir()
         try:
-            return asyncio.run(play(here, seed))
+            return asyncio.run(play(Path(folder), seed))
         except BaseException:
             print(f"seed {seed} broke", file=sys.stderr)
             raise

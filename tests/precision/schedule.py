@@ -20,7 +20,7 @@ import asyncio
 import random
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -535,8 +535,8 @@ def _fault(
 # ── a seed ───────────────────────────────────────────────────────────────────────────────────────
 
 
-async def play(folder: Path, seed: int) -> Outcome:
-    """Play one schedule, and judge it."""
+async def play(folder: Path, seed: int, kinds: Sequence[Injection] = ()) -> Outcome:
+    """Play one schedule, and judge it; without `kinds` of difference the seed draws some."""
     world = World(folder, seed)
     async with world.running():
         rng = world.rng
@@ -544,10 +544,10 @@ async def play(folder: Path, seed: int) -> Outcome:
             await world.bought(rng.choice(RACING), rng.randint(1, 20), account)
         first = await world.reconcile()
         assert first.verdict == "clean", [f for f in first.findings if f.result != "match"]
-        kinds = rng.sample(INJECTIONS, rng.randint(1, 6))
-        kinds.sort(key=[*_RECONNECTING, *(k for k in kinds if k not in _RECONNECTING)].index)
+        drawn = list(kinds) or rng.sample(INJECTIONS, rng.randint(1, 6))
+        drawn.sort(key=[*_RECONNECTING, *(k for k in drawn if k not in _RECONNECTING)].index)
         injected: Counter[Difference] = Counter()
-        for kind, symbol in zip(kinds, rng.sample(SYMBOLS, len(kinds)), strict=True):
+        for kind, symbol in zip(drawn, rng.sample(SYMBOLS, len(drawn)), strict=True):
             injected.update(await kind(world, symbol))
         report = await _while_racing(world)
         outcome = Outcome(seed, injected, _reported(report.findings))
