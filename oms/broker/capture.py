@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 from ib_async import IB
 
 from oms.broker import patches
-from oms.broker.ports import Durable, Sink
+from oms.broker.sink import Durable, Sink
 from oms.broker.ticks import MARKET_MESSAGES
 from oms.broker.translate.messages import Unreadable, translate
 from oms.core.events import BrokerMessageUnreadable, Context, Event, OrderMessageSent, Pending

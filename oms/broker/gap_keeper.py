@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oms.broker.news import LineLost, LineRecovered, News
-from oms.broker.ports import Durable
+from oms.broker.sink import Durable
 from oms.clock import Clock
 from oms.core import gap
 from oms.core.events import Event, GapClosed, GapOpened

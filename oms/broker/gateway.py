@@ -18,10 +18,10 @@ from oms.broker.market_data import Markets
 from oms.broker.news import News, SessionDown
 from oms.broker.outbox import Outbox
 from oms.broker.patches import new_ib
-from oms.broker.ports import Sink
 from oms.broker.previews import Previews
 from oms.broker.queries import Queries
 from oms.broker.session import Session
+from oms.broker.sink import Sink
 from oms.clock import Clock
 from oms.core.outgoing import Outgoing
 from oms.core.quotes import MarketType

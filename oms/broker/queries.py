@@ -33,8 +33,8 @@ import ib_async
 
 from oms.broker.capture import Capture, Captured
 from oms.broker.news import News, SessionDown
-from oms.broker.ports import Durable, Sink
 from oms.broker.session import Session
+from oms.broker.sink import Durable, Sink
 from oms.clock import Clock
 from oms.core import codec
 from oms.core.codes import meaning

@@ -31,8 +31,8 @@ from oms.broker.gap_keeper import GapKeeper
 from oms.broker.handshake import ConnectionSettings, Handshake
 from oms.broker.news import News, SessionDown, SessionUp
 from oms.broker.order_ids import OrderIds
-from oms.broker.ports import Durable, Sink
 from oms.broker.server_clock import ServerClock
+from oms.broker.sink import Durable, Sink
 from oms.clock import Clock
 from oms.core.events import (
     ConnectFailed,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 async def test_an_order_by_hand_is_found_by_the_cheap_comparison(world: World) -> None:
     """Nothing is pushed to us about it; two questions find it, and one full run follows."""
     await world.start(glance_interval_seconds=0.1)
-    await glanced(world, 1)
+    await quick_checks(world, 1)
     assert len(await world.log(ReconciliationCompleted)) == 1, "nothing new, no full run"
     await world.simulator.do(
         "manual_order",
@@ -29,13 +29,13 @@ async def test_an_order_by_hand_is_found_by_the_cheap_comparison(world: World) -
     await world.until(lambda: world.open_cases() == [("unknown_order", "AAPL")])
     runs = await world.log(ReconciliationCompleted)
     assert [run.trigger for run in runs] == ["start", "glance"]
-    seen = await glanced(world, 2)
+    seen = await quick_checks(world, 2)
     assert {a.question.kind for a in seen} == {"open_orders", "positions"}
     runs = await world.log(ReconciliationCompleted)
-    assert len(runs) == 2, "an open case is no news to the next glance"
+    assert len(runs) == 2, "an open case is no news to the next quick check"
 
 
-async def glanced(world: World, more: int) -> list[QueryAnswered]:
+async def quick_checks(world: World, more: int) -> list[QueryAnswered]:
     """Wait for so many more cheap comparisons, and return what they asked."""
     before = len(await answers(world))
     async with asyncio.timeout(DEADLINE_SECONDS):

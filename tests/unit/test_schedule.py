@@ -41,22 +41,22 @@ class SessionState:
 
 
 @dataclass
-class Desk:
+class Runs:
     """Runs that answer what the test says, and a note of each."""
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(START))
     session: SessionState = field(default_factory=SessionState)
     view: View = field(default_factory=lambda: View([]))
-    runs: asyncio.Queue[tuple[int, str]] = field(default_factory=asyncio.Queue)
+    noted: asyncio.Queue[tuple[int, str]] = field(default_factory=asyncio.Queue)
     is_needed: bool = False
     unanswered: tuple[QueryKind, ...] = ()
 
     async def run(self, trigger: str) -> ReconciliationCompleted:
-        self.runs.put_nowait((self.seconds(), trigger))
+        self.noted.put_nowait((self.seconds(), trigger))
         return report(trigger, self.clock.now(), self.unanswered)
 
     async def look(self) -> bool:
-        self.runs.put_nowait((self.seconds(), "cheap"))
+        self.noted.put_nowait((self.seconds(), "cheap"))
         return self.is_needed
 
     def seconds(self) -> int:
@@ -64,7 +64,7 @@ class Desk:
 
     async def next(self) -> tuple[int, str]:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            return await self.runs.get()
+            return await self.noted.get()
 
 
 def report(
@@ -94,14 +94,14 @@ def report(
 
 
 @asynccontextmanager
-async def serving(desk: Desk) -> AsyncIterator[Schedule]:
+async def serving(runs: Runs) -> AsyncIterator[Schedule]:
     schedule = Schedule(
         PLAN,
-        clock=desk.clock,
-        session=desk.session,
-        view=desk.view,
-        full=desk,
-        cheap=desk,
+        clock=runs.clock,
+        session=runs.session,
+        view=runs.view,
+        full=runs,
+        cheap=runs,
         draw=lambda: 500,
     )
     task = asyncio.create_task(schedule.serve())
@@ -112,79 +112,79 @@ async def serving(desk: Desk) -> AsyncIterator[Schedule]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def pass_time(desk: Desk, schedule: Schedule, seconds: int) -> None:
+async def pass_time(runs: Runs, schedule: Schedule, seconds: int) -> None:
     """Move the clock to the next run, and let the loop see it."""
-    desk.clock.advance(seconds)
+    runs.clock.advance(seconds)
     schedule._changed.set()
 
 
-async def test_a_line_that_comes_up_is_compared_and_then_glanced_at() -> None:
-    desk = Desk()
-    async with serving(desk) as schedule:
+async def test_a_line_that_comes_up_is_compared_and_then_checked_quickly() -> None:
+    runs = Runs()
+    async with serving(runs) as schedule:
         schedule.ask("start")
-        assert await desk.next() == (0, "start")
-        await pass_time(desk, schedule, 60)
-        assert await desk.next() == (60, "cheap")
-        await pass_time(desk, schedule, 60)
-        assert await desk.next() == (120, "cheap")
+        assert await runs.next() == (0, "start")
+        await pass_time(runs, schedule, 60)
+        assert await runs.next() == (60, "cheap")
+        await pass_time(runs, schedule, 60)
+        assert await runs.next() == (120, "cheap")
 
 
-async def test_a_glance_that_sees_something_new_calls_for_a_full_run() -> None:
-    desk = Desk(is_needed=True)
-    async with serving(desk) as schedule:
+async def test_a_quick_check_that_sees_something_new_calls_for_a_full_run() -> None:
+    runs = Runs(is_needed=True)
+    async with serving(runs) as schedule:
         schedule.ask("start")
-        await desk.next()
-        await pass_time(desk, schedule, 60)
-        assert [await desk.next(), await desk.next()] == [(60, "cheap"), (60, "glance")]
+        await runs.next()
+        await pass_time(runs, schedule, 60)
+        assert [await runs.next(), await runs.next()] == [(60, "cheap"), (60, "glance")]
 
 
 async def test_nothing_is_asked_while_ib_is_out_of_reach() -> None:
-    desk = Desk(session=SessionState(gap_is_open=True))
-    async with serving(desk) as schedule:
+    runs = Runs(session=SessionState(gap_is_open=True))
+    async with serving(runs) as schedule:
         schedule.ask("start")
         assert schedule.next() is None
-        desk.session.gap_is_open = False
+        runs.session.gap_is_open = False
         schedule.look()
-        assert await desk.next() == (0, "start")
+        assert await runs.next() == (0, "start")
 
 
 async def test_a_missing_answer_is_asked_for_again_with_growing_delays() -> None:
-    desk = Desk(unanswered=("positions",))
-    async with serving(desk) as schedule:
+    runs = Runs(unanswered=("positions",))
+    async with serving(runs) as schedule:
         schedule.ask("start")
-        seen = [await desk.next()]
+        seen = [await runs.next()]
         for wait in (2, 5, 5):
-            await pass_time(desk, schedule, wait)
-            seen.append(await desk.next())
+            await pass_time(runs, schedule, wait)
+            seen.append(await runs.next())
         assert seen == [(0, "start"), (2, "retry"), (7, "retry"), (12, "retry")]
 
 
 async def test_orders_in_doubt_are_asked_about_again_each_time_after_twice_as_long() -> None:
-    desk = Desk()
-    async with serving(desk) as schedule:
+    runs = Runs()
+    async with serving(runs) as schedule:
         schedule.ask("start")
-        seen = [await desk.next()]
-        desk.view.take([doubtful("a")])
+        seen = [await runs.next()]
+        runs.view.take([doubtful("a")])
         schedule.look()
         for wait in (10, 10, 20, 30):
-            await pass_time(desk, schedule, wait)
-            seen.append(await desk.next())
+            await pass_time(runs, schedule, wait)
+            seen.append(await runs.next())
         assert [at for at, _ in seen] == [0, 10, 20, 40, 70]
-        desk.view.take([doubtful("b")])
+        runs.view.take([doubtful("b")])
         schedule.look()
-        await pass_time(desk, schedule, 10)
-        assert await desk.next() == (80, "doubt"), "a new doubt begins with short waits"
+        await pass_time(runs, schedule, 10)
+        assert await runs.next() == (80, "doubt"), "a new doubt begins with short waits"
 
 
 async def test_a_session_that_ends_takes_its_requests_along() -> None:
-    desk = Desk(session=SessionState(is_up=False))
-    async with serving(desk) as schedule:
+    runs = Runs(session=SessionState(is_up=False))
+    async with serving(runs) as schedule:
         schedule.ask("start")
         schedule.line_lost()
-        desk.session.is_up = True
+        runs.session.is_up = True
         assert schedule.next() is None
         schedule.ask("reconnect")
-        assert await desk.next() == (0, "reconnect")
+        assert await runs.next() == (0, "reconnect")
 
 
 def test_a_period_of_zero_is_none_and_the_last_wait_is_never_below_the_first() -> None:
