@@ -10,7 +10,7 @@ import typer
 
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, say
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.tables import age, price
 from oms.cli.terminal import show, table
 from oms.clock import SystemClock
@@ -36,7 +36,10 @@ _MONEY: Final = ("cash", "rate", "net liquidation")
 
 
 @app.command()
-def account(context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False) -> None:
+@asynchronous
+async def account(
+    context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False
+) -> None:
     """Show what accounts have: cash, net liquidation, buying power, margin, each with its age.
 
     The figures are IB's, from the log; IB is not asked. A figure that is not known shows why.
@@ -45,20 +48,19 @@ def account(context: typer.Context, *, account: OfAccount = None, as_json: AsJso
     oms account
     oms account --account DU1234567 --json
     """
-
-    async def work() -> None:
-        found = await _accounts(context, account)
-        if as_json:
-            print_json("accounts", accounts=[account_json(one) for one in found])
-            return
-        for one in found:
-            _show_account(one, SystemClock().now())
-
-    perform(work())
+    found = await _accounts(context, account)
+    if as_json:
+        print_json("accounts", accounts=[account_json(one) for one in found])
+        return
+    for one in found:
+        _show_account(one, SystemClock().now())
 
 
 @app.command()
-def pnl(context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False) -> None:
+@asynchronous
+async def pnl(
+    context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False
+) -> None:
     """Show what each holding has made, realised and not, in its currency and the base currency.
 
     \b
@@ -71,26 +73,22 @@ def pnl(context: typer.Context, *, account: OfAccount = None, as_json: AsJson = 
     oms pnl
     oms pnl --account DU1234567 --json
     """
-
-    async def work() -> None:
-        found = await _accounts(context, account)
-        if as_json:
-            rows = [
-                {
-                    "account": one.account,
-                    "base_currency": one.base_currency,
-                    "realised_pnl": figure_json(one.realised_pnl),
-                    "unrealised_pnl": figure_json(one.unrealised_pnl),
-                    "holdings": [holding_json(holding) for holding in one.holdings],
-                }
-                for one in found
-            ]
-            print_json("pnl", accounts=rows)
-            return
-        for one in found:
-            _show_pnl(one, SystemClock().now())
-
-    perform(work())
+    found = await _accounts(context, account)
+    if as_json:
+        rows = [
+            {
+                "account": one.account,
+                "base_currency": one.base_currency,
+                "realised_pnl": figure_json(one.realised_pnl),
+                "unrealised_pnl": figure_json(one.unrealised_pnl),
+                "holdings": [holding_json(holding) for holding in one.holdings],
+            }
+            for one in found
+        ]
+        print_json("pnl", accounts=rows)
+        return
+    for one in found:
+        _show_pnl(one, SystemClock().now())
 
 
 async def _accounts(context: typer.Context, names: Sequence[str] | None) -> tuple[Account, ...]:

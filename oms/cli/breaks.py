@@ -9,7 +9,7 @@ import typer
 from oms.cli.ids import find_break
 from oms.cli.options import Account, All, AsJson, Symbol
 from oms.cli.output import print_json
-from oms.cli.reading import perform, reached, reading
+from oms.cli.reading import asynchronous, reached, reading
 from oms.cli.tables import breaks_table
 from oms.cli.terminal import say_count, show, table
 from oms.clock import SystemClock
@@ -40,7 +40,8 @@ _PAGE: Final = 1_000
 
 
 @app.command()
-def breaks(
+@asynchronous
+async def breaks(
     context: typer.Context,
     *,
     break_id: Annotated[
@@ -67,36 +68,28 @@ def breaks(
     oms breaks --all --account DU1234567 --json
     """
     if break_id is not None:
-        _tell(context, break_id, as_json=as_json)
+        await _tell(context, break_id, as_json=as_json)
         return
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            sequence = await reached(reader)
-            where: dict[str, object] = {"account": account} if account else {}
-            rows = await reader.rows("breaks", where if every else {**where, "status": "open"})
-        cases = [row for row in rows if isinstance(row, BreakCase)]
-        chosen = [c for c in cases if symbol is None or c.finding.symbol == symbol.upper()]
-        chosen.sort(key=lambda case: case.opened_sequence)
-        if as_json:
-            values = [break_json(one) for one in chosen]
-            print_json("breaks", as_of_sequence=sequence, breaks=values)
-            return
-        show(breaks_table(chosen, SystemClock().now()))
-        say_count(chosen, "break" if every else "open break")
-
-    perform(work())
+    async with reading(context) as reader:
+        sequence = await reached(reader)
+        where: dict[str, object] = {"account": account} if account else {}
+        rows = await reader.rows("breaks", where if every else {**where, "status": "open"})
+    cases = [row for row in rows if isinstance(row, BreakCase)]
+    chosen = [c for c in cases if symbol is None or c.finding.symbol == symbol.upper()]
+    chosen.sort(key=lambda case: case.opened_sequence)
+    if as_json:
+        values = [break_json(one) for one in chosen]
+        print_json("breaks", as_of_sequence=sequence, breaks=values)
+        return
+    show(breaks_table(chosen, SystemClock().now()))
+    say_count(chosen, "break" if every else "open break")
 
 
-def _tell(context: typer.Context, break_id: str, *, as_json: bool) -> None:
+async def _tell(context: typer.Context, break_id: str, *, as_json: bool) -> None:
     """Print the story of a break."""
-
-    async def work() -> tuple[BreakCase, list[Envelope]]:
-        async with reading(context) as reader:
-            case = await find_break(reader, break_id)
-            return case, await _story(reader, case)
-
-    case, events = perform(work())
+    async with reading(context) as reader:
+        case = await find_break(reader, break_id)
+        events = await _story(reader, case)
     if as_json:
         print_json("break", **break_json(case), events=[event_json(e) for e in events])
         return

@@ -16,7 +16,7 @@ from oms.cli.options import CONTRACT, GROUPING, QUANTITY, SENDING, TERMS, with_o
 from oms.cli.outcome import answered, judge, report_orders, rule
 from oms.cli.output import say
 from oms.cli.parse import order_request, side_of
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append_requests
 from oms.cli.terminal import waiting
 from oms.core.admit.groups import NewOrder, bracket_of
@@ -30,7 +30,8 @@ app = typer.Typer()
 
 @app.command()
 @with_options(QUANTITY, CONTRACT, TERMS, GROUPING, SENDING)
-def buy(context: typer.Context, **words: Any) -> None:
+@asynchronous
+async def buy(context: typer.Context, **words: Any) -> None:
     """Buy: at the market, or with the prices that the options name.
 
     CONTRACT is a symbol for a stock, a pair for currencies (EUR.USD), SYMBOL/EXPIRY@EXCHANGE for a
@@ -52,12 +53,13 @@ def buy(context: typer.Context, **words: Any) -> None:
     oms buy 5 AAPL/20260918/200/C --limit 3.20 --dry-run
     oms buy 20000 EUR.USD --limit 1.0825 --tif GTD --good-till 2026-01-05T20:00:00Z
     """
-    _order(context, "BUY", words)
+    await _order(context, "BUY", words)
 
 
 @app.command()
 @with_options(QUANTITY, CONTRACT, TERMS, GROUPING, SENDING)
-def sell(context: typer.Context, **words: Any) -> None:
+@asynchronous
+async def sell(context: typer.Context, **words: Any) -> None:
     """Sell: at the market, or with the prices that the options name.
 
     Contracts, options, columns and exit status are those of `oms buy`.
@@ -69,12 +71,13 @@ def sell(context: typer.Context, **words: Any) -> None:
     oms sell 100 AAPL --at close
     oms sell 100 AAPL --closing
     """
-    _order(context, "SELL", words)
+    await _order(context, "SELL", words)
 
 
 @app.command()
 @with_options(QUANTITY, CONTRACT, TERMS, SENDING)
-def bracket(
+@asynchronous
+async def bracket(
     context: typer.Context,
     *,
     side: Annotated[str, typer.Argument(metavar="BUY|SELL", help="Of the entry.")],
@@ -99,41 +102,37 @@ def bracket(
     }
     # Here as well as in the daemon: what cannot be a bracket is refused before it is written.
     bracket_of(NewOrder(request.contract, request.terms, request.order_id), **exits)
-    _send(context, request.evolve(**exits), words)
+    await _send(context, request.evolve(**exits), words)
 
 
-def _order(context: typer.Context, side: Side, words: Mapping[str, Any]) -> None:
-    _send(context, order_request(side, words), words)
+async def _order(context: typer.Context, side: Side, words: Mapping[str, Any]) -> None:
+    await _send(context, order_request(side, words), words)
 
 
-def _send(context: typer.Context, request: OrderRequested, words: Mapping[str, Any]) -> None:
+async def _send(context: typer.Context, request: OrderRequested, words: Mapping[str, Any]) -> None:
     wait, as_json = words["wait"], words["as_json"]
+    async with reading(context) as reader:
+        if words["dry_run"]:
+            await show_order(context, reader, request, as_json=as_json)
+            return
 
-    async def work() -> None:
-        async with reading(context) as reader:
-            if words["dry_run"]:
-                await show_order(context, reader, request, as_json=as_json)
-                return
-
-            receipt = append_requests(context, [request])[0]
-            if receipt.conflict:
-                raise InvalidRequest(
-                    f"order id {request.order_id} stands for another order already",
-                    hint="nothing was sent, the attempt is in the log;"
-                    f" `oms order {request.order_id}` shows the order that has this id",
-                )
-            if receipt.duplicate:
-                say(f"order {request.order_id} was asked for before; this is what became of it")
-            with waiting(f"order {request.order_id}: waiting for IB's word"):
-                order = await answered(reader, request.order_id, wait)
-            if order is None:
-                raise RequestTimedOut(
-                    f"the daemon has not taken up order {request.order_id} after {wait:g} s"
-                )
-            rows = await reader.rows("orders", {"parent_order_id": order.order_id})
-            legs = [row for row in rows if isinstance(row, Order)]
-            named = await rule(reader, order)
-        report_orders([order, *legs], as_json=as_json)
-        judge(order, named, wait)
-
-    perform(work())
+        receipt = append_requests(context, [request])[0]
+        if receipt.conflict:
+            raise InvalidRequest(
+                f"order id {request.order_id} stands for another order already",
+                hint="nothing was sent, the attempt is in the log;"
+                f" `oms order {request.order_id}` shows the order that has this id",
+            )
+        if receipt.duplicate:
+            say(f"order {request.order_id} was asked for before; this is what became of it")
+        with waiting(f"order {request.order_id}: waiting for IB's word"):
+            order = await answered(reader, request.order_id, wait)
+        if order is None:
+            raise RequestTimedOut(
+                f"the daemon has not taken up order {request.order_id} after {wait:g} s"
+            )
+        rows = await reader.rows("orders", {"parent_order_id": order.order_id})
+        legs = [row for row in rows if isinstance(row, Order)]
+        named = await rule(reader, order)
+    report_orders([order, *legs], as_json=as_json)
+    judge(order, named, wait)

@@ -12,7 +12,7 @@ from oms.cli.ids import find_order
 from oms.cli.options import AsJson, Reason, Wait
 from oms.cli.outcome import cancelled, current, everything_cancelled, report_orders
 from oms.cli.output import print_json, say
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append_requests
 from oms.cli.tables import orders_table
 from oms.cli.terminal import confirmed, show, waiting
@@ -27,7 +27,8 @@ app = typer.Typer()
 
 
 @app.command()
-def cancel(
+@asynchronous
+async def cancel(
     context: typer.Context,
     *,
     order_ids: Annotated[
@@ -72,23 +73,19 @@ def cancel(
     chosen_by = {"account": account, "symbol": symbol and symbol.upper(), "con_id": contract}
     where = {name: value for name, value in chosen_by.items() if value is not None}
     _check(order_ids or [], where, every=every, foreign=foreign)
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            if order_ids:
-                chosen = await _named(reader, order_ids)
-            else:
-                chosen = await _ours(reader, where, foreign=foreign)
-            if dry_run:
-                _show_only(chosen, foreign=foreign, as_json=as_json)
-                return
-            if every and (chosen or foreign) and not yes:
-                _confirm(chosen, foreign=foreign)
-            await _cancel(
-                context, reader, chosen, wait=wait, reason=reason, foreign=foreign, as_json=as_json
-            )
-
-    perform(work())
+    async with reading(context) as reader:
+        if order_ids:
+            chosen = await _named(reader, order_ids)
+        else:
+            chosen = await _ours(reader, where, foreign=foreign)
+        if dry_run:
+            _show_only(chosen, foreign=foreign, as_json=as_json)
+            return
+        if every and (chosen or foreign) and not yes:
+            _confirm(chosen, foreign=foreign)
+        await _cancel(
+            context, reader, chosen, wait=wait, reason=reason, foreign=foreign, as_json=as_json
+        )
 
 
 def _check(order_ids: Sequence[str], where: dict[str, Any], *, every: bool, foreign: bool) -> None:

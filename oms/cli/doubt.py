@@ -9,7 +9,7 @@ import typer
 from oms.cli.ids import find_order
 from oms.cli.options import AsJson, WaitForDaemon, Yes
 from oms.cli.outcome import current, refuse, report_orders
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append_requests, looks
 from oms.cli.tables import orders_table
 from oms.cli.terminal import confirmed, show, waiting
@@ -27,7 +27,8 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
+@asynchronous
+async def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
     """List the orders in doubt, the oldest doubt first.
 
     The columns are those of `oms orders`. Every comparison asks IB about each. An answer settles
@@ -37,18 +38,15 @@ def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
     oms doubt list
     oms doubt list --json
     """
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            rows = await reader.rows("orders", {"state": "IN_DOUBT"})
-        orders = [row for row in rows if isinstance(row, Order)]
-        report_orders(sorted(orders, key=lambda one: one.doubt_sequence), as_json=as_json)
-
-    perform(work())
+    async with reading(context) as reader:
+        rows = await reader.rows("orders", {"state": "IN_DOUBT"})
+    orders = [row for row in rows if isinstance(row, Order)]
+    report_orders(sorted(orders, key=lambda one: one.doubt_sequence), as_json=as_json)
 
 
 @app.command("resolve")
-def resolve_doubt(
+@asynchronous
+async def resolve_doubt(
     context: typer.Context,
     *,
     order_id: Annotated[
@@ -72,29 +70,23 @@ def resolve_doubt(
     oms doubt resolve 3f9a12c4 --outcome not_received --reason "IB support: never arrived" --yes
     oms doubt resolve 3f9a12c4 --outcome ended --reason "cancelled in the statement of 5 January"
     """
-
-    async def work() -> None:
-        if not reason.strip():
-            raise InvalidRequest("--reason is empty: say how you know what became of the order")
-        async with reading(context) as reader:
-            found = await find_order(reader, order_id)
-            if found.state.value != "IN_DOUBT":
-                raise InvalidRequest(f"order {found.order_id} is {found.state.value}, not in doubt")
-            if not yes:
-                show(orders_table([found]))
-            words = f"this would settle {found.order_id} as {outcome.replace('_', ' ')}"
-            confirmed(f"{words}; IB is not asked about it any more", "Settle it?", yes=yes)
-            request = DoubtResolutionRequested(
-                order_id=found.order_id, outcome=outcome, reason=reason
-            )
-            (receipt,) = append_requests(context, [request])
-            with waiting("waiting for the daemon"):
-                refusal, after = await _settled(reader, found.order_id, receipt.sequence, wait)
-        report_orders([after], as_json=as_json)
-        if refusal:
-            refuse(f"refused: {refusal}")
-
-    perform(work())
+    if not reason.strip():
+        raise InvalidRequest("--reason is empty: say how you know what became of the order")
+    async with reading(context) as reader:
+        found = await find_order(reader, order_id)
+        if found.state.value != "IN_DOUBT":
+            raise InvalidRequest(f"order {found.order_id} is {found.state.value}, not in doubt")
+        if not yes:
+            show(orders_table([found]))
+        words = f"this would settle {found.order_id} as {outcome.replace('_', ' ')}"
+        confirmed(f"{words}; IB is not asked about it any more", "Settle it?", yes=yes)
+        request = DoubtResolutionRequested(order_id=found.order_id, outcome=outcome, reason=reason)
+        (receipt,) = append_requests(context, [request])
+        with waiting("waiting for the daemon"):
+            refusal, after = await _settled(reader, found.order_id, receipt.sequence, wait)
+    report_orders([after], as_json=as_json)
+    if refusal:
+        refuse(f"refused: {refusal}")
 
 
 async def _settled(

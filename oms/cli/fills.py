@@ -9,7 +9,7 @@ import typer
 from oms.cli.ids import find_order
 from oms.cli.options import Account, AsJson, Limit, Symbol
 from oms.cli.output import print_json
-from oms.cli.reading import perform, reached, reading, where
+from oms.cli.reading import asynchronous, reached, reading, where
 from oms.cli.tables import fills_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import Fill
@@ -19,7 +19,8 @@ app = typer.Typer()
 
 
 @app.command()
-def fills(
+@asynchronous
+async def fills(
     context: typer.Context,
     *,
     account: Account = None,
@@ -42,22 +43,18 @@ def fills(
     oms fills --symbol AAPL
     oms fills --order 3f9a12c4 --json
     """
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            sequence = await reached(reader)
-            condition = where(account, symbol)
-            if order_id is not None:
-                condition["order_id"] = (await find_order(reader, order_id)).order_id
-            rows = await reader.rows(
-                "fills", condition, order="booked_sequence", reverse=True, limit=limit
-            )
-        chosen = [row for row in reversed(rows) if isinstance(row, Fill)]
-        if as_json:
-            values = [fill_json(one) for one in chosen]
-            print_json("fills", as_of_sequence=sequence, fills=values)
-            return
-        show(fills_table(chosen))
-        say_count(chosen, "fill")
-
-    perform(work())
+    async with reading(context) as reader:
+        sequence = await reached(reader)
+        condition = where(account, symbol)
+        if order_id is not None:
+            condition["order_id"] = (await find_order(reader, order_id)).order_id
+        rows = await reader.rows(
+            "fills", condition, order="booked_sequence", reverse=True, limit=limit
+        )
+    chosen = [row for row in reversed(rows) if isinstance(row, Fill)]
+    if as_json:
+        values = [fill_json(one) for one in chosen]
+        print_json("fills", as_of_sequence=sequence, fills=values)
+        return
+    show(fills_table(chosen))
+    say_count(chosen, "fill")

@@ -9,7 +9,7 @@ import typer
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson, WaitForDaemon, Yes
 from oms.cli.output import print_json, say
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append, daemon_runs, looks
 from oms.cli.terminal import confirmed, waiting
 from oms.core.events import HaltInForce, TradingHaltedByPerson, TradingResumed
@@ -23,7 +23,8 @@ _HALTS_LOOKED_AT: Final = 100
 
 
 @app.command()
-def halt(
+@asynchronous
+async def halt(
     context: typer.Context,
     *,
     reason: Annotated[str, typer.Argument(help="Why; `oms status` shows it.")],
@@ -42,47 +43,44 @@ def halt(
     oms halt "earnings"
     oms halt "strategy misbehaves" && oms cancel --all --yes
     """
-
-    async def work() -> None:
-        if not reason.strip():
-            raise InvalidRequest("a halt needs a reason: `oms status` shows it")
-        async with reading(context) as reader:
-            before = await reader.system()
-            event = TradingHaltedByPerson(reason=reason)
-            url = settings_of(context).database_url
-            # Also where it is halted already: a person may resume between our look and our word.
-            (receipt,) = append(url, [(event, None)], needs_daemon=False)
-            running = await daemon_runs(reader)
-            with waiting("waiting for the daemon to confirm"):
-                confirmed_by = await _in_force(reader, receipt.sequence, wait) if running else None
-            running = running and (confirmed_by is not None or await daemon_runs(reader))
-        if before.halted:
-            say(f"trading was halted already by {before.halt_actor}: {before.halt_reason}")
-        called_back = () if confirmed_by is None else confirmed_by.called_back
-        if as_json:
-            print_json(
-                "halt",
-                halted=True,
-                reason=reason,
-                sequence=receipt.sequence,
-                daemon=running,
-                in_force=confirmed_by is not None or not running,
-                called_back=list(called_back),
-            )
-        else:
-            typer.echo(_words(running, called_back, receipt.sequence))
-        if running and confirmed_by is None:
-            raise RequestTimedOut(
-                f"the daemon has not confirmed the halt after {wait:g} s",
-                hint="the halt is in the log and counts for every order from now on; what was on"
-                " its way may still leave: `oms status`, `oms orders`",
-            )
-
-    perform(work())
+    if not reason.strip():
+        raise InvalidRequest("a halt needs a reason: `oms status` shows it")
+    async with reading(context) as reader:
+        before = await reader.system()
+        event = TradingHaltedByPerson(reason=reason)
+        url = settings_of(context).database_url
+        # Also where it is halted already: a person may resume between our look and our word.
+        (receipt,) = append(url, [(event, None)], needs_daemon=False)
+        running = await daemon_runs(reader)
+        with waiting("waiting for the daemon to confirm"):
+            confirmed_by = await _in_force(reader, receipt.sequence, wait) if running else None
+        running = running and (confirmed_by is not None or await daemon_runs(reader))
+    if before.halted:
+        say(f"trading was halted already by {before.halt_actor}: {before.halt_reason}")
+    called_back = () if confirmed_by is None else confirmed_by.called_back
+    if as_json:
+        print_json(
+            "halt",
+            halted=True,
+            reason=reason,
+            sequence=receipt.sequence,
+            daemon=running,
+            in_force=confirmed_by is not None or not running,
+            called_back=list(called_back),
+        )
+    else:
+        typer.echo(_words(running, called_back, receipt.sequence))
+    if running and confirmed_by is None:
+        raise RequestTimedOut(
+            f"the daemon has not confirmed the halt after {wait:g} s",
+            hint="the halt is in the log and counts for every order from now on; what was on"
+            " its way may still leave: `oms status`, `oms orders`",
+        )
 
 
 @app.command()
-def resume(
+@asynchronous
+async def resume(
     context: typer.Context,
     *,
     reason: Annotated[str, typer.Argument(help="Why; kept in the log.")] = "",
@@ -98,26 +96,22 @@ def resume(
     oms resume "earnings are out" --yes
     oms resume --yes --json
     """
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            before = await reader.system()
-        sequence = None
-        if before.halted:
-            words = f"trading is halted by {before.halt_actor}: {before.halt_reason}"
-            confirmed(f"{words}; this would allow new orders", "Allow new orders?", yes=yes)
-            url = settings_of(context).database_url
-            event = TradingResumed(reason=reason)
-            (receipt,) = append(url, [(event, None)], needs_daemon=False)
-            sequence = receipt.sequence
-        if as_json:
-            print_json("halt", halted=False, reason=reason, sequence=sequence)
-        elif before.halted:
-            typer.echo(f"new orders are allowed again, event #{sequence}")
-        else:
-            typer.echo("trading is not halted")
-
-    perform(work())
+    async with reading(context) as reader:
+        before = await reader.system()
+    sequence = None
+    if before.halted:
+        words = f"trading is halted by {before.halt_actor}: {before.halt_reason}"
+        confirmed(f"{words}; this would allow new orders", "Allow new orders?", yes=yes)
+        url = settings_of(context).database_url
+        event = TradingResumed(reason=reason)
+        (receipt,) = append(url, [(event, None)], needs_daemon=False)
+        sequence = receipt.sequence
+    if as_json:
+        print_json("halt", halted=False, reason=reason, sequence=sequence)
+    elif before.halted:
+        typer.echo(f"new orders are allowed again, event #{sequence}")
+    else:
+        typer.echo("trading is not halted")
 
 
 async def _in_force(reader: Reader, sequence: int, seconds: float) -> HaltInForce | None:

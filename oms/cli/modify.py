@@ -11,7 +11,7 @@ from oms.cli.ids import find_order
 from oms.cli.options import TERMS, AsJson, Reason, Wait, with_options
 from oms.cli.outcome import modified, refuse, report_orders
 from oms.cli.parse import changes_of
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append_requests
 from oms.cli.terminal import waiting
 from oms.core.events import ModifyRequested
@@ -30,7 +30,8 @@ _CHANGES = {
 
 @app.command()
 @with_options(_CHANGES)
-def modify(
+@asynchronous
+async def modify(
     context: typer.Context,
     *,
     order_id: Annotated[
@@ -62,21 +63,17 @@ def modify(
     oms modify 3f9a12c4 --quantity 50 --reason "half is enough"
     """
     given = {**words, "quantity": quantity, "outside_rth": outside_rth, "all_or_none": all_or_none}
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            found = await find_order(reader, order_id)
-            request = ModifyRequested(
-                order_id=found.order_id, reason=reason, **changes_of(found, given)
-            )
-            if dry_run:
-                show_change(request, as_json=as_json)
-                return
-            receipt = append_requests(context, [request])[0]
-            with waiting(f"waiting for IB to change {order_id}"):
-                refused, after = await modified(reader, found.order_id, receipt.sequence, wait)
-        report_orders([after], as_json=as_json)
-        if refused:
-            refuse(f"the change was refused: {refused}")
-
-    perform(work())
+    async with reading(context) as reader:
+        found = await find_order(reader, order_id)
+        request = ModifyRequested(
+            order_id=found.order_id, reason=reason, **changes_of(found, given)
+        )
+        if dry_run:
+            show_change(request, as_json=as_json)
+            return
+        receipt = append_requests(context, [request])[0]
+        with waiting(f"waiting for IB to change {order_id}"):
+            refused, after = await modified(reader, found.order_id, receipt.sequence, wait)
+    report_orders([after], as_json=as_json)
+    if refused:
+        refuse(f"the change was refused: {refused}")

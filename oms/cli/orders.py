@@ -11,7 +11,7 @@ from oms import report
 from oms.cli.ids import find_order
 from oms.cli.options import Account, All, AsJson, Limit, Symbol
 from oms.cli.output import print_json, say, write_json
-from oms.cli.reading import perform, reached, reading
+from oms.cli.reading import asynchronous, reached, reading
 from oms.cli.tables import orders_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import AnyRecord, Order
@@ -22,7 +22,8 @@ app = typer.Typer()
 
 
 @app.command()
-def orders(
+@asynchronous
+async def orders(
     context: typer.Context,
     *,
     account: Account = None,
@@ -45,27 +46,24 @@ def orders(
     oms orders --account DU1234567
     oms orders --all --symbol AAPL --json
     """
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            sequence = await reached(reader)
-            found = await (_newest_orders(reader, limit) if every else _live_orders(reader))
-            ended = 0 if every else await reader.count("orders", {"live": 0})
-        chosen = [o for o in found if _wanted(o, account, symbol)]
-        if as_json:
-            rows = [order_json(one) for one in chosen]
-            print_json("orders", as_of_sequence=sequence, orders=rows)
-            return
-        show(orders_table(chosen))
-        say_count(chosen, "order at work" if not every else "order")
-        if ended:
-            say(f"{ended:,} ended; `oms orders --all` shows them")
-
-    perform(work())
+    async with reading(context) as reader:
+        sequence = await reached(reader)
+        found = await (_newest_orders(reader, limit) if every else _live_orders(reader))
+        ended = 0 if every else await reader.count("orders", {"live": 0})
+    chosen = [o for o in found if _wanted(o, account, symbol)]
+    if as_json:
+        rows = [order_json(one) for one in chosen]
+        print_json("orders", as_of_sequence=sequence, orders=rows)
+        return
+    show(orders_table(chosen))
+    say_count(chosen, "order at work" if not every else "order")
+    if ended:
+        say(f"{ended:,} ended; `oms orders --all` shows them")
 
 
 @app.command()
-def order(
+@asynchronous
+async def order(
     context: typer.Context,
     *,
     order_id: Annotated[str, typer.Argument(metavar="ORDER", help="Any unique beginning.")],
@@ -84,18 +82,14 @@ def order(
     oms order 3f9a12c4
     oms order 3f9a12c4 --wire --json
     """
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            found = await find_order(reader, order_id)
-            events = await reader.order_events(found.order_id)
-        story = report.tell(found.order_id, events, found)
-        if as_json:
-            write_json(report.as_json(story))
-        else:
-            show(report.terminal(story, wire=wire))
-
-    perform(work())
+    async with reading(context) as reader:
+        found = await find_order(reader, order_id)
+        events = await reader.order_events(found.order_id)
+    story = report.tell(found.order_id, events, found)
+    if as_json:
+        write_json(report.as_json(story))
+    else:
+        show(report.terminal(story, wire=wire))
 
 
 async def _live_orders(reader: Reader) -> list[Order]:

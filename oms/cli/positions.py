@@ -6,7 +6,7 @@ import typer
 
 from oms.cli.options import Account, All, AsJson, Symbol
 from oms.cli.output import print_json
-from oms.cli.reading import perform, reached, reading, where
+from oms.cli.reading import asynchronous, reached, reading, where
 from oms.cli.tables import positions_table
 from oms.cli.terminal import say_count, show
 from oms.clock import SystemClock
@@ -17,7 +17,8 @@ app = typer.Typer()
 
 
 @app.command()
-def positions(
+@asynchronous
+async def positions(
     context: typer.Context,
     *,
     account: Account = None,
@@ -37,18 +38,14 @@ def positions(
     oms positions
     oms positions --account DU1234567 --json
     """
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            sequence = await reached(reader)
-            rows = await reader.rows("positions", where(account, symbol))
-        chosen = [r for r in rows if isinstance(r, Position) and (every or r.live)]
-        chosen.sort(key=lambda row: (row.account, row.contract.symbol, row.contract.con_id))
-        if as_json:
-            values = [position_json(one) for one in chosen]
-            print_json("positions", as_of_sequence=sequence, positions=values)
-            return
-        show(positions_table(chosen, SystemClock().now()))
-        say_count(chosen, "position")
-
-    perform(work())
+    async with reading(context) as reader:
+        sequence = await reached(reader)
+        rows = await reader.rows("positions", where(account, symbol))
+    chosen = [r for r in rows if isinstance(r, Position) and (every or r.live)]
+    chosen.sort(key=lambda row: (row.account, row.contract.symbol, row.contract.con_id))
+    if as_json:
+        values = [position_json(one) for one in chosen]
+        print_json("positions", as_of_sequence=sequence, positions=values)
+        return
+    show(positions_table(chosen, SystemClock().now()))
+    say_count(chosen, "position")

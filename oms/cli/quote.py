@@ -11,7 +11,7 @@ from oms.cli.options import CONTRACT, AsJson, Wait, with_options
 from oms.cli.outcome import refuse
 from oms.cli.output import print_json
 from oms.cli.parse import contract_of
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.request import ask
 from oms.cli.tables import age, price
 from oms.cli.terminal import show, table
@@ -25,7 +25,8 @@ app = typer.Typer()
 
 @app.command()
 @with_options(CONTRACT)
-def quote(
+@asynchronous
+async def quote(
     context: typer.Context,
     *,
     wait: Wait = 30.0,
@@ -47,19 +48,15 @@ def quote(
     oms quote AAPL
     oms quote EUR.USD --json
     """
-
-    async def work() -> None:
-        contract = contract_of(words)
-        request_id = uuid.uuid4().hex
-        async with reading(context) as reader:
-            request = QuoteRequested(request_id=request_id, contract=contract)
-            answer = await ask(context, reader, request, QuoteAnswered, wait)
-        assert isinstance(answer, QuoteAnswered)
-        if answer.refusal:
-            refuse(f"no quote of {contract}: {answer.refusal}")
-        _show_quote(answer, as_json=as_json)
-
-    perform(work())
+    contract = contract_of(words)
+    request_id = uuid.uuid4().hex
+    async with reading(context) as reader:
+        request = QuoteRequested(request_id=request_id, contract=contract)
+        answer = await ask(context, reader, request, QuoteAnswered, wait)
+    assert isinstance(answer, QuoteAnswered)
+    if answer.refusal:
+        refuse(f"no quote of {contract}: {answer.refusal}")
+    _show_quote(answer, as_json=as_json)
 
 
 def _show_quote(answer: QuoteAnswered, *, as_json: bool) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -13,6 +14,7 @@ from oms.cli.context import settings_of
 from oms.store.reader import Reader
 from oms.store.tables import BOOKS_CHECKPOINT
 
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
@@ -29,6 +31,16 @@ async def reading(context: typer.Context) -> AsyncIterator[Reader]:
 def perform(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a verb's work; Ctrl-C ends it without a traceback."""
     return asyncio.run(work)
+
+
+def asynchronous(verb: Callable[Given, Coroutine[Any, Any, None]]) -> Callable[Given, None]:
+    """Return a verb that runs in an event loop of its own; Ctrl-C ends it without a traceback."""
+
+    @wraps(verb)
+    def run(*arguments: Given.args, **options: Given.kwargs) -> None:
+        asyncio.run(verb(*arguments, **options))
+
+    return run
 
 
 async def reached(reader: Reader) -> int:

@@ -10,21 +10,21 @@ import typer
 from oms.cli.context import settings_of
 from oms.cli.options import Account, AsJson, Reason
 from oms.cli.output import say
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.report import FormatOption, Out, report_of, write_report
 from oms.cli.request import append, looks
 from oms.cli.terminal import waiting
 from oms.core.events import Envelope, ReconciliationCompleted, ReconciliationRequested
 from oms.core.fold.records import SessionRecord, SystemRecord
 from oms.errors import InvalidRequest, RequestTimedOut
-from oms.report import Report
 from oms.store.reader import Reader
 
 app = typer.Typer()
 
 
 @app.command()
-def reconcile(
+@asynchronous
+async def reconcile(
     context: typer.Context,
     *,
     account: Account = None,
@@ -59,20 +59,16 @@ def reconcile(
     if now:
         say("--now has no effect: the comparison always runs at once")
     request_id = uuid.uuid4().hex
-
-    async def work() -> tuple[Report, int]:
-        async with reading(context) as reader:
-            await _check_account(reader, account)
-            request = ReconciliationRequested(
-                request_id=request_id, reason=reason, account=account or ""
-            )
-            receipt = append(settings_of(context).database_url, [(request, request_id)])[0]
-            with waiting("asking IB and comparing"):
-                completed = await _completed(reader, request_id, receipt.sequence, wait)
-            open_breaks = await reader.count("breaks", {"status": "open"})
-            return await report_of(reader, completed), open_breaks
-
-    report, open_breaks = perform(work())
+    async with reading(context) as reader:
+        await _check_account(reader, account)
+        request = ReconciliationRequested(
+            request_id=request_id, reason=reason, account=account or ""
+        )
+        receipt = append(settings_of(context).database_url, [(request, request_id)])[0]
+        with waiting("asking IB and comparing"):
+            completed = await _completed(reader, request_id, receipt.sequence, wait)
+        open_breaks = await reader.count("breaks", {"status": "open"})
+        report = await report_of(reader, completed)
     write_report(context, report, "json" if as_json else form, out)
     if report.verdict == "unknown":
         raise typer.Exit(6)

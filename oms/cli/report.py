@@ -14,7 +14,7 @@ from oms.cli.context import settings_of
 from oms.cli.ids import find_run
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, write_json
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.tables import runs_table
 from oms.cli.terminal import show
 from oms.core.events import Envelope, ReconciliationCompleted
@@ -51,7 +51,8 @@ EVIDENCE_MAX: Final = 500
 
 
 @app.command("list")
-def list_reports(
+@asynchronous
+async def list_reports(
     context: typer.Context,
     *,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Newest runs shown at most.")] = 20,
@@ -69,21 +70,18 @@ def list_reports(
     oms report list
     oms report list --limit 5 --json
     """
-
-    async def work() -> None:
-        async with reading(context) as reader:
-            rows = await reader.rows("runs", order="sequence", reverse=True, limit=limit)
-        runs = [row for row in reversed(rows) if isinstance(row, RunRecord)]
-        if as_json:
-            print_json("reports", reports=[run_json(one) for one in runs])
-        else:
-            show(runs_table(runs))
-
-    perform(work())
+    async with reading(context) as reader:
+        rows = await reader.rows("runs", order="sequence", reverse=True, limit=limit)
+    runs = [row for row in reversed(rows) if isinstance(row, RunRecord)]
+    if as_json:
+        print_json("reports", reports=[run_json(one) for one in runs])
+    else:
+        show(runs_table(runs))
 
 
 @app.command("show")
-def show_report(
+@asynchronous
+async def show_report(
     context: typer.Context,
     *,
     run_id: Annotated[
@@ -104,15 +102,12 @@ def show_report(
     oms report show last
     oms report show R20260105 --format html --out report.html
     """
-
-    async def work() -> Report:
-        async with reading(context) as reader:
-            found = await find_run(reader, run_id)
-            if not found.sequence:
-                raise NotFound(f"run {found.run_id} has not ended", hint="wait, then repeat")
-            return await report_of(reader, await reader.event(found.sequence))
-
-    write_report(context, perform(work()), "json" if as_json else form, out)
+    async with reading(context) as reader:
+        found = await find_run(reader, run_id)
+        if not found.sequence:
+            raise NotFound(f"run {found.run_id} has not ended", hint="wait, then repeat")
+        report = await report_of(reader, await reader.event(found.sequence))
+    write_report(context, report, "json" if as_json else form, out)
 
 
 async def report_of(reader: Reader, envelope: Envelope) -> Report:

@@ -7,6 +7,7 @@ a daemon nothing is written. Above the value that the settings name, two people 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -169,26 +170,30 @@ def _ask(
     if action != "approve" and not str(fields.get("text", "")).strip():
         raise InvalidRequest(f"to {action} a break needs a text, found none")
 
-    async def work() -> tuple[BreakCase, str]:
-        async with reading(context) as reader:
-            case = await find_break(reader, break_id)
-            if action == "resolve" and not case.live:
-                return case, f"{case.break_id} is closed already: {case.close_reason}"
-            request = CaseRequested(
-                request_id=uuid.uuid4().hex, break_id=case.break_id, action=action, **fields
-            )
-            url = settings_of(context).database_url
-            receipt = append(url, [(request, case.break_id)])[0]
-            answer = await _answer(reader, receipt.sequence)
-            return await find_break(reader, case.break_id), _news(answer)
-
-    case, news = perform(work())
+    case, news = perform(_decided(context, break_id, action, fields))
     if news:
         say(news)
     if as_json:
         print_json("breaks", breaks=[break_json(case)])
     else:
         show(breaks_table([case], SystemClock().now()))
+
+
+async def _decided(
+    context: typer.Context, break_id: str, action: CaseAction, fields: Mapping[str, Any]
+) -> tuple[BreakCase, str]:
+    """Return the break after the action, and what a person must know beside it."""
+    async with reading(context) as reader:
+        case = await find_break(reader, break_id)
+        if action == "resolve" and not case.live:
+            return case, f"{case.break_id} is closed already: {case.close_reason}"
+        request = CaseRequested(
+            request_id=uuid.uuid4().hex, break_id=case.break_id, action=action, **fields
+        )
+        url = settings_of(context).database_url
+        receipt = append(url, [(request, case.break_id)])[0]
+        answer = await _answer(reader, receipt.sequence)
+        return await find_break(reader, case.break_id), _news(answer)
 
 
 async def _answer(reader: Reader, sequence: int) -> Envelope:

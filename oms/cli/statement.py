@@ -11,7 +11,7 @@ import typer
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, say
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append
 from oms.cli.terminal import show, table, waiting
 from oms.clock import SystemClock
@@ -29,7 +29,8 @@ app = typer.Typer(
 
 
 @app.command()
-def check(
+@asynchronous
+async def check(
     context: typer.Context,
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="XML of an activity Flex query.")],
@@ -53,19 +54,14 @@ def check(
     oms statement check statement-2026-01-05.xml
     oms statement check statement-2026-01-05.xml --dry-run --json
     """
-
-    async def work() -> Checked:
-        settings = settings_of(context)
-        async with reading(context) as reader:
-            with waiting(f"comparing {file}"):
-                checked = await check_statement(reader, file, ZoneInfo(settings.gateway_zone))
-            events = await events_of(reader, checked)
-        if not dry_run:
-            facts = [(event, checked.run_id) for event in events]
-            append(settings.database_url, facts, needs_daemon=False)
-        return checked
-
-    checked = perform(work())
+    settings = settings_of(context)
+    async with reading(context) as reader:
+        with waiting(f"comparing {file}"):
+            checked = await check_statement(reader, file, ZoneInfo(settings.gateway_zone))
+        events = await events_of(reader, checked)
+    if not dry_run:
+        facts = [(event, checked.run_id) for event in events]
+        append(settings.database_url, facts, needs_daemon=False)
     if as_json:
         print_json("statement_check", **_json(checked))
     else:

@@ -16,7 +16,7 @@ from rich.text import Text
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
 from oms.cli.output import print_json
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.tables import age
 from oms.cli.terminal import show
 from oms.clock import SystemClock
@@ -43,7 +43,8 @@ class StatusLine:
 
 
 @app.command()
-def status(context: typer.Context, as_json: AsJson = False) -> None:
+@asynchronous
+async def status(context: typer.Context, as_json: AsJson = False) -> None:
     """Show how things stand, every number with its age.
 
     \b
@@ -61,18 +62,14 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     oms status --json
     """
     settings = settings_of(context)
-
-    async def work() -> Situation:
-        async with reading(context) as reader:
-            return await read_situation(
-                reader,
-                SystemClock().now(),
-                host=socket.gethostname(),
-                resets=windows_of(settings.reset_region, settings.reset_windows),
-                reconcile_interval_seconds=settings.reconcile_interval_seconds,
-            )
-
-    situation = perform(work())
+    async with reading(context) as reader:
+        situation = await read_situation(
+            reader,
+            SystemClock().now(),
+            host=socket.gethostname(),
+            resets=windows_of(settings.reset_region, settings.reset_windows),
+            reconcile_interval_seconds=settings.reconcile_interval_seconds,
+        )
     health = judge(situation)
     database, size = _database(settings), _size(settings.database_url)
     if as_json:

@@ -11,7 +11,7 @@ from oms.cli.options import CONTRACT, QUANTITY, TERMS, AsJson, InAccount, Wait, 
 from oms.cli.outcome import refuse
 from oms.cli.output import print_json, say
 from oms.cli.parse import contract_of, side_of, terms_of
-from oms.cli.reading import perform, reading
+from oms.cli.reading import asynchronous, reading
 from oms.cli.request import ask
 from oms.cli.terminal import show, table
 from oms.core.admit.validity import validate
@@ -23,7 +23,8 @@ app = typer.Typer()
 
 @app.command("what-if")
 @with_options(QUANTITY, CONTRACT, TERMS)
-def what_if(
+@asynchronous
+async def what_if(
     context: typer.Context,
     *,
     side: Annotated[str, typer.Argument(metavar="BUY|SELL", help="Of the order.")],
@@ -44,24 +45,20 @@ def what_if(
     oms what-if BUY 100 AAPL --limit 185.50
     oms what-if SELL 2 ES/202609@CME --json
     """
-
-    async def work() -> None:
-        terms = terms_of(side_of(side), words)
-        validate(terms)
-        request = WhatIfRequested(
-            request_id=uuid.uuid4().hex,
-            account=account or "",
-            contract=contract_of(words),
-            terms=terms,
-        )
-        async with reading(context) as reader:
-            answer = await ask(context, reader, request, WhatIfAnswered, wait)
-        assert isinstance(answer, WhatIfAnswered)
-        if answer.refusal:
-            refuse(f"IB does not say what it would cost: {answer.refusal}")
-        _show_what_if(answer, as_json=as_json)
-
-    perform(work())
+    terms = terms_of(side_of(side), words)
+    validate(terms)
+    request = WhatIfRequested(
+        request_id=uuid.uuid4().hex,
+        account=account or "",
+        contract=contract_of(words),
+        terms=terms,
+    )
+    async with reading(context) as reader:
+        answer = await ask(context, reader, request, WhatIfAnswered, wait)
+    assert isinstance(answer, WhatIfAnswered)
+    if answer.refusal:
+        refuse(f"IB does not say what it would cost: {answer.refusal}")
+    _show_what_if(answer, as_json=as_json)
 
 
 def _show_what_if(answer: WhatIfAnswered, *, as_json: bool) -> None:
