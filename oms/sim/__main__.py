@@ -40,9 +40,8 @@ from oms.sim.script.player import Player
 from oms.sim.script.recorder import Recorder
 from oms.sim.script.replay import Replay
 from oms.sim.script.scenarios import Scenario, ScenarioError, command_of
-from oms.sim.settings import SettingError, Settings
+from oms.sim.settings import CHOICES, SettingError, Settings
 
-CANCEL_ORDERS = ("status-first", "error-first", "pending-first")
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
 
 
@@ -58,15 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in reference.write(options.folder):
             sys.stdout.write(f"{path}\n")
         return EXIT_DONE
+    others = {"do": _do, "statement": _statement, "record": _record, "replay": _replay}
     with contextlib.suppress(KeyboardInterrupt):
-        if options.verb == "do":
-            return asyncio.run(_do(options))
-        if options.verb == "statement":
-            return asyncio.run(_statement(options))
-        if options.verb == "record":
-            return asyncio.run(_record(options))
-        if options.verb == "replay":
-            return asyncio.run(_replay(options))
+        if options.verb in others:
+            return asyncio.run(others[options.verb](options))
         return _run(options)
     return EXIT_DONE
 
@@ -164,21 +158,21 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--account", "--accounts", default=",".join(default.accounts), help="A or A,B,C")
     add("--cash", type=Decimal, default=default.cash, help="opening balance of each account")
     add("--zone", default=default.zone, help="the gateway's time zone (default: %(default)s)")
-    add("--time-format", choices=("zone", "utc", "bare"), default=default.time_form)
+    add("--time-format", choices=CHOICES["time_form"], default=default.time_form)
     add("--server-version", type=int, default=default.server_version, help="157 to 178")
-    add("--commission", choices=("fixed", "tiered", "none"), default=default.commission)
-    add("--hours", choices=("always", "regular"), default=default.hours)
-    add("--market", choices=("still", "moving"), default=default.market)
-    add("--liquidity", choices=("endless", "touch"), default=default.liquidity)
-    add("--fills", choices=("market", "manual"), default=default.fills)
+    add("--commission", choices=CHOICES["commission"], default=default.commission)
+    add("--hours", choices=CHOICES["hours"], default=default.hours)
+    add("--market", choices=CHOICES["market"], default=default.market)
+    add("--liquidity", choices=CHOICES["liquidity"], default=default.liquidity)
+    add("--fills", choices=CHOICES["fills"], default=default.fills)
     add("--parts", type=int, default=default.parts, help="a marketable order fills in N parts")
     add("--part-seconds", type=float, default=default.part_seconds, help="time between parts")
     add("--read-only", action="store_true", help="refuse orders with 321")
     add("--no-download-open-orders", action="store_true", help="push nothing on connect")
-    add("--cancel-order", choices=CANCEL_ORDERS, default=default.cancel_order)
-    add("--acknowledge", choices=("both", "submitted"), default=default.acknowledge)
-    add("--children", choices=("partial", "whole"), default=default.children)
-    add("--modify-reject", choices=("keep", "kill"), default=default.modify_reject)
+    add("--cancel-order", choices=CHOICES["cancel_order"], default=default.cancel_order)
+    add("--acknowledge", choices=CHOICES["acknowledge"], default=default.acknowledge)
+    add("--children", choices=CHOICES["children"], default=default.children)
+    add("--modify-reject", choices=CHOICES["modify_reject"], default=default.modify_reject)
     add("--bind", choices=("negative", "positive"), default="negative", help="ids of bound orders")
     add("--master-client", type=int, help="client id that sees every client's orders")
     add("--messages-per-second", type=int, default=default.messages_per_second, help="0: any")

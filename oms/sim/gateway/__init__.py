@@ -19,5 +19,6 @@ gateway composes:
     quote_answers   contracts and quotes
     account_answers positions, account values, P&L
     answers         every request that only reads
+    gateway_clock   a clock that flushes after what fell due
     gateway         the port, the requests that change something, who hears what
 """

@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from oms.sim.broker.books.executions import Execution
 from oms.sim.broker.books.orders import Order
 from oms.sim.broker.broker import Broker
 from oms.sim.broker.exchange.contracts import Contract
-from oms.sim.clock import Clock, RealClock, Timer
+from oms.sim.clock import Clock, RealClock
 from oms.sim.gateway import render
 from oms.sim.gateway.answers import Answers
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.faults import FaultPlan
+from oms.sim.gateway.gateway_clock import GatewayClock
 from oms.sim.gateway.observers import Observers
 from oms.sim.gateway.outage import Outages
 from oms.sim.gateway.reports import Reports
@@ -40,44 +40,13 @@ TOO_MANY = "Unable to connect as {} API clients, the most there may be, are conn
 STOP_SECONDS = 2.0
 
 
-class GatewayClock:
-    """The clock of everything inside a gateway.
-
-    What falls due is followed by a flush, and nothing falls due once the gateway has stopped.
-    """
-
-    def __init__(self, clock: Clock, gateway: Gateway) -> None:
-        self._clock = clock
-        self._gateway = gateway
-
-    def now(self) -> datetime:
-        """Return the time of the clock below."""
-        return self._clock.now()
-
-    def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
-        """Run an action, and flush, when so much time has passed; a mistake in it is logged."""
-
-        def run() -> None:
-            if self._gateway.stopped:
-                return
-            try:
-                action()
-            except Exception:
-                # Nobody waits for a timer: without this the mistake would be lost, or be
-                # somebody else's who moved the clock.
-                log.exception("a timer failed")
-            self._gateway.flush()
-
-        return self._clock.call_later(seconds, run)
-
-
 class Gateway:
     """One TWS gateway. `start` opens the port, `stop` closes it; the books outlive both."""
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
         self.wall_clock = clock or RealClock()
-        self.clock = GatewayClock(self.wall_clock, self)
+        self.clock = GatewayClock(self.wall_clock, self.flush)
         self.stopped = False
         self.zone = ZoneInfo(settings.zone)
         self.faults = FaultPlan(settings.seed)
@@ -151,6 +120,7 @@ class Gateway:
                 session.cut()
         self.flush()
         self.stopped = True
+        self.clock.stop()
         self.books.close()
 
     def restart(self) -> None:

@@ -78,10 +78,10 @@ def control_page() -> str:
     parts.append(
         "## Actions of a fault\n\n| action | in | out | what happens |\n| --- | --- | --- | --- |\n"
     )
-    for action, text in _ACTIONS.items():
+    for action in Action:
         coming = "yes" if action in ACTIONS[Direction.IN] else ""
         going = "yes" if action in ACTIONS[Direction.OUT] else ""
-        parts.append(f"| `{action}` | {coming} | {going} | {text} |\n")
+        parts.append(f"| `{action}` | {coming} | {going} | {_ACTIONS[action]} |\n")
     parts.append(
         "\n`message` is IB's name of the message, or `*`. `after` lets so many matching messages"
         " pass first, `probability` hits one in so many by the seed, `where.FIELD=TEXT` chooses by"
