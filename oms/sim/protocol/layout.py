@@ -1,14 +1,18 @@
 """What a field list looks like at each server version, written down once and used both ways.
 
-A layout is a tuple of parts. `Layout.encode` turns named values into fields, `Layout.decode`
-turns fields into named values; both follow the same parts, so they cannot disagree. Values are
-text: what a client sent for a field nobody here understands comes back to it unchanged.
+`Layout.encode` turns named values into fields, `Layout.decode` turns fields into named values; both
+follow the same parts, so they cannot disagree. Values are text: what a client sent for a field that
+is not understood here comes back to it unchanged.
 
-    Run       consecutive plain fields
-    Since     parts that exist from, or up to, a server version
-    When      parts that exist when an earlier value says so
-    Repeat    a count and that many groups
+A layout is written with
+
+    a text      names of consecutive plain fields
+    Since       what exists from, or up to, a server version
+    When        what exists when an earlier value says so
+    Repeat      a count and that many groups
     Conditions  order conditions, whose width depends on their type
+
+and compiled to `Part`s for each version.
 """
 
 from __future__ import annotations
@@ -16,13 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, assert_never
 
 from oms.sim.protocol.errors import WireError
 from oms.sim.protocol.fields import is_digits
 from oms.sim.protocol.versions import SERVER_VERSION_MAX, SERVER_VERSION_MIN
 
 Values = Mapping[str, Any]
+Test = Callable[[Values], bool]
 
 #: Fields of a condition after its type and its conjunction: price, time, margin, execution,
 #: volume, percent change.
@@ -77,11 +82,11 @@ class Run(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class When(Part):
-    """Parts that are there when `test` of the values before them says so."""
+class _Branch(Part):
+    """A `When` at one version."""
 
-    test: Callable[[Values], bool]
-    parts: tuple[Any, ...]
+    test: Test
+    parts: tuple[Part, ...]
 
     def encode(self, values: Values, out: list[str]) -> None:
         if self.test(values):
@@ -154,22 +159,34 @@ class Conditions(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Since:
-    """Parts that exist at versions `since` up to, but not including, `until`."""
+class When:
+    """What is there when `test` of the values before it says so."""
 
-    parts: tuple[Any, ...]
+    test: Test
+    source: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What exists at versions `since` up to, but not including, `until`."""
+
+    source: tuple[Source, ...]
     since: int = 0
     until: int = 1_000_000
+
+
+#: What a layout is written with. A text holds names of fields, `name=default` where the default is
+#: not empty.
+Source = str | Repeat | Conditions | When | Since
 
 
 class Layout:
     """A message's field list at every server version.
 
-    `source` holds strings (field names, `name=default` where the default is not empty), parts and
-    `Since`; each version is compiled on first use.
+    Each version is compiled on first use.
     """
 
-    def __init__(self, *source: Any) -> None:
+    def __init__(self, *source: Source) -> None:
         self._source = source
         self._compiled: dict[int, tuple[Part, ...]] = {}
         self._defaults: dict[str, str] = {}
@@ -207,7 +224,7 @@ class Layout:
         return parts
 
 
-def _compile(source: Sequence[Any], version: int, defaults: dict[str, str]) -> tuple[Part, ...]:
+def _compile(source: Sequence[Source], version: int, defaults: dict[str, str]) -> tuple[Part, ...]:
     """The parts of one version. What fields are sent as by default goes into `defaults`."""
     parts: list[Part] = []
     names: list[str] = []
@@ -217,22 +234,25 @@ def _compile(source: Sequence[Any], version: int, defaults: dict[str, str]) -> t
             parts.append(Run.of(names))
             names.clear()
 
-    def walk(items: Sequence[Any]) -> None:
+    def walk(items: Sequence[Source]) -> None:
         for item in items:
-            if isinstance(item, str):
-                for word in item.split():
-                    name, _, default = word.partition("=")
-                    names.append(name)
-                    defaults.setdefault(name, default)
-            elif isinstance(item, Since):
-                if item.since <= version < item.until:
-                    walk(item.parts)
-            elif isinstance(item, When):
-                close_run()
-                parts.append(When(item.test, _compile(item.parts, version, defaults)))
-            else:
-                close_run()
-                parts.append(item)
+            match item:
+                case str():
+                    for word in item.split():
+                        name, _, default = word.partition("=")
+                        names.append(name)
+                        defaults.setdefault(name, default)
+                case Since():
+                    if item.since <= version < item.until:
+                        walk(item.source)
+                case When():
+                    close_run()
+                    parts.append(_Branch(item.test, _compile(item.source, version, defaults)))
+                case Repeat() | Conditions():
+                    close_run()
+                    parts.append(item)
+                case _:
+                    assert_never(item)
 
     walk(source)
     close_run()

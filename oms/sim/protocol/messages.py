@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from oms.sim.protocol.errors import WireError
 from oms.sim.protocol.frames import join
-from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, Values, When
+from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, Test, Values, When
 from oms.sim.protocol.order_parts import (
     ALGO,
     COMBO,
@@ -22,7 +22,6 @@ from oms.sim.protocol.order_parts import (
     PEG_BENCH,
     SCALE,
     TAG,
-    Test,
     has,
 )
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from oms.sim.protocol.fields import to_bool, to_decimal
-from oms.sim.protocol.layout import Repeat, Values, When
-
-Test = Callable[[Values], bool]
+from oms.sim.protocol.layout import Repeat, Test, Values, When
 
 CONTRACT: Final = (
     "conId symbol secType lastTradeDateOrContractMonth strike right multiplier exchange"

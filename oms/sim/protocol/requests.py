@@ -14,7 +14,7 @@ from oms.sim.protocol import numbers
 from oms.sim.protocol.errors import WireError
 from oms.sim.protocol.fields import is_digits
 from oms.sim.protocol.frames import join, split
-from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, When
+from oms.sim.protocol.layout import Conditions, Layout, Repeat, Since, Source, When
 from oms.sim.protocol.order_parts import (
     ALGO,
     COMBO,
@@ -92,7 +92,7 @@ _BY_ID: Final = "id version reqId"
 _BARE: Final = "id version"
 
 
-def _contract_request(*rest: Any) -> Layout:
+def _contract_request(*rest: Source) -> Layout:
     return Layout("id reqId", CONTRACT, *rest)
 
 
