@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, assert_never
 
 import ib_async
 
@@ -155,16 +155,20 @@ class Outbox:
         self._capture.subject = message.order_id
         self._capture.what_if = message.kind == "what_if"
         try:
-            if message.kind == "global_cancel":
-                self._client.reqGlobalCancel()
-                return
-            if message.kind == "cancel":
-                self._client.cancelOrder(message.broker_order_id, "")
-                return
-            assert message.contract is not None
-            self._client.placeOrder(
-                message.broker_order_id, wire_contract(message.contract), order_for_ib(message)
-            )
+            match message.kind:
+                case "place" | "modify" | "what_if":
+                    assert message.contract is not None, "only a cancel has no contract"
+                    self._client.placeOrder(
+                        message.broker_order_id,
+                        wire_contract(message.contract),
+                        order_for_ib(message),
+                    )
+                case "cancel":
+                    self._client.cancelOrder(message.broker_order_id, "")
+                case "global_cancel":
+                    self._client.reqGlobalCancel()
+                case _:
+                    assert_never(message.kind)
         finally:
             self._capture.subject = None
             self._capture.what_if = False

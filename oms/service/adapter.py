@@ -190,7 +190,7 @@ class IBBrokerAdapter(BrokerAdapter):
 
     async def get_positions(self) -> tuple[Holding, ...]:
         """See `BrokerAdapter.get_positions`."""
-        accounts = await self._oms.accounts()
+        accounts = await self._oms.manager.accounts()
         held = (one for account in accounts for one in account.holdings)
         return tuple(one for one in held if one.quantity or one.broker_quantity.value)
 
@@ -212,7 +212,7 @@ class IBBrokerAdapter(BrokerAdapter):
 
     async def get_account_info(self) -> tuple[Account, ...]:
         """See `BrokerAdapter.get_account_info`."""
-        return await self._oms.accounts()
+        return await self._oms.manager.accounts()
 
     # ── markets ──────────────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from oms.clock import Clock
 from oms.core.events import ConnectFailed
-from oms.core.portfolio import Account
 from oms.errors import IBConnectionError
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
@@ -47,10 +46,6 @@ class Oms:
     stopping: asyncio.Event
     #: Why it cannot go on, once it cannot.
     failure: asyncio.Future[BaseException]
-
-    async def accounts(self) -> tuple[Account, ...]:
-        """Return what the accounts hold and are worth, with the prices heard in this process."""
-        return await self.manager.accounts()
 
     async def until_ready(self, seconds: float) -> None:
         """Return when orders may leave; raises `IBConnectionError` with what stands in the way, or

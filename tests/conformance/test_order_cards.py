@@ -430,7 +430,7 @@ async def test_oc_100_positions_agree_with_ibs(stand: Stand) -> None:
 async def test_oc_110_the_account_has_its_figures(stand: Stand) -> None:
     await stand.running.gateway.accounts.refresh()
     await stand.running.log.flush()
-    account = (await stand.running.accounts())[0]
+    account = (await stand.running.manager.accounts())[0]
     for name in ("net_liquidation", "total_cash", "buying_power", "gross_position_value"):
         figure = getattr(account, name)
         assert figure.is_known, figure.reason

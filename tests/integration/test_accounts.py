@@ -22,7 +22,7 @@ async def test_a_holding_is_worth_ibs_mark_and_its_figures_have_an_age(world: Wo
     await world.simulator.do("quote", symbol="AAPL", bid="299.5", ask="300.5", last="300")
     await world.oms.gateway.accounts.refresh()
     await world.oms.log.flush()
-    (account,) = await world.oms.accounts()
+    (account,) = await world.oms.manager.accounts()
     (holding,) = account.holdings
     row = (await world.log(PortfolioReceived))[-1]
     assert holding.last_price.value == row.market_price == Decimal(300)
@@ -56,7 +56,7 @@ async def test_the_figures_of_every_account_are_asked_for_in_turn(
         await world.start()
         await world.oms.gateway.accounts.refresh()
         await world.oms.log.flush()
-        accounts = await world.oms.accounts()
+        accounts = await world.oms.manager.accounts()
         assert [(one.account, one.is_ready) for one in accounts] == [("DU1", True), ("DU2", True)]
         (second,) = await read_accounts(world.oms.reader, accounts=["DU2"])
         assert second.net_liquidation.value == Decimal("1000000.00")
