@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -45,9 +45,6 @@ Out = Annotated[
         help="Write it to this file; html goes to OMS_REPORT_DIRECTORY without it.",
     ),
 ]
-
-#: Events of evidence that a report carries along; more would be the log itself.
-EVIDENCE_MAX: Final = 500
 
 
 @app.command("list")
@@ -115,13 +112,8 @@ async def report_of(reader: Reader, envelope: Envelope) -> Report:
     event = envelope.event
     assert isinstance(event, ReconciliationCompleted)
     cases = [row for row in await reader.rows("breaks") if isinstance(row, BreakCase)]
-    then_open = [
-        case
-        for case in cases
-        if case.opened_sequence <= envelope.sequence
-        and (case.closed_at is None or case.closed_at > envelope.recorded_at)
-    ]
-    evidence = [await reader.event(n) for n in reports.evidence_of(event)[:EVIDENCE_MAX]]
+    then_open = reports.open_when(cases, envelope)
+    evidence = [await reader.event(sequence) for sequence in reports.evidence_of(event)]
     return reports.build(event, then_open, sequence=envelope.sequence, events=evidence)
 
 

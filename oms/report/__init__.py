@@ -12,12 +12,13 @@ from rich.console import RenderableType
 
 from oms.report import case_sentences  # noqa: F401 - it registers its sentences
 from oms.report.json_view import event_json, reconciliation_json, story_json
-from oms.report.reconciliation import Report, build, evidence_of
+from oms.report.reconciliation import EVIDENCE_MAX, Report, build, evidence_of, open_when
 from oms.report.sentences import sentence
 from oms.report.story import Story, tell
 from oms.report.terminal_view import reconciliation_terminal, story_terminal
 
 __all__ = [
+    "EVIDENCE_MAX",
     "Report",
     "Story",
     "as_json",
@@ -25,6 +26,7 @@ __all__ = [
     "event_json",
     "evidence_of",
     "html",
+    "open_when",
     "sentence",
     "tell",
     "terminal",

@@ -34,6 +34,8 @@ from oms.report.words import (
     query_words,
 )
 
+#: Events of evidence that a report carries along; the findings name the rest by number.
+EVIDENCE_MAX: Final = 500
 _NAMES: Final = {"cash": "balance"}
 SpanKind = Literal["unreached", "reached", "asking"]
 
@@ -166,8 +168,23 @@ def build(
     )
 
 
+def open_when(cases: Iterable[BreakCase], completed: Envelope) -> list[BreakCase]:
+    """Return the cases that were open when a run ended, as far as their rows tell.
+
+    A case that was closed and reopened since is counted as open; its events in the log are exact.
+    """
+    return [
+        case
+        for case in sorted(cases, key=lambda case: case.opened_sequence)
+        if case.opened_sequence <= completed.sequence
+        and (case.closed_at is None or case.closed_at > completed.recorded_at)
+    ]
+
+
 def evidence_of(run: ReconciliationCompleted) -> tuple[int, ...]:
-    """Return the sequences that the findings worth reading name, each once, in order."""
+    """Return the sequences that the findings worth reading name, each once, in order; the first
+    `EVIDENCE_MAX` of them.
+    """
     return tuple(
         sorted(
             {
@@ -176,7 +193,7 @@ def evidence_of(run: ReconciliationCompleted) -> tuple[int, ...]:
                 if finding.result != "match" or finding.repair
                 for sequence in finding.evidence
             }
-        )
+        )[:EVIDENCE_MAX]
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, cast
 
 from oms import report
@@ -18,8 +18,6 @@ from oms.web.query import conditions
 
 CASES_SHOWN_MAX: Final = 500
 RUNS_SHOWN_MAX: Final = 100
-#: Events of evidence that are written out in a report; the findings name the rest by number.
-EVIDENCE_MAX: Final = 300
 
 BREAK_FILTERS: Final = ("show", "account", "order_id", "severity")
 RUN_FILTERS: Final = ("verdict",)
@@ -115,7 +113,7 @@ async def build_run(visit: Visit) -> Page:
     cases = cast("list[BreakCase]", await visit.reader.rows("breaks"))
     value = report.build(
         envelope.event,
-        open_when(cases, run),
+        report.open_when(cases, envelope),
         sequence=envelope.sequence,
         events=await _events(visit.reader, report.evidence_of(envelope.event)),
     )
@@ -142,19 +140,5 @@ async def _run(visit: Visit) -> RunRecord:
     return run
 
 
-def open_when(cases: Iterable[BreakCase], run: RunRecord) -> list[BreakCase]:
-    """Return the cases that were open when a run ended, as far as their rows tell.
-
-    A case that was closed and reopened since is counted as open; its events in the log are exact.
-    """
-    assert run.finished_at is not None
-    return [
-        case
-        for case in sorted(cases, key=lambda case: case.opened_sequence)
-        if case.opened_sequence < run.sequence
-        and (case.closed_at is None or case.closed_at > run.finished_at)
-    ]
-
-
 async def _events(reader: Reader, sequences: Sequence[int]) -> list[Envelope]:
-    return [await reader.event(sequence) for sequence in sorted(sequences)[:EVIDENCE_MAX]]
+    return [await reader.event(sequence) for sequence in sorted(sequences)[: report.EVIDENCE_MAX]]
