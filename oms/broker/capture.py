@@ -26,7 +26,7 @@ from ib_async import IB
 from oms.broker import patches
 from oms.broker.sink import Durable, Sink
 from oms.broker.ticks import MARKET_MESSAGES
-from oms.broker.translate.messages import Unreadable, translate
+from oms.broker.translate import Unreadable, translate
 from oms.core.events import BrokerMessageUnreadable, Context, Event, OrderMessageSent, Pending
 
 ACTOR: Final = "broker"

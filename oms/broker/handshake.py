@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 
 import ib_async
 
-from oms.broker.translate.messages import NEWEST_VERSION, OLDEST_VERSION
+from oms.broker.translate import NEWEST_VERSION, OLDEST_VERSION
 from oms.core.admit.limits import is_paper
 from oms.core.codes import meaning
 from oms.core.events import NoticeReceived

@@ -211,7 +211,7 @@ def copies_are_checked(module: Module) -> Iterator[str]:
 
 
 #: Packages whose names are taken from the package: how it is divided is its own affair.
-ONE_NAMESPACE = ("oms.core.events", "oms.core.fold.records")
+ONE_NAMESPACE = ("oms.broker.translate", "oms.core.events", "oms.core.fold.records")
 
 
 def takes_names_from_their_package(module: Module) -> Iterator[str]:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ib_async.decoder import Decoder
 
+from oms.broker.translate import Unreadable, translate
 from oms.broker.translate.fields import moment_from_wire
-from oms.broker.translate.messages import Unreadable, translate
 from oms.core.contracts import Contract
 from oms.core.events import (
     AccountValueReceived,
