@@ -77,6 +77,7 @@ def health_json(health: Health) -> Json:
                 "code": reason.code,
                 "text": reason.text,
                 "advice": reason.advice,
+                "expected": reason.expected,
             }
             for reason in health.reasons
         ],
