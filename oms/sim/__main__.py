@@ -6,8 +6,8 @@ oms-sim fuzz --seed 7 --rate 0.01                the same, with faults at random
 oms-sim serve --fault 'direction=out message=orderStatus action=drop probability=0.1'
 oms-sim do quote symbol=AAPL bid=99 ask=99.01    one command to a running gateway
 oms-sim statement FILE                           the day's account statement, as a Flex query's XML
-oms-sim record FILE --gateway 127.0.0.1:4001     write down what a real gateway says
-oms-sim replay FILE --port 4002                  say it again
+oms-sim record FILE --gateway 127.0.0.1:4001     record what a real gateway sends
+oms-sim replay FILE --port 4002                  play a recording back
 """
 
 from __future__ import annotations
@@ -103,10 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     script.add_argument("file", type=Path, help="the scenario")
     script.add_argument("--once", action="store_true", help="stop when every block has happened")
     fuzz = verbs.add_parser("fuzz", help="the same, with faults at random from the seed")
-    fuzz.add_argument("--rate", type=_rate, default="0.01", help="of the chances (default: 0.01)")
+    chance = "chance of each fault at each message (default: %(default)s)"
+    fuzz.add_argument("--rate", type=_rate, default="0.01", help=chance)
     for one in (serve, script, fuzz):
         _add_settings(one)
-    record = verbs.add_parser("record", help="stand before a real gateway and write its frames")
+    record = verbs.add_parser("record", help="pass frames on to a real gateway and record them")
     record.add_argument("file", type=Path, help="the transcript to write")
     record.add_argument("--gateway", default="127.0.0.1:4001", help="the real one, HOST:PORT")
     record.add_argument("--port", type=int, default=Settings().port)
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         default=SERVER_VERSION_MAX,
         help="version that clients are announced with at most (default: %(default)s; 0: their own)",
     )
-    replay = verbs.add_parser("replay", help="be a gateway that knows nothing but a transcript")
+    replay = verbs.add_parser("replay", help="play a transcript back to clients")
     replay.add_argument("file", type=Path, help="the transcript to play")
     replay.add_argument("--port", type=int, default=Settings().port)
     for one in (record, replay):

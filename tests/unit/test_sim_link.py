@@ -1,4 +1,4 @@
-"""One direction between a client and the gateway, held in the hand: a stepped clock, no socket."""
+"""One direction between a client and the gateway, without a socket, by a stepped clock."""
 
 from __future__ import annotations
 

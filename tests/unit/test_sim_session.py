@@ -1,4 +1,4 @@
-"""One client's session, held in the hand: a host that notes what it is told, and no socket."""
+"""One client's session, without a socket: its host notes what it is told."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class PositionPnL:
 
 
 class AccountAnswers:
-    """What is asked once, and what is told again to who subscribed."""
+    """What is asked once, and what is sent again to those who subscribed."""
 
     def __init__(self, floor: Floor, clients: Clients) -> None:
         self._floor = floor
@@ -265,7 +265,7 @@ class AccountAnswers:
     def values_changed(self) -> None:
         """Tell subscribers of account values after fills and quotes, once a second at most.
 
-        IB takes three minutes where no position changes, which nobody wants to wait for.
+        IB takes three minutes where no position changes; no test should wait for that.
         """
         if not self._timer_set and any(one.subscriptions for one in self._clients.sessions):
             self._timer_set = True

@@ -14,13 +14,13 @@ class Clients:
     def __init__(self) -> None:
         self.sessions: list[Session] = []
         self._by_id: dict[int, Session] = {}
-        self._nobody = asyncio.Event()
-        self._nobody.set()
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
 
     def add(self, session: Session) -> None:
         """Take in a session that has connected."""
         self.sessions.append(session)
-        self._nobody.clear()
+        self._all_gone.clear()
 
     def name(self, session: Session, client_id: int) -> None:
         """Give a session the client id that it asked for."""
@@ -34,7 +34,7 @@ class Clients:
         if session.client_id is not None:
             self._by_id.pop(session.client_id, None)
         if not self.sessions:
-            self._nobody.set()
+            self._all_gone.set()
 
     def by_id(self, client_id: int) -> Session | None:
         """Return the session of a client id, None when it is not in use."""
@@ -50,5 +50,5 @@ class Clients:
         return len(self._by_id)
 
     async def wait_until_gone(self) -> None:
-        """Wait until nobody is connected."""
-        await self._nobody.wait()
+        """Wait until every session is gone."""
+        await self._all_gone.wait()

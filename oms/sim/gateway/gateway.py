@@ -143,7 +143,7 @@ class Gateway:
     # ── what sessions report (their Host) ────────────────────────────────────────────────────────
 
     def opened(self, session: Session) -> None:
-        """Take a session in, unless nobody may connect."""
+        """Take a session in, unless connections are refused."""
         if self.refusing:
             session.cut()
         else:
@@ -294,11 +294,11 @@ class Gateway:
             session.error(request_id, code, text)
 
     def position(self, account: str, con_id: int) -> None:
-        """Send a changed position to who subscribed."""
+        """Send a changed position to those who subscribed."""
         self.answers.accounts.position_changed(account, con_id)
 
     def quote(self, contract: Contract) -> None:
-        """Send a changed quote to who subscribed, and what accounts are worth after it."""
+        """Send a changed quote to those who subscribed, and what accounts are worth after it."""
         self.answers.quotes.quote_changed(contract)
         self.answers.accounts.values_changed()
 

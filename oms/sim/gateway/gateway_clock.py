@@ -35,7 +35,6 @@ class GatewayClock(Clock):
         try:
             action()
         except Exception:
-            # Nobody waits for a timer: without this the mistake would be lost, or be somebody
-            # else's who moved the clock.
+            # Without this the mistake would be lost, or be raised to whoever moved the clock.
             log.exception("a timer failed")
         self._flush()

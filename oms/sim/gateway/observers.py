@@ -33,7 +33,7 @@ class Observers:
         self._watching.append(observer)
 
     def clear(self) -> None:
-        """Tell nobody any more."""
+        """Forget every observer."""
         self._watching.clear()
 
     def tell(self, kind: Kind, name: str, client_id: int | None, values: Mapping[str, Any]) -> None:

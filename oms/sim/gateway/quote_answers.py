@@ -235,7 +235,7 @@ class QuoteAnswers:
         session.send("tickByTick", values)
 
     def quote_changed(self, contract: Contract) -> None:
-        """Send ticks to who subscribed to a contract."""
+        """Send ticks to those who subscribed to a contract."""
         for session in self._clients.ready():
             for request_id, wanted in subscriptions(session):
                 match wanted:

@@ -67,7 +67,7 @@ def order_status(order: Order) -> dict[str, str]:
 
 
 def execution(row: Execution, contract: Contract, time: str, request_id: str) -> dict[str, str]:
-    """Return the values of execDetails; `request_id` is -1 for an execution nobody asked for."""
+    """Return the values of execDetails; `request_id` is -1 when it is pushed."""
     values = contract.wire(row.venue)
     values |= {
         "reqId": request_id,

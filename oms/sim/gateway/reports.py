@@ -34,7 +34,7 @@ class Reports:
         session.send("completedOrder", render.completed_order(order, contract, time))
 
     def send_execution(self, session: Session, execution: Execution, request_id: str) -> None:
-        """Send execDetails; the request id is -1 when nobody asked."""
+        """Send execDetails; the request id is -1 when it is pushed."""
         form, zone = self._floor.settings.time_form, self._floor.zone
         time = message_time(execution.time, zone, form, session.version)
         contract = self._floor.contract(execution.con_id)

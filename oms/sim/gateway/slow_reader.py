@@ -8,7 +8,7 @@ from typing import Final
 
 from oms.sim.clock import Clock
 
-SIP_SECONDS: Final = 0.05
+SLICE_SECONDS: Final = 0.05
 
 
 class SlowReader:
@@ -25,24 +25,26 @@ class SlowReader:
         self.transport: asyncio.Transport | None = None
         self._stopped = False
         self._waiting = bytearray()
-        self._sip_bytes = 0
+        self._slice_bytes = 0
         self._timer_set = False
 
     def take(self, chunk: bytes) -> None:
         """Take in what the socket brought."""
         if self._stopped:
             return
-        if self._sip_bytes or self._waiting:
+        if self._slice_bytes or self._waiting:
             self._waiting += chunk
-            self._sip_later()
+            self._slice_later()
         else:
             self._read(chunk)
 
     def slow_down(self, bytes_per_second: int) -> None:
         """Read no more than so many bytes a second from now on; 0: any number."""
-        self._sip_bytes = max(1, round(bytes_per_second * SIP_SECONDS)) if bytes_per_second else 0
+        self._slice_bytes = (
+            max(1, round(bytes_per_second * SLICE_SECONDS)) if bytes_per_second else 0
+        )
         if self._waiting:
-            self._sip_later()
+            self._slice_later()
 
     def stop(self) -> None:
         """Read nothing more."""
@@ -50,22 +52,22 @@ class SlowReader:
         if self.transport is not None:
             self.transport.pause_reading()
 
-    def _sip_later(self) -> None:
+    def _slice_later(self) -> None:
         if self.transport is not None:
             self.transport.pause_reading()
         if not self._timer_set:
             self._timer_set = True
-            self._clock.call_later(SIP_SECONDS if self._sip_bytes else 0.0, self._sip)
+            self._clock.call_later(SLICE_SECONDS if self._slice_bytes else 0.0, self._slice)
 
-    def _sip(self) -> None:
+    def _slice(self) -> None:
         self._timer_set = False
         if self.transport is None or self._stopped:
             return
-        size = self._sip_bytes or len(self._waiting)
+        size = self._slice_bytes or len(self._waiting)
         chunk = bytes(self._waiting[:size])
         del self._waiting[:size]
         self._read(chunk)
         if self._waiting:
-            self._sip_later()
+            self._slice_later()
         elif self.transport is not None:
             self.transport.resume_reading()

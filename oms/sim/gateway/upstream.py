@@ -52,7 +52,7 @@ class Upstream:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Answer a client: what is sent meanwhile is the gateway's own and needs no line."""
+        """Answer a client: what is sent inside is the gateway's own and needs no line."""
         self._answering = True
         try:
             yield

@@ -34,7 +34,7 @@ class CommandError(Exception):
 
 
 class Fields:
-    """The fields of one command. A field nobody reads is an error."""
+    """The fields of one command. A field that the verb does not have is an error."""
 
     def __init__(self, verb: str, names: Sequence[str], values: Mapping[str, Any]) -> None:
         known = {name.rstrip("?") for name in names}

@@ -87,7 +87,7 @@ def _base_values(
 
 @verb("messages", "fields", "client_id?")
 def raw(context: Context, fields: Fields) -> Answer:
-    """Send a field list as it is, past every fault and hold: the last resort but one."""
+    """Send a field list as it is, past every fault and hold."""
     chosen = [one for one in context.sessions(fields) if one.ready]
     frame = fields.texts("fields")
     for session in chosen:
@@ -97,8 +97,8 @@ def raw(context: Context, fields: Fields) -> Answer:
 
 @verb("messages", "hex", "client_id?")
 def raw_bytes(context: Context, fields: Fields) -> Answer:
-    """Send bytes as they are, no frame round them: a wrong length, half a frame, anything. Blanks
-    in `hex` do not count. The last resort.
+    """Send bytes as they are, without a frame: a wrong length, half a frame, anything. Blanks in
+    `hex` do not count.
     """
     try:
         chunk = bytes.fromhex(fields.text("hex"))

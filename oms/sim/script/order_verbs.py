@@ -31,7 +31,7 @@ def fill(context: Context, fields: Fields) -> Answer:
     if quantity <= 0:
         raise CommandError("nothing remains of that order", "name a quantity to overfill it")
     if order.filled + quantity > QUANTITY_MAX:
-        raise CommandError("nobody fills so much", f"at most {QUANTITY_MAX:f}")
+        raise CommandError("the order would be filled too far", f"at most {QUANTITY_MAX:f}")
     rows = context.gateway.broker.orders.fill(order, quantity, price, after_end=order.ended)
     return {"exec_id": rows[0].exec_id}
 
@@ -99,7 +99,7 @@ def status(context: Context, fields: Fields) -> Answer:
 
 @verb("orders", *ORDER_FIELDS, "quantity?", "limit_price?", "aux_price?")
 def modify(context: Context, fields: Fields) -> Answer:
-    """Somebody else changes a live order: its owner hears openOrder and orderStatus."""
+    """Change a live order from outside: its owner is sent openOrder and orderStatus."""
     order = context.live(fields)
     quantity = fields.quantity_or_none("quantity")
     if quantity is not None and quantity <= order.filled:
@@ -134,7 +134,9 @@ def manual_order(context: Context, fields: Fields) -> Answer:
 
 @verb("orders", "side", "quantity", *CONTRACT_FIELDS, "price?", "account?")
 def liquidate(context: Context, fields: Fields) -> Answer:
-    """The broker closes a position: an order nobody entered, its executions marked liquidation."""
+    """The broker closes a position by an order of its own, whose executions are marked
+    liquidation.
+    """
     order = _entered(context, fields)
     price = fields.price_or_none("price")
     order.origin = "liquidation"

@@ -1,4 +1,4 @@
-"""The verbs for what changes positions and cash though nobody trades."""
+"""The verbs for cash, and for positions that change without a trade."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cash(context: Context, fields: Fields) -> Answer:
     account, amount = context.account(fields), fields.amount("amount", most=CASH_MAX)
     books = context.gateway.books
     if abs(books.cash.get((account, currency.upper()), ZERO) + amount) > CASH_MAX:
-        raise CommandError("nobody has so much", f"at most {CASH_MAX:f}")
+        raise CommandError("the balance would be too large", f"at most {CASH_MAX:f}")
     books.add_cash(account, currency.upper(), amount)
     return {}
 
@@ -61,15 +61,15 @@ def _held(context: Context, account: str, contract: Contract) -> Decimal:
 
 @verb("life", "quantity", *CONTRACT_FIELDS, "average_cost?", "account?")
 def position_adjust(context: Context, fields: Fields) -> Answer:
-    """Change a position by `quantity` without an execution and without any other trace. Position
-    rows are pushed to who subscribed, nothing else is said and no cash moves.
+    """Change a position by `quantity` without an execution and without any other trace. Clients
+    that subscribed are sent position rows, nothing else is sent and no cash moves.
     """
     contract, account = context.contract(fields), context.account(fields)
     gateway = context.gateway
     quantity = fields.quantity("quantity", signed=True)
     cost = fields.price_or_none("average_cost")
     if abs(_held(context, account, contract) + quantity) > QUANTITY_MAX:
-        raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
+        raise CommandError("the position would be too large", f"at most {QUANTITY_MAX:f}")
     row = change_without_trace(gateway.floor, account, contract, quantity, cost)
     return {"quantity": number(row.quantity), "average_cost": number(row.average_cost)}
 
@@ -77,7 +77,7 @@ def position_adjust(context: Context, fields: Fields) -> Answer:
 @verb("life", *CONTRACT_FIELDS, "quantity?", "account?", "executions?")
 def exercise(context: Context, fields: Fields) -> Answer:
     """The holder exercises `quantity` (all) of a long option: the option goes, shares come or go
-    at the strike. With `executions` it is also told by executions, the option's at price 0.
+    at the strike. With `executions` it is also sent as executions, the option's at price 0.
     """
     contract, account = context.contract(fields), context.account(fields)
     quantity = fields.quantity_or_none("quantity")
@@ -110,8 +110,8 @@ def expire(context: Context, fields: Fields) -> Answer:
 
 @verb("life", "quantity", *CONTRACT_FIELDS, "account?", "to_account?", "average_cost?")
 def transfer(context: Context, fields: Fields) -> Answer:
-    """Move `quantity` into an account from nowhere one can see, out of it when negative, or to the
-    account `to_account`. No cash moves and no execution says so.
+    """Move `quantity` into an account, out of it when negative, or from it to the account
+    `to_account`. No cash moves and no execution is sent.
     """
     contract, account = context.contract(fields), context.account(fields)
     quantity = fields.quantity("quantity", signed=True)
@@ -120,7 +120,7 @@ def transfer(context: Context, fields: Fields) -> Answer:
         raise CommandError(f"no account {other}", ", ".join(context.gateway.settings.accounts))
     for one in (account, other) if other else (account,):
         if abs(_held(context, one, contract)) + abs(quantity) > QUANTITY_MAX:
-            raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
+            raise CommandError("the position would be too large", f"at most {QUANTITY_MAX:f}")
     cost = fields.price_or_none("average_cost")
     return _told(
         corporate.transfer(
@@ -142,7 +142,7 @@ def split(context: Context, fields: Fields) -> Answer:
     held = [abs(row.quantity) for (_, con_id), row in books.positions.items()
             if con_id == contract.con_id]  # fmt: skip
     if max(held, default=Decimal(0)) * ratio > QUANTITY_MAX:
-        raise CommandError("nobody holds so much", f"at most {QUANTITY_MAX:f}")
+        raise CommandError("the position would be too large", f"at most {QUANTITY_MAX:f}")
     if context.gateway.floor.market.quote(contract).ask / ratio > PRICE_MAX:
         raise CommandError("no price is so high", f"at most {PRICE_MAX:f}")
     return _told(corporate.split(context.gateway.floor, contract, ratio))

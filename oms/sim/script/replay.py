@@ -84,7 +84,7 @@ class Replay:
                 try:
                     recorded = requests.parse(version, line.fields)
                 except WireError as error:
-                    log.info("the transcript has a message nobody knows: %s", error)
+                    log.info("the transcript has an unknown message: %s", error)
                     continue
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     seen = await incoming.next(recorded.number, version)

@@ -228,7 +228,7 @@ def _nth(line: int, text: str) -> int:
 
 
 def _check_where(line: int, block: Block) -> None:
-    """A field that the message does not have would never match, and nobody would know why."""
+    """Refuse a field that the message does not have: it would never match."""
     if block.trigger == "sent":
         known = LAYOUTS[block.subject].names()
     elif block.trigger in ("on", "before"):

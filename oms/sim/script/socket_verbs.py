@@ -40,7 +40,7 @@ def close(context: Context, fields: Fields) -> Answer:
 @verb("sockets", "client_id?")
 def half_open(context: Context, fields: Fields) -> Answer:
     """Keep the sockets, read nothing from them and answer nothing. The client id stays in use until
-    `cut`: a gateway cannot know either that nobody is left at the other end.
+    `cut`, as at a gateway that cannot know that its client is gone.
     """
     chosen = context.sessions(fields)
     for session in chosen:
@@ -51,7 +51,7 @@ def half_open(context: Context, fields: Fields) -> Answer:
 @verb("sockets", "bytes_per_second", "client_id?")
 def slow_reads(context: Context, fields: Fields) -> Answer:
     """Read no more than `bytes_per_second` from one client or from all that are connected; 0: as
-    fast as they come. What a client writes meanwhile waits in its socket.
+    fast as they come. What a client writes waits in its socket.
     """
     rate, chosen = fields.integer("bytes_per_second", least=0), context.sessions(fields)
     for session in chosen:
@@ -107,7 +107,7 @@ def restart(context: Context, fields: Fields) -> Answer:
 def outage(context: Context, fields: Fields) -> Answer:
     """The gateway loses IB: 1100 and broken farms to all. Until `restore` nothing is reported of
     orders, positions and quotes, and orders and cancels wait; other requests are answered from the
-    books. A client that connects meanwhile is told 2110.
+    books. A client that connects is told 2110.
     """
     context.gateway.outages.lose()
     return {}
@@ -115,9 +115,9 @@ def outage(context: Context, fields: Fields) -> Answer:
 
 @verb("sockets", "code?", "reports?")
 def restore(context: Context, fields: Fields) -> Answer:
-    """End an outage with `code` 1102, or 1101 (subscriptions of quotes are lost). What waited is
-    told `reports` after (the default) or before that notice, or never: then only who asks learns
-    it. Orders and cancels that waited go on.
+    """End an outage with `code` 1102, or 1101 (subscriptions of quotes are lost). Reports that
+    waited are sent after that notice (`reports` after, the default), before it, or never: then a
+    client learns of them only when it asks. Orders and cancels that waited go on.
     """
     code = int(fields.choice("code", ("1101", "1102"), "1102"))
     context.gateway.outages.restore(code, _report_time(fields))
