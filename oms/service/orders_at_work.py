@@ -96,7 +96,7 @@ class OrdersAtWork:
             account=order.account,
             contract=order.contract,
             terms=terms,
-            parent_broker_order_id=self._parent_number(order),
+            parent_broker_order_id=self._sending.number_of_parent(order),
             order_ref=order.order_ref,
         )
         self._outbox.send(message)
@@ -161,10 +161,6 @@ class OrdersAtWork:
             return denial
         qualified = await self._lookup.qualify(order.contract)
         return await self._admission.judge_change(order, terms, qualified.rules)
-
-    def _parent_number(self, order: Order) -> int:
-        parent = self.view.orders.get(order.parent_order_id)
-        return parent.broker_order_id if parent is not None else 0
 
     async def _known(self, order_id: str) -> Order:
         found = await self._stored(order_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
@@ -102,6 +102,13 @@ class Sending:
         """Return the number under which an order left, or will leave when its turn comes."""
         return order.broker_order_id or self._numbers.get(order.order_id, 0)
 
+    def number_of_parent(self, order: Order | OrderIntended) -> int:
+        """Return the number of the order that another is attached to, 0 for none."""
+        parent_id = order.parent_order_id or ""
+        parent = self._view.orders.get(parent_id)
+        # One of the same group has a number before the log has it.
+        return self.number_of(parent) if parent is not None else self._numbers.get(parent_id, 0)
+
     def context(self, order_id: str, by: By) -> Context:
         """Return who says something about an order, and in which session."""
         return Context(
@@ -154,19 +161,12 @@ class Sending:
                 account=intent.account,
                 contract=intent.contract,
                 terms=intent.terms,
-                parent_broker_order_id=self._parent_number(intent, numbers),
+                parent_broker_order_id=self.number_of_parent(intent),
                 transmit=intent.transmit,
                 order_ref=intent.order_id,
             )
             self._outbox.send(message)
             log.info("order_handed_over", order_id=intent.order_id)
-
-    def _parent_number(self, intent: OrderIntended, numbers: Mapping[str, int]) -> int:
-        parent_id = intent.parent_order_id
-        if not parent_id:
-            return 0
-        parent = self._view.orders.get(parent_id)
-        return numbers.get(parent_id, 0) or (self.number_of(parent) if parent is not None else 0)
 
     def _forget_numbers(self) -> None:
         for order_id in list(self._numbers):
