@@ -84,7 +84,7 @@ from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check
 from tests.world import new_database, settings_for
 
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check
 from tests.simulator import Simulator
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 CLIENT_ID = 7
 ACCOUNT = "DU1234567"
 AAPL = oms.Stock("AAPL")

@@ -38,7 +38,7 @@ from oms.errors import (
 )
 
 D = Decimal
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 E = TypeVar("E")
 
 

@@ -7,6 +7,7 @@ reach it, which is most of what the suite is about, and a file in the page cache
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -62,12 +63,11 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template() -> Iterator[Path]:
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an empty database with every table, to be copied: a migration a test is too slow."""
-    with tempfile.TemporaryDirectory(prefix="oms-template-") as folder:
-        path = Path(folder) / "empty.sqlite"
-        schema.upgrade(str(path))
-        yield path
+    path = tmp_path_factory.mktemp("template") / "empty.sqlite"
+    schema.upgrade(str(path))
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +85,13 @@ def postgresql_server() -> Iterator[str]:
     address = server.get_uri()
     Place(address).sql("CREATE DATABASE oms_template")
     schema.upgrade(_database(address, "oms_template"))
-    yield address
-    server.cleanup()
+    process_id = Path(folder, "postmaster.pid").read_text(encoding="utf-8").split()[0]
+    # It is not a child of ours: where the tests are killed, the end of this pipe ends it.
+    end = 'read _; kill -QUIT "$0"; sleep 1; rm -rf "$1"'
+    with subprocess.Popen(["sh", "-c", end, process_id, folder], stdin=subprocess.PIPE) as guard:
+        yield address
+        guard.kill()
+        server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
 
 

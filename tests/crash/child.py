@@ -38,7 +38,9 @@ from tests.crash.trader import trade
 from tests.simulator import control
 from tests.world import AAPL, LOW, MSFT, settings_for
 
-DEADLINE_SECONDS: Final = 5.0
+DEADLINE_SECONDS: Final = 60.0
+#: So long a trader waits for a line that the weather may keep down.
+WEATHER_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ async def rest(running: Oms, task: Task) -> None:
 async def random_trade(running: Oms, task: Task) -> None:
     """Trade at random; see `trader`."""
     with contextlib.suppress(TimeoutError):  # the weather may keep the line down
-        await running.ready(DEADLINE_SECONDS)
+        await running.ready(WEATHER_SECONDS)
     await trade(running, task.control_port, task.seed, tell)
 
 

@@ -20,7 +20,7 @@ from tests.simulator import Simulator
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
-LIFE_SECONDS = 60
+LIFE_SECONDS = 120
 #: Runs that may pass until nothing is in doubt any more.
 RUNS_MAX = 4
 _LOGGING = {"debug", "info", "warning", "error", "critical"}

@@ -154,7 +154,7 @@ async def test_a_kill_while_the_broker_is_silent_about_an_order(
             await world.simulator.do("drop_next", message="placeOrder", direction="in")
         process = await begin(world, "one_order")
         assert process.stdout is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "sent" not in json.loads(await process.stdout.readline()):
                 pass
         process.kill()

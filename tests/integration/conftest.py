@@ -22,7 +22,7 @@ from oms.core.receipt import Receipt
 from tests.simulator import Simulator, running_simulator
 from tests.world import World, a_world
 
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = 60
 NEW_YORK = ZoneInfo("America/New_York")
 E = TypeVar("E", bound=Event)
 

@@ -17,7 +17,7 @@ from oms.sim.script.player import Player
 from oms.sim.script.scenarios import parse
 from oms.sim.settings import Settings
 
-DEADLINE_SECONDS = 5
+DEADLINE_SECONDS = 60
 STOCK = {"symbol": "AAPL", "secType": "STK", "exchange": "SMART", "currency": "USD"}
 
 

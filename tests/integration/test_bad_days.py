@@ -157,7 +157,7 @@ async def test_a_read_only_database_is_refused_with_a_hint(world: World) -> None
         env=os.environ | {"OMS_DATABASE_URL": str(world.database)},
         preexec_fn=_obey_file_permissions,
     )
-    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1, errors.decode()
     assert "readonly database" in errors.decode()
     assert "make the file and its folder writable" in errors.decode()
@@ -300,7 +300,7 @@ async def test_a_lease_that_was_taken_over_ends_the_daemon_and_nothing_more_is_w
 
 async def _failure(world: World) -> BaseException:
     """Return why the OMS cannot go on."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await asyncio.shield(world.oms.failure)
 
 

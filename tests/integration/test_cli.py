@@ -212,11 +212,11 @@ async def test_log_follows_what_is_written(world: World, shell: Shell) -> None:
     following = await shell.start("log", "--type", "OrderIntended", "--follow", "--json")
     assert following.stdout is not None
     ticket = await world.resting(3)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         event = json.loads(await following.stdout.readline())
     assert event["payload"]["order_id"] == ticket.order_id
     following.send_signal(signal.SIGINT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await following.wait() == 0
 
 

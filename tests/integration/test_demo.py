@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import re
 import sqlite3
-import sys
+from asyncio.subprocess import STDOUT
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from oms.cli.demo.plot import Plot
+from tests import programs
 
 pytestmark = pytest.mark.slow
 DEADLINE_SECONDS = 120
@@ -63,13 +63,11 @@ async def test_demo_killed_anywhere_ends_with_equal_books_when_it_is_run_again(
     dice = random.Random(f"{seed}:{draw}")
     last = dice.randrange(1, LINES)
     async with started(tmp_path, 1 + draw) as program:
-        assert program.stdout is not None
         async with asyncio.timeout(DEADLINE_SECONDS):
             for _ in range(last):
                 if not await program.stdout.readline():
                     break
-        if program.returncode is None:
-            program.kill()
+        program.kill()
         await program.wait()
     code, out = await demo(tmp_path, 1 + draw, "--keep")
     assert code == 0, f"killed after line {last}\n{out}"
@@ -103,20 +101,11 @@ async def demo(folder: Path, number: int, *options: str) -> tuple[int | None, st
 
 
 @asynccontextmanager
-async def started(
-    folder: Path, number: int, *options: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "oms.cli", "demo", "--seed", str(number)),
-        *("--directory", "demo", *options),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-    )
+async def started(folder: Path, number: int, *options: str) -> AsyncIterator[programs.Program]:
+    words = ("demo", "--seed", str(number), "--directory", "demo", *options)
+    program = await programs.start("oms.cli", *words, folder=folder, stderr=STDOUT)
     try:
         yield program
     finally:
-        if program.returncode is None:
-            program.kill()
-            await program.wait()
+        program.kill()
+        await program.wait()

@@ -44,12 +44,12 @@ async def test_a_bracket_follows_its_signal_and_only_once(
 ) -> None:
     buy_the_breakout = programs("write-a-strategy.md")["buy_the_breakout"]
     waiting = asyncio.ensure_future(buy_the_breakout(om, "AAPL", "310"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (await world.simulator.do("clients"))["subscriptions"]["7"]:
             pass
     assert not waiting.done()
     await world.simulator.do("quote", symbol="AAPL", bid="311", ask="312", last="311.5")
-    entry, profit, loss = await asyncio.wait_for(waiting, 5)
+    entry, profit, loss = await asyncio.wait_for(waiting, 60)
     await world.rest(entry, OrderState.FILLED)
     await world.rest(profit)
     await world.rest(loss)
@@ -92,12 +92,12 @@ async def test_an_engine_that_knows_only_the_interface_keeps_its_own_book(
     broker = IBBrokerAdapter(settings_for(simulator.port, database), engine="test")
     engine = programs("write-an-engine.md")["Engine"](broker, oms.Stock("AAPL"), 290, 10)
     running = asyncio.ensure_future(engine.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "7" not in (told := (await simulator.do("clients"))["subscriptions"]) or not any(
             name.startswith("MktData") for name in told["7"]
         ):
             assert not running.done(), running.exception()
     await simulator.do("quote", symbol="AAPL", bid="284", ask="285", last="285")
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
     assert engine.ready
     assert (engine.held, [price for _, price in engine.fills.values()]) == (10, [D(285)])

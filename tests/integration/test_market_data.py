@@ -29,7 +29,7 @@ async def aapl(simulator: Simulator, desk: Desk) -> Contract:
 
 async def until(feed: Feed, holds: Callable[[Any], bool]) -> Any:
     """Take from a feed until an item is as wanted."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not holds(item := await feed.next()):
             pass
     return item

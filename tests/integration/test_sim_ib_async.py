@@ -17,7 +17,7 @@ from oms.sim.script.commands import Commands
 from oms.sim.settings import Settings
 from tests import programs
 
-DEADLINE_SECONDS = 5
+DEADLINE_SECONDS = 60
 
 
 async def test_a_market_order_fills_with_execution_and_commission(desk: Desk) -> None:
@@ -181,7 +181,7 @@ class Program:
     async def start(cls, books: Path) -> Program:
         words = ("serve", "--port", "0", "--control-port", "0", "--books", str(books))
         child = await programs.start("oms.sim", *words, stderr=asyncio.subprocess.DEVNULL)
-        line = await asyncio.wait_for(child.stdout.readline(), 20)
+        line = await asyncio.wait_for(child.stdout.readline(), 60)
         return cls(child, json.loads(line))
 
     async def control(self, command: dict[str, Any]) -> dict[str, Any]:

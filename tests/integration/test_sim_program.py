@@ -18,7 +18,7 @@ from tests.integration.sim_world import WireClient
 
 pytestmark = pytest.mark.slow
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 60
 PLAYED = """
 title  One fill by hand
 gateway fills=manual

@@ -66,7 +66,7 @@ RACING: Final = ("SPY", "QQQ")
 RACE_ORDERS_MAX: Final = 25
 #: Runs that may pass until everything is equal.
 RUNS_MAX: Final = 3
-DEADLINE_SECONDS: Final = 20.0
+DEADLINE_SECONDS: Final = 60.0
 _REPAIRS: Final = (
     BooksAdjusted,
     BreakClosed,

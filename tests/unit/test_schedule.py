@@ -21,7 +21,7 @@ from oms.service.view import View
 from oms.settings import Settings
 
 START = datetime(2026, 11, 23, 15, tzinfo=UTC)
-DEADLINE_SECONDS = 5
+DEADLINE_SECONDS = 60
 PLAN = Plan(
     interval=timedelta(seconds=900),
     cheap_interval=timedelta(seconds=60),
