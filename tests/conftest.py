@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import hypothesis
 import pytest
+import structlog
 
 from oms.settings import ENV_PREFIX, TEST_PREFIX
 
@@ -78,6 +80,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = _seed_of_commit()
     if getattr(config.option, "hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(config.option.seed)
+    # A logger that keeps how it was set up at its first use would carry that from test to test.
+    configure = structlog.configure
+    structlog.configure = lambda **options: configure(
+        **{**options, "cache_logger_on_first_use": False}
+    )
     # No example database: with it, what is tried would depend on earlier runs, not on the seed.
     # No deadline: a loaded machine is not a failure.
     hypothesis.settings.register_profile("oms", database=None, deadline=None, print_blob=True)
@@ -102,6 +109,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, option in GATES.items():
             if item.get_closest_marker(marker) and not config.getoption(option):
                 item.add_marker(pytest.mark.skip(reason=f"needs {option}"))
+
+
+@pytest.fixture(autouse=True)
+def _program_messages() -> Iterator[None]:
+    """Keep how a test sets up program messages from the next one."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def settings_for(simulator_port: int, database: Path, **changed: Any) -> Setting
         "port": simulator_port,
         "client_id": CLIENT_ID,
         "database_url": f"sqlite:///{database}",
-        "connect_timeout_seconds": 2,
+        "connect_timeout_seconds": 30,
         "reconnect_delays_seconds": (0.1,),
         "reconnect_jitter_fraction": 0,
         "request_timeout_seconds": 1,
