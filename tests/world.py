@@ -60,7 +60,7 @@ def settings_for(simulator_port: int, database: Path, **changed: Any) -> Setting
         "connect_timeout_seconds": 30,
         "reconnect_delays_seconds": (0.1,),
         "reconnect_jitter_fraction": 0,
-        "request_timeout_seconds": 1,
+        "request_timeout_seconds": 5,
         "doubt_settle_seconds": 0,
         "notice_settle_seconds": 3600,
         "position_settle_seconds": 0,

@@ -189,7 +189,7 @@ async def test_a_message_that_cannot_be_read_is_kept_and_shown(world: World) -> 
 
 @pytest.mark.parametrize("mode", ["answer", "end", "refuse"])
 async def test_silence_is_never_an_empty_answer(world: World, mode: str) -> None:
-    await world.start()
+    await world.start(request_timeout_seconds=1)
     await world.bought(10)
     resting = await world.resting(5)
     found: dict[str, Any] = {}

@@ -78,9 +78,9 @@ class Stage:
         traceback: TracebackType | None,
     ) -> None:
         for child in (self._daemon, self._gateway):
-            if child is not None and child.poll() is None:
+            if child is not None:
                 child.kill()
-                child.wait()
+                child.communicate()
 
     # ── the gateway ──────────────────────────────────────────────────────────────────────────────
 
@@ -127,13 +127,13 @@ class Stage:
         """End the daemon at this instant: SIGKILL, which no program can catch."""
         assert self._daemon is not None
         self._daemon.kill()
-        self._daemon.wait()
+        self._daemon.communicate()
 
     def stop_daemon(self) -> None:
         """Ask the daemon to stop, and wait until it has."""
         assert self._daemon is not None
         self._daemon.terminate()
-        self._daemon.wait(timeout=DEADLINE_SECONDS)
+        self._daemon.communicate(timeout=DEADLINE_SECONDS)
 
     # ── the log ──────────────────────────────────────────────────────────────────────────────────
 
