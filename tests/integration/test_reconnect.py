@@ -252,8 +252,10 @@ async def test_refused_connects_are_tried_again_with_growing_delays(world: World
     await world.simulator.do("cut")
     await world.until_logged(ConnectFailed, 3)
     failed = await world.log(ConnectFailed)
-    delays = [f.retry_after_seconds for f in failed]
-    assert delays[:3] == [Decimal("0.200"), Decimal("0.400"), Decimal("0.400")]
+    delays = [f.retry_after_seconds for f in failed[:3]]
+    growing = [Decimal(text) for text in ("0.100", "0.200", "0.400", "0.400")]
+    # A session that was short counts as an attempt; on a busy machine it was not so short.
+    assert delays in (growing[1:], growing[:3])
     await world.simulator.do("accept")
     await world.oms.ready(10)
     await world.agree()
