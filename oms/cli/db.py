@@ -13,9 +13,7 @@ from oms.cli.terminal import progress
 from oms.store import schema
 from oms.store.upgrade import upgrade_database
 
-app = typer.Typer(
-    name="db", no_args_is_help=True, rich_markup_mode=None, help="The database's tables."
-)
+app = typer.Typer(name="db", no_args_is_help=True, help="The database's tables.")
 
 
 @app.command()

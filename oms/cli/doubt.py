@@ -21,7 +21,6 @@ from oms.store.reader import Reader
 app = typer.Typer(
     name="doubt",
     no_args_is_help=True,
-    rich_markup_mode=None,
     help="Orders in doubt: perhaps sent, outcome unknown.",
 )
 

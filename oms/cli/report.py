@@ -27,7 +27,6 @@ from oms.store.reader import Reader
 app = typer.Typer(
     name="report",
     no_args_is_help=True,
-    rich_markup_mode=None,
     help="Look at reconciliations of the past.",
 )
 

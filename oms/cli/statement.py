@@ -23,7 +23,6 @@ from oms.service.statement import Checked, check_statement, events_of
 app = typer.Typer(
     name="statement",
     no_args_is_help=True,
-    rich_markup_mode=None,
     help="Compare the books with the broker's statement of the next morning.",
 )
 

@@ -137,6 +137,8 @@ class Verbs(TyperGroup):
 def _load(name: str) -> Any:
     """Import the file of a verb, and return the verb as typer made it."""
     module = import_module(f"oms.cli.{VERBS[name].file}")
+    # Plain text, as the program's own help: frames of a terminal do not belong into a pipe.
+    module.app.rich_markup_mode = None
     group = typer.main.get_group(module.app)
     return group if group.name == name else group.commands[name]
 

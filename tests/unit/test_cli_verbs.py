@@ -62,6 +62,8 @@ def test_help_of_a_verb_shows_two_examples(path: str) -> None:
     said = CliRunner().invoke(app, [*path.split(), "--help"])
     assert said.exit_code == 0
     assert said.output.count(f"oms {path}") >= 3, "the usage and two examples"
+    assert said.output.startswith(f"Usage: oms {path} "), "plain text, without frames"
+    assert "│" not in said.output
 
 
 def test_a_misspelt_verb_is_refused_with_those_close_to_it() -> None:
