@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 from oms.broker.news import LineLost, LineRecovered, News
 from oms.broker.sink import Durable
@@ -52,6 +53,8 @@ class GapKeeper:
                     self._recover(action, epoch)
                 case gap.GiveUp(reason=reason):
                     self._give_up(reason)
+                case _:
+                    assert_never(action)
 
     def _recover(self, recover: gap.Recover, epoch: int) -> None:
         if self._opened_earlier:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import ib_async
 
@@ -153,10 +153,6 @@ class Markets:
             )
         return asked.quote
 
-    def last_quote(self, con_id: int) -> Quote | None:
-        """Return the newest quote that was heard of a contract, however old; None for none."""
-        return self._remembered.get(con_id)
-
     def last_quotes(self) -> Mapping[int, Quote]:
         """Return the newest quotes by con_id, of the contracts that were asked for last."""
         return self._remembered
@@ -250,9 +246,11 @@ class Markets:
                 self._client.reqRealTimeBars(
                     line.request_id, form, BAR_SECONDS, "TRADES", False, []
                 )
-            case _:
+            case "last" | "all_last" | "bid_ask" | "midpoint":
                 word = _TICK_WORDS[line.kind]
                 self._client.reqTickByTickData(line.request_id, form, word, 0, False)
+            case _:
+                assert_never(line.kind)
 
     def _cancel(self, line: MarketLine) -> None:
         if not line.request_id:
@@ -262,8 +260,10 @@ class Markets:
                 self._client.cancelMktData(line.request_id)
             case "bars":
                 self._client.cancelRealTimeBars(line.request_id)
-            case _:
+            case "last" | "all_last" | "bid_ask" | "midpoint":
                 self._client.cancelTickByTickData(line.request_id)
+            case _:
+                assert_never(line.kind)
 
     # ── from the tap ─────────────────────────────────────────────────────────────────────────────
 
@@ -292,6 +292,8 @@ class Markets:
                 line.tell(Tick(contract=line.contract, **fields))
             case ticks.BarRead(fields=fields):
                 line.tell(Bar(contract=line.contract, **fields))
+            case _:
+                assert_never(found[1])
 
     def _remember(self, quote: Quote) -> None:
         con_id = quote.contract.con_id

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, assert_never
 from zoneinfo import ZoneInfo
 
 import ib_async
@@ -240,6 +240,8 @@ class Queries:
                 client.reqCompletedOrders(False)
             case "positions":
                 client.reqPositions()
+            case _:
+                assert_never(open_.kind)
 
     def _release(self, open_: _Open) -> None:
         """Give back what the gateway would go on sending, or counts against us (322)."""
@@ -258,7 +260,7 @@ class Queries:
                 return midnight.astimezone(UTC), f"since midnight in {self._zone.key}"
             case "completed_orders":
                 return None, f"orders that ended since midnight in {self._zone.key}"
-            case _:
+            case "open_orders" | "positions" | "account_summary":
                 return None, "as of now"
 
     # ── from the tap ─────────────────────────────────────────────────────────────────────────────

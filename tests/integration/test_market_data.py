@@ -50,7 +50,7 @@ async def test_a_snapshot_is_the_market_in_exact_numbers(desk: Desk, aapl: Contr
     quote = await desk.gateway.markets.snapshot(aapl)
     assert (quote.bid, quote.ask, quote.last) == (D("99.5"), D("99.75"), D("99.6"))
     assert (quote.price, quote.market_type) == (D("99.625"), "live")
-    assert desk.gateway.markets.last_quote(aapl.con_id) == quote
+    assert desk.gateway.markets.last_quotes()[aapl.con_id] == quote
     assert desk.gateway.markets.lines == 0
 
 

@@ -34,7 +34,7 @@ def test_executions_alone_say_the_least_that_the_order_asked_for() -> None:
 
 
 def test_completed_order_without_a_size_is_as_large_as_its_fills() -> None:
-    """B4: totalQuantity is 0 for filled orders in field samples."""
+    """Broker notes, completed orders: totalQuantity is 0 for filled orders in field samples."""
     life = play("")
     life.wanted["M"] = terms("BUY 0 LMT 10")
     reconcile(
