@@ -83,3 +83,10 @@ def test_order_that_was_never_intended_leaves_after_its_minute() -> None:
     passed.add([intent("a")], NOW)
     passed.forget_old(NOW + MINUTE, {})
     assert passed.at_work(intent("new"), {}) == 0
+
+
+def test_order_that_the_books_have_had_is_not_at_work_once_they_have_dropped_it() -> None:
+    passed = Passed(None)
+    passed.add([intent("a")], NOW)
+    passed.forget_old(NOW, {"a"})
+    assert passed.at_work(intent("new"), {}) == 0
