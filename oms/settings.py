@@ -18,6 +18,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, get_args
@@ -639,6 +640,11 @@ def load(
         raise _explained(error, merged) from error
     settings._sources.update({name: source for name, (_, source) in merged.items()})
     return settings
+
+
+def duration_of(seconds: float) -> timedelta | None:
+    """Return what a setting in seconds says, None where 0 turns off what it is about."""
+    return timedelta(seconds=seconds) if seconds else None
 
 
 def env_name(name: str) -> str:

@@ -46,7 +46,7 @@ _LIBRARY_LEVELS: Final = {
 
 
 def get_logger(room: str) -> FilteringBoundLogger:
-    """Return the logger of a room of the house, such as `store` or `service.recovery`.
+    """Return the logger of a room of the house, such as `store` or `service.reconciler`.
 
     The first argument of each call is the action; everything else is keyword fields.
     """

@@ -38,7 +38,7 @@ async def answered(reader: Reader, order_id: str, seconds: float) -> Order | Non
     """Return the order once IB has named it or it has ended, or as it is at the deadline."""
     order: Order | None = None
     async for _ in looks(reader, seconds):
-        order = await _row(reader, order_id)
+        order = await stored_order(reader, order_id)
         if order is not None and order.state.value not in _UNANSWERED:
             break
     return order
@@ -141,14 +141,15 @@ async def _cancel_refusal(reader: Reader, order: Order, sequence: int) -> str:
     return ""
 
 
-async def _row(reader: Reader, order_id: str) -> Order | None:
+async def stored_order(reader: Reader, order_id: str) -> Order | None:
+    """Return an order as the books have it, None where they do not."""
     found = await reader.one("orders", order_id)
     return found if isinstance(found, Order) else None
 
 
 async def current(reader: Reader, order_id: str) -> Order:
     """Return an order that the books are known to have."""
-    order = await _row(reader, order_id)
+    order = await stored_order(reader, order_id)
     assert order is not None, "an order never leaves the books"
     return order
 

@@ -22,7 +22,7 @@ from oms.core.events import Envelope, ReconciliationCompleted
 from oms.core.resets import windows_of
 from oms.core.schedule import Due, Past, Plan, next_run
 from oms.service.view import View
-from oms.settings import Settings
+from oms.settings import Settings, duration_of
 from oms.telemetry import get_logger
 
 log = get_logger("service.schedule")
@@ -66,10 +66,10 @@ class Cheap(Protocol):
 def plan_of(settings: Settings) -> Plan:
     """Return what the settings say about when to compare; 0 turns a period off."""
     return Plan(
-        interval=_period(settings.reconcile_interval_seconds),
-        cheap_interval=_period(settings.glance_interval_seconds),
+        interval=duration_of(settings.reconcile_interval_seconds),
+        cheap_interval=duration_of(settings.glance_interval_seconds),
         zone=ZoneInfo(settings.gateway_zone),
-        midnight_lead=_period(settings.midnight_lead_seconds),
+        midnight_lead=duration_of(settings.midnight_lead_seconds),
         resets=windows_of(settings.reset_region, settings.reset_windows),
         retry_delays=tuple(timedelta(seconds=s) for s in RETRY_DELAYS_SECONDS),
         # A little later than the settling time, which counts from the doubt and not from the run.
@@ -78,10 +78,6 @@ def plan_of(settings: Settings) -> Plan:
             seconds=max(settings.doubt_retry_seconds_max, settings.doubt_settle_seconds + 0.1)
         ),
     )
-
-
-def _period(seconds: float) -> timedelta | None:
-    return timedelta(seconds=seconds) if seconds else None
 
 
 class Schedule:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final, get_args
 
 from oms.clock import Clock
@@ -17,7 +16,7 @@ from oms.core.events import AlarmKind, AlarmRaised, Context, Pending
 from oms.core.resets import windows_of
 from oms.core.watch import Tolerances, conditions, news
 from oms.service.view import View
-from oms.settings import Settings
+from oms.settings import Settings, duration_of
 from oms.telemetry import ALARMS_STANDING, get_logger
 
 if TYPE_CHECKING:
@@ -32,20 +31,16 @@ ACTOR: Final = "watchman"
 def tolerances_of(settings: Settings) -> Tolerances:
     """Return what the settings say about how long things may last; 0 turns a rule off."""
     return Tolerances(
-        order_silence=_duration(settings.alarm_order_silence_seconds),
-        order_waiting=_duration(settings.alarm_order_waiting_seconds),
+        order_silence=duration_of(settings.alarm_order_silence_seconds),
+        order_waiting=duration_of(settings.alarm_order_waiting_seconds),
         watched_accounts=settings.alarm_foreign_accounts,
         foreign_orders=settings.alarm_foreign_orders,
-        clock_drift=_duration(settings.alarm_clock_drift_seconds),
-        outage=_duration(settings.alarm_outage_seconds),
-        recovery=_duration(settings.alarm_recovery_seconds),
-        price_age=_duration(settings.alarm_price_age_seconds),
+        clock_drift=duration_of(settings.alarm_clock_drift_seconds),
+        outage=duration_of(settings.alarm_outage_seconds),
+        recovery=duration_of(settings.alarm_recovery_seconds),
+        price_age=duration_of(settings.alarm_price_age_seconds),
         resets=windows_of(settings.reset_region, settings.reset_windows),
     )
-
-
-def _duration(seconds: float) -> timedelta | None:
-    return timedelta(seconds=seconds) if seconds else None
 
 
 class Watchman:

@@ -18,10 +18,11 @@ import typer
 
 from oms.cli.demo.plot import Plot, moved
 from oms.cli.demo.stage import DATABASE, Stage
+from oms.cli.outcome import stored_order
 from oms.cli.request import append
 from oms.core.contracts import Stock
 from oms.core.events import DoubtResolved, OrderRequested, Terms
-from oms.core.fold.records import Order, OrderState, RunRecord, SystemRecord
+from oms.core.fold.records import OrderState, RunRecord, SystemRecord
 from oms.errors import OmsError
 from oms.store.reader import Reader
 
@@ -158,7 +159,7 @@ class Play:
             stage.control("drop_next", message="placeOrder", direction="in")
         typer.echo(f"$ oms buy {plot.doubtful_quantity} {plot.market} --order-id {order_id}")
         self._request(order_id)
-        stage.until("the intent to be durable", lambda reader: _order(reader, order_id))
+        stage.until("the intent to be durable", lambda reader: stored_order(reader, order_id))
         if plot.arrives:
             self._until_placed(order_id)
         stage.kill_daemon()
@@ -186,7 +187,7 @@ class Play:
         stage.start_daemon()
         self._until_ready(after_epoch=epoch)
         stage.until("the order in doubt to be settled", _is_settled)
-        order = stage.look(lambda reader: _order(reader, self._id("doubtful")))
+        order = stage.look(lambda reader: stored_order(reader, self._id("doubtful")))
         assert order is not None
         found = (
             "IB had received the order, and its answers name it"
@@ -254,7 +255,7 @@ class Play:
 
     def _until_state(self, name: str, state: OrderState) -> None:
         async def reached(reader: Reader) -> bool:
-            order = await _order(reader, self._id(name))
+            order = await stored_order(reader, self._id(name))
             return order is not None and order.state is state
 
         self._stage.until(f"order {self._id(name)} to be {state.value}", reached)
@@ -325,11 +326,6 @@ def _point(words: str) -> None:
 async def _system(reader: Reader) -> SystemRecord:
     found = await reader.one("system", SystemRecord().key)
     return found if isinstance(found, SystemRecord) else SystemRecord()
-
-
-async def _order(reader: Reader, order_id: str) -> Order | None:
-    found = await reader.one("orders", order_id)
-    return found if isinstance(found, Order) else None
 
 
 async def _is_down(reader: Reader) -> bool:
