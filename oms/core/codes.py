@@ -38,7 +38,7 @@ Kind = Literal[
     "local",
     "unknown",
 ]
-Verdict = Literal["ends", "keeps", "unknown"]
+Effect = Literal["ends", "keeps", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def meaning(code: int) -> CodeMeaning:
     return CodeMeaning(code, "unknown", "not in the table of codes", "", verify=True)
 
 
-def ends(code: int, order_was_acknowledged: bool) -> Verdict:
+def ends(code: int, order_was_acknowledged: bool) -> Effect:
     """Say what a code does to the order that its id names.
 
     `order_was_acknowledged`: a status, an openOrder or an execution has shown that the broker works
@@ -69,7 +69,7 @@ def ends(code: int, order_was_acknowledged: bool) -> Verdict:
     order goes on as it was; "unknown" that it also goes on as it was and the broker must be asked.
     """
     row = meaning(code)
-    unsettled: Verdict = "unknown" if row.verify else "keeps"
+    unsettled: Effect = "unknown" if row.verify else "keeps"
     match row.kind:
         case "cancelled":
             return "ends"

@@ -19,7 +19,7 @@ from oms.core.money import plain
 from oms.report.reconciliation import Report
 from oms.report.record_json import order_json
 from oms.report.sentences import sentence
-from oms.report.story import Entry, Story
+from oms.report.story import Story, StoryEntry
 
 SCHEMA: Final = 1
 
@@ -113,7 +113,7 @@ def event_json(envelope: Envelope) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: StoryEntry) -> dict[str, Any]:
     return {
         **event_json(entry.envelope),
         "ids": dict(entry.ids),

@@ -39,7 +39,7 @@ _IDS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoryEntry:
     """One event of the story."""
 
     envelope: Envelope
@@ -59,7 +59,7 @@ class Story:
     #: What the books make of it; None where the caller has only the events.
     order: Order | None
     headline: str
-    entries: tuple[Entry, ...]
+    entries: tuple[StoryEntry, ...]
 
 
 def tell(order_id: str, envelopes: Iterable[Envelope], order: Order | None = None) -> Story:
@@ -69,10 +69,10 @@ def tell(order_id: str, envelopes: Iterable[Envelope], order: Order | None = Non
     return Story(order_id, order, _headline(order, ordered), entries)
 
 
-def _entry(envelope: Envelope) -> Entry:
+def _entry(envelope: Envelope) -> StoryEntry:
     event = envelope.event
     code, text = (event.code, event.text) if isinstance(event, NoticeReceived) else (0, "")
-    return Entry(envelope, sentence(envelope), _ids(event), code, text)
+    return StoryEntry(envelope, sentence(envelope), _ids(event), code, text)
 
 
 def _ids(event: Event) -> tuple[tuple[str, str], ...]:

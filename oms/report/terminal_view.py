@@ -21,7 +21,7 @@ from oms.core.events import Finding, Verdict
 from oms.core.fold.records import BreakCase
 from oms.core.words import counted, duration
 from oms.report.reconciliation import BreakGroup, Item, RepairGroup, Report
-from oms.report.story import Entry, Story
+from oms.report.story import Story, StoryEntry
 from oms.report.words import (
     BREAKS,
     OUTCOMES,
@@ -101,7 +101,7 @@ def _folded(cells: tuple[str, str, str, str, Text, Text]) -> tuple[str, str, Tex
     return sequence, recorded, Text.assemble(head, "\n", said, tail)
 
 
-def _story_cells(entry: Entry, *, wire: bool) -> tuple[str, str, str, str, Text, Text]:
+def _story_cells(entry: StoryEntry, *, wire: bool) -> tuple[str, str, str, str, Text, Text]:
     envelope = entry.envelope
     said = Text(entry.sentence)
     if envelope.context.actor != "broker":

@@ -22,7 +22,7 @@ from oms.core.fold.wants import Want
 from oms.store.backend import Connection, Value
 
 #: Touched records by table and key.
-Changes = dict[str, dict[str, AnyRecord]]
+ChangedRecords = dict[str, dict[str, AnyRecord]]
 
 #: Ended orders and fills that stay in memory, because a late fill, correction or commission is
 #: likely to name them soon: the last minutes of a busy day. 5,000 records are about 30 MB.
@@ -39,19 +39,19 @@ class Projector:
         self._connection = connection
         self._resident_records_max = resident_records_max
         self._written_since_eviction = 0
-        self._unwritten: Changes = {name: {} for name in TABLES}
+        self._unwritten: ChangedRecords = {name: {} for name in TABLES}
         self._unwritten_links: list[tuple[str, int]] = []
         #: The sequence that the rows have reached.
         self.written = 0
         self._writers = {name: _RowWriter(spec) for name, spec in TABLES.items()}
 
-    def restore(self, sequence: int) -> Changes:
+    def restore(self, sequence: int) -> ChangedRecords:
         """Start again from the live rows, which have reached a sequence, and return them."""
         self.books = folds.initial()
         self.books.sequence = self.written = sequence
         self._unwritten = {name: {} for name in TABLES}
         self._unwritten_links = []
-        changes: Changes = {}
+        changes: ChangedRecords = {}
         for table in TABLES:
             for _, body in self._connection.rows(f"{_select(table)} WHERE live = 1"):
                 record = decode_record(table, body)
@@ -64,7 +64,7 @@ class Projector:
         """Return how many events the books have folded that are not in the rows yet."""
         return self.books.sequence - self.written
 
-    def fold(self, envelopes: Sequence[Envelope]) -> Changes:
+    def fold(self, envelopes: Sequence[Envelope]) -> ChangedRecords:
         """Apply events in memory and return every record that they touched.
 
         Raises what the fold raises, and the books are void then.
@@ -74,7 +74,7 @@ class Projector:
         for envelope in envelopes:
             books = apply(books, envelope)
         self.books = books
-        changes: Changes = {}
+        changes: ChangedRecords = {}
         for table, keys in books.touched().items():
             if keys:
                 held = books.tables[table]

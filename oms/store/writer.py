@@ -32,7 +32,7 @@ from oms.store.backend import Connection, connect
 from oms.store.chain import Chain
 from oms.store.envelopes import Draft
 from oms.store.lease import LeaseRequest
-from oms.store.projector import RESIDENT_RECORDS_MAX, Changes, Projector
+from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
 from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger
 
@@ -46,7 +46,7 @@ class Committed:
     #: In order of sequence, other programs' events included.
     envelopes: tuple[Envelope, ...]
     #: Every projection record that changed, by table and key. Empty without a projector.
-    changes: Changes
+    changes: ChangedRecords
 
 
 class Writer:
@@ -205,7 +205,7 @@ class Writer:
                 f"the log ended at {chain.head.sequence} and now ends at {end.sequence}",
                 sequence=end.sequence + 1,
             )
-        changes: Changes = {}
+        changes: ChangedRecords = {}
         if end.sequence > chain.head.sequence and self._projector is not None:
             reached = chain.checkpoint(BOOKS_CHECKPOINT)
             if reached > self._projector.written:
@@ -220,7 +220,7 @@ class Writer:
             _merge(changes, touched)
         return Committed(tuple(envelopes), changes)
 
-    def _follow_page(self) -> tuple[list[Envelope], Changes]:
+    def _follow_page(self) -> tuple[list[Envelope], ChangedRecords]:
         """Read, verify and fold the next events of others, up to a page."""
         envelopes = self._chain.follow_page()
         folded = 0 if self._projector is None else self._projector.books.sequence
@@ -232,8 +232,8 @@ class Writer:
     # ── the books, and signs of life ─────────────────────────────────────────────────────────────
 
     def _project(
-        self, envelopes: Sequence[Envelope], changes: Changes
-    ) -> tuple[Changes, Exception | None]:
+        self, envelopes: Sequence[Envelope], changes: ChangedRecords
+    ) -> tuple[ChangedRecords, Exception | None]:
         """Fold events and return what they touched, added to `changes`.
 
         A fold that fails is a bug of ours, and the fact that shows it must not be lost with it: the
@@ -273,7 +273,7 @@ class Writer:
             self._beat_at = self._clock.monotonic()
 
 
-def _merge(changes: Changes, more: Changes) -> Changes:
+def _merge(changes: ChangedRecords, more: ChangedRecords) -> ChangedRecords:
     for table, records in more.items():
         changes.setdefault(table, {}).update(records)
     return changes

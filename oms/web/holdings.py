@@ -10,7 +10,7 @@ from oms.report.record_json import account_value_json, figure_json, fill_json, p
 from oms.web.page import Page, Visit
 from oms.web.past import AS_OF
 from oms.web.query import conditions
-from oms.web.words import Mark
+from oms.web.words import Badge
 
 FILLS_SHOWN_MAX: Final = 200
 POSITIONS_SHOWN_MAX: Final = 1_000
@@ -30,10 +30,10 @@ ACCOUNT_VALUES: Final = (
 )
 
 Agreement = Literal["agrees", "differs", "unknown"]
-AGREEMENTS: Final[dict[Agreement, Mark]] = {
-    "agrees": Mark("agrees", "✓", "clean"),
-    "differs": Mark("differs", "✕", "broken"),
-    "unknown": Mark("IB has not said", "?", "unknown"),
+AGREEMENTS: Final[dict[Agreement, Badge]] = {
+    "agrees": Badge("agrees", "✓", "clean"),
+    "differs": Badge("differs", "✕", "broken"),
+    "unknown": Badge("IB has not said", "?", "unknown"),
 }
 
 

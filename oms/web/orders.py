@@ -12,7 +12,7 @@ from oms.core.fold.records import BreakCase, Fill, Order, OrderState
 from oms.errors import NotFound
 from oms.report.json_view import story_json
 from oms.report.record_json import break_json, fill_json, order_json
-from oms.report.story import Entry, tell
+from oms.report.story import StoryEntry, tell
 from oms.web.page import Elsewhere, Page, Visit
 from oms.web.past import AS_OF
 from oms.web.query import conditions
@@ -79,7 +79,7 @@ def _age(order: Order) -> tuple[datetime, int]:
 class Step:
     """An entry of the story, with the time since the one before."""
 
-    entry: Entry
+    entry: StoryEntry
     waited: timedelta | None
 
 
@@ -118,7 +118,7 @@ async def build_one(visit: Visit) -> Page | Elsewhere:
     )
 
 
-def _steps(entries: tuple[Entry, ...]) -> list[Step]:
+def _steps(entries: tuple[StoryEntry, ...]) -> list[Step]:
     times = [entry.envelope.recorded_at for entry in entries]
     waits = [None, *(later - earlier for earlier, later in pairwise(times))]
     return [Step(entry, waited) for entry, waited in zip(entries, waits, strict=True)]

@@ -11,7 +11,7 @@ from oms.core.situation import Health, Situation
 from oms.report.json_view import SCHEMA
 from oms.settings import Settings
 from oms.store.reader import Reader
-from oms.web.past import Bookshelf, Past
+from oms.web.past import Bookshelf, PastBooks
 from oms.web.query import Query
 
 #: Seconds after which a page that shows the present is read again by the browser.
@@ -26,7 +26,7 @@ class Visit:
 
     reader: Reader
     #: The past that was asked for; None for now.
-    past: Past | None
+    past: PastBooks | None
     situation: Situation
     health: Health
     query: Query

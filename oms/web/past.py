@@ -57,7 +57,7 @@ class Bookshelf(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastBooks:
     """The books at an event, with the same answers as the database has for now."""
 
     sequence: int
@@ -94,7 +94,7 @@ class Past:
         return [envelope for envelope in events if envelope.sequence <= self.sequence]
 
 
-async def asked_for(reader: Reader, query: Query, head: int) -> Past | None:
+async def asked_for(reader: Reader, query: Query, head: int) -> PastBooks | None:
     """Return the past that a query asks for by event or by time, None where it asks for now."""
     text = query.text(AS_OF)
     if not text:
@@ -117,7 +117,7 @@ async def asked_for(reader: Reader, query: Query, head: int) -> Past | None:
     return await replay(reader, sequence)
 
 
-async def replay(reader: Reader, sequence: int) -> Past:
+async def replay(reader: Reader, sequence: int) -> PastBooks:
     """Return the books at an event; 0 is before the first."""
     books, recorded_at = initial(), None
     while books.sequence < sequence:
@@ -127,7 +127,7 @@ async def replay(reader: Reader, sequence: int) -> Past:
         recorded_at = chunk[-1].recorded_at
         # What the store would write is not wanted here, and would grow with the log.
         books.clear_touched()
-    return Past(sequence, recorded_at, books, reader)
+    return PastBooks(sequence, recorded_at, books, reader)
 
 
 async def sequence_at(reader: Reader, head: int, moment: datetime) -> int:

@@ -23,7 +23,7 @@ from oms.core.words import ago, counted, duration
 from oms.report.sentences import describe_terms, name_of, sentence
 from oms.report.words import BREAKS, moment, shown_price, trigger_words
 from oms.web import words
-from oms.web.words import Mark
+from oms.web.words import Badge
 
 
 @cache
@@ -53,9 +53,9 @@ def environment() -> Environment:
         "contract": name_of,
         "order_words": order_words,
         "said_by_ib": words.said_by_ib,
-        "state_mark": words.state_mark,
-        "severity_mark": words.severity_mark,
-        "case_mark": words.case_mark,
+        "state_badge": words.state_badge,
+        "severity_badge": words.severity_badge,
+        "case_badge": words.case_badge,
         "trigger_words": trigger_words,
     }
     made.globals |= {
@@ -63,7 +63,7 @@ def environment() -> Environment:
         "classes": BREAKS,
         "levels": words.LEVELS,
         "icons": words.ICONS,
-        "verdicts": words.VERDICT_MARKS,
+        "verdicts": words.VERDICT_BADGES,
         "under_way": words.RUNNING,
         "style_path": style_path(),
     }
@@ -129,10 +129,10 @@ def instant(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
-def tag(mark: Mark) -> Markup:
+def tag(badge: Badge) -> Markup:
     """Return a state as a word with its sign; the colour says nothing that they do not."""
     return Markup('<span class="tag {}"><span aria-hidden="true">{}</span> {}</span>').format(
-        mark.tone, mark.sign, mark.word
+        badge.tone, badge.sign, badge.word
     )
 
 

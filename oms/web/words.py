@@ -19,7 +19,7 @@ Tone = Literal["clean", "broken", "unknown", "quiet", "live"]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Badge:
     """How a state is shown."""
 
     word: str
@@ -27,10 +27,10 @@ class Mark:
     tone: Tone
 
 
-LEVELS: Final[dict[Level, Mark]] = {
-    "ok": Mark(situation.LEVELS["ok"], "✓", "clean"),
-    "degraded": Mark(situation.LEVELS["degraded"], "!", "unknown"),
-    "down": Mark(situation.LEVELS["down"], "✕", "broken"),
+LEVELS: Final[dict[Level, Badge]] = {
+    "ok": Badge(situation.LEVELS["ok"], "✓", "clean"),
+    "degraded": Badge(situation.LEVELS["degraded"], "!", "unknown"),
+    "down": Badge(situation.LEVELS["down"], "✕", "broken"),
 }
 
 
@@ -50,12 +50,12 @@ ICONS: Final = {
     "unknown": Icon("?", "#5b6675"),
 }
 
-VERDICT_MARKS: Final[dict[Verdict, Mark]] = {
-    "clean": Mark("clean", "✓", "clean"),
-    "broken": Mark("broken", "✕", "broken"),
-    "unknown": Mark("unknown", "?", "unknown"),
+VERDICT_BADGES: Final[dict[Verdict, Badge]] = {
+    "clean": Badge("clean", "✓", "clean"),
+    "broken": Badge("broken", "✕", "broken"),
+    "unknown": Badge("unknown", "?", "unknown"),
 }
-RUNNING: Final = Mark("under way", "…", "quiet")
+RUNNING: Final = Badge("under way", "…", "quiet")
 
 _STATES: Final[dict[OrderState, tuple[str, Tone]]] = {
     OrderState.INTENDED: ("…", "quiet"),
@@ -82,10 +82,10 @@ _SEVERITIES: Final[dict[str | None, tuple[str, Tone]]] = {
 }
 
 
-def state_mark(state: OrderState) -> Mark:
+def state_badge(state: OrderState) -> Badge:
     """Return how the state of an order is shown."""
     sign, tone = _STATES[state]
-    return Mark(state.value.replace("_", " ").lower(), sign, tone)
+    return Badge(state.value.replace("_", " ").lower(), sign, tone)
 
 
 def said_by_ib(order: Order) -> str:
@@ -97,15 +97,15 @@ def said_by_ib(order: Order) -> str:
     return f"refused: {order.code}" if order.state is OrderState.REJECTED else "nothing yet"
 
 
-def severity_mark(severity: str | None) -> Mark:
+def severity_badge(severity: str | None) -> Badge:
     """Return how the severity of a break is shown."""
     sign, tone = _SEVERITIES[severity]
-    return Mark(severity or "not rated", sign, tone)
+    return Badge(severity or "not rated", sign, tone)
 
 
-def case_mark(case: BreakCase) -> Mark:
+def case_badge(case: BreakCase) -> Badge:
     """Return how the life of a case is shown."""
-    return Mark("open", "▲", "broken") if case.live else Mark("closed", "✓", "quiet")
+    return Badge("open", "▲", "broken") if case.live else Badge("closed", "✓", "quiet")
 
 
 def grouped(number: Decimal | int | None) -> str:

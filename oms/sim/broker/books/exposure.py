@@ -13,7 +13,7 @@ from oms.sim.broker.books.orders import Order
 
 
 @dataclass(slots=True)
-class Side:
+class OneSide:
     """What waits on one side of one contract.
 
     Of the orders of one group (OCA, or the children of one parent) only the largest counts: one
@@ -50,8 +50,8 @@ class Side:
 class BothSides:
     """Both sides of one contract in one account."""
 
-    buys: Side = field(default_factory=Side)
-    sells: Side = field(default_factory=Side)
+    buys: OneSide = field(default_factory=OneSide)
+    sells: OneSide = field(default_factory=OneSide)
 
     def worst(self, held: Decimal) -> Decimal:
         """Return the largest position, long or short, that a holding may become."""

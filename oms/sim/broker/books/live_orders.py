@@ -9,7 +9,7 @@ from oms.sim.broker.books.exposure import Exposure
 from oms.sim.broker.books.orders import ConditionKind, Order
 
 #: What connects orders, and which of its kind: a con id, a perm id, a group of an account.
-Link = tuple[Literal["contract", "parent", "account", "oca"], int | str]
+GroupKey = tuple[Literal["contract", "parent", "account", "oca"], int | str]
 
 
 class LiveOrders(Mapping[int, Order]):
@@ -20,8 +20,8 @@ class LiveOrders(Mapping[int, Order]):
         self.exposure = Exposure()
         self._orders: dict[int, Order] = {}
         self._by_client: dict[tuple[int, int], Order] = {}
-        self._linked: dict[Link, dict[int, None]] = {}
-        self._links_of: dict[int, list[Link]] = {}
+        self._groups: dict[GroupKey, dict[int, None]] = {}
+        self._keys_of: dict[int, list[GroupKey]] = {}
 
     def __getitem__(self, perm_id: int) -> Order:
         return self._orders[perm_id]
@@ -38,12 +38,12 @@ class LiveOrders(Mapping[int, Order]):
         self.exposure.keep(order)
         if order.order_id:
             self._by_client[order.client_id, order.order_id] = order
-        links = _links(order)
-        if links != self._links_of.get(order.perm_id):
-            self._unlink(order)
-            self._links_of[order.perm_id] = links
-            for link in links:
-                self._linked.setdefault(link, {})[order.perm_id] = None
+        keys = _keys(order)
+        if keys != self._keys_of.get(order.perm_id):
+            self._leave_groups(order)
+            self._keys_of[order.perm_id] = keys
+            for key in keys:
+                self._groups.setdefault(key, {})[order.perm_id] = None
 
     def drop(self, order: Order) -> None:
         """Forget an order, if it is there."""
@@ -51,14 +51,14 @@ class LiveOrders(Mapping[int, Order]):
             return
         self.exposure.drop(order)
         self._by_client.pop((order.client_id, order.order_id), None)
-        self._unlink(order)
+        self._leave_groups(order)
 
-    def _unlink(self, order: Order) -> None:
-        for link in self._links_of.pop(order.perm_id, ()):
-            members = self._linked.get(link, {})
+    def _leave_groups(self, order: Order) -> None:
+        for key in self._keys_of.pop(order.perm_id, ()):
+            members = self._groups.get(key, {})
             members.pop(order.perm_id, None)
             if not members:
-                self._linked.pop(link, None)
+                self._groups.pop(key, None)
 
     # ── who is connected ─────────────────────────────────────────────────────────────────────────
 
@@ -94,17 +94,17 @@ class LiveOrders(Mapping[int, Order]):
             return []
         return [other for other in members if other.perm_id != order.perm_id]
 
-    def _members(self, link: Link) -> list[Order]:
-        return [self._orders[perm_id] for perm_id in self._linked.get(link, ())]
+    def _members(self, key: GroupKey) -> list[Order]:
+        return [self._orders[perm_id] for perm_id in self._groups.get(key, ())]
 
 
-def _links(order: Order) -> list[Link]:
-    links: list[Link] = [("contract", con_id) for con_id in sorted(order.contracts)]
+def _keys(order: Order) -> list[GroupKey]:
+    keys: list[GroupKey] = [("contract", con_id) for con_id in sorted(order.contracts)]
     if order.parent_perm_id:
-        links.append(("parent", order.parent_perm_id))
+        keys.append(("parent", order.parent_perm_id))
     watched = (ConditionKind.MARGIN, ConditionKind.EXECUTION)
     if any(one.get("condType") in watched for one in order.terms.get("conditions", ())):
-        links.append(("account", ""))
+        keys.append(("account", ""))
     if order.oca_group:
-        links.append(("oca", f"{order.account}:{order.oca_group}"))
-    return links
+        keys.append(("oca", f"{order.account}:{order.oca_group}"))
+    return keys
