@@ -215,7 +215,7 @@ def events_page() -> str:
         ),
         "## The envelope",
         "Every event stands in the log inside an envelope; the context is the part of it that "
-        "whoever says the fact knows.",
+        "comes with the fact.",
         source.fields_table("Envelope"),
         source.fields_table("Context"),
         *parts,

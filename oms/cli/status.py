@@ -175,6 +175,8 @@ def _broker_line(situation: Situation) -> StatusLine:
 def _gap_line(situation: Situation) -> StatusLine:
     system, until = situation.system, situation.expected_until
     if not system.gap_sequence:
+        if not situation.running:
+            return StatusLine("gap", "unknown, no daemon watches the line", True)
         return StatusLine("gap", "none")
     since = age(system.gap_opened_at, situation.read_at)
     words = f"open {since} ({system.gap_cause}), event #{system.gap_sequence}"
@@ -217,7 +219,7 @@ def _order_lines(situation: Situation) -> list[StatusLine]:
     words = ", ".join(f"{n} {state}" for state, n in sorted(situation.orders_by_state.items()))
     doubts = len(situation.doubts)
     oldest = age(situation.oldest_doubt_at, situation.read_at)
-    since = f", the oldest since {oldest}" if oldest else ""
+    since = f", the oldest for {oldest}" if oldest else ""
     return [
         StatusLine("orders", words or "none at work"),
         StatusLine("in doubt", f"{doubts}{since}" if doubts else "none", bool(doubts)),

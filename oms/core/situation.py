@@ -224,8 +224,8 @@ def _unless_reset(situation: Situation, level: Level, code: str, text: str, advi
 def _gate(situation: Situation) -> Iterator[Reason]:
     system = situation.system
     if system.gap_sequence:
-        since = _since(system.gap_opened_at, situation.read_at)
-        text = f"The broker may know things that we do not{since}: {system.gap_cause}"
+        gap = f"A gap is open{_since(system.gap_opened_at, situation.read_at)}"
+        text = f"{gap} ({system.gap_cause}): the broker may know things that we do not"
         advice = (
             "wait for the comparison after the reconnect; where none comes, look at the gateway"
         )

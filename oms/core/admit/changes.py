@@ -40,7 +40,7 @@ def cancel_refusal(order: Order, *, client_id: int, has_number: bool) -> str:
 def check_resolution(order: Order, outcome: Literal["not_received", "ended"], reason: str) -> None:
     """Raise `InvalidRequest` where a person cannot resolve the doubt about an order so."""
     if not reason.strip():
-        raise InvalidRequest("a doubt is resolved with a reason, for whoever reads the log")
+        raise InvalidRequest("resolve a doubt with a reason; the log keeps it")
     if order.state is not OrderState.IN_DOUBT:
         raise InvalidRequest(
             f"order {order.order_id} is {order.state.value}; only an order in doubt can be resolved"

@@ -17,7 +17,8 @@ class DaemonStarted(Event):
     process_id: int
     client_id: int
     mode: str
-    #: When the log was last written before this start; since then nobody listened to the broker.
+    #: When the log was last written before this start; since then the daemon
+    #: did not listen to the broker.
     #: None for an empty log.
     last_recorded_at: AwareDatetime | None = None
 
@@ -68,9 +69,7 @@ class GapOpened(Event):
 
 
 class GapClosed(Event):
-    """The line is whole again; what happened meanwhile is asked for by the reconciliation that
-    follows.
-    """
+    """The line is whole again; the next reconciliation asks for what happened in the gap."""
 
     cause: str
     opened_sequence: int
