@@ -96,4 +96,5 @@ def _headline(order: Order | None, envelopes: list[Envelope]) -> str:
     price = f" at {plain(order.average_price)}" if order.average_price is not None else ""
     why = f" ({order.doubt})" if order.doubt else ""
     terms = describe_terms(order.terms, order.contract)
-    return f"{terms} in {order.account}: {order.state.value}{filled}{price}{why}"
+    account = f" in {order.account}" if order.account else ""
+    return f"{terms}{account}: {order.state.value}{filled}{price}{why}"

@@ -297,14 +297,14 @@ class Intake:
                 self._drop(root)
                 return
             root = parent
-        family = [root] if not root.perm_id else []
-        family += self._descendants(root)
-        for member in family:
+        tree = [root] if not root.perm_id else []
+        tree += self._descendants(root)
+        for member in tree:
             self.untransmitted.pop((member.client_id, member.order_id), None)
-        for member in family:
+        for member in tree:
             self.orders.accept(member)
-        # The whole family is known before any of it trades: a parent at market fills at once.
-        for member in family:
+        # The whole tree is known before any of it trades: a parent at market fills at once.
+        for member in tree:
             self.orders.work(member)
 
     def _descendants(self, parent: Order) -> list[Order]:
