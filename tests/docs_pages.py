@@ -30,7 +30,7 @@ from oms.core.events import (
 )
 from oms.errors import OmsError
 from oms.settings import CONFIG_VARIABLE, Settings
-from tests.house import HOUSE
+from tests.house import HOUSE, INNER_ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = "<!-- Written by `pytest --update-docs tests/unit/test_docs.py`; edit the code. -->"
@@ -251,6 +251,7 @@ def imports_page() -> str:
         (f"`{room or 'oms'}`", _listed(may.rooms), _listed(may.packages))
         for room, may in HOUSE.items()
     ]
+    inner = [(f"`{room}`", _listed(may.rooms)) for room, may in INNER_ROOMS.items()]
     return _page(
         "Who may import whom",
         _lines(
@@ -259,6 +260,11 @@ def imports_page() -> str:
             "`oms` is the front door: it only passes names on.",
         ),
         _table(("Room", "May import of `oms`", "Packages of others"), rows),
+        _lines(
+            "`core` and `sim` have rooms inside them.",
+            "The modules beside these are the hall, which is open to all of them.",
+        ),
+        _table(("Room inside a room", "May import of its neighbours"), inner),
         "`tests/unit/test_architecture.py` holds it; a new room gets its row in `tests/house.py`.",
     )
 

@@ -47,3 +47,20 @@ HOUSE = {
     # The front door: it only re-exports.
     "": allowed(f"{EVERYTHING} _version"),
 }
+
+#: Rooms inside a room, and which of their neighbours each may import. Modules that stand beside
+#: them are the hall: open to all of them.
+INNER_ROOMS = {
+    "core.events": allowed(),
+    "core.fold": allowed("core.events"),
+    "core.compare": allowed("core.events core.fold"),
+    "core.admit": allowed("core.events core.fold"),
+    "sim.protocol": allowed(),
+    "sim.broker": allowed("sim.protocol"),
+    "sim.gateway": allowed("sim.protocol sim.broker"),
+    "sim.script": allowed("sim.protocol sim.broker sim.gateway"),
+    "sim.broker.exchange": allowed(),
+    "sim.broker.books": allowed("sim.broker.exchange"),
+    "sim.broker.rules": allowed("sim.broker.exchange sim.broker.books"),
+    "sim.broker.accounts": allowed("sim.broker.exchange sim.broker.books"),
+}

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from oms.cli.verbs import VERBS
-from tests.house import HOUSE
+from tests.house import HOUSE, INNER_ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,6 +91,23 @@ def imports_only_what_its_room_may(module: Module) -> Iterator[str]:
             rest == room or rest.startswith(f"{room}.") for room in rule.rooms
         ):
             yield f"line {line}: imports {name}"
+
+
+def inner_rooms_import_in_one_direction(module: Module) -> Iterator[str]:
+    own = set(inner_rooms_of(module.name))
+    for line, name in imported(module.tree):
+        for room in inner_rooms_of(name):
+            beside = {one for one in own if one.rpartition(".")[0] == room.rpartition(".")[0]}
+            for one in beside - {room}:
+                if room not in INNER_ROOMS[one].rooms:
+                    yield f"line {line}: {one} imports {name}"
+
+
+def inner_rooms_of(name: str) -> list[str]:
+    """Return the rooms inside a room that a module, or what it imports, is in: outermost first."""
+    parts = name.removeprefix("oms.").split(".")
+    found = [".".join(parts[:depth]) for depth in range(2, len(parts) + 1)]
+    return [room for room in found if name.startswith("oms.") and room in INNER_ROOMS]
 
 
 def only_the_daemon_constructs_store_and_broker(module: Module) -> Iterator[str]:
@@ -227,6 +244,10 @@ def takes_names_from_their_package(module: Module) -> Iterator[str]:
 RULES: dict[Rule, tuple[str, str]] = {
     # rule: (name of a module, a text of it that breaks the rule)
     imports_only_what_its_room_may: ("oms.core.x", "def f():\n    from oms.store import log"),
+    inner_rooms_import_in_one_direction: (
+        "oms.core.fold.x",
+        "from oms.core.compare.findings import Thing",
+    ),
     only_the_daemon_constructs_store_and_broker: ("oms.service.x", "import oms.store.log"),
     imports_nothing_by_name_at_run_time: ("oms.cli.x", "importlib.import_module('ib_async')"),
     uses_no_mock_library: ("tests.unit.x", "from unittest import mock"),
@@ -261,6 +282,13 @@ def test_rule_sees_what_breaks_it(rule: Rule) -> None:
         (imports_only_what_its_room_may, "oms.store.x", "import ib_async"),
         (imports_only_what_its_room_may, "oms.settings", "from oms.core import events"),
         (imports_only_what_its_room_may, "oms.attic.x", "import os"),
+        (inner_rooms_import_in_one_direction, "oms.core.admit.x", "from oms.core import compare"),
+        (inner_rooms_import_in_one_direction, "oms.sim.broker.x", "import oms.sim.gateway.link"),
+        (
+            inner_rooms_import_in_one_direction,
+            "oms.sim.broker.exchange.x",
+            "if TYPE_CHECKING:\n    from oms.sim.broker.books.orders import Order",
+        ),
         (core_knows_no_float, "oms.core.x", "a = float(b)"),
         (core_knows_no_float, "oms.core.x", "def f(price: float): ..."),
         (reads_no_clock, "oms.x", "import time\ntime.monotonic()"),
@@ -284,6 +312,16 @@ def test_rule_is_not_walked_around(rule: Rule, name: str, text: str) -> None:
         (imports_only_what_its_room_may, "oms.core.x", "from oms.core import money"),
         (imports_only_what_its_room_may, "oms.settings", "from oms.core.money import plain"),
         (imports_only_what_its_room_may, "oms.sim.x", "from oms.sim import wire"),
+        (
+            inner_rooms_import_in_one_direction,
+            "oms.core.compare.x",
+            "from oms.core.fold.records import Order\nfrom oms.core.terms import differing",
+        ),
+        (
+            inner_rooms_import_in_one_direction,
+            "oms.sim.broker.x",
+            "from oms.sim.broker.books.orders import Order\nfrom oms.sim.clock import Clock",
+        ),
         (core_knows_no_float, "oms.core.x", "match a:\n    case float(): raise InvalidRequest"),
         (names_say_what_things_are, "oms.x", "log.info('x')\nmanaged = database = tradeable = 1"),
         (reads_no_clock, "oms.x", "clock.now()\nself.clock.monotonic()"),
@@ -325,6 +363,15 @@ def test_modules_import_each_other_in_one_direction() -> None:
 )
 def test_import_counts_wherever_it_stands(text: str) -> None:
     assert within(Module("a.c", ast.parse(text)), {"a", "a.b", "a.c"}) == {"a.b"}
+
+
+def test_every_inner_room_has_its_row() -> None:
+    folders = {
+        path.parent.relative_to(ROOT / "oms").as_posix().replace("/", ".")
+        for top in ("core", "sim", "sim/broker")
+        for path in (ROOT / "oms" / top).glob("*/__init__.py")
+    }
+    assert folders == INNER_ROOMS.keys()
 
 
 def test_cycle_is_found() -> None:

@@ -36,7 +36,7 @@ CLIENT_ID_IN_USE = (
     "Unable to connect as the client id is already in use. Retry with a unique client id."
 )
 TOO_MANY = "Unable to connect as {} API clients, the most there may be, are connected."
-# How long clients have to read what was written before their sockets are cut.
+#: How long clients have to read what was written before their sockets are cut.
 STOP_SECONDS = 2.0
 
 
@@ -64,7 +64,7 @@ class Gateway:
         self._shared = Shared(
             settings, self.clock, self.zone, self.faults, self.observers, self.upstream
         )
-        # One entry for each request that is held, in the order in which they came.
+        #: One entry for each request that is held, in the order in which they came.
         self._holding: list[Session] = []
         self._later: list[Callable[[], None]] = []
         self._touched: dict[Session, None] = {}

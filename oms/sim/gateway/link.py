@@ -20,10 +20,10 @@ class Message(Protocol):
     """What passes: a client's request, or a message for a client."""
 
     def edited(self, changes: Mapping[str, str]) -> Self:
-        """The same with other texts in some fields. Raises WireError for what cannot be read."""
+        """Return the same with other texts in some fields. Raises WireError for no number."""
 
     def bent(self, bend: Callable[[bytes], bytes]) -> Self:
-        """The same with another payload. Raises WireError for one that cannot be read."""
+        """Return the same with another payload. Raises WireError for one that cannot be read."""
 
 
 M = TypeVar("M", bound=Message)

@@ -9,17 +9,17 @@ from typing import Final
 
 from oms.sim.protocol.errors import WireError
 
-# How IB spells "not set", by the type of the field.
+#: How IB spells "not set", by the type of the field.
 UNSET_DOUBLE: Final = "1.7976931348623157E308"
 UNSET_INTEGER: Final = "2147483647"
 UNSET_LONG: Final = "9223372036854775807"
 
-# Past this a number is IB's "not set": the largest double, however a client spells it.
+#: Past this a number is IB's "not set": the largest double, however a client spells it.
 _UNSET_ABOVE = Decimal("1e300")
 _LONG_MAX = 2**63 - 1
-# Python's numbers may have blanks round them and underscores within; a gateway's may not.
+#: Python's numbers may have blanks round them and underscores within; a gateway's may not.
 _NO_NUMBER = re.compile(r"[_\s]|[^\x00-\x7f]")
-# Far beyond any order, and small enough that sums and remainders keep all their digits.
+#: Far beyond any order, and small enough that sums and remainders keep all their digits.
 _AMOUNT_MAX = Decimal("1e15")
 
 

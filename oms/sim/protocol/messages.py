@@ -202,7 +202,7 @@ _SHORT_CONTRACT: Final = (
 _POSITION_CONTRACT: Final = (_SHORT_CONTRACT, "exchange currency localSymbol tradingClass")
 
 
-# One match of a symbol search: five contract fields, the number of derivative types (none here).
+#: One match of a symbol search: five contract fields, the number of derivative types (none here).
 SAMPLE: Final = (
     *("conId", "symbol", "secType", "primaryExchange", "currency", "derivatives"),
     *("description", "issuerId"),

@@ -96,7 +96,7 @@ def _contract_request(*rest: Source) -> Layout:
     return Layout("id reqId", CONTRACT, *rest)
 
 
-# Message id: name, layout. A layout of None belongs to a request that is refused unread.
+#: Message id: name, layout. A layout of None belongs to a request that is refused unread.
 _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     1: (
         "reqMktData",
@@ -217,10 +217,10 @@ LAYOUT_OF: Final[Mapping[str, Layout]] = {
 }
 NAMES: Final[Mapping[int, str]] = {number: name for number, (name, _) in _REQUESTS.items()}
 
-# Refused requests that carry their id in the second field, without a version before it.
+#: Refused requests that carry their id in the second field, without a version before it.
 _ID_IN_SECOND_FIELD: Final = frozenset((20, 22, 84, 86, 87, 88, 89, 90, 96, 83, 100, 101, 102, 103))
 
-# Refused requests without any id: what stands where others have one is something else.
+#: Refused requests without any id: what stands where others have one is something else.
 _WITHOUT_ID: Final = frozenset((12, 13, 18, 19, 24, 65, 66, 72, 73, 82, 85))
 
 

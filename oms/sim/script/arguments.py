@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from oms.sim.protocol.layout import Layout
 
-# With these, and so many decimals, no product of them has more digits than a Decimal keeps.
+#: With these, and so many decimals, no product of them has more digits than a Decimal keeps.
 QUANTITY_MAX: Final = Decimal("1e9")
 PRICE_MAX: Final = Decimal("1e7")
 CASH_MAX: Final = Decimal("1e15")

@@ -33,7 +33,7 @@ SIDES: Final = ("BUY", "SELL", "SSHORT")
 #: Who entered an order: an API client, a person at TWS, or the broker that closes a position.
 Origin = Literal["api", "manual", "liquidation"]
 
-# Fields of placeOrder that are about the message, or kept as attributes of the order.
+#: Fields of placeOrder that are about the message, or kept as attributes of the order.
 _NOT_TERMS: Final = frozenset(
     (
         *("id", "orderId", "clientId", "conId", "symbol", "secType", "strike", "right"),
@@ -43,7 +43,7 @@ _NOT_TERMS: Final = frozenset(
         *("orderType", "openClose"),
     )
 )
-# What these mean when they come is what they mean when they are left out: not worth keeping.
+#: What these mean when they come is what they mean when they are left out: not worth keeping.
 _DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "exemptCode": ("-1",),
     "strike": ("0", "0.0"),

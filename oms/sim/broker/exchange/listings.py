@@ -14,7 +14,7 @@ from typing import Final
 
 from oms.sim.broker.exchange.contracts import BAG_ID, MARKET_RULES, Contract
 
-# symbol, con id (0: made from the symbol), listing exchange, name, price in round figures
+#: symbol, con id (0: made from the symbol), listing exchange, name, price in round figures
 _STOCKS: Final = """
 AAPL 265598 NASDAQ 190 APPLE INC
 MSFT 272093 NASDAQ 410 MICROSOFT CORP
@@ -54,7 +54,7 @@ TLT 15547841 NASDAQ 92 ISHARES 20+ YEAR TREASURY BD
 
 _US_VENUES: Final = ("SMART", "AMEX", "NYSE", "ARCA", "ISLAND", "IEX")
 
-# The same symbol listed elsewhere: a look-up without exchange and currency finds them all.
+#: The same symbol listed elsewhere: a look-up without exchange and currency finds them all.
 _FOREIGN: Final = """
 AAPL 0 MEXI 3300 MXN APPLE INC
 AAPL 0 IBIS2 175 EUR APPLE INC
@@ -108,7 +108,7 @@ def stocks() -> Iterator[Contract]:
         )
 
 
-# symbol, con id, price, tick
+#: symbol, con id, price, tick
 _FOREX: Final = """
 EUR.USD 12087792 1.0850 0.00005
 GBP.USD 12087797 1.2700 0.00005
@@ -119,7 +119,7 @@ USD.JPY 15016059 151.50 0.005
 EUR.GBP 12087807 0.8540 0.00005
 """
 
-# symbol, exchange, multiplier, tick, price, months a year, name
+#: symbol, exchange, multiplier, tick, price, months a year, name
 _FUTURES: Final = """
 ES CME 50 0.25 5300 4 E-mini S&P 500
 NQ CME 20 0.25 18500 4 E-mini NASDAQ 100
@@ -177,7 +177,7 @@ def futures(today: date) -> Iterator[Contract]:
             )
 
 
-# symbol, con id, exchange, price, name: an index has a price and is not traded
+#: symbol, con id, exchange, price, name: an index has a price and is not traded
 _INDICES: Final = """
 SPX 416904 CBOE 5300 S&P 500 Stock Index
 NDX 416843 NASDAQ 18500 NASDAQ 100 Stock Index
