@@ -421,7 +421,7 @@ class Settings(BaseSettings):
         60,
         ge=0,
         le=3600,
-        description="Time between a comparison and the cheap one after it, which asks for open "
+        description="Time between a comparison and the quick check after it, which asks for open "
         "orders and positions only and calls for a full one where they differ; 0 turns them off.",
     )
     midnight_lead_seconds: Seconds = Field(

@@ -1,8 +1,8 @@
 """When the books are compared next: a pure function of what was asked, what ran and what time it
 is.
 
-A *full* run asks every question and may repair; a *cheap* one asks for open orders and positions
-only and calls for a full one where they differ (`service.quick_check`). What calls for a run:
+A *full* run asks every question and may repair; a *quick* check asks for open orders and positions
+only and calls for a full run where they differ (`service.quick_check`). What calls for a run:
 
 - somebody: a line that came up or was restored (1101 and 1102 alike), a person. At once, also
   during a reset: the line is whole, and orders wait for the answer;
@@ -11,10 +11,10 @@ only and calls for a full one where they differ (`service.quick_check`). What ca
 - the end of the gateway's day: IB forgets the day's executions at midnight, so they are asked for
   shortly before, and before a reset that lies over midnight;
 - the end of a reset: what was settled overnight (assignments, expiries, transfers) shows then;
-- time: a full run each interval, a cheap one between.
+- time: a full run each interval, a quick check between.
 
-Nothing is due while the line is not whole (no session, 1100, silence), and nothing that nobody
-asked for during a reset: the farms are known to be down, and what they say is late.
+Nothing is due while the line is not whole (no session, 1100, silence). During a reset only what
+somebody asked for is due: the farms are known to be down, and what they say is late.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zoneinfo import ZoneInfo
 
 from oms.core.resets import Window, end_of_reset, next_end_of_reset, start_of_reset
 
-RunKind = Literal["full", "cheap"]
+RunKind = Literal["full", "quick"]
 
 #: How much earlier or later than its mean a periodic run may come, so that a fleet of daemons does
 #: not ask one gateway at the same moment.
@@ -44,8 +44,8 @@ class Plan:
 
     #: Between periodic full runs; None for none.
     interval: timedelta | None
-    #: Between a run and the cheap one after it; None for none.
-    cheap_interval: timedelta | None
+    #: Between a run and the quick check after it; None for none.
+    quick_interval: timedelta | None
     #: The gateway's zone, whose midnight ends the day of its executions.
     zone: ZoneInfo
     #: How long before midnight the day's last run begins at the latest; None for none.
@@ -65,7 +65,7 @@ class Past:
 
     #: There is a session and no gap is open.
     line_is_whole: bool
-    #: What somebody asks for, such as `start` or `1102`; empty for nobody.
+    #: What somebody asks for, such as `start` or `1102`; else empty.
     asked: str = ""
     #: When the last full run ended, None before the first of this line.
     full_at: datetime | None = None
@@ -73,7 +73,7 @@ class Past:
     whole_at: datetime | None = None
     #: Full runs in a row that lacked an answer.
     failures: int = 0
-    cheap_at: datetime | None = None
+    quick_at: datetime | None = None
     #: Orders are in doubt.
     in_doubt: bool = False
     #: Full runs since the present doubt was first seen.
@@ -101,8 +101,8 @@ def next_run(plan: Plan, past: Past, now: datetime) -> Due | None:
     if past.full_at is None:
         return None  # A line that comes up asks for its first run itself.
     found = [_outside_resets(plan, past, max(due.at, now), due) for due in _calls(plan, past, now)]
-    # At one moment the full run, which answers what the cheap one would.
-    return min(found, key=lambda due: (due.at, due.kind == "cheap"), default=None)
+    # At one moment the full run, which answers what the quick check would.
+    return min(found, key=lambda due: (due.at, due.kind == "quick"), default=None)
 
 
 def _calls(plan: Plan, past: Past, now: datetime) -> Iterator[Due]:
@@ -123,9 +123,9 @@ def _calls(plan: Plan, past: Past, now: datetime) -> Iterator[Due]:
         yield Due(reset + AFTER_RESET * past.jitter / 1000, "full", "after_reset")
     if plan.interval is not None:
         yield Due(full_at + _spread(plan.interval, past), "full", "schedule")
-    if plan.cheap_interval is not None:
-        last = max(full_at, past.cheap_at or full_at)
-        yield Due(last + _spread(plan.cheap_interval, past), "cheap", "glance")
+    if plan.quick_interval is not None:
+        last = max(full_at, past.quick_at or full_at)
+        yield Due(last + _spread(plan.quick_interval, past), "quick", "glance")
 
 
 def _spread(period: timedelta, past: Past) -> timedelta:

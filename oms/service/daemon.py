@@ -339,7 +339,7 @@ def _schedule(base: _Base, gateway: Gateway, reconciler: Reconciler) -> Schedule
         session=gateway.session,
         view=base.view,
         full=reconciler,
-        cheap=quick_check,
+        quick=quick_check,
     )
 
 

@@ -1,4 +1,4 @@
-"""The cheap comparison between two reconciliations: open orders and positions, nothing else.
+"""The quick check between two reconciliations: open orders and positions, nothing else.
 
 It repairs nothing, opens and closes no case and writes no report: its questions and answers are in
 the log like any other. It only says whether something is there that the last full run did not know,

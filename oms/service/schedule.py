@@ -47,7 +47,7 @@ class SessionState(Protocol):
         ...
 
 
-class Full(Protocol):
+class FullRun(Protocol):
     """A full run."""
 
     async def run(self, trigger: str) -> ReconciliationCompleted:
@@ -55,8 +55,8 @@ class Full(Protocol):
         ...
 
 
-class Cheap(Protocol):
-    """A cheap run."""
+class QuickCheck(Protocol):
+    """The quick check between two full runs."""
 
     async def look(self) -> bool:
         """Return whether a full run is needed."""
@@ -67,7 +67,7 @@ def plan_of(settings: Settings) -> Plan:
     """Return what the settings say about when to compare; 0 turns a period off."""
     return Plan(
         interval=duration_of(settings.reconcile_interval_seconds),
-        cheap_interval=duration_of(settings.glance_interval_seconds),
+        quick_interval=duration_of(settings.glance_interval_seconds),
         zone=ZoneInfo(settings.gateway_zone),
         midnight_lead=duration_of(settings.midnight_lead_seconds),
         resets=windows_of(settings.reset_region, settings.reset_windows),
@@ -90,8 +90,8 @@ class Schedule:
         clock: Clock,
         session: SessionState,
         view: View,
-        full: Full,
-        cheap: Cheap,
+        full: FullRun,
+        quick: QuickCheck,
         draw: Callable[[], int] = lambda: random.randint(0, 1000),
     ) -> None:
         self._plan = plan
@@ -99,7 +99,7 @@ class Schedule:
         self._session = session
         self._view = view
         self._full = full
-        self._cheap = cheap
+        self._quick = quick
         self._draw = draw
         self._past = Past(line_is_whole=False, jitter=draw())
         self._doubted: frozenset[str] = frozenset()
@@ -152,8 +152,8 @@ class Schedule:
         if due.kind == "full":
             await self._run_full(due.trigger)
             return
-        is_needed = await self._cheap.look()
-        self._past = replace(self._past, cheap_at=self._clock.now())
+        is_needed = await self._quick.look()
+        self._past = replace(self._past, quick_at=self._clock.now())
         if is_needed and not self._past.asked:
             self.ask(due.trigger)
 

@@ -28,7 +28,7 @@ def seconds(low: float, high: float) -> st.SearchStrategy[timedelta]:
 plans = st.builds(
     Plan,
     interval=st.none() | seconds(60, 86_400),
-    cheap_interval=st.none() | seconds(10, 3_600),
+    quick_interval=st.none() | seconds(10, 3_600),
     zone=st.sampled_from([NEW_YORK, ZoneInfo("Europe/Zurich"), ZoneInfo("Asia/Hong_Kong")]),
     midnight_lead=st.none() | seconds(30, 3_600),
     resets=st.builds(windows_of, regions, own_windows),
@@ -44,7 +44,7 @@ pasts = st.builds(
     full_at=st.none() | moments,
     whole_at=st.none() | moments,
     failures=st.integers(0, 3),
-    cheap_at=st.none() | moments,
+    quick_at=st.none() | moments,
     in_doubt=st.booleans(),
     doubt_runs=st.integers(0, 40),
     jitter=st.integers(0, 1000),
@@ -90,7 +90,7 @@ def test_a_full_run_comes_within_the_interval_or_as_soon_as_a_reset_is_over(
     plan: Plan, past: Past, now: datetime
 ) -> None:
     past = replace(past, line_is_whole=True, asked="", full_at=now, failures=0)
-    due = next_run(replace(plan, cheap_interval=None), past, now)
+    due = next_run(replace(plan, quick_interval=None), past, now)
     if plan.interval is not None:
         assert due is not None
         latest = now + plan.interval * 1.1
@@ -124,7 +124,7 @@ def test_over_a_week_every_day_ends_with_a_run_and_no_run_is_wasted(
     now = BASE + timedelta(days=day)
     end = now + timedelta(days=7)
     past = Past(line_is_whole=True, full_at=now, whole_at=now, jitter=jitters[0])
-    plan = replace(plan, interval=None, cheap_interval=None, midnight_lead=5 * MINUTE)
+    plan = replace(plan, interval=None, quick_interval=None, midnight_lead=5 * MINUTE)
     runs: list[Due] = []
     while (due := next_run(plan, past, now)) is not None and due.at < end:
         runs.append(due)
@@ -146,7 +146,7 @@ def test_over_a_week_every_day_ends_with_a_run_and_no_run_is_wasted(
 def test_the_run_before_midnight_moves_before_a_reset_that_lies_over_midnight() -> None:
     plan = Plan(
         interval=None,
-        cheap_interval=None,
+        quick_interval=None,
         zone=NEW_YORK,
         midnight_lead=5 * MINUTE,
         resets=windows_of("none", ("Sun-Sat 23:45-00:45 America/New_York",)),

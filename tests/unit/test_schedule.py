@@ -24,7 +24,7 @@ START = datetime(2026, 11, 23, 15, tzinfo=UTC)
 DEADLINE_SECONDS = 60
 PLAN = Plan(
     interval=timedelta(seconds=900),
-    cheap_interval=timedelta(seconds=60),
+    quick_interval=timedelta(seconds=60),
     zone=ZoneInfo("America/New_York"),
     midnight_lead=None,
     resets=(),
@@ -56,7 +56,7 @@ class Runs:
         return report(trigger, self.clock.now(), self.unanswered)
 
     async def look(self) -> bool:
-        self.noted.put_nowait((self.seconds(), "cheap"))
+        self.noted.put_nowait((self.seconds(), "quick"))
         return self.is_needed
 
     def seconds(self) -> int:
@@ -101,7 +101,7 @@ async def serving(runs: Runs) -> AsyncIterator[Schedule]:
         session=runs.session,
         view=runs.view,
         full=runs,
-        cheap=runs,
+        quick=runs,
         draw=lambda: 500,
     )
     task = asyncio.create_task(schedule.serve())
@@ -124,9 +124,9 @@ async def test_a_line_that_comes_up_is_compared_and_then_checked_quickly() -> No
         schedule.ask("start")
         assert await runs.next() == (0, "start")
         await pass_time(runs, schedule, 60)
-        assert await runs.next() == (60, "cheap")
+        assert await runs.next() == (60, "quick")
         await pass_time(runs, schedule, 60)
-        assert await runs.next() == (120, "cheap")
+        assert await runs.next() == (120, "quick")
 
 
 async def test_a_quick_check_that_sees_something_new_calls_for_a_full_run() -> None:
@@ -135,7 +135,7 @@ async def test_a_quick_check_that_sees_something_new_calls_for_a_full_run() -> N
         schedule.ask("start")
         await runs.next()
         await pass_time(runs, schedule, 60)
-        assert [await runs.next(), await runs.next()] == [(60, "cheap"), (60, "glance")]
+        assert [await runs.next(), await runs.next()] == [(60, "quick"), (60, "glance")]
 
 
 async def test_nothing_is_asked_while_ib_is_out_of_reach() -> None:
@@ -198,7 +198,7 @@ def test_a_period_of_zero_is_none_and_the_last_wait_is_never_below_the_first() -
             reset_region="none",
         )
     )
-    assert (plan.interval, plan.cheap_interval, plan.midnight_lead) == (None, None, None)
+    assert (plan.interval, plan.quick_interval, plan.midnight_lead) == (None, None, None)
     assert plan.doubt_delay == plan.doubt_delay_max == timedelta(seconds=600.1)
 
 
