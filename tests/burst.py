@@ -2,12 +2,13 @@
 
     python -m tests.burst --seeds 200 --orders 1000
 
-Goal: promises 2 to 4 of the design where they are hardest to keep. Method: as many orders as asked
-for are handed over at once, with the pace off, through a relay that dies after a number of bytes
-which the seed draws, in one of the two directions; what it has taken from the client still reaches
-the gateway, as with a real line. The OMS reconnects and finds out. Then every order must be at work
-or not sent, the simulator must have received each at most once, exactly those that are at work, and
-both sides' books, the log and its rebuild must agree.
+Goal: nothing is sent that is not written, nothing twice, and nothing is made up, where that is
+hardest to keep. Method: as many orders as asked for are handed over at once, with the pace off,
+through a relay that dies after a number of bytes which the seed draws, in one of the two
+directions; what it has taken from the client still reaches the gateway, as with a real line. The
+OMS reconnects and finds out. Then every order must be at work or not sent, the simulator must have
+received each at most once, exactly those that are at work, and both sides' books, the log and its
+rebuild must agree.
 """
 
 from __future__ import annotations

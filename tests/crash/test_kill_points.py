@@ -131,7 +131,7 @@ KILLS = list(_kills())
 
 @pytest.mark.parametrize(("action", "script", "number"), KILLS)
 async def test_a_kill_at(tmp_path: Path, action: str, script: str, number: int) -> None:
-    """Goal: promises 1 to 6 of the design hold over a kill at this line."""
+    """Goal: what the README promises holds over a kill at this line."""
     async with _a_day(tmp_path) as world:
         life = await live(world, script, action, number, settings=SETTINGS.get(script))
         assert life.killed, f"never reached, exit {life.exit_code}: {life.told}\n{life.errors}"

@@ -1,6 +1,6 @@
 """Seeded runs: whole days with kills, cuts, faults and other people's trades, then the reckoning.
 
-Goal: the promises of the design hold over schedules that nobody thought of. Method: first the
+Goal: what the README promises holds over schedules that nobody thought of. Method: first the
 safety phase, a few lives of the OMS that trade at random (`trader`) while the simulator loses,
 doubles, delays and reorders messages, and that are killed at a random line of their log; then the
 liveness phase, in which the faults are off and a bounded number of runs must make everything equal.

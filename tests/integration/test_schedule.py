@@ -36,7 +36,7 @@ async def test_an_order_by_hand_is_found_by_the_cheap_comparison(world: World) -
 
 
 async def quick_checks(world: World, more: int) -> list[QueryAnswered]:
-    """Wait for so many more cheap comparisons, and return what they asked."""
+    """Wait for so many more quick checks, and return what they asked."""
     before = len(await answers(world))
     async with asyncio.timeout(DEADLINE_SECONDS):
         while len(found := await answers(world)) < before + 2 * more:
