@@ -270,7 +270,7 @@ _ALARM_ADVICE: Final[Mapping[AlarmKind, str]] = MappingProxyType(
         "order_silent": "`oms order ORDER` shows what was sent; look for the order in TWS",
         "order_waiting": "look at the order in TWS: a closed venue, a missing permission, an "
         "algorithm that IB does not know",
-        "foreign_order": "find out who sent it; `oms breaks` has it as a case",
+        "foreign_order": "find out who sent it; `oms breaks --all` has its case",
         "clock_drift": "set the clocks of both machines (NTP)",
         "outage": "see that the gateway runs, is logged in and has a line to IB",
         "gap_unrecovered": "`oms report show last` names the question that IB did not answer",
