@@ -18,14 +18,7 @@ from typing import Final, Literal, get_args
 
 from oms.core.codec import Head
 from oms.core.events import AlarmKind, Envelope, Severity
-from oms.core.fold.records import (
-    Alarm,
-    BreakCase,
-    Order,
-    RunRecord,
-    SessionRecord,
-    SystemRecord,
-)
+from oms.core.fold.records import Alarm, BreakCase, Order, RunRecord, SessionRecord, SystemRecord
 from oms.core.resets import Window, end_of_reset
 from oms.core.words import ago, counted, duration
 

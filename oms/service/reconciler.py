@@ -32,13 +32,7 @@ from oms.core.compare.asking import QUESTIONS, to_ask_again
 from oms.core.compare.cases import accepted, case_events
 from oms.core.compare.findings import MOVED
 from oms.core.compare.matches import Compared
-from oms.core.compare.repair import (
-    by_policy,
-    cash_openings,
-    commissions,
-    openings,
-    resolutions,
-)
+from oms.core.compare.repair import by_policy, cash_openings, commissions, openings, resolutions
 from oms.core.compare.run import compare, verdict_of
 from oms.core.compare.sides import Answers, OurSide, Scope
 from oms.core.events import (

@@ -21,12 +21,7 @@ from oms.core.fold.records import TABLES, AnyRecord, SystemRecord, decode_record
 from oms.core.fold.sessions import switched
 from oms.errors import NotFound
 from oms.store import schema
-from oms.store.backend import (
-    parse_url,
-    postgresql_arguments,
-    set_pragmas,
-    sqlite_url,
-)
+from oms.store.backend import parse_url, postgresql_arguments, set_pragmas, sqlite_url
 from oms.store.driver_errors import driver_errors, needs_driver
 from oms.store.envelopes import envelope, head_of
 from oms.store.lease import Lease, lease_of

@@ -49,16 +49,7 @@ from oms.store.backend import Connection, connect, parse_url
 from oms.store.projector import Projector
 from tests.conformance.conftest import Place
 from tests.conformance.test_event_log import opened_log, rebuilt_equal
-from tests.lives import (
-    ACCOUNT,
-    CLIENT,
-    START,
-    Life,
-    contract,
-    number_of,
-    perm_id_of,
-    terms,
-)
+from tests.lives import ACCOUNT, CLIENT, START, Life, contract, number_of, perm_id_of, terms
 
 Rows = dict[tuple[str, str], str]
 Links = set[tuple[str, int]]

@@ -19,14 +19,7 @@ from oms.core.admit.venue import VenueRules
 from oms.core.contracts import ComboLeg, Stock
 from oms.core.events import Finding, Terms
 from oms.core.fold.records import BreakCase, SystemRecord
-from oms.core.order_types import (
-    Limit,
-    Market,
-    Stop,
-    StopLimit,
-    TrailingStop,
-    TrailingStopLimit,
-)
+from oms.core.order_types import Limit, Market, Stop, StopLimit, TrailingStop, TrailingStopLimit
 from oms.errors import InvalidRequest
 
 SPY = Stock("SPY").evolve(con_id=756733)

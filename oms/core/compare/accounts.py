@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from oms.core.compare.findings import Thing
 from oms.core.compare.matches import Match
 from oms.core.compare.sides import Answers, OurSide, Scope
-from oms.core.events import (
-    Finding,
-)
+from oms.core.events import Finding
 
 
 def account_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Finding | Match]:

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from oms.core.compare.sides import (
-    Answers,
-    OurSide,
-    Row,
-    Scope,
-)
+from oms.core.compare.sides import Answers, OurSide, Row, Scope
 from oms.core.events import (
     CompletedOrderReceived,
     ExecutionReceived,

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from oms.core.compare.findings import Thing
 from oms.core.compare.matches import Match
 from oms.core.compare.sides import Answers, OurSide, Row, Scope
-from oms.core.events import (
-    CommissionReceived,
-    Finding,
-)
+from oms.core.events import CommissionReceived, Finding
 from oms.core.fold.records import Fill
 from oms.core.money import plain
 from oms.core.words import describe_amount

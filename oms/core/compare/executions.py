@@ -8,10 +8,7 @@ from functools import partial
 from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
 from oms.core.compare.sides import Answers, OurSide, Row, Scope
-from oms.core.events import (
-    ExecutionReceived,
-    Finding,
-)
+from oms.core.events import ExecutionReceived, Finding
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill
 from oms.core.money import plain

@@ -8,14 +8,7 @@ from typing import Final, TypeVar
 
 from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
-from oms.core.compare.sides import (
-    ORDER_QUESTIONS,
-    Answers,
-    OurSide,
-    Row,
-    Scope,
-    reaches_back_to,
-)
+from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
 from oms.core.events import CompletedOrderReceived, ExecutionReceived, Finding, OpenOrderReceived
 from oms.core.fold.records import Order, OrderState
 from oms.core.money import plain

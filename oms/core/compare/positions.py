@@ -11,12 +11,7 @@ from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
 from oms.core.compare.sides import Answers, OurSide, Row, Scope
 from oms.core.contracts import Contract
-from oms.core.events import (
-    Adjustment,
-    Finding,
-    PositionReceived,
-    Question,
-)
+from oms.core.events import Adjustment, Finding, PositionReceived, Question
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
 

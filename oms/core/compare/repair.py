@@ -12,13 +12,7 @@ from decimal import Decimal
 
 from oms.core.compare.cases import break_id_of
 from oms.core.compare.cash import balances
-from oms.core.compare.sides import (
-    ORDER_QUESTIONS,
-    Answers,
-    OurSide,
-    Scope,
-    reaches_back_to,
-)
+from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Scope, reaches_back_to
 from oms.core.events import (
     BooksAdjusted,
     CashOpened,

@@ -19,13 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from oms.core.fold.records import (
-    AdjustmentMade,
-    Fill,
-    Position,
-    PositionChanges,
-    add_commission,
-)
+from oms.core.fold.records import AdjustmentMade, Fill, Position, PositionChanges, add_commission
 from oms.core.money import ZERO
 
 
