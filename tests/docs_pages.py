@@ -133,10 +133,10 @@ def log_actions_page() -> str:
         (
             f"`{call.action}`",
             call.level,
-            f"`{call.module}`",
+            f"`{call.room}`",
             ", ".join(f"`{name}`" for name in call.fields),
         )
-        for call in sorted(log_calls(), key=lambda call: (call.action, call.module))
+        for call in sorted(log_calls(), key=lambda call: (call.action, call.room))
     ]
     return _page(
         "Log actions",
@@ -145,11 +145,12 @@ def log_actions_page() -> str:
             "(`OMS_LOG_FORMAT`).",
             "`action` is the machine name of a message and an API: alerts and crash tests match on "
             "it.",
-            "Every line also has `at` (UTC), `level` and `room`; ids are the same as the events'.",
+            "Every line also has `at` (UTC), `level` and `room`, the part of the program that "
+            "writes it; ids are the same as the events'.",
             f"What libraries say has the action `{telemetry.LIBRARY_ACTION}`, with their text in "
             "`message`.",
         ),
-        _table(("Action", "Level", "Written by", "Fields"), dict.fromkeys(rows)),
+        _table(("Action", "Level", "Room", "Fields"), dict.fromkeys(rows)),
     )
 
 
@@ -322,17 +323,18 @@ class LogCall:
 
     action: str
     level: str
-    module: str
+    room: str
     fields: tuple[str, ...]
 
 
 def log_calls() -> Iterator[LogCall]:
     """Yield every program message that the OMS can write; the simulator's are prose."""
     for path in sorted((ROOT / "oms").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        if name.startswith("oms.sim."):
+        text = path.read_text(encoding="utf-8")
+        rooms = re.findall(r'get_logger\("([\w.]+)"\)', text)
+        if path.is_relative_to(ROOT / "oms" / "sim") or not rooms:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(text)):
             match node:
                 case ast.Call(
                     func=ast.Attribute(value=ast.Name(id="log" | "_log" | "logger"), attr=level),
@@ -340,8 +342,8 @@ def log_calls() -> Iterator[LogCall]:
                     keywords=keywords,
                 ) if level in LOG_LEVELS:
                     fields = tuple(keyword.arg or "**" for keyword in keywords)
-                    text = action.value if isinstance(action, ast.Constant) else ast.unparse(action)
-                    yield LogCall(str(text), level, name, fields)
+                    name = action.value if isinstance(action, ast.Constant) else ast.unparse(action)
+                    yield LogCall(str(name), level, rooms[0], fields)
 
 
 class Source:
