@@ -226,6 +226,12 @@ def test_every_face_says_the_same_verdict_reasons_and_advice(
     assert f'oms_health{{level="{trouble.level}"}} 1.0' in metrics.text
     codes = re.findall(r'^oms_health_reason\{code="(\w+)"\} 1.0$', metrics.text, re.MULTILINE)
     assert codes == list(trouble.codes)
+    is_unwatched = "daemon_not_running" in trouble.codes
+    assert ("gap unknown, no daemon watches the line" in table) == is_unwatched
+    assert ("No daemon watches the line." in shown) == is_unwatched
+    assert (re.search(r"^oms_gap_open 1.0$", metrics.text, re.MULTILINE) is not None) == (
+        is_unwatched or "gap_open" in trouble.codes
+    )
     is_explained = "OMS_RESET_WINDOWS" in trouble.settings
     assert [reason["expected"] for reason in reasons] == [is_explained] * len(reasons)
 
