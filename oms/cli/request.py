@@ -23,9 +23,6 @@ from oms.errors import OutcomeUnknown, RequestTimedOut
 from oms.store.log import append_foreign
 from oms.store.reader import Reader
 
-#: What is asked of IB through the daemon, and answered in the log under the same id.
-Question = QuoteRequested | WhatIfRequested
-
 #: How often the log is looked at for the answer: the daemon's own poll is as long.
 LOOK_SECONDS: Final = 0.05
 #: How often it is checked that a daemon is there to answer.
@@ -63,7 +60,11 @@ def person() -> str:
 
 
 async def ask(
-    context: typer.Context, reader: Reader, request: Question, answer: type[Event], seconds: float
+    context: typer.Context,
+    reader: Reader,
+    request: QuoteRequested | WhatIfRequested,
+    answer: type[Event],
+    seconds: float,
 ) -> Event:
     """Append a question for IB and return the daemon's answer to it; raises `RequestTimedOut`."""
     url = settings_of(context).database_url

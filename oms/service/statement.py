@@ -25,7 +25,7 @@ from oms.core.compare.statement import (
     unnamed_findings,
 )
 from oms.core.compare.statement_days import StatementDays
-from oms.core.compare.statement_rows import Cash, Change, Deal, Heading, Holding, OptionLife
+from oms.core.compare.statement_rows import Cash, Change, Deal, Heading, OptionLife, StatedPosition
 from oms.core.events import Event, Finding, SessionOpened, StatementChecked, Verdict
 from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
 from oms.errors import StatementUnreadable
@@ -144,7 +144,7 @@ class _Check:
         self._checked.matches += len(after) - len(self._checked.findings)
         return self._checked
 
-    async def _take(self, row: Deal | Holding | Cash | Change | OptionLife) -> None:
+    async def _take(self, row: Deal | StatedPosition | Cash | Change | OptionLife) -> None:
         if self._account is None:
             raise StatementUnreadable("a row stands before the first <FlexStatement>")
         tally = self._account.tally
@@ -159,7 +159,7 @@ class _Check:
                     await self._match_waiting(tally)
             case Deal():
                 tally.booked.append(row)
-            case Holding():
+            case StatedPosition():
                 tally.holdings[row.con_id] = row
             case Cash():
                 tally.cash.append(row)

@@ -21,7 +21,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from oms.core.compare.findings import Thing
-from oms.core.compare.statement_rows import Cash, Change, Deal, Holding, OptionLife
+from oms.core.compare.statement_rows import Cash, Change, Deal, OptionLife, StatedPosition
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill, Position
@@ -46,7 +46,7 @@ class Tally:
     booked: list[Deal] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     life: list[OptionLife] = field(default_factory=list)
-    holdings: dict[int, Holding] = field(default_factory=dict)
+    holdings: dict[int, StatedPosition] = field(default_factory=dict)
     cash: list[Cash] = field(default_factory=list)
     #: Per contract: what the statement has more than our books, in executions.
     more: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))

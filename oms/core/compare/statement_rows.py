@@ -65,7 +65,7 @@ class Deal:
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class StatedPosition:
     """A position at the end of the last day."""
 
     account: str
@@ -109,7 +109,7 @@ class OptionLife:
     quantity: Decimal
 
 
-StatementRow = Heading | Deal | Holding | Cash | Change | OptionLife
+StatementRow = Heading | Deal | StatedPosition | Cash | Change | OptionLife
 
 _BOOK: Final = "BookTrade"
 #: Rows of a section that say the same once more, at another level of detail.
@@ -232,8 +232,8 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _holding(row: _Attributes) -> Holding:
-    return Holding(
+def _holding(row: _Attributes) -> StatedPosition:
+    return StatedPosition(
         account=row.text("accountId"),
         con_id=row.whole("conid"),
         symbol=row.text("symbol", ""),
