@@ -56,6 +56,7 @@ def environment() -> Environment:
         "state_badge": words.state_badge,
         "severity_badge": words.severity_badge,
         "case_badge": words.case_badge,
+        "commands": commands,
         "trigger_words": trigger_words,
     }
     made.globals |= {
@@ -127,6 +128,15 @@ def _day(at: datetime) -> date:
 def instant(at: datetime) -> str:
     """Return a time to the millisecond, as a timeline needs it."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def commands(text: str) -> Markup:
+    """Return words in which commands stand between backticks, each as code."""
+    parts = [
+        Markup("<code>{}</code>" if n % 2 else "{}").format(part)
+        for n, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def tag(badge: Badge) -> Markup:
