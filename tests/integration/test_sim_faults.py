@@ -752,6 +752,8 @@ async def test_the_nightly_reset_holds_reports_and_orders_and_ends_by_itself(
         told = [one for one in client.story("errMsg", *FILL[:3])
                 if one.removeprefix("errMsg ") not in farms]  # fmt: skip
         assert told[: len(story)] == story
+        refs = {values.get("orderRef") for _, values in client.received}
+        assert ("rests" in refs) is (reports != "never")
 
 
 async def test_with_1101_quotes_have_to_be_asked_for_again() -> None:
