@@ -176,6 +176,18 @@ async def test_the_broker_may_have_received_without_answering() -> None:
         assert client.story()[-2:] == ["commissionReport", "currentTime"]
 
 
+async def test_what_a_gateway_held_is_gone_when_it_restarts() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        sim.do("hold", message="placeOrder", times=1)
+        client.place(orderRef="a")
+        client.ask("reqCurrentTime")
+        await client.wait_for("currentTime")
+        sim.do("restart")
+        assert sim.do("release")["released"] == 0
+        assert sim.books()["orders"] == []
+
+
 @pytest.mark.parametrize("request_name", ["reqExecutions", "reqOpenOrders", "reqPositions"])
 async def test_a_request_is_left_without_answer_end_or_is_refused(request_name: str) -> None:
     async with world() as sim:

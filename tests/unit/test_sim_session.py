@@ -95,6 +95,16 @@ def test_what_a_held_answer_holds_is_struck_by_faults_when_it_is_released() -> N
     assert client.names() == ["currentTime"] * 3
 
 
+def test_a_late_message_comes_after_a_raw_one_as_after_any_other() -> None:
+    client = Client()
+    client.connect()
+    client.strike(Direction.OUT, "currentTime", Action.REORDER)
+    client.session.send("currentTime", {"time": "1"})
+    client.session.send_raw(messages.encode("currentTime", client.session.version, {"time": "2"}))
+    client.session.flush()
+    assert [fields[-1] for fields in client.heard[-2:]] == ["2", "1"]
+
+
 def test_a_refused_start_is_told_why_and_shown_the_door() -> None:
     client = Client()
     client.connect()
