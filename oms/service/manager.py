@@ -289,7 +289,7 @@ class OrderManager:
         and end NOT_SENT. Raises `InvalidRequest` without a reason.
         """
         if not reason.strip():
-            raise InvalidRequest("name the reason of the halt: `oms status` shows it")
+            raise InvalidRequest("a halt needs a reason: `oms status` shows it")
         await self._say(TradingHaltedByPerson(reason=reason), by)
 
     async def resume(self, reason: str = "", *, by: By | None = None) -> None:
