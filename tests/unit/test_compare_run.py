@@ -467,3 +467,27 @@ def test_account_that_the_session_does_not_manage_is_said_and_left_alone() -> No
         reaches={"executions": START},
     )
     assert run.breaks == {"not_answered:DU2": "medium"}
+
+
+def test_run_about_one_account_says_nothing_of_the_orders_and_fills_of_another() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01"))
+    run = reconcile(
+        life,
+        accounts=("DU2",),
+        executions="fill 40 @ 10 exec=x.1.01 fetched=yes",
+        commission_settle_seconds=0,
+    )
+    assert run.breaks == {"not_answered:DU1": "medium"}
+
+
+def test_execution_that_was_corrected_after_its_row_came_has_moved() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01"))
+    run = reconcile(
+        life,
+        open_orders="open Submitted",
+        executions="fill 40 @ 10 exec=x.1.01 fetched=yes",
+        positions="position 30 10",
+        meanwhile="fill 30 @ 10 exec=x.1.02",
+    )
+    assert run.finding("execution:DU1:x.1").text == MOVED
+    assert run.breaks == {}

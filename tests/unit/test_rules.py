@@ -133,6 +133,27 @@ def test_open_break_of_high_severity_closes_the_gate_for_its_account_and_contrac
 
 
 @pytest.mark.parametrize(
+    ("terms", "held", "passes"),
+    [
+        (Market("SELL", 10), (Decimal(10),), True),
+        (Market("SELL", 11), (Decimal(10),), False),
+        (Market("SELL", 11), (Decimal(10), Decimal(11)), True),
+        (Market("BUY", 1), (Decimal(10),), False),
+        (Market("BUY", 10), (Decimal(-10),), True),
+        (Market("SELL", 1), (Decimal(0),), False),
+        (Market("SELL", 1), (), False),
+    ],
+)
+def test_closing_order_passes_an_open_break_as_far_as_it_takes_from_what_is_held(
+    terms: Terms, held: tuple[Decimal, ...], passes: bool
+) -> None:
+    order = replace(proposal(terms), open_breaks=(case("high"),), closing=True, held=held)
+    denied = check(order, Limits())
+    assert (denied is None) is passes
+    assert denied is None or denied.rule == "gate"
+
+
+@pytest.mark.parametrize(
     "terms",
     [
         Market("BUY", 0),
