@@ -10,18 +10,21 @@ import gc
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
+from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
 from oms.errors import StoreUnavailable
 from oms.store.audit import Progress
-from oms.store.backend import Connection, connect, sync_engine
+from oms.store.backend import Connection, connect
 from oms.store.differences import RowKey
 from oms.store.envelopes import SELECT_FACTS, envelope
 from oms.store.projector import Projector
-from oms.store.tables import METADATA, ORDER_EVENTS, PROJECTIONS
+from oms.store.tables import ORDER_EVENTS, PROJECTIONS
 
 PAGE_ROWS: Final = 1_000
 #: Events between two writes of the shadow: the more, the more often a row that changes often is
@@ -103,16 +106,27 @@ def temporary_shadow(resident_records_max: int) -> Iterator[Shadow]:
         path = Path(folder) / "shadow.sqlite"
         path.touch()
         url = URL.create("sqlite", database=str(path))
-        engine = sync_engine(url, "write")
-        METADATA.create_all(engine, tables=[*PROJECTIONS.values(), ORDER_EVENTS])
-        with engine.begin() as tables:
-            for table in PROJECTIONS.values():
-                for index in table.indexes:
-                    if not _SOUGHT.issuperset(index.columns.keys()):
-                        index.drop(tables)
-        engine.dispose()
         with closing(connect(url)) as connection:
             # After a power cut the shadow is of no use.
             connection.rows("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
+            with connection.writing():
+                for statement in _tables():
+                    connection.execute(statement)
             yield Shadow(connection, resident_records_max)
+
+
+@cache
+def _tables() -> tuple[str, ...]:
+    """Return what makes the tables of a shadow and the indexes that the fold needs."""
+    dialect = sqlite.dialect()
+    made: list[ExecutableDDLElement] = [
+        CreateTable(table) for table in (*PROJECTIONS.values(), ORDER_EVENTS)
+    ]
+    made += [
+        CreateIndex(index)
+        for table in PROJECTIONS.values()
+        for index in table.indexes
+        if _SOUGHT.issuperset(index.columns.keys())
+    ]
+    return tuple(str(one.compile(dialect=dialect)) for one in made)
