@@ -55,7 +55,7 @@ class FullRun(Protocol):
         ...
 
 
-class QuickCheck(Protocol):
+class QuickRun(Protocol):
     """The quick check between two full runs."""
 
     async def look(self) -> bool:
@@ -91,7 +91,7 @@ class Schedule:
         session: SessionState,
         view: View,
         full: FullRun,
-        quick: QuickCheck,
+        quick: QuickRun,
         draw: Callable[[], int] = lambda: random.randint(0, 1000),
     ) -> None:
         self._plan = plan
