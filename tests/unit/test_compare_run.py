@@ -491,3 +491,16 @@ def test_execution_that_was_corrected_after_its_row_came_has_moved() -> None:
     )
     assert run.finding("execution:DU1:x.1").text == MOVED
     assert run.breaks == {}
+
+
+def test_missing_commission_that_comes_later_closes_its_case() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01\nstatus Submitted 40"))
+    answer = {
+        "open_orders": "open Submitted\nstatus Submitted 40",
+        "executions": "fill 40 @ 10 exec=x.1.01 fetched=yes",
+        "positions": "position 40 10",
+    }
+    missing = reconcile(life, commission_settle_seconds=0, **answer)
+    assert missing.cases() == ["opened commission_missing:DU1:x.1"]
+    life.play("commission x.1.01 1.5")
+    assert reconcile(life, **answer).cases() == ["closed commission_missing:DU1:x.1"]
