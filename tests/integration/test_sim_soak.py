@@ -8,6 +8,7 @@ from tests.sim_soak import soak
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [600, pytest.param(3600, marks=pytest.mark.benchmark)])
 async def test_trading_with_faults_leaves_no_error_no_leak_and_books_that_add_up(
     seconds: int,

@@ -53,6 +53,7 @@ def is_installation(line: Line) -> bool:
     return ".venv" in " ".join(line.words)
 
 
+@pytest.mark.long
 async def test_everything_on_the_start_page_can_be_typed(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
     typed = lines(text)
