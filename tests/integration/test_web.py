@@ -140,6 +140,7 @@ async def test_every_page_of_the_site_is_tested() -> None:
     assert tested == {spec.path for spec in PAGES}
 
 
+@pytest.mark.long
 async def test_no_page_links_to_an_address_that_is_not_there(site: Site) -> None:
     links: set[str] = set()
     for address in ADDRESSES:
