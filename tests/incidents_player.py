@@ -344,6 +344,8 @@ class Incident:
                 committed.clear()
         finally:
             unsubscribe()
+        # What is durable is seen by a reader before the view has it.
+        await self.oms.log.flush()
 
     # ── what must be true ────────────────────────────────────────────────────────────────────────
 

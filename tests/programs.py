@@ -23,12 +23,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 #: The books of a thousand orders come in one line.
 LINE_BYTES_MAX = 2**26
+#: Windows cannot; there a program is started as a person would, and costs its imports.
+CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 
 class Program:
     """A running program, with the parts of `asyncio.subprocess.Process` that tests use."""
 
-    def __init__(self, pid: int, ended: asyncio.Future[int], out: _Pipe, err: _Pipe) -> None:
+    def __init__(
+        self, pid: int, ended: asyncio.Future[int], out: _Pipe | _Stream, err: _Pipe | _Stream
+    ) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self.stdout = out.reader
@@ -67,7 +71,7 @@ class Program:
 
     def kill(self) -> None:
         """End the program at once."""
-        self.send_signal(signal.SIGKILL)
+        self.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 async def start(
@@ -78,6 +82,18 @@ async def start(
     stderr: int = PIPE,
 ) -> Program:
     """Start `python -W error -m module words...`. Whoever starts a program waits for its end."""
+    if not CAN_FORK:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-m", module, *words),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=stderr,
+            cwd=folder,
+            env=environment,
+            limit=LINE_BYTES_MAX,
+        )
+        ended = asyncio.ensure_future(process.wait())
+        return Program(process.pid, ended, _Stream(process.stdout), _Stream(process.stderr))
     request = {
         "module": module,
         "words": words,
@@ -105,6 +121,17 @@ async def start(
         return int(said)
 
     return Program(pid, asyncio.ensure_future(end()), out, err)
+
+
+class _Stream:
+    """A stream of a program that was not forked; an empty one where it is not read."""
+
+    def __init__(self, reader: asyncio.StreamReader | None) -> None:
+        self.reader = reader or asyncio.StreamReader()
+        if reader is None:
+            self.reader.feed_eof()
+        self.closed = asyncio.Event()
+        self.closed.set()
 
 
 class _Pipe(asyncio.StreamReaderProtocol):

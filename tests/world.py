@@ -219,6 +219,8 @@ class World:
                     logged.clear()
         finally:
             unsubscribe()
+        # What is durable is seen by a reader before the view has it.
+        await self.oms.log.flush()
 
     async def asked(self, kind: str) -> None:
         """Wait until the last question that was put is of this kind."""

@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from oms.core.codec import time_text
@@ -149,4 +150,9 @@ def process_is_alive(process_id: int) -> bool:
         return False
     except (PermissionError, OverflowError):
         return True
-    return True
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    # Z: it has ended, and its parent has not looked yet. In a container that may take for ever.
+    return state.rpartition(")")[2].split()[:1] != ["Z"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
@@ -43,9 +44,14 @@ async def test_no_program_outlives_tests_that_are_killed() -> None:
             await asyncio.open_connection("127.0.0.1", port)
 
 
-async def test_a_program_has_its_own_folder_environment_streams_and_status(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forked", [programs.CAN_FORK, False])
+async def test_a_program_has_its_own_folder_environment_streams_and_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: bool
+) -> None:
+    monkeypatch.setattr(programs, "CAN_FORK", forked)
     (tmp_path / "oms.toml").write_text("client_id = 5\n", encoding="utf-8")
-    environment = {"OMS_PORT": "7497"}
+    outer = {name: text for name, text in os.environ.items() if name != "COLUMNS"}
+    environment = {**outer, "OMS_PORT": "7497"}
     program = await programs.start("oms.cli", "settings", folder=tmp_path, environment=environment)
     out, err = await program.communicate()
     assert (program.returncode, err) == (0, b"")

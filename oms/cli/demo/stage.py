@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
 
-from oms.cli.demo import child_program
+from oms.cli import child_program
 from oms.cli.reading import perform
 from oms.clock import SystemClock
 from oms.errors import MigrationNeeded, OmsError, RequestTimedOut, StoreUnavailable

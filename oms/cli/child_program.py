@@ -1,6 +1,6 @@
 """Runs a module as a program that dies with the process that started it.
 
-    python -m oms.cli.demo.child_program MODULE ARGUMENT...
+    python -m oms.cli.child_program MODULE ARGUMENT...
 
 The starter holds the other end of standard input. When it goes away, however it goes, the system
 closes that end, and this program ends at that instant, without any clean-up: no demo that was
