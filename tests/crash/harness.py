@@ -66,9 +66,12 @@ async def begin(
     return await programs.start("tests.crash.child", json.dumps(asdict(task)))
 
 
-async def recover(world: World) -> None:
-    """Start again and compare until nothing is in doubt, a bounded number of times."""
-    await world.start()
+async def recover(world: World, **settings: Any) -> None:
+    """Start again and compare until nothing is in doubt, a bounded number of times.
+
+    With the settings of the lives before: what they had not booked yet is booked now.
+    """
+    await world.start(**settings)
     for _ in range(RUNS_MAX):
         await world.reconcile()
         if not world.view.in_doubt():

@@ -133,7 +133,8 @@ async def test_a_kill_at(tmp_path: Path, action: str, script: str, number: int) 
     async with _a_day(tmp_path) as world:
         life = await live(world, script, action, number, settings=SETTINGS.get(script))
         assert life.killed, f"never reached, exit {life.exit_code}: {life.told}\n{life.errors}"
-        await recover(world)
+        causes = SETTINGS.get(script, {}).get("adjust_causes", ())
+        await recover(world, adjust_causes=causes)
         await judge(world, [life])
 
 
