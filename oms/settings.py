@@ -532,7 +532,8 @@ class Settings(BaseSettings):
     flex_url: str = Field(
         "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService",
         min_length=8,
-        description="Where IB's Flex web service answers.",
+        description="Where IB's Flex web service answers. The token goes to this host on any port, "
+        "and over https to IB's own hosts, where IB's answer names one of them.",
     )
     report_directory: Path = Field(
         Path("reports"),

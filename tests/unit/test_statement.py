@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import io
-import threading
 import tracemalloc
 from collections.abc import Iterator
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.clock import SystemClock
 from oms.core.compare.statement import Tally, holding_findings, same_amount
 from oms.core.compare.statement_rows import (
     Change,
@@ -27,8 +23,7 @@ from oms.core.compare.statement_rows import (
 )
 from oms.core.contracts import Contract
 from oms.core.fold.records import Position
-from oms.errors import ConfigurationError, IBConnectionError, StatementUnreadable
-from oms.service.flex import fetch_statement
+from oms.errors import StatementUnreadable
 from oms.service.statement_file import read_statement
 
 STATEMENT = (
@@ -202,112 +197,3 @@ def position(con_id: int, quantity: str) -> Position:
         con_id=con_id, symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD"
     )
     return Position("DU1", contract, quantity=Decimal(quantity))
-
-
-# ── the web service ──────────────────────────────────────────────────────────────────────────────
-
-
-class Service(BaseHTTPRequestHandler):
-    """Answers like IB's: first a reference, then "not yet", then the statement."""
-
-    answers: list[str]
-    asked: list[str]
-
-    def do_GET(self) -> None:  # the library's name for it
-        self.asked.append(self.path)
-        body = self.answers.pop(0).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def service() -> Iterator[tuple[str, type[Service]]]:
-    handler = type("Asked", (Service,), {"answers": [], "asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", handler
-        server.shutdown()
-        thread.join()
-
-
-ORDERED = (
-    "<FlexStatementResponse><Status>Success</Status>"
-    "<ReferenceCode>77</ReferenceCode></FlexStatementResponse>"
-)
-
-
-def refusal(code: int, text: str) -> str:
-    return (
-        f"<FlexStatementResponse><Status>Fail</Status><ErrorCode>{code}</ErrorCode>"
-        f"<ErrorMessage>{text}</ErrorMessage></FlexStatementResponse>"
-    )
-
-
-def test_a_statement_is_ordered_waited_for_and_written_whole(
-    service: tuple[str, type[Service]], tmp_path: Path
-) -> None:
-    url, handler = service
-    text = STATEMENT.format(rows="<Trades></Trades>" * 10_000)
-    handler.answers += [ORDERED, refusal(1019, "generation in progress"), text]
-    out = tmp_path / "statement.xml"
-    size = fetch_statement(
-        url, "secret", "123", out, clock=SystemClock(), seconds_max=10, look_seconds=0.01
-    )
-    assert (out.read_text(), size) == (text, len(text))
-    assert [path.split("?")[0] for path in handler.asked] == [
-        "/SendRequest",
-        "/GetStatement",
-        "/GetStatement",
-    ]
-    assert list(tmp_path.iterdir()) == [out]
-
-
-@pytest.mark.parametrize(
-    ("answers", "error", "words"),
-    [
-        ([refusal(1012, "Token has expired.")], ConfigurationError, "1012 Token has expired"),
-        ([ORDERED] + [refusal(1019, "busy")] * 9, IBConnectionError, "not made the statement"),
-        (["<html>"], IBConnectionError, "answered something else"),
-    ],
-)
-def test_a_refusal_is_told_in_ibs_words_without_the_token(
-    service: tuple[str, type[Service]],
-    tmp_path: Path,
-    answers: list[str],
-    error: type[Exception],
-    words: str,
-) -> None:
-    url, handler = service
-    handler.answers += answers
-    with pytest.raises(error, match=words) as caught:
-        fetch_statement(
-            url,
-            "secret",
-            "123",
-            tmp_path / "x",
-            clock=SystemClock(),
-            seconds_max=0.02,
-            look_seconds=0.01,
-        )
-    assert "secret" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("url", "token", "words"),
-    [
-        ("http://example.com", "secret", "is not https"),
-        ("https://example.com", "", "OMS_FLEX_TOKEN is not set"),
-    ],
-)
-def test_a_token_is_never_sent_in_the_clear_and_never_missing_in_silence(
-    url: str, token: str, words: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigurationError, match=words):
-        fetch_statement(url, token, "123", tmp_path / "x", clock=SystemClock(), seconds_max=1)
