@@ -260,6 +260,7 @@ def _intent(life: Life, line: Line) -> Fact:
         contract=_contract(line),
         terms=asked.model_copy(update={"tif": line.options.get("tif", "DAY")}),
         transmit=line.options.get("transmit", "yes") == "yes",
+        parent_order_id=line.options.get("parent"),
     )
     return intended, line.name, "person:ann"
 

@@ -56,13 +56,19 @@ def changed_names(old: Terms, new: Terms) -> frozenset[str]:
     return frozenset(n for n in _COMPARED if getattr(old, n) != getattr(new, n))
 
 
-def is_reduced(terms: Terms, parent_order_id: str, event: OpenOrderReceived) -> bool:
-    """Say whether IB itself has made an order smaller, as its kind lets IB do.
+def is_resized(
+    asked: Decimal, terms: Terms, parent_order_id: str, event: OpenOrderReceived
+) -> bool:
+    """Say whether IB itself may have changed an order's size, as its kind lets IB do; `asked` is
+    the largest size that we asked for.
 
-    The members of a reducing OCA group shrink with each other's fills, and the exits of a bracket
-    with an entry that ends partly filled (broker notes: modifying).
+    The members of a reducing OCA group shrink with each other's fills. The exits of a bracket
+    follow what the entry has filled, up and down, and never pass what was asked for
+    (broker notes: modifying); whether a size does follow from it is for the comparison to say.
     """
-    shrinks = bool(parent_order_id) or (
-        bool(terms.oca_group) and (event.oca_type or terms.oca_type) in _REDUCING
-    )
-    return shrinks and event.quantity < terms.quantity
+    if event.quantity == terms.quantity:
+        return False
+    if parent_order_id:
+        return event.quantity <= asked
+    is_reducing = bool(terms.oca_group) and (event.oca_type or terms.oca_type) in _REDUCING
+    return is_reducing and event.quantity < terms.quantity

@@ -56,6 +56,7 @@ async def load_our_side(
     if answers is not None:
         await _add_named_orders(reader, answers, orders)
         await _add_named_fills(reader, answers, watched, fills)
+    await _add_kin(reader, orders)
     ever_held = await reader.rows("positions") if answers is not None else []
     cash = explained_by(_of(Position, ever_held), books.cash_adjusted)
     by_key = {p.key: p for p in positions}
@@ -117,6 +118,13 @@ async def _add_named_orders(reader: Reader, answers: Answers, orders: dict[str, 
     known = perm_index(orders.values())
     _add(orders, await _any(reader, "orders", "order_id", refs - set(orders) - {""}))
     _add(orders, await _any(reader, "orders", "perm_id", perm_ids - set(known) - {0}))
+
+
+async def _add_kin(reader: Reader, orders: dict[str, Order]) -> None:
+    """Add the entries of exits that IB works in another size than asked, and the other exits."""
+    parents = {o.parent_order_id for o in orders.values() if o.live and o.asked_sizes} - {""}
+    _add(orders, await _any(reader, "orders", "order_id", parents - set(orders)))
+    _add(orders, await _any(reader, "orders", "parent_order_id", parents))
 
 
 async def _add_named_fills(

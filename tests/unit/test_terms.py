@@ -10,7 +10,7 @@ import pytest
 
 import oms
 from oms.core.events import OpenOrderReceived, Terms
-from oms.core.terms import differing, is_reduced
+from oms.core.terms import differing, is_resized
 
 SPY = oms.Stock("SPY").evolve(con_id=756733)
 TILL = datetime(2026, 12, 18, 21, 0, tzinfo=UTC)
@@ -83,17 +83,20 @@ def test_what_ib_fills_in_by_itself_is_no_difference(
 
 
 @pytest.mark.parametrize(
-    ("terms", "parent", "quantity", "reduced"),
+    ("terms", "parent", "quantity", "resized"),
     [
         (_with(LIMIT, oca_group="g", oca_type=2), "", 6, True),
         (_with(LIMIT, oca_group="g", oca_type=1), "", 6, False),
         (_with(LIMIT, oca_group="g", oca_type=3), "", 12, False),
         (LIMIT, "entry", 6, True),
+        (LIMIT, "entry", 10, False),
+        (LIMIT, "entry", 12, True),
+        (LIMIT, "entry", 21, False),
         (LIMIT, "", 6, False),
     ],
 )
-def test_only_a_reducing_group_and_a_bracket_make_an_order_smaller(
-    terms: Terms, parent: str, quantity: int, reduced: bool
+def test_only_a_reducing_group_and_a_bracket_change_the_size_of_an_order(
+    terms: Terms, parent: str, quantity: int, resized: bool
 ) -> None:
     event = shown(terms, quantity=Decimal(quantity))
-    assert is_reduced(terms, parent, event) is reduced
+    assert is_resized(Decimal(20), terms, parent, event) is resized

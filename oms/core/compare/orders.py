@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from oms.core.compare.brackets import unexplained_size
 from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
 from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
@@ -40,17 +41,24 @@ def order_findings(
             was_executed=order_id in executed,
             repair=repair,
         )
-        found = _order_finding(named, answers)
+        found = _order_finding(named, answers, ours)
         if (
             isinstance(found, Finding)
             and found.result == "break"
-            and _has_moved(prior.orders.get(order_id), order)
+            and _have_moved(order, prior, ours)
         ):
             yield named.thing.unknown(MOVED)
         else:
             yield found
         if order.origin != "ours" and (order.live or repair):
             yield _foreign(order, repair)
+
+
+def _have_moved(order: Order, prior: OurSide, ours: OurSide) -> bool:
+    """Say whether the order, or the entry that it is an exit of, moved while it was asked for."""
+    moved = _has_moved(prior.orders.get(order.order_id), order)
+    entry = ours.orders.get(order.parent_order_id)
+    return moved or (entry is not None and _has_moved(prior.orders.get(entry.order_id), entry))
 
 
 def _has_moved(was: Order | None, order: Order) -> bool:
@@ -131,7 +139,7 @@ class _Named:
         return self.thing.matched()
 
 
-def _order_finding(named: _Named, answers: Answers) -> Finding | Match:
+def _order_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | Match:
     order = named.order
     if order.state is OrderState.IN_DOUBT:
         return _doubt_finding(named.thing, order, answers)
@@ -147,7 +155,7 @@ def _order_finding(named: _Named, answers: Answers) -> Finding | Match:
     if missing is not None:
         return missing
     if order.live:
-        return _live_finding(named, answers)
+        return _live_finding(named, answers, ours)
     if any(_works(row.event) for row in named.open_rows):
         text = "IB lists it as open, our books have it as ended"
         return named.thing.broken("wrong_state", "high", text)
@@ -202,20 +210,26 @@ def _missing_fills(named: _Named, answers: Answers) -> Finding | None:
     return named.thing.broken("missing_fill", "high", text)
 
 
-def _live_finding(named: _Named, answers: Answers) -> Finding | Match:
+def _live_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | Match:
     order = named.order
     if not named.open_rows:
         return _unlisted_finding(named, answers)
     if order.modify_pending:
         return named.thing.unknown("a change of its terms is under way")
     event = named.open_rows[0].event
-    different = differing(order.terms, event)
+    asked, because = order.terms, ""
+    different = differing(asked, event)
+    if order.asked_sizes and order.parent_order_id:
+        asked = asked.evolve(quantity=order.asked_sizes[0])
+        because = unexplained_size(order, event.quantity, ours)
+        sizes = ("quantity",) if because else ()
+        different = (*sizes, *(name for name in different if name != "quantity"))
     if different:
         return named.thing.broken(
             "wrong_terms",
             "high",
-            f"{', '.join(different)}: asked {describe_terms(order.terms)}; at IB"
-            f" {describe_terms(terms_of(event, event.quantity))}",
+            f"{', '.join(different)}: asked {describe_terms(asked)}; at IB"
+            f" {describe_terms(terms_of(event, event.quantity))}{because and f'; {because}'}",
         )
     return named.match()
 

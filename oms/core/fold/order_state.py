@@ -31,7 +31,7 @@ from oms.core.events import (
     Terms,
 )
 from oms.core.fold.records import ENDED, End, Order, OrderChanges, OrderState
-from oms.core.terms import changed_names, differing, is_reduced, terms_of
+from oms.core.terms import changed_names, differing, is_resized, terms_of
 
 #: IB's words for an order that is at work (broker notes: status).
 _WORKING: Final = frozenset({"PreSubmitted", "Submitted"})
@@ -232,21 +232,42 @@ def on_open_order(
         changes["terms"] = terms_of(event, event.quantity)
     elif order.pending_terms is not None:
         changes |= _answer_to_modify(order, order.pending_terms, event, epoch)
-    elif is_reduced(order.terms, order.parent_order_id, event):
-        changes["terms"] = order.terms.evolve(quantity=event.quantity)
+    else:
+        changes |= _resized(order, order.terms, order.asked_sizes, event)
     return changes
+
+
+def _resized(
+    order: Order, terms: Terms, asked: tuple[Decimal, ...], event: OpenOrderReceived
+) -> OrderChanges:
+    """Return terms in the size that IB works, where it may have chosen that by itself."""
+    asked = asked or (terms.quantity,)
+    if not is_resized(max(asked), terms, order.parent_order_id, event):
+        return {}
+    return {"terms": terms.evolve(quantity=event.quantity), "asked_sizes": asked}
 
 
 def _answer_to_modify(
     order: Order, wanted: Terms, event: OpenOrderReceived, epoch: int
 ) -> OrderChanges:
+    changed = changed_names(order.terms, wanted)
     # Only what the change is about: IB may have its own way with the rest, and a break says so.
-    if not changed_names(order.terms, wanted) & set(differing(wanted, event)):
-        return {"terms": wanted, "pending_terms": None, "modify_pending": False}
+    if not changed & set(differing(wanted, event)):
+        # A change of the price repeats the size: IB may go by that one, or by the whole.
+        repeats = order.asked_sizes and "quantity" not in changed
+        asked = (*order.asked_sizes, wanted.quantity) if repeats else ()
+        asked = tuple(dict.fromkeys(asked))
+        answered: OrderChanges = {
+            "terms": wanted,
+            "pending_terms": None,
+            "modify_pending": False,
+            "asked_sizes": asked,
+        }
+        return answered | _resized(order, wanted, asked, event)
     if order.pending_epoch < epoch:
         text = "the change was sent in an earlier session; IB shows the order on other terms"
         return {"pending_terms": None, "modify_pending": False, "refusal": text}
-    return {}
+    return _resized(order, order.terms, order.asked_sizes, event)
 
 
 def on_completed(order: Order, event: CompletedOrderReceived, sequence: int) -> OrderChanges:

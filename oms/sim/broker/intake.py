@@ -222,8 +222,9 @@ class Intake:
             else:
                 self.notify.order(order)
             return
-        if order.whole is not None:
-            # The client says the size of the whole; what works is the part that belongs to a fill.
+        if order.whole is not None and new.quantity != order.quantity:
+            # The size that works, said again, changes nothing. Another one is that of the whole;
+            # what works is the part of it that belongs to a fill.
             order.whole, new.quantity = new.quantity, min(new.quantity, order.quantity)
         order.terms, order.quantity, order.order_ref = new.terms, new.quantity, new.order_ref
         order.trail_price = None

@@ -81,7 +81,7 @@ class LinkedOrders:
                 child.quantity = share
                 self._release(child)
         elif share > before:
-            child.quantity += share - before
+            child.quantity = min(child.quantity + share - before, whole)
             self.books.save(child)
             self.floor.notify.order(child)
             self._work(child)

@@ -113,6 +113,9 @@ class Order(Evolving):
     #: Limit price and size as IB last reported them.
     broker_limit_price: Decimal | None = None
     broker_quantity: Decimal | None = None
+    #: Sizes that we asked for, where IB works the order in another one: exits of a bracket follow
+    #: what their entry has filled. The first is the whole.
+    asked_sizes: tuple[Decimal, ...] = ()
 
     #: From executions, after corrections.
     filled: Decimal = ZERO
@@ -217,6 +220,7 @@ class OrderChanges(TypedDict, total=False):
     pending_epoch: int
     broker_limit_price: Decimal | None
     broker_quantity: Decimal | None
+    asked_sizes: tuple[Decimal, ...]
     filled: Decimal
     notional: Decimal
     status_filled: Decimal | None

@@ -1,0 +1,48 @@
+"""Which sizes of a bracket's exits follow from what its entry has filled.
+
+TWS has two ways: the exits work in the size that the entry has filled, and grow with it, or keep
+their whole size. In both, what one exit has filled is taken off the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from oms.core.compare.sides import OurSide
+from oms.core.fold.records import Order
+from oms.core.money import ZERO, plain
+
+
+def unexplained_size(order: Order, size: Decimal, ours: OurSide) -> str:
+    """Return why the size in which IB works an exit follows from nothing; "" where it does."""
+    parent = ours.orders.get(order.parent_order_id)
+    asked = order.asked_sizes or (order.terms.quantity,)
+    if parent is None:
+        return "" if size in asked else "its entry is not in our books"
+    taken = _filled_by_siblings(order, ours)
+    followed = {base for whole in asked for base in _bases(whole, parent)}
+    # An exit that the other one has used up is shown with nothing, or less.
+    if size in asked or any(base - taken == size for base in followed) or size <= ZERO < taken:
+        return ""
+    words = f"its entry has filled {plain(parent.filled)} of {plain(parent.terms.quantity)}"
+    return f"{words}, the other exit {plain(taken)}" if taken else words
+
+
+def _bases(whole: Decimal, parent: Order) -> Iterator[Decimal]:
+    yield whole
+    for filled in (parent.filled, parent.status_filled or parent.filled):
+        yield min(filled, whole)
+        if parent.terms.quantity:
+            share = whole * filled / parent.terms.quantity
+            yield share
+            yield share // 1
+
+
+def _filled_by_siblings(order: Order, ours: OurSide) -> Decimal:
+    siblings = (
+        other
+        for other in ours.orders.values()
+        if other.parent_order_id == order.parent_order_id and other is not order
+    )
+    return sum((other.filled for other in siblings), ZERO)
