@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
 from oms.core.events import EVENT_TYPES, Event
+from oms.core.ratio import Ratio
 
 #: Up to 28 digits, the most that arithmetic keeps, at any exponent that money has.
 decimals = st.builds(
@@ -50,6 +51,8 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of(*(_value(part) for part in get_args(hint)))
     if origin is tuple:
         return st.lists(_value(get_args(hint)[0]), max_size=3).map(tuple)
+    if hint is Ratio:
+        return st.builds(Ratio, new=st.integers(1, 2**31), old=st.integers(1, 2**31))
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return model(hint)
     simple: dict[Any, st.SearchStrategy[Any]] = {

@@ -31,6 +31,7 @@ from oms.core.events import (
 )
 from oms.core.fold.records import BreakCase
 from oms.core.money import number
+from oms.core.ratio import Ratio
 from oms.errors import CaseRefused, InvalidRequest, RequestTimedOut
 from oms.report.record_json import break_json
 from oms.store.reader import Reader
@@ -127,6 +128,9 @@ def adjust(
     price: Annotated[
         str | None, typer.Option(metavar="PRICE", help="What a unit of it was worth.")
     ] = None,
+    ratio: Annotated[
+        str | None, typer.Option(metavar="NEW:OLD", help="Of a split: 1:3 is one for three.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Book a change of a position or of cash that no execution made, and close its break.
@@ -140,6 +144,7 @@ def adjust(
 
     \b
     oms adjust B3f9 --cause transfer --reason "from the other broker, statement of May 4"
+    oms adjust B3f9 --cause split --ratio 1:3 --reason "reverse split of June 2"
     oms adjust B77a --cause dividend --reason "KO, second quarter" --json
     """
     if cause not in CAUSES:
@@ -147,6 +152,7 @@ def adjust(
     figures: dict[str, Any] = {
         "quantity": None if quantity is None else number("quantity", quantity),
         "price": None if price is None else number("price", price),
+        "ratio": None if ratio is None else Ratio.parse(ratio),
     }
     _ask(context, break_id, "adjust", as_json, text=reason, cause=cause, **figures)
 

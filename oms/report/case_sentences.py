@@ -71,7 +71,7 @@ def describe_adjustment(wanted: events.Adjustment) -> str:
         return f"{_signed(plain(wanted.quantity))} {currency}in {wanted.account}"
     what = f"{name_of(wanted.contract)} in {wanted.account}"
     if wanted.ratio is not None:
-        return f"{plain(wanted.ratio)} for 1 of {what}"
+        return f"{wanted.ratio.words} of {what}: {_signed(plain(wanted.quantity))}"
     at = "" if wanted.price is None else f" at {plain(wanted.price)}"
     return f"{_signed(plain(wanted.quantity))} {what}{at}"
 

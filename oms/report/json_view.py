@@ -169,7 +169,7 @@ def _adjustment(wanted: Adjustment | None) -> dict[str, Any] | None:
         "currency": wanted.currency or None,
         "quantity": plain(wanted.quantity),
         "price": None if wanted.price is None else plain(wanted.price),
-        "ratio": None if wanted.ratio is None else plain(wanted.ratio),
+        "ratio": None if wanted.ratio is None else str(wanted.ratio),
         "cause": wanted.cause,
     }
 

@@ -41,7 +41,7 @@ class CaseRequests:
             request,
             envelope.context.actor,
             notional_max=self._notional_max,
-            average_price=await self._average_price(case),
+            position=await self._position(case),
             order=await self._order(case),
         )
         await self._log.append_together([self._fact(envelope, event) for event in events])
@@ -67,19 +67,14 @@ class CaseRequests:
         found = await self._reader.one("orders", case.finding.order_id)
         return found if isinstance(found, Order) else None
 
-    async def _average_price(self, case: BreakCase) -> Decimal | None:
-        """Return what one unit of the thing that drifted is worth, by our books or by IB's."""
+    async def _position(self, case: BreakCase) -> Position | None:
+        """Return the position that a case is about."""
         wanted = case.finding.proposed
         if wanted is None or wanted.contract is None:
             return None
         key = f"{wanted.account}:{wanted.contract.con_id}"
-        position = await self._reader.one("positions", key)
-        if not isinstance(position, Position):
-            return None
-        if position.quantity:
-            return position.average_price
-        cost = position.broker_average_cost
-        return None if cost is None else cost / wanted.contract.units
+        found = await self._reader.one("positions", key)
+        return found if isinstance(found, Position) else None
 
     @staticmethod
     def _fact(envelope: Envelope, event: Event, actor: str = "") -> Pending:

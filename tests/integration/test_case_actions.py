@@ -18,6 +18,7 @@ from oms.core.events import (
     Pending,
 )
 from oms.core.fold.records import BreakCase, OrderState
+from oms.core.ratio import Ratio
 from oms.report.reconciliation import build
 from tests.world import AAPL, LOW, MSFT, World
 
@@ -178,6 +179,21 @@ async def test_a_policy_books_what_evidence_names_and_nothing_else(world: World)
     assert (adjusted.adjustment.cause, adjusted.run_id is None) == ("split", False)
     await world.reconcile()
     assert len(await world.log(BooksAdjusted)) == 1
+
+
+async def test_a_person_names_the_ratio_of_a_split_whose_cost_ib_has_not_divided_yet(
+    world: World,
+) -> None:
+    await world.start()
+    await world.bought(300)
+    await world.simulator.do("position_adjust", symbol="AAPL", quantity=-200)
+    await world.reconcile()
+    case = world.case("quantity_drift")
+    for ratio in (None, Ratio(new=1, old=4)):
+        await ask(world, case, "adjust", cause="split", text="1 for 3", ratio=ratio)
+        assert world.position() == 300
+    await ask(world, case, "adjust", cause="split", text="1 for 3", ratio=Ratio(new=1, old=3))
+    assert (world.position(), world.open_cases()) == (100, [])
 
 
 async def test_a_closing_order_passes_the_gate_and_only_takes_what_is_held(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -157,15 +158,18 @@ async def test_a_split_changes_quantity_cost_and_price_and_pays_for_fractions() 
         assert stock is not None
         sim.do("quote", symbol="AAPL", last="100")
         hold(sim, stock, "15", "80")
-        corporate.split(sim.gateway.floor, stock, D(4))
+        corporate.split(sim.gateway.floor, stock, Fraction(4))
         assert held(sim) == {"AAPL": (D(60), D(20))}
         assert sim.gateway.floor.market.quote(stock).last == 25
         before = cash(sim)
-        corporate.split(sim.gateway.floor, stock, D("0.125"))
+        corporate.split(sim.gateway.floor, stock, Fraction("0.125"))
         assert held(sim) == {"AAPL": (D(7), D(160))}
         assert cash(sim) - before == 100  # half a share at 200
+        corporate.split(sim.gateway.floor, stock, Fraction(3))
+        corporate.split(sim.gateway.floor, stock, Fraction(1, 3))
+        assert held(sim) == {"AAPL": (D(7), D("159.99999999"))}
         with pytest.raises(ValueError, match="cannot be split"):
-            corporate.split(sim.gateway.floor, stock, D(0))
+            corporate.split(sim.gateway.floor, stock, Fraction(0))
 
 
 async def test_a_symbol_changes_and_stays_changed_after_a_restart(tmp_path: Path) -> None:

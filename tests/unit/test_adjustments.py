@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from oms.core.events import Adjustment, BooksAdjusted, CommissionReceived, NaturalKeyConflict
 from oms.core.fold.positions import explained_cash
+from oms.core.ratio import Ratio
 from tests.lives import ACME, Life, play, working
 
 
@@ -27,7 +28,7 @@ def held(life: Life) -> tuple[Decimal, Decimal, Decimal]:
 
 def test_split_multiplies_the_quantity_and_realises_nothing() -> None:
     life = working("fill 10 @ 40")
-    adjust(life, "30", ratio=Decimal(4))
+    adjust(life, "30", ratio=Ratio(new=4, old=1))
     assert held(life) == (40, 10, 0)
     assert explained_cash(life.position()) == -400
 
@@ -54,7 +55,7 @@ def test_assignment_moves_cash_at_the_strike() -> None:
 
 def test_correction_of_an_older_fill_keeps_the_adjustment_in_its_place() -> None:
     life = working("fill 10 @ 40 exec=x.1.01")
-    adjust(life, "30", ratio=Decimal(4))
+    adjust(life, "30", ratio=Ratio(new=4, old=1))
     life.play("fill 20 @ 11 exec=x.2.01\nfill 10 @ 44 exec=x.1.02")
     assert held(life) == (60, 11, 0)
 

@@ -13,6 +13,7 @@ from oms.core.compare.sides import Row
 from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Finding, PositionReceived
 from oms.core.fold.records import Position
+from oms.core.ratio import Ratio
 
 NOW = datetime(2026, 3, 20, 22, 0, tzinfo=UTC)
 KO = Contract(con_id=1, symbol="KO")
@@ -108,13 +109,21 @@ def test_option_is_expired_when_it_is_gone_whole_after_its_last_day(
 
 @pytest.mark.parametrize(
     ("theirs", "cost", "ratio"),
-    [(40, "15", "4"), (5, "120", "0.5"), (15, "40", "1.5"), (40, "60", None), (-40, "15", None)],
+    [
+        (40, "15", "4:1"),
+        (5, "120", "1:2"),
+        (15, "40", "3:2"),
+        (3, "180", "1:3"),
+        (40, "60", None),
+        (-40, "15", None),
+        (4, "180", None),
+    ],
 )
-def test_split_is_a_small_ratio_at_the_same_whole_cost(
+def test_split_is_a_small_ratio_of_quantities_and_inversely_of_costs(
     theirs: int, cost: str, ratio: str | None
 ) -> None:
     (wanted,) = drift(("A", KO, 10, theirs, cost))
-    assert wanted.ratio == (Decimal(ratio) if ratio else None)
+    assert wanted.ratio == (Ratio.parse(ratio) if ratio else None)
     assert wanted.cause == ("split" if ratio else None)
 
 

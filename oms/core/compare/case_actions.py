@@ -22,7 +22,9 @@ from oms.core.events import (
     Cause,
     Event,
 )
-from oms.core.fold.records import BreakCase, Order
+from oms.core.fold.records import BreakCase, Order, Position
+from oms.core.money import ZERO, plain
+from oms.core.ratio import Ratio
 from oms.errors import CaseRefused, InvalidRequest
 
 CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
@@ -55,13 +57,12 @@ def carried_out(
     actor: str,
     *,
     notional_max: Decimal | None = None,
-    average_price: Decimal | None = None,
+    position: Position | None = None,
     order: Order | None = None,
 ) -> tuple[Event, ...]:
     """Return the events that a request makes of a case.
 
-    `average_price` values what has no price of its own: that of the position, where it is known;
-    `order` is the one that the case is about, where it is about one.
+    `position` and `order` are those that the case is about, where it is about one.
 
     Raises `InvalidRequest` where it cannot mean anything, `CaseRefused` where it may not be done.
     """
@@ -73,7 +74,7 @@ def carried_out(
         case "approve":
             return _approved(case, actor)
         case "resolve" | "adopt" | "adjust":
-            return _closed(case, request, notional_max, average_price, order)
+            return _closed(case, request, notional_max, position, order)
         case _:
             assert_never(request.action)
 
@@ -82,19 +83,19 @@ def _closed(
     case: BreakCase,
     request: CaseRequested,
     notional_max: Decimal | None,
-    average_price: Decimal | None,
+    position: Position | None,
     order: Order | None,
 ) -> tuple[Event, ...]:
     if case.status != "open":
         raise CaseRefused(f"break {case.break_id} is closed already: {case.close_reason}")
-    wanted = _adjustment(case, request) if request.action == "adjust" else None
+    wanted = _adjustment(case, request, position) if request.action == "adjust" else None
     if request.action == "adopt" and case.finding.break_class != "unknown_order":
         raise CaseRefused(
             f"break {case.break_id} is {case.finding.break_class}, not an order to adopt",
             hint="`oms resolve` closes it, `oms adjust` books what moved a position or cash",
         )
     reason = _text(request, "a reason")
-    notional = _notional(case, wanted, average_price, order)
+    notional = _notional(case, wanted, _average_price(position), order)
     if notional_max is not None and (notional is None or notional > notional_max):
         return (
             CaseActionProposed(
@@ -143,7 +144,7 @@ def _closing(
     return adjusted, closed
 
 
-def _adjustment(case: BreakCase, request: CaseRequested) -> Adjustment:
+def _adjustment(case: BreakCase, request: CaseRequested, position: Position | None) -> Adjustment:
     """Return what is to be booked: what the case proposes, with the person's cause and figures."""
     proposed = case.finding.proposed
     if proposed is None:
@@ -158,19 +159,48 @@ def _adjustment(case: BreakCase, request: CaseRequested) -> Adjustment:
         raise InvalidRequest(f"the cause must be one of {known}, found {request.cause}")
     if request.quantity is not None and not request.quantity:
         raise InvalidRequest("the quantity must not be 0")
-    is_split = request.cause == "split"
-    if is_split and proposed.ratio is None:
-        raise CaseRefused(
-            f"break {case.break_id} has not the size and cost of a split",
-            hint="book it as correction, with --price for what was added",
-        )
+    quantity = proposed.quantity if request.quantity is None else request.quantity
     return proposed.evolve(
         cause=request.cause,
-        quantity=proposed.quantity if request.quantity is None else request.quantity,
+        quantity=quantity,
         price=proposed.price if request.price is None else request.price,
-        ratio=proposed.ratio if is_split else None,
+        ratio=_split_ratio(case, request, quantity, position),
         moves_cash=proposed.moves_cash and request.cause == proposed.cause,
     )
+
+
+def _split_ratio(
+    case: BreakCase, request: CaseRequested, quantity: Decimal, position: Position | None
+) -> Ratio | None:
+    """Return the ratio of a split, which must lead from what is held to what IB shows."""
+    if request.cause != "split":
+        if request.ratio is not None:
+            raise InvalidRequest("a ratio belongs to the cause split")
+        return None
+    proposed = case.finding.proposed
+    ratio = request.ratio or (proposed.ratio if proposed is not None else None)
+    if ratio is None:
+        raise CaseRefused(
+            f"break {case.break_id} has not the size and cost of a split",
+            hint="give its --ratio, new shares for old ones, such as 1:3; or book it as correction",
+        )
+    held = ZERO if position is None else position.quantity
+    if not ratio.may_leave(held, held + quantity):
+        raise CaseRefused(
+            f"{ratio.words} of {plain(held)} is not {plain(held + quantity)}",
+            hint="`oms breaks BREAK` shows what both sides hold",
+        )
+    return ratio
+
+
+def _average_price(position: Position | None) -> Decimal | None:
+    """Return what one unit is worth, by our books or by IB's; it values what has no price."""
+    if position is None:
+        return None
+    if position.quantity:
+        return position.average_price
+    cost = position.broker_average_cost
+    return None if cost is None else cost / position.contract.units
 
 
 def _notional(

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Final, TypedDict, Unpack
 
 from oms.core.compare.findings import caused_by
@@ -21,11 +20,8 @@ from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Cause, Finding, PositionReceived
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
+from oms.core.ratio import COST_TOLERANCE, Ratio, ratio_between
 
-#: How far costs may be apart for two positions to be one and the same before and after.
-_COST_TOLERANCE: Final = Decimal("0.005")
-#: Splits are ratios of small numbers: 2 for 1, 3 for 2, 1 for 20.
-_SPLIT_MAX: Final = 100
 _OPTIONS: Final = frozenset({"OPT", "FOP", "WAR"})
 _EXPIRING: Final = _OPTIONS | {"FUT"}
 
@@ -123,17 +119,22 @@ def _expiry(
 def _split(
     drift: Finding, positions: Mapping[str, Position], rows: Mapping[str, Row[PositionReceived]]
 ) -> dict[str, tuple[Adjustment, str]]:
-    """Explain a quantity that grew by a small ratio while what it cost in all stayed the same."""
+    """Explain a quantity that changed by a ratio, and the cost of a unit by its inverse."""
     wanted, contract = wanted_of(drift)
     position, row = _at(positions, wanted), rows.get(_key(wanted))
     if contract.sec_type != "STK" or position is None or row is None:
         return {}
-    cost, held, told = row.event.average_cost, position.quantity, row.event.quantity
-    ratio = _ratio(held, told)
-    whole = position.average_price * position.contract.units * held
-    if not cost or ratio is None or not _near(cost * told, whole):
+    ratio = ratio_between(
+        position.quantity,
+        row.event.quantity,
+        position.average_price * contract.units,
+        row.event.average_cost or ZERO,
+    )
+    if ratio is None:
         return {}
-    text = f"a split, {plain(ratio)} for 1: what the position cost in all is the same"
+    text = f"a split, {ratio.words}: what the position cost in all is the same"
+    if ratio.of(position.quantity) != row.event.quantity:
+        text = f"a split, {ratio.words}; IB pays for the fraction of a share in cash"
     return {drift.key: (_changed(wanted, cause="split", ratio=ratio), text)}
 
 
@@ -180,28 +181,23 @@ def _symbol_change(
             and (new.sec_type, new.currency) == (contract.sec_type, contract.currency)
             and not _held(positions, theirs)
             and row is not None
-            and (ratio := _ratio(old.quantity, theirs.quantity))
-            and _near(
-                (row.event.average_cost or ZERO) * theirs.quantity,
-                old.average_price * contract.units * old.quantity,
-            )
+            and (ratio := _exchange(old, theirs.quantity, row.event.average_cost or ZERO))
         ):
             text = f"{plain(old.quantity)} {contract.symbol} became {plain(theirs.quantity)}"
             text += f" {new.symbol}, which cost the same in all"
             gone = _changed(wanted, cause="symbol_change")
-            came = _changed(theirs, cause="symbol_change", price=old.average_price / ratio)
+            came = _changed(theirs, cause="symbol_change", price=ratio.price_of(old.average_price))
             return {drift.key: (gone, text), other.key: (came, text)}
     return {}
 
 
-def _ratio(before: Decimal, after: Decimal) -> Decimal | None:
-    """Return new units for an old one, None where they are no ratio of small numbers."""
-    if not before or not after or (before > 0) != (after > 0):
-        return None
-    ratio = Fraction(after) / Fraction(before)
-    if max(ratio.numerator, ratio.denominator) > _SPLIT_MAX:
-        return None
-    return Decimal(ratio.numerator) / Decimal(ratio.denominator)
+def _exchange(old: Position, came: Decimal, cost: Decimal) -> Ratio | None:
+    """Return new units for old ones where a holding may have become another one."""
+    before = old.average_price * old.contract.units
+    if came == old.quantity:
+        is_same = abs(cost - before) <= before * COST_TOLERANCE
+        return Ratio(new=1, old=1) if is_same else None
+    return ratio_between(old.quantity, came, before, cost)
 
 
 def _priced(
@@ -218,7 +214,7 @@ def _priced(
 class _Changes(TypedDict, total=False):
     cause: Cause
     price: Decimal | None
-    ratio: Decimal
+    ratio: Ratio
     moves_cash: bool
 
 
@@ -238,7 +234,3 @@ def _at(positions: Mapping[str, Position], wanted: Adjustment) -> Position | Non
 def _held(positions: Mapping[str, Position], wanted: Adjustment) -> Decimal:
     found = _at(positions, wanted)
     return found.quantity if found is not None else ZERO
-
-
-def _near(one: Decimal, other: Decimal) -> bool:
-    return abs(one - other) <= abs(other) * _COST_TOLERANCE

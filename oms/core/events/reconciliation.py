@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 
 from oms.core.contracts import Contract
 from oms.core.events.base import Event
+from oms.core.ratio import Ratio
 from oms.core.values import Value
 
 Outcome = Literal["complete", "refused", "timed_out", "partial"]
@@ -106,8 +107,8 @@ class Adjustment(Value):
     #: Per unit, in the contract's currency, without multiplier: what the change was worth. None
     #: where it realises nothing: the position's own average stands in.
     price: Decimal | None = None
-    #: New units for an old one, where the change is a split: cost is divided, nothing realised.
-    ratio: Decimal | None = None
+    #: New units for old ones, where the change is a split: cost is divided, nothing realised.
+    ratio: Ratio | None = None
     #: True where the change moved cash by quantity times price, as an assignment does.
     moves_cash: bool = False
     #: None where nothing explains it.

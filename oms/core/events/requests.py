@@ -12,6 +12,7 @@ from oms.core.events.base import Event
 from oms.core.events.cases import CaseAction
 from oms.core.events.orders import Terms
 from oms.core.events.reconciliation import Cause
+from oms.core.ratio import Ratio
 
 
 class OrderRequested(Event):
@@ -160,6 +161,7 @@ class CaseRequested(Event):
     #: The person's own figures, where they are not those that the case proposes.
     quantity: Decimal | None = None
     price: Decimal | None = None
+    ratio: Ratio | None = None
 
 
 class CaseRequestDenied(Event):

@@ -327,6 +327,7 @@ def _adjusted(books: Books, envelope: Envelope, event: BooksAdjusted) -> None:
         price=wanted.price,
         ratio=wanted.ratio,
         moves_cash=wanted.moves_cash,
+        held=None if wanted.ratio is None else position.quantity,
     )
     _put_moved(books, envelope, position, positions.adjusted(position, made))
 

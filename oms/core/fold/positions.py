@@ -10,8 +10,9 @@ A correction restates: the position is folded again over all its fills in bookin
 average depends on the order of fills and a mere reversal would leave the wrong one behind.
 
 An adjustment (a split, an assignment, a transfer that a person or a policy booked) has its place
-among the fills. A split multiplies the quantity and divides the average; any other moves the
-position like a fill at its price, or at the position's own average, which realises nothing.
+among the fills. A split divides the average and changes the quantity by what IB showed, IB's own
+rounding of fractions included; any other moves the position like a fill at its price, or at the
+position's own average, which realises nothing.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ def explained_cash(position: Position) -> Decimal:
 def _moved_by(position: Position, made: AdjustmentMade) -> PositionChanges:
     quantity, average, units = position.quantity, position.average_price, position.contract.units
     if made.ratio is not None:
-        after, price, gained = quantity * made.ratio, average / made.ratio, ZERO
+        held = quantity if made.held is None else made.held
+        after = held + made.quantity + made.ratio.of(quantity - held)
+        price, gained = made.ratio.price_of(average) if after else ZERO, ZERO
     else:
         at = made.price if made.price is not None else average
         after, price, gained = _move(quantity, average, made.quantity, at)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
+from fractions import Fraction
+from typing import Final
 
 from oms.sim.broker.adjustments import Change, set_position
 from oms.sim.broker.books.books import ChangeKind
@@ -15,14 +17,18 @@ from oms.sim.broker.books.ledger import ZERO, Position
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
 
+#: IB shows parts of a share to four decimals.
+_SHOWN_STEP: Final = Decimal("0.0001")
+_COST_DIGITS: Final = Decimal("0.00000001")
 
-def split(floor: Floor, contract: Contract, ratio: Decimal) -> list[Change]:
+
+def split(floor: Floor, contract: Contract, ratio: Fraction) -> list[Change]:
     """Give `ratio` new shares for each old one: quantities, costs and the quote follow.
 
     A fraction that whole shares leave behind is paid in cash at the new price. Orders and
     options on the stock stay as they are, for their owner to change.
     """
-    if contract.sec_type != "STK" or not ratio.is_finite() or ratio <= 0:
+    if contract.sec_type != "STK" or ratio <= 0:
         raise ValueError(f"{contract.local_symbol} cannot be split {ratio} to one")
     floor.market.split(contract, ratio)
     last = floor.market.quote(contract).last
@@ -30,10 +36,11 @@ def split(floor: Floor, contract: Contract, ratio: Decimal) -> list[Change]:
     for (account, con_id), row in list(floor.books.positions.items()):
         if con_id != contract.con_id or not row.quantity:
             continue
-        exact = row.quantity * ratio
-        step = Decimal(1) if row.quantity == row.quantity.to_integral_value() else None
-        kept = exact.quantize(step, rounding=ROUND_DOWN) if step is not None else exact
-        after = Position(exact, row.average_cost / ratio, row.realized)
+        exact = row.quantity * ratio.numerator / ratio.denominator
+        is_whole = row.quantity == row.quantity.to_integral_value()
+        kept = exact.quantize(Decimal(1) if is_whole else _SHOWN_STEP, rounding=ROUND_DOWN)
+        cost = (row.average_cost * ratio.denominator / ratio.numerator).quantize(_COST_DIGITS)
+        after = Position(exact, cost, row.realized)
         if exact != kept:
             after, _ = after.after(kept - exact, last, Decimal(1), ZERO)
             floor.books.add_cash(account, contract.currency, (exact - kept) * last)

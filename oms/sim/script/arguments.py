@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from math import isfinite
 from typing import Any, Final
 
@@ -97,6 +98,16 @@ class Fields:
         if isinstance(exponent, int) and -exponent > DECIMALS_MAX:
             raise CommandError(f"{name} has more than {DECIMALS_MAX} decimals", "round it")
         return value
+
+    def ratio(self, name: str) -> Fraction:
+        """Return a number of new units for an old one: `4`, `0.25` or `1:3`."""
+        text = self.text(name)
+        try:
+            return Fraction(text.replace(":", "/", 1))
+        except (ValueError, ZeroDivisionError) as error:
+            raise CommandError(
+                f"{name} {text[:40]!r} is not a ratio", "such as 4 or 1:3"
+            ) from error
 
     def price(self, name: str) -> Decimal:
         """Return a price, which may be negative."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from oms.sim.broker import corporate
@@ -22,8 +23,8 @@ from oms.sim.script.arguments import (
 from oms.sim.script.context import CONTRACT_FIELDS, Context
 from oms.sim.script.verb import Answer, verb
 
-RATIO_LEAST: Final = Decimal("0.001")
-RATIO_MOST: Final = Decimal(1000)
+RATIO_LEAST: Final = Fraction(1, 1000)
+RATIO_MOST: Final = Fraction(1000)
 
 
 @verb("account", "amount", "currency?", "account?")
@@ -131,19 +132,20 @@ def transfer(context: Context, fields: Fields) -> Answer:
 
 @verb("life", "ratio", *CONTRACT_FIELDS)
 def split(context: Context, fields: Fields) -> Answer:
-    """Split a stock: `ratio` new shares for each old one. Quantities, costs and the quote follow;
-    orders and options stay as they are.
+    """Split a stock: `ratio` new shares for each old one, a number or two (`1:3` is one for three).
+    Quantities, costs and the quote follow, fractions of a share are paid in cash; orders and
+    options stay as they are.
     """
     contract = context.contract(fields)
-    ratio = fields.quantity("ratio")
+    ratio = fields.ratio("ratio")
     if not RATIO_LEAST <= ratio <= RATIO_MOST:
         raise CommandError(f"ratio {ratio} is out of bounds", f"{RATIO_LEAST} to {RATIO_MOST}")
     books = context.gateway.books
     held = [abs(row.quantity) for (_, con_id), row in books.positions.items()
             if con_id == contract.con_id]  # fmt: skip
-    if max(held, default=Decimal(0)) * ratio > QUANTITY_MAX:
+    if Fraction(max(held, default=ZERO)) * ratio > QUANTITY_MAX:
         raise CommandError("the position would be too large", f"at most {QUANTITY_MAX:f}")
-    if context.gateway.floor.market.quote(contract).ask / ratio > PRICE_MAX:
+    if Fraction(context.gateway.floor.market.quote(contract).ask) > Fraction(PRICE_MAX) * ratio:
         raise CommandError("no price is so high", f"at most {PRICE_MAX:f}")
     return _told(corporate.split(context.gateway.floor, contract, ratio))
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, TypedDict
 from oms.core.contracts import Contract
 from oms.core.fold.records.row import Column, ColumnType, Evolving, record
 from oms.core.money import ZERO
+from oms.core.ratio import Ratio
 
 
 @record
@@ -129,8 +130,10 @@ class AdjustmentMade:
     sequence: int
     quantity: Decimal
     price: Decimal | None = None
-    ratio: Decimal | None = None
+    ratio: Ratio | None = None
     moves_cash: bool = False
+    #: What was held when a split was booked: what a later correction changes of it is multiplied.
+    held: Decimal | None = None
 
 
 @record

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.settings import Liquidity
@@ -127,12 +128,15 @@ class Market:
         self._keep(contract.con_id, changed)
         return changed
 
-    def split(self, contract: Contract, ratio: Decimal) -> None:
+    def split(self, contract: Contract, ratio: Fraction) -> None:
         """Put every price of a stock that split, and its sizes, into new shares."""
         old = self.quote(contract)
         prices = ("bid", "ask", "last", "open", "high", "low", "close")
         new = {
-            name: max(contract.on_tick(getattr(old, name) / ratio), contract.minimum_tick)
+            name: max(
+                contract.on_tick(getattr(old, name) * ratio.denominator / ratio.numerator),
+                contract.minimum_tick,
+            )
             for name in prices
         }
         if new["ask"] <= new["bid"]:
