@@ -343,6 +343,12 @@ class Settings(BaseSettings):
         description="How long after an order an equal one (account, side, contract, quantity, type "
         "and prices) is denied as a mistake, also across restarts; 0 turns it off.",
     )
+    order_exposure: Literal["off", "warn", "refuse"] = Field(
+        "off",
+        description="What becomes of an order that, together with all that may still fill, could "
+        "open or enlarge a short position or take a holding through zero: it leaves, it leaves "
+        "with a warning in the log, or it is denied. A closing order is always denied then.",
+    )
     order_contracts: Names = Field(
         (),
         description="Contracts that may be ordered, as symbols or con ids, separated by commas;"

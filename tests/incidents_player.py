@@ -5,8 +5,6 @@ The scenario says what the broker did, in the simulator's own format
 (docs/reference/simulator-scenarios.md). The other file says what our side did and what must be true
 at the end, a line each:
 
-    xfail REASON | TEXT         the OMS does not go so far yet: the failure must contain TEXT; to
-                                fail otherwise is an error, and so is to pass
     submit NAME BUY|SELL QTY SYMBOL MKT|LMT|STP [limit=P] [stop=P] [tif=DAY]
         [account=A]
     bracket NAME BUY|SELL QTY SYMBOL limit=P take_profit=P stop_loss=P
@@ -102,9 +100,6 @@ class Script:
     """An `.oms` file, understood."""
 
     lines: list[Line] = field(default_factory=list)
-    xfail: str = ""
-    #: Words of the failure that is expected.
-    fails: str = ""
     checker_off: str = ""
 
     @classmethod
@@ -116,11 +111,7 @@ class Script:
             if not words:
                 continue
             verb, rest = words[0], words[1:]
-            if verb == "xfail":
-                script.xfail, _, script.fails = (" ".join(rest)).rpartition(" | ")
-                if not script.xfail or not script.fails:
-                    raise ValueError(f"{path.name} line {number}: xfail REASON | TEXT")
-            elif verb == "checker":
+            if verb == "checker":
                 script.checker_off = " ".join(rest[1:])
             elif verb in VERBS:
                 plain_words = tuple(w for w in rest if "=" not in w)
@@ -131,24 +122,9 @@ class Script:
         return script
 
 
-class NotRight(Exception):
-    """The incident does not end right yet, in the way that its file expects."""
-
-
 async def play(scenario: Path, folder: Path) -> None:
-    """Play a `.scenario` with its `.oms`.
-
-    Raises AssertionError when it does not end right, or does though it was expected not to; and
-    NotRight with the reason when it fails as expected.
-    """
-    script = Script.read(scenario.with_suffix(".oms"))
-    try:
-        await Incident(scenario, script, folder).play()
-    except AssertionError as error:
-        if script.xfail and script.fails in str(error):
-            raise NotRight(script.xfail) from error
-        raise
-    assert not script.xfail, f"it ends right now: take the xfail away ({script.xfail})"
+    """Play a `.scenario` with its `.oms`; raises AssertionError when it does not end right."""
+    await Incident(scenario, Script.read(scenario.with_suffix(".oms")), folder).play()
 
 
 class Incident:

@@ -1,4 +1,4 @@
-"""What `--dry-run` shows: the request, and what every rule makes of the order.
+"""What `--dry-run` shows: the request, and what every rule makes of the order or the change.
 
 Judged here from the log and this shell's settings, without asking: what only IB or the daemon
 can say is `unknown`. Nothing is written.
@@ -20,12 +20,14 @@ from oms.cli.terminal import show, table
 from oms.clock import SystemClock
 from oms.core.admit.frequency import RATE_SECONDS
 from oms.core.admit.groups import NewOrder, bracket_of
-from oms.core.admit.proposal import Proposal, Recent, entry_price_of, held_by, likeness
+from oms.core.admit.holding import con_ids_of, holdings, unfilled_in
+from oms.core.admit.proposal import Proposal, Recent, entry_price_of, likeness, unfilled_new
 from oms.core.admit.rules import Ruling, rulings
 from oms.core.codec import encode
 from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested
 from oms.core.fold.records import BreakCase, Order, Position, SessionRecord
+from oms.core.order_types import as_changes, changed
 from oms.report.sentences import describe_terms
 from oms.service.admission import limits_of
 from oms.store.reader import Reader
@@ -38,8 +40,6 @@ async def show_order(
     context: typer.Context, reader: Reader, request: OrderRequested, *, as_json: bool
 ) -> None:
     """Print what an order would be and what each rule says; status 1 where one denies it."""
-    # The reports bring rich and more with them, which `oms --help` must not load.
-
     proposal = await _proposal(context, reader, request)
     legs = _legs(request, proposal)
     limits = limits_of(settings_of(context))
@@ -63,17 +63,48 @@ async def show_order(
         raise typer.Exit(1)
 
 
-def show_change(request: ModifyRequested, *, as_json: bool) -> None:
-    """Print what a change would append."""
+async def show_change(
+    context: typer.Context, reader: Reader, order: Order, request: ModifyRequested, *, as_json: bool
+) -> None:
+    """Print what a change would append and what each rule says; status 1 where one denies it."""
+    terms = changed(order.asked_terms, as_changes(dict(request)))
+    wanted = OrderIntended(
+        order_id=order.order_id,
+        account=order.account,
+        contract=order.contract,
+        terms=terms,
+        parent_order_id=order.parent_order_id or None,
+        closing=order.closing,
+    )
+    proposal = replace(await _proposal(context, reader, wanted), change_of=order)
+    found = rulings(proposal, limits_of(settings_of(context)))
     if as_json:
-        print_json("request", type=type(request).__name__, payload=json.loads(encode(request)))
-        return
-    say("nothing was written; the request would be")
-    typer.echo(encode(request))
+        print_json(
+            "request",
+            type=type(request).__name__,
+            payload=json.loads(encode(request)),
+            checks=[_json(order.order_id, one) for one in found],
+        )
+    else:
+        say("nothing was written; the request would be")
+        typer.echo(encode(request))
+        _print(found)
+    if any(ruling.outcome == "denied" for ruling in found):
+        raise typer.Exit(1)
 
 
-async def _proposal(context: typer.Context, reader: Reader, request: OrderRequested) -> Proposal:
+async def against(
+    context: typer.Context, reader: Reader, request: OrderRequested
+) -> tuple[Ruling, ...]:
+    """Return what our rules would hold against an order: what they deny or warn of."""
+    proposal = await _proposal(context, reader, request)
+    found = rulings(proposal, limits_of(settings_of(context)))
+    return tuple(one for one in found if one.outcome in {"denied", "warned"})
 
+
+async def _proposal(
+    context: typer.Context, reader: Reader, request: OrderRequested | OrderIntended
+) -> Proposal:
     system = await reader.system()
     if not await daemon_runs(reader):
         # The row is what the daemon left behind; without one nothing is connected.
@@ -85,8 +116,13 @@ async def _proposal(context: typer.Context, reader: Reader, request: OrderReques
     contract = await _known(reader, request.contract)
     now = SystemClock().now()
     where = {"live": 1, "account": account, "con_id": contract.con_id}
-    breaks = await reader.rows("breaks", {"live": 1})
-    position = await reader.one("positions", f"{account}:{contract.con_id}")
+    found = await reader.rows("breaks", {"live": 1})
+    breaks = tuple(one for one in found if isinstance(one, BreakCase))
+    keys = [f"{account}:{con_id}" for con_id in con_ids_of(contract)]
+    rows = [await reader.one("positions", key) for key in keys]
+    positions = {one.key: one for one in rows if isinstance(one, Position)}
+    at_work = await reader.rows("orders", {"live": 1, "account": account})
+    orders = [one for one in at_work if isinstance(one, Order) and one.order_id != request.order_id]
     return Proposal(
         account=account,
         contract=contract,
@@ -94,9 +130,14 @@ async def _proposal(context: typer.Context, reader: Reader, request: OrderReques
         rules=None,
         managed_accounts=managed,
         system=system,
-        open_breaks=tuple(one for one in breaks if isinstance(one, BreakCase)),
+        open_breaks=breaks,
         closing=request.closing,
-        held=held_by(position if isinstance(position, Position) else None),
+        order_id=request.order_id,
+        parent_order_id=(
+            (request.parent_order_id or "") if isinstance(request, OrderIntended) else ""
+        ),
+        held=holdings(account, contract, positions, breaks),
+        beside=tuple(unfilled_in(account, orders, {})),
         now=now,
         recent=await _recent(context, reader),
         open_orders=await reader.count("orders", where) if contract.con_id else 0,
@@ -148,19 +189,23 @@ def _legs(request: OrderRequested, proposal: Proposal) -> list[tuple[str, Propos
     entry = NewOrder(request.contract, request.terms, request.order_id)
     group = bracket_of(entry, take_profit=request.take_profit, stop_loss=request.stop_loss)
     price = entry_price_of(request.terms)
-    return [
-        (
-            one.order_id,
-            replace(
-                proposal,
-                terms=one.terms,
-                ahead=ahead,
-                open_orders=proposal.open_orders + ahead,
-                entry_price=price if ahead else None,
-            ),
+    legs: list[tuple[str, Proposal]] = []
+    beside = proposal.beside
+    for ahead, one in enumerate(group.orders):
+        leg = replace(
+            proposal,
+            order_id=one.order_id,
+            parent_order_id=group.parents.get(one.order_id, ""),
+            terms=one.terms,
+            closing=False,
+            beside=beside,
+            ahead=ahead,
+            open_orders=proposal.open_orders + ahead,
+            entry_price=price if ahead else None,
         )
-        for ahead, one in enumerate(group.orders)
-    ]
+        legs.append((one.order_id, leg))
+        beside = (*beside, unfilled_new(leg))
+    return legs
 
 
 def _json(order_id: str, ruling: Ruling) -> dict[str, str]:

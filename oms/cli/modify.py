@@ -48,7 +48,10 @@ async def modify(
     wait: Wait = 10.0,
     reason: Reason = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the request; write and send nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show the request and what each rule says; write and send nothing."
+        ),
     ] = False,
     as_json: AsJson = False,
     **words: Any,
@@ -56,7 +59,8 @@ async def modify(
     """Change a working order's prices, quantity or time in force.
 
     Prints the order once IB shows the new terms; the columns are those of `oms orders`. The exit
-    status is 1 when the change was refused, by us or by IB: the order then stays as it was.
+    status is 1 when the change was refused, by us or by IB: the order then stays as it was. With
+    --dry-run it is 1 when a rule would deny the change.
 
     \b
     oms modify 3f9a12c4 --limit 186
@@ -69,7 +73,7 @@ async def modify(
             order_id=found.order_id, reason=reason, **changes_of(found, given)
         )
         if dry_run:
-            show_change(request, as_json=as_json)
+            await show_change(context, reader, found, request, as_json=as_json)
             return
         receipt = append_requests(context, [request])[0]
         with waiting(f"waiting for IB to change {order_id}"):

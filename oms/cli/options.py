@@ -124,7 +124,10 @@ GROUPING: Final[Options] = {
         1,
     ),
     "closing": (
-        _flag("--closing", "It only reduces the position: an open break lets it pass."),
+        _flag(
+            "--closing",
+            "It only takes from what is held, never through zero; an open break lets it pass.",
+        ),
         False,
     ),
 }

@@ -76,7 +76,7 @@ def note(order: Order) -> str:
     # A plain cancel needs no explanation; every other code of an ended order does.
     if order.code and not order.live and order.code != _CANCELLED:
         return f"{order.code}: {order.text}"
-    words = order.text if order.denied else order.refusal or order.warning
+    words = order.text if order.denied else order.refusal or order.rule_warning or order.warning
     if not words and order.origin != "ours":
         words = f"adopted: {order.origin.replace('_', ' ')}"
     return words

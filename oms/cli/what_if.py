@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from oms.cli.dry_run import against
 from oms.cli.options import CONTRACT, QUANTITY, TERMS, AsJson, InAccount, Wait, with_options
 from oms.cli.outcome import refuse
 from oms.cli.output import print_json, say
@@ -14,8 +15,9 @@ from oms.cli.parse import contract_of, side_of, terms_of
 from oms.cli.reading import asynchronous, reading
 from oms.cli.request import ask
 from oms.cli.terminal import show, table
+from oms.core.admit.rules import Ruling
 from oms.core.admit.validity import validate
-from oms.core.events import WhatIfAnswered, WhatIfRequested
+from oms.core.events import OrderRequested, WhatIfAnswered, WhatIfRequested
 from oms.core.money import plain
 
 app = typer.Typer()
@@ -35,7 +37,8 @@ async def what_if(
 ) -> None:
     """Ask IB what an order would change of the margin and cost in commission.
 
-    It never becomes an order. CONTRACT and the options are those of `oms buy`. The exit status is 1
+    It never becomes an order, and what our own rules hold against such an order is said below the
+    figures. CONTRACT and the options are those of `oms buy`. The exit status is 1
     when IB or our own rules refuse it; amounts are in the account's base currency.
 
     \b
@@ -55,13 +58,20 @@ async def what_if(
     )
     async with reading(context) as reader:
         answer = await ask(context, reader, request, WhatIfAnswered, wait)
+        order = OrderRequested(
+            order_id=request.request_id,
+            account=request.account,
+            contract=request.contract,
+            terms=terms,
+        )
+        ours = await against(context, reader, order)
     assert isinstance(answer, WhatIfAnswered)
     if answer.refusal:
         refuse(f"IB does not say what it would cost: {answer.refusal}")
-    _show_what_if(answer, as_json=as_json)
+    _show_what_if(answer, ours, as_json=as_json)
 
 
-def _show_what_if(answer: WhatIfAnswered, *, as_json: bool) -> None:
+def _show_what_if(answer: WhatIfAnswered, ours: tuple[Ruling, ...], *, as_json: bool) -> None:
     kinds = ("initial_margin", "maintenance_margin", "equity_with_loan")
     steps = ("before", "change", "after")
     found = {
@@ -77,6 +87,7 @@ def _show_what_if(answer: WhatIfAnswered, *, as_json: bool) -> None:
             **commission,
             commission_currency=answer.commission_currency,
             warning=answer.warning_text,
+            checks=[{"rule": one.rule, "outcome": one.outcome, "text": one.text} for one in ours],
         )
         return
     made = table("", *steps, right=steps)
@@ -88,3 +99,6 @@ def _show_what_if(answer: WhatIfAnswered, *, as_json: bool) -> None:
     typer.echo(f"commission {span} {answer.commission_currency}".rstrip())
     if answer.warning_text:
         say(f"IB warns: {answer.warning_text}")
+    for one in ours:
+        does = "would deny it" if one.outcome == "denied" else "warns"
+        say(f"our rule {one.rule!r} {does}: {one.text}")

@@ -60,6 +60,8 @@ def order_json(order: Order) -> Json:
         "why_held": order.why_held,
         "refusal": order.refusal,
         "warning": order.warning,
+        "rule_warning": order.rule_warning,
+        "closing": order.closing,
         "origin": order.origin,
         "actor": order.actor,
         "reason": order.reason,

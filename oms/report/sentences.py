@@ -175,7 +175,8 @@ def _(event: events.OrderIntended) -> str:
     child = " as a child of a bracket" if event.parent_order_id else ""
     held = "" if event.transmit else " (held at the gateway until the last of its group)"
     terms = describe_terms(event.terms, event.contract)
-    return _with(f"We are about to send: {terms} in {event.account}{child}{held}", event.reason)
+    text = f"We are about to send: {terms} in {event.account}{child}{held}"
+    return _with(text, event.reason) + _warned(event.warning)
 
 
 @_say.register
@@ -211,7 +212,12 @@ def _yes_or_no(flag: bool | None) -> str:
 @_say.register
 def _(event: events.ModifyIntended) -> str:
     terms = words.describe_terms(event.terms)
-    return _with(f"We are about to send revision {event.revision}: {terms}", event.reason)
+    text = _with(f"We are about to send revision {event.revision}: {terms}", event.reason)
+    return text + _warned(event.warning)
+
+
+def _warned(text: str) -> str:
+    return f"; our rules warn: {text}" if text else ""
 
 
 @_say.register

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
 from oms.core.admit.frequency import looks_back
+from oms.core.admit.holding import Unfilled, holdings, unfilled_in
 from oms.core.admit.limits import Limits
 from oms.core.admit.passed import Passed, same_place
-from oms.core.admit.proposal import Proposal, Recent, entry_price_of, held_by, likeness
+from oms.core.admit.proposal import Proposal, Recent, entry_price_of, likeness
 from oms.core.admit.rule import Denial
-from oms.core.admit.rules import check, check_change, in_force
+from oms.core.admit.rules import check, check_change, in_force, warning_of
 from oms.core.admit.venue import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import OrderIntended, Terms
@@ -76,10 +77,11 @@ class Admission:
 
     async def judge(
         self, intents: Sequence[OrderIntended], rules: Sequence[VenueRules]
-    ) -> Denial | None:
-        """Return the first rule that refuses one of these orders, which stand or fall together.
+    ) -> tuple[OrderIntended, ...] | Denial:
+        """Return orders, which stand or fall together, as they may leave: with the rules that they
+        passed and what those warn of; or the first rule that refuses one of them.
 
-        Where it returns None they count as sent.
+        Where it returns the orders they count as sent: the next one is judged with them beside it.
         """
         prices = [await self._price(intent.account, intent.contract) for intent in intents]
         # From here to the end nothing is awaited: what is counted cannot change meanwhile.
@@ -87,8 +89,9 @@ class Admission:
         self._passed.forget_old(now, self._view.orders)
         # The same key twice is one order, and not its own duplicate.
         recent = self._passed.before({intent.order_id for intent in intents})
+        judged: list[OrderIntended] = []
         for ahead, (intent, rule) in enumerate(zip(intents, rules, strict=True)):
-            proposal = self._proposal(intent, rule, prices[ahead], intents)
+            proposal = self._proposal(intent, rule, prices[ahead], intents, ahead)
             beside = sum(same_place(one, intent) for one in intents[:ahead])
             proposal = replace(
                 proposal,
@@ -100,33 +103,38 @@ class Admission:
             denial = check(proposal, self.limits)
             if denial is not None:
                 return denial
-        self._passed.add(intents, now)
-        return None
+            judged.append(
+                intent.evolve(
+                    checks=in_force(proposal, self.limits),
+                    warning=warning_of(proposal, self.limits),
+                )
+            )
+        self._passed.add(judged, now)
+        return tuple(judged)
 
-    async def judge_change(self, order: Order, terms: Terms, rules: VenueRules) -> Denial | None:
-        """Return the first rule that refuses new terms of an order at work."""
+    async def judge_change(self, order: Order, terms: Terms, rules: VenueRules) -> str | Denial:
+        """Return what a person should know of new terms of an order at work that may leave, "" for
+        nothing; or the first rule that refuses them. What may leave counts as sent.
+        """
         price = await self._price(order.account, order.contract)
-        parent = order.parent_order_id or None
+        now = self._clock.now()
+        self._passed.forget_old(now, self._view.orders)
+        # While its price was asked for, it may have filled further.
+        order = self._view.orders.get(order.order_id, order)
         changed = OrderIntended(
             order_id=order.order_id,
             account=order.account,
             contract=order.contract,
             terms=terms,
-            parent_order_id=parent,
+            parent_order_id=order.parent_order_id or None,
+            closing=order.closing,
         )
-        return check_change(self._proposal(changed, rules, price), self.limits)
-
-    def in_force(self, account: str, contract: Contract, terms: Terms) -> tuple[str, ...]:
-        """Return the names of the rules that an order has to pass under these limits."""
-        proposal = Proposal(
-            account=account,
-            contract=contract,
-            terms=terms,
-            rules=VenueRules(),
-            managed_accounts=self._session.accounts,
-            system=self._view.system,
-        )
-        return in_force(proposal, self.limits)
+        proposal = replace(self._proposal(changed, rules, price), change_of=order)
+        denial = check_change(proposal, self.limits)
+        if denial is not None:
+            return denial
+        self._passed.add_change(changed, order.revision + 1, now)
+        return warning_of(proposal, self.limits)
 
     # ── inside ──
 
@@ -142,7 +150,9 @@ class Admission:
         rules: VenueRules,
         price: Decimal | None,
         group: Sequence[OrderIntended] = (),
+        ahead: int = 0,
     ) -> Proposal:
+        counted = intent.closing or self.limits.exposure != "off"
         return Proposal(
             account=intent.account,
             contract=intent.contract,
@@ -152,7 +162,10 @@ class Admission:
             system=self._view.system,
             open_breaks=self._view.open_breaks(),
             closing=intent.closing,
-            held=self._held(intent) if intent.closing else (),
+            order_id=intent.order_id,
+            parent_order_id=intent.parent_order_id or "",
+            held=self._held(intent) if counted else {},
+            beside=self._beside(intent, group[:ahead]) if counted else (),
             reference_price=price,
             entry_price=self._entry_price(intent, group),
             open_orders=(
@@ -162,9 +175,16 @@ class Admission:
             ),
         )
 
-    def _held(self, intent: OrderIntended) -> tuple[Decimal, ...]:
-        """Return what the account holds of the contract, by our books and by IB's last word."""
-        return held_by(self._view.positions.get(f"{intent.account}:{intent.contract.con_id}"))
+    def _held(self, intent: OrderIntended) -> dict[int, tuple[Decimal, ...]]:
+        view = self._view
+        return holdings(intent.account, intent.contract, view.positions, view.open_breaks())
+
+    def _beside(
+        self, intent: OrderIntended, before: Sequence[OrderIntended]
+    ) -> tuple[Unfilled, ...]:
+        coming = self._passed.on_the_way | {one.order_id: one for one in before}
+        every = unfilled_in(intent.account, self._view.orders.values(), coming)
+        return tuple(one for one in every if one.order_id != intent.order_id)
 
     def _entry_price(self, intent: OrderIntended, group: Sequence[OrderIntended]) -> Decimal | None:
         """Return where the market will be when an exit comes to life; None where that is now."""
@@ -187,6 +207,7 @@ def limits_of(settings: Settings) -> Limits:
         open_orders_max=settings.open_orders_max,
         orders_per_minute_max=settings.orders_per_minute_max,
         duplicate_window=timedelta(seconds=settings.order_duplicate_seconds),
+        exposure=settings.order_exposure,
         accounts=settings.accounts,
         contracts=settings.order_contracts,
         sec_types=settings.order_sec_types,

@@ -73,11 +73,11 @@ class Entry:
                 denials.append(denied(self._intent(one, account, one.contract), as_denial(error)))
                 continue
             intent = self._intent(one, account, qualified.contract)
-            denial = await self._admission.judge([intent], [qualified.rules])
-            if denial is None:
-                intents.append(intent)
+            judged = await self._admission.judge([intent], [qualified.rules])
+            if isinstance(judged, Denial):
+                denials.append(denied(intent, judged))
             else:
-                denials.append(denied(intent, denial))
+                intents += judged
         await self._sending.submit(intents, denials, by=by, whole=False)
 
     async def submit_whole(self, group: Group, by: By) -> None:
@@ -94,12 +94,12 @@ class Entry:
             intents.append(self._intent(one, account, qualified.contract, group))
             rules.append(qualified.rules)
         denial = next((d for one in intents if (d := self._why_not_attach(one, group))), None)
-        denial = denial or await self._admission.judge(intents, rules)
-        if denial is None:
-            await self._sending.submit(intents, [], by=by, whole=True)
-        else:
-            denials = [denied(one, denial) for one in intents]
+        judged = denial or await self._admission.judge(intents, rules)
+        if isinstance(judged, Denial):
+            denials = [denied(one, judged) for one in intents]
             await self._sending.submit([], denials, by=by, whole=True)
+        else:
+            await self._sending.submit(judged, [], by=by, whole=True)
 
     async def what_if(self, contract: Contract, terms: Terms, account: str) -> WhatIfReceived:
         """Ask IB what an order would cost; see `OrderManager.what_if`."""
@@ -126,7 +126,6 @@ class Entry:
             group_id=group.name if group else None,
             transmit=group is None or one.order_id not in group.held,
             reason=one.reason,
-            checks=self._admission.in_force(account, contract, one.terms),
             closing=one.closing,
         )
 

@@ -131,7 +131,8 @@ class OrderManager:
 
         `order_id` is the caller's idempotence key: the same key twice is one order, also across
         restarts. `parent` attaches it to a live order of ours: IB holds it until that one fills.
-        `closing` says that it only takes from what the account holds: it passes an open break.
+        `closing` says that it only takes from what the account holds: it passes an open break, and
+        is denied where it could take the holding through zero beside all that may still fill.
         Raises `InvalidRequest`, `ContractUnknown`, `ContractAmbiguous`; a rule that refuses is the
         state DENIED.
         """

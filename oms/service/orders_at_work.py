@@ -77,11 +77,15 @@ class OrdersAtWork:
         order = await self._known(order_id)
         terms = changed(order.asked_terms, changes)
         validate(terms)
-        denial = await self._why_not_modify(order, terms)
-        if denial is not None:
-            return await self._deny_change(order_id, denial, by)
+        judged = await self._judge(order, terms)
+        if isinstance(judged, Denial):
+            return await self._deny_change(order_id, judged, by)
         intent = ModifyIntended(
-            order_id=order_id, revision=order.revision + 1, terms=terms, reason=reason
+            order_id=order_id,
+            revision=order.revision + 1,
+            terms=terms,
+            reason=reason,
+            warning=judged,
         )
         await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         # As with an intent: a halt that came while this one took its time on the disk counts.
@@ -152,7 +156,7 @@ class OrdersAtWork:
         await self._log.append(Pending(event, self._sending.context(order_id, by)))
         return self.order(order_id)
 
-    async def _why_not_modify(self, order: Order, terms: Terms) -> Denial | None:
+    async def _judge(self, order: Order, terms: Terms) -> str | Denial:
         # Before the contract is asked for: while halted, the line may be down as well.
         if self.view.system.halted:
             return halt_denial(self.view.system)

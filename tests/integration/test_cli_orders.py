@@ -13,7 +13,7 @@ import oms
 from oms.core.events import CancelIntended, GlobalCancelIntended, OrderIntended
 from oms.core.fold.records import OrderState
 from tests.shell import Shell
-from tests.world import ACCOUNT, LOW, World
+from tests.world import AAPL, ACCOUNT, LOW, World
 
 pytestmark = pytest.mark.slow
 
@@ -80,14 +80,33 @@ async def test_a_closing_order_leaves_through_an_open_break_from_the_shell(
     out = ("sell", "15", "AAPL", "--closing", "--order-id", "out")
     denied = await shell.oms("sell", "15", "AAPL", expect=1)
     assert "quantity_drift" in denied.err
-    too_much = await shell.oms("sell", "16", "AAPL", "--closing", "--dry-run", expect=1)
-    assert "a closing order takes from what the account holds (10, 15)" in too_much.out
+    sale = ("sell", "16", "AAPL", "--closing", "--dry-run", "--json")
+    too_much = await shell.oms(*sale, expect=1)
+    (found,) = (one for one in too_much.json["checks"] if one["outcome"] == "denied")
+    assert (found["rule"], found["value"], found["limit"]) == ("exposure", "-1", "0")
     await shell.oms(*out, "--dry-run")
     await shell.oms(*out)
     assert (await world.stored("out")).state is OrderState.FILLED
     (*_, intended) = await world.log(OrderIntended)
     assert intended.closing
     assert world.open_cases() == [("quantity_drift", "AAPL")]
+
+
+async def test_a_dry_run_of_a_change_and_a_what_if_show_what_our_rules_hold_against_it(
+    world: World, shell: Shell
+) -> None:
+    manager = await world.start()
+    await world.bought(10)
+    ticket = await manager.submit(AAPL, oms.Limit("SELL", 10, "1000"), order_id="out", closing=True)
+    await world.rest(ticket)
+    change = ("modify", "out", "--dry-run", "--json", "--quantity")
+    await shell.oms(*change, "9")
+    raised = await shell.oms(*change, "11", expect=1)
+    denied = [one for one in raised.json["checks"] if one["outcome"] == "denied"]
+    assert [(one["rule"], one["value"]) for one in denied] == [("exposure", "-1")]
+    shell.settings["OMS_ORDER_EXPOSURE"] = "warn"
+    question = await shell.oms("what-if", "SELL", "5", "AAPL", "--limit", "1000")
+    assert "our rule 'exposure' warns: SELL 5 AAPL STK USD could leave -5" in question.err
 
 
 async def test_quote_what_if_account_and_pnl_say_what_is_known(world: World, shell: Shell) -> None:

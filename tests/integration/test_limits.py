@@ -10,7 +10,13 @@ import pytest
 
 import oms
 from oms.core.admit.limits import Scoped
-from oms.core.events import ModifyDenied, OrderDenied, OrderIntended
+from oms.core.events import (
+    ModifyDenied,
+    ModifyIntended,
+    OrderDenied,
+    OrderIntended,
+    OrderRequested,
+)
 from oms.core.fold.records import OrderState
 from oms.settings import load
 from tests.world import AAPL, LOW, MSFT, World
@@ -121,6 +127,76 @@ async def test_orders_at_work_are_counted_by_contract_and_leave_room_when_they_e
     await first.cancel()
     await world.rest(first, OrderState.CANCELLED)
     assert await _rule(world, _buy(4)) is None
+
+
+async def test_two_closing_orders_at_the_same_instant_take_a_holding_once(world: World) -> None:
+    manager = await world.start()
+    await world.bought(76)
+    sell = oms.Limit("SELL", 76, "1000")
+    asked = OrderRequested(
+        order_id="shell", account="", contract=AAPL, terms=sell, reason="", closing=True
+    )
+    await asyncio.gather(
+        manager.submit(AAPL, sell, order_id="python", closing=True), world.person(asked)
+    )
+    await world.until(lambda: "shell" in world.view.orders)
+    (denied,) = await world.log(OrderDenied)
+    assert (denied.rule, denied.value, denied.limit) == ("exposure", "-76", "0")
+    left = "shell" if denied.order_id == "python" else "python"
+    assert f"({left}: 76)" in denied.text
+    # Without the word nothing is asked: opening a short position is no fault.
+    assert await _rule(world, sell) is None
+
+
+async def test_new_terms_on_their_way_count_for_the_order_behind_them(world: World) -> None:
+    manager = await world.start()
+    await world.bought(20)
+    first = await manager.submit(AAPL, oms.Limit("SELL", 10, "1000"), closing=True)
+    await world.rest(first)
+    await asyncio.gather(
+        first.modify(quantity=15),
+        manager.submit(AAPL, oms.Limit("SELL", 10, "1001"), order_id="late", closing=True),
+    )
+    assert await world.rule_against(manager.ticket("late")) == "exposure"
+    await first.modify(quantity=21)
+    (denied,) = await world.log(ModifyDenied)
+    assert (denied.rule, denied.value) == ("exposure", "-1")
+    await first.modify(quantity=20)
+    assert len(await world.log(ModifyDenied)) == 1
+    await world.agree()
+
+
+async def test_a_group_is_judged_with_its_members_and_its_exits_with_their_entry(
+    world: World,
+) -> None:
+    manager = await world.start(order_exposure="refuse")
+    legs = await manager.submit_bracket(
+        AAPL, _buy(10), take_profit=Decimal(1000), stop_loss=Decimal(1)
+    )
+    assert [await world.rule_against(leg) for leg in legs] == [None, None, None]
+    await world.rest(legs[0])
+    assert await _rule(world, oms.Limit("SELL", 1, "1000")) == "exposure"
+    await world.bought(5)
+    pair = [(AAPL, oms.Limit("SELL", 5, "1000")), (AAPL, oms.Stop("SELL", 5, 1))]
+    group = await manager.submit_oca(pair)
+    assert [await world.rule_against(one) for one in group] == [None, None]
+    many = await manager.submit_many(
+        [(MSFT, _buy(4)), (MSFT, oms.Limit("SELL", 1, "1000")), (MSFT, _buy(1))]
+    )
+    assert [await world.rule_against(one) for one in many] == [None, "exposure", None]
+
+
+async def test_a_warning_of_the_rules_is_a_fact_beside_an_order_that_leaves(world: World) -> None:
+    manager = await world.start(order_exposure="warn")
+    ticket = await manager.submit(AAPL, oms.Limit("SELL", 5, "1000"))
+    order = await world.rest(ticket)
+    (intended,) = await world.log(OrderIntended)
+    assert intended.warning.startswith("SELL 5 AAPL STK USD could leave -5: ")
+    assert order.rule_warning == intended.warning
+    await ticket.modify(quantity=6)
+    (modified,) = await world.log(ModifyIntended)
+    assert modified.warning.startswith("SELL 6 AAPL STK USD could leave -6: ")
+    await world.agree()
 
 
 async def test_contracts_and_asset_classes_outside_the_lists_are_denied(world: World) -> None:

@@ -88,5 +88,15 @@ def test_order_that_was_never_intended_leaves_after_its_minute() -> None:
 def test_order_that_the_books_have_had_is_not_at_work_once_they_have_dropped_it() -> None:
     passed = Passed(None)
     passed.add([intent("a")], NOW)
-    passed.forget_old(NOW, {"a"})
+    passed.forget_old(NOW, {"a": booked("a")})
     assert passed.at_work(intent("new"), {}) == 0
+
+
+def test_new_terms_are_on_the_way_until_the_books_have_their_revision() -> None:
+    passed = Passed(None)
+    order = booked("a")
+    passed.add_change(intent("a"), 1, NOW)
+    passed.forget_old(NOW, {"a": order})
+    assert list(passed.on_the_way) == ["a"]
+    passed.forget_old(NOW, {"a": order.evolve(revision=1)})
+    assert not passed.on_the_way

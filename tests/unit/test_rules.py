@@ -132,25 +132,13 @@ def test_open_break_of_high_severity_closes_the_gate_for_its_account_and_contrac
     assert check(replace(order, open_breaks=elsewhere), Limits()) is None
 
 
-@pytest.mark.parametrize(
-    ("terms", "held", "passes"),
-    [
-        (Market("SELL", 10), (Decimal(10),), True),
-        (Market("SELL", 11), (Decimal(10),), False),
-        (Market("SELL", 11), (Decimal(10), Decimal(11)), True),
-        (Market("BUY", 1), (Decimal(10),), False),
-        (Market("BUY", 10), (Decimal(-10),), True),
-        (Market("SELL", 1), (Decimal(0),), False),
-        (Market("SELL", 1), (), False),
-    ],
-)
-def test_closing_order_passes_an_open_break_as_far_as_it_takes_from_what_is_held(
-    terms: Terms, held: tuple[Decimal, ...], passes: bool
-) -> None:
-    order = replace(proposal(terms), open_breaks=(case("high"),), closing=True, held=held)
-    denied = check(order, Limits())
-    assert (denied is None) is passes
-    assert denied is None or denied.rule == "gate"
+def test_a_closing_order_passes_an_open_break_and_exposure_judges_how_much_it_takes() -> None:
+    held = {756733: (Decimal(10),)}
+    order = replace(proposal(Market("SELL", 10)), open_breaks=(case("high"),), closing=True)
+    assert check(replace(order, held=held), Limits()) is None
+    denied = check(replace(order, held=held, terms=Market("SELL", 11)), Limits())
+    assert denied is not None
+    assert (denied.rule, denied.value) == ("exposure", "-1")
 
 
 @pytest.mark.parametrize(

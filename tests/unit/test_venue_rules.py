@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 import oms
-from oms.core.admit.exposure import value_of
-from oms.core.admit.readiness import con_ids_of
+from oms.core.admit.amounts import value_of
+from oms.core.admit.holding import con_ids_of
 from oms.core.admit.rule import Denial
 from oms.core.admit.venue import PriceStep, VenueRules
 from oms.core.admit.venue_rules import denial_of

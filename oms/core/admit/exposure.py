@@ -1,180 +1,261 @@
-"""Rules about how much an order risks: its size, its value, and how far its price is off."""
+"""The rule about what an order can make of a holding, beside all that may fill before it.
+
+Counted per account and contract, on the order's own side: what is in flight, in doubt, intended,
+at work, and what waits for a change or a cancel. What works on the other side may never fill and
+does not help.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
+from oms.core.admit.holding import Unfilled, con_ids_of, unfilled_of
 from oms.core.admit.limits import Limits
-from oms.core.admit.proposal import Proposal
+from oms.core.admit.proposal import Proposal, unfilled_new
 from oms.core.admit.rule import Denial, Rule
-from oms.core.admit.venue import VenueRules
 from oms.core.contracts import Contract
-from oms.core.events import Terms
-from oms.core.money import plain
+from oms.core.money import ZERO, plain
 
-_PERCENT: Final = Decimal(100)
+#: Orders that a refusal names one by one.
+_NAMED_MAX: Final = 3
 
 
-def _quantity(proposal: Proposal, limits: Limits) -> Denial | None:
-    largest = limits.order_quantity_max.of(proposal.account, proposal.contract)
-    quantity = proposal.terms.quantity
-    if largest is None or quantity <= largest:
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What orders of which only one can fill whole may take of a contract, or add to it."""
+
+    quantity: Decimal
+    order_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """How far a holding can go when an order and all beside it fill."""
+
+    con_id: int
+    #: 1 where the order adds to the holding, -1 where it takes from it.
+    sign: int
+    #: What may be held, and of that the worst: the largest for a purchase, the smallest for a sale.
+    held: tuple[Decimal, ...]
+    base: Decimal
+    #: Of the order alone.
+    own: Decimal
+    beside: tuple[_Share, ...]
+    #: What would remain.
+    after: Decimal
+
+    @property
+    def side(self) -> Literal["BUY", "SELL"]:
+        """The order's side in this contract."""
+        return "BUY" if self.sign > 0 else "SELL"
+
+    @property
+    def is_through_zero(self) -> bool:
+        """Say whether a holding of its own side could begin or grow."""
+        return self.after * self.sign > 0
+
+    @property
+    def room(self) -> Decimal:
+        """What the order could take at most beside the others."""
+        return max(-self.base * self.sign - _sum(self.beside), ZERO)
+
+
+def _refuse(proposal: Proposal, limits: Limits) -> Denial | None:
+    if not proposal.closing and limits.exposure != "refuse":
         return None
-    return Denial(
-        "quantity",
-        plain(quantity),
-        plain(largest),
-        f"quantity {plain(quantity)} is above the limit of {plain(largest)} an order",
-    )
-
-
-def _notional(proposal: Proposal, limits: Limits) -> Denial | None:
-    largest = limits.order_notional_max.of(proposal.account, proposal.contract)
-    if largest is None:
+    found = _found(proposal)
+    if found is None:
         return None
-    contract = proposal.contract
-    price = _dearest(proposal)
-    why = _not_valued(proposal, price)
-    if price is None or why:
-        text = f"the order cannot be valued, and values are limited to {plain(largest)}: {why}"
-        return Denial("notional", "unknown", plain(largest), text)
-    notional = value_of(proposal.terms, contract, proposal.rules or VenueRules(), price)
-    if notional <= largest:
-        return None
-    return Denial(
-        "notional",
-        plain(notional),
-        plain(largest),
-        f"value {plain(notional)} {contract.currency} is above the limit of {plain(largest)} an"
-        " order",
-    )
+    if isinstance(found, str):
+        return Denial("exposure", "unknown", "0", f"{found}; {_NEEDS[proposal.closing]}")
+    text = f"{_sentence(proposal, found)}. {_RULE[proposal.closing]}. {_way_out(proposal, found)}"
+    return Denial("exposure", plain(found.after), "0", text)
 
 
-def _not_valued(proposal: Proposal, price: Decimal | None) -> str:
-    contract, rules = proposal.contract, proposal.rules or VenueRules()
-    if contract.is_combo and rules.units is None and contract.multiplier is None:
-        return "IB does not say what a unit of a combo's price is worth"
-    return "it has no price and its market none either" if price is None else ""
+def _warn(proposal: Proposal, limits: Limits) -> str:
+    if proposal.closing or limits.exposure != "warn":
+        return ""
+    found = _found(proposal)
+    if found is None or isinstance(found, str):
+        return found or ""
+    return _sentence(proposal, found)
 
 
-def _collar(proposal: Proposal, limits: Limits) -> Denial | None:
-    percent = limits.order_collar_percent.of(proposal.account, proposal.contract)
-    terms = proposal.terms
-    if percent is None or not any(price for _, price in _collared(terms)):
-        return None
-    market = proposal.entry_price if proposal.entry_price else proposal.reference_price
-    limit = f"{plain(percent)} %"
-    if market is None:
-        if limits.collar_without_quote == "pass":
-            return None
-        text = (
-            f"there is no quote of {proposal.contract.symbol} to hold the price against, and"
-            " OMS_ORDER_COLLAR_WITHOUT_QUOTE is refuse"
+#: By whether the order is a closing one.
+_RULE: Final = {
+    True: "A closing order must not take a holding through zero",
+    False: "OMS_ORDER_EXPOSURE is refuse: no order may open or enlarge a short position, or take a"
+    " holding through zero",
+}
+_NEEDS: Final = {
+    True: "a closing order needs to know what is held. `oms reconcile` asks IB",
+    False: "OMS_ORDER_EXPOSURE is refuse, which needs to know what is held. `oms reconcile` asks"
+    " IB",
+}
+
+
+def _found(proposal: Proposal) -> _Reach | str | None:
+    """Return how an order goes too far, why that cannot be known, or None where it does not."""
+    changed = proposal.change_of
+    own = unfilled_new(proposal) if changed is None else unfilled_of(changed, proposal.terms)
+    assert own.quantity is not None, "what we send has a size"
+    if changed is not None:
+        before = unfilled_of(changed).quantity
+        if before is not None and own.quantity <= before:
+            return None  # It asks for no more than what may fill already.
+        if not proposal.system.ready:
+            # New orders are refused before by `connected` and `reconciled`.
+            return "the books have not been compared with the broker's since the line came up"
+    for one in proposal.beside:
+        if (why := _not_known(one, own.contract)) != "":
+            return why
+    reaches = _reaches(proposal, own)
+    return next((one for one in reaches if _goes_too_far(proposal, one)), None)
+
+
+def _not_known(one: Unfilled, contract: Contract) -> str:
+    """Return why it is not known what another order may do to a contract; "" where it is."""
+    theirs = con_ids_of(one.contract)
+    if one.quantity is None and theirs & con_ids_of(contract):
+        return f"IB has named only executions of order {one.order_id}: more of it may still fill"
+    if theirs == {0} and one.contract.symbol == contract.symbol:
+        return f"IB has not said which contract order {one.order_id} in {one.contract.symbol} is in"
+    return ""
+
+
+def _reaches(proposal: Proposal, own: Unfilled) -> Iterator[_Reach]:
+    assert own.quantity is not None, "what we send has a size"
+    for con_id in sorted(con_ids_of(own.contract)):
+        units = own.sign_in(con_id)
+        sign = 1 if units > 0 else -1
+        held = proposal.held[con_id]
+        base = max(held) if sign > 0 else min(held)
+        yield _Reach(
+            con_id=con_id,
+            sign=sign,
+            held=held,
+            base=base,
+            own=own.quantity * abs(units),
+            beside=_shares(proposal.beside, con_id, sign),
+            after=base + sign * _sum(_shares((*proposal.beside, own), con_id, sign)),
         )
-        return Denial("collar", "no quote", limit, text)
-    room = abs(market) * percent / _PERCENT
-    for name, price in _collared(terms):
-        # Of a stop-limit, the limit is held against its stop: only there it comes to life.
-        stop = terms.stop_price
-        base = stop if name == "limit" and stop is not None else market
-        # Bought dearer or sold cheaper is the danger of a limit; a stop on the side of the market
-        # where a limit belongs fires at once.
-        beyond = price - base if (terms.side == "BUY") is (name == "limit") else base - price
-        if beyond > room:
-            side = "above" if price > base else "below"
-            text = (
-                f"{name} price {plain(price)} is more than {limit} {side}"
-                f" {'its stop' if base is stop else 'the market'} at {plain(base)}"
-            )
-            return Denial("collar", plain(price), limit, text)
-    return None
 
 
-def _collared(terms: Terms) -> tuple[tuple[str, Decimal], ...]:
-    """Return the prices of an order that can be too far from the market."""
-    prices = (
-        ("limit", terms.limit_price),
-        ("stop", terms.stop_price),
-        ("first stop", terms.trail_stop_price),
+def _goes_too_far(proposal: Proposal, reach: _Reach) -> bool:
+    if not reach.is_through_zero:
+        return False
+    if proposal.closing:
+        return True
+    # To buy without a short position opens a long one, and to sell one currency buys another.
+    opens_long = reach.sign > 0 or proposal.contract.sec_type == "CASH"
+    return reach.base * reach.sign < 0 or not opens_long
+
+
+def _sum(shares: Iterable[_Share]) -> Decimal:
+    return sum((one.quantity for one in shares), ZERO)
+
+
+def _shares(orders: Iterable[Unfilled], con_id: int, sign: int) -> tuple[_Share, ...]:
+    """Return what orders may take of a contract or add to it (by `sign`), the largest first.
+
+    Of an OCA group one fills, and the exits of one entry are such a group (broker notes: groups);
+    they take from the position that the entry makes, so only what it does not have still to fill
+    counts.
+    """
+    every = {one.order_id: one for one in orders}
+    groups: dict[tuple[str, str], list[tuple[Decimal, str]]] = {}
+    for one in every.values():
+        units = one.sign_in(con_id)
+        if units * sign <= 0 or not one.quantity:
+            continue
+        size = one.quantity * abs(units)
+        key = ("order", one.order_id)
+        if one.parent_order_id:
+            key = ("parent", one.parent_order_id)
+        elif one.oca_group:
+            key = ("oca", one.oca_group)
+        groups.setdefault(key, []).append((size, one.order_id))
+    found = []
+    for (kind, name), members in groups.items():
+        largest = max(size for size, _ in members)
+        if kind == "parent" and name in every:
+            largest -= _still_to_come(every[name], con_id, -sign)
+        if largest > 0:
+            found.append(_Share(largest, tuple(order_id for _, order_id in members)))
+    return tuple(sorted(found, key=lambda share: (-share.quantity, share.order_ids)))
+
+
+def _still_to_come(entry: Unfilled, con_id: int, sign: int) -> Decimal:
+    units = entry.sign_in(con_id)
+    return (entry.quantity or ZERO) * abs(units) if units * sign > 0 else ZERO
+
+
+def _sentence(proposal: Proposal, reach: _Reach) -> str:
+    what = str(proposal.contract)
+    if proposal.contract.is_combo:
+        what = f"contract {reach.con_id}, a leg of {what},"
+    verb = "buy" if reach.sign > 0 else "sell"
+    if reach.beside:
+        total = plain(_sum(reach.beside))
+        others = f"other orders may still {verb} {total} ({_named(reach.beside)})"
+    else:
+        others = f"no other order may {verb}"
+    held = " or ".join(plain(quantity) for quantity in reach.held)
+    if len(reach.held) > 1:
+        held += " (our books and IB's last word differ)"
+    return (
+        f"{reach.side} {plain(reach.own)} {what} could leave {plain(reach.after)}:"
+        f" {proposal.account} holds {held}, and {others}"
     )
-    return tuple((name, price) for name, price in prices if price is not None)
 
 
-def _price_of(terms: Terms) -> Decimal | None:
-    """Return the price that an order names, None where the market will name it."""
-    return terms.limit_price or terms.stop_price or terms.trail_stop_price
+def _way_out(proposal: Proposal, reach: _Reach) -> str:
+    if len(reach.held) > 1 and reach.base * reach.sign >= 0:
+        return "`oms reconcile` shows which of the two holdings is right"
+    if reach.base * reach.sign >= 0:
+        return f"It holds nothing that a {reach.side} could close"
+    ways = []
+    if reach.beside:
+        ids = [order_id for share in reach.beside for order_id in share.order_ids]
+        more = " and the others" if len(ids) > _NAMED_MAX else ""
+        ways.append(f"cancel {', '.join(ids[:_NAMED_MAX])}{more} first (`oms cancel ORDER`)")
+    is_alone = not (proposal.terms.oca_group or proposal.parent_order_id)
+    if reach.room and is_alone and not proposal.contract.is_combo:
+        ways.append(f"send at most {plain(reach.room)}")
+    text = ", or ".join(ways) or "send a smaller order"
+    return text[:1].upper() + text[1:]
 
 
-def _cap(terms: Terms) -> Decimal | None:
-    """Return the price that an order names where it cannot trade at a dearer one, else None.
-
-    A limit to sell only says the least, a stop to buy only where it begins, and a trailing stop
-    moves: below the market they are worth what the market gives.
-    """
-    if terms.side == "BUY":
-        return terms.limit_price
-    return terms.stop_price if terms.limit_price is None else None
+def _named(shares: tuple[_Share, ...]) -> str:
+    names = [f"{' or '.join(one.order_ids)}: {plain(one.quantity)}" for one in shares]
+    more = len(names) - _NAMED_MAX
+    return ", ".join(names[:_NAMED_MAX]) + (f", and {more} more" if more > 0 else "")
 
 
-def _dearest(proposal: Proposal) -> Decimal | None:
-    """Return the price to value an order at: the one it cannot exceed, else the greater of its own
-    and the market's; None where neither is known.
-    """
-    cap = _cap(proposal.terms)
-    if cap:
-        return cap
-    own = _price_of(proposal.terms)
-    # An exit comes to life where its entry has filled, not where the market is now.
-    market = proposal.entry_price if own else proposal.reference_price
-    market = market or proposal.reference_price or proposal.entry_price
-    return max((price for price in (own, market) if price), key=abs, default=None)
+def _limit(proposal: Proposal, limits: Limits) -> str:
+    return "0" if proposal.closing or limits.exposure != "off" else ""
 
 
-def value_of(terms: Terms, contract: Contract, rules: VenueRules, price: Decimal) -> Decimal:
-    """Return what an order is worth at a price, in the contract's currency."""
-    units = rules.units if rules.units is not None else contract.units
-    return abs(price) * terms.quantity * units / rules.price_magnifier
+def _unidentified(proposal: Proposal) -> str:
+    known = 0 not in con_ids_of(proposal.contract)
+    return "" if known else "IB has not been asked which contract it is"
 
 
-def _priceless(proposal: Proposal) -> str:
-    return "" if proposal.reference_price is not None else "there is no quote of the market here"
-
-
-def _percent_text(percent: Decimal | None) -> str:
-    return "" if percent is None else f"{plain(percent)} %"
-
-
-QUANTITY: Final = Rule(
-    name="quantity",
-    reads="the quantity",
-    refuses="more than the limit",
-    settings=("order_quantity_max",),
-    refuse=_quantity,
-    limit=lambda p, limits: plain(limits.order_quantity_max.of(p.account, p.contract)),
-    changes=True,
-)
-NOTIONAL: Final = Rule(
-    name="notional",
-    reads="price, quantity, multiplier and price magnifier; the price is the order's own where it"
-    " cannot trade at a dearer one (a limit to buy, a stop to sell), else the greater of its own"
-    " and the market's, as far as there is a quote",
-    refuses="a value above the limit, in the contract's currency, and a value that is not known",
-    settings=("order_notional_max", "order_quote_wait_seconds"),
-    refuse=_notional,
-    limit=lambda p, limits: plain(limits.order_notional_max.of(p.account, p.contract)),
-    missing=lambda proposal: "" if _cap(proposal.terms) else _priceless(proposal),
-    changes=True,
-)
-COLLAR: Final = Rule(
-    name="collar",
-    reads="limit and stop prices, and the market's price (the middle of bid and ask, else the"
-    " last); of an exit, its entry's price",
-    refuses="a limit that is too far above the market to buy or below it to sell, a stop too far on"
-    " the wrong side of it, a limit too far from its own stop",
-    settings=("order_collar_percent", "order_collar_without_quote", "order_quote_wait_seconds"),
-    refuse=_collar,
-    limit=lambda p, limits: _percent_text(limits.order_collar_percent.of(p.account, p.contract)),
-    missing=lambda proposal: "" if proposal.entry_price else _priceless(proposal),
+EXPOSURE: Final = Rule(
+    name="exposure",
+    reads="what the account holds of the contract (of a combo, of each leg), and what may still"
+    " fill on the order's side: in flight, in doubt, at work, with a change or a cancel on its way;"
+    " of an OCA group its largest order, of exits what their entry has filled",
+    refuses="a closing order, always, that could take the holding through zero; under"
+    " `order_exposure = refuse` every order that could, or that could open or enlarge a short"
+    " position; a change only where it asks for more",
+    settings=("order_exposure",),
+    refuse=_refuse,
+    warn=_warn,
+    limit=_limit,
+    missing=_unidentified,
     changes=True,
 )

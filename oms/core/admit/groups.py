@@ -32,8 +32,8 @@ class NewOrder:
     reason: str = ""
     #: True where the key was made here: no order can have it yet.
     fresh: bool = False
-    #: True where it only takes from what the account holds: it leaves past an open break, so that a
-    #: position that is in question can be got rid of.
+    #: True where it only takes from what the account holds, never through zero: it leaves past an
+    #: open break, so that a position that is in question can be got rid of.
     closing: bool = False
 
 

@@ -99,6 +99,8 @@ class Limits:
     orders_per_minute_max: int | None = None
     #: How long after an order its like is taken for a slip of the hand; 0 is not at all.
     duplicate_window: timedelta = timedelta()
+    #: What becomes of an order that is not a closing one and could open a short position.
+    exposure: Literal["off", "warn", "refuse"] = "off"
     #: Accounts that orders may name; empty means those that the gateway manages.
     accounts: tuple[str, ...] = ()
     #: Symbols and con ids that may be ordered; empty means all.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from oms.core.admit.frequency import RATE_SECONDS
@@ -27,8 +28,8 @@ class Passed:
         self._horizon = horizon or timedelta()
         #: Oldest first.
         self._recent: deque[Recent] = deque()
-        #: Account and contract of orders that the books may not have yet, and when they passed.
-        self._on_the_way: dict[str, tuple[_Place, datetime]] = {}
+        #: New orders and new terms that the books may not have yet, by order id.
+        self._on_the_way: dict[str, _OnTheWay] = {}
 
     def recall(self, recent: Iterable[Recent]) -> None:
         """Begin with what was sent before this daemon began, oldest first."""
@@ -40,16 +41,26 @@ class Passed:
         for one in intents:
             like = likeness(one.account, one.contract, one.terms)
             self._recent.append(Recent(one.order_id, now, like))
-            self._on_the_way[one.order_id] = (_place(one), now)
+            self._on_the_way[one.order_id] = _OnTheWay(one, 0, now)
 
-    def forget_old(self, now: datetime, known: Collection[str]) -> None:
+    def add_change(self, changed: OrderIntended, revision: int, now: datetime) -> None:
+        """Count new terms of an order as sent, under the revision that they will have."""
+        self._on_the_way[changed.order_id] = _OnTheWay(changed, revision, now)
+
+    @property
+    def on_the_way(self) -> dict[str, OrderIntended]:
+        """What passed and the books may not have yet, by order id; `forget_old` comes first."""
+        return {order_id: one.intent for order_id, one in self._on_the_way.items()}
+
+    def forget_old(self, now: datetime, known: Mapping[str, Order]) -> None:
         """Drop what no rule can ask for any more; `known` are the orders that the books have."""
         while self._recent and self._recent[0].at <= now - self._horizon:
             self._recent.popleft()
         # An intent is durable within moments; one that is not by then never will be.
         oldest = now - timedelta(seconds=RATE_SECONDS)
-        for order_id, (_, at) in list(self._on_the_way.items()):
-            if order_id in known or at <= oldest:
+        for order_id, one in list(self._on_the_way.items()):
+            order = known.get(order_id)
+            if (order is not None and order.revision >= one.revision) or one.at <= oldest:
                 del self._on_the_way[order_id]
 
     def before(self, keys: Collection[str]) -> tuple[Recent, ...]:
@@ -61,9 +72,17 @@ class Passed:
         place, own = _place(order), order.order_id
         live = sum(o.live and o.order_id != own and _place(o) == place for o in orders.values())
         return live + sum(
-            there == place and order_id not in orders and order_id != own
-            for order_id, (there, _) in self._on_the_way.items()
+            _place(one.intent) == place and order_id not in orders and order_id != own
+            for order_id, one in self._on_the_way.items()
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _OnTheWay:
+    intent: OrderIntended
+    #: 0 for a new order.
+    revision: int
+    at: datetime
 
 
 #: Account and contract.

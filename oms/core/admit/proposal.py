@@ -5,14 +5,16 @@ Values only: who gathers it is `service.admission`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from oms.core.admit.holding import Unfilled
 from oms.core.admit.venue import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import Terms
-from oms.core.fold.records import BreakCase, Position, SystemRecord
+from oms.core.fold.records import BreakCase, Order, SystemRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,14 @@ class Proposal:
     open_breaks: tuple[BreakCase, ...] = ()
     #: It is to take from what the account holds and nothing else.
     closing: bool = False
-    #: What the account holds, by our books and by IB's: a break may be about just that.
-    held: tuple[Decimal, ...] = ()
+    order_id: str = ""
+    parent_order_id: str = ""
+    #: The order whose terms would change; None for a new one.
+    change_of: Order | None = None
+    #: What the account may hold of each contract that the order moves, by con id; see `holdings`.
+    held: Mapping[int, tuple[Decimal, ...]] = field(default_factory=dict)
+    #: What may still fill in the account beside it, its own group before it included.
+    beside: tuple[Unfilled, ...] = ()
     #: The market's price; None where it is unknown.
     reference_price: Decimal | None = None
     #: Of an exit: the price of its entry, at which the market will be when the exit comes to life.
@@ -56,12 +64,16 @@ class Proposal:
     ahead: int = 0
 
 
-def held_by(position: Position | None) -> tuple[Decimal, ...]:
-    """Return what is held, as `Proposal.held` names it; nothing where nobody ever held it."""
-    if position is None:
-        return ()
-    theirs = position.broker_quantity
-    return (position.quantity,) if theirs is None else (position.quantity, theirs)
+def unfilled_new(proposal: Proposal) -> Unfilled:
+    """Return what may fill of a new order."""
+    return Unfilled(
+        order_id=proposal.order_id,
+        contract=proposal.contract,
+        side=proposal.terms.side,
+        quantity=proposal.terms.quantity,
+        oca_group=proposal.terms.oca_group,
+        parent_order_id=proposal.parent_order_id,
+    )
 
 
 def entry_price_of(terms: Terms) -> Decimal | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from oms.core.admit.holding import con_ids_of
 from oms.core.admit.limits import Limits
 from oms.core.admit.proposal import Proposal
 from oms.core.admit.rule import Denial, Rule, unidentified
-from oms.core.contracts import Contract
 from oms.core.fold.records import SystemRecord
-from oms.core.money import plain
 
 
 def check_world(system: SystemRecord) -> Denial | None:
@@ -50,11 +49,11 @@ def _reconciled(system: SystemRecord) -> Denial | None:
 def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
     """Refuse new orders exactly where our books are known to be wrong (decision D12).
 
-    A closing order passes where at least one side's books hold what it takes: to get out must not
-    wait until it is known how much there is.
+    A closing order passes: to get out must not wait until it is known how much there is. How much
+    it may take is for `exposure`.
     """
     if proposal.closing:
-        return None if _takes_only(proposal) else _not_closing(proposal)
+        return None
     for case in proposal.open_breaks:
         finding = case.finding
         if finding.severity != "high" or finding.account != proposal.account:
@@ -68,32 +67,6 @@ def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
                 " contract; see `oms breaks`",
             )
     return None
-
-
-def _takes_only(proposal: Proposal) -> bool:
-    terms = proposal.terms
-    return any(
-        (held > 0) == (terms.side == "SELL") and terms.quantity <= abs(held)
-        for held in proposal.held
-        if held
-    )
-
-
-def _not_closing(proposal: Proposal) -> Denial:
-    held = ", ".join(plain(quantity) for quantity in proposal.held) or "nothing"
-    terms = proposal.terms
-    return Denial(
-        "gate",
-        f"{terms.side} {plain(terms.quantity)}",
-        held,
-        f"a closing order takes from what the account holds ({held}), and {terms.side}"
-        f" {plain(terms.quantity)} does more than that",
-    )
-
-
-def con_ids_of(contract: Contract) -> frozenset[int]:
-    """Return the contracts that an order moves: of a combo, its legs."""
-    return frozenset(leg.con_id for leg in contract.legs) or frozenset({contract.con_id})
 
 
 HALT: Final = Rule(
@@ -118,7 +91,8 @@ RECONCILED: Final = Rule(
 GATE: Final = Rule(
     name="gate",
     reads="open breaks of high severity",
-    refuses="an order where our books of this account and contract are known to be wrong",
+    refuses="an order where our books of this account and contract are known to be wrong; a closing"
+    " order passes",
     refuse=_gate,
     missing=unidentified,
 )

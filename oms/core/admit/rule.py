@@ -29,6 +29,8 @@ class Rule:
     #: Names of settings; none where the rule always holds.
     settings: tuple[str, ...] = ()
     refuse: Callable[[Proposal, Limits], Denial | None]
+    #: What a person should know of an order that it lets pass, "" for nothing.
+    warn: Callable[[Proposal, Limits], str] = lambda _proposal, _limits: ""
     #: The limit that holds for an order, "" where none is set.
     limit: Callable[[Proposal, Limits], str] = lambda _proposal, _limits: "always"
     #: Why it cannot be judged from what is known, "" where it can.

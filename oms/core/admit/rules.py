@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from oms.core.admit.exposure import COLLAR, NOTIONAL, QUANTITY
+from oms.core.admit.amounts import COLLAR, NOTIONAL, QUANTITY
+from oms.core.admit.exposure import EXPOSURE
 from oms.core.admit.frequency import DUPLICATE, OPEN_ORDERS, RATE
 from oms.core.admit.limits import Limits
 from oms.core.admit.permissions import ACCOUNT, CONTRACTS, MODE, SEC_TYPES
@@ -42,6 +43,7 @@ RULES: Final = (
     RATE,
     DUPLICATE,
     GATE,
+    EXPOSURE,
 )
 
 
@@ -50,7 +52,7 @@ class Ruling:
     """What one rule says about an order."""
 
     rule: str
-    outcome: Literal["passed", "denied", "unknown", "off"]
+    outcome: Literal["passed", "warned", "denied", "unknown", "off"]
     #: What the rule saw, where it refused.
     value: str
     limit: str
@@ -68,14 +70,22 @@ def check_change(proposal: Proposal, limits: Limits) -> Denial | None:
     return next((d for rule in rules if (d := rule.refuse(proposal, limits))), None)
 
 
+def warning_of(proposal: Proposal, limits: Limits) -> str:
+    """Return what a person should know of an order or a change that passes; "" for nothing."""
+    return "; ".join(text for rule in RULES if (text := rule.warn(proposal, limits)))
+
+
 def in_force(proposal: Proposal, limits: Limits) -> tuple[str, ...]:
     """Return the names of the rules that judged an order; those without a limit did not."""
     return tuple(rule.name for rule in RULES if rule.limit(proposal, limits))
 
 
 def rulings(proposal: Proposal, limits: Limits) -> tuple[Ruling, ...]:
-    """Return what every rule says, also after the first that refuses."""
-    return tuple(_ruling(rule, proposal, limits) for rule in RULES)
+    """Return what every rule says, also after the first that refuses; of a change, those that hold
+    for one.
+    """
+    is_new = proposal.change_of is None
+    return tuple(_ruling(rule, proposal, limits) for rule in RULES if is_new or rule.changes)
 
 
 def _ruling(rule: Rule, proposal: Proposal, limits: Limits) -> Ruling:
@@ -87,5 +97,6 @@ def _ruling(rule: Rule, proposal: Proposal, limits: Limits) -> Ruling:
         return Ruling(rule.name, "unknown", "", limit, missing)
     denial = rule.refuse(proposal, limits)
     if denial is None:
-        return Ruling(rule.name, "passed", "", limit, "")
+        warning = rule.warn(proposal, limits)
+        return Ruling(rule.name, "warned" if warning else "passed", "", limit, warning)
     return Ruling(rule.name, "denied", denial.value, denial.limit, denial.text)

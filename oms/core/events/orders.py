@@ -63,6 +63,8 @@ class OrderIntended(Event):
     checks: tuple[str, ...] = ()
     #: It was to take from what the account held and nothing else; so it passed open breaks.
     closing: bool = False
+    #: What a rule told of it and let it pass; empty where none did.
+    warning: str = ""
 
 
 class OrderDenied(Event):
@@ -85,6 +87,8 @@ class ModifyIntended(Event):
     revision: int
     terms: Terms
     reason: str = ""
+    #: As in OrderIntended.
+    warning: str = ""
 
 
 class ModifyDenied(Event):

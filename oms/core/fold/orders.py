@@ -68,6 +68,8 @@ def _intended(books: Books, envelope: Envelope, event: OrderIntended) -> None:
         group_id=event.group_id or "",
         reason=event.reason,
         transmit=event.transmit,
+        closing=event.closing,
+        rule_warning=event.warning,
         order_ref=event.order_id,
         created_at=envelope.recorded_at,
         intent_sequence=envelope.sequence,
@@ -104,6 +106,7 @@ def _modify_intended(books: Books, envelope: Envelope, event: ModifyIntended) ->
         "pending_terms": event.terms,
         "revision": event.revision,
         "refusal": "",
+        "rule_warning": event.warning or order.rule_warning,
         "pending_epoch": books.system.session_epoch,
     }
     settle(books, envelope, order, changes)

@@ -72,6 +72,10 @@ class Order(Evolving):
     group_id: str = ""
     reason: str = ""
     transmit: bool = True
+    #: It only takes from what the account holds; see OrderIntended.
+    closing: bool = False
+    #: What our own rules told of it, or of its last change, and let it leave.
+    rule_warning: str = ""
 
     #: Facts that the state follows from; see `order_state.state_of`.
     denied: bool = False
@@ -210,6 +214,7 @@ class OrderChanges(TypedDict, total=False):
     text: str
     advanced_reject: str
     refusal: str
+    rule_warning: str
     perm_ids: tuple[int, ...]
     ended_perm_ids: tuple[int, ...]
     client_id: int

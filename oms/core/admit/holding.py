@@ -1,0 +1,120 @@
+"""What an account holds of a contract, and what may still fill in it: what `exposure` counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from oms.core.contracts import Contract
+from oms.core.events import OrderIntended, Side, Terms
+from oms.core.fold.records import BreakCase, Order, Position
+from oms.core.money import ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Unfilled:
+    """What may still fill of an order."""
+
+    order_id: str
+    contract: Contract
+    side: Side
+    #: The most of it; None where IB has named only executions of the order.
+    quantity: Decimal | None
+    oca_group: str = ""
+    parent_order_id: str = ""
+
+    def sign_in(self, con_id: int) -> int:
+        """Return how many units of a contract it adds a unit of its own: negative where it sells,
+        0 where it is about other contracts.
+        """
+        sign = 1 if self.side == "BUY" else -1
+        if not self.contract.legs:
+            return sign if self.contract.con_id == con_id else 0
+        legs = (leg for leg in self.contract.legs if leg.con_id == con_id)
+        return sum(sign * leg.ratio * (1 if leg.side == "BUY" else -1) for leg in legs)
+
+
+def unfilled_of(order: Order, coming: Terms | None = None) -> Unfilled:
+    """Return what may still fill of a live order, with new terms that are on their way to it.
+
+    Until IB has shown which of several sizes holds, the largest of them can fill; and an order that
+    is at work under several permanent numbers can fill under each.
+    """
+    terms = (order.terms, order.asked_terms, *(() if coming is None else (coming,)))
+    largest = max(*(one.quantity for one in terms), order.broker_quantity or ZERO)
+    numbers = max(1, len(order.perm_ids) - len(order.ended_perm_ids))
+    return Unfilled(
+        order_id=order.order_id,
+        contract=order.contract,
+        side=order.terms.side,
+        quantity=max(largest * numbers - order.filled, ZERO) if order.terms_known else None,
+        oca_group=order.terms.oca_group,
+        parent_order_id=order.parent_order_id,
+    )
+
+
+def unfilled_intent(intent: OrderIntended) -> Unfilled:
+    """Return what may fill of an order that has not left."""
+    return Unfilled(
+        order_id=intent.order_id,
+        contract=intent.contract,
+        side=intent.terms.side,
+        quantity=intent.terms.quantity,
+        oca_group=intent.terms.oca_group,
+        parent_order_id=intent.parent_order_id or "",
+    )
+
+
+def unfilled_in(
+    account: str, orders: Iterable[Order], coming: Mapping[str, OrderIntended]
+) -> Iterator[Unfilled]:
+    """Yield what may still fill in an account.
+
+    `coming` are new orders and new terms by order id that are on their way into `orders`.
+    """
+    known = set()
+    for order in orders:
+        known.add(order.order_id)
+        if order.live and order.account == account:
+            change = coming.get(order.order_id)
+            yield unfilled_of(order, None if change is None else change.terms)
+    for order_id, intent in coming.items():
+        if order_id not in known and intent.account == account:
+            yield unfilled_intent(intent)
+
+
+def holdings(
+    account: str,
+    contract: Contract,
+    positions: Mapping[str, Position],
+    open_breaks: Iterable[BreakCase],
+) -> dict[int, tuple[Decimal, ...]]:
+    """Return what an account may hold of each contract that an order moves, by con id.
+
+    That IB holds so much more or less counts for as long as the break about it is open, however
+    the books move meanwhile. IB's last word counts beside the books while it is newer than their
+    last move, and while such a break is open: what was missing may have come since.
+    """
+    drifts: dict[int, set[Decimal]] = {}
+    for case in open_breaks:
+        finding = case.finding
+        is_drift = finding.break_class == "quantity_drift" and finding.account == account
+        if is_drift and finding.proposed is not None:
+            drifts.setdefault(finding.con_id, set()).add(finding.proposed.quantity)
+    found = {}
+    for con_id in con_ids_of(contract):
+        position = positions.get(f"{account}:{con_id}")
+        ours = ZERO if position is None else position.quantity
+        could = {ours + drift for drift in drifts.get(con_id, (ZERO,))}
+        told = None if position is None else position.broker_quantity
+        if position is not None and told is not None:
+            is_newer = position.broker_sequence > position.moved_sequence
+            could |= {told} if is_newer or con_id in drifts else set()
+        found[con_id] = tuple(sorted(could))
+    return found
+
+
+def con_ids_of(contract: Contract) -> frozenset[int]:
+    """Return the contracts that an order moves: of a combo, its legs."""
+    return frozenset(leg.con_id for leg in contract.legs) or frozenset({contract.con_id})
