@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -56,7 +55,7 @@ async def check(
     settings = settings_of(context)
     async with reading(context) as reader:
         with waiting(f"comparing {file}"):
-            checked = await check_statement(reader, file, ZoneInfo(settings.gateway_zone))
+            checked = await check_statement(reader, file)
         events = await events_of(reader, checked)
     if not dry_run:
         facts = [(event, checked.run_id) for event in events]

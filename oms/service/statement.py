@@ -1,5 +1,10 @@
 """The statement check: compares a Flex statement, row by row, with the books.
 
+The file is read twice. The first reading finds out what must be known before a row can be compared:
+which deals are taken back or booked again, which levels of detail came. In the second, most deals
+stream by and are matched by their execution id, some hundred a query; the few that belong together
+are kept until the end.
+
 It only reads. What it finds is returned; whoever called it writes `StatementChecked` and the cases
 (`events_of`). If the process dies in between, nothing was written, and the next check finds the
 same.
@@ -8,26 +13,33 @@ same.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, assert_never
 from zoneinfo import ZoneInfo
 
 from oms.core.compare.cases import accepted, case_events, settled_by
 from oms.core.compare.run import verdict_of
-from oms.core.compare.statement import (
-    Tally,
-    cash_findings,
-    deal_finding,
-    holding_findings,
-    key_of,
-    unnamed_findings,
-)
+from oms.core.compare.statement import Tally, cash_findings, holding_findings, unread_findings
 from oms.core.compare.statement_days import StatementDays
-from oms.core.compare.statement_rows import Cash, Change, Deal, Heading, OptionLife, StatedPosition
+from oms.core.compare.statement_deals import Deal, Net, net
+from oms.core.compare.statement_matching import Dealt, by_id, rest
+from oms.core.compare.statement_rows import (
+    Cash,
+    Change,
+    Heading,
+    OptionLife,
+    StatedPosition,
+    StatementRow,
+    Unread,
+)
 from oms.core.events import Event, Finding, SessionOpened, StatementChecked, Verdict
 from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
+from oms.core.money import ZERO
 from oms.errors import StatementUnreadable
 from oms.service.our_side import load_cases
 from oms.service.statement_file import read_statement
@@ -35,12 +47,20 @@ from oms.service.statement_file import read_statement
 if TYPE_CHECKING:
     from oms.store.reader import Reader
 
+#: IB makes statements there: their days and times are New York's, whatever zone a gateway has.
+NEW_YORK: Final = ZoneInfo("America/New_York")
 #: Deals that are looked up in one query.
 _DEALS_PER_QUERY: Final = 500
+#: Deals that may be kept in memory: those that are taken back or booked again, and those without an
+#: execution id.
+_KEPT_MAX: Final = 200_000
 #: Executions can be booked this much later than they happened: those of a day are fetched until its
 #: midnight, and found by hand after a longer outage.
 _BOOKED_LATE: Final = timedelta(days=2)
 _PAGE_ROWS: Final = 2_000
+_ROWS_MAX: Final = 1_000_000
+#: How IB names an account; other texts stand over a statement of several.
+_ACCOUNT: Final = re.compile(r"[A-Z]{1,3}\d{4,}[A-Z]?")
 
 
 @dataclass(slots=True)
@@ -75,8 +95,8 @@ class Checked:
 # ── checking ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def check_statement(reader: Reader, path: Path, zone: ZoneInfo) -> Checked:
-    """Compare a statement file with the books; `zone` is the gateway's, whose days IB's are.
+async def check_statement(reader: Reader, path: Path) -> Checked:
+    """Compare a statement file with the books.
 
     Raises `StatementUnreadable` for a file that is no statement, is cut off, or is about accounts
     that the books do not know.
@@ -84,33 +104,73 @@ async def check_statement(reader: Reader, path: Path, zone: ZoneInfo) -> Checked
     try:
         with path.open("rb") as source:
             digest = hashlib.file_digest(source, "sha256").hexdigest()
-            source.seek(0)
-            return await _Check(reader, zone, Checked(digest)).run(source)
+            return await _Check(reader, Checked(digest)).run(source)
     except OSError as error:
         raise StatementUnreadable(f"{path}: {error.strerror or error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """The account whose rows are being read."""
+@dataclass(slots=True)
+class _Statement:
+    """One account's statement of some days."""
 
     days: StatementDays
     tally: Tally
+    #: A query may give executions, orders, or both; then orders only sum up.
+    has_executions: bool = False
+    #: Deals that cannot be matched one by one.
+    kept: list[Deal] = field(default_factory=list)
+    #: Deals that differ from ours or are not booked, with our fill.
+    open: list[tuple[Net, Fill | None]] = field(default_factory=list)
+
+    @property
+    def account(self) -> str:
+        """Return the account."""
+        return self.tally.account
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What the first reading has found."""
+
+    #: Account and contract of what was taken back.
+    corrected: set[tuple[str, str]] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+    #: Keys of deals that several rows are about.
+    repeated: set[str] = field(default_factory=set)
+
+    def add(self, deal: Deal) -> None:
+        """Take a row."""
+        if deal.kind == "cancel":
+            self.corrected.add((deal.account, deal.thing))
+        elif deal.exec_id:
+            (self.repeated if deal.key in self.seen else self.seen).add(deal.key)
+
+    def stands_alone(self, deal: Deal) -> bool:
+        """Say whether no other row is about the same execution."""
+        return (
+            bool(deal.exec_id)
+            and deal.kind == "exchange"
+            and deal.key not in self.repeated
+            and (deal.account, deal.thing) not in self.corrected
+        )
 
 
 class _Check:
-    def __init__(self, reader: Reader, zone: ZoneInfo, checked: Checked) -> None:
+    def __init__(self, reader: Reader, checked: Checked) -> None:
         self._reader = reader
-        self._zone = zone
         self._checked = checked
-        self._account: _Account | None = None
-        self._waiting: list[Deal] = []
-        self._wanted: set[str] = set()
+        self._accounts: set[str] = set()
         self._began: datetime | None = None
+        #: By account, first and last day, and how often these came before.
+        self._statements: dict[tuple[str, date, date, int], _Statement] = {}
+        self._dealt: dict[str, Dealt] = {}
+        self._waiting: list[tuple[_Statement, Deal]] = []
+        self._wanted: set[str] = set()
+        self._kept = 0
 
     async def run(self, source: BinaryIO) -> Checked:
         """Compare every row of a statement; returns what was found."""
-        accounts = await self._accounts()
+        self._accounts = await self._known_accounts()
         self._began = await self._books_began()
         open_cases = [
             case
@@ -118,83 +178,186 @@ class _Check:
             if isinstance(case, BreakCase)
         ]
         self._wanted = {settled_by(case.finding) for case in open_cases}
-        for row, _ in read_statement(source):
-            if isinstance(row, Heading):
-                await self._end_account()
-                if row.account not in accounts:
-                    raise StatementUnreadable(
-                        f"the statement is of account {row.account}; the books know"
-                        f" {', '.join(sorted(accounts)) or 'no account yet'}",
-                        hint="choose the log of that account with --database, or another file",
-                    )
-                began = self._began.astimezone(self._zone) if self._began else None
-                # As the statement writes times: to the second, in no named zone.
-                there = began.replace(tzinfo=None, microsecond=0) if began else None
-                tally = Tally(row.account, there)
-                self._account = _Account(StatementDays(row, self._zone), tally)
-                self._checked.headings.append(row)
-            else:
-                await self._take(row)
-        await self._end_account()
-        if not self._checked.headings:
+        survey = _Survey()
+        for statement, row in self._placed(source):
+            if isinstance(row, Deal):
+                survey.add(row)
+                statement.has_executions |= row.level == "execution"
+        if not self._statements:
             raise StatementUnreadable("the file holds no <FlexStatement>")
+        self._checked.headings = [one.days.heading for one in self._statements.values()]
+        for statement, row in self._placed(source):
+            await self._take(statement, row, survey)
+        await self._match_waiting()
+        for account, dealt in self._dealt.items():
+            await self._end_account(account, dealt)
         cases = await load_cases(self._reader, self._checked.findings, open_cases)
         after = accepted(cases, self._checked.findings)
         self._checked.findings = [finding for finding in after if finding.result != "match"]
         self._checked.matches += len(after) - len(self._checked.findings)
         return self._checked
 
-    async def _take(self, row: Deal | StatedPosition | Cash | Change | OptionLife) -> None:
-        if self._account is None:
-            raise StatementUnreadable("a row stands before the first <FlexStatement>")
-        tally = self._account.tally
-        if row.account != tally.account:
-            raise StatementUnreadable(
-                f"a row of account {row.account} stands in the statement of {tally.account}"
-            )
+    # ── where a row belongs ──────────────────────────────────────────────────────────────────────
+
+    def _placed(self, source: BinaryIO) -> Iterator[tuple[_Statement, StatementRow]]:
+        """Yield each row with the statement that it belongs to, under the account that we know."""
+        source.seek(0)
+        heading: Heading | None = None
+        came: Counter[tuple[str, date, date]] = Counter()
+        number = 0
+        for row in read_statement(source):
+            if isinstance(row, Heading):
+                main = main_account(row.account, self._accounts)
+                if not main and (_ACCOUNT.fullmatch(row.account) or not self._accounts):
+                    raise self._of_others(row.account)
+                came[row.account, row.first, row.last] += 1
+                number = came[row.account, row.first, row.last]
+                heading = replace(row, account=main)
+                if main:
+                    self._statement(heading, main, number)
+                continue
+            if heading is None:
+                raise StatementUnreadable("a row stands before the first <FlexStatement>")
+            account = heading.account
+            if row.account:
+                account = main_account(row.account, self._accounts)
+            if not account and heading.account:
+                raise StatementUnreadable(
+                    f"a row of account {row.account} stands in the statement of {heading.account}"
+                )
+            if not account:
+                raise (
+                    self._of_others(row.account)
+                    if row.account
+                    else StatementUnreadable(
+                        "neither the statement nor a row in it names an account",
+                        hint="add the field Account ID to every section of the Flex query",
+                    )
+                )
+            yield self._statement(heading, account, number), replace(row, account=account)
+
+    def _statement(self, heading: Heading, account: str, number: int) -> _Statement:
+        key = (account, heading.first, heading.last, number)
+        found = self._statements.get(key)
+        if found is None:
+            dealt = self._dealt.setdefault(account, Dealt(account, self._began, NEW_YORK))
+            days = StatementDays(replace(heading, account=account), NEW_YORK)
+            found = self._statements[key] = _Statement(days, Tally(dealt))
+        return found
+
+    def _of_others(self, account: str) -> StatementUnreadable:
+        return StatementUnreadable(
+            f"the statement is of account {account or 'no name'}; the books know"
+            f" {', '.join(sorted(self._accounts)) or 'no account yet'}",
+            hint="choose the log of that account with --database, or another file",
+        )
+
+    # ── what becomes of a row ────────────────────────────────────────────────────────────────────
+
+    async def _take(
+        self,
+        statement: _Statement,
+        row: Deal | StatedPosition | Cash | Change | OptionLife | Heading | Unread,
+        survey: _Survey,
+    ) -> None:
+        tally = statement.tally
         match row:
-            case Deal() if row.exec_id:
-                self._waiting.append(row)
-                if len(self._waiting) >= _DEALS_PER_QUERY:
-                    await self._match_waiting(tally)
             case Deal():
-                tally.booked.append(row)
+                await self._take_deal(statement, row, survey)
             case StatedPosition():
-                tally.holdings[row.con_id] = row
+                tally.add_position(row)
             case Cash():
-                tally.cash.append(row)
+                tally.add_cash(row)
             case Change():
                 tally.changes.append(row)
             case OptionLife():
                 tally.life.append(row)
+            case Unread():
+                tally.add_unread(row)
+            case Heading():
+                pass
             case _:
                 assert_never(row)
 
-    async def _match_waiting(self, tally: Tally) -> None:
-        deals, self._waiting = self._waiting, []
-        keys = sorted({key_of(deal) for deal in deals})
-        rows = await self._reader.rows("fills", {"fill_key": keys})
-        fills = {row.key: row for row in rows if isinstance(row, Fill)}
-        for deal in deals:
-            self._note(deal_finding(deal, fills.get(key_of(deal)), tally))
-        self._checked.deals += len(deals)
-
-    async def _end_account(self) -> None:
-        if self._account is None:
+    async def _take_deal(self, statement: _Statement, deal: Deal, survey: _Survey) -> None:
+        if deal.level == "order" and statement.has_executions:
             return
-        days, tally = self._account.days, self._account.tally
-        await self._match_waiting(tally)
-        self._account = None
+        self._checked.deals += 1
+        if not survey.stands_alone(deal):
+            statement.kept.append(deal)
+            self._kept += 1
+            if self._kept > _KEPT_MAX:
+                raise StatementUnreadable(
+                    f"more than {_KEPT_MAX:,} rows belong together or have no execution id",
+                    hint="choose fewer days in the Flex query, and its field IB Execution ID",
+                )
+            return
+        statement.tally.add_cash_of(deal)
+        self._waiting.append((statement, deal))
+        if len(self._waiting) >= _DEALS_PER_QUERY:
+            await self._match_waiting()
+
+    async def _match_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        await self._match([(statement, Net.of(deal)) for statement, deal in waiting])
+
+    async def _match(self, nets: Sequence[tuple[_Statement, Net]]) -> None:
+        keys = sorted({one.key for _, one in nets})
+        fills = {fill.key: fill for fill in await self._fills(fill_key=keys)}
+        for statement, one in nets:
+            fill = fills.get(one.key)
+            finding = by_id(one, fill, statement.tally.dealt)
+            if finding is None:
+                statement.open.append((one, fill))
+            else:
+                self._note(finding)
+
+    async def _end_account(self, account: str, dealt: Dealt) -> None:
+        statements = sorted(
+            (one for one in self._statements.values() if one.account == account),
+            key=lambda one: (one.days.heading.last, one.days.heading.first),
+        )
+        nets = net(
+            [deal for one in statements for deal in one.kept],
+            min(one.days.heading.first for one in statements),
+        )
+        replaced = {deal.place for one in nets for deal in one.replaced}
+        index = {deal.place: i for i, one in enumerate(statements) for deal in one.kept}
+        dealt.named |= {one.key for one in nets if one.deal.exec_id}
+        for one in nets:
+            _note_then(one, statements, index)
+            statement = statements[max(index[deal.place] for deal in one.rows)]
+            if one.deal.exec_id and not one.is_outside:
+                await self._match([(statement, one)])
+            else:
+                statement.open.append((one, None))
+        since = min(one.days.begin for one in statements)
+        fills = await self._fills_since(account, since)
+        rows = await self._reader.rows("positions", {"account": account}, limit=_ROWS_MAX)
+        positions = [row for row in rows if isinstance(row, Position)]
+        for statement in statements:
+            for deal in statement.kept:
+                if deal.place in replaced:
+                    statement.tally.opaque.add(deal.currency)
+                else:
+                    statement.tally.add_cash_of(deal)
+            await self._end_statement(statement, fills, positions)
+
+    async def _end_statement(
+        self, statement: _Statement, fills: Sequence[Fill], positions: Sequence[Position]
+    ) -> None:
+        days, tally = statement.days, statement.tally
+        for finding in unread_findings(tally):
+            self._note(finding)
         too_early = days.before_the_log(self._began)
         if too_early is not None:
             self._note(too_early)
             return
-        fills = await self._fills_since(tally.account, days.begin - timedelta(hours=24))
         inside, edge = days.inside_and_edge(fills)
-        for finding in unnamed_findings(inside, edge, tally):
+        earlier = await self._earlier(statement)
+        for finding in rest(statement.open, inside, edge, earlier, tally.dealt):
             self._note(finding)
-        rows = await self._reader.rows("positions", {"account": tally.account})
-        held = days.held([row for row in rows if isinstance(row, Position)], fills)
+        held = days.held(positions, fills)
         for finding in [*holding_findings(held, tally), *cash_findings(tally)]:
             self._note(finding)
 
@@ -208,13 +371,27 @@ class _Check:
 
     # ── our side ─────────────────────────────────────────────────────────────────────────────────
 
-    async def _accounts(self) -> set[str]:
+    async def _known_accounts(self) -> set[str]:
         sessions = await self._reader.rows("sessions", limit=10_000)
         return {a for s in sessions if isinstance(s, SessionRecord) for a in s.accounts}
 
     async def _books_began(self) -> datetime | None:
         first = await self._reader.events(type=SessionOpened.__name__, limit=1)
         return first[0].recorded_at if first else None
+
+    async def _fills(self, **wanted: Sequence[str] | Sequence[int]) -> list[Fill]:
+        if not all(wanted.values()):
+            return []
+        rows = await self._reader.rows("fills", wanted, limit=_ROWS_MAX)
+        return [row for row in rows if isinstance(row, Fill)]
+
+    async def _earlier(self, statement: _Statement) -> list[Fill]:
+        """Return our fills of any day that a cancel may take back whose original is not here."""
+        outside = [one.deal for one, _ in statement.open if one.is_outside]
+        by_order = await self._fills(perm_id=sorted({d.perm_id for d in outside} - {0}))
+        keys = {f"{d.account}:{d.con_id}" for d in outside if d.con_id and not d.perm_id}
+        by_contract = await self._fills(position_key=sorted(keys))
+        return [f for f in (*by_order, *by_contract) if f.account == statement.account]
 
     async def _fills_since(self, account: str, since: datetime) -> list[Fill]:
         """Return the account's fills from a moment on, newest booking first."""
@@ -228,6 +405,26 @@ class _Check:
             if len(fills) < limit or (oldest is not None and oldest < since - _BOOKED_LATE):
                 return [f for f in fills if f.occurred_at is None or f.occurred_at >= since]
             limit *= 4
+
+
+def main_account(name: str, known: Collection[str]) -> str:
+    """Return the account that we know under a statement's name, "" where there is none: what is
+    held in futures stands in a segment of the account, named by a letter after its number.
+    """
+    if name in known:
+        return name
+    return name[:-1] if name[-1:].isalpha() and name[:-1] in known else ""
+
+
+def _note_then(
+    one: Net, statements: Sequence[_Statement], index: Mapping[tuple[int, int], int]
+) -> None:
+    """Note in each statement what it had of a deal that a later one of the file corrects."""
+    places = sorted({index[deal.place] for deal in one.rows})
+    for i in places[:-1]:
+        until = [deal for deal in one.rows if index[deal.place] <= i]
+        then = sum((part.quantity for part in net(until, date.min)), ZERO)
+        statements[i].tally.then[one.deal.con_id] += then - one.quantity
 
 
 # ── what is written ──────────────────────────────────────────────────────────────────────────────

@@ -11,25 +11,36 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 from xml.parsers import expat
 
-from oms.core.compare.statement_rows import RowUnreadable, StatementRow, read_row
+from oms.core.compare.statement_fields import RowUnreadable
+from oms.core.compare.statement_rows import StatementRow, read_row
 from oms.errors import StatementUnreadable
 
 _CHUNK_BYTES: Final = 64 * 1024
+_HEAD_BYTES: Final = 256
+#: How other files begin that people have at hand.
+_OTHERS: Final = (
+    (b"PK\x03\x04", "a ZIP archive or a spreadsheet"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"%PDF", "a PDF"),
+)
 #: Elements inside one another; a statement has five.
 _DEPTH_MAX: Final = 16
 
 
-def read_statement(source: BinaryIO) -> Iterator[tuple[StatementRow, bytes]]:
-    """Yield the rows of a statement as they stand in the file, each with the last bytes read.
+def read_statement(source: BinaryIO) -> Iterator[StatementRow]:
+    """Yield the rows of a statement as they stand in the file.
 
-    Raises `StatementUnreadable` for what is no statement, naming the line; the rows before it have
-    been yielded, so nothing may be concluded before the end.
+    A row that cannot be understood is a value, too. Raises `StatementUnreadable` for what is no
+    statement, naming the line; the rows before it have been yielded, so nothing may be concluded
+    before the end.
     """
     rows: list[StatementRow] = []
     parser = _parser(rows)
     is_over = False
     while not is_over:
         chunk = source.read(_CHUNK_BYTES)
+        if parser.CurrentByteIndex < 0:
+            _refuse_other_files(chunk[:_HEAD_BYTES])
         is_over = not chunk
         try:
             parser.Parse(chunk, is_over)
@@ -40,7 +51,7 @@ def read_statement(source: BinaryIO) -> Iterator[tuple[StatementRow, bytes]]:
             ) from error
         except RowUnreadable as error:
             raise StatementUnreadable(f"line {parser.CurrentLineNumber}: {error}") from error
-        yield from ((row, chunk) for row in rows)
+        yield from rows
         rows.clear()
 
 
@@ -55,7 +66,8 @@ def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
         path.append(tag)
         if len(path) > _DEPTH_MAX:
             raise RowUnreadable(f"<{tag}> is nested more than {_DEPTH_MAX} deep")
-        row = read_row(tag, attributes)
+        place = (parser.CurrentLineNumber, parser.CurrentColumnNumber)
+        row = read_row(tag, attributes, place)
         if row is not None:
             rows.append(row)
 
@@ -71,6 +83,19 @@ def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
     parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = doctype
     return parser
+
+
+def _refuse_other_files(head: bytes) -> None:
+    """Say what a file is that cannot be XML, before a parser says that it is not well-formed."""
+    kind = next((kind for start, kind in _OTHERS if head.startswith(start)), "")
+    text = head.decode("utf-8-sig", "ignore").lstrip()
+    if not kind and text and not text.startswith("<") and b"\0" not in head:
+        kind = f"text that begins with {text.splitlines()[0][:40]!r}, perhaps CSV"
+    if kind:
+        raise StatementUnreadable(
+            f"this is no XML: it is {kind}",
+            hint="choose XML as the format of the Flex query, and give its file as it was loaded",
+        )
 
 
 def _not_a_statement(tag: str) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -19,28 +18,19 @@ from oms.core.fold.records import OrderState
 from oms.errors import StatementUnreadable
 from oms.service.statement import Checked, check_statement, events_of
 from oms.store.log import append_foreign
-from tests.integration.conftest import StartSimulator
 from tests.shell import Shell
 from tests.simulator import Simulator
 from tests.world import AAPL, ACCOUNT, MSFT, World
 
 pytestmark = pytest.mark.slow
 
-#: The simulator's zone and ours: one in which it is noon, whenever the test runs. In the evening
-#: deals are at the edge of the statement's day.
-ZONE = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
 Edit = Callable[[str], str]
-
-
-@pytest.fixture
-async def simulator(start_simulator: StartSimulator) -> Simulator:
-    return await start_simulator("--zone", ZONE)
 
 
 @pytest.fixture
 async def traded(world: World) -> World:
     """Two buys and a sale, with their commissions."""
-    await world.start(gateway_zone=ZONE)
+    await world.start()
     await world.bought(10)
     await world.bought(7, MSFT)
     ticket = await world.oms.manager.submit(AAPL, oms.Market("SELL", 4))
@@ -49,9 +39,7 @@ async def traded(world: World) -> World:
 
 
 async def checked(world: World, edit: Edit = lambda xml: xml, **fields: Any) -> Checked:
-    return await check_statement(
-        world.oms.reader, await written(world, edit, **fields), ZoneInfo(ZONE)
-    )
+    return await check_statement(world.oms.reader, await written(world, edit, **fields))
 
 
 async def written(world: World, edit: Edit = lambda xml: xml, **fields: Any) -> Path:
@@ -90,7 +78,10 @@ async def test_a_day_that_agrees_is_clean(traded: World) -> None:
 
 
 async def test_an_execution_that_only_we_have_is_a_break(traded: World) -> None:
-    check = await checked(traded, without_row('symbol="MSFT"'))
+    # Of some weeks, so that nothing lies at the edge of the days, whatever the hour is.
+    today, weeks = datetime.now(UTC).date(), timedelta(days=14)
+    days = {"from": f"{today - weeks}", "to": f"{today + weeks}"}
+    check = await checked(traded, without_row('symbol="MSFT"'), **days)
     # The position row still has it: the statement contradicts itself, too.
     assert found(check) == [
         ("extra_fill", "MSFT"),
@@ -194,7 +185,7 @@ async def test_the_verb_prints_what_differs_and_tells_cron(
     traded: World, simulator: Simulator
 ) -> None:
     path = await written(traded, with_text('ibCommission="-1"', 'ibCommission="-1.75"'))
-    environment = {"OMS_DATABASE_URL": str(traded.database), "OMS_GATEWAY_ZONE": ZONE}
+    environment = {"OMS_DATABASE_URL": str(traded.database)}
     shell = Shell(traded.database.parent, environment)
     said = await shell.oms("statement", "check", str(path), "--json", expect=3)
     answer = said.json

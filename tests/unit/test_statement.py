@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import tracemalloc
 from collections.abc import Iterator
+from datetime import UTC
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.core.compare.statement import Tally, holding_findings, same_amount
+from oms.core.compare.statement import Tally, holding_findings
+from oms.core.compare.statement_deals import Deal
+from oms.core.compare.statement_matching import Dealt, same_amount
 from oms.core.compare.statement_rows import (
     Change,
-    Deal,
     Heading,
     OptionLife,
     StatedPosition,
     StatementRow,
+    Unread,
     read_row,
 )
 from oms.core.contracts import Contract
@@ -48,7 +51,7 @@ DEAL = {
 
 
 def read(text: str) -> list[StatementRow]:
-    return [row for row, _ in read_statement(io.BytesIO(text.encode()))]
+    return list(read_statement(io.BytesIO(text.encode())))
 
 
 def test_a_deal_is_read_with_its_signs_and_every_digit() -> None:
@@ -61,7 +64,8 @@ def test_a_deal_is_read_with_its_signs_and_every_digit() -> None:
 def test_rows_of_other_sections_and_other_levels_of_detail_are_passed_over() -> None:
     lot = {**DEAL, "levelOfDetail": "CLOSED_LOT"}
     assert read_row("Trade", lot) is None
-    assert read_row("Order", DEAL) is None
+    for tag in ("Lot", "SymbolSummary", "AssetSummary", "WashSale"):
+        assert read_row(tag, {**DEAL, "levelOfDetail": tag.upper()}) is None
     assert read(STATEMENT.format(rows='<InterestAccruals x="1"/>')) == [
         row for row in read(STATEMENT.format(rows="")) if isinstance(row, Heading)
     ]
@@ -74,26 +78,38 @@ def test_rows_of_other_sections_and_other_levels_of_detail_are_passed_over() -> 
         (STATEMENT.format(rows="")[:-5], "line 1: not well-formed"),
         ("<html><body>Sign in</body></html>", "the root is <html>"),
         ("<FlexStatementResponse><Status>Warn</Status></FlexStatementResponse>", "answer to a"),
-        (STATEMENT.format(rows='<Trade accountId="DU1" />'), "<Trade> has no ibExecID: add this"),
         (
-            STATEMENT.format(rows='<Trade accountId="DU1" ibExecID="" />'),
-            "choose the level of detail Execution",
+            STATEMENT.format(rows="").replace("20261120", "11/10/2026"),
+            "may be two: choose yyyyMMdd",
         ),
-        (
-            STATEMENT.format(rows='<OpenPosition accountId="DU1" conid="1" position="1e999999x"/>'),
-            "position='1e999999x' is not a number",
-        ),
-        (
-            STATEMENT.format(rows='<OpenPosition accountId="DU1" conid="1" position="NaN"/>'),
-            "is not finite",
-        ),
-        (STATEMENT.format(rows="").replace("20261120", "11/20/2026"), "is not a day"),
+        (STATEMENT.format(rows="").replace("20261120", "yesterday"), "is not a day"),
+        ("accountId,symbol,quantity\nDU1,AAPL,10\n", "no XML: it is text that begins with"),
+        ("PK\x03\x04...", "a ZIP archive or a spreadsheet"),
+        ("%PDF-1.7", "a PDF"),
         ("<FlexQueryResponse>" + "<a>" * 20, "nested more than 16 deep"),
     ],
 )
 def test_what_is_no_statement_is_refused_with_its_reason(text: str, wrong: str) -> None:
     with pytest.raises(StatementUnreadable, match=wrong):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('<Trade accountId="DU1" />', "<Trade> has no conid: add this field"),
+        ('<Trade conid="" />', "<Trade> has an empty conid"),
+        ('<Trade conid="x1" />', "conid='x1' is not an id"),
+        ('<OpenPosition conid="1" position="1e999999x"/>', "position='1e999999x' is not a number"),
+        ('<OpenPosition conid="1" position="NaN"/>', "is not finite"),
+    ],
+)
+def test_a_row_that_cannot_be_understood_is_told_with_its_reason_and_its_line(
+    row: str, reason: str
+) -> None:
+    (found,) = (one for one in read(STATEMENT.format(rows=f"\n{row}")) if isinstance(one, Unread))
+    assert reason in found.reason
+    assert found.line == 2
 
 
 @pytest.mark.parametrize(
@@ -117,7 +133,7 @@ def test_a_long_file_is_never_in_memory_as_a_whole() -> None:
     source = _Endless(f"<Trade {words} />\n".encode(), 5_000)
     tracemalloc.start()
     try:
-        count = sum(isinstance(row, Deal) for row, _ in read_statement(source))  # type: ignore[arg-type]
+        count = sum(isinstance(row, Deal) for row in read_statement(source))  # type: ignore[arg-type]
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -153,12 +169,12 @@ def test_an_amount_agrees_with_itself_rounded_and_not_with_a_cent_more(
 
 
 def test_an_assignment_explains_the_option_and_the_shares_that_it_delivered() -> None:
-    tally = Tally("DU1")
+    tally = Tally(Dealt("DU1", None, UTC))
     book = {**DEAL, "ibExecID": "", "transactionType": "BookTrade"}
     for con_id, quantity in (("1", "1"), ("2", "100")):
         deal = read_row("Trade", {**book, "conid": con_id, "quantity": quantity})
         assert isinstance(deal, Deal)
-        tally.booked.append(deal)
+        tally.dealt.booked.append(deal)
     life = read_row(
         "OptionEAE",
         {"accountId": "DU1", "conid": "1", "transactionType": "Assignment", "quantity": "1"},
@@ -175,7 +191,7 @@ def test_an_assignment_explains_the_option_and_the_shares_that_it_delivered() ->
 
 
 def test_what_is_explained_in_part_is_a_break_that_says_how_much() -> None:
-    tally = Tally("DU1")
+    tally = Tally(Dealt("DU1", None, UTC))
     tally.changes.append(Change("DU1", 1, "AAPL", Decimal(10), "split"))
     tally.holdings[1] = StatedPosition("DU1", 1, "AAPL", Decimal(25))
     held = position(1, "10")
@@ -185,7 +201,7 @@ def test_what_is_explained_in_part_is_a_break_that_says_how_much() -> None:
 
 
 def test_what_was_dealt_in_the_evening_may_count_for_the_next_day() -> None:
-    tally = Tally("DU1")
+    tally = Tally(Dealt("DU1", None, UTC))
     tally.holdings[1] = StatedPosition("DU1", 1, "AAPL", Decimal(10))
     held = position(1, "13")
     (found,) = holding_findings([(held, held.quantity, Decimal(3))], tally)

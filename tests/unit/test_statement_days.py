@@ -24,8 +24,11 @@ def fill(at: datetime | None, quantity: int = 100) -> Fill:
 @pytest.mark.parametrize(
     ("at", "where"),
     [
-        (datetime(2026, 3, 8, 16, 59, tzinfo=UTC), "beside"),
-        (datetime(2026, 3, 8, 17, tzinfo=UTC), "edge"),
+        # Monday's statement may have what was dealt since Friday evening.
+        (datetime(2026, 3, 6, 16, 59, tzinfo=UTC), "beside"),
+        (datetime(2026, 3, 6, 17, tzinfo=UTC), "edge"),
+        (datetime(2026, 3, 7, 12, tzinfo=UTC), "edge"),
+        (datetime(2026, 3, 8, 16, 59, tzinfo=UTC), "edge"),
         (datetime(2026, 3, 9, tzinfo=UTC), "inside"),
         (datetime(2026, 3, 10, 16, 59, tzinfo=UTC), "inside"),
         (datetime(2026, 3, 10, 17, tzinfo=UTC), "edge"),

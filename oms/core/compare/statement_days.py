@@ -1,15 +1,18 @@
 """The days of a statement: which of our fills lie in them, at their edge, and after them.
 
-From the evening on IB may book a deal to the next trading day; what happened then belongs to either
-day, and is unknown where it does not agree.
+They are days of New York, where IB makes statements, whatever the gateway's zone, and trading days:
+from the evening on IB may book a deal to the next one, and what is dealt at a weekend or on a
+holiday may be booked to the day after it. What may belong to either day is unknown where it does
+not agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 from oms.core.compare.findings import Thing
@@ -18,39 +21,44 @@ from oms.core.events import Finding
 from oms.core.fold.records import Fill, Position
 from oms.core.money import ZERO
 
-#: From here on IB may book a deal to the next trading day, in the gateway's zone.
+#: From here on IB may book a deal to the next trading day. It cuts securities off at 20:20, but a
+#: market of the Far East is in its next day by then; sessions of currencies end at 17:00.
 EVENING: Final = time(17)
+#: CME's day of index futures has ended at 15:30 in Chicago (IBKR knowledge base, 594).
+_EVENINGS: Final[Mapping[str, time]] = MappingProxyType({"FUT": time(16, 30), "FOP": time(16, 30)})
+_SATURDAY: Final = 5
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class StatementDays:
-    """The days of one account's statement, in the gateway's zone, whose days IB's are."""
+    """The days of one account's statement, in the zone of statements."""
 
     heading: Heading
     zone: tzinfo
 
     @property
     def begin(self) -> datetime:
-        """Return the first moment of the first day."""
-        return self._at(self.heading.first, time())
+        """Return a moment before anything that the statement may have."""
+        return self._at(_before(self.heading.first), time())
 
     @property
     def end(self) -> datetime:
         """Return the first moment after the last day."""
-        return self._at(self.heading.last + timedelta(days=1), time())
+        return self._at(self.heading.last + _DAY, time())
 
     def inside_and_edge(self, fills: Iterable[Fill]) -> tuple[list[Fill], list[Fill]]:
         """Split what happened in the days from what IB may book to a day beside."""
-        begin, end, evening = self.begin, self.end, self._evening
-        evening_before = self._at(self.heading.first - timedelta(days=1), EVENING)
+        first, last = self.heading.first, self.heading.last
         inside, edge = [], []
         for fill in fills:
-            at = fill.occurred_at
-            if at is None:
+            if fill.occurred_at is None:
                 edge.append(fill)
-            elif begin <= at < evening:
+                continue
+            low, high = self._days_of(fill, fill.occurred_at)
+            if first <= low and high <= last:
                 inside.append(fill)
-            elif evening_before <= at < end:
+            elif low <= last and first <= high:
                 edge.append(fill)
         return inside, edge
 
@@ -58,16 +66,18 @@ class StatementDays:
         self, positions: Iterable[Position], fills: Iterable[Fill]
     ) -> list[tuple[Position, Decimal, Decimal]]:
         """Return our positions with what they held at the end of the last day, and with what of it
-        was dealt in its evening; `fills` are those from the days on.
+        may count for the next; `fills` are those from the days on.
         """
-        end, evening = self.end, self._evening
         after: dict[int, Decimal] = {}
         late: dict[int, Decimal] = {}
         for fill in fills:
-            con_id, at = fill.contract.con_id, fill.occurred_at
-            if at is not None and at >= end:
+            if fill.occurred_at is None:
+                continue
+            low, high = self._days_of(fill, fill.occurred_at)
+            con_id = fill.contract.con_id
+            if low > self.heading.last:
                 after[con_id] = after.get(con_id, ZERO) + fill.signed_quantity
-            elif at is not None and at >= evening:
+            elif high > self.heading.last:
                 late[con_id] = late.get(con_id, ZERO) + fill.signed_quantity
         return [
             (p, p.quantity - after.get(p.contract.con_id, ZERO), late.get(p.contract.con_id, ZERO))
@@ -89,9 +99,70 @@ class StatementDays:
         )
         return days.unknown("the statement's days were over before the log began")
 
-    @property
-    def _evening(self) -> datetime:
-        return self._at(self.heading.last, EVENING)
+    def _days_of(self, fill: Fill, moment: datetime) -> tuple[date, date]:
+        """Return the first and the last day that IB may book a fill to."""
+        there = moment.astimezone(self.zone)
+        day = there.date()
+        evening = _EVENINGS.get(fill.contract.sec_type, EVENING)
+        is_over = there.time() >= evening or _is_closed(day)
+        return day, _after(day) if is_over else day
 
     def _at(self, day: date, moment: time) -> datetime:
         return datetime.combine(day, moment, self.zone)
+
+
+# ── trading days ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _after(day: date) -> date:
+    """Return the next trading day."""
+    day += _DAY
+    while _is_closed(day):
+        day += _DAY
+    return day
+
+
+def _before(day: date) -> date:
+    """Return the trading day before."""
+    day -= _DAY
+    while _is_closed(day):
+        day -= _DAY
+    return day
+
+
+def _is_closed(day: date) -> bool:
+    """Say whether New York has no trading day: what trades all the same counts for the next."""
+    return day.weekday() >= _SATURDAY or _is_holiday(day)
+
+
+def _is_holiday(day: date) -> bool:
+    """Say whether a weekday is a holiday of New York's exchanges, those that move with Easter
+    included; a holiday of a Saturday is kept on Friday, that of a Sunday on Monday.
+    """
+    fixed = {(1, 1), (6, 19), (7, 4), (12, 25)}
+    near = [day]
+    if day.weekday() == 0:
+        near.append(day - _DAY)
+    elif day.weekday() == 4:
+        near.append(day + _DAY)
+    if any((one.month, one.day) in fixed for one in near):
+        return True
+    week = (day.day - 1) // 7 + 1
+    is_last = (day + timedelta(days=7)).month != day.month
+    moving = {(1, 0, 3), (2, 0, 3), (9, 0, 1), (11, 3, 4)}
+    if (day.month, day.weekday(), week) in moving or (
+        is_last and (day.month, day.weekday()) == (5, 0)
+    ):
+        return True
+    return day == _easter(day.year) - timedelta(days=2)
+
+
+def _easter(year: int) -> date:
+    """Return Easter Sunday of the Gregorian calendar (Meeus, Jones and Butcher)."""
+    century, of_century = divmod(year, 100)
+    lag = (century - (century + 8) // 25 + 1) // 3
+    epact = (19 * (year % 19) + century - century // 4 - lag + 15) % 30
+    to_sunday = (32 + 2 * (century % 4) + 2 * (of_century // 4) - epact - of_century % 4) % 7
+    shift = (year % 19 + 11 * epact + 22 * to_sunday) // 451
+    month, day = divmod(epact + to_sunday - 7 * shift + 114, 31)
+    return date(year, month, day + 1)

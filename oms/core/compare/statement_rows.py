@@ -8,22 +8,22 @@ what it lacks; rows of sections that are not compared are passed over.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Literal
 
+from oms.core.compare.statement_deals import Deal, read_deal
+from oms.core.compare.statement_fields import Attributes, RowUnreadable
 from oms.core.money import ZERO
 
+#: Elements that are rows about deals.
+DEAL_TAGS: Final = frozenset({"Trade", "TradeConfirm", "Order"})
 #: What makes a position differ from its executions, and is no error.
 ChangeKind = Literal[
     "assignment", "exercise", "expiry", "split", "symbol_change", "corporate_action", "transfer"
 ]
-
-
-class RowUnreadable(ValueError):
-    """A row of the statement cannot be understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +38,6 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class Deal:
-    """One execution, or one deal without an order (a BookTrade: assignment, exercise, expiry)."""
-
-    account: str
-    #: Empty for a deal without an order.
-    exec_id: str
-    con_id: int
-    symbol: str
-    category: str
-    #: Negative for a sale.
-    quantity: Decimal
-    price: Decimal
-    #: Positive where it was paid; None where the query leaves it out.
-    commission: Decimal | None
-    currency: str
-    #: What it did to cash, the commission excluded; None where the query leaves it out.
-    proceeds: Decimal | None
-    commission_currency: str = ""
-    #: The order's reference, ours where we sent it.
-    order_ref: str = ""
-    cancelled: bool = False
-    #: In the zone of the account's statements, which the file does not name; None where the text
-    #: has another form than IB's usual ones.
-    at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class StatedPosition:
     """A position at the end of the last day."""
 
@@ -72,6 +45,7 @@ class StatedPosition:
     con_id: int
     symbol: str
     quantity: Decimal
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +59,19 @@ class Cash:
     commissions: Decimal | None
     #: Sales and purchases together.
     traded: Decimal | None
+
+    def with_more(self, other: Cash) -> Cash:
+        """Return it together with that of another model."""
+        return replace(
+            self,
+            ending=self.ending + other.ending,
+            commissions=_sum(self.commissions, other.commissions),
+            traded=_sum(self.traded, other.traded),
+        )
+
+
+def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +96,23 @@ class OptionLife:
     quantity: Decimal
 
 
-StatementRow = Heading | Deal | StatedPosition | Cash | Change | OptionLife
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A row that cannot be understood, and why."""
 
-_BOOK: Final = "BookTrade"
-#: Rows of a section that say the same once more, at another level of detail.
-_DETAIL: Final = frozenset({"", "EXECUTION", "SUMMARY", "Currency"})
+    account: str
+    tag: str
+    #: 0 where that is unreadable, too.
+    con_id: int
+    symbol: str
+    reason: str
+    line: int
+
+
+StatementRow = Heading | Deal | StatedPosition | Cash | Change | OptionLife | Unread
+
+#: Rows of a section that say the same once more, at another level of detail, are passed over.
+_DETAIL: Final = frozenset({"", "EXECUTION", "SUMMARY", "DETAIL", "Currency"})
 _OPTION_KINDS: Final[Mapping[str, ChangeKind]] = MappingProxyType(
     {"Assignment": "assignment", "Exercise": "exercise", "Expiration": "expiry"}
 )
@@ -122,127 +121,59 @@ _ACTION_KINDS: Final[Mapping[str, ChangeKind]] = MappingProxyType(
 )
 
 
-def read_row(tag: str, attributes: Mapping[str, str]) -> StatementRow | None:
-    """Return what an element says, None where it is of no section that is compared.
+def read_row(
+    tag: str, attributes: Mapping[str, str], place: tuple[int, int] = (0, 0)
+) -> StatementRow | None:
+    """Return what an element says, None where it is of no section that is compared; `place` is its
+    line and column.
 
-    Raises `RowUnreadable` naming the element, the attribute and its value.
+    Raises `RowUnreadable` for a heading, without which no other row can be placed.
     """
-    read = _READERS.get(tag)
-    if read is None or attributes.get("levelOfDetail", "") not in _DETAIL:
-        return None
-    return read(_Attributes(tag, attributes))
-
-
-class _Attributes:
-    """The attributes of one element, each asked for by name and type."""
-
-    def __init__(self, tag: str, values: Mapping[str, str]) -> None:
-        self._tag = tag
-        self._values = values
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """Return a text; without a default it must be there."""
-        value = self._values.get(name, default)
-        if value is None:
-            raise RowUnreadable(
-                f"<{self._tag}> has no {name}: add this field to the section of the Flex query"
-            )
-        return value
-
-    def number(self, name: str) -> Decimal:
-        """Return a number that must be there."""
-        found = self.number_or_none(name)
-        if found is None:
-            raise RowUnreadable(f"<{self._tag}> has no {name}, which must be a number")
-        return found
-
-    def number_or_none(self, name: str) -> Decimal | None:
-        """Return a number, None where IB writes none."""
-        text = self._values.get(name, "").replace(",", "")
-        if not text or text == "--":
+    row = Attributes(tag, attributes)
+    if tag == "FlexStatement":
+        return _heading(row)
+    try:
+        if tag in DEAL_TAGS:
+            return read_deal(row, place)
+        read = _READERS.get(tag)
+        if read is None or row.text("levelOfDetail") not in _DETAIL:
             return None
-        try:
-            value = Decimal(text)
-        except InvalidOperation as error:
-            raise RowUnreadable(f"<{self._tag}> {name}={text!r} is not a number") from error
-        if not value.is_finite():
-            raise RowUnreadable(f"<{self._tag}> {name}={text!r} is not finite")
-        return value
-
-    def whole(self, name: str) -> int:
-        """Return an id."""
-        text = self.text(name)
-        if not text.isdecimal() or len(text) > 12:
-            raise RowUnreadable(f"<{self._tag}> {name}={text!r} is not an id")
-        return int(text)
-
-    def day(self, name: str) -> date:
-        """Return a day."""
-        text = self.text(name)
-        try:
-            return date.fromisoformat(text)
-        except ValueError as error:
-            raise RowUnreadable(f"<{self._tag}> {name}={text!r} is not a day") from error
+        return read(row)
+    except RowUnreadable as error:
+        return Unread(
+            account=row.text("accountId"),
+            tag=tag,
+            con_id=row.number_of("conid"),
+            symbol=row.text("symbol"),
+            reason=str(error),
+            line=place[0],
+        )
 
 
-def _heading(row: _Attributes) -> Heading:
+def _heading(row: Attributes) -> Heading:
     heading = Heading(
         account=row.text("accountId"),
         first=row.day("fromDate"),
         last=row.day("toDate"),
-        generated=row.text("whenGenerated", ""),
+        generated=row.text("whenGenerated"),
     )
     if heading.first > heading.last:
         raise RowUnreadable(f"the statement begins on {heading.first} and ends on {heading.last}")
     return heading
 
 
-def _deal(row: _Attributes) -> Deal:
-    kind = row.text("transactionType", "ExchTrade")
-    exec_id = row.text("ibExecID", "" if kind == _BOOK else None)
-    if not exec_id and kind != _BOOK:
-        raise RowUnreadable(
-            "<Trade> has no ibExecID: choose the level of detail Execution, and the field"
-            " IB Execution ID"
-        )
-    charge = row.number_or_none("ibCommission")
-    return Deal(
-        account=row.text("accountId"),
-        exec_id=exec_id,
-        con_id=row.whole("conid"),
-        symbol=row.text("symbol", ""),
-        category=row.text("assetCategory", ""),
-        quantity=row.number("quantity"),
-        price=row.number("tradePrice"),
-        commission=None if charge is None else -charge,
-        currency=row.text("currency", ""),
-        proceeds=row.number_or_none("proceeds"),
-        commission_currency=row.text("ibCommissionCurrency", ""),
-        order_ref=row.text("orderReference", ""),
-        cancelled=kind == "TradeCancel",
-        at=_moment(row.text("dateTime", "")),
-    )
-
-
-def _moment(text: str) -> datetime | None:
-    digits = "".join(c for c in text if c.isdecimal())
-    try:
-        return datetime.strptime(digits, "%Y%m%d%H%M%S")  # noqa: DTZ007 - the file names no zone
-    except ValueError:
-        return None
-
-
-def _holding(row: _Attributes) -> StatedPosition:
+def _holding(row: Attributes) -> StatedPosition:
     return StatedPosition(
         account=row.text("accountId"),
-        con_id=row.whole("conid"),
-        symbol=row.text("symbol", ""),
+        con_id=_con_id(row),
+        symbol=row.text("symbol"),
         quantity=row.number("position"),
+        category=row.text("assetCategory"),
     )
 
 
-def _cash(row: _Attributes) -> Cash | None:
-    currency = row.text("currency")
+def _cash(row: Attributes) -> Cash | None:
+    currency = row.needed("currency")
     if currency == "BASE_SUMMARY":
         return None
     sales, purchases = (
@@ -259,49 +190,54 @@ def _cash(row: _Attributes) -> Cash | None:
     )
 
 
-def _corporate_action(row: _Attributes) -> Change:
+def _corporate_action(row: Attributes) -> Change:
     return Change(
         account=row.text("accountId"),
-        con_id=row.whole("conid"),
-        symbol=row.text("symbol", ""),
+        con_id=_con_id(row),
+        symbol=row.text("symbol"),
         quantity=row.number("quantity"),
-        kind=_ACTION_KINDS.get(row.text("type", ""), "corporate_action"),
-        text=row.text("actionDescription", ""),
+        kind=_ACTION_KINDS.get(row.text("type"), "corporate_action"),
+        text=row.text("actionDescription"),
     )
 
 
-def _transfer(row: _Attributes) -> Change | None:
-    if not row.text("conid", ""):
+def _transfer(row: Attributes) -> Change | None:
+    if not row.text("conid"):
         return None  # Cash was transferred, which its own section shows.
     quantity = row.number("quantity")
-    if row.text("direction", "").upper() == "OUT":
+    if row.text("direction").upper() == "OUT":
         quantity = -abs(quantity)
     return Change(
         account=row.text("accountId"),
-        con_id=row.whole("conid"),
-        symbol=row.text("symbol", ""),
+        con_id=_con_id(row),
+        symbol=row.text("symbol"),
         quantity=quantity,
         kind="transfer",
-        text=row.text("type", ""),
+        text=row.text("type"),
     )
 
 
-def _option_life(row: _Attributes) -> OptionLife | None:
-    kind = _OPTION_KINDS.get(row.text("transactionType", ""))
+def _option_life(row: Attributes) -> OptionLife | None:
+    kind = _OPTION_KINDS.get(row.text("transactionType"))
     if kind is None:
         return None
     return OptionLife(
         account=row.text("accountId"),
-        con_id=row.whole("conid"),
+        con_id=_con_id(row),
         kind=kind,
         quantity=row.number("quantity"),
     )
 
 
-_READERS: Final[Mapping[str, Callable[[_Attributes], StatementRow | None]]] = MappingProxyType(
+def _con_id(row: Attributes) -> int:
+    found = row.whole("conid")
+    if not found:
+        raise row.without("conid")
+    return found
+
+
+_READERS: Final[Mapping[str, Callable[[Attributes], StatementRow | None]]] = MappingProxyType(
     {
-        "FlexStatement": _heading,
-        "Trade": _deal,
         "OpenPosition": _holding,
         "CashReportCurrency": _cash,
         "CorporateAction": _corporate_action,

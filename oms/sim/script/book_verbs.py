@@ -6,6 +6,7 @@ from datetime import date
 from typing import Final
 
 from oms.sim.broker.accounts import statement as statements
+from oms.sim.broker.accounts.trading_day import trading_day
 from oms.sim.broker.books.books import Placement
 from oms.sim.broker.books.executions import Execution
 from oms.sim.broker.books.orders import Order
@@ -62,11 +63,11 @@ def _placements(context: Context, kind: Placement) -> list[Answer]:
 
 @verb("look", "account?", "from?", "to?")
 def statement(context: Context, fields: Fields) -> Answer:
-    """The account statement as a Flex query gives it, in `xml`: of one account or all, for the days
-    from `from` to `to` (YYYY-MM-DD), both today if not given.
+    """The account statement as a Flex query gives it, in `xml`: of one account or all, for IB's
+    days from `from` to `to` (YYYY-MM-DD), both the day that stocks trade for now if not given.
     """
     gateway = context.gateway
-    today = gateway.clock.now().astimezone(gateway.floor.zone).date()
+    today = trading_day(gateway.clock.now())
     last = _day(fields, "to", today)
     first = _day(fields, "from", last)
     if first > last:

@@ -1,10 +1,19 @@
 """The account statement of the next morning, in the XML of IB's Flex queries.
 
-Written from the broker's books alone. Attribute names, signs and forms are those of an activity
-Flex query with the sections Trades (executions), Open Positions, Cash Report, Option Exercises,
-Assignments and Expirations, Corporate Actions and Transfers: sales have negative quantities,
-commissions paid are negative, times are `yyyymmdd;hhmmss` in the gateway's zone, and a deal without
-an order (an assignment) is a BookTrade without an execution id.
+Written from the broker's books alone, in the attributes, signs and forms of an activity Flex query
+with the sections Trades (executions), Open Positions, Cash Report, Option Exercises, Assignments
+and Expirations, Corporate Actions and Transfers:
+
+- Days and times are New York's, `yyyymmdd;hhmmss`, whatever the gateway's zone; which day a deal
+  belongs to is IB's rule (`trading_day`).
+- Sales have negative quantities, commissions paid are negative.
+- A deal stays as it was booked. What corrects it are two rows more: a TradeCancel without a number
+  and an execution id of its own, all signs turned, that names the original, and the deal booked
+  again under the original's number; a bust is the cancel alone.
+- A deal without an order (an assignment, an expiry) is a BookTrade without an execution id, at
+  16:20.
+- Currency pairs are no positions, and a combination is only its legs.
+- What futures gain day by day is no purchase and no sale: Cash Settling MTM.
 
 It is a statement of the days named as of now: positions and cash are those of this moment.
 """
@@ -12,13 +21,14 @@ It is a statement of the days named as of now: positions and cash are those of t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
-from zoneinfo import ZoneInfo
 
+from oms.sim.broker.accounts.accounting import rate
+from oms.sim.broker.accounts.trading_day import NEW_YORK, trading_day
 from oms.sim.broker.books.books import ChangeKind, LifeRow
 from oms.sim.broker.books.executions import Execution
 from oms.sim.broker.books.ledger import ZERO, cash_flows
@@ -31,6 +41,9 @@ _OPTION_LIFE: Final = {
     "assignment": "Assignment",
     "expiry": "Expiration",
 }
+#: Numbers that IB gives deals, and those of what nobody traded.
+_FIRST_DEAL: Final = 1_400_000_001
+_FIRST_BOOKED: Final = 1_900_000_001
 _CODES: Final = {"exercise": "Ex", "assignment": "A", "expiry": "Ep"}
 _ACTIONS: Final = {"split": "FS", "symbol_change": "IC"}
 
@@ -54,21 +67,25 @@ class _Statement:
         self.floor = floor
         self.account = account
         self.first, self.last = first, last
-        self.zone: ZoneInfo = floor.zone
-        start = datetime.combine(first, datetime.min.time(), self.zone)
-        self.start, self.end = start, start + (last - first) + timedelta(days=1)
-        self.executions = [
-            one
-            for one in floor.books.executions()
-            if one.account == account and self.start <= one.time < self.end and one.moves_position
-        ]
+        #: Revisions of every execution of the days, oldest first, by their number at IB.
+        self.deals: dict[int, list[Execution]] = {}
         #: Changes that nobody traded, by the section that they are in.
         self.option_life: list[LifeRow] = []
         self.corporate_actions: list[LifeRow] = []
         self.transfers: list[LifeRow] = []
+        numbers: dict[str, int] = {}
+        for one in floor.books.executions():
+            deal_number = numbers.setdefault(one.stem, _FIRST_DEAL + len(numbers))
+            contract = floor.contract(one.con_id)
+            is_booked = one.moves_position and contract.sec_type != "BAG"
+            if one.account == account and is_booked and self._covers(one.time, contract):
+                self.deals.setdefault(deal_number, []).append(one)
         for row in floor.books.life(account):
-            if self.start <= row.at < self.end:
+            if self._covers(row.at, floor.contract(row.con_id)):
                 self._section(row.kind).append(row)
+
+    def _covers(self, moment: datetime, contract: Contract) -> bool:
+        return self.first <= trading_day(moment, contract.sec_type) <= self.last
 
     def _section(self, kind: ChangeKind) -> list[LifeRow]:
         match kind:
@@ -83,7 +100,7 @@ class _Statement:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the account's statement."""
-        now = self.floor.clock.now().astimezone(self.zone)
+        now = self.floor.clock.now().astimezone(NEW_YORK)
         yield _open(
             "FlexStatement",
             accountId=self.account,
@@ -108,62 +125,117 @@ class _Statement:
     # ── trades ───────────────────────────────────────────────────────────────────────────────────
 
     def _deals(self) -> Iterator[str]:
-        for one in self.executions:
-            if not one.superseded:
-                yield self._deal(one)
-        for row in self.option_life:
-            yield self._book_deal(row)
+        for deal_number, revisions in self.deals.items():
+            before: Execution | None = None
+            for one in revisions:
+                if before is not None:
+                    yield self._cancel(before, one, deal_number)
+                if one.quantity:
+                    yield self._deal(one, before, deal_number)
+                before = one
+        for number_, row in enumerate(self.option_life):
+            yield self._book_deal(row, _FIRST_BOOKED + number_)
 
-    def _deal(self, one: Execution) -> str:
-        contract = self.floor.contract(one.con_id)
-        at = one.time.astimezone(self.zone)
-        charge = one.commission
-        proceeds = -one.signed * one.price * contract.multiplier
-        busted = not one.quantity
-        return self._row(
-            "Trade",
-            contract,
-            tradeID=str(one.perm_id),
-            dateTime=f"{at:%Y%m%d;%H%M%S}",
-            tradeDate=f"{at:%Y%m%d}",
-            transactionType="TradeCancel" if busted else "ExchTrade",
+    def _deal(self, one: Execution, before: Execution | None, deal_number: int) -> str:
+        charge = _charge(one, before)
+        return self._dealt(
+            one,
+            one.signed,
+            charge=charge,
+            tradeID=str(deal_number),
+            reportDate=self._day(one.time, one.con_id),
+            transactionType="ExchTrade",
             exchange=one.venue,
-            quantity=number(one.signed),
-            tradePrice=number(one.price),
-            proceeds=number(proceeds),
-            ibCommission="" if charge is None else number(-charge),
-            ibCommissionCurrency=one.commission_currency or contract.currency,
-            netCash=number(proceeds - (charge or ZERO)),
-            buySell="BUY" if one.side == "BOT" else "SELL",
-            ibOrderID=str(one.perm_id),
+            notes="" if before is None else "Co",
+            origTradePrice="0",
+            origTradeDate="",
+            origTradeID="",
+            origOrderID="0",
+            transactionID=_row_number(deal_number, one, 2),
+            buySell=_buy_or_sell(one),
             ibExecID=one.exec_id,
             orderReference=one.order_ref,
-            notes="Co" if one.revision > 1 else "",
         )
 
-    def _book_deal(self, row: LifeRow) -> str:
-        contract = self.floor.contract(row.con_id)
-        moment = row.at.astimezone(self.zone)
-        proceeds = -row.quantity * row.price * contract.multiplier
+    def _cancel(self, old: Execution, new: Execution, deal_number: int) -> str:
+        """The row that takes a deal back: its charge too, where nothing is booked in its place."""
+        return self._dealt(
+            old,
+            -old.signed,
+            charge=None if new.quantity else _charge(new, old),
+            tradeID="",
+            reportDate=self._day(old.time, old.con_id),
+            transactionType="TradeCancel",
+            exchange="--",
+            notes="Ca",
+            origTradePrice=number(old.price),
+            origTradeDate=self._day(old.time, old.con_id),
+            origTradeID=str(deal_number),
+            origOrderID=str(old.perm_id),
+            transactionID=_row_number(deal_number, new, 1),
+            buySell=f"{_buy_or_sell(old)} (Ca.)",
+            ibExecID="",
+            orderReference="",
+        )
+
+    def _dealt(
+        self, one: Execution, signed: Decimal, *, charge: Decimal | None, **fields: str
+    ) -> str:
+        contract = self.floor.contract(one.con_id)
+        proceeds = -signed * one.price * contract.multiplier
+        charged = -(charge or ZERO)
         return self._row(
             "Trade",
             contract,
-            tradeID="",
-            dateTime=f"{moment:%Y%m%d;%H%M%S}",
-            tradeDate=f"{moment:%Y%m%d}",
+            dateTime=f"{one.time.astimezone(NEW_YORK):%Y%m%d;%H%M%S}",
+            tradeDate=self._day(one.time, one.con_id),
+            quantity=number(signed),
+            tradePrice=number(one.price),
+            tradeMoney=number(-proceeds),
+            proceeds=number(proceeds),
+            taxes="0",
+            ibCommission=number(charged),
+            ibCommissionCurrency=one.commission_currency or contract.currency,
+            netCash=number(_net_cash(contract, proceeds) + charged),
+            openCloseIndicator="",
+            ibOrderID=str(one.perm_id),
+            levelOfDetail="EXECUTION",
+            **fields,
+        )
+
+    def _book_deal(self, row: LifeRow, deal_number: int) -> str:
+        contract = self.floor.contract(row.con_id)
+        proceeds = -row.quantity * row.price * contract.multiplier
+        day = self._day(row.at, row.con_id)
+        return self._row(
+            "Trade",
+            contract,
+            tradeID=str(deal_number),
+            dateTime=f"{day};162000",
+            tradeDate=day,
+            reportDate=day,
             transactionType="BookTrade",
             exchange="--",
             quantity=number(row.quantity),
             tradePrice=number(row.price),
+            tradeMoney=number(-proceeds),
             proceeds=number(proceeds),
+            taxes="0",
             ibCommission="0",
             ibCommissionCurrency=contract.currency,
-            netCash=number(proceeds),
+            netCash=number(_net_cash(contract, proceeds)),
+            openCloseIndicator="",
+            notes=_CODES[row.kind],
+            origTradePrice="0",
+            origTradeDate="",
+            origTradeID="",
+            origOrderID="0",
+            transactionID=str(deal_number * 10),
             buySell="BUY" if row.quantity > 0 else "SELL",
-            ibOrderID="",
+            ibOrderID=str(deal_number * 10),
             ibExecID="",
             orderReference="",
-            notes=_CODES[row.kind],
+            levelOfDetail="EXECUTION",
         )
 
     # ── what changed without a trade ─────────────────────────────────────────────────────────────
@@ -176,7 +248,7 @@ class _Statement:
             yield self._row(
                 "OptionEAE",
                 contract,
-                date=self._day(row.at),
+                date=self._day(row.at, row.con_id),
                 transactionType=_OPTION_LIFE[row.kind] if is_option else leg,
                 quantity=number(row.quantity),
                 tradePrice=number(row.price),
@@ -187,7 +259,8 @@ class _Statement:
             yield self._row(
                 "CorporateAction",
                 self.floor.contract(row.con_id),
-                reportDate=self._day(row.at),
+                reportDate=self._day(row.at, row.con_id),
+                dateTime=f"{self._day(row.at, row.con_id)};202500",
                 type=_ACTIONS[row.kind],
                 quantity=number(row.quantity),
                 actionDescription=row.kind.replace("_", " "),
@@ -198,7 +271,7 @@ class _Statement:
             yield self._row(
                 "Transfer",
                 self.floor.contract(row.con_id),
-                date=self._day(row.at),
+                date=self._day(row.at, row.con_id),
                 type="FOP",
                 direction="IN" if row.quantity > 0 else "OUT",
                 quantity=number(row.quantity),
@@ -208,8 +281,8 @@ class _Statement:
 
     def _positions(self) -> Iterator[str]:
         for (account, con_id), row in self.floor.books.positions.items():
-            if account == self.account and row.quantity:
-                contract = self.floor.contract(con_id)
+            contract = self.floor.contract(con_id)
+            if account == self.account and row.quantity and contract.sec_type != "CASH":
                 yield self._row(
                     "OpenPosition",
                     contract,
@@ -224,14 +297,16 @@ class _Statement:
         charges: dict[str, Decimal] = defaultdict(Decimal)
         sales: dict[str, Decimal] = defaultdict(Decimal)
         purchases: dict[str, Decimal] = defaultdict(Decimal)
-        for one in self.executions:
-            if one.superseded:
-                continue
+        settled: dict[str, Decimal] = defaultdict(Decimal)
+        for one in (revisions[-1] for revisions in self.deals.values()):
             contract = self.floor.contract(one.con_id)
             charge = one.commission or ZERO
             charges[one.commission_currency or contract.currency] -= charge
             flows = cash_flows(contract, one.signed, one.price, one.realized, charge)
             for currency, amount in flows.items():
+                if contract.sec_type == "FUT":
+                    settled[currency] += amount + charge
+                    continue
                 # The charge has a line of its own.
                 own = amount + (charge if currency == contract.currency else ZERO)
                 (sales if own > 0 else purchases)[currency] += own
@@ -240,27 +315,44 @@ class _Statement:
             own = -row.quantity * row.price * contract.multiplier
             (sales if own > 0 else purchases)[contract.currency] += own
         held = {c: v for (owner, c), v in self.floor.books.cash.items() if owner == self.account}
-        for currency in sorted({*held, *charges, *sales, *purchases}):
-            ending = held.get(currency, ZERO)
-            flow = charges[currency] + sales[currency] + purchases[currency]
-            yield _row(
-                "CashReportCurrency",
-                accountId=self.account,
-                currency=currency,
-                levelOfDetail="Currency",
-                fromDate=f"{self.first:%Y%m%d}",
-                toDate=f"{self.last:%Y%m%d}",
-                startingCash=number(ending - flow),
-                commissions=number(charges[currency]),
-                netTradesSales=number(sales[currency]),
-                netTradesPurchases=number(purchases[currency]),
-                endingCash=number(ending),
-            )
+        rows = {
+            currency: {
+                "startingCash": held.get(currency, ZERO)
+                - sum(
+                    (part[currency] for part in (charges, sales, purchases, settled)), start=ZERO
+                ),
+                "commissions": charges[currency],
+                "netTradesSales": sales[currency],
+                "netTradesPurchases": purchases[currency],
+                "cashSettlingMtm": settled[currency],
+                "endingCash": held.get(currency, ZERO),
+            }
+            for currency in sorted({*held, *charges, *sales, *purchases, *settled})
+        }
+        base = self.floor.settings.base_currency
+        summary: dict[str, Decimal] = defaultdict(Decimal)
+        for currency, amounts in rows.items():
+            for name, amount in amounts.items():
+                summary[name] += amount * rate(currency, base)
+        yield self._cash_row("BASE_SUMMARY", "BaseCurrency", summary)
+        for currency, amounts in rows.items():
+            yield self._cash_row(currency, "Currency", amounts)
+
+    def _cash_row(self, currency: str, level: str, amounts: Mapping[str, Decimal]) -> str:
+        return _row(
+            "CashReportCurrency",
+            accountId=self.account,
+            currency=currency,
+            levelOfDetail=level,
+            fromDate=f"{self.first:%Y%m%d}",
+            toDate=f"{self.last:%Y%m%d}",
+            **{name: number(amount) for name, amount in amounts.items()},
+        )
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _day(self, at: datetime) -> str:
-        return f"{at.astimezone(self.zone):%Y%m%d}"
+    def _day(self, at: datetime, con_id: int) -> str:
+        return f"{trading_day(at, self.floor.contract(con_id).sec_type):%Y%m%d}"
 
     def _row(self, tag: str, contract: Contract, **fields: str) -> str:
         return _row(
@@ -273,6 +365,27 @@ class _Statement:
             multiplier=number(contract.multiplier),
             **fields,
         )
+
+
+def _charge(one: Execution, before: Execution | None) -> Decimal | None:
+    """What a row adds to what its deal was charged so far."""
+    if one.commission is None:
+        return None
+    return one.commission - ((before.commission if before else None) or ZERO)
+
+
+def _net_cash(contract: Contract, proceeds: Decimal) -> Decimal:
+    """IB shows none for a currency pair, nor for what settles day by day."""
+    return ZERO if contract.sec_type in ("CASH", "FUT") else proceeds
+
+
+def _buy_or_sell(one: Execution) -> str:
+    return "BUY" if one.side == "BOT" else "SELL"
+
+
+def _row_number(deal_number: int, one: Execution, step: int) -> str:
+    """A number of each row, growing as the rows were booked."""
+    return str(deal_number * 100 + one.revision * 2 + step)
 
 
 def _row(tag: str, **fields: str) -> str:

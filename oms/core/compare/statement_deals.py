@@ -1,0 +1,301 @@
+"""The deals of a statement, and what is left of them after what was cancelled and booked again.
+
+A row is not an execution. IB takes a deal back with a row of its own (a TradeCancel, which has no
+execution id and names the original), and books a corrected one under the number of the first,
+sometimes under the same execution id. Fractions, funds and what people at IB enter have no
+execution id at all. What a query leaves out is made good from what it has, as far as that is
+evidence.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+from oms.core.compare.statement_fields import Attributes
+from oms.core.fold.books import stem_and_revision
+from oms.core.money import ZERO
+
+#: Dealt at a venue, booked without an order (assignment, exercise, expiry), or taken back.
+DealKind = Literal["exchange", "book", "cancel"]
+#: What a row is: one execution, or the sum of an order.
+DealLevel = Literal["execution", "order"]
+
+_CANCELS: Final = frozenset({"TradeCancel", "FracShareCancel"})
+#: IB's codes of a deal without an order: assignment, exercise, expiry.
+_BOOKED: Final = frozenset({"A", "Ex", "Ep", "AEx", "MEx"})
+_LEVELS: Final[dict[str, DealLevel]] = {"EXECUTION": "execution", "ORDER": "order"}
+_LEVEL_OF_TAG: Final[dict[str, DealLevel]] = {
+    "Trade": "execution",
+    "TradeConfirm": "execution",
+    "Order": "order",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """One row about a deal."""
+
+    account: str
+    kind: DealKind
+    level: DealLevel
+    #: Empty where IB gives none.
+    exec_id: str
+    #: 0 where the query leaves it out.
+    con_id: int
+    symbol: str
+    category: str
+    #: Negative for a sale, and for a purchase that is taken back.
+    quantity: Decimal
+    #: None where the query leaves it out.
+    price: Decimal | None
+    #: Positive where it was paid; None where the query leaves it out.
+    commission: Decimal | None
+    currency: str
+    #: What it did to cash, the commission excluded; None where the query leaves it out.
+    proceeds: Decimal | None
+    commission_currency: str = ""
+    #: IB's permanent number of the order, 0 where there is none.
+    perm_id: int = 0
+    #: Number of the deal; the one that is booked again has that of the first.
+    deal_number: str = ""
+    #: Number of the row, growing as rows are booked.
+    row_number: int = 0
+    original_deal: str = ""
+    original_row: int = 0
+    model: str = ""
+    #: Aware where the row names a zone, else in the statement's.
+    at: datetime | None = None
+    #: The days of the deal and of the statement that has it.
+    day: date | None = None
+    report_day: date | None = None
+    #: Line and column of the file.
+    place: tuple[int, int] = (0, 0)
+
+    @property
+    def key(self) -> str:
+        """Return the key of our fill that it names, or a name that the row has for ever."""
+        if self.exec_id:
+            stem, _ = stem_and_revision(self.exec_id)
+            return f"{self.account}:{stem}"
+        if self.level == "order" and self.perm_id:
+            return f"{self.account}:order {self.perm_id} of {self.thing}"
+        number = self.deal_number or self.original_deal
+        if number:
+            return f"{self.account}:deal {number}"
+        when = f"{self.at or self.day or ''}".replace(" ", "T")
+        return f"{self.account}:deal of {self.thing} {self.quantity} at {self.price} {when}".strip()
+
+    @property
+    def thing(self) -> str:
+        """Return what was dealt, by the best name that the row has."""
+        return str(self.con_id or self.symbol)
+
+
+def read_deal(row: Attributes, place: tuple[int, int] = (0, 0)) -> Deal | None:
+    """Return what a row says; None for a level of detail that repeats what others say (a lot, a
+    summary).
+
+    Raises `RowUnreadable`.
+    """
+    level = _level(row)
+    if level is None:
+        return None
+    exec_id = row.text("ibExecID", "execID")
+    kind = _kind(row, exec_id)
+    con_id = row.whole("conid")
+    if not con_id and not exec_id:
+        raise row.without("conid")
+    charge = row.number_or_none("ibCommission", "commission")
+    return Deal(
+        account=row.text("accountId"),
+        kind=kind,
+        level=level,
+        exec_id=exec_id,
+        con_id=con_id,
+        symbol=row.text("symbol"),
+        category=row.text("assetCategory"),
+        quantity=row.number("quantity"),
+        price=row.number_or_none("tradePrice", "price"),
+        commission=None if charge is None else -charge,
+        currency=row.text("currency"),
+        proceeds=row.number_or_none("proceeds"),
+        commission_currency=row.text("ibCommissionCurrency", "commissionCurrency"),
+        perm_id=row.number_of("ibOrderID", "orderID") or row.number_of("origOrderID"),
+        deal_number=row.text("tradeID"),
+        row_number=row.number_of("transactionID"),
+        original_deal=row.text("origTradeID"),
+        original_row=row.number_of("origTransactionID"),
+        model=row.text("model"),
+        at=row.moment("dateTime", "tradeDate", "tradeTime"),
+        day=row.day_or_none("tradeDate", "dateTime"),
+        report_day=row.day_or_none("reportDate"),
+        place=place,
+    )
+
+
+def _level(row: Attributes) -> DealLevel | None:
+    text = row.text("levelOfDetail")
+    return _LEVELS.get(text) if text else _LEVEL_OF_TAG[row.tag]
+
+
+def _kind(row: Attributes, exec_id: str) -> DealKind:
+    """Return what a row is; a query may leave out the type, and orders have none."""
+    kind = row.text("transactionType")
+    codes = set(row.text("notes", "code").replace(",", ";").split(";"))
+    if kind in _CANCELS or "Ca" in codes or row.text("buySell").endswith("(Ca.)"):
+        return "cancel"
+    if kind == "BookTrade" or (not kind and not exec_id and codes & _BOOKED):
+        return "book"
+    return "exchange"
+
+
+# ── what is left ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """One deal after what was cancelled and booked again."""
+
+    #: The row that counts: the last one that stands, else what was cancelled.
+    deal: Deal
+    #: 0 where it was cancelled.
+    quantity: Decimal
+    price: Decimal | None
+    #: Of all its rows, as the statement charges them; None where a row leaves it out.
+    commission: Decimal | None
+    #: Rows that another one replaces though nothing cancels them: the query leaves cancels out.
+    replaced: tuple[Deal, ...] = ()
+    #: What it takes back is in none of the statements at hand.
+    is_outside: bool = False
+    #: All of its rows.
+    rows: tuple[Deal, ...] = ()
+
+    @classmethod
+    def of(cls, deal: Deal) -> Net:
+        """Return a deal that nothing changed."""
+        return cls(deal, deal.quantity, deal.price, deal.commission, rows=(deal,))
+
+    @property
+    def key(self) -> str:
+        """Return the key of our fill that it is about, or a name of its own."""
+        return self.deal.key
+
+
+@dataclass(slots=True)
+class _Group:
+    """The rows of one deal."""
+
+    booked: list[Deal] = field(default_factory=list)
+    cancels: list[Deal] = field(default_factory=list)
+    #: Rows that a cancel takes back.
+    taken: set[tuple[int, int]] = field(default_factory=set)
+
+
+def net(rows: Sequence[Deal], first: date) -> list[Net]:
+    """Return what is left of some rows, in the order of the file; `first` is the first day that
+    the statements cover.
+    """
+    groups: dict[str, _Group] = defaultdict(_Group)
+    by_thing: dict[str, list[tuple[Deal, _Group]]] = defaultdict(list)
+    cancels: list[Deal] = []
+    for number, deal in enumerate(rows):
+        if deal.kind == "cancel":
+            cancels.append(deal)
+            continue
+        group = groups[deal.key if deal.exec_id else f"row {number}"]
+        group.booked.append(deal)
+        by_thing[deal.thing].append((deal, group))
+    found: list[Net] = []
+    for cancel in sorted(cancels, key=_order):
+        group_of = _taken_back(cancel, by_thing[cancel.thing], first)
+        if group_of is None:
+            found.append(
+                Net(cancel, cancel.quantity, cancel.price, cancel.commission, (), True, (cancel,))
+            )
+    found += [_net(group) for group in groups.values()]
+    return sorted(found, key=lambda one: one.deal.place)
+
+
+def _taken_back(cancel: Deal, booked: Iterable[tuple[Deal, _Group]], first: date) -> _Group | None:
+    """Put a cancel to what it takes back, or to what was booked in place of it; None where neither
+    is here.
+    """
+    same = [(deal, group) for deal, group in booked if _may_be_meant(cancel, deal)]
+    equal = [
+        (deal, group)
+        for deal, group in same
+        if deal.place not in group.taken
+        and deal.quantity == -cancel.quantity
+        and (deal.price is None or cancel.price is None or deal.price == cancel.price)
+    ]
+    before = [(deal, group) for deal, group in equal if _is_before(deal, cancel)]
+    if not before and not cancel.original_row:
+        # Without numbers the order of rows is no evidence, but what was dealt in these days is in
+        # these statements.
+        day = cancel.day
+        before = [one for one in equal if day is not None and day >= first]
+    if before:
+        deal, group = min(before, key=lambda one: _order(one[0]))
+        group.taken.add(deal.place)
+        group.cancels.append(cancel)
+        return group
+    again = [
+        group
+        for deal, group in same
+        if cancel.original_deal and deal.deal_number == cancel.original_deal
+    ]
+    if again:
+        again[0].cancels.append(cancel)
+        return again[0]
+    return None
+
+
+def _may_be_meant(cancel: Deal, deal: Deal) -> bool:
+    """Say whether a cancel can be about a deal, by the best numbers that both rows have."""
+    if cancel.original_deal and deal.deal_number:
+        return cancel.original_deal == deal.deal_number
+    if cancel.perm_id and deal.perm_id and cancel.perm_id != deal.perm_id:
+        return False
+    return cancel.at is None or deal.at is None or cancel.at == deal.at
+
+
+def _is_before(deal: Deal, cancel: Deal) -> bool:
+    if cancel.original_row and deal.row_number:
+        return cancel.original_row == deal.row_number
+    if cancel.row_number and deal.row_number:
+        return deal.row_number < cancel.row_number
+    if cancel.report_day and deal.report_day and cancel.report_day != deal.report_day:
+        return deal.report_day < cancel.report_day
+    return deal.place < cancel.place
+
+
+def _order(deal: Deal) -> tuple[int, date, int, tuple[int, int]]:
+    _, revision = stem_and_revision(deal.exec_id)
+    return revision, deal.report_day or date.min, deal.row_number, deal.place
+
+
+def _net(group: _Group) -> Net:
+    booked = sorted(group.booked, key=_order)
+    rows = (*booked, *group.cancels)
+    standing = [deal for deal in booked if deal.place not in group.taken]
+    charges = [deal.commission for deal in rows]
+    commission = None if None in charges else sum((c for c in charges if c is not None), ZERO)
+    if not standing:
+        return Net(booked[-1], ZERO, booked[-1].price, commission, rows=rows)
+    # An allocation to several models has one execution id; within one model the last row counts.
+    last = {deal.model: deal for deal in standing}
+    replaced = tuple(deal for deal in standing if last[deal.model] is not deal)
+    prices = {deal.price for deal in last.values()}
+    return Net(
+        deal=standing[-1],
+        quantity=sum((deal.quantity for deal in last.values()), ZERO),
+        price=standing[-1].price if len(prices) == 1 else None,
+        commission=commission,
+        replaced=replaced,
+        rows=rows,
+    )

@@ -1,0 +1,418 @@
+"""A statement's deals beside our fills: pure.
+
+First by execution id. What differs or has no id is then compared by what it says (contract, order,
+quantity, price, time), then by the sums of its order; only what is left after that is a break, or
+unknown where the row has nothing that an execution could be known by.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, tzinfo
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from oms.core.compare.findings import Thing
+from oms.core.compare.statement_deals import Deal, Net
+from oms.core.events import Finding
+from oms.core.fold.books import stem_and_revision
+from oms.core.fold.records import Fill
+from oms.core.money import ZERO, plain
+
+#: Commissions agree when they do after rounding to the fewer decimals of both, and cents at least:
+#: the API rounds what the statement spells out.
+_CENTS: Final = -2
+#: Decimals of an average price, at least.
+_AVERAGE: Final = -4
+#: A statement counts bonds in units of nominal, and the API may in tens to thousands of them.
+_NOMINALS: Final = frozenset(Decimal(10) ** power for power in (1, 2, 3))
+_BONDS: Final = frozenset({"BOND", "BILL"})
+#: Deals of these classes do not reach the API as executions.
+_UNTOLD: Final = frozenset({"FUND"})
+#: Two clocks, and a time zone that was set wrongly, may lie between two texts of one deal.
+_SAME_TIME: Final = timedelta(days=1)
+
+
+#: Deals, each with the fill of its execution id where we have one.
+Open = Sequence[tuple[Net, Fill | None]]
+
+
+@dataclass(slots=True)
+class Dealt:
+    """What matching the deals of an account has found so far; later statements go on from it."""
+
+    account: str
+    #: When the log began; what was dealt before it is none of our books'.
+    began: datetime | None
+    #: Of the statement's texts, which name none.
+    zone: tzinfo
+    #: Keys of our fills that a statement names.
+    named: set[str] = field(default_factory=set)
+    #: Deals without an order, which explain positions.
+    booked: list[Deal] = field(default_factory=list)
+    #: Deals that cannot be matched, which explain positions too.
+    loose: list[Deal] = field(default_factory=list)
+    #: Per contract: what the statement has more than our books, in executions.
+    more: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    #: Contracts of which a row could not be read; 0 for a row that names none.
+    unread: set[int] = field(default_factory=set)
+
+    def is_unread(self, con_id: int) -> bool:
+        """Say whether a row that could not be read may be about a contract."""
+        return bool(self.unread & {0, con_id})
+
+    def is_older(self, deal: Deal) -> bool:
+        """Say whether a deal was made before the log began."""
+        if self.began is None:
+            return False
+        if deal.at is not None:
+            return self.aware(deal.at) < self.began.replace(microsecond=0)
+        return deal.day is not None and deal.day < self.began.astimezone(self.zone).date()
+
+    def aware(self, moment: datetime) -> datetime:
+        """Return a moment of the statement's with its zone."""
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=self.zone)
+
+
+def by_id(one: Net, fill: Fill | None, dealt: Dealt) -> Finding | None:
+    """Return what one deal with an execution id is found to be; None where it differs or is not
+    booked, which `rest` is told.
+    """
+    if fill is None:
+        return None
+    dealt.named.add(fill.key)
+    if _same_quantity(one, fill.signed_quantity) and _same_price(one, fill.price):
+        return _charged(one, fill)
+    return None
+
+
+def rest(
+    opened: Open,
+    inside: Sequence[Fill],
+    edge: Sequence[Fill],
+    earlier: Sequence[Fill],
+    dealt: Dealt,
+) -> Iterator[Finding]:
+    """Yield a finding for each deal that has no execution id or that `by_id` left, and for each of
+    our fills that no deal names.
+
+    `inside` are our fills well inside the days, `edge` those that IB may have booked to a day
+    beside, `earlier` those of any day that a cancel may take back.
+    """
+    unnamed = {
+        fill.key: fill
+        for fill in (*inside, *edge)
+        if fill.key not in dealt.named and fill.quantity and not fill.contract.is_combo
+    }
+    certain = {fill.key for fill in inside}
+    left: list[tuple[Net, Fill | None]] = []
+    for one, fill in opened:
+        if fill is not None or not one.quantity or one.is_outside or one.deal.level == "order":
+            left.append((one, fill))
+            continue
+        told = _nearest(one, unnamed.values(), dealt)
+        if told is None:
+            left.append((one, fill))
+            continue
+        del unnamed[told.key]
+        dealt.named.add(told.key)
+        yield _charged(one, told)
+    for group in _by_order(left):
+        agreeing = _agreeing_fills(group, unnamed, certain)
+        if agreeing is None:
+            yield from _left(group, unnamed, certain, earlier, dealt)
+            continue
+        for fill in agreeing:
+            unnamed.pop(fill.key, None)
+            dealt.named.add(fill.key)
+        for one, _ in group:
+            yield _thing(one, "").matched(f"the sums of order {one.deal.perm_id} agree")
+    for fill in unnamed.values():
+        yield _unnamed(fill, fill.key in certain, dealt)
+
+
+# ── one deal beside one fill ─────────────────────────────────────────────────────────────────────
+
+
+def _same_quantity(one: Net, ours: Decimal) -> bool:
+    return one.quantity == ours or _is_nominal(one.deal.category, one.quantity, ours)
+
+
+def _is_nominal(category: str, theirs: Decimal, ours: Decimal) -> bool:
+    return category in _BONDS and bool(ours) and theirs / ours in _NOMINALS
+
+
+def same_holding(category: str, theirs: Decimal, ours: Decimal) -> bool:
+    """Say whether two quantities are the same, which a statement counts in nominal for bonds."""
+    return theirs == ours or _is_nominal(category, theirs, ours)
+
+
+def _same_price(one: Net, ours: Decimal) -> bool:
+    return not one.quantity or one.price is None or one.price == ours
+
+
+def _charged(one: Net, fill: Fill) -> Finding:
+    """Return that a deal and a fill agree, or that they were charged differently."""
+    thing = _booked(fill, _deal_words(one))
+    if one.quantity and one.price is None and not one.replaced:
+        return thing.unknown("the query leaves out the price: add Trade Price")
+    charges = {one.commission}
+    if one.replaced:
+        # The cancels are left out, and with them what they gave back.
+        charges |= {one.deal.commission, *(deal.commission for deal in one.replaced)}
+    if not one.quantity or any(c is None or same_amount(c, fill.commission) for c in charges):
+        return thing.matched()
+    charged = "none" if fill.commission is None else plain(fill.commission)
+    charge = replace(
+        thing,
+        ours=f"commission {charged}",
+        theirs=f"commission {plain(one.commission)} {one.deal.commission_currency}",
+    )
+    text = "the statement charges another commission than the broker reported"
+    return charge.broken("commission_different", "low", text)
+
+
+def same_amount(one: Decimal, other: Decimal | None) -> bool:
+    """Say whether two amounts agree after rounding to the fewer decimals of both, at least cents.
+
+    None, where IB has not reported the amount, agrees with nothing charged.
+    """
+    if other is None:
+        return not one
+    places = max(_exponent(one), _exponent(other))
+    step = Decimal(1).scaleb(min(places, _CENTS))
+    return one.quantize(step, ROUND_HALF_EVEN) == other.quantize(step, ROUND_HALF_EVEN)
+
+
+def _exponent(value: Decimal) -> int:
+    exponent = value.normalize().as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0
+
+
+def _nearest(one: Net, fills: Iterable[Fill], dealt: Dealt) -> Fill | None:
+    """Return the fill that a deal tells of, by its contents; of several the nearest in time."""
+    deal = one.deal
+    at = dealt.aware(deal.at) if deal.at is not None else None
+
+    def apart(fill: Fill) -> timedelta:
+        if at is None or fill.occurred_at is None:
+            return timedelta()
+        return abs(fill.occurred_at - at)
+
+    told = [
+        fill
+        for fill in fills
+        if fill.contract.con_id == deal.con_id
+        and _same_quantity(one, fill.signed_quantity)
+        and _same_price(one, fill.price)
+        and apart(fill) <= _SAME_TIME
+        and (not deal.perm_id or not fill.perm_id or deal.perm_id == fill.perm_id)
+        # Another execution id is another execution, but for the same second of the same order.
+        and (not deal.exec_id or (deal.perm_id == fill.perm_id and bool(at) and not apart(fill)))
+    ]
+    return min(told, key=apart, default=None)
+
+
+# ── sums of orders ───────────────────────────────────────────────────────────────────────────────
+
+
+def _by_order(opened: Open) -> Iterator[Open]:
+    groups: dict[tuple[int, str], list[tuple[Net, Fill | None]]] = defaultdict(list)
+    for number, (one, fill) in enumerate(opened):
+        deal = one.deal
+        is_summed = deal.perm_id and deal.kind == "exchange" and not one.is_outside
+        groups[(deal.perm_id, deal.thing) if is_summed else (-number - 1, "")].append((one, fill))
+    yield from groups.values()
+
+
+def _agreeing_fills(group: Open, unnamed: dict[str, Fill], certain: set[str]) -> list[Fill] | None:
+    """Return the fills whose sums are those of an order's deals; None where there are none."""
+    first = group[0][0]
+    if not first.deal.perm_id or first.deal.kind != "exchange" or first.is_outside:
+        return None
+    named = [fill for _, fill in group if fill is not None]
+    others = _of_order(first.deal, unnamed.values())
+    for chosen in (others, [fill for fill in others if fill.key in certain]):
+        fills = [*named, *chosen]
+        if fills and _sums_agree([one for one, _ in group], fills):
+            return fills
+    return None
+
+
+def _of_order(deal: Deal, fills: Iterable[Fill]) -> list[Fill]:
+    return [f for f in fills if f.perm_id == deal.perm_id and f.contract.con_id == deal.con_id]
+
+
+def _sums_agree(nets: Sequence[Net], fills: Sequence[Fill]) -> bool:
+    theirs = sum((one.quantity for one in nets), ZERO)
+    ours = sum((fill.signed_quantity for fill in fills), ZERO)
+    if not same_holding(nets[0].deal.category, theirs, ours):
+        return False
+    prices = [one.price for one in nets if one.quantity]
+    if not theirs or None in prices:
+        return not theirs
+    stated = sum((one.quantity * (one.price or ZERO) for one in nets), ZERO) / theirs
+    average = sum((fill.signed_quantity * fill.price for fill in fills), ZERO) / ours
+    # An order's price is an average, which IB rounds to four decimals or more.
+    places = min(_exponent(price) for price in prices if price is not None)
+    return abs(stated - average) < Decimal(1).scaleb(min(places, _AVERAGE))
+
+
+# ── what is left ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _left(
+    group: Open,
+    unnamed: dict[str, Fill],
+    certain: set[str],
+    earlier: Sequence[Fill],
+    dealt: Dealt,
+) -> Iterator[Finding]:
+    for one, fill in group:
+        deal = one.deal
+        if one.is_outside:
+            yield _taken_back(one, earlier, dealt)
+        elif fill is not None:
+            dealt.more[deal.con_id] += one.quantity - fill.signed_quantity
+            yield _different(one, fill)
+        elif not one.quantity:
+            yield _thing(one, "not booked").matched()
+        elif deal.kind == "book":
+            told = _nearest(one, unnamed.values(), dealt)
+            if told is None:
+                dealt.booked.append(deal)
+                continue
+            # We heard of an exercise as an execution; the statement has it as a deal of its own.
+            del unnamed[told.key]
+            dealt.named.add(told.key)
+            yield _booked(told, _deal_words(one)).matched()
+        elif dealt.is_older(deal):
+            yield _thing(one, "not booked").unknown("it was dealt before the log began")
+        elif deal.level == "order":
+            yield _order_differs(one, unnamed, certain, dealt)
+        elif deal.exec_id or (deal.perm_id and deal.category not in _UNTOLD):
+            dealt.more[deal.con_id] += one.quantity
+            text = f"{_row_words(deal)} is in the statement and not in our books"
+            yield _thing(one, "not booked").broken("missing_fill", "high", text)
+        else:
+            dealt.loose.append(deal)
+            text = (
+                f"{_row_words(deal)} has neither an execution id nor an order's number, and none of"
+                " our executions agrees with it in contract, quantity, price and time"
+            )
+            yield _thing(one, "not booked").unknown(text)
+
+
+def _taken_back(one: Net, earlier: Sequence[Fill], dealt: Dealt) -> Finding:
+    """Return what a cancel is found to be whose original is in none of the statements."""
+    deal = one.deal
+    original = replace(one, quantity=-one.quantity)
+    told = _nearest(original, (f for f in earlier if f.key not in dealt.named), dealt)
+    if told is not None:
+        dealt.named.add(told.key)
+        dealt.more[deal.con_id] -= told.signed_quantity
+        text = f"{_row_words(deal)} takes execution {told.exec_id} back, which our books still have"
+        return _booked(told, "cancelled").broken("corrected_fill", "high", text)
+    busted = [f for f in _of_order(deal, earlier) if not f.quantity]
+    if busted:
+        return _booked(busted[0], "cancelled").matched()
+    dealt.loose.append(deal)
+    text = f"{_row_words(deal)} takes a deal back that is in no statement here and not in our books"
+    return _thing(one, "not booked").unknown(text)
+
+
+def _different(one: Net, fill: Fill) -> Finding:
+    thing = _booked(fill, _deal_words(one))
+    _, revision = stem_and_revision(one.deal.exec_id)
+    if revision != fill.revision:
+        text = f"the statement has revision {revision}, our books {fill.revision}"
+        return thing.broken("corrected_fill", "high", text)
+    if not one.quantity:
+        return thing.broken("corrected_fill", "high", "the statement takes the execution back")
+    return thing.broken("contradiction", "high", "one execution id, two contents")
+
+
+def _order_differs(one: Net, unnamed: dict[str, Fill], certain: set[str], dealt: Dealt) -> Finding:
+    deal = one.deal
+    fills = _of_order(deal, unnamed.values())
+    ours = sum((fill.signed_quantity for fill in fills), ZERO)
+    for fill in fills:
+        del unnamed[fill.key]
+        dealt.named.add(fill.key)
+    dealt.more[deal.con_id] += one.quantity - ours
+    if not fills:
+        text = f"order {deal.perm_id} is in the statement and not in our books"
+        return _thing(one, "not booked").broken("missing_fill", "high", text)
+    value = sum((fill.signed_quantity * fill.price for fill in fills), ZERO)
+    average = plain(value / ours) if ours else "no price"
+    thing = replace(
+        _thing(one, f"{plain(ours)} at {average} in {len(fills)} executions"),
+        order_id=fills[0].order_id,
+        evidence=tuple(fill.booked_sequence for fill in fills[:20]),
+    )
+    if any(fill.key not in certain for fill in fills):
+        text = "a part of it may be in the statement of the day before or after"
+        return thing.unknown(text)
+    text = f"the executions of order {deal.perm_id} do not add up to what the statement has"
+    return thing.broken("contradiction", "high", text)
+
+
+def _unnamed(fill: Fill, is_inside: bool, dealt: Dealt) -> Finding:
+    thing = _booked(fill, "not named")
+    if dealt.is_unread(fill.contract.con_id):
+        text = f"execution {fill.exec_id} may be in a row that could not be read"
+        return thing.unknown(text)
+    if not is_inside:
+        text = f"execution {fill.exec_id} may be in the statement of the day before or after"
+        return thing.unknown(text)
+    dealt.more[fill.contract.con_id] -= fill.signed_quantity
+    text = f"execution {fill.exec_id} is in our books and not in the statement"
+    return thing.broken("extra_fill", "high", text)
+
+
+# ── words ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _booked(fill: Fill, theirs: str) -> Thing:
+    return Thing(
+        subject="statement_deal",
+        name=fill.key,
+        account=fill.account,
+        con_id=fill.contract.con_id,
+        symbol=fill.contract.symbol,
+        order_id=fill.order_id,
+        ours=_words(fill.signed_quantity, fill.contract.symbol, fill.price),
+        theirs=theirs,
+        evidence=(fill.booked_sequence,),
+    )
+
+
+def _thing(one: Net, ours: str) -> Thing:
+    return Thing(
+        subject="statement_deal",
+        name=one.key,
+        account=one.deal.account,
+        con_id=one.deal.con_id,
+        symbol=one.deal.symbol,
+        ours=ours,
+        theirs=_deal_words(one),
+    )
+
+
+def _row_words(deal: Deal) -> str:
+    line = f" (line {deal.place[0]})" if deal.place[0] else ""
+    return f"execution {deal.exec_id}" if deal.exec_id else f"the deal{line}"
+
+
+def _deal_words(one: Net) -> str:
+    if not one.quantity:
+        return "cancelled"
+    return _words(one.quantity, one.deal.symbol, one.price)
+
+
+def _words(quantity: Decimal, symbol: str, price: Decimal | None) -> str:
+    side = "BUY" if quantity > 0 else "SELL"
+    at = "" if price is None else f" at {plain(price)}"
+    return f"{side} {plain(abs(quantity))} {symbol}{at}"
