@@ -18,7 +18,7 @@ from oms.core.fold.records import BreakCase
 from oms.report import event_json, sentence
 from oms.report.case_sentences import describe_adjustment
 from oms.report.record_json import break_json
-from oms.report.words import BREAKS
+from oms.report.words import BREAKS, witness_words
 from oms.store.reader import Reader
 
 app = typer.Typer()
@@ -96,10 +96,11 @@ async def _tell(context: typer.Context, break_id: str, *, as_json: bool) -> None
 
     show(breaks_table([case], SystemClock().now()))
     finding = case.finding
-    if finding.text:
-        typer.echo(finding.text)
-    if finding.proposed is not None:
-        typer.echo(f"to make both sides equal: {describe_adjustment(finding.proposed)}")
+    for one in case.findings:
+        if one.text:
+            typer.echo(f"{witness_words(one)}: {one.text}" if case.also else one.text)
+    if case.proposed is not None:
+        typer.echo(f"to make both sides equal: {describe_adjustment(case.proposed)}")
     if case.live and finding.break_class is not None:
         typer.echo(f"next: {BREAKS[finding.break_class].action}")
     _show_events(events)
@@ -118,7 +119,7 @@ async def _story(reader: Reader, case: BreakCase) -> list[Envelope]:
             if len(page) < _PAGE:
                 break
             after = page[-1].sequence
-    for sequence in case.finding.evidence:
+    for sequence in {number for one in case.findings for number in one.evidence}:
         if sequence not in found:
             found[sequence] = await reader.event(sequence)
     return [found[sequence] for sequence in sorted(found)]

@@ -16,8 +16,9 @@ from oms.cli.terminal import show, table, waiting
 from oms.clock import SystemClock
 from oms.core.compare.cases import break_id_of
 from oms.core.events import Finding
+from oms.report.reconciliation import shut_by
 from oms.service.flex import fetch_statement
-from oms.service.statement import Checked, check_statement, events_of
+from oms.service.statement import Checked, check_statement, events_of, still_shut
 
 app = typer.Typer(
     name="statement",
@@ -60,10 +61,13 @@ async def check(
     if not dry_run:
         facts = [(event, checked.run_id) for event in events]
         append(settings.database_url, facts, needs_daemon=False)
+    shut = still_shut(checked, events)
     if as_json:
-        print_json("statement_check", **_json(checked))
+        print_json("statement_check", **_json(checked), gate=[shut_by(case) for case in shut])
     else:
         _show(checked)
+        for case in shut:
+            say(shut_by(case))
     if checked.breaks:
         raise typer.Exit(3)
 

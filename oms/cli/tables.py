@@ -165,9 +165,9 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
             age(case.opened_at, now),
             str(case.seen),
             "\n".join(note for note in notes if note),
-            finding.ours,
-            finding.theirs,
-            " ".join(f"#{sequence}" for sequence in finding.evidence),
+            "\n".join(one.ours for one in case.findings),
+            "\n".join(one.theirs for one in case.findings),
+            " ".join(f"#{number}" for one in case.findings for number in one.evidence),
         )
     return made
 

@@ -181,6 +181,7 @@ def _case(case: BreakCase) -> dict[str, Any]:
         "opened_sequence": case.opened_sequence,
         "seen": case.seen,
         "finding": _finding(case.finding, case.break_id),
+        "also": [_finding(finding, case.break_id) for finding in case.also],
     }
 
 

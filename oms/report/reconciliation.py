@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from oms.core.compare.cases import break_id_of
 from oms.core.events import (
     BreakClass,
     Envelope,
@@ -32,6 +33,7 @@ from oms.report.words import (
     BreakWords,
     moment,
     query_words,
+    witness_words,
 )
 
 #: Events of evidence that a report carries along; the findings name the rest by number.
@@ -130,30 +132,34 @@ def build(
     `open_cases` are the cases open when the run ended; `events` those that the findings name as
     evidence (`evidence_of` lists their sequences), so that a reader can look at them at once.
     """
-    cases = {case.finding.key: case for case in open_cases}
-    found = {finding.key for finding in run.findings}
+    cases = {break_id_of(case.finding): case for case in open_cases}
+    found = {break_id_of(finding) for finding in run.findings if finding.result == "break"}
     # That a question failed is told by the questions; here stand the things that were compared.
     items = [finding for finding in run.findings if finding.subject != "question"]
-    breaks = [Item(f, cases.get(f.key)) for f in items if f.result == "break"]
+    breaks = [Item(f, cases.get(break_id_of(f))) for f in items if f.result == "break"]
     unknown = tuple(f for f in items if f.result == "unknown")
     repaired = [f for f in items if f.result == "match" and f.repair]
     matched = tuple(f for f in items if f.result == "match" and not f.repair)
     # What was adopted differs in nothing: the books follow it.
     accepted = [f for f in matched if f.break_class and f.break_class != "unknown_order"]
-    older = tuple(case for case in open_cases if case.live and case.finding.key not in found)
+    older = tuple(
+        case for case in open_cases if case.live and break_id_of(case.finding) not in found
+    )
+    shut = [case for case in older if case.shuts_gate]
     groups = _grouped(breaks)
     covered = _covered(run)
     counted_only = sum(match.count for match in run.matches)
     return Report(
         run=run,
         sequence=sequence,
-        headline=_headline(run.verdict, len(breaks), len(accepted)),
+        headline=_headline(run.verdict, len(breaks), len(accepted), len(shut)),
         reasons=(
             _answered(run.questions),
             f"{counted(len(items) + counted_only, 'item')} compared: "
             f"{len(matched) + counted_only:,} in agreement, "
             f"{len(repaired):,} repaired, {len(breaks):,} differing, {len(unknown):,} unknown.",
             *(_accepted(finding) for finding in accepted),
+            *(shut_by(case) for case in shut),
             *_coverage(run, covered),
         ),
         next_steps=_next_steps(run, groups, unknown, older, covered),
@@ -219,8 +225,25 @@ def _accepted(finding: Finding) -> str:
     return f"Still different: {what}, ours {ours}, theirs {theirs}; {finding.text}."
 
 
-def _headline(verdict: Verdict, breaks: int, accepted: int) -> str:
+def shut_by(case: BreakCase) -> str:
+    """Say which orders an open case refuses, and who showed it."""
+    finding = case.finding
+    title = BREAKS[finding.break_class].title if finding.break_class else finding.subject
+    shown = " and ".join(witness_words(one) for one in case.findings)
+    return (
+        f"New orders in {finding.symbol or finding.con_id} of {finding.account} are refused: break"
+        f" {case.break_id} ({title.lower()}, shown by {shown}) is open."
+    )
+
+
+def _headline(verdict: Verdict, breaks: int, accepted: int, shut: int) -> str:
     match verdict:
+        case "clean" if shut:
+            verb = "refuses" if shut == 1 else "refuse"
+            return (
+                f"Our books and the broker's answers agree, but {counted(shut, 'open case')} of"
+                f" earlier {verb} new orders"
+            )
         case "clean" if accepted:
             what = counted(accepted, "difference")
             return f"Our books and the broker's agree but for {what} that a person closed"

@@ -178,6 +178,7 @@ def break_json(case: BreakCase) -> Json:
         "break_id": case.break_id,
         "status": case.status,
         **_finding(case.finding),
+        "also": [_finding(finding) for finding in case.also],
         "seen": case.seen,
         "reopened": case.reopened,
         "opened_at": time(case.opened_at),

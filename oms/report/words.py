@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from oms.core.events import BreakClass, Outcome, Severity, Verdict
+from oms.core.compare.findings import Witness, witness_of
+from oms.core.events import BreakClass, Finding, Outcome, Severity, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +205,14 @@ def shown_price(value: Decimal) -> Decimal:
 def moment(at: datetime | None) -> str:
     """Return a time to the second, in UTC and saying so; "" for None."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at is not None else ""
+
+
+_WITNESSES: Final[dict[Witness, str]] = {
+    "answers": "the broker's answers",
+    "statement": "the broker's statement",
+}
+
+
+def witness_words(finding: Finding) -> str:
+    """Return who shows a difference."""
+    return _WITNESSES[witness_of(finding)]

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from oms.core.compare.case_actions import carried_out
+from oms.core.compare.cases import break_ids_of
 from oms.core.events import CaseRequestDenied, CaseRequested, Context, Envelope, Event, Pending
 from oms.core.fold.records import BreakCase, Order, Position
 from oms.errors import NotFound, OmsError
@@ -36,13 +37,15 @@ class CaseRequests:
         case = await self._reader.one("breaks", request.break_id)
         if not isinstance(case, BreakCase):
             raise NotFound(f"there is no break {request.break_id}", hint="`oms breaks --all`")
+        twin = await self._twin(case)
         events = carried_out(
             case,
             request,
             envelope.context.actor,
             notional_max=self._notional_max,
-            position=await self._position(case),
+            position=await self._position(case, twin),
             order=await self._order(case),
+            twin=twin,
         )
         await self._log.append_together([self._fact(envelope, event) for event in events])
         log.info("case_request_done", break_id=case.break_id, action=request.action)
@@ -62,14 +65,20 @@ class CaseRequests:
             envelope, f"{error.message} ({error.hint})" if error.hint else error.message
         )
 
+    async def _twin(self, case: BreakCase) -> BreakCase | None:
+        """Return the other open case of the same difference, where the log has one."""
+        numbers = sorted({*break_ids_of(case.finding)} - {case.break_id})
+        rows = await self._reader.rows("breaks", {"break_id": numbers, "status": "open"})
+        return next((row for row in rows if isinstance(row, BreakCase)), None)
+
     async def _order(self, case: BreakCase) -> Order | None:
         """Return the order that a case is about."""
         found = await self._reader.one("orders", case.finding.order_id)
         return found if isinstance(found, Order) else None
 
-    async def _position(self, case: BreakCase) -> Position | None:
+    async def _position(self, case: BreakCase, twin: BreakCase | None) -> Position | None:
         """Return the position that a case is about."""
-        wanted = case.finding.proposed
+        wanted = case.proposed or (None if twin is None else twin.proposed)
         if wanted is None or wanted.contract is None:
             return None
         key = f"{wanted.account}:{wanted.contract.con_id}"

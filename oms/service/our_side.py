@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from oms.core.compare.cases import break_id_of, thing_of, watched_by
+from oms.core.compare.cases import break_ids_of, thing_of, watched_by
 from oms.core.compare.cash import explained_by
 from oms.core.compare.sides import Answers, OurSide, perm_index
 from oms.core.events import Finding
@@ -63,7 +63,8 @@ async def load_our_side(
     if answers is not None:
         named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.positions}
         # Flat by now, those of open cases are live no more.
-        named |= {thing_of(c.finding) for c in open_cases if c.finding.subject in _HOLDINGS}
+        shown = [f for c in open_cases for f in c.findings]
+        named |= {thing_of(f) for f in shown if f.subject in _HOLDINGS}
         for position in _of(
             Position, await _any(reader, "positions", "position_key", named - set(by_key))
         ):
@@ -103,7 +104,7 @@ async def load_cases(
 ) -> dict[str, BreakCase]:
     """Return the open cases, and those that the findings belong to, closed long ago or not."""
     cases = {c.break_id: c for c in open_cases}
-    named = {break_id_of(f) for f in findings if f.result == "break"} - set(cases)
+    named = {n for f in findings if f.result == "break" for n in break_ids_of(f)} - set(cases)
     for case in _of(BreakCase, await _any(reader, "breaks", "break_id", named)):
         cases[case.break_id] = case
     return cases

@@ -258,7 +258,7 @@ class Reconciler:
 
     def _in_cases(self) -> set[str]:
         """Return the orders that open cases are about."""
-        return {c.finding.order_id for c in self._view.open_breaks()}
+        return {f.order_id for c in self._view.open_breaks() for f in c.findings}
 
     async def _let_settle(self, found: Compared, ours: OurSide) -> None:
         """Wait while IB's positions and balances may still lag the last execution (INC-141)."""

@@ -15,14 +15,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, assert_never
 from zoneinfo import ZoneInfo
 
-from oms.core.compare.cases import accepted, case_events, settled_by
+from oms.core.compare.cases import accepted, break_id_of, case_events, settled_by
 from oms.core.compare.run import verdict_of
 from oms.core.compare.statement import Tally, cash_findings, holding_findings, unread_findings
 from oms.core.compare.statement_days import StatementDays
@@ -37,7 +37,7 @@ from oms.core.compare.statement_rows import (
     StatementRow,
     Unread,
 )
-from oms.core.events import Event, Finding, SessionOpened, StatementChecked, Verdict
+from oms.core.events import BreakClosed, Event, Finding, SessionOpened, StatementChecked, Verdict
 from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
 from oms.core.money import ZERO
 from oms.errors import StatementUnreadable
@@ -75,6 +75,8 @@ class Checked:
     matches: int = 0
     #: Keys of what matched, for open cases that it settles.
     settled: list[Finding] = field(default_factory=list)
+    #: The cases that were open when it began.
+    open_cases: list[BreakCase] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:
@@ -172,12 +174,10 @@ class _Check:
         """Compare every row of a statement; returns what was found."""
         self._accounts = await self._known_accounts()
         self._began = await self._books_began()
-        open_cases = [
-            case
-            for case in await self._reader.rows("breaks", {"live": True})
-            if isinstance(case, BreakCase)
-        ]
-        self._wanted = {settled_by(case.finding) for case in open_cases}
+        rows = await self._reader.rows("breaks", {"live": True})
+        open_cases = [row for row in rows if isinstance(row, BreakCase)]
+        self._checked.open_cases = open_cases
+        self._wanted = {key for case in open_cases for f in case.findings for key in settled_by(f)}
         survey = _Survey()
         for statement, row in self._placed(source):
             if isinstance(row, Deal):
@@ -451,3 +451,16 @@ async def events_of(reader: Reader, checked: Checked) -> list[Event]:
     )
     news = case_events(cases, about, {}, run_id=checked.run_id, complete=True)
     return [report, *news]
+
+
+def still_shut(checked: Checked, events: Iterable[Event]) -> list[BreakCase]:
+    """Return the cases that refuse new orders after a check and are not among its own findings."""
+    closed = {event.break_id for event in events if isinstance(event, BreakClosed)}
+    found = {break_id_of(finding) for finding in checked.breaks}
+    return [
+        case
+        for case in checked.open_cases
+        if case.shuts_gate
+        and case.break_id not in closed
+        and break_id_of(case.finding) not in found
+    ]

@@ -67,7 +67,8 @@ async def build_break(visit: Visit) -> Page:
     case = cast("BreakCase | None", await visit.reader.one("breaks", visit.name))
     if case is None:
         raise NotFound(f"there is no break {visit.name!r}", hint="the list of breaks has every id")
-    evidence = await _events(visit.reader, case.finding.evidence)
+    shown = {number for finding in case.findings for number in finding.evidence}
+    evidence = await _events(visit.reader, tuple(shown))
     return Page(
         title=f"Break {case.break_id}",
         template="break",

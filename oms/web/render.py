@@ -21,7 +21,7 @@ from oms.core.events import Event
 from oms.core.fold.records import Order
 from oms.core.words import ago, counted, duration
 from oms.report.sentences import describe_terms, name_of, sentence
-from oms.report.words import BREAKS, moment, shown_price, trigger_words
+from oms.report.words import BREAKS, moment, shown_price, trigger_words, witness_words
 from oms.web import words
 from oms.web.words import Badge
 
@@ -58,6 +58,7 @@ def environment() -> Environment:
         "case_badge": words.case_badge,
         "commands": commands,
         "trigger_words": trigger_words,
+        "witness": witness_words,
     }
     made.globals |= {
         "counted": counted,

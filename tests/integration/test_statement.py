@@ -175,6 +175,28 @@ async def test_a_check_opens_cases_once_and_a_corrected_statement_closes_them(
     assert [c.verdict for c in await traded.log(StatementChecked)] == ["broken", "broken", "clean"]
 
 
+async def test_drift_that_answers_and_statement_show_is_one_case_and_adjusting_it_opens_the_gate(
+    traded: World,
+) -> None:
+    await traded.simulator.do("position_adjust", symbol="MSFT", quantity=5, account=ACCOUNT)
+    check = await checked(traded)
+    assert found(check) == [("quantity_drift", "MSFT")]
+    await write(traded, check)
+    await traded.until(lambda: len(traded.view.open_breaks()) == 1)
+    await traded.reconcile()
+    (case,) = traded.view.open_breaks()
+    assert [f.subject for f in case.findings] == ["position", "statement_position"]
+    environment = {"OMS_DATABASE_URL": str(traded.database)}
+    shell = Shell(traded.database.parent, environment)
+    await shell.oms(
+        "adjust", case.break_id, "--cause", "transfer", "--reason", "from elsewhere", expect=0
+    )
+    await traded.until(lambda: not traded.view.open_breaks())
+    assert (await traded.reconcile()).verdict == "clean"
+    assert (await checked(traded)).verdict == "clean"
+    await traded.bought(1, MSFT)
+
+
 async def write(world: World, check: Checked) -> None:
     events: list[Event] = await events_of(world.oms.reader, check)
     pendings = [Pending(event, Context(actor="person:test")) for event in events]

@@ -24,7 +24,7 @@ def test_number_of_a_case_follows_from_what_it_is_about() -> None:
     one = Finding(result="break", subject="order", key="lost_order:A", text="now")
     other = one.evolve(text="later", evidence=(7,))
     assert break_id_of(one) == break_id_of(other) == "Bacae20b6"
-    assert settled_by(one) == "order:A"
+    assert settled_by(one) == ("order:A",)
 
 
 def test_break_opens_once() -> None:

@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from oms.core.compare.cases import settled_by
-from oms.core.compare.findings import Thing, accepted_as, values_of
+from oms.core.compare.findings import Thing, accepted_as, values_of, witness_of
 from oms.core.events import Adjustment, BreakClass, Severity
 
 ORDER = Thing(subject="order", name="A", account="DU1", ours="WORKING", evidence=(7,))
@@ -19,8 +19,8 @@ def test_match_answers_every_break_of_its_thing() -> None:
     lost = ORDER.broken("lost_order", "high", "gone")
     wrong = ORDER.broken("wrong_terms", "high", "dearer")
     assert (lost.key, wrong.key) == ("lost_order:A", "wrong_terms:A")
-    assert {settled_by(lost), settled_by(wrong)} == {ORDER.matched().key} == {"order:A"}
-    assert ORDER.unknown("not answered").key == "order:A"
+    assert {settled_by(lost), settled_by(wrong)} == {("order:A",)}
+    assert ORDER.matched().key == ORDER.unknown("not answered").key == "order:A"
 
 
 def test_match_becomes_its_finding_only_when_it_is_drawn() -> None:
@@ -34,11 +34,24 @@ def test_match_becomes_its_finding_only_when_it_is_drawn() -> None:
     assert match.draw() == ORDER.matched()
 
 
-def test_break_of_a_statement_has_a_key_that_no_run_can_close() -> None:
+def test_break_has_one_key_whoever_shows_it_and_each_witness_its_own_match() -> None:
+    stated = Thing(subject="statement_position", name="DU1:1")
+    answered = Thing(subject="position", name="DU1:1")
+    drifts = [one.broken("quantity_drift", "high", "more") for one in (stated, answered)]
+    assert {drift.key for drift in drifts} == {"quantity_drift:DU1:1"}
+    assert [witness_of(drift) for drift in drifts] == ["statement", "answers"]
+    assert [settled_by(drift) for drift in drifts] == [
+        ("statement_position:DU1:1",),
+        ("position:DU1:1",),
+    ]
+
+
+def test_what_our_books_lack_by_a_statement_is_settled_once_they_have_it() -> None:
     deal = Thing(subject="statement_deal", name="DU1:e.1")
     lost = deal.broken("missing_fill", "high", "not booked")
-    assert lost.key == "statement_missing_fill:DU1:e.1"
-    assert settled_by(lost) == deal.matched().key == "statement_deal:DU1:e.1"
+    free = deal.broken("commission_missing", "low", "not charged")
+    assert settled_by(lost) == ("statement_deal:DU1:e.1", "execution:DU1:e.1")
+    assert settled_by(free) == ("statement_deal:DU1:e.1", "commission:DU1:e.1")
 
 
 def test_repaired_match_names_what_was_broken() -> None:

@@ -320,6 +320,27 @@ def test_case_of_an_earlier_run_is_listed_apart() -> None:
     assert [older.break_id for older in BROKEN.older_cases] == ["B-3"]
 
 
+def test_gate_is_never_shut_under_a_clean_verdict_without_the_case_that_shuts_it() -> None:
+    stated = Finding(
+        result="break",
+        subject="statement_position",
+        break_class="quantity_drift",
+        severity="high",
+        key="quantity_drift:DU1:265598",
+        account="DU1",
+        con_id=265598,
+        symbol="AAPL",
+    )
+    value = report.build(run("clean", ()), (case(stated, "B-9"),))
+    assert "1 open case of earlier refuses new orders" in value.headline
+    assert (
+        "New orders in AAPL of DU1 are refused: break B-9 (position differs, shown"
+        " by the broker's statement) is open." in value.reasons
+    )
+    closed = case(stated, "B-9").evolve(status="closed")
+    assert report.build(run("clean", ()), (closed,)).headline == CLEAN.headline
+
+
 @pytest.mark.parametrize(
     ("reach", "covered", "kinds"),
     [

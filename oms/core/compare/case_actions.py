@@ -59,10 +59,13 @@ def carried_out(
     notional_max: Decimal | None = None,
     position: Position | None = None,
     order: Order | None = None,
+    twin: BreakCase | None = None,
 ) -> tuple[Event, ...]:
     """Return the events that a request makes of a case.
 
-    `position` and `order` are those that the case is about, where it is about one.
+    `position` and `order` are those that the case is about, where it is about one. `twin` is the
+    open case of the same difference in a log of an earlier version, which kept the statement's
+    apart: what closes one closes both.
 
     Raises `InvalidRequest` where it cannot mean anything, `CaseRefused` where it may not be done.
     """
@@ -72,9 +75,16 @@ def carried_out(
         case "explain":
             return (BreakExplained(break_id=case.break_id, text=_text(request, "a text")),)
         case "approve":
-            return _approved(case, actor)
+            return _approved(case, actor, twin)
         case "resolve" | "adopt" | "adjust":
-            return _closed(case, request, notional_max, position, order)
+            return _closed(
+                case,
+                request,
+                notional_max=notional_max,
+                position=position,
+                order=order,
+                twin=twin,
+            )
         case _:
             assert_never(request.action)
 
@@ -82,13 +92,15 @@ def carried_out(
 def _closed(
     case: BreakCase,
     request: CaseRequested,
+    *,
     notional_max: Decimal | None,
     position: Position | None,
     order: Order | None,
+    twin: BreakCase | None,
 ) -> tuple[Event, ...]:
     if case.status != "open":
         raise CaseRefused(f"break {case.break_id} is closed already: {case.close_reason}")
-    wanted = _adjustment(case, request, position) if request.action == "adjust" else None
+    wanted = _adjustment(case, request, position, twin) if request.action == "adjust" else None
     if request.action == "adopt" and case.finding.break_class != "unknown_order":
         raise CaseRefused(
             f"break {case.break_id} is {case.finding.break_class}, not an order to adopt",
@@ -107,10 +119,10 @@ def _closed(
                 limit=notional_max,
             ),
         )
-    return _closing(case, request.action, reason, wanted, "")
+    return _closing(case, twin, request.action, reason, wanted)
 
 
-def _approved(case: BreakCase, actor: str) -> tuple[Event, ...]:
+def _approved(case: BreakCase, actor: str, twin: BreakCase | None) -> tuple[Event, ...]:
     waiting = case.waiting
     if waiting is None or case.status != "open":
         raise CaseRefused(f"nothing about break {case.break_id} waits for a second person")
@@ -119,21 +131,34 @@ def _approved(case: BreakCase, actor: str) -> tuple[Event, ...]:
             f"{actor} asked for it; it takes somebody else to approve it",
             hint="the second person runs `oms approve` under a login of their own",
         )
-    return _closing(case, waiting.action, waiting.reason, waiting.adjustment, actor)
+    return _closing(
+        case, twin, waiting.action, waiting.reason, waiting.adjustment, approved_by=actor
+    )
 
 
 def _closing(
-    case: BreakCase, action: CaseAction, reason: str, wanted: Adjustment | None, approved_by: str
+    case: BreakCase,
+    twin: BreakCase | None,
+    action: CaseAction,
+    reason: str,
+    wanted: Adjustment | None,
+    *,
+    approved_by: str = "",
 ) -> tuple[Event, ...]:
-    closed = BreakClosed(
-        break_id=case.break_id,
-        reason=reason,
-        evidence=case.finding.evidence,
-        how="adjust" if action == "adjust" else "adopt" if action == "adopt" else "resolve",
-        approved_by=approved_by,
+    closed = tuple(
+        BreakClosed(
+            break_id=one.break_id,
+            reason=reason,
+            evidence=one.finding.evidence,
+            how="adjust" if action == "adjust" else "adopt" if action == "adopt" else "resolve",
+            approved_by=approved_by,
+        )
+        # The one that was asked about comes last: who asked waits for it.
+        for one in (twin, case)
+        if one is not None
     )
     if wanted is None:
-        return (closed,)
+        return closed
     adjusted = BooksAdjusted(
         adjustment=wanted,
         reason=reason,
@@ -141,12 +166,14 @@ def _closing(
         evidence=case.finding.evidence,
         approved_by=approved_by,
     )
-    return adjusted, closed
+    return adjusted, *closed
 
 
-def _adjustment(case: BreakCase, request: CaseRequested, position: Position | None) -> Adjustment:
+def _adjustment(
+    case: BreakCase, request: CaseRequested, position: Position | None, twin: BreakCase | None
+) -> Adjustment:
     """Return what is to be booked: what the case proposes, with the person's cause and figures."""
-    proposed = case.finding.proposed
+    proposed = case.proposed or (None if twin is None else twin.proposed)
     if proposed is None:
         raise CaseRefused(
             f"break {case.break_id} is {case.finding.break_class}; only a position or cash that"
@@ -164,21 +191,24 @@ def _adjustment(case: BreakCase, request: CaseRequested, position: Position | No
         cause=request.cause,
         quantity=quantity,
         price=proposed.price if request.price is None else request.price,
-        ratio=_split_ratio(case, request, quantity, position),
+        ratio=_split_ratio(case, request, proposed.ratio, quantity, position),
         moves_cash=proposed.moves_cash and request.cause == proposed.cause,
     )
 
 
 def _split_ratio(
-    case: BreakCase, request: CaseRequested, quantity: Decimal, position: Position | None
+    case: BreakCase,
+    request: CaseRequested,
+    proposed: Ratio | None,
+    quantity: Decimal,
+    position: Position | None,
 ) -> Ratio | None:
     """Return the ratio of a split, which must lead from what is held to what IB shows."""
     if request.cause != "split":
         if request.ratio is not None:
             raise InvalidRequest("a ratio belongs to the cause split")
         return None
-    proposed = case.finding.proposed
-    ratio = request.ratio or (proposed.ratio if proposed is not None else None)
+    ratio = request.ratio or proposed
     if ratio is None:
         raise CaseRefused(
             f"break {case.break_id} has not the size and cost of a split",
@@ -214,7 +244,7 @@ def _notional(
     A split changes no value, and a case without money in it (a message, an answer) has none to
     limit.
     """
-    about = wanted or case.finding.proposed
+    about = wanted or case.proposed
     if about is None:
         if case.finding.subject in _OF_ORDERS:
             return None if order is None else _value_of(order)

@@ -1,13 +1,14 @@
-"""From findings to cases: what a reconciliation run opens, updates and closes (decision D12).
+"""From findings to cases: what a comparison opens, updates and closes (decision D12).
 
-A finding is what one run saw; a case is the difference itself, with a number that it keeps for
-ever. A break's key is its class and the thing that it is about (`lost_order:ORDER`), a match's key
-is its subject and the same thing (`order:ORDER`), so a match answers every break about its thing.
-The rules:
+A finding is what one comparison saw; a case is the difference itself, with a number that it keeps
+for ever. A break's key is its class and the thing that it is about (`lost_order:ORDER`), a match's
+key is its subject and the same thing (`order:ORDER`), so a match answers every break about its
+thing. A difference can have two witnesses, the broker's answers and its statement: both have the
+same key, and the case keeps what each of them says. The rules:
 
 - a difference opens once, and is written again only when its values have changed;
-- a run closes a case only by evidence: every question was answered whole and the thing matched;
-  that nobody mentioned the thing closes nothing;
+- evidence closes a case: every question was answered whole and the thing matched; that nobody
+  mentioned the thing closes nothing, and what one witness showed only that witness takes back;
 - the same difference found again later reopens the same case;
 - a case that a person closed stays closed until the values of its finding change, and what no
   answer can settle (a message that could not be read, two permanent numbers) only a person closes.
@@ -17,20 +18,42 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
-from oms.core.compare.findings import accepted_as, values_of
-from oms.core.compare.matches import Match
-from oms.core.events import BreakClosed, BreakOpened, BreakUpdated, Finding
+from oms.core.compare.findings import (
+    accepted_as,
+    difference_of,
+    values_of,
+    witness_of,
+)
+from oms.core.compare.matches import Match, Subject
+from oms.core.events import BreakClass, BreakClosed, BreakOpened, BreakUpdated, Finding
 from oms.core.fold.records import BreakCase
 
 #: What no answer of the broker's can settle.
 _BY_A_PERSON: Final = frozenset({"message"})
+#: What our books lack by a statement is settled by answers, too, once our books have it.
+_LACKING: Final[Mapping[BreakClass | None, Subject]] = MappingProxyType(
+    {"missing_fill": "execution", "commission_missing": "commission"}
+)
 
 
 def break_id_of(finding: Finding) -> str:
-    """Return the number of the case that a finding belongs to: the same for the same key."""
-    return f"B{hashlib.sha256(finding.key.encode()).hexdigest()[:8]}"
+    """Return the number of the case that a finding belongs to: the same for the same difference."""
+    return _number_of(difference_of(finding))
+
+
+def break_ids_of(finding: Finding) -> tuple[str, str]:
+    """Return that number, and the one that earlier versions gave what a statement showed: a log of
+    theirs can have two cases for one difference.
+    """
+    difference = difference_of(finding)
+    return _number_of(difference), _number_of(f"statement_{difference}")
+
+
+def _number_of(key: str) -> str:
+    return f"B{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def thing_of(finding: Finding) -> str:
@@ -38,9 +61,14 @@ def thing_of(finding: Finding) -> str:
     return finding.key.partition(":")[2]
 
 
-def settled_by(finding: Finding) -> str:
-    """Return the key of the match that settles a break; "" where no answer can."""
-    return "" if finding.subject in _BY_A_PERSON else f"{finding.subject}:{thing_of(finding)}"
+def settled_by(finding: Finding) -> tuple[str, ...]:
+    """Return the keys of the matches that settle a break; none where no answer can."""
+    if finding.subject in _BY_A_PERSON:
+        return ()
+    thing = thing_of(finding)
+    keys = (f"{finding.subject}:{thing}",)
+    lacking = _LACKING.get(finding.break_class) if finding.subject == "statement_deal" else None
+    return keys if lacking is None else (*keys, f"{lacking}:{thing}")
 
 
 def same_difference(one: Finding, other: Finding) -> bool:
@@ -56,7 +84,8 @@ def case_events(
     run_id: str,
     complete: bool,
 ) -> list[BreakOpened | BreakUpdated | BreakClosed]:
-    """Return what a run writes about cases, in the order of its findings; closings come last.
+    """Return what a comparison writes about cases, in the order of its findings; closings come
+    last.
 
     `cases` are all that are known, by number, `matches` what agrees, by key. `complete` says that
     every question of the run was answered whole; only then can the run close anything. A second run
@@ -65,28 +94,78 @@ def case_events(
     found = list(findings)
     breaks = {break_id_of(f): f for f in found if f.result == "break"}
     written: list[BreakOpened | BreakUpdated | BreakClosed] = []
+    joined: list[BreakClosed] = []
     for break_id, finding in breaks.items():
-        case = cases.get(break_id)
-        if case is None:
-            written.append(BreakOpened(break_id=break_id, run_id=run_id, finding=finding))
-        elif case.status == "open":
-            if not same_difference(case.finding, finding):
-                written.append(BreakUpdated(break_id=break_id, run_id=run_id, finding=finding))
-        elif not (case.closed_by_person and same_difference(case.finding, finding)):
+        case, earlier = (cases.get(number) for number in break_ids_of(finding))
+        known = [one for one in (case, earlier) if one is not None]
+        shown = _evidence(finding, known)
+        if case is not None and case.live:
+            if not _same_evidence(case.findings, shown):
+                written.append(_updated(break_id, run_id, shown))
+        elif not any(_is_word_about(one, finding) for one in known):
             written.append(
-                BreakOpened(break_id=break_id, run_id=run_id, finding=finding, reopened=True)
+                BreakOpened(
+                    break_id=break_id,
+                    run_id=run_id,
+                    finding=shown[0],
+                    also=shown[1:],
+                    reopened=case is not None,
+                )
             )
-    if not complete:
-        return written
-    repaired = {f.key: f for f in found if f.result == "match"}
-    for break_id, case in cases.items():
-        if case.status != "open" or break_id in breaks:
-            continue
-        key = settled_by(case.finding)
-        match = repaired.get(key) or (matches[key].draw() if key in matches else None)
-        if match is not None:
-            written.append(_closed(break_id, run_id, match))
-    return written
+        if earlier is not None and earlier.live:
+            reason = f"the same difference is break {break_id}"
+            joined.append(BreakClosed(break_id=earlier.break_id, run_id=run_id, reason=reason))
+    if complete:
+        gone = {one.break_id for one in joined}
+        settled = {f.key: f for f in found if f.result == "match"}
+        for break_id, case in cases.items():
+            if case.live and break_id not in breaks and break_id not in gone:
+                written += _answered(case, settled, matches, run_id)
+    return [*written, *joined]
+
+
+def _evidence(finding: Finding, known: Iterable[BreakCase]) -> tuple[Finding, ...]:
+    """Return a finding with what the other witness shows in open cases; answers come first, for
+    they propose what would make both sides equal.
+    """
+    others = [
+        other
+        for case in known
+        if case.live
+        for other in case.findings
+        if witness_of(other) != witness_of(finding)
+    ]
+    return tuple(sorted([finding, *others[:1]], key=witness_of))
+
+
+def _same_evidence(before: tuple[Finding, ...], now: tuple[Finding, ...]) -> bool:
+    return len(before) == len(now) and all(map(same_difference, before, now))
+
+
+def _answered(
+    case: BreakCase, settled: Mapping[str, Finding], matches: Mapping[str, Match], run_id: str
+) -> list[BreakUpdated | BreakClosed]:
+    """Return what becomes of an open case whose difference was not found: what each witness showed
+    falls with a match about the same thing.
+    """
+    left: list[Finding] = []
+    match: Finding | None = None
+    for finding in case.findings:
+        keys = settled_by(finding)
+        answer = next((settled[key] for key in keys if key in settled), None)
+        answer = answer or next((matches[key].draw() for key in keys if key in matches), None)
+        match = answer or match
+        if answer is None:
+            left.append(finding)
+    if match is None:
+        return []
+    if left:
+        return [_updated(case.break_id, run_id, tuple(left))]
+    return [_closed(case.break_id, run_id, match)]
+
+
+def _updated(break_id: str, run_id: str, shown: tuple[Finding, ...]) -> BreakUpdated:
+    return BreakUpdated(break_id=break_id, run_id=run_id, finding=shown[0], also=shown[1:])
 
 
 def watched_by(cases: Iterable[BreakCase]) -> frozenset[str]:
@@ -94,8 +173,9 @@ def watched_by(cases: Iterable[BreakCase]) -> frozenset[str]:
     keys: set[str] = set()
     for case in cases:
         if case.status == "open":
-            keys |= {case.finding.key, settled_by(case.finding)}
-    return frozenset(keys) - {""}
+            for finding in case.findings:
+                keys |= {difference_of(finding), *settled_by(finding)}
+    return frozenset(keys)
 
 
 def accepted(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> list[Finding]:
@@ -105,7 +185,7 @@ def accepted(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> lis
     it as settled, with the reason, so that a known foreign order does not keep every later verdict
     broken.
     """
-    return [_settled(cases.get(break_id_of(f)), f) for f in findings]
+    return [_settled(cases, f) for f in findings]
 
 
 def unsettled(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> list[Finding]:
@@ -120,16 +200,31 @@ def unsettled(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> li
 
 
 def _is_known(case: BreakCase | None, finding: Finding) -> bool:
-    return case is not None and case.live and same_difference(case.finding, finding)
+    return case is not None and case.live and _shows(case, finding)
 
 
-def _settled(case: BreakCase | None, finding: Finding) -> Finding:
-    if finding.result != "break" or case is None or case.status != "closed":
+def _shows(case: BreakCase, finding: Finding) -> bool:
+    return any(same_difference(one, finding) for one in case.findings)
+
+
+def _is_word_about(case: BreakCase, finding: Finding) -> bool:
+    """Say whether a person closed a case as this finding has it, whichever witness shows it."""
+    if case.live or not case.closed_by_person:
+        return False
+    values = (finding.ours, finding.theirs)
+    return _shows(case, finding) or any(values == (f.ours, f.theirs) for f in case.findings)
+
+
+def _settled(cases: Mapping[str, BreakCase], finding: Finding) -> Finding:
+    if finding.result != "break":
         return finding
-    if not (case.closed_by_person and same_difference(case.finding, finding)):
+    known = [cases[number] for number in break_ids_of(finding) if number in cases]
+    if known and known[0].break_id == break_id_of(finding) and known[0].live:
         return finding
-    text = f"a person closed {case.break_id}: {case.close_reason}"
-    return accepted_as(finding, text)
+    word = next((case for case in known if _is_word_about(case, finding)), None)
+    if word is None:
+        return finding
+    return accepted_as(finding, f"a person closed {word.break_id}: {word.close_reason}")
 
 
 def _closed(break_id: str, run_id: str, match: Finding) -> BreakClosed:

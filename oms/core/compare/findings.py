@@ -2,8 +2,9 @@
 
 A finding is a match, a break or an unknown. Its key is its result's name for ever: that of a match
 or an unknown is the subject and the thing (`order:A`), that of a break is its class and the thing
-(`lost_order:A`), so that a match answers every break about its thing (`cases`). Class and severity
-are checked twice, by the type checker and when the finding is made.
+(`lost_order:A`), so that a match answers every break about its thing (`cases`). A break that the
+broker's answers and its statement show has one key: it is one difference with two witnesses. Class
+and severity are checked twice, by the type checker and when the finding is made.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import Final, Literal
 from oms.core.compare.matches import Match, Subject
 from oms.core.events import Adjustment, BreakClass, Finding, Severity
 
+#: Who can show a difference: the broker's answers at the gateway, or its statement.
+Witness = Literal["answers", "statement"]
+#: With it begin the subjects of the statement, and in earlier versions the keys of its breaks.
+_STATEMENT: Final = "statement_"
 #: What a finding says when asking again can settle it.
 MOVED: Final = "it moved while it was being asked for"
 
@@ -61,12 +66,13 @@ class Thing:
         proposed: Adjustment | None = None,
     ) -> Finding:
         """Return a difference; `proposed` is what would make both sides equal."""
-        # A statement's breaks have keys of their own: a reconciliation run, which cannot see the
-        # statement, must not close them.
-        witness = "statement_" if self.subject.startswith("statement_") else ""
-        key = f"{witness}{break_class}:{self.name}"
         return self._finding(
-            "break", key, text, break_class=break_class, severity=severity, proposed=proposed
+            "break",
+            f"{break_class}:{self.name}",
+            text,
+            break_class=break_class,
+            severity=severity,
+            proposed=proposed,
         )
 
     @property
@@ -115,6 +121,17 @@ def caused_by(drift: Finding, proposed: Adjustment, text: str) -> Finding:
     return drift.evolve(proposed=proposed, text=text)
 
 
+def witness_of(finding: Finding) -> Witness:
+    """Return who shows a finding."""
+    return "statement" if finding.subject.startswith(_STATEMENT) else "answers"
+
+
+def difference_of(finding: Finding) -> str:
+    """Return the key of a break, the same for both witnesses in logs of earlier versions, too."""
+    key = finding.key
+    return key if finding.break_class is None else key.removeprefix(_STATEMENT)
+
+
 def values_of(finding: Finding) -> Finding:
     """Return what a finding states, without the messages that showed it and what a run did."""
-    return finding.evolve(evidence=(), repair="", proposed=None)
+    return finding.evolve(key=difference_of(finding), evidence=(), repair="", proposed=None)

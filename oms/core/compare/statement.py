@@ -29,7 +29,8 @@ from oms.core.compare.statement_rows import (
     StatedPosition,
     Unread,
 )
-from oms.core.events import Finding
+from oms.core.contracts import Contract
+from oms.core.events import Adjustment, Finding
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
 
@@ -134,11 +135,18 @@ def holding_findings(
         if holding is not None and told != held and same_holding(holding.category, told, held):
             yield thing.matched("a statement counts bonds in nominal")
             continue
-        yield _holding_finding(thing, held, told, late, tally)
+        contract = position.contract if position else None
+        yield _holding_finding(thing, contract, held, told, late=late, tally=tally)
 
 
 def _holding_finding(
-    thing: Thing, held: Decimal, told: Decimal, late: Decimal, tally: Tally
+    thing: Thing,
+    contract: Contract | None,
+    held: Decimal,
+    told: Decimal,
+    *,
+    late: Decimal,
+    tally: Tally,
 ) -> Finding:
     differing = tally.dealt.more.get(thing.con_id, ZERO) + tally.then.get(thing.con_id, ZERO)
     excess = told - held - differing
@@ -156,7 +164,11 @@ def _holding_finding(
     text = f"{plain(excess)} has no execution and no explanation in the statement"
     if words:
         text = f"{plain(excess)} has no execution; {words} explains {plain(explained)} of it"
-    return thing.broken("quantity_drift", "high", text)
+    # Of a contract that our books do not know the statement says too little to book it.
+    wanted = None
+    if contract is not None:
+        wanted = Adjustment(account=tally.account, contract=contract, quantity=excess)
+    return thing.broken("quantity_drift", "high", text, proposed=wanted)
 
 
 def _explanation(con_id: int, tally: Tally) -> tuple[Decimal, str]:

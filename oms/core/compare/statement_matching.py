@@ -170,6 +170,9 @@ def _charged(one: Net, fill: Fill) -> Finding:
         ours=f"commission {charged}",
         theirs=f"commission {plain(one.commission)} {one.deal.commission_currency}",
     )
+    if fill.commission is None:
+        text = "the statement charges a commission that the broker has not reported"
+        return charge.broken("commission_missing", "low", text)
     text = "the statement charges another commission than the broker reported"
     return charge.broken("commission_different", "low", text)
 

@@ -17,15 +17,19 @@ class BreakOpened(Event):
     break_id: str
     run_id: str
     finding: Finding
+    #: What the other witness shows of the same difference: the statement beside the answers.
+    also: tuple[Finding, ...] = ()
     reopened: bool = False
 
 
 class BreakUpdated(Event):
-    """The same difference was found again, with other values."""
+    """The same difference was found again, with other values or by another witness."""
 
     break_id: str
     run_id: str
     finding: Finding
+    #: What the other witness shows; a witness that is not named here shows it no more.
+    also: tuple[Finding, ...] = ()
 
 
 class BreakClosed(Event):

@@ -57,6 +57,7 @@ def _break_opened(books: Books, envelope: Envelope, event: BreakOpened) -> None:
         case = found.evolve(
             status="open",
             finding=event.finding,
+            also=event.also,
             updated_at=envelope.recorded_at,
             seen=found.seen + 1,
             reopened=found.reopened + 1,
@@ -70,6 +71,7 @@ def _break_opened(books: Books, envelope: Envelope, event: BreakOpened) -> None:
         case = BreakCase(
             break_id=event.break_id,
             finding=event.finding,
+            also=event.also,
             status="open",
             opened_at=envelope.recorded_at,
             opened_sequence=envelope.sequence,
@@ -84,7 +86,12 @@ def _break_updated(books: Books, envelope: Envelope, event: BreakUpdated) -> Non
     case = books.get("breaks", event.break_id)
     if isinstance(case, BreakCase):
         books.put(
-            case.evolve(finding=event.finding, updated_at=envelope.recorded_at, seen=case.seen + 1)
+            case.evolve(
+                finding=event.finding,
+                also=event.also,
+                updated_at=envelope.recorded_at,
+                seen=case.seen + 1,
+            )
         )
 
 

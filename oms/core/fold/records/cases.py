@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from oms.core.events import CaseActionProposed, Finding
+from oms.core.events import Adjustment, CaseActionProposed, Finding
 from oms.core.fold.records.row import Column, ColumnType, Evolving, record
 
 
@@ -69,6 +69,8 @@ class BreakCase(Evolving):
     closed_by_person: bool = False
     #: Who is to look at it.
     assignee: str = ""
+    #: What the other witness shows of it: the statement beside the broker's answers.
+    also: tuple[Finding, ...] = ()
     #: What a person said that it is, and who said it.
     explanation: str = ""
     explained_by: str = ""
@@ -85,6 +87,21 @@ class BreakCase(Evolving):
     def live(self) -> bool:
         """Say whether it is open."""
         return self.status == "open"
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what each witness shows."""
+        return (self.finding, *self.also)
+
+    @property
+    def proposed(self) -> Adjustment | None:
+        """Return what would make both sides equal, where a witness says."""
+        return next((f.proposed for f in self.findings if f.proposed is not None), None)
+
+    @property
+    def shuts_gate(self) -> bool:
+        """Say whether new orders in its account and contract are refused."""
+        return self.live and self.finding.severity == "high" and bool(self.finding.con_id)
 
     def columns(self) -> dict[str, Column]:
         """Return the values that readers search by."""
