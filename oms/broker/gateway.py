@@ -67,6 +67,7 @@ class Gateway:
             first_epoch=first_epoch,
             highest_broker_order_id=highest_broker_order_id,
             open_gap_sequence=open_gap_sequence,
+            zone=zone,
             on_failure=on_failure,
         )
         self.queries = Queries(

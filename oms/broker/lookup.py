@@ -19,7 +19,7 @@ from oms.core.admit.venue import PriceStep, VenueRules
 from oms.core.codes import meaning
 from oms.core.contracts import Contract
 from oms.core.events import NoticeReceived
-from oms.core.money import ONE, parse_decimal
+from oms.core.money import ONE, figure_from_wire, parse_decimal
 from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
 
 #: IB's code for a description that fits nothing, or too much.
@@ -272,4 +272,4 @@ def _exactly(number: float) -> Decimal:
 
 
 def _number(number: float) -> Decimal | None:
-    return _exactly(number) if -1e300 < number < 1e300 else None
+    return figure_from_wire(repr(number))

@@ -20,8 +20,10 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final, cast
+from zoneinfo import ZoneInfo
 
 import ib_async
 
@@ -33,6 +35,7 @@ from oms.broker.news import News, SessionDown, SessionUp
 from oms.broker.order_ids import OrderIds
 from oms.broker.server_clock import ServerClock
 from oms.broker.sink import Durable, Sink
+from oms.broker.translate import offset_shown
 from oms.clock import Clock
 from oms.core.events import (
     ConnectFailed,
@@ -69,11 +72,13 @@ class Session:
         first_epoch: int,
         highest_broker_order_id: int = 0,
         open_gap_sequence: int = 0,
+        zone: ZoneInfo | None = None,
         on_failure: Callable[[BaseException], None],
         uniform: Callable[[], float] = random.random,
     ) -> None:
         """`first_epoch`, `highest_broker_order_id` and `open_gap_sequence` (the fact that opened
-        the gap since the last daemon, 0 for none) continue what the log has seen.
+        the gap since the last daemon, 0 for none) continue what the log has seen; `zone` is the
+        gateway's by the settings.
         """
         self.settings = settings
         self.epoch = 0
@@ -89,6 +94,7 @@ class Session:
         self._next_epoch = first_epoch
         self._on_failure = on_failure
         self._uniform = uniform
+        self._zone = zone
         self._is_open = False
         self._closing = False
         self._leave_reason = ""
@@ -339,9 +345,18 @@ class Session:
                 connection_time=self.connection_time,
                 accounts=accounts,
                 next_broker_order_id=next_valid_id,
+                gateway_zone="" if self._zone is None else self._zone.key,
+                zone_utc_offset_minutes=self._zone_offset(),
+                shown_utc_offset_minutes=offset_shown(self.connection_time, self._clock.now()),
             )
         )
         self._gap.signal(Signal.TRANSPORT_UP, self.epoch)
+
+    def _zone_offset(self) -> int | None:
+        if self._zone is None:
+            return None
+        offset = self._clock.now().astimezone(self._zone).utcoffset()
+        return None if offset is None else offset // timedelta(minutes=1)
 
     def _on_transport_lost(self, text: str) -> None:
         with self._guarded():

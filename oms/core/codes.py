@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, assert_never
 
+#: Too many messages came in a second; the third time IB ends the session.
+TOO_FAST: Final = 100
+
 Kind = Literal[
     "reject",
     "cancelled",

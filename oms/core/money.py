@@ -1,10 +1,16 @@
 """The door through which numbers enter.
 
 Prices, sizes and money come from the wire as text and stay Decimal until they are shown. IB writes
-"not set" in several ways (broker notes: numbers): the empty text, the largest
-double in two spellings, the largest 32- and 64-bit integers. All of them become None here, and
-nowhere else. A commission of -1 means "not known yet" as well, but a price of -1 is a price
-(spreads, futures), so that rule belongs to the commission's own translator.
+"not set" in several ways (broker notes: numbers); all of them become None here, and nowhere else:
+
+| field | markers |
+| --- | --- |
+| integer | empty, the largest and the smallest integer of 32 and of 64 bits |
+| number (price, size) | those as a decimal or a double, and the largest double of either sign |
+| figure (margin, mark, result) | those, and a word for "there is none": N/A, NaN, Infinity |
+
+A commission of -1 means "not known yet" as well, but a price of -1 is a price (spreads, futures),
+so that rule belongs to the commission's own translator.
 """
 
 from __future__ import annotations
@@ -24,9 +30,19 @@ Number = Decimal | int | str
 #: What people write as a number. Python's own reading takes 1_000 as well, which in a price is a
 #: slip of the hand, and digits of other scripts.
 _WRITTEN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-#: Numbers below or above these are the wire's spelling of "not set", whatever its digits.
+_UNSET_INTEGERS: Final = frozenset(
+    {"2147483647", "-2147483648", "9223372036854775807", "-9223372036854775808"}
+)
+#: The same, and what is left of the 64-bit ones in a double.
+_UNSET_NUMBERS: Final = frozenset(
+    Decimal(text) for text in (*_UNSET_INTEGERS, "9223372036854776E3", "-9223372036854776E3")
+)
+#: No number of IB's is larger, but its largest double, whatever the digits of its spelling.
 _UNSET_DOUBLE_FLOOR: Final = Decimal("1e300")
-_UNSET_INTEGERS: Final = frozenset({"2147483647", "9223372036854775807"})
+#: What IB writes for a figure that it could not calculate, in small letters.
+_NO_FIGURE: Final = frozenset(
+    {"n/a", "na", "nan", "infinity", "-infinity", "inf", "-inf", "∞", "-", "--", "null", "none"}
+)
 
 
 class NotANumber(ValueError):
@@ -47,9 +63,15 @@ def decimal_from_wire(text: str) -> Decimal | None:
         raise NotANumber(f"expected a decimal number, found {text!r}") from error
     if not number.is_finite():
         raise NotANumber(f"expected a finite number, found {text!r}")
-    if number > _UNSET_DOUBLE_FLOOR:
-        return None
-    return number
+    return None if number in _UNSET_NUMBERS or abs(number) > _UNSET_DOUBLE_FLOOR else number
+
+
+def figure_from_wire(text: str) -> Decimal | None:
+    """Return a figure that IB calculates, or None where it says that it has none.
+
+    Unlike a price or a size it may be missing in a message that is whole: the rest of it counts.
+    """
+    return None if text.strip().lower() in _NO_FIGURE else decimal_from_wire(text)
 
 
 def quantity_from_wire(text: str) -> Decimal:

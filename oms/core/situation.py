@@ -265,6 +265,12 @@ _ALARM_ADVICE: Final[Mapping[AlarmKind, str]] = MappingProxyType(
         "algorithm that IB does not know",
         "foreign_order": "find out who sent it; `oms breaks --all` has its case",
         "clock_drift": "set the clocks of both machines (NTP)",
+        "wrong_zone": "set OMS_GATEWAY_ZONE to the zone of the gateway's login window, and start "
+        "`oms run` again",
+        "unreadable_time": "set OMS_GATEWAY_ZONE to the zone of the gateway's host, or have TWS "
+        "write times in UTC; then start `oms run` again",
+        "too_fast": "set OMS_MESSAGES_PER_SECOND_MAX lower and start `oms run` again; IB allows "
+        "half the market data lines of the account",
         "outage": "see that the gateway runs, is logged in and has a line to IB",
         "gap_unrecovered": "`oms report show last` names the question that IB did not answer",
         "stale_price": "set OMS_ACCOUNT_REFRESH_SECONDS above 0, so that IB is asked for prices",

@@ -34,6 +34,10 @@ _UNANSWERED: Final = frozenset(
 _IMMEDIATE: Final = frozenset({"MKT", "LMT", "IOC", "MTL", "MIDPRICE"})
 
 
+#: How long an alarm about the pace stands after IB's last refusal.
+_TOO_FAST_FOR: Final = timedelta(minutes=10)
+
+
 @dataclass(frozen=True, slots=True)
 class Tolerances:
     """How long each condition may last; None turns its rule off."""
@@ -80,6 +84,7 @@ def conditions(
 ) -> dict[str, Condition]:
     """Return what has lasted too long at a moment, by alarm id."""
     found = [*_line(now, system, tolerances), *_clock(now, system, tolerances)]
+    found += [*_zone(system), *_pace(now, system)]
     for order in orders:
         found += _order(now, order, tolerances)
     for position in positions:
@@ -146,6 +151,58 @@ def _clock(now: datetime, system: SystemRecord, tolerances: Tolerances) -> Itera
         seconds = Decimal(abs(offset)) / 1000
         text = f"the gateway's clock is {seconds} s {ahead} ours"
         yield Condition("clock_drift", "clock", at, text)
+
+
+def _zone(system: SystemRecord) -> Iterator[Condition]:
+    """Times that are hours off, or that nobody can read: days and checks depend on them."""
+    ours, shown = system.zone_utc_offset_minutes, system.shown_utc_offset_minutes
+    named = system.gateway_zone or "the zone in the settings"
+    since = system.clock_shown_at
+    if since is not None and ours is not None and shown is not None and ours != shown:
+        text = (
+            f"the gateway's clock shows {system.clock_shown!r}, which is {_east(shown)};"
+            f" gateway_zone is {named}, {_east(ours)}: times without a zone are read"
+            f" {_hours(shown - ours)} off. Set OMS_GATEWAY_ZONE to the zone of the gateway's login"
+            " window"
+        )
+        yield Condition("wrong_zone", "clock", since, text)
+    if system.strange_time_at is not None:
+        offset = system.strange_time_offset_minutes
+        text = (
+            f"IB wrote {system.strange_time!r} about a fill, {_hours(offset)}"
+            f" {'after' if offset > 0 else 'before'} the moment that it came: gateway_zone"
+            f" ({named}) is not the gateway's zone, or the name of the zone is read as another"
+        )
+        yield Condition("wrong_zone", "fills", system.strange_time_at, text)
+    if system.unread_time_at is not None:
+        text = (
+            f"the time {system.unread_time!r} cannot be read, because its zone is not known. Set"
+            f" OMS_GATEWAY_ZONE to the zone of the gateway's host ({named} does not use that"
+            " name), or have TWS write times in UTC: Global Configuration, API, Settings, 'Send"
+            " instrument-specific attributes'"
+        )
+        yield Condition("unreadable_time", "fills", system.unread_time_at, text)
+
+
+def _east(minutes: int) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}{f':{rest:02}' if rest else ''}"
+
+
+def _hours(minutes: int) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{hours}:{rest:02} hours"
+
+
+def _pace(now: datetime, system: SystemRecord) -> Iterator[Condition]:
+    at = system.too_fast_at
+    if at is not None and now - at < _TOO_FAST_FOR:
+        text = (
+            "IB refused a message, because too many came in a second (100); the third time it ends"
+            " the session. Messages leave more slowly now. Set OMS_MESSAGES_PER_SECOND_MAX lower"
+            " than it is"
+        )
+        yield Condition("too_fast", "pace", at, text)
 
 
 def _order(now: datetime, order: Order, tolerances: Tolerances) -> Iterator[Condition]:

@@ -148,7 +148,7 @@ async def _add_named_fills(
     while rows:
         for fill in rows:
             fills.setdefault(fill.key, fill)
-        oldest = rows[-1].occurred_at
+        oldest = rows[-1].happened_by
         if len(rows) < page or (oldest is not None and oldest < question.reaches_back_to):
             return
         page *= 4

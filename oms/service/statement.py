@@ -401,9 +401,9 @@ class _Check:
                 "fills", {"account": account}, order="booked_sequence", reverse=True, limit=limit
             )
             fills = [row for row in rows if isinstance(row, Fill)]
-            oldest = fills[-1].occurred_at if fills else None
+            oldest = fills[-1].happened_by if fills else None
             if len(fills) < limit or (oldest is not None and oldest < since - _BOOKED_LATE):
-                return [f for f in fills if f.occurred_at is None or f.occurred_at >= since]
+                return [f for f in fills if f.happened_by is None or f.happened_by >= since]
             limit *= 4
 
 

@@ -52,6 +52,9 @@ async def test_a_session_says_with_whom_it_is_before_anything_else(
         connection_time=opened.connection_time,
         accounts=("DU1234567",),
         next_broker_order_id=1,
+        gateway_zone="America/New_York",
+        zone_utc_offset_minutes=opened.zone_utc_offset_minutes,
+        shown_utc_offset_minutes=opened.zone_utc_offset_minutes,
     )
     assert opened.connection_time[:2] == "20"
     assert desk.news == [SessionUp(1, 178, ("DU1234567",))]

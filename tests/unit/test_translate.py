@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ib_async.decoder import Decoder
 
-from oms.broker.translate import Unreadable, translate
+from oms.broker.translate import Unreadable, translate, zones
 from oms.broker.translate.fields import moment_from_wire
 from oms.core.contracts import Contract
 from oms.core.events import (
@@ -283,6 +284,91 @@ def test_a_time_text_names_an_instant_only_with_a_zone(
 @given(st.text(max_size=40))
 def test_no_time_text_raises(text: str) -> None:
     moment_from_wire(text, NEW_YORK)
+
+
+GATEWAYS = {
+    "": NEW_YORK,
+    "Shanghai": ZoneInfo("Asia/Shanghai"),
+    "London": ZoneInfo("Europe/London"),
+    "Dublin": ZoneInfo("Europe/Dublin"),
+    "Calcutta": ZoneInfo("Asia/Calcutta"),
+    "Jerusalem": ZoneInfo("Asia/Jerusalem"),
+    "Chicago": ZoneInfo("America/Chicago"),
+}
+
+
+def written(name: str, charset: str) -> str:
+    """How a name arrives that the gateway's host has written in a charset of its own."""
+    return name.encode(charset).decode(errors="backslashreplace")
+
+
+@pytest.mark.parametrize(
+    ("name", "gateway", "hours"),
+    [
+        *((name, "", 8) for name in ("SGT", "HKT", "Singapore Standard Time", "GMT+8", "+08:00")),
+        *((name, "", 8) for name in ("China Standard Time", "中国标准时间", "UTC+0800", "PRC")),
+        (written("中国标准时间", "gbk"), "", 8),
+        (written("日本標準時", "cp932"), "", 9),
+        (written("Mitteleuropäische Zeit", "cp1252"), "", 2),
+        (r"\u4e2d\u56fd\u6807\u51c6\u65f6\u95f4", "", 8),
+        *((name, "", 2) for name in ("MET", "CET", "MESZ", "CEST", "W. Europe Standard Time")),
+        *((name, "", 3) for name in ("Eastern European Summer Time", "GTB Standard Time")),
+        *((name, "", -4) for name in ("US/Eastern", "EST5EDT", "EST", "EDT")),
+        *((name, "", -4) for name in ("Eastern Standard Time", "eastern daylight time")),
+        *((name, "", 1) for name in ("British Summer Time", "GMT Standard Time", "Europe/London")),
+        *((name, "", 0) for name in ("GMT", "UTC", "Etc/GMT", "Coordinated Universal Time")),
+        ("Etc/GMT+8", "", -8),
+        ("GMT-05:30", "", -5.5),
+        ("India Standard Time", "", 5.5),
+        ("IST", "Calcutta", 5.5),
+        ("IST", "Jerusalem", 3),
+        ("IST", "Dublin", 1),
+        ("CST", "Shanghai", 8),
+        ("CST", "Chicago", -5),
+        ("BST", "London", 1),
+        ("GMT", "London", 1),  # its own name in winter, read by the clock on its wall
+        ("Greenwich Mean Time", "London", 1),
+    ],
+)
+def test_the_names_of_zones_that_gateways_write_are_read(
+    name: str, gateway: str, hours: float
+) -> None:
+    noon_there = f"20260705 12:00:00 {name}"
+    expected = datetime(2026, 7, 5, 12, tzinfo=UTC) - timedelta(hours=hours)
+    assert moment_from_wire(noon_there, GATEWAYS[gateway]) == expected
+
+
+@pytest.mark.parametrize("name", ["IST", "CST", "BST", "XYZT", "??????", "GMT+15", "\ufffd\ufffd"])
+def test_a_name_that_several_zones_share_or_none_has_is_no_zone(name: str) -> None:
+    assert moment_from_wire(f"20260705 12:00:00 {name}", NEW_YORK) is None
+    assert moment_from_wire(f"20260705 12:00:00 {name}", None) is None
+
+
+def test_in_the_hour_that_comes_twice_the_name_tells_which() -> None:
+    for name, hour in (("EDT", 5), ("EST", 6)):
+        read_as = moment_from_wire(f"20261101 01:30:00 {name}", NEW_YORK)
+        assert read_as == datetime(2026, 11, 1, hour, 30, tzinfo=UTC)
+
+
+def test_every_zone_in_the_table_of_names_exists() -> None:
+    for zone in {*zones._ZONES.values(), *itertools.chain(*zones._SHARED.values())}:
+        assert ZoneInfo(zone).key == zone
+
+
+@pytest.mark.parametrize(
+    ("shown", "minutes"),
+    [
+        ("20260105 22:31:00 SGT", 480),
+        ("20260105 09:28:10 EST", -300),
+        ("20260105 20:00:00 IST", 330),
+        ("20260105 09:22:00", None),  # no zone is eight minutes from the next
+        ("20260107 09:30:00", None),
+        ("nonsense", None),
+    ],
+)
+def test_a_clock_shows_how_far_east_its_zone_lies(shown: str, minutes: int | None) -> None:
+    now = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
+    assert zones.offset_shown(shown, now) == minutes
 
 
 # ── the long messages, against ib_async's decoder ────────────────────────────────────────────────
@@ -563,6 +649,19 @@ def test_a_what_if_is_no_open_order_and_reads_as_ib_async_reads_it(
         (ours.equity_with_loan_after, state.equityWithLoanAfter),
     ]
     assert [m for m in margins if not same_number(m[0], float(m[1] or 0))] == []
+
+
+@given(open_orders(what_if="1"), st.sampled_from(["N/A", "NaN", "Infinity", UNSET, ""]))
+def test_a_what_if_without_figures_is_an_answer_that_has_none(
+    message: tuple[list[str], int], nothing: str
+) -> None:
+    fields, version = message
+    whole: Any = read(*fields, version=version)
+    state = max(n for n in range(len(fields)) if fields[n] in {"Submitted", "Filled"})
+    fields[state + 1 : state + 13] = [nothing] * 12  # nine margins, three commissions
+    ours: Any = read(*fields, version=version)
+    assert ours.initial_margin_after is ours.equity_with_loan_change is ours.commission_max is None
+    assert (ours.account, ours.warning_text) == (whole.account, whole.warning_text)
 
 
 @given(completed_orders())

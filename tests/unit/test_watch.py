@@ -95,6 +95,42 @@ def test_a_clock_that_is_off_is_an_alarm_either_way(offset: int, is_alarm: bool)
     assert kinds(5, system=system) == ({"clock_drift:clock": NOON} if is_alarm else {})
 
 
+def test_a_clock_that_shows_another_zone_than_the_settings_is_an_alarm_that_names_both() -> None:
+    system = SystemRecord(
+        gateway_zone="America/New_York",
+        clock_shown="20261123 20:00:00 SGT",
+        clock_shown_at=NOON,
+        zone_utc_offset_minutes=-300,
+        shown_utc_offset_minutes=480,
+    )
+    (alarm,) = conditions(NOON, system, (), (), OFF).values()
+    assert (alarm.alarm_id, alarm.since) == ("wrong_zone:clock", NOON)
+    for word in ("SGT", "UTC+8", "America/New_York", "UTC-5", "13:00 hours", "OMS_GATEWAY_ZONE"):
+        assert word in alarm.text
+    for shown in (-300, None):  # the same hour, and a clock of no zone
+        assert kinds(0, system=system.evolve(shown_utc_offset_minutes=shown)) == {}
+
+
+def test_a_fill_from_the_future_and_a_time_that_nobody_reads_are_alarms_with_its_text() -> None:
+    system = SystemRecord(
+        strange_time="20261123  20:00:00",
+        strange_time_offset_minutes=480,
+        strange_time_at=NOON,
+        unread_time="20261123 20:00:00 XYZT",
+        unread_time_at=NOON,
+    )
+    found = conditions(NOON, system, (), (), OFF)
+    assert set(found) == {"wrong_zone:fills", "unreadable_time:fills"}
+    assert "8:00 hours after" in found["wrong_zone:fills"].text
+    assert "XYZT" in found["unreadable_time:fills"].text
+
+
+def test_a_refusal_for_speed_is_an_alarm_for_ten_minutes() -> None:
+    system = SystemRecord(too_fast_at=NOON)
+    assert kinds(599, system=system) == {"too_fast:pace": NOON}
+    assert kinds(600, system=system) == {}
+
+
 def gap(opened_at: datetime) -> SystemRecord:
     return SystemRecord(gap_sequence=7, gap_cause="1100", gap_opened_at=opened_at)
 

@@ -14,7 +14,7 @@ from oms.broker.translate.fields import (
     Translator,
     contract_at,
     contract_of,
-    number_of,
+    figure_of,
     quantity_of,
     required,
 )
@@ -32,7 +32,7 @@ def _position(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated
             account=required("account", fields[2]),
             contract=contract_at(fields, 3),
             quantity=quantity_of(fields[14]),
-            average_cost=number_of(fields[15]),
+            average_cost=figure_of(fields[15]),
         )
     )
 
@@ -45,7 +45,7 @@ def _position_multi(fields: Fields, version: int, zone: ZoneInfo | None) -> Tran
             account=required("account", fields[3]),
             contract=contract_at(fields, 4),
             quantity=quantity_of(fields[15]),
-            average_cost=number_of(fields[16]),
+            average_cost=figure_of(fields[16]),
         )
     )
 
@@ -57,11 +57,11 @@ def _portfolio(fields: Fields, version: int, zone: ZoneInfo | None) -> Translate
             account=account,
             contract=contract_of(tuple(fields[2 : 2 + CONTRACT_FIELDS]), True),
             quantity=quantity_of(fields[13]),
-            market_price=number_of(fields[14]),
-            market_value=number_of(fields[15]),
-            average_cost=number_of(fields[16]),
-            unrealised_pnl=number_of(fields[17]),
-            realised_pnl=number_of(fields[18]),
+            market_price=figure_of(fields[14]),
+            market_value=figure_of(fields[15]),
+            average_cost=figure_of(fields[16]),
+            unrealised_pnl=figure_of(fields[17]),
+            realised_pnl=figure_of(fields[18]),
         )
     )
 

@@ -14,6 +14,7 @@ from oms.broker.translate.fields import (
     Translator,
     at_least,
     contract_at,
+    figure_of,
     flag_of,
     id_of,
     moment_from_wire,
@@ -43,7 +44,7 @@ def _execution(fields: Fields, version: int, zone: ZoneInfo | None) -> Translate
             venue=fields[17],
             time_text=time_text,
             cumulative_quantity=number_of(fields[24]),
-            average_price=number_of(fields[25]),
+            average_price=figure_of(fields[25]),
             liquidation=bool(id_of(fields[23])),
             price_may_change=version >= 178 and flag_of(fields[31]),
             fetched=int(fields[1]) != -1,
@@ -57,14 +58,14 @@ _UNKNOWN_COMMISSION: Final = Decimal(-1)
 
 def _commission(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated:
     at_least(8, fields)
-    commission = number_of(fields[3])
+    commission = figure_of(fields[3])
     return Translated(
         CommissionReceived(
             exec_id=required("exec id", fields[2]),
             # Rebates are negative, but exactly -1 is IB's "not known yet".
             commission=None if commission == _UNKNOWN_COMMISSION else commission,
             currency=fields[4],
-            realised_pnl=number_of(fields[5]),
+            realised_pnl=figure_of(fields[5]),
         )
     )
 

@@ -12,9 +12,15 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from oms.broker.translate.zones import moment_in
 from oms.core.contracts import Contract
 from oms.core.events import Event, Side
-from oms.core.money import decimal_from_wire, integer_from_wire, quantity_from_wire
+from oms.core.money import (
+    decimal_from_wire,
+    figure_from_wire,
+    integer_from_wire,
+    quantity_from_wire,
+)
 
 Fields = Sequence[str]
 
@@ -34,6 +40,7 @@ Translator = Callable[[Fields, int, ZoneInfo | None], Translated | None]
 #: The same few numbers come again and again: 0, 100, the prices around the market.
 number_of: Final = lru_cache(maxsize=16_384)(decimal_from_wire)
 quantity_of: Final = lru_cache(maxsize=16_384)(quantity_from_wire)
+figure_of: Final = lru_cache(maxsize=16_384)(figure_from_wire)
 
 
 def id_of(text: str) -> int:
@@ -138,18 +145,19 @@ def contract_at(fields: Fields, start: int) -> Contract:
 def moment_from_wire(text: str, zone: ZoneInfo | None) -> datetime | None:
     """Return the instant that one of IB's time texts names, aware UTC; None where it names none.
 
-    The forms (broker notes: times): `20260105 09:30:00 US/Eastern`, `20260105-14:30:00` which is
-    UTC without saying so, and `20260105  09:30:00`, which means the zone of TWS's login. A text
-    that cannot be read gives None rather than an error, since the fact beside it (an execution)
-    matters more than its second; the text itself is kept.
+    The forms (broker notes: times): `20260105 09:30:00 US/Eastern`, with any name that `zones`
+    reads; `20260105-14:30:00`, which is UTC without saying so; and `20260105  09:30:00`, which
+    means the zone of TWS's login. A text that cannot be read gives None rather than an error, since
+    the fact beside it (an execution) matters more than its second; the text itself is kept.
     """
     text = text.replace("  ", " ", 1)
     clock, rest = text[:17], text[17:].strip()
     try:
-        naive = datetime.fromisoformat(f"{clock[:8]}T{clock[9:]}")
+        local = datetime.fromisoformat(f"{clock[:8]}T{clock[9:]}")
         if clock[8:9] == "-" and rest in {"", "Z"}:
-            return naive.replace(tzinfo=UTC)
-        where = ZoneInfo(rest) if rest else zone
-        return None if where is None else naive.replace(tzinfo=where).astimezone(UTC)
-    except (ValueError, OverflowError, LookupError, OSError):
+            return local.replace(tzinfo=UTC)
+        if rest:
+            return moment_in(local, rest, zone)
+        return None if zone is None else local.replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None

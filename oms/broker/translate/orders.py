@@ -19,6 +19,7 @@ from oms.broker.translate.fields import (
     at_least,
     contract_at,
     count_of,
+    figure_of,
     flag_of,
     id_of,
     moment_from_wire,
@@ -58,10 +59,10 @@ def _order_status(fields: Fields, version: int, zone: ZoneInfo | None) -> Transl
             status=required("status", fields[2]),
             filled=quantity_of(fields[3]),
             remaining=quantity_of(fields[4]),
-            average_fill_price=number_of(fields[5]),
+            average_fill_price=figure_of(fields[5]),
             perm_id=id_of(fields[6]),
             parent_broker_order_id=id_of(fields[7]),
-            last_fill_price=number_of(fields[8]),
+            last_fill_price=figure_of(fields[8]),
             client_id=id_of(fields[9]),
             why_held=fields[10],
         )
@@ -130,7 +131,7 @@ def _positive(text: str) -> Decimal | None:
 
 def _what_if(fields: Fields, state: int) -> WhatIfReceived:
     """Read the order state behind the flag at `state + 1`: nine margins, commission, warning."""
-    margins = [number_of(text) for text in fields[state + 3 : state + 12]]
+    margins = [figure_of(text) for text in fields[state + 3 : state + 12]]
     return WhatIfReceived(
         broker_order_id=id_of(fields[1]),
         client_id=id_of(fields[24]),
@@ -144,9 +145,9 @@ def _what_if(fields: Fields, state: int) -> WhatIfReceived:
         initial_margin_after=margins[6],
         maintenance_margin_after=margins[7],
         equity_with_loan_after=margins[8],
-        commission=number_of(fields[state + 12]),
-        commission_min=number_of(fields[state + 13]),
-        commission_max=number_of(fields[state + 14]),
+        commission=figure_of(fields[state + 12]),
+        commission_min=figure_of(fields[state + 13]),
+        commission_max=figure_of(fields[state + 14]),
         commission_currency=fields[state + 15],
         warning_text=fields[state + 16],
     )

@@ -35,7 +35,7 @@ def _commission(
 ) -> Iterator[Finding | Match]:
     if fill.commission is None:
         if named and row is None and fill.quantity:
-            at = fill.occurred_at
+            at = fill.happened_by
             if at is not None and at + scope.commission_settle <= scope.now:
                 text = "IB names the execution and no commission for it"
                 yield _charge(fill, row).broken("commission_missing", "low", text)

@@ -55,12 +55,15 @@ def _not_named(
         # Filled while the answer was under way: newer than the answer, so its absence means
         # nothing.
         newer = fill.booked_sequence > question.asked_sequence
-        if key in rows or fill.occurred_at is None or newer:
+        at = fill.happened_by
+        if key in rows or at is None or newer:
             continue
         if scope.accounts and fill.account not in scope.accounts:
             continue
-        if fill.occurred_at >= question.reaches_back_to:
+        if at >= question.reaches_back_to:
             text = "our books have a fill that IB's executions do not name"
+            if fill.occurred_at is None:
+                text += f"; its time {fill.time_text!r} cannot be read, it came at {at}"
             yield _as_booked(fill, "not named").broken("extra_fill", "high", text)
 
 

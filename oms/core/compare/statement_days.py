@@ -71,11 +71,12 @@ class StatementDays:
         after: dict[int, Decimal] = {}
         late: dict[int, Decimal] = {}
         for fill in fills:
-            if fill.occurred_at is None:
+            at, con_id = fill.happened_by, fill.contract.con_id
+            if at is None:
                 continue
-            low, high = self._days_of(fill, fill.occurred_at)
-            con_id = fill.contract.con_id
-            if low > self.heading.last:
+            low, high = self._days_of(fill, at)
+            # A fill whose time cannot be read may lie on either side of the end.
+            if low > self.heading.last and fill.occurred_at is not None:
                 after[con_id] = after.get(con_id, ZERO) + fill.signed_quantity
             elif high > self.heading.last:
                 late[con_id] = late.get(con_id, ZERO) + fill.signed_quantity

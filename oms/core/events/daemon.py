@@ -39,6 +39,12 @@ class SessionOpened(Event):
     connection_time: str
     accounts: tuple[str, ...]
     next_broker_order_id: int
+    #: The zone that the settings say the gateway has.
+    gateway_zone: str = ""
+    #: Minutes east of Greenwich by that zone, and by what the gateway's clock shows
+    #: (`connection_time`); None where it shows nothing that any zone does.
+    zone_utc_offset_minutes: int | None = None
+    shown_utc_offset_minutes: int | None = None
 
 
 class SessionReady(Event):

@@ -35,6 +35,7 @@ from oms.core.fold.records import (
     PositionChanges,
     add_commission,
 )
+from oms.core.fold.times import note_time
 from oms.core.fold.wants import (
     Want,
     Wants,
@@ -68,6 +69,7 @@ def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> No
             superseded = (*earlier.superseded, event.exec_id)
             books.put(earlier.evolve(superseded=superseded, last_sequence=sequence))
     else:
+        note_time(books, envelope, event.time_text, pushed=not event.fetched)
         fill = _fill_from(event, envelope, order, earlier)
         fill = _with_early_commission(books, fill)
         books.put(fill)
@@ -103,6 +105,7 @@ def _fill_from(
         backfilled=event.fetched,
         # A correction keeps its place in the order of fills: it restates what happened then.
         booked_sequence=earlier.booked_sequence if earlier else envelope.sequence,
+        booked_at=earlier.booked_at if earlier else envelope.recorded_at,
         last_sequence=envelope.sequence,
         superseded=(*earlier.superseded, earlier.exec_id) if earlier else (),
         commission=earlier.commission if earlier else None,

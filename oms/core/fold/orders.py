@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from oms.core.codes import TOO_FAST
 from oms.core.events import (
     AccountValueReceived,
     BrokerMessageUnreadable,
@@ -39,11 +40,13 @@ from oms.core.fold.books import (
     learn_perm_id,
     note_broker_order_id,
     note_shown_order_id,
+    set_system,
     settle,
 )
 from oms.core.fold.fills import claim_fills
 from oms.core.fold.fold import Fold
 from oms.core.fold.records import AccountValue, Anomaly, Order, OrderChanges, OrderState
+from oms.core.fold.times import note_time
 from oms.core.fold.wants import Want, Wants, nothing, order_named, order_numbered, our_order
 
 
@@ -272,6 +275,8 @@ def _learn_ids(
 
 def _completed(books: Books, envelope: Envelope, event: CompletedOrderReceived) -> None:
     order = books.attribute(event.order_ref, event.perm_id, 0, 0, 0)
+    if event.completed_time:
+        note_time(books, envelope, event.completed_time, pushed=False)
     if order is None:
         return
     changes = orders.on_completed(order, event, envelope.sequence)
@@ -282,6 +287,8 @@ def _completed(books: Books, envelope: Envelope, event: CompletedOrderReceived) 
 
 def _notice(books: Books, envelope: Envelope, event: NoticeReceived) -> None:
     epoch, system = envelope.context.session_epoch, books.system
+    if event.code == TOO_FAST:
+        set_system(books, too_fast_at=envelope.recorded_at)
     if event.subject_id in NO_ORDER_IDS or epoch != system.session_epoch:
         return
     order = books.attribute(None, 0, epoch, system.client_id, event.subject_id)

@@ -95,6 +95,16 @@ def _session_opened(books: Books, envelope: Envelope, event: SessionOpened) -> N
         connected=True,
         ready=False,
         served_from_sequence=books.system.daemon_started_sequence,
+        gateway_zone=event.gateway_zone,
+        clock_shown=event.connection_time,
+        clock_shown_at=envelope.recorded_at,
+        zone_utc_offset_minutes=event.zone_utc_offset_minutes,
+        shown_utc_offset_minutes=event.shown_utc_offset_minutes,
+        # A setting of the gateway may have changed; what is still wrong will show again.
+        strange_time="",
+        strange_time_at=None,
+        unread_time="",
+        unread_time_at=None,
     )
 
 

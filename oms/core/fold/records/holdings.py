@@ -48,6 +48,8 @@ class Fill(Evolving):
     #: True when it was first learnt by asking, not by a push: it was filled while we were away.
     backfilled: bool
     booked_sequence: int
+    #: When it came to our books; it cannot have happened later.
+    booked_at: datetime | None = field(default=None, kw_only=True)
     last_sequence: int
     superseded: tuple[str, ...] = ()
     commission: Decimal | None = None
@@ -63,6 +65,13 @@ class Fill(Evolving):
     def key(self) -> str:
         """Return account and stem: what a correction shares with the execution it corrects."""
         return f"{self.account}:{self.stem}"
+
+    @property
+    def happened_by(self) -> datetime | None:
+        """Return when it happened; where IB's time cannot be read, when it was booked at the
+        latest.
+        """
+        return self.occurred_at or self.booked_at
 
     @property
     def live(self) -> bool:

@@ -119,6 +119,22 @@ class SystemRecord(Evolving):
     #: The gateway's clock less ours, and when that was measured.
     server_offset_ms: int | None = None
     server_time_at: datetime | None = None
+    #: The gateway's zone in the settings, what its clock showed at the last connect, and minutes
+    #: east of Greenwich of both.
+    gateway_zone: str = ""
+    clock_shown: str = ""
+    clock_shown_at: datetime | None = None
+    zone_utc_offset_minutes: int | None = None
+    shown_utc_offset_minutes: int | None = None
+    #: The last time of this session that came hours before or after the moment that it names.
+    strange_time: str = ""
+    strange_time_offset_minutes: int = 0
+    strange_time_at: datetime | None = None
+    #: The last time of this session that could not be read, as IB wrote it.
+    unread_time: str = ""
+    unread_time_at: datetime | None = None
+    #: When IB last refused messages because too many came in a second.
+    too_fast_at: datetime | None = None
     process_id: int = 0
     daemon_started_at: datetime | None = None
     daemon_started_sequence: int = 0

@@ -1,0 +1,42 @@
+"""What is wrong with the times that IB writes: one that cannot be read, one of another zone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from oms.core.events import Envelope
+from oms.core.fold.books import Books, set_system
+
+#: What names a moment so far ahead of its arrival is read in a wrong zone.
+_AHEAD: Final = timedelta(minutes=10)
+#: Zones lie apart by multiples of this; what was late for another reason is late by any time.
+_ZONE_STEP: Final = timedelta(minutes=30)
+_EXACTLY: Final = timedelta(seconds=90)
+
+
+def note_time(books: Books, envelope: Envelope, text: str, *, pushed: bool) -> None:
+    """Remember a time that cannot be read and, of what was pushed the moment it happened, one that
+    lies hours from that moment: the watchman says so.
+    """
+    occurred_at, now = envelope.context.occurred_at, envelope.recorded_at
+    if occurred_at is None:
+        set_system(books, unread_time=text, unread_time_at=now)
+        return
+    offset = occurred_at - now
+    if not pushed or -_AHEAD < offset < _AHEAD:
+        return
+    closed_at = books.system.gap_closed_at
+    was_away = books.system.gap_sequence or (closed_at is not None and occurred_at <= closed_at)
+    if offset > _AHEAD or (not was_away and _is_of_a_zone(-offset)):
+        set_system(
+            books,
+            strange_time=text,
+            strange_time_offset_minutes=round(offset / timedelta(minutes=1)),
+            strange_time_at=now,
+        )
+
+
+def _is_of_a_zone(late: timedelta) -> bool:
+    beside = late % _ZONE_STEP
+    return late > _ZONE_STEP - _EXACTLY and min(beside, _ZONE_STEP - beside) <= _EXACTLY
