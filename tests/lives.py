@@ -261,6 +261,7 @@ def _intent(life: Life, line: Line) -> Fact:
         terms=asked.model_copy(update={"tif": line.options.get("tif", "DAY")}),
         transmit=line.options.get("transmit", "yes") == "yes",
         parent_order_id=line.options.get("parent"),
+        group_id=line.options.get("group"),
     )
     return intended, line.name, "person:ann"
 
@@ -414,6 +415,7 @@ def _resolve(life: Life, line: Line) -> Fact:
         outcome=line.word(0),
         text="what we found",
         run_id=None if by_person else "R1",
+        evidence=() if by_person else (int(line.options.get("asked", str(life.last))),),
     )
     return resolved, line.name, "person:ann" if by_person else "reconciler"
 

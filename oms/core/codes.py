@@ -31,6 +31,7 @@ Kind = Literal[
     "reject_or_modify_reject",
     "warning",
     "held",
+    "confirmation",
     "outcome_unknown",
     "connectivity",
     "farm",
@@ -70,6 +71,8 @@ def ends(code: int, order_was_acknowledged: bool) -> Effect:
     `order_was_acknowledged`: a status, an openOrder or an execution has shown that the broker works
     this order, so that the error may be about a change or a cancel of it. "keeps" means that the
     order goes on as it was; "unknown" that it also goes on as it was and the broker must be asked.
+    A code that only warns leaves a new order as it was; any other that does not end it may have
+    refused it all the same.
     """
     row = meaning(code)
     unsettled: Effect = "unknown" if row.verify else "keeps"
@@ -78,22 +81,28 @@ def ends(code: int, order_was_acknowledged: bool) -> Effect:
             return "ends"
         case "reject" | "reject_or_modify_reject" | "protocol":
             return unsettled if order_was_acknowledged else "ends"
-        case "outcome_unknown" | "unknown":
+        case "outcome_unknown" | "confirmation" | "unknown":
             return "unknown"
         case (
             "cancel_reject"
             | "modify_reject"
-            | "warning"
-            | "held"
-            | "connectivity"
-            | "farm"
             | "market_data"
             | "account"
             | "configuration"
             | "local"
         ):
+            return unsettled if order_was_acknowledged else "unknown"
+        case "warning" | "held" | "connectivity" | "farm":
             return unsettled
     assert_never(row.kind)
+
+
+def may_refuse(code: int) -> bool:
+    """Say whether a code that names a new order, before anything else was said of it, can be IB's
+    refusal of it. An order that waits for a person's confirmation in TWS is not refused by it, and
+    is on no list of open orders.
+    """
+    return meaning(code).kind != "confirmation" and ends(code, False) != "keeps"
 
 
 def state_named(text: str) -> str | None:
@@ -221,7 +230,7 @@ _UNSETTLED: Final = (
     _Row("322-323", "outcome_unknown", "the server failed while it processed", verify=True),
     _Row("10328", "outcome_unknown", "connection lost, order not resolved", verify=True),
     # IB's page has 10332 and 10333 among the warnings as well; asking costs less than guessing.
-    _Row("10331-10334", "outcome_unknown", "waits for a confirmation", "D, ?", verify=True),
+    _Row("10331-10334", "confirmation", "waits for a confirmation", "D, ?", verify=True),
 )
 
 _CANCELS: Final = (

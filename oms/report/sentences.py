@@ -29,6 +29,7 @@ _KINDS: Final[dict[codes.Kind, str]] = {
     "reject_or_modify_reject": "refuses the order or the change",
     "warning": "a warning",
     "held": "the order is held",
+    "confirmation": "the order waits for a person",
     "outcome_unknown": "the outcome is unknown",
     "connectivity": "about the line",
     "farm": "about a data farm",
@@ -317,6 +318,7 @@ def _cost(event: events.WhatIfReceived | events.WhatIfAnswered) -> str:
 _OUTCOMES: Final = {
     "not_received": "the broker never received the order",
     "ended": "the order has ended",
+    "refused": "the broker refused the order",
 }
 
 

@@ -44,6 +44,7 @@ from oms.service.manager import OrderManager
 from oms.service.prices import Prices
 from oms.service.quick_check import QuickCheck
 from oms.service.reconciler import Reconciler, Waits
+from oms.service.refusals import Refusals
 from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
 from oms.service.sending import report_not_sent
@@ -152,6 +153,13 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
     reconciler = _reconciler(base, gateway)
     requests = _requests(base, gateway, manager, reconciler)
     inquiries = Inquiries(
+        look_for=Refusals(
+            log=event_log,
+            reader=base.reader,
+            queries=gateway.queries,
+            session=session,
+            clock=clock,
+        ).look_for,
         view=view,
         client_id=settings.client_id,
         clock=clock,

@@ -2,8 +2,9 @@
 
 A lost line and a dead process turn what they leave unanswered into doubt by themselves. A gateway
 that stays connected and says nothing is noticed here: every order that was handed over is looked at
-once its time is up, and where IB has not said a word about it, `OrderDoubted` goes into the log and
-the broker is asked. Nothing is ever sent again.
+once its time is up, and where IB has not shown it, `OrderDoubted` goes into the log and the broker
+is asked. The time of an order that its gateway holds counts from the last order of its group, which
+transmits it. Nothing is ever sent again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from oms.clock import Clock
 from oms.core.events import Context, Envelope, OrderDoubted, OrderMessageSent, Pending
-from oms.core.fold.records import OrderState
+from oms.core.fold.order_state import answered_with
+from oms.core.fold.records import Order, OrderState
 from oms.service.view import View
 from oms.telemetry import get_logger
 
@@ -44,21 +46,26 @@ class Silence:
         for envelope in envelopes:
             event = envelope.event
             if isinstance(event, OrderMessageSent) and event.kind == "place" and event.order_ref:
-                self._due.append((self._clock.monotonic() + self._seconds_max, event.order_ref))
+                due = self._clock.monotonic() + self._seconds_max
+                held = self._held_for(event.order_ref)
+                self._due.extend((due, order_id) for order_id in (event.order_ref, *held))
                 self._noted.set()
 
     async def serve(self, ask: Callable[[str], None]) -> None:
         """Write down what is in doubt and call `ask` for it; never returns."""
         while True:
             await self._until_due()
-            silent: list[str] = []
+            silent: list[Order] = []
             while self._due and self._due[0][0] <= self._clock.monotonic():
                 _, order_id = self._due.popleft()
-                if self._is_silent(order_id):
-                    silent.append(order_id)
+                order = self._view.orders.get(order_id)
+                if order is None or order.state is not OrderState.IN_FLIGHT or order.status:
+                    continue
+                if not self._waits_for_its_group(order):
+                    silent.append(order)
             if silent:
-                await self._log.append_together([self._doubt(order_id) for order_id in silent])
-                log.warning("orders_doubted", order_ids=silent)
+                await self._log.append_together([self._doubt(order) for order in silent])
+                log.warning("orders_doubted", order_ids=[order.order_id for order in silent])
                 ask("silence")
 
     async def _until_due(self) -> None:
@@ -71,23 +78,27 @@ class Silence:
                 async with asyncio.timeout(wait):
                     await self._noted.wait()
 
-    def _is_silent(self, order_id: str) -> bool:
-        order = self._view.orders.get(order_id)
-        if order is None or order.state is not OrderState.IN_FLIGHT or order.status:
-            return False
-        # An order that its gateway holds for the rest of its group is not listed and not answered.
-        return order.transmit or self._group_is_whole(order.group_id)
+    def _held_for(self, order_id: str) -> list[str]:
+        """Return the orders that the gateway holds until this one has come."""
+        last = self._view.orders.get(order_id)
+        if last is None or not (last.transmit and last.group_id):
+            return []
+        group = (o for o in self._view.orders.values() if o.group_id == last.group_id)
+        return [o.order_id for o in group if not o.transmit]
 
-    def _group_is_whole(self, group_id: str) -> bool:
-        return any(
-            o.group_id == group_id and o.transmit and o.sent for o in self._view.orders.values()
+    def _waits_for_its_group(self, order: Order) -> bool:
+        return not order.transmit and any(
+            o.group_id == order.group_id and o.state is OrderState.INTENDED
+            for o in self._view.orders.values()
         )
 
-    def _doubt(self, order_id: str) -> Pending:
-        text = f"IB has not answered within {self._seconds_max:g} s"
+    def _doubt(self, order: Order) -> Pending:
+        heard = answered_with(order)
+        said = f"said more than {heard!r}" if heard else "answered"
+        text = f"IB has not {said} within {self._seconds_max:g} s"
         context = Context(
             actor="daemon",
             session_epoch=self._view.system.session_epoch,
-            correlation_id=order_id,
+            correlation_id=order.order_id,
         )
-        return Pending(OrderDoubted(order_id=order_id, text=text), context)
+        return Pending(OrderDoubted(order_id=order.order_id, text=text), context)

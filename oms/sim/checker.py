@@ -275,8 +275,10 @@ def _orders_equal(oms: OmsFile, books: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: the broker filled {row['filled']}, our books {order.get('filled', 0)}"
     waiting = {row["order_ref"] for row in books.get("untransmitted", ())}
     for order_id, order in by_reference.items():
-        # One that is cancelled before its group was whole never got a permanent number.
+        # One that is cancelled before its group was whole never got a permanent number; and of one
+        # that was to wait for its group, doubt claims nothing.
         held = _state(order) == "CANCELLED" and not order.get("perm_ids")
+        held |= _state(order) == "IN_DOUBT" and not order.get("transmit", True)
         if order_id not in known | waiting and _state(order) not in _NOT_AT_BROKER and not held:
             yield f"order {order_id}: our books say {order['state']}, the broker does not know it"
 

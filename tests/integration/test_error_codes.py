@@ -74,7 +74,8 @@ async def test_too_many_messages_leave_the_outcome_open_until_ib_was_asked(
     await _refuse_orders(world, 100, "Max rate of messages per second has been exceeded")
     ticket = await manager.submit(AAPL, oms.Limit("BUY", 1, LOW))
     order = await ticket.resolved(10)
-    assert order.state is OrderState.NOT_SENT, "IB was asked, and never had it"
+    # IB answered it, so it was received; and IB was asked, and has it nowhere.
+    assert (order.state, order.code) == (OrderState.REJECTED, 100)
     assert 100 in [notice.code for notice in await world.log(NoticeReceived)]
     assert await world.received(ticket.order_id) == 0
     story = await shell.oms("order", ticket.order_id[:8])

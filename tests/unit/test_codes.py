@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.core.codes import TABLE, ends, meaning, state_named
+from oms.core.codes import TABLE, ends, may_refuse, meaning, state_named
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from oms.core.codes import TABLE, ends, meaning, state_named
         (10274, "ends", "keeps"),
         (10329, "ends", "unknown"),
         (202, "ends", "ends"),
-        (161, "keeps", "keeps"),
+        (161, "unknown", "keeps"),
         (10147, "unknown", "unknown"),
         (10148, "unknown", "unknown"),
-        (105, "keeps", "keeps"),
+        (105, "unknown", "keeps"),
         (104, "unknown", "unknown"),
-        (2102, "keeps", "keeps"),
+        (2102, "unknown", "keeps"),
         (399, "keeps", "keeps"),
         (404, "keeps", "keeps"),
         (10349, "keeps", "keeps"),
@@ -36,7 +36,9 @@ from oms.core.codes import TABLE, ends, meaning, state_named
         (10333, "unknown", "unknown"),
         (1100, "keeps", "keeps"),
         (2104, "keeps", "keeps"),
-        (354, "keeps", "keeps"),
+        (354, "unknown", "keeps"),
+        (344, "unknown", "keeps"),
+        (501, "unknown", "keeps"),
         (99_999, "unknown", "unknown"),
     ],
 )
@@ -62,8 +64,24 @@ def test_a_code_nobody_described_never_ends_an_order_and_asks_the_broker(code: i
 
 
 @pytest.mark.parametrize(
+    ("code", "refuses"),
+    [
+        *((code, True) for code in (201, 103, 104, 105, 161, 344, 354, 100, 322, 10328, 99_999)),
+        *((code, False) for code in (399, 10349, 404, 2109, 1100, 2104)),
+        # The order may wait in TWS for a person, where no list shows it.
+        *((code, False) for code in (10331, 10332, 10333, 10334)),
+    ],
+)
+def test_every_code_but_a_warning_may_refuse_the_new_order_that_it_names(
+    code: int, refuses: bool
+) -> None:
+    assert may_refuse(code) is refuses
+
+
+@pytest.mark.parametrize(
     ("code", "kind"),
     [
+        (10331, "confirmation"),
         (202, "cancelled"),
         (201, "reject_or_modify_reject"),
         (137, "cancel_reject"),

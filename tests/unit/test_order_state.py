@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from oms.core.codes import TABLE, meaning
+from oms.core.fold.order_state import answered_with, may_be_refused
 from oms.core.fold.records import ENDED, OrderState
 from tests.lives import Life, play, terms, working
 
@@ -392,6 +393,120 @@ def test_person_can_end_what_ib_lists_no_more_and_evidence_takes_it_back() -> No
 
 def test_acknowledged_order_is_never_declared_unsent() -> None:
     assert working("resolve not_received by=person").order().state is S.CANCELLED
+
+
+# ── answered with a code, and nothing more ───────────────────────────────────────────────────────
+
+NEW = "intent BUY 100 LMT 10\nsent\n"
+
+
+@pytest.mark.parametrize("code", [478, 104, 344, 100, 399, 10333])
+def test_a_code_that_names_a_new_order_is_an_answer_and_ends_nothing_by_itself(code: int) -> None:
+    life = play(f"{NEW}notice {code} some words")
+    assert (life.order().state, life.order().answered_sequence) == (S.IN_FLIGHT, life.last)
+    assert answered_with(life.order()) == f"{code} some words"
+    assert may_be_refused(life.order()) is (code not in {399, 10333})
+
+
+def test_a_code_after_the_acknowledgement_answers_something_else() -> None:
+    order = working("notice 478 some words").order()
+    assert (order.state, answered_with(order), may_be_refused(order)) == (S.WORKING, "", False)
+
+
+def test_a_refusal_that_complete_answers_confirm_ends_the_order_with_ibs_words() -> None:
+    order = play(f"{NEW}notice 478 some words\nresolve refused").order()
+    assert (order.state, order.code, order.text) == (S.REJECTED, 478, "some words")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "state"),
+    [
+        ("open Submitted", S.WORKING),
+        ("fill 40 @ 10", S.PARTIALLY_FILLED),
+        ("fill 100 @ 10", S.FILLED),
+        ("completed Cancelled 0", S.CANCELLED),
+        ("status PendingSubmit 0", S.IN_FLIGHT),
+        ("notice 399 a warning", S.IN_FLIGHT),
+        ("lost", S.IN_DOUBT),
+    ],
+)
+def test_a_verdict_of_refusal_is_void_once_anything_more_was_said(
+    meanwhile: str, state: OrderState
+) -> None:
+    life = play(f"{NEW}notice 478 some words")
+    asked = life.last
+    assert life.play(f"{meanwhile}\nresolve refused asked={asked}").order().state is state
+
+
+@pytest.mark.parametrize(
+    ("evidence", "state"),
+    [("open Submitted", S.WORKING), ("fill 100 @ 10", S.FILLED)],
+)
+def test_a_refusal_yields_when_ib_shows_the_order(evidence: str, state: OrderState) -> None:
+    order = play(f"{NEW}notice 478 some words\nresolve refused\n{evidence}").order()
+    assert order.state is state
+
+
+def test_a_lost_line_does_not_forget_that_ib_had_answered() -> None:
+    order = play(f"{NEW}notice 478 some words\nlost").order()
+    assert order.state is S.IN_DOUBT
+    assert order.doubt.startswith("the line was lost before IB said more than '478 some words'")
+
+
+# ── what waits at the gateway for the rest of its group ──────────────────────────────────────────
+
+#: Entry and take-profit are held until the stop-loss has come.
+BRACKET = """
+A: intent BUY 100 LMT 10 transmit=no group=G
+B: intent SELL 100 LMT 12 transmit=no group=G
+C: intent SELL 100 STP 9 group=G
+A: sent
+B: sent
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [
+        ("C: not_sent", S.NOT_SENT),
+        ("C: sent\nC: notice 109 too far from the market", S.REJECTED),
+        ("C: sent\nC: notice 478 some words\nC: resolve refused", S.REJECTED),
+        ("C: sent\nC: doubted\nC: resolve not_received", S.NOT_SENT),
+    ],
+)
+def test_what_the_last_order_of_a_group_leaves_behind_is_in_doubt_at_once(
+    end: str, last: OrderState
+) -> None:
+    life = play(BRACKET + end)
+    states = [life.order(name).state for name in "ABC"]
+    assert states == [S.IN_DOUBT, S.IN_DOUBT, last]
+    assert last.value in life.order("A").doubt
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        "C: sent\nC: notice 201 no margin",
+        "C: sent\nC: open PreSubmitted\nC: status Cancelled 0",
+        "C: sent\nC: notice 404 locate",
+    ],
+)
+def test_a_last_order_that_was_transmitted_leaves_nothing_behind(seen: str) -> None:
+    life = play(BRACKET + seen)
+    assert [life.order(name).state for name in "AB"] == [S.IN_FLIGHT, S.IN_FLIGHT]
+
+
+def test_another_group_and_what_never_left_are_not_left_behind() -> None:
+    life = play(
+        """
+        A: intent BUY 100 LMT 10 transmit=no group=G
+        B: intent BUY 100 LMT 10 transmit=no group=H
+        B: sent
+        C: intent SELL 100 STP 9 group=G
+        C: not_sent
+        """
+    )
+    assert [life.order(name).state for name in "AB"] == [S.INTENDED, S.IN_FLIGHT]
 
 
 # ── orders of others ─────────────────────────────────────────────────────────────────────────────

@@ -130,3 +130,102 @@ def test_doubt_about_what_ib_may_have_forgotten_stays(kind: str) -> None:
     run = reconcile(life, settle_seconds=10, reaches={kind: LATER})
     assert life.order().state is OrderState.IN_DOUBT
     assert "reach back only to" in run.finding("in_doubt:A").text
+
+
+# ── what IB answered, and what it does not list ──────────────────────────────────────────────────
+
+
+def answered(code: int, more: str = "lost\nsession") -> Life:
+    """Return the books with one order that was answered with a code alone, then the line broke."""
+    return play(f"intent BUY 100 LMT 10\nsent\nnotice {code} some words\n{more}").wait(60)
+
+
+@pytest.mark.parametrize("code", [478, 100, 344, 104])
+def test_an_order_that_ib_answered_was_not_lost_on_the_way_it_was_refused(code: int) -> None:
+    life = answered(code)
+    run = reconcile(life, settle_seconds=10)
+    (resolved,) = run.repairs
+    assert isinstance(resolved, DoubtResolved)
+    assert (resolved.outcome, len(resolved.evidence)) == ("refused", 3)
+    order = life.order()
+    assert (order.state, order.code, order.text) == (OrderState.REJECTED, code, "some words")
+    assert (run.verdict, reconcile(life, settle_seconds=10).repairs) == ("clean", [])
+
+
+@pytest.mark.parametrize("code", [399, 10333])
+def test_an_order_that_ib_only_warned_of_is_looked_for_by_a_person(code: int) -> None:
+    life = answered(code)
+    run = reconcile(life, settle_seconds=10)
+    assert (life.order().state, run.repairs) == (OrderState.IN_DOUBT, [])
+    assert run.breaks == {"in_doubt:A": "high"}
+    assert (
+        f"IB answered it with {code} some words: IB received it" in run.finding("in_doubt:A").text
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ({"open_orders": "open Submitted"}, OrderState.WORKING),
+        ({"completed_orders": "completed Cancelled 0"}, OrderState.CANCELLED),
+        ({"executions": "fill 100 @ 10 fetched=yes"}, OrderState.FILLED),
+    ],
+)
+def test_an_order_that_ib_answered_with_a_code_of_no_table_may_work_all_the_same(
+    answer: dict[str, str], state: OrderState
+) -> None:
+    life = answered(478)
+    run = reconcile(life, settle_seconds=10, positions="position 100 10", **answer)
+    assert (life.order().state, run.repairs[1:]) == (state, [])
+
+
+@pytest.mark.parametrize("kind", ["open_orders", "completed_orders", "executions"])
+@pytest.mark.parametrize("outcome", ["refused", "timed_out", "partial"])
+def test_a_refusal_is_not_confirmed_by_an_answer_that_is_not_whole(kind: str, outcome: str) -> None:
+    life = answered(478)
+    run = reconcile(life, settle_seconds=10, unanswered={kind: outcome})
+    assert (life.order().state, run.repairs) == (OrderState.IN_DOUBT, [])
+    assert "order:A" in run.unknown
+
+
+def test_a_run_says_of_an_order_that_was_answered_with_a_code_that_it_is_not_known_yet() -> None:
+    run = reconcile(answered(478, more=""))
+    assert (run.repairs, run.breaks, run.verdict) == ([], {}, "unknown")
+    assert "IB answered it with 478 some words" in run.finding("order:A").text
+
+
+LEFT_BEHIND = """
+A: intent BUY 100 LMT 10 transmit=no group=G
+B: intent SELL 100 LMT 12 transmit=no group=G
+C: intent SELL 100 STP 9 group=G
+A: sent
+B: sent
+C: sent
+"""
+
+
+@pytest.mark.parametrize("end", ["C: notice 109 too far", "lost\nsession", "crash\nsession"])
+def test_what_a_gateway_holds_for_its_group_stays_in_doubt_for_a_person(end: str) -> None:
+    life = play(LEFT_BEHIND + end).wait(60)
+    for _ in range(2):
+        run = reconcile(life, settle_seconds=10)
+        assert [life.order(n).state for n in "AB"] == [OrderState.IN_DOUBT] * 2
+        assert run.breaks == {"in_doubt:A": "high", "in_doubt:B": "high"}
+        assert "transmit it or delete it" in run.finding("in_doubt:A").text
+    assert life.order("C").state in {OrderState.REJECTED, OrderState.NOT_SENT}
+    life.play("A: resolve not_received by=person\nB: open PreSubmitted perm=5")
+    assert [life.order(n).state for n in "AB"] == [OrderState.NOT_SENT, OrderState.WORKING]
+
+
+def test_a_group_that_was_transmitted_lists_every_order_that_ib_has_of_it() -> None:
+    """The middle one was lost on its way: once the last one is at IB, absence is evidence."""
+    life = play(LEFT_BEHIND + "A: open Submitted\nC: open PreSubmitted\nlost\nsession").wait(60)
+    run = reconcile(life, settle_seconds=10, open_orders="A: open Submitted\nC: open PreSubmitted")
+    assert [life.order(n).state for n in "AB"] == [OrderState.WORKING, OrderState.NOT_SENT]
+    assert run.breaks == {}
+
+
+def test_what_waits_for_the_rest_of_its_group_is_not_known_to_ibs_lists() -> None:
+    run = reconcile(play(LEFT_BEHIND.replace("C: sent", "")))
+    assert (run.breaks, run.verdict) == ({}, "unknown")
+    assert "until the rest of its group has come" in run.finding("order:A").text

@@ -11,6 +11,7 @@ from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
 from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
 from oms.core.events import CompletedOrderReceived, ExecutionReceived, Finding, OpenOrderReceived
+from oms.core.fold.order_state import answered_with, is_listed, may_be_refused
 from oms.core.fold.records import Order, OrderState
 from oms.core.money import plain
 from oms.core.terms import differing, terms_of
@@ -142,7 +143,7 @@ class _Named:
 def _order_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | Match:
     order = named.order
     if order.state is OrderState.IN_DOUBT:
-        return _doubt_finding(named.thing, order, answers)
+        return _doubt_finding(named, answers, ours)
     if order.denied or order.state is OrderState.NOT_SENT:
         return named.match()
     if order.terms_known and order.filled > order.terms.quantity:
@@ -162,13 +163,32 @@ def _order_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | 
     return named.match()
 
 
-def _doubt_finding(thing: Thing, order: Order, answers: Answers) -> Finding:
+#: What a person does about an order that the gateway may hold and that no answer can show.
+_UNTRANSMITTED: Final = (
+    "it was sent without the word to transmit it, and IB lists no such order. Look at the orders in"
+    " TWS: transmit it or delete it there, or cancel it with `oms cancel`. A restart of TWS or IB"
+    " Gateway deletes it. If it is not there, say so with `oms doubt resolve`"
+)
+_RECEIVED: Final = (
+    "IB received it, and no answer names it. Look at the orders in TWS: it may wait there for a"
+    " person. If it is not there, say so with `oms doubt resolve`"
+)
+
+
+def _doubt_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding:
+    order, thing = named.order, named.thing
     if not answers.complete(*ORDER_QUESTIONS):
         return thing.unknown(f"{order.doubt}; not every place where IB could name it has answered")
-    text = "no answer names it, and it is too early to say"
     reaches = reaches_back_to(answers)
-    if reaches is not None and order.created_at is not None and order.created_at < reaches:
+    heard = answered_with(order)
+    if not is_listed(order, ours.orders.values()):
+        text = _UNTRANSMITTED
+    elif heard and not may_be_refused(order):
+        text = f"IB answered it with {heard}: {_RECEIVED}"
+    elif reaches is not None and order.created_at is not None and order.created_at < reaches:
         text = f"no answer names it, and IB's answers reach back only to {reaches}"
+    else:
+        text = "no answer names it, and it is too early to say"
     return thing.broken("in_doubt", "high", f"{order.doubt}; {text}")
 
 
@@ -241,8 +261,12 @@ def _unlisted_finding(named: _Named, answers: Answers) -> Finding | Match:
         return named.match()  # Nothing has left yet, so there is nothing to find at IB.
     if not answers.complete("open_orders", "completed_orders"):
         return named.thing.unknown("open and completed orders were not answered whole")
+    if not order.acknowledged and order.answered_sequence:
+        heard = answered_with(order)
+        return named.thing.unknown(f"IB answered it with {heard} and has said no more of it yet")
     if not order.transmit and not order.acknowledged:
-        return named.match()  # Held in the gateway until its group is whole; never listed.
+        # A group is sent in a moment; what stays behind of one comes into doubt.
+        return named.thing.unknown("the gateway holds it until the rest of its group has come")
     if order.sent_sequence > answers.questions["open_orders"].asked_sequence:
         return named.thing.unknown(MOVED)
     found = "it was executed in part" if named.was_executed else "no execution names it"

@@ -23,6 +23,7 @@ from oms.core.events import (
     OpeningPositionRecorded,
     PositionReceived,
 )
+from oms.core.fold.order_state import answered_with, is_listed, may_be_refused
 from oms.core.fold.records import Order, OrderState, Position
 from oms.core.money import ZERO
 
@@ -33,6 +34,7 @@ def resolutions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Doubt
     All three places must have answered, they must reach back before the order left, and the doubt
     must have settled: bytes that were on their way when the line broke can still arrive for a while
     (INC-07). An order of which only executions are known has ended when IB lists it nowhere else.
+    What IB does not list although it has it (`is_listed`) proves nothing by its absence.
     """
     if not answers.complete(*ORDER_QUESTIONS):
         return
@@ -50,20 +52,54 @@ def resolutions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Doubt
                 evidence=evidence,
             )
         elif order.order_id not in named and _settled(order, answers, scope):
-            yield DoubtResolved(
-                order_id=order.order_id,
-                outcome="not_received",
-                text="IB never received it: open orders, completed orders and executions were"
-                " answered whole and none names it",
-                run_id=scope.run_id,
-                evidence=evidence,
-            )
+            yield from _absent(order, ours, scope, evidence)
+
+
+def refusals(
+    ours: OurSide, answers: Answers, scope: Scope, order_ids: Iterable[str]
+) -> Iterator[DoubtResolved]:
+    """Yield that IB refused those of some new orders of which a code is all that IB has said, and
+    that no complete answer names which was asked for after it (decision D9).
+    """
+    if not answers.complete(*ORDER_QUESTIONS):
+        return
+    named = _named_orders(ours, answers)
+    evidence = tuple(answers.questions[k].asked_sequence for k in ORDER_QUESTIONS)
+    for order_id in order_ids:
+        order = ours.orders.get(order_id)
+        if order is None or not order.live or not may_be_refused(order) or order_id in named:
+            continue
+        if order.last_sequence < min(evidence) and _in_reach(order, answers):
+            yield from _absent(order, ours, scope, evidence)
+
+
+def _absent(
+    order: Order, ours: OurSide, scope: Scope, evidence: tuple[int, ...]
+) -> Iterator[DoubtResolved]:
+    """Yield what it means that complete answers do not name an order."""
+    heard = answered_with(order)
+    if not is_listed(order, ours.orders.values()) or (heard and not may_be_refused(order)):
+        return
+    nowhere = "open orders, completed orders and executions were answered whole and none names it"
+    yield DoubtResolved(
+        order_id=order.order_id,
+        outcome="refused" if heard else "not_received",
+        text=f"IB answered it with {heard}; {nowhere}"
+        if heard
+        else f"IB never received it: {nowhere}",
+        run_id=scope.run_id,
+        evidence=evidence,
+    )
 
 
 def _settled(order: Order, answers: Answers, scope: Scope) -> bool:
     asked = min(answers.questions[k].asked_at for k in ORDER_QUESTIONS)
     if order.updated_at is None or asked < order.updated_at + scope.doubt_settle:
         return False
+    return _in_reach(order, answers)
+
+
+def _in_reach(order: Order, answers: Answers) -> bool:
     reaches = reaches_back_to(answers)
     return reaches is None or order.created_at is None or order.created_at >= reaches
 

@@ -154,7 +154,7 @@ class OrderNotSent(Event):
 
 
 class OrderDoubted(Event):
-    """IB has said nothing at all about an order for too long: whether it has it is not known."""
+    """IB has said too little about an order for too long: whether it has it is not known."""
 
     order_id: str
     text: str
@@ -164,10 +164,11 @@ class DoubtResolved(Event):
     """Evidence, or a person, says what became of an order in doubt."""
 
     order_id: str
-    outcome: Literal["not_received", "ended"]
+    #: A refused order is one that a code of IB named, and that IB has nowhere.
+    outcome: Literal["not_received", "ended", "refused"]
     text: str
     run_id: str | None = None
-    #: Sequences that prove it; for not_received the complete answers that do not name the order.
+    #: Sequences that prove it: the questions whose complete answers do not name the order.
     evidence: tuple[int, ...] = ()
 
 

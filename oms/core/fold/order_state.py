@@ -18,11 +18,12 @@ state. What the rules promise:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from oms.core.codes import CodeMeaning, ends, meaning, state_named
+from oms.core.codes import CodeMeaning, ends, may_refuse, meaning, state_named
 from oms.core.events import (
     CompletedOrderReceived,
     NoticeReceived,
@@ -314,13 +315,20 @@ def _end_of_completed(order: Order, status: str, words: str) -> End:
 
 def on_notice(order: Order, event: NoticeReceived, sequence: int) -> OrderChanges:
     """Take an error or a warning that names the order; `codes` decides (D9)."""
+    changes: OrderChanges = {}
+    if order.live and not order.acknowledged and not order.answered_sequence:
+        changes["answered_sequence"] = sequence
+    return changes | _on_code(order, event, sequence)
+
+
+def _on_code(order: Order, event: NoticeReceived, sequence: int) -> OrderChanges:
     what = meaning(event.code)
     said = f"{event.code} {event.text}"
     if what.kind == "warning":
         return {"warning": said}
     if what.kind == "held":
         return seen_by_broker(order, sequence) | {"held": True, "why_held": event.text}
-    if what.kind == "cancel_reject":
+    if what.kind == "cancel_reject" and (order.cancel_pending or order.acknowledged):
         # 10148 names the state, and PendingCancel means that the cancel is still under way.
         still_pending = order.cancel_pending and state_named(event.text) == "PendingCancel"
         return {"cancel_pending": still_pending, "refusal": said}
@@ -353,6 +361,31 @@ def _end_by_code(order: Order, what: CodeMeaning, text: str, sequence: int) -> O
     return seen_by_broker(order, sequence) | _ended("rejected", concluded=True)
 
 
+def answered_with(order: Order) -> str:
+    """Return the words with which IB answered the number of an order before it said anything else
+    of the order; "" where it did not.
+    """
+    if not order.answered_sequence or order.acknowledged:
+        return ""
+    return f"{order.code} {order.text}" if order.code else order.warning or order.refusal
+
+
+def may_be_refused(order: Order) -> bool:
+    """Say whether a code that can refuse a new order is all that IB has said of one: its absence
+    from every list then shows that it was refused.
+    """
+    return bool(answered_with(order)) and bool(order.code) and may_refuse(order.code)
+
+
+def is_listed(order: Order, orders: Iterable[Order]) -> bool:
+    """Say whether IB lists an order that it has. One that waits at the gateway for the rest of its
+    group is on no list, until an order of the group that transmits it has been seen at IB.
+    """
+    return order.transmit or any(
+        o.group_id == order.group_id and o.transmit and o.perm_ids for o in orders if o.group_id
+    )
+
+
 def is_reject(code: int) -> bool:
     """Say whether a code refuses an order, or a change of one."""
     return meaning(code).kind in {"reject", "reject_or_modify_reject", "protocol"}
@@ -366,7 +399,7 @@ def _refuses_modify(order: Order, what: CodeMeaning) -> bool:
     soon is answered with 103, the order's own id (INC-34).
     """
     if what.kind == "modify_reject":
-        return True
+        return order.acknowledged or order.modify_pending
     if not order.modify_pending:
         return False
     return what.code == 103 or (order.acknowledged and is_reject(what.code))

@@ -172,6 +172,7 @@ def _not_sent(books: Books, envelope: Envelope, event: OrderNotSent) -> None:
     order = books.order(event.order_id)
     if order is not None and not order.sent:
         settle(books, envelope, order, {"not_sent": True, "text": event.text})
+        _leave_group(books, envelope, event.order_id)
 
 
 def _doubted(books: Books, envelope: Envelope, event: OrderDoubted) -> None:
@@ -185,15 +186,43 @@ def _doubted(books: Books, envelope: Envelope, event: OrderDoubted) -> None:
 def _doubt_resolved(books: Books, envelope: Envelope, event: DoubtResolved) -> None:
     order = books.order(event.order_id)
     by_person = event.run_id is None
-    if order is None or not order.live or not (order.doubt or by_person):
+    in_question = by_person or event.outcome == "refused"
+    if order is None or not order.live or not (order.doubt or in_question):
         return  # Evidence was faster: the order is known by now, and a verdict about it is void.
-    changes: OrderChanges = {"doubt": "", "text": event.text, "doubt_sequence": 0}
-    if event.outcome == "not_received" and not order.acknowledged:
-        changes["not_sent"] = True
+    changes: OrderChanges = {"doubt": "", "doubt_sequence": 0}
+    if event.outcome == "refused":
+        asked_at = min(event.evidence, default=0)
+        if order.acknowledged or order.last_sequence > asked_at:
+            return  # IB, or we, said more of it since the broker was asked.
+        # The text stays IB's.
+        changes |= {"end": "rejected", "concluded": True, "held": False, "cancel_pending": False}
+    elif event.outcome == "not_received" and not order.acknowledged:
+        changes |= {"not_sent": True, "text": event.text}
     else:
-        changes["end"] = "cancelled" if order.terms_known else "filled"
-        changes["concluded"] = True
+        changes |= {"end": "cancelled" if order.terms_known else "filled", "concluded": True}
+        changes["text"] = event.text
     settle(books, envelope, order, changes)
+    _leave_group(books, envelope, event.order_id)
+
+
+#: IB's server says it, so that what it refuses had been transmitted.
+_REFUSED_BY_SERVER: Final = 201
+
+
+def _leave_group(books: Books, envelope: Envelope, order_id: str) -> None:
+    """Put in doubt what the gateway holds for the last order of a group, which will not transmit
+    it: IB shows no order that was not transmitted, so that nothing will be heard of it.
+    """
+    last = books.order(order_id)
+    if last is None or last.live or not (last.transmit and last.group_id) or last.perm_ids:
+        return
+    if last.code == _REFUSED_BY_SERVER:
+        return
+    for order in books.unanswered():
+        if order.group_id != last.group_id or order.transmit or order.doubt or not order.sent:
+            continue
+        text = f"the last order of its group is {last.state.value} and did not transmit it"
+        settle(books, envelope, order, {"doubt": text, "doubt_sequence": envelope.sequence})
 
 
 #: Why an order that was adopted from its executions alone is in doubt.
@@ -294,6 +323,7 @@ def _notice(books: Books, envelope: Envelope, event: NoticeReceived) -> None:
     order = books.attribute(None, 0, epoch, system.client_id, event.subject_id)
     if order is not None:
         settle(books, envelope, order, orders.on_notice(order, event, envelope.sequence))
+        _leave_group(books, envelope, order.order_id)
 
 
 def _account_value(books: Books, envelope: Envelope, event: AccountValueReceived) -> None:

@@ -22,6 +22,7 @@ from oms.core.events import (
 )
 from oms.core.fold.books import Books, set_system, settle
 from oms.core.fold.fold import Fold
+from oms.core.fold.order_state import answered_with
 from oms.core.fold.records import Anomaly, SessionRecord, SystemRecord
 from oms.core.fold.wants import Want, Wants, nothing
 
@@ -31,7 +32,7 @@ def _daemon_started(books: Books, envelope: Envelope, event: DaemonStarted) -> N
         if session.live:
             reason = "the process ended without closing it"
             books.put(session.evolve(closed_at=envelope.recorded_at, close_reason=reason))
-    _doubt(books, envelope, "the process ended before IB answered")
+    _doubt(books, envelope, "the process ended")
     set_system(
         books,
         connected=False,
@@ -125,11 +126,11 @@ def _session_closed(books: Books, envelope: Envelope, event: SessionClosed) -> N
                 deliberate=event.deliberate,
             )
         )
-    _doubt(books, envelope, f"the line was lost before IB answered: {event.reason}")
+    _doubt(books, envelope, "the line was lost", event.reason)
     set_system(books, connected=False, ready=False)
 
 
-def _doubt(books: Books, envelope: Envelope, why: str) -> None:
+def _doubt(books: Books, envelope: Envelope, cause: str, reason: str = "") -> None:
     """Turn what may have left and was not answered into doubt: silence is not an outcome.
 
     An intent without a sent event counts too when the process died: the bytes may have left before
@@ -139,7 +140,10 @@ def _doubt(books: Books, envelope: Envelope, why: str) -> None:
     for order in books.unanswered():
         if order.doubt or not (order.sent or crashed):
             continue
-        settle(books, envelope, order, {"doubt": why, "doubt_sequence": envelope.sequence})
+        heard = answered_with(order)
+        why = f"{cause} before IB " + (f"said more than {heard!r}" if heard else "answered")
+        doubt = f"{why}: {reason}" if reason else why
+        settle(books, envelope, order, {"doubt": doubt, "doubt_sequence": envelope.sequence})
 
 
 def _gap_opened(books: Books, envelope: Envelope, event: GapOpened) -> None:

@@ -98,6 +98,9 @@ class Order(Evolving):
     warning: str = ""
     code: int = 0
     text: str = ""
+    #: The first message that named the order's number before IB said anything else of the order:
+    #: an answer, which shows that IB received it, whatever became of it. 0 where none came.
+    answered_sequence: int = 0
     advanced_reject: str = ""
     #: The last cancel or modify that was refused, and why.
     refusal: str = ""
@@ -212,6 +215,7 @@ class OrderChanges(TypedDict, total=False):
     warning: str
     code: int
     text: str
+    answered_sequence: int
     advanced_reject: str
     refusal: str
     rule_warning: str
