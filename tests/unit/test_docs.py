@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
 
@@ -85,6 +86,34 @@ def test_every_dependency_has_a_reason_and_no_other_is_named() -> None:
         wanted |= {required(text) for text in extra} - {project["name"]}
     named = set(re.findall(r"^\| `([\w.-]+)` \|", read("dependencies.md"), re.MULTILINE))
     assert named == wanted
+
+
+def test_every_dependency_has_bounds_of_which_ci_tries_the_lower() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    ranges = [*project["dependencies"], *extras["postgres"], *extras["test"]]
+    lowest = (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf-8").split()
+    assert lowest == [re.sub(r"^([\w.-]+).*>=([\d.]+).*", r"\1==\2", text) for text in ranges]
+    # The rules of time zones change by law, and their package follows the year.
+    unbounded = [required(text) for text in ranges if not re.search(r",<\d+", text)]
+    assert unbounded == ["tzdata"]
+
+
+def test_every_dependency_has_the_licence_that_it_declares() -> None:
+    page = read("dependencies.md")
+    rows = dict(re.findall(r"^\| `([\w.-]+)` \|.*\| ([^|]+) \|$", page, re.MULTILINE))
+    for name, licence in rows.items():
+        try:
+            declared = metadata.metadata(name)
+        except metadata.PackageNotFoundError:
+            continue
+        said = " ".join(
+            [declared.get("License-Expression") or declared.get("License") or ""]
+            + [text for text in declared.get_all("Classifier") or [] if "License" in text]
+        ).replace("Apache Software License", "Apache-2.0")
+        families = re.findall(r"Apache|BSD|LGPL|MIT|MPL", licence)
+        assert families
+        assert [family for family in families if family not in said] == [], (name, said)
 
 
 def test_every_metric_is_set_by_the_program() -> None:
