@@ -321,7 +321,7 @@ class _Check:
             [deal for one in statements for deal in one.kept],
             min(one.days.heading.first for one in statements),
         )
-        replaced = {deal.place for one in nets for deal in one.replaced}
+        replaced = {deal.place: one.deal for one in nets for deal in one.replaced}
         index = {deal.place: i for i, one in enumerate(statements) for deal in one.kept}
         dealt.named |= {one.key for one in nets if one.deal.exec_id}
         for one in nets:
@@ -337,10 +337,11 @@ class _Check:
         positions = [row for row in rows if isinstance(row, Position)]
         for statement in statements:
             for deal in statement.kept:
-                if deal.place in replaced:
-                    statement.tally.opaque.add(deal.currency)
-                else:
+                by = replaced.get(deal.place)
+                if by is None:
                     statement.tally.add_cash_of(deal)
+                else:
+                    statement.tally.add_cash_of_replaced(deal, by)
             await self._end_statement(statement, fills, positions)
 
     async def _end_statement(

@@ -181,7 +181,7 @@ def test_an_assignment_explains_the_option_and_the_shares_that_it_delivered() ->
     )
     assert isinstance(life, OptionLife)
     tally.life.append(life)
-    tally.holdings[2] = StatedPosition("DU1", 2, "AAPL", Decimal(100))
+    tally.summaries[2] = StatedPosition("DU1", 2, "AAPL", Decimal(100))
     option = position(1, "-1")
     found = list(holding_findings([(option, option.quantity, Decimal(0))], tally))
     assert [(f.result, f.text) for f in found] == [
@@ -193,7 +193,7 @@ def test_an_assignment_explains_the_option_and_the_shares_that_it_delivered() ->
 def test_what_is_explained_in_part_is_a_break_that_says_how_much() -> None:
     tally = Tally(Dealt("DU1", None, UTC))
     tally.changes.append(Change("DU1", 1, "AAPL", Decimal(10), "split"))
-    tally.holdings[1] = StatedPosition("DU1", 1, "AAPL", Decimal(25))
+    tally.summaries[1] = StatedPosition("DU1", 1, "AAPL", Decimal(25))
     held = position(1, "10")
     (found,) = holding_findings([(held, held.quantity, Decimal(0))], tally)
     assert (found.result, found.break_class) == ("break", "quantity_drift")
@@ -202,7 +202,7 @@ def test_what_is_explained_in_part_is_a_break_that_says_how_much() -> None:
 
 def test_what_was_dealt_in_the_evening_may_count_for_the_next_day() -> None:
     tally = Tally(Dealt("DU1", None, UTC))
-    tally.holdings[1] = StatedPosition("DU1", 1, "AAPL", Decimal(10))
+    tally.summaries[1] = StatedPosition("DU1", 1, "AAPL", Decimal(10))
     held = position(1, "13")
     (found,) = holding_findings([(held, held.quantity, Decimal(3))], tally)
     assert found.result == "unknown"

@@ -50,12 +50,14 @@ class Tally:
     dealt: Dealt
     changes: list[Change] = field(default_factory=list)
     life: list[OptionLife] = field(default_factory=list)
-    holdings: dict[int, StatedPosition] = field(default_factory=dict)
+    #: By contract; a query may give summaries, lots, or both.
+    summaries: dict[int, StatedPosition] = field(default_factory=dict)
+    lots: dict[int, StatedPosition] = field(default_factory=dict)
     cash: dict[str, Cash] = field(default_factory=dict)
     traded: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     charged: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    #: Currencies in which something was dealt whose cash the deals do not show.
-    opaque: set[str] = field(default_factory=set)
+    #: Currencies in which something was dealt whose cash the deals do not show, and why.
+    opaque: dict[str, str] = field(default_factory=dict)
     #: Per contract: what this statement had more of a deal than a later one that corrects it.
     then: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     #: Rows that could not be read, by element and reason: how many, and the first.
@@ -68,15 +70,31 @@ class Tally:
         """Return the account."""
         return self.dealt.account
 
+    @property
+    def holdings(self) -> dict[int, StatedPosition]:
+        """Return what it says is held, by contract."""
+        return self.summaries or self.lots
+
     def add_cash_of(self, deal: Deal) -> None:
         """Count what a row does to cash."""
-        if deal.commission is None or deal.proceeds is None or deal.category in _OPAQUE:
-            self.opaque.add(deal.currency)
+        if deal.category in _OPAQUE:
+            self.opaque[deal.currency] = "futures settle day by day, which executions do not show"
+        elif deal.commission is None or deal.proceeds is None:
+            self.opaque[deal.currency] = "the query leaves out proceeds or commissions of deals"
         if deal.category not in _SETTLED_DAILY:
             self.traded[deal.currency] += deal.proceeds or ZERO
         self.charged[deal.commission_currency or deal.currency] -= deal.commission or ZERO
         if deal.category == "CASH":
             self.traded[deal.symbol.partition(".")[0]] += deal.quantity
+
+    def add_cash_of_replaced(self, deal: Deal, by: Deal) -> None:
+        """Count a row that another one replaces, though the query leaves out what took it back: its
+        charge stays where the deal is booked again without one.
+        """
+        if not by.commission:
+            self.add_cash_of(replace(deal, quantity=ZERO, proceeds=ZERO))
+        text = "the query leaves out the rows that take deals back"
+        self.opaque.setdefault(deal.currency, text)
 
     def add_unread(self, row: Unread) -> None:
         """Count a row that could not be read, and note what cannot be concluded without it."""
@@ -94,9 +112,10 @@ class Tally:
 
     def add_position(self, row: StatedPosition) -> None:
         """Count a position; an account with models has a row for each."""
-        known = self.holdings.get(row.con_id)
+        rows = self.lots if row.is_lot else self.summaries
+        known = rows.get(row.con_id)
         quantity = row.quantity + (known.quantity if known else ZERO)
-        self.holdings[row.con_id] = replace(row, quantity=quantity)
+        rows[row.con_id] = replace(row, quantity=quantity)
 
     def add_cash(self, row: Cash) -> None:
         """Count the cash of a currency; an account with models has a row for each."""
@@ -213,7 +232,7 @@ def cash_findings(tally: Tally) -> Iterator[Finding]:
         elif tally.dealt.unread:
             yield thing.unknown("a row about a deal could not be read")
         elif cash.currency in tally.opaque:
-            yield thing.unknown("futures settle day by day, which executions do not show")
+            yield thing.unknown(tally.opaque[cash.currency])
         else:
             text = "cash does not follow from the statement's deals"
             yield thing.broken("cash_drift", "medium", text)

@@ -46,6 +46,8 @@ class StatedPosition:
     symbol: str
     quantity: Decimal
     category: str = ""
+    #: A part of it, at the level of detail Lot.
+    is_lot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,6 @@ class Unread:
 
 StatementRow = Heading | Deal | StatedPosition | Cash | Change | OptionLife | Unread
 
-#: Rows of a section that say the same once more, at another level of detail, are passed over.
-_DETAIL: Final = frozenset({"", "EXECUTION", "SUMMARY", "DETAIL", "Currency"})
 _OPTION_KINDS: Final[Mapping[str, ChangeKind]] = MappingProxyType(
     {"Assignment": "assignment", "Exercise": "exercise", "Expiration": "expiry"}
 )
@@ -136,9 +136,7 @@ def read_row(
         if tag in DEAL_TAGS:
             return read_deal(row, place)
         read = _READERS.get(tag)
-        if read is None or row.text("levelOfDetail") not in _DETAIL:
-            return None
-        return read(row)
+        return read(row) if read else None
     except RowUnreadable as error:
         return Unread(
             account=row.text("accountId"),
@@ -169,12 +167,13 @@ def _holding(row: Attributes) -> StatedPosition:
         symbol=row.text("symbol"),
         quantity=row.number("position"),
         category=row.text("assetCategory"),
+        is_lot=_is_lot(row),
     )
 
 
 def _cash(row: Attributes) -> Cash | None:
     currency = row.needed("currency")
-    if currency == "BASE_SUMMARY":
+    if currency == "BASE_SUMMARY" or row.text("levelOfDetail") == "BaseCurrency":
         return None
     sales, purchases = (
         row.number_or_none("netTradesSales"),
@@ -190,7 +189,9 @@ def _cash(row: Attributes) -> Cash | None:
     )
 
 
-def _corporate_action(row: Attributes) -> Change:
+def _corporate_action(row: Attributes) -> Change | None:
+    if _is_lot(row):
+        return None
     return Change(
         account=row.text("accountId"),
         con_id=_con_id(row),
@@ -202,8 +203,8 @@ def _corporate_action(row: Attributes) -> Change:
 
 
 def _transfer(row: Attributes) -> Change | None:
-    if not row.text("conid"):
-        return None  # Cash was transferred, which its own section shows.
+    if _is_lot(row) or not row.text("conid"):
+        return None  # A part of another row; or cash, which its own section shows.
     quantity = row.number("quantity")
     if row.text("direction").upper() == "OUT":
         quantity = -abs(quantity)
@@ -227,6 +228,11 @@ def _option_life(row: Attributes) -> OptionLife | None:
         kind=kind,
         quantity=row.number("quantity"),
     )
+
+
+def _is_lot(row: Attributes) -> bool:
+    """Say whether a row is a part of what another row of its section says."""
+    return "LOT" in row.text("levelOfDetail")
 
 
 def _con_id(row: Attributes) -> int:

@@ -1,0 +1,533 @@
+"""Statement files of many kinds, in the shapes that IB gives them, each with its right end.
+
+The files lie in `statements/`, with invented names and numbers. Our books are a table of lines:
+
+    fill 50 ACME @ 12.5 at=10:15:00 exec=11.01 order=810000011 charge=1
+    held 40 CIRR
+
+A fill is of 10 March 2026 in New York unless `at` names a day; what is held follows from the fills
+unless a line says it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from oms.core.contracts import Contract
+from oms.core.fold.books import stem_and_revision
+from oms.core.fold.records import Fill, Position, SessionRecord
+from oms.errors import StatementUnreadable
+from oms.service.statement import NEW_YORK, Checked, check_statement
+
+FILES = Path(__file__).parent / "statements"
+ACCOUNT = "U7654321"
+CONTRACTS = {
+    symbol: Contract(con_id=con_id, symbol=symbol, sec_type=sec_type, currency=currency)
+    for symbol, con_id, sec_type, currency in (
+        ("ACME", 70000001, "STK", "USD"),
+        ("BORE", 70000002, "STK", "EUR"),
+        ("CIRR", 70000003, "STK", "USD"),
+        ("ACME-PUT", 70000101, "OPT", "USD"),
+        ("ACME-CALL", 70000102, "OPT", "USD"),
+        ("GRAIN", 70000201, "FUT", "USD"),
+        ("EUR.USD", 12087792, "CASH", "USD"),
+        ("USD.SGD", 70000301, "CASH", "SGD"),
+        ("NOTE", 70000501, "BOND", "USD"),
+        ("ACME-CFD", 70000601, "CFD", "USD"),
+        ("ETH", 70000701, "CRYPTO", "USD"),
+        ("SPREAD", 28812380, "BAG", "USD"),
+    )
+}
+
+
+@dataclass
+class Books:
+    """Our side, in place of the store's reader."""
+
+    fills: list[Fill] = field(default_factory=list)
+    held: dict[tuple[str, str], Decimal] = field(default_factory=dict)
+    began: datetime = datetime(2026, 1, 5, 14, tzinfo=UTC)
+    accounts: tuple[str, ...] = (ACCOUNT, "U7654322")
+
+    @classmethod
+    def of(cls, text: str) -> Books:
+        """Return the books that a table says."""
+        books = cls()
+        stated: dict[tuple[str, str], Decimal] = {}
+        for number, line in enumerate(filter(None, map(str.strip, text.splitlines()))):
+            verb, quantity, symbol, *rest = line.split()
+            words = dict(word.split("=", 1) for word in rest if "=" in word)
+            account = words.get("account", ACCOUNT)
+            if verb == "held":
+                stated[account, symbol] = Decimal(quantity)
+                continue
+            fill = _fill(number + 1, Decimal(quantity), symbol, Decimal(rest[1]), words)
+            books.fills.append(fill)
+            if not fill.contract.is_combo:
+                key = (account, symbol)
+                books.held[key] = books.held.get(key, Decimal(0)) + fill.signed_quantity
+        books.held |= stated
+        return books
+
+    async def rows(self, table: str, where: Mapping[str, Any] | None = None, **_: Any) -> list[Any]:
+        where = dict(where or {})
+        if table == "sessions":
+            return [_session(self.accounts)]
+        if table == "positions":
+            return [
+                Position(account, CONTRACTS[symbol], quantity=quantity)
+                for (account, symbol), quantity in self.held.items()
+                if account == where["account"]
+            ]
+        if table != "fills":
+            return []
+        columns = {"fill_key": "key"}
+        (name, wanted), *others = where.items()
+        assert not others
+        wanted = wanted if isinstance(wanted, list) else [wanted]
+        found = [f for f in self.fills if getattr(f, columns.get(name, name)) in wanted]
+        return list(reversed(found))
+
+    async def events(self, **_: Any) -> list[Any]:
+        return [SimpleNamespace(recorded_at=self.began)]
+
+
+def _session(accounts: tuple[str, ...]) -> SessionRecord:
+    return SessionRecord(
+        epoch=1,
+        host="127.0.0.1",
+        port=4001,
+        client_id=1,
+        server_version=178,
+        next_broker_order_id=1,
+        opened_at=datetime(2026, 1, 5, 14, tzinfo=UTC),
+        opened_sequence=1,
+        accounts=accounts,
+    )
+
+
+def _fill(
+    number: int, signed: Decimal, symbol: str, price: Decimal, words: Mapping[str, str]
+) -> Fill:
+    at = words.get("at", "10:15:00")
+    day = "" if "T" in at else "2026-03-10T"
+    exec_id = words.get("exec", f"0{number}.01")
+    if exec_id.count(".") == 1:
+        middle, _, last = exec_id.partition(".")
+        exec_id = f"0000f1a2.69b0{middle:0>4}.01.{last}"
+    stem, revision = stem_and_revision(exec_id)
+    return Fill(
+        account=words.get("account", ACCOUNT),
+        stem=stem,
+        exec_id=exec_id,
+        revision=revision,
+        order_id="",
+        contract=CONTRACTS[symbol],
+        side="BUY" if signed >= 0 else "SELL",
+        quantity=abs(signed),
+        price=price,
+        venue="NYSE",
+        time_text="",
+        occurred_at=datetime.fromisoformat(day + at).replace(tzinfo=NEW_YORK).astimezone(UTC),
+        perm_id=int(words.get("order", "0")),
+        client_id=1,
+        broker_order_id=number,
+        order_ref="",
+        liquidation=False,
+        backfilled=False,
+        booked_sequence=number,
+        last_sequence=number,
+        commission=Decimal(words["charge"]) if "charge" in words else Decimal(1),
+        commission_currency="USD",
+    )
+
+
+def check(name: str, books: Books, tmp_path: Path, *edits: tuple[str, str]) -> Checked:
+    text = (FILES / f"{name}.xml").read_text()
+    for old, new in edits:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = tmp_path / "statement.xml"
+    path.write_text(text)
+    return asyncio.run(check_statement(books, path))  # type: ignore[arg-type]
+
+
+def found(checked: Checked) -> list[str]:
+    """Return what is not in agreement, as `class severity symbol` or `unknown subject symbol`."""
+    return [
+        f"{f.break_class} {f.severity} {f.symbol}"
+        if f.result == "break"
+        else f"unknown {f.subject.removeprefix('statement_')} {f.symbol}".strip()
+        for f in checked.findings
+    ]
+
+
+#: Name of the file, our books, what the check finds.
+TABLE: list[tuple[str, str, list[str]]] = [
+    (
+        "cancel-and-rebook",
+        """
+        fill 50 ACME @ 12.5 exec=11.01 order=810000011
+        fill 3 BORE @ 81.25 exec=12.01 order=810000012 charge=1.75
+        """,
+        [],
+    ),
+    (
+        "cancel-and-rebook-corrected",
+        "fill -1145.929445 USD.SGD @ 1.3044337 at=16:59:00 order=810000021 charge=0"
+        " exec=CUSTHSFX.0a2f041f.01.02",
+        [],
+    ),
+    (
+        "cancel-and-rebook-corrected",
+        "fill -1143.28313142 USD.SGD @ 1.3074532 at=16:59:00 order=810000021 charge=0"
+        " exec=CUSTHSFX.0a2f041f.01.01",
+        ["corrected_fill high USD.SGD"],
+    ),
+    # The gateway has told of the bust, or has not.
+    ("cancel-alone", "fill 0 ACME @ 12.75 exec=31.02 order=810000031", []),
+    ("cancel-alone", "", []),
+    (
+        "cancel-alone",
+        "fill -40 ACME @ 12.75 exec=31.01 order=810000031",
+        ["corrected_fill high ACME"],
+    ),
+    (
+        "cancel-of-the-day-before",
+        "fill 50 ACME @ 12.4 at=2026-03-09T10:15:00 exec=41.02 order=810000041 charge=0",
+        [],
+    ),
+    (
+        "cancel-of-the-day-before",
+        "fill 50 ACME @ 12.5 at=2026-03-09T10:15:00 exec=41.01 order=810000041 charge=0",
+        ["corrected_fill high ACME"],
+    ),
+    (
+        "bust-of-the-day-before",
+        "fill 0 ACME @ 12.5 at=2026-03-09T10:15:00 exec=42.02 order=810000042",
+        [],
+    ),
+    (
+        "bust-of-the-day-before",
+        "fill 50 ACME @ 12.5 at=2026-03-09T10:15:00 exec=42.01 order=810000042",
+        ["corrected_fill high ACME"],
+    ),
+    ("bust-of-the-day-before", "", ["unknown deal ACME"]),
+    (
+        "fraction",
+        """
+        fill 10 ACME @ 12.5 exec=51.01 order=810000051
+        fill 0.4 ACME @ 12.5 exec=52.01 order=810000051 charge=0
+        """,
+        [],
+    ),
+    # One execution of ours is two rows.
+    ("fraction", "fill 10.4 ACME @ 12.5 exec=51.01 order=810000051", []),
+    (
+        "fraction",
+        "fill 10 ACME @ 12.5 exec=51.01 order=810000051",
+        ["missing_fill high ACME"],
+    ),
+    ("fraction-sold", "held 0.276942 CIRR", ["unknown deal CIRR"]),
+    (
+        "fund",
+        "fill 3 ACME @ 12.5 exec=61.01 order=810000061",
+        ["unknown deal NORD FD"],
+    ),
+    ("bond", "fill 10000 NOTE @ 98.515625 exec=71.01 order=810000071 charge=5", []),
+    ("bond", "fill 10 NOTE @ 98.515625 exec=71.01 order=810000071 charge=5", []),
+    (
+        "bond",
+        "fill 20 NOTE @ 98.515625 exec=71.01 order=810000071 charge=5",
+        ["contradiction high NOTE"],
+    ),
+    (
+        "currency-converted",
+        """
+        fill -7 BORE @ 80 exec=81.01 order=810000081 charge=1.25
+        fill -560 EUR.USD @ 1.0725 at=11:05:00 order=810000082 charge=0 exec=AFXUS.00a1b2c3.01.01
+        """,
+        [],
+    ),
+    # Its day is the next one: it was dealt in the evening before.
+    (
+        "currency-pair",
+        "fill 30000 EUR.USD @ 1.0815 at=2026-03-09T18:15:00 exec=91.01 order=810000091 charge=2",
+        [],
+    ),
+    (
+        "futures-in-a-segment",
+        """
+        fill 5 ACME @ 12.5 exec=a1.01 order=810000101
+        fill -2 GRAIN @ 455.25 exec=a2.01 order=810000102 charge=4.5
+        """,
+        [],
+    ),
+    (
+        "futures-in-a-statement-of-their-own",
+        """
+        fill 5 ACME @ 12.5 exec=a1.01 order=810000101
+        fill -2 GRAIN @ 455.25 exec=a2.01 order=810000102 charge=4.5
+        """,
+        [],
+    ),
+    ("option-assigned", "held -1 ACME-PUT", []),
+    # The gateway has told of it as executions of no order.
+    (
+        "option-assigned",
+        """
+        fill 1 ACME-PUT @ 0 at=2026-03-20T16:20:00 charge=0
+        fill 100 ACME @ 12.5 at=2026-03-20T16:20:00 charge=0
+        held 0 ACME-PUT
+        held 100 ACME
+        """,
+        [],
+    ),
+    ("option-expired", "held 3 ACME-CALL", []),
+    ("reverse-split", "held 100 ACME", []),
+    ("reverse-split", "held 34 ACME", []),
+    ("reverse-split", "held 33 ACME", ["quantity_drift high ACME"]),
+    ("merged-for-cash", "held 367 CIRR", []),
+    (
+        "transfers",
+        """
+        held 10 BORE
+        held 10 CIRR
+        """,
+        [],
+    ),
+    (
+        "orders-only",
+        """
+        fill 40 ACME @ 12.5 order=810000161
+        fill 60 ACME @ 12.55 order=810000161
+        fill -5 BORE @ 80.04 order=810000162 charge=1.25
+        """,
+        [],
+    ),
+    (
+        "orders-only",
+        """
+        fill 40 ACME @ 12.5 order=810000161
+        fill -5 BORE @ 80.04 order=810000162 charge=1.25
+        """,
+        ["contradiction high ACME"],
+    ),
+    (
+        "orders-only",
+        """
+        fill 40 ACME @ 12.5 order=810000161
+        fill 60 ACME @ 12.55 order=810000161
+        """,
+        ["missing_fill high BORE"],
+    ),
+    (
+        "orders-only",
+        """
+        fill 40 ACME @ 12.5 order=810000161
+        fill 60 ACME @ 12.55 order=810000161
+        fill -5 BORE @ 80.04 order=810000162 charge=1.25
+        fill 7 CIRR @ 4.5 order=810000163
+        """,
+        ["extra_fill high CIRR"],
+    ),
+    (
+        "levels-of-detail",
+        """
+        fill 100 ACME @ 12.53 exec=b1.01 order=810000171 charge=1.5
+        fill 50 ACME @ 12.56 exec=b2.01 order=810000171
+        fill -20 ACME @ 12.6 exec=b3.01 order=810000172 at=12:00:00
+        """,
+        [],
+    ),
+    ("lots-only", "fill 130 ACME @ 12.5 exec=b4.01 order=810000173", []),
+    ("models", "fill 100 ACME @ 12.5 exec=c1.01 order=810000191", []),
+    (
+        "two-accounts",
+        """
+        fill 5 ACME @ 12.5 exec=d1.01 order=810000201
+        fill -2 BORE @ 80 exec=d2.01 order=810000202 charge=1.25 account=U7654322
+        """,
+        [],
+    ),
+    (
+        "consolidated",
+        """
+        fill 5 ACME @ 12.5 exec=d1.01 order=810000201
+        fill -2 BORE @ 80 exec=d2.01 order=810000202 charge=1.25 account=U7654322
+        """,
+        [],
+    ),
+    (
+        "trade-confirmations",
+        """
+        fill 30 ACME @ 12.5 at=11:15:00 exec=e1.01 order=810000221
+        held 0 ACME
+        """,
+        [],
+    ),
+    (
+        "days-with-dashes",
+        """
+        fill 5 ACME @ 12.5 exec=f1.01 order=810000231
+        fill 2 ACME @ 12.6 at=12:00:00 exec=f2.01 order=810000232
+        """,
+        [],
+    ),
+    (
+        "days-with-names",
+        """
+        fill 5 ACME @ 12.5 exec=f1.01 order=810000231
+        fill 2 ACME @ 12.6 at=12:00:00 exec=f2.01 order=810000232
+        """,
+        [],
+    ),
+    ("cfd", "fill 50 ACME-CFD @ 12.5 exec=0101.01 order=810000241", []),
+    (
+        "crypto-at-a-weekend",
+        "fill 0.75 ETH @ 2410.5 at=2026-03-14T14:05:00 exec=PAXOS.69b45a31.01.01 charge=3.25",
+        [],
+    ),
+    # Saturday's fill may be in Friday's statement as well as in Monday's.
+    (
+        "crypto-at-a-weekend",
+        """
+        fill 0.75 ETH @ 2410.5 at=2026-03-14T14:05:00 exec=PAXOS.69b45a31.01.01 charge=3.25
+        fill 0.25 ETH @ 2411 at=2026-03-14T15:05:00 exec=PAXOS.69b45a32.01.01 charge=1
+        held 0.75 ETH
+        """,
+        ["unknown deal ETH"],
+    ),
+    ("accruals-and-empty-sections", "fill 5 ACME @ 12.5 exec=0111.01 order=810000261", []),
+    ("nothing-happened", "", []),
+    ("nothing-happened", "fill 5 ACME @ 12.5", ["extra_fill high ACME"]),
+    (
+        "nothing-happened",
+        "fill 5 ACME @ 12.5 at=18:30:00",
+        ["unknown deal ACME", "unknown position ACME"],
+    ),
+    # The first day's statement has what the second corrects.
+    (
+        "by-day",
+        """
+        fill 45 ACME @ 12.5 at=2026-03-09T10:15:00 exec=0121.02 order=810000271
+        fill 3 CIRR @ 4.5 exec=0122.01 order=810000272
+        """,
+        [],
+    ),
+    (
+        "by-day",
+        """
+        fill 45 ACME @ 12.5 at=2026-03-09T10:15:00 exec=0121.02 order=810000271
+        """,
+        ["missing_fill high CIRR"],
+    ),
+    (
+        "row-without-a-contract",
+        """
+        fill 5 ACME @ 12.5 exec=0131.01 order=810000291
+        fill 4 BORE @ 80 order=810000292 charge=1.25
+        """,
+        ["unknown row BORE", "unknown deal BORE", "unknown cash EUR"],
+    ),
+    (
+        "few-fields",
+        """
+        fill 5 ACME @ 12.5 at=10:15:00
+        fill 5 ACME @ 12.5 at=14:30:00
+        fill -4 BORE @ 80 at=11:00:00 charge=1.25
+        """,
+        [],
+    ),
+    (
+        "legs-of-a-combination",
+        """
+        fill 2 SPREAD @ 8 exec=0000f1a2.69b00141.01.01 order=810000311
+        fill 2 ACME @ 12.5 exec=0000f1a2.69b00141.02.01.01 order=810000311
+        fill -2 CIRR @ 4.5 exec=0000f1a2.69b00141.03.01.01 order=810000311
+        """,
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "books", "expected"), TABLE, ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(TABLE)]
+)
+def test_each_kind_of_statement_has_its_right_end(
+    name: str, books: str, expected: list[str], tmp_path: Path
+) -> None:
+    checked = check(name, Books.of(books), tmp_path)
+    assert sorted(found(checked)) == sorted(expected), checked.findings
+
+
+def test_every_file_is_in_the_table() -> None:
+    refused = {"days-that-may-be-two"}
+    assert {path.stem for path in FILES.iterdir()} == {name for name, _, _ in TABLE} | refused
+
+
+def test_a_day_that_may_be_two_is_refused_with_what_to_choose(tmp_path: Path) -> None:
+    with pytest.raises(StatementUnreadable, match="choose yyyyMMdd as the query's date format"):
+        check("days-that-may-be-two", Books(), tmp_path)
+
+
+def test_an_account_of_others_beside_ours_is_refused_whole(tmp_path: Path) -> None:
+    with pytest.raises(StatementUnreadable, match="is of account U9999999"):
+        check("two-accounts", Books(), tmp_path, ("U7654322", "U9999999"))
+
+
+#: What a query may leave out of what tells which deal a cancel takes back.
+LEFT_OUT = [
+    (),
+    ("origTransactionID",),
+    ("origTransactionID", "transactionID"),
+    ("origTransactionID", "transactionID", "origTradeID"),
+    ("origTransactionID", "transactionID", "tradeID", "origTradeID", "reportDate"),
+    ("transactionID", "tradeID", "origTradeID", "ibOrderID", "origOrderID", "origTransactionID"),
+    ("transactionType", "origTransactionID", "origTradeID"),
+]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("left_out", LEFT_OUT, ids="-".join)
+def test_a_rebooked_deal_is_one_deal_in_any_order_and_with_any_numbers(
+    order: tuple[int, ...], left_out: tuple[str, ...], tmp_path: Path
+) -> None:
+    text = (FILES / "cancel-and-rebook.xml").read_text()
+    rows = [f"{row}\n" for row in text.splitlines() if "<Trade " in row and "ACME" in row]
+    edits = [("".join(rows), "".join(rows[i] for i in order))]
+    if left_out:
+        pattern = rf' (?:{"|".join(left_out)})="[^"]*"'
+        edits = [(text, re.sub(pattern, "", text.replace(*edits[0])))]
+    books = Books.of(TABLE[0][1])
+    assert found(check("cancel-and-rebook", books, tmp_path, *edits)) == []
+
+
+@pytest.mark.parametrize("left_out", LEFT_OUT, ids="-".join)
+def test_a_deal_that_is_taken_back_is_gone_with_any_numbers(
+    left_out: tuple[str, ...], tmp_path: Path
+) -> None:
+    text = (FILES / "cancel-alone.xml").read_text()
+    pattern = rf' (?:{"|".join(left_out) or "none"})="[^"]*"'
+    edit = (text, re.sub(pattern, "", text))
+    busted, standing = (Books.of(TABLE[i][1]) for i in (3, 5))
+    assert found(check("cancel-alone", busted, tmp_path, edit)) == []
+    assert found(check("cancel-alone", standing, tmp_path, edit)) == ["corrected_fill high ACME"]
+
+
+def test_a_replacement_without_its_cancel_is_no_second_purchase(tmp_path: Path) -> None:
+    text = (FILES / "cancel-and-rebook.xml").read_text()
+    cancel = next(row for row in text.splitlines() if 'transactionType="TradeCancel"' in row)
+    books = Books.of(TABLE[0][1])
+    assert found(check("cancel-and-rebook", books, tmp_path, (f"{cancel}\n", ""))) == []
