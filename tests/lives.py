@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from oms.core.contracts import Contract
+from oms.core.contracts import ComboLeg, Contract
 from oms.core.events import (
     BrokerMessageUnreadable,
     CancelDenied,
@@ -226,7 +226,15 @@ Fact = tuple[Any, ...]
 
 
 def _contract(line: Line) -> Contract:
-    return contract(int(line.options.get("con", "1")), line.options.get("sec", "STK"))
+    found = contract(int(line.options.get("con", "1")), line.options.get("sec", "STK"))
+    said = [leg.split(":") for leg in line.options.get("legs", "").split("|") if leg]
+    if not said:
+        return found
+    # legs=2:BUY:1|3:SELL:2 names contracts, sides and ratios.
+    legs = [
+        ComboLeg.model_validate({"con_id": int(c), "side": s, "ratio": int(r)}) for c, s, r in said
+    ]
+    return found.evolve(con_id=0, sec_type="BAG", legs=tuple(legs))
 
 
 def _session(life: Life, line: Line) -> Fact:

@@ -19,7 +19,8 @@ _COUNTED_AS: Final = {"cash": ("cash balance", "cash balances")}
 def describe_order(order: Order) -> str:
     """Return an order's state in few words."""
     words = f"{order.state.value} {describe_terms(order.terms)} {order.contract.symbol}"
-    return f"{words}, {plain(order.filled)} filled" if order.filled else words
+    sums = ((order.filled, "filled"), (order.disputed, "executed otherwise than asked"))
+    return ", ".join([words, *(f"{plain(quantity)} {what}" for quantity, what in sums if quantity)])
 
 
 def describe_terms(terms: Terms, name: str = "") -> str:

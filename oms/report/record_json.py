@@ -50,6 +50,7 @@ def order_json(order: Order) -> Json:
         "state": order.state.value,
         "live": order.live,
         "filled": number(order.filled),
+        "disputed": number(order.disputed),
         "remaining": number(order.remaining),
         "average_price": number(order.average_price),
         "commissions": _costs(order.commissions),
@@ -100,6 +101,7 @@ def fill_json(fill: Fill) -> Json:
         "time_text": fill.time_text,
         "backfilled": fill.backfilled,
         "liquidation": fill.liquidation,
+        "disputed": fill.disputed,
         "booked_sequence": fill.booked_sequence,
         "last_sequence": fill.last_sequence,
     }

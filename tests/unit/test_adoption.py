@@ -33,6 +33,16 @@ def test_executions_alone_say_the_least_that_the_order_asked_for() -> None:
     assert (adopted.ended, life.order("perm-1013").filled) == (True, Decimal(30))
 
 
+def test_executions_of_a_combo_adopt_one_order_of_its_own_size() -> None:
+    life = play("")
+    legs = ("con=2", "con=3 side=SELL", "sec=BAG con=9")
+    rows = "\n".join(f"M: fill 4 @ 10 ref= id=0 {leg}" for leg in legs)
+    run = reconcile(life, executions=rows, unanswered={"positions": "refused"})
+    (adopted,) = (e for e in run.repairs if isinstance(e, OrderAdopted))
+    assert (adopted.contract.sec_type, adopted.terms.quantity) == ("BAG", Decimal(4))
+    assert life.order("perm-1013").filled == Decimal(4)
+
+
 def test_completed_order_without_a_size_is_as_large_as_its_fills() -> None:
     """Broker notes, completed orders: totalQuantity is 0 for filled orders in field samples."""
     life = play("")

@@ -219,12 +219,29 @@ def test_rolled_back_order_id_is_a_break_of_medium_severity() -> None:
     assert list(reconcile(life, open_orders="open Submitted id=9").breaks.values()) == ["medium"]
 
 
-def test_fill_after_the_end_contradicts_the_final_claim() -> None:
+@pytest.mark.parametrize("claim", ["", "status Cancelled 40", "completed Cancelled 40"])
+def test_fill_after_the_end_is_shown_also_once_ib_repeats_the_sum(claim: str) -> None:
     life = opened(working("cancel\nstatus Cancelled 0\nfill 40 @ 10 exec=x.1.01"))
+    shown = life.last
+    life.play(claim)
     run = reconcile(
         life, executions="fill 40 @ 10 exec=x.1.01 fetched=yes", positions="position 40 10"
     )
-    assert run.breaks == {"contradiction:A": "medium"}
+    assert run.breaks == {f"contradiction:{shown}": "medium"}
+    assert run.finding(f"contradiction:{shown}").text == (
+        "IB ended order A as Cancelled with 0 filled, and its executions add up to 40"
+    )
+
+
+def test_end_that_comes_with_less_than_was_executed_is_shown_too() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01\nnotice 202 gone\nstatus Cancelled 0"))
+    assert life.order().state is OrderState.CANCELLED
+    assert list(reconcile(life, positions="position 40 10").breaks.values()) == ["medium"]
+
+
+def test_fill_that_the_end_had_counted_is_no_contradiction_when_it_comes_late() -> None:
+    life = opened(working("cancel\nstatus Cancelled 40\nfill 40 @ 10 exec=x.1.01"))
+    assert reconcile(life, positions="position 40 10").breaks == {}
 
 
 def test_claim_that_is_merely_older_than_the_fill_is_no_contradiction() -> None:

@@ -24,6 +24,9 @@ def openings(run: Run) -> list[tuple[int, Decimal, Decimal]]:
     ]
 
 
+#: An execution of somebody else's order.
+SOLD = "B: fill 40 @ 13 side=SELL ref="
+
 # ── openings ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -32,8 +35,8 @@ def openings(run: Run) -> list[tuple[int, Decimal, Decimal]]:
     [
         ("", "position 100 10", (1, Decimal(100), Decimal(10))),
         ("fill 40 @ 13", "position 100 11.2", (1, Decimal(60), Decimal(10))),
-        ("fill 40 @ 13 side=SELL", "position 60 10", (1, Decimal(100), Decimal(10))),
-        ("fill 40 @ 13 side=SELL", "", (1, Decimal(40), Decimal(13))),
+        (SOLD, "position 60 10", (1, Decimal(100), Decimal(10))),
+        (SOLD, "", (1, Decimal(40), Decimal(13))),
         ("fill 40 @ 13", "position 0", (1, Decimal(-40), Decimal(13))),
         ("", "position -5 20", (1, Decimal(-5), Decimal(20))),
     ],
@@ -48,7 +51,7 @@ def test_opening_is_what_ib_holds_less_what_the_day_explains(
 
 
 def test_opening_at_an_unknown_cost_realises_nothing() -> None:
-    life = working("fill 40 @ 13 side=SELL")
+    life = working(SOLD)
     reconcile(life, open_orders="open Submitted")
     assert (life.position().quantity, life.position().realised_pnl) == (Decimal(0), Decimal(0))
 

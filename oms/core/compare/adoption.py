@@ -84,7 +84,8 @@ def _adopt_completed(
     broker_order_id = executed[0].broker_order_id if executed else 0
     # totalQuantity is 0 for filled orders in field samples (broker notes: completed orders): what
     # was filled is the least it can have been.
-    quantity = event.quantity or event.filled_quantity or _executed_quantity(executed)
+    own = (one for one in executed if one.contract.is_combo is event.contract.is_combo)
+    quantity = event.quantity or event.filled_quantity or _executed_quantity(own)
     return OrderAdopted(
         order_id=adopted_order_id(event.perm_id),
         origin=_origin(client_id, broker_order_id, scope),
@@ -104,8 +105,10 @@ def _adopt_completed(
 
 
 def _adopt_executed(row: Row[ExecutionReceived], answers: Answers, scope: Scope) -> OrderAdopted:
-    event = row.event
-    same = [r.event for r in answers.executions if r.event.perm_id == event.perm_id]
+    named = [r.event for r in answers.executions if r.event.perm_id == row.event.perm_id]
+    # The execution of a combo stands for the order, those of its legs do not.
+    event = next((one for one in named if one.contract.is_combo), row.event)
+    same = [one for one in named if one.contract.con_id == event.contract.con_id]
     return OrderAdopted(
         order_id=adopted_order_id(event.perm_id),
         origin=_origin(event.client_id, event.broker_order_id, scope),

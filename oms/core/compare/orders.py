@@ -11,6 +11,7 @@ from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
 from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
 from oms.core.events import CompletedOrderReceived, ExecutionReceived, Finding, OpenOrderReceived
+from oms.core.fold.combos import uneven
 from oms.core.fold.order_state import answered_with, is_listed, may_be_refused
 from oms.core.fold.records import Order, OrderState
 from oms.core.money import plain
@@ -20,7 +21,7 @@ from oms.core.words import describe_order, describe_terms
 _E = TypeVar("_E", OpenOrderReceived, CompletedOrderReceived, ExecutionReceived)
 
 #: What of an order can outrun an answer.
-_MOVING: Final = ("state", "filled", "status_filled", "terms", "revision", "perm_ids")
+_MOVING: Final = ("state", "filled", "parts", "status_filled", "terms", "revision", "perm_ids")
 
 
 def order_findings(
@@ -210,16 +211,11 @@ def _other_contract(named: _Named) -> str:
 
 
 def _missing_fills(named: _Named, answers: Answers) -> Finding | None:
-    """Report an order whose status claims other fills than its executions add up to."""
+    """Report an order that IB says to have filled by more than its executions add up to."""
     order = named.order
-    claimed = order.status_filled
-    if claimed is None or claimed == order.filled or order.contract.sec_type == "BAG":
+    text = _lacking(order)
+    if not text:
         return None
-    text = f"IB's status claims {plain(claimed)} filled, executions add up to {plain(order.filled)}"
-    if claimed < order.filled:
-        # A claim that did not come with the end is merely older than its executions.
-        contradicts = order.claim_is_final and not order.live
-        return named.thing.broken("contradiction", "medium", text) if contradicts else None
     if not answers.complete("executions"):
         return named.thing.unknown(f"{text}; executions were not answered whole")
     if order.origin != "ours":
@@ -228,6 +224,22 @@ def _missing_fills(named: _Named, answers: Answers) -> Finding | None:
     if reaches is not None and order.created_at is not None and order.created_at < reaches:
         return named.thing.unknown(f"{text}; IB's executions reach back only to {reaches}")
     return named.thing.broken("missing_fill", "high", text)
+
+
+def _lacking(order: Order) -> str:
+    """Say which executions an order lacks. What its executions dispute is a case of its own."""
+    claimed, legs = order.status_filled, order.contract.legs
+    told = order.filled + order.disputed
+    if order.contract.is_combo and not legs and not any(part.con_id == 0 for part in order.parts):
+        return ""  # Only executions of its legs are known, and not what sets they make.
+    if claimed is not None and claimed > told:
+        claims = f"IB's status claims {plain(claimed)} filled"
+        text = f"{claims}, executions add up to {plain(order.filled)}"
+    else:
+        text = ""
+    # While it works, one leg may well be ahead of another.
+    found = "" if order.live or not order.parts else uneven(legs, order.parts, order.filled)
+    return "; ".join(words for words in (text, found) if words)
 
 
 def _live_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | Match:

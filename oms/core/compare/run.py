@@ -30,7 +30,7 @@ from oms.core.compare.matches import Compared
 from oms.core.compare.orders import order_findings
 from oms.core.compare.positions import position_findings
 from oms.core.compare.sides import Answers, OurSide, Scope
-from oms.core.events import BreakClass, Finding, Severity, Verdict
+from oms.core.events import BreakClass, Finding, Verdict
 
 
 def compare(
@@ -122,5 +122,4 @@ def _anomalies(ours: OurSide) -> Iterator[Finding]:
             order_id=anomaly.order_id,
             evidence=(anomaly.sequence,),
         )
-        severity: Severity = "medium" if anomaly.kind == "order_id_rollback" else "high"
-        yield thing.broken(anomaly.kind, severity, anomaly.text)
+        yield thing.broken(anomaly.kind, anomaly.severity, anomaly.text)

@@ -24,6 +24,7 @@ from oms.core.fold.records import (
     OrderChanges,
     SystemRecord,
 )
+from oms.core.money import plain
 
 _R = TypeVar("_R", bound=AnyRecord)
 #: What IB writes where an order has no id in this session: manual orders, executions of other
@@ -280,8 +281,36 @@ def set_system(books: Books, **changes: object) -> None:
 
 def settle(books: Books, envelope: Envelope, order: Order, changes: OrderChanges) -> None:
     """Write an order as an event has left it, and make the event part of its story."""
-    books.put(orders.settled(order, changes, envelope.sequence, envelope.recorded_at))
+    new = orders.settled(order, changes, envelope.sequence, envelope.recorded_at)
+    books.put(new)
     books.link(order.order_id, envelope.sequence)
+    if new.end and orders.filled_past_its_end(new) and not orders.filled_past_its_end(order):
+        show(books, _past_its_end(new, envelope.sequence))
+
+
+def _past_its_end(order: Order, sequence: int) -> Anomaly:
+    text = (
+        f"IB ended order {order.order_id} as {order.status or order.end} with"
+        f" {plain(order.status_filled)} filled, and its executions add up to {plain(order.filled)}"
+    )
+    return Anomaly(
+        sequence=sequence,
+        kind="contradiction",
+        text=text,
+        order_id=order.order_id,
+        account=order.account,
+        con_id=order.contract.con_id,
+        symbol=order.contract.symbol,
+        severity="medium",
+    )
+
+
+def show(books: Books, anomaly: Anomaly) -> None:
+    """Keep something that must not be passed over; one event can show two."""
+    other = books.get("anomalies", anomaly.key)
+    if isinstance(other, Anomaly):
+        anomaly = other.evolve(text=f"{other.text}; {anomaly.text}")
+    books.put(anomaly)
 
 
 def learn_perm_id(books: Books, envelope: Envelope, order: Order, perm_id: int) -> OrderChanges:
@@ -291,17 +320,16 @@ def learn_perm_id(books: Books, envelope: Envelope, order: Order, perm_id: int) 
     if order.perm_ids:
         earlier = books.system.earlier_perm_ids
         set_system(books, earlier_perm_ids={**earlier, order.perm_id: order.order_id})
-        books.put(
-            Anomaly(
-                sequence=envelope.sequence,
-                kind="two_perm_ids",
-                text=f"IB shows order {order.order_id} under {order.perm_id} and {perm_id}",
-                order_id=order.order_id,
-                account=order.account,
-                con_id=order.contract.con_id,
-                symbol=order.contract.symbol,
-            )
+        found = Anomaly(
+            sequence=envelope.sequence,
+            kind="two_perm_ids",
+            text=f"IB shows order {order.order_id} under {order.perm_id} and {perm_id}",
+            order_id=order.order_id,
+            account=order.account,
+            con_id=order.contract.con_id,
+            symbol=order.contract.symbol,
         )
+        show(books, found)
     return {"perm_ids": (*order.perm_ids, perm_id)}
 
 

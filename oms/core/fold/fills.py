@@ -20,9 +20,10 @@ from oms.core.events import (
     PortfolioReceived,
     PositionReceived,
 )
+from oms.core.fold import combos, positions
 from oms.core.fold import order_state as orders
-from oms.core.fold import positions
 from oms.core.fold.books import Books, learn_perm_id, set_system, settle, stem_and_revision
+from oms.core.fold.disputes import dispute, show_dispute
 from oms.core.fold.fold import Fold
 from oms.core.fold.records import (
     AdjustmentMade,
@@ -72,9 +73,10 @@ def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> No
         note_time(books, envelope, event.time_text, pushed=not event.fetched)
         fill = _fill_from(event, envelope, order, earlier)
         fill = _with_early_commission(books, fill)
-        books.put(fill)
         if order is not None:
+            fill = _held_against(books, order, fill)
             changes |= counted(order, fill, earlier)
+        books.put(fill)
         _move_position(books, envelope, fill, earlier)
     if order is not None:
         settle(books, envelope, order, changes)
@@ -114,6 +116,13 @@ def _fill_from(
     )
 
 
+def _held_against(books: Books, order: Order, fill: Fill) -> Fill:
+    """Return a fill of an order with what it contradicts, which is kept for the reconciler."""
+    fill = fill.evolve(order_id=order.order_id, disputed=dispute(order, fill))
+    show_dispute(books, order, fill)
+    return fill
+
+
 def _with_early_commission(books: Books, fill: Fill) -> Fill:
     early = books.get("early_commissions", fill.exec_id)
     if not isinstance(early, EarlyCommission) or early.joined:
@@ -134,7 +143,7 @@ def _with_early_commission(books: Books, fill: Fill) -> Fill:
 def counted(order: Order, fill: Fill, earlier: Fill | None = None) -> OrderChanges:
     """Count a fill on its order, in place of the revision that it corrects.
 
-    Of a combo only the combo's own executions count; its legs are positions and costs.
+    What cannot be the order's own is summed beside what it has filled.
     """
     changes: OrderChanges = {}
     before = earlier.commission if earlier and earlier.commission is not None else ZERO
@@ -142,17 +151,25 @@ def counted(order: Order, fill: Fill, earlier: Fill | None = None) -> OrderChang
     if charged:
         currency = fill.commission_currency
         changes["commissions"] = add_commission(order.commissions, currency, charged)
-    if (order.contract.sec_type == "BAG") != (fill.contract.sec_type == "BAG"):
-        return changes
-    quantity, notional = fill.quantity, fill.quantity * fill.price
-    if earlier is not None:
-        quantity -= earlier.quantity
-        notional -= earlier.quantity * earlier.price
-        if order.status_filled is not None:
-            # What IB claimed had counted the execution that is now restated.
-            changes["status_filled"] = order.status_filled + quantity
-    filled = changes["filled"] = order.filled + quantity
-    changes["notional"] = order.notional + notional
+    filled, notional, disputed, parts = order.filled, order.notional, order.disputed, order.parts
+    revisions = [(fill, 1)] if earlier is None else [(earlier, -1), (fill, 1)]
+    for one, sign in revisions:
+        if one.disputed:
+            disputed += sign * one.quantity
+        elif order.contract.is_combo:
+            parts = combos.with_fill(parts, one, sign)
+        elif one.contract.con_id == order.contract.con_id or order.terms_known:
+            # Of an order that only executions show, these may be the legs of a combo.
+            filled += sign * one.quantity
+            notional += sign * one.quantity * one.price
+    if order.contract.is_combo:
+        filled, notional = combos.filled_of(order.contract.legs, parts)
+        changes["parts"] = parts
+    if earlier is not None and order.status_filled is not None:
+        # What IB claimed had counted the execution that is now restated.
+        restated = filled - order.filled + disputed - order.disputed
+        changes["status_filled"] = order.status_filled + restated
+    changes |= {"filled": filled, "notional": notional, "disputed": disputed}
     if not order.terms_known and filled > order.terms.quantity:
         # Its executions are all that is known of it: it asked for at least as much.
         changes["terms"] = order.terms.evolve(quantity=filled)
@@ -163,26 +180,37 @@ def claim_fills(books: Books, order: Order, perm_id: int) -> OrderChanges:
     """Give an order the fills of its permanent number that came before it was known."""
     changes: OrderChanges = {}
     for fill in books.unclaimed(perm_id):
-        books.put(fill.evolve(order_id=order.order_id))
-        books.link(order.order_id, fill.booked_sequence)
-        order = order.evolve(**counted(order, fill))
-        changes |= {
-            "filled": order.filled,
-            "notional": order.notional,
-            "commissions": order.commissions,
-        }
+        claimed = _held_against(books, order, fill)
+        books.put(claimed)
+        books.link(order.order_id, claimed.booked_sequence)
+        counts = counted(order, claimed)
+        order = order.evolve(**counts)
+        changes |= counts
     return changes
 
 
 def _move_position(books: Books, envelope: Envelope, fill: Fill, earlier: Fill | None) -> None:
-    if not positions.moves_position(fill):
-        return
-    position = _position_of(books, fill.account, fill.contract)
+    if earlier is not None and earlier.position_key != fill.position_key:
+        # A correction into another contract: it is taken back in the one and booked in the other.
+        _book(books, envelope, _taken_back(earlier))
+        earlier = None
     if earlier is None:
-        changes = positions.booked(position, (fill,))
-    else:
+        _book(books, envelope, fill)
+    elif positions.moves_position(fill):
+        position = _position_of(books, fill.account, fill.contract)
         changes = positions.restated(position, books.fills_at(fill.position_key))
-    _put_moved(books, envelope, position, changes)
+        _put_moved(books, envelope, position, changes)
+
+
+def _book(books: Books, envelope: Envelope, fill: Fill) -> None:
+    if positions.moves_position(fill):
+        position = _position_of(books, fill.account, fill.contract)
+        _put_moved(books, envelope, position, positions.booked(position, (fill,)))
+
+
+def _taken_back(fill: Fill) -> Fill:
+    charged = fill.commission
+    return fill.evolve(quantity=-fill.quantity, commission=None if charged is None else -charged)
 
 
 def _position_of(books: Books, account: str, contract: Contract) -> Position:

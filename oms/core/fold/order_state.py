@@ -96,6 +96,17 @@ def settled(order: Order, changes: OrderChanges, sequence: int, at: datetime) ->
     return new
 
 
+def filled_past_its_end(order: Order) -> bool:
+    """Say whether an order's executions add up to more than IB counted when it ended the order.
+
+    More than the order asked for is a difference of its own.
+    """
+    claimed = order.status_filled
+    if not order.end or not order.claim_is_final or claimed is None:
+        return False
+    return claimed < order.filled <= order.terms.quantity
+
+
 def seen_by_broker(order: Order, sequence: int) -> OrderChanges:
     """Record that the broker named the order: it was sent, it is not in doubt."""
     if order.acknowledged and not order.doubt and not order.not_sent:

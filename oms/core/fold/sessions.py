@@ -75,7 +75,10 @@ def _session_opened(books: Books, envelope: Envelope, event: SessionOpened) -> N
             f" {shown}, under which IB has shown an order; ids of this session may name other"
             " orders"
         )
-        books.put(Anomaly(sequence=envelope.sequence, kind="order_id_rollback", text=text))
+        found = Anomaly(
+            sequence=envelope.sequence, kind="order_id_rollback", text=text, severity="medium"
+        )
+        books.put(found)
     books.put(
         SessionRecord(
             epoch=epoch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from oms.core.events import Adjustment, CaseActionProposed, Finding
+from oms.core.events import Adjustment, CaseActionProposed, Finding, Severity
 from oms.core.fold.records.row import Column, ColumnType, Evolving, record
 
 
@@ -130,6 +130,7 @@ class Anomaly(Evolving):
     account: str = ""
     con_id: int = 0
     symbol: str = ""
+    severity: Severity = "high"
     #: True once a person has closed its break: no answer of IB can.
     closed: bool = False
 

@@ -58,6 +58,8 @@ class Fill(Evolving):
     commission_sequence: int = 0
     #: What it was before IB said another one for the same execution.
     commission_was: Decimal | None = None
+    #: Why it cannot be of the order that IB names with it; it is then no part of what that filled.
+    disputed: str = ""
     #: IB's figure for the execution; None where it does not apply. Ours is on the position.
     realised_pnl: Decimal | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -43,6 +44,20 @@ ENDED: Final = frozenset(
     }
 )
 End = Literal["", "filled", "cancelled", "rejected", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class ComboPart:
+    """What the executions of a combo itself (0) or of one of its legs add up to."""
+
+    con_id: int
+    quantity: Decimal
+    notional: Decimal
+
+    @property
+    def price(self) -> Decimal:
+        """Return the average price; 0 where nothing is executed."""
+        return self.notional / self.quantity if self.quantity else ZERO
 
 
 @record
@@ -127,6 +142,10 @@ class Order(Evolving):
     #: From executions, after corrections.
     filled: Decimal = ZERO
     notional: Decimal = ZERO
+    #: Of executions that IB names with it and that cannot be its own (`disputes`): not in `filled`.
+    disputed: Decimal = ZERO
+    #: Of a combo: what `filled` follows from (`combos`).
+    parts: tuple[ComboPart, ...] = ()
     #: As orderStatus or completedOrder last claimed, restated with the executions that it counted;
     #: None before the first claim.
     status_filled: Decimal | None = None
@@ -232,6 +251,8 @@ class OrderChanges(TypedDict, total=False):
     asked_sizes: tuple[Decimal, ...]
     filled: Decimal
     notional: Decimal
+    disputed: Decimal
+    parts: tuple[ComboPart, ...]
     status_filled: Decimal | None
     claim_is_final: bool
     commissions: tuple[tuple[str, Decimal], ...]
