@@ -24,6 +24,7 @@ from oms.core.contracts import Contract
 from oms.core.fold.positions import unrealised_pnl
 from oms.core.fold.records import AccountValue, Position
 from oms.core.money import ONE, ZERO, NotANumber, decimal_from_wire
+from oms.core.money_rules import CASH_TAGS
 from oms.core.quotes import Quote
 
 #: The ledger that IB adds up over all currencies, in the base currency.
@@ -193,6 +194,13 @@ class _Said:
             return Figure(None, shown, found.at, "IB", reason)
         return Figure(number, shown, found.at, "IB")
 
+    def cash(self, currency: str) -> Figure:
+        """Return a balance, by the tag that counts."""
+        return next(
+            (f for tag in CASH_TAGS if (f := self.figure(tag, currency)).is_known),
+            self.figure(CASH_TAGS[-1], currency),
+        )
+
     def total(self, name: str) -> Figure:
         """Return a value of the whole account, in the base currency."""
         if not self.base_currency:
@@ -228,7 +236,7 @@ def _account(
         for one in sorted(positions, key=lambda p: (p.contract.symbol, p.contract.con_id))
         if one.live or one.fill_count
     )
-    currencies = sorted({c for n, c in said.values if n in ("CashBalance", EXCHANGE_RATE)} - {BASE})
+    currencies = sorted({c for n, c in said.values if n in (*CASH_TAGS, EXCHANGE_RATE)} - {BASE})
     base = said.base_currency
     return Account(
         account=name,
@@ -254,7 +262,7 @@ def _account(
 def _balance(currency: str, said: _Said) -> CurrencyBalance:
     return CurrencyBalance(
         currency=currency,
-        cash=said.figure("CashBalance", currency),
+        cash=said.cash(currency),
         rate=said.rate(currency),
         net_liquidation=said.figure("NetLiquidationByCurrency", currency),
         realised_pnl=said.figure("RealizedPnL", currency),

@@ -306,8 +306,8 @@ def _comparison(situation: Situation) -> Iterator[Reason]:
             yield Reason("degraded", "never_reconciled", text, compare)
         return
     if run.verdict == "unknown":
-        text = "The last reconciliation could not tell whether the books agree"
-        advice = f"`oms report show last` names what IB did not answer; {compare}"
+        text = "The last reconciliation could not compare everything"
+        advice = f"`oms report show last` names what is unknown, and why; {compare}"
         yield Reason("degraded", "last_reconciliation_unknown", text, advice)
     elif run.verdict == "broken" and not situation.open_breaks:
         text = "The last reconciliation found differences"

@@ -8,12 +8,13 @@ what to do; what differs; what was repaired; what was asked and how it was answe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
 from oms.core.compare.cases import break_id_of
+from oms.core.compare.findings import MOVED
 from oms.core.events import (
     BreakClass,
     Envelope,
@@ -152,7 +153,7 @@ def build(
     return Report(
         run=run,
         sequence=sequence,
-        headline=_headline(run.verdict, len(breaks), len(accepted), len(shut)),
+        headline=_headline(run, len(breaks), len(accepted), len(shut), len(unknown)),
         reasons=(
             _answered(run.questions),
             f"{counted(len(items) + counted_only, 'item')} compared: "
@@ -236,8 +237,10 @@ def shut_by(case: BreakCase) -> str:
     )
 
 
-def _headline(verdict: Verdict, breaks: int, accepted: int, shut: int) -> str:
-    match verdict:
+def _headline(
+    run: ReconciliationCompleted, breaks: int, accepted: int, shut: int, unknown: int
+) -> str:
+    match run.verdict:
         case "clean" if shut:
             verb = "refuses" if shut == 1 else "refuse"
             return (
@@ -253,6 +256,9 @@ def _headline(verdict: Verdict, breaks: int, accepted: int, shut: int) -> str:
             differences = counted(breaks, "difference") if breaks else "Differences"
             verb = "is" if breaks == 1 else "are"
             return f"{differences} between our books and the broker's {verb} open"
+        case "unknown" if unknown and all(q.outcome == "complete" for q in run.questions):
+            verb = "is" if unknown == 1 else "are"
+            return f"What could be compared agrees; {counted(unknown, 'item')} {verb} unknown"
         case "unknown":
             return "We cannot tell whether our books and the broker's agree"
 
@@ -335,8 +341,7 @@ def _next_steps(
 ) -> tuple[str, ...]:
     steps = [f"{group.words.title}: {group.words.action}" for group in groups]
     steps += [_ask_again(q) for q in run.questions if q.outcome != "complete"]
-    if unknown and all(question.outcome == "complete" for question in run.questions):
-        steps.append("Ask again with `oms reconcile`; what kept moving could not be compared.")
+    steps += _about_unknown(unknown)
     if covered is False:
         steps.append(
             "Compare the trades of the uncovered time with TWS or the account statement: the API "
@@ -348,6 +353,17 @@ def _next_steps(
             f"{counted(len(older), 'case')} of earlier runs {verb} still open: see `oms breaks`."
         )
     return tuple(steps) or ("Nothing to do.",)
+
+
+def _about_unknown(unknown: Sequence[Finding]) -> Iterator[str]:
+    """Say what to do about what could not be compared: ask again, or look at another source."""
+    if any(finding.text == MOVED for finding in unknown):
+        yield "Ask again with `oms reconcile`; what kept moving could not be compared."
+    if any(finding.subject == "cash" and finding.text != MOVED for finding in unknown):
+        yield (
+            "Compare the balances that are unknown with the account statement "
+            "(`oms statement check`): the API does not tell what moved them."
+        )
 
 
 def _ask_again(question: Question) -> str:

@@ -80,9 +80,8 @@ async def load_our_side(
         opened_accounts=books.opened_accounts,
         by_perm_id=perm_index(orders.values()),
         orphans=await _orphans(reader, watched),
-        explained_cash=cash.amounts,
+        cash=cash,
         cash_openings=books.cash_openings,
-        cash_moved_at=cash.moved_at,
         watched=watched,
     )
 

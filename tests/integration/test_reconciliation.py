@@ -110,13 +110,15 @@ async def test_a_position_that_moved_without_an_execution_is_the_one_difference(
     await world.bought(10, MSFT)
     await _adjust(world, "AAPL", 5)
     report = await world.reconcile()
-    (drift,) = [f for f in report.findings if f.result != "match"]
+    drift, cash = [f for f in report.findings if f.result != "match"]
     assert (drift.break_class, drift.symbol, drift.ours, drift.theirs) == (
         "quantity_drift",
         "AAPL",
         "10",
         "15",
     )
+    # What moved the position may have moved cash: its balance is listed, not left out.
+    assert (cash.result, cash.symbol) == ("unknown", "USD")
     assert world.position() == 10  # nothing is made up
     assert world.open_cases() == [("quantity_drift", "AAPL")]
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from oms.core.compare.drift import explained
-from oms.core.compare.sides import Row
+from oms.core.compare.repair import by_policy
+from oms.core.compare.sides import Row, Scope
 from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Finding, PositionReceived
 from oms.core.fold.records import Position
 from oms.core.ratio import Ratio
 
 NOW = datetime(2026, 3, 20, 22, 0, tzinfo=UTC)
+SCOPE = Scope(client_id=1, accounts=(), now=NOW, doubt_settle=timedelta(0), run_id="R1")
 KO = Contract(con_id=1, symbol="KO")
 PEP = Contract(con_id=2, symbol="PEP")
 
@@ -33,7 +35,9 @@ def option(right: str = "P", expiry: str = "20260619") -> Contract:
     )
 
 
-def drift(*moves: tuple[str, Contract, int, int, str]) -> list[Adjustment]:
+def drift(
+    *moves: tuple[str, Contract, int, int, str], spare: dict[str, str] | None = None
+) -> list[Adjustment]:
     """Judge moves of (account, contract, ours, theirs, IB's cost per unit); ours cost 60 each."""
     positions, rows, findings = {}, {}, []
     for account, contract, ours, theirs, cost in moves:
@@ -62,8 +66,14 @@ def drift(*moves: tuple[str, Contract, int, int, str]) -> list[Adjustment]:
                 proposed=wanted,
             )
         )
-    judged = list(explained(findings, positions, rows, NOW))
+    cash = {key: Decimal(amount) for key, amount in (spare or {}).items()}
+    judged = list(explained(findings, positions, rows, cash, NOW))
     return [f.proposed for f in judged if f.proposed is not None]
+
+
+def found_as(wanted: Adjustment) -> Finding:
+    """Return the break that proposes an adjustment."""
+    return Finding(result="break", subject="position", key="quantity_drift:x", proposed=wanted)
 
 
 def causes(*moves: tuple[str, Contract, int, int, str]) -> list[Any]:
@@ -105,6 +115,53 @@ def test_option_is_expired_when_it_is_gone_whole_after_its_last_day(
     expiry: str, theirs: int, cause: str | None
 ) -> None:
     assert causes(("A", option(expiry=expiry), 2, theirs, "0")) == [cause]
+
+
+@pytest.mark.parametrize(
+    ("held", "spare", "price"),
+    [
+        # No money came: it was worth nothing. Some did: that is its settlement, 40 for each of 200.
+        (2, "0", "0"),
+        (2, "8000", "40"),
+        (-2, "-8000", "40"),
+        # What a long option cannot have paid, and a balance of which nothing is known.
+        (2, "-8000", None),
+        (2, None, None),
+    ],
+)
+def test_what_an_option_was_worth_in_the_end_is_the_money_that_nothing_else_explains(
+    held: int, spare: str | None, price: str | None
+) -> None:
+    cash = {} if spare is None else {"A:USD": spare}
+    (wanted,) = drift(("A", option(expiry="20260320"), held, 0, "0"), spare=cash)
+    assert (wanted.cause, wanted.moves_cash) == ("expiry", True)
+    assert wanted.price == (None if price is None else Decimal(price))
+    booked = list(by_policy([found_as(wanted)], ["expiry"], SCOPE))
+    assert bool(booked) == (price == "0")
+
+
+def test_money_of_an_assignment_is_not_the_settlement_of_what_expired_beside_it() -> None:
+    other = option("C", "20260320").evolve(con_id=10)
+    gone, came, ended = drift(
+        ("A", option(), -2, 0, "0"),
+        ("A", KO, 0, 200, "70"),
+        ("A", other, 3, 0, "0"),
+        spare={"A:USD": "-14000"},
+    )
+    assert (gone.cause, came.cause, ended.cause) == ("assignment", "assignment", "expiry")
+    assert ended.price == 0
+
+
+def test_money_that_two_expired_contracts_can_be_paid_by_is_left_to_a_person() -> None:
+    two = [option(right, "20260320").evolve(con_id=n) for n, right in enumerate("CP", start=20)]
+    found = drift(*(("A", one, 1, 0, "0") for one in two), spare={"A:USD": "500"})
+    assert [(wanted.cause, wanted.price) for wanted in found] == [("expiry", None)] * 2
+
+
+def test_future_that_expired_waits_for_its_settlement_price() -> None:
+    future = Contract(con_id=11, symbol="ES", sec_type="FUT", expiry="20260320")
+    (wanted,) = drift(("A", future, 2, 0, "0"), spare={"A:USD": "0"})
+    assert (wanted.cause, wanted.price) == ("expiry", None)
 
 
 @pytest.mark.parametrize(

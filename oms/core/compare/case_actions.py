@@ -40,6 +40,8 @@ OF_POSITIONS: Final[frozenset[Cause]] = frozenset(
         "other",
     }
 )
+#: Causes whose price is paid: the strike, or the settlement.
+_PAID: Final[frozenset[Cause | None]] = frozenset({"assignment", "exercise", "expiry"})
 #: What a case with an order behind it is about.
 _OF_ORDERS: Final = frozenset({"order", "execution"})
 OF_CASH: Final[frozenset[Cause]] = frozenset(CAUSES) - {
@@ -187,12 +189,18 @@ def _adjustment(
     if request.quantity is not None and not request.quantity:
         raise InvalidRequest("the quantity must not be 0")
     quantity = proposed.quantity if request.quantity is None else request.quantity
+    price = proposed.price if request.price is None else request.price
+    if request.cause == "expiry" and price is None:
+        raise CaseRefused(
+            f"what {proposed.contract} was worth in the end is not known",
+            hint="give its settlement price with --price; 0 where it ended worthless",
+        )
     return proposed.evolve(
         cause=request.cause,
         quantity=quantity,
-        price=proposed.price if request.price is None else request.price,
+        price=price,
         ratio=_split_ratio(case, request, proposed.ratio, quantity, position),
-        moves_cash=proposed.moves_cash and request.cause == proposed.cause,
+        moves_cash=request.cause in _PAID and price is not None,
     )
 
 

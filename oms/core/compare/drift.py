@@ -20,23 +20,38 @@ from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Cause, Finding, PositionReceived
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
+from oms.core.money_rules import CASH_TOLERANCE, rule_of
 from oms.core.ratio import COST_TOLERANCE, Ratio, ratio_between
 
-_OPTIONS: Final = frozenset({"OPT", "FOP", "WAR"})
-_EXPIRING: Final = _OPTIONS | {"FUT"}
+_PRICE_STEP: Final = Decimal("0.00000001")
+#: By the key of a drift: what is to be booked, and what explains it.
+Causes = dict[str, tuple[Adjustment, str]]
 
 
 def explained(
     drifts: Sequence[Finding],
     positions: Mapping[str, Position],
     rows: Mapping[str, Row[PositionReceived]],
+    spare: Mapping[str, Decimal],
     now: datetime,
 ) -> Iterator[Finding]:
-    """Yield the drifts, with a cause where evidence names one."""
-    causes: dict[str, tuple[Adjustment, str]] = {}
+    """Yield the drifts, with a cause where evidence names one.
+
+    `spare` is the cash that our books do not explain, by account and currency, where that is known.
+    """
+    causes: Causes = {}
     for drift in drifts:
         if drift.key not in causes:
-            causes |= _cause_of(drift, drifts, positions, rows, now)
+            causes |= _exercise(drift, drifts, positions)
+    ended = [d for d in drifts if d.key not in causes and _has_expired(d, positions, now)]
+    causes |= _expiries(ended, positions, _left_of(spare, causes))
+    for drift in drifts:
+        if drift.key not in causes:
+            causes |= (
+                _split(drift, positions, rows)
+                or _transfer(drift, drifts, positions, rows)
+                or _symbol_change(drift, drifts, positions, rows)
+            )
     for drift in drifts:
         found = causes.get(drift.key)
         if found is None:
@@ -52,29 +67,14 @@ def wanted_of(drift: Finding) -> tuple[Adjustment, Contract]:
     return drift.proposed, drift.proposed.contract
 
 
-def _cause_of(
-    drift: Finding,
-    drifts: Sequence[Finding],
-    positions: Mapping[str, Position],
-    rows: Mapping[str, Row[PositionReceived]],
-    now: datetime,
-) -> dict[str, tuple[Adjustment, str]]:
-    return (
-        _exercise(drift, drifts, positions)
-        or _expiry(drift, positions, now)
-        or _split(drift, positions, rows)
-        or _transfer(drift, drifts, positions, rows)
-        or _symbol_change(drift, drifts, positions, rows)
-    )
-
-
 def _exercise(
     drift: Finding, drifts: Iterable[Finding], positions: Mapping[str, Position]
-) -> dict[str, tuple[Adjustment, str]]:
+) -> Causes:
     """Match an option that went towards zero with its underlying, which moved for it."""
     wanted, option = wanted_of(drift)
     held = _held(positions, wanted)
-    if option.sec_type not in _OPTIONS or not held or (held > 0) == (wanted.quantity > 0):
+    is_option = rule_of(option.sec_type).is_option
+    if not is_option or not held or (held > 0) == (wanted.quantity > 0):
         return {}
     if abs(wanted.quantity) > abs(held) or option.strike is None:
         return {}
@@ -85,7 +85,7 @@ def _exercise(
         if (
             other.account == drift.account
             and stock.symbol == option.symbol
-            and stock.sec_type not in _OPTIONS
+            and not rule_of(stock.sec_type).is_option
             and theirs.quantity == delivered
         ):
             cause: Cause = "exercise" if held > 0 else "assignment"
@@ -99,26 +99,72 @@ def _exercise(
     return {}
 
 
-def _expiry(
-    drift: Finding, positions: Mapping[str, Position], now: datetime
-) -> dict[str, tuple[Adjustment, str]]:
-    """Explain a derivative that is gone after its last day; it ended without value."""
+def _has_expired(drift: Finding, positions: Mapping[str, Position], now: datetime) -> bool:
+    """Say whether a derivative is gone whole on or after its last day."""
     wanted, contract = wanted_of(drift)
     held = _held(positions, wanted)
-    if contract.sec_type not in _EXPIRING or not held or held + wanted.quantity != 0:
-        return {}
+    if not rule_of(contract.sec_type).expires or not held or held + wanted.quantity != 0:
+        return False
     # The day itself counts: options go in its evening, and ours may be another day by then.
-    if len(contract.expiry) != 8 or contract.expiry > f"{now:%Y%m%d}":
-        return {}
-    text = f"{contract} expired on {contract.expiry}; {plain(held)} are gone"
-    # A future ends at its settlement price, which nobody has told; its own average stands in.
-    price = ZERO if contract.sec_type in _OPTIONS else None
-    return {drift.key: (_changed(wanted, cause="expiry", price=price), text)}
+    return len(contract.expiry) == 8 and contract.expiry <= f"{now:%Y%m%d}"
+
+
+def _left_of(spare: Mapping[str, Decimal], causes: Causes) -> dict[str, Decimal]:
+    """Return the unexplained cash without what the causes that were found have paid."""
+    left = dict(spare)
+    for wanted, _ in causes.values():
+        if wanted.moves_cash and wanted.price is not None and wanted.contract is not None:
+            paid = wanted.quantity * wanted.price * wanted.contract.units
+            key = f"{wanted.account}:{wanted.contract.currency}"
+            if key in left:
+                left[key] += paid
+    return left
+
+
+def _expiries(
+    ended: Sequence[Finding], positions: Mapping[str, Position], left: Mapping[str, Decimal]
+) -> Causes:
+    """Explain derivatives that have expired, each by what it was worth in the end.
+
+    IB sends no price of it. An option was worth nothing where its account has no money that nothing
+    else explains; where there is some, and one contract that it can be of, it is proposed as its
+    settlement. Else what it was worth is not known: no price is proposed, and a person names it.
+    """
+    causes: Causes = {}
+    by_balance: dict[str, list[Finding]] = {}
+    for drift in ended:
+        _, contract = wanted_of(drift)
+        by_balance.setdefault(f"{drift.account}:{contract.currency}", []).append(drift)
+    for balance, drifts in by_balance.items():
+        for drift in drifts:
+            wanted, contract = wanted_of(drift)
+            held = _held(positions, wanted)
+            paid = left.get(balance)
+            text = f"{contract} expired on {contract.expiry}; {plain(held)} are gone"
+            price = None
+            if paid is None or rule_of(contract.sec_type).cash == "settled":
+                text += "; what they were worth in the end is not known, --price names it"
+            elif abs(paid) <= CASH_TOLERANCE:
+                price = ZERO
+            elif len(drifts) == 1 and (paid > 0) == (held > 0):
+                price = (paid / (held * contract.units)).quantize(_PRICE_STEP)
+                text += (
+                    f"; {plain(paid)} {contract.currency} came that nothing else explains, which"
+                    f" would be a settlement at {plain(price)}"
+                )
+            else:
+                text += (
+                    f"; {plain(paid)} {contract.currency} came that nothing else explains, and"
+                    " whose settlement it is, is not known, --price names it"
+                )
+            changed = _changed(wanted, cause="expiry", price=price, moves_cash=True)
+            causes[drift.key] = (changed, text)
+    return causes
 
 
 def _split(
     drift: Finding, positions: Mapping[str, Position], rows: Mapping[str, Row[PositionReceived]]
-) -> dict[str, tuple[Adjustment, str]]:
+) -> Causes:
     """Explain a quantity that changed by a ratio, and the cost of a unit by its inverse."""
     wanted, contract = wanted_of(drift)
     position, row = _at(positions, wanted), rows.get(_key(wanted))
@@ -143,7 +189,7 @@ def _transfer(
     drifts: Iterable[Finding],
     positions: Mapping[str, Position],
     rows: Mapping[str, Row[PositionReceived]],
-) -> dict[str, tuple[Adjustment, str]]:
+) -> Causes:
     """Match what left one account of ours with what came into another."""
     wanted, contract = wanted_of(drift)
     for other in drifts:
@@ -166,7 +212,7 @@ def _symbol_change(
     drifts: Iterable[Finding],
     positions: Mapping[str, Position],
     rows: Mapping[str, Row[PositionReceived]],
-) -> dict[str, tuple[Adjustment, str]]:
+) -> Causes:
     """Match a holding that is gone with a new contract of the same size and cost."""
     wanted, contract = wanted_of(drift)
     old = _at(positions, wanted)

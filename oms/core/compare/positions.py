@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Final
 
+from oms.core.compare.cash import unexplained
 from oms.core.compare.drift import explained
 from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
@@ -14,6 +15,7 @@ from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Finding, PositionReceived, Question
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
+from oms.core.money_rules import CASH_TOLERANCE, rule_of
 
 #: How far IB's average cost may be from ours, beside the commissions that it contains: it is
 #: rounded, and sub-cent prices are averaged in other ways than ours.
@@ -26,13 +28,16 @@ def position_findings(
     """Yield what each position of either side is found to be."""
     rows = {f"{r.event.account}:{r.event.contract.con_id}": r for r in answers.positions}
     uncharged = {f.position_key for f in ours.fills.values() if f.commission is None}
+    spare = unexplained(ours, answers, scope)
     drifts: list[Finding] = []
     for key in sorted({*rows, *ours.positions}):
         position, row = ours.positions.get(key), rows.get(key)
         account, _ = _what(position, row)
         if scope.accounts and account not in scope.accounts:
             continue
-        found = _position_finding(key, position, row, before=before, answers=answers, scope=scope)
+        found = _position_finding(
+            key, position, row, before=before, answers=answers, scope=scope, spare=spare
+        )
         if isinstance(found, Finding) and found.break_class == "quantity_drift":
             drifts.append(found)
             continue
@@ -40,7 +45,7 @@ def position_findings(
         if (isinstance(found, Match) or found.result == "match") and position is not None:
             cost = row.event.average_cost if row else None
             yield from _cost(position, key not in uncharged, cost, found.evidence, ours)
-    yield from explained(drifts, ours.positions, rows, scope.now)
+    yield from explained(drifts, ours.positions, rows, spare, scope.now)
 
 
 def _position_finding(
@@ -51,6 +56,7 @@ def _position_finding(
     before: OurSide,
     answers: Answers,
     scope: Scope,
+    spare: Mapping[str, Decimal],
 ) -> Finding | Match:
     held = position.quantity if position else ZERO
     told = row.event.quantity if row else ZERO
@@ -72,7 +78,28 @@ def _position_finding(
     if complete and held == told:
         return thing.matched() if thing.repair else thing.match(plain(held))
     wanted = Adjustment(account=account, contract=contract, quantity=told - held)
-    return _judge_position(thing, position, wanted, answers, scope)
+    judged = _judge_position(thing, position, wanted, answers, scope)
+    is_pair = rule_of(contract.sec_type).cash == "pair"
+    return (
+        _pair_unnamed(thing, spare, contract)
+        if is_pair and row is None and judged.proposed
+        else judged
+    )
+
+
+def _pair_unnamed(thing: Thing, spare: Mapping[str, Decimal], contract: Contract) -> Finding:
+    """Judge a currency pair of which IB names no position.
+
+    A setting of the gateway leaves pairs out, and a person can set them to nothing (TWS guide: FX
+    Portfolio). What was traded is in the balances of both currencies.
+    """
+    keys = (f"{thing.account}:{contract.symbol}", f"{thing.account}:{contract.currency}")
+    if all(abs(spare.get(key, CASH_TOLERANCE + 1)) <= CASH_TOLERANCE for key in keys):
+        return thing.matched("IB names no position of the pair; both of its balances agree")
+    return thing.unknown(
+        "IB names no position of the pair (a setting of the gateway leaves pairs out), and the"
+        " balances of its currencies do not show what was traded"
+    )
 
 
 def _judge_position(

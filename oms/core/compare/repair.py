@@ -171,21 +171,22 @@ def cash_openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Cas
 
     Only where nothing moved shortly before: a balance that lags its executions would be wrong for
     ever. The next run opens it then. A currency that appears in an account whose cash is compared
-    already was at nothing until now: its first balance is a change like any other.
+    already was at nothing until now, unless it could not be compared before: its first balance is a
+    change like any other.
     """
     if not answers.complete("account_summary", "executions"):
         return
     asked_at = answers.questions["account_summary"].asked_at
     compared = {key.partition(":")[0] for key in ours.cash_openings}
     for key, (event, amount, sequence) in balances(answers).items():
-        explained, moved_at = ours.explained_cash.get(key, ZERO), ours.cash_moved_at.get(key)
-        if key in ours.cash_openings or explained is None:
+        explained, moved_at = ours.cash.amounts.get(key, ZERO), ours.cash.moved_at.get(key)
+        if key in ours.cash_openings or key in ours.cash.unknown:
             continue
         if scope.accounts and event.account not in scope.accounts:
             continue
         if moved_at is not None and moved_at + scope.position_settle > asked_at:
             continue
-        is_new_currency = event.account in compared
+        is_new_currency = event.account in compared and key not in ours.cash.clouded
         yield CashOpened(
             account=event.account,
             currency=event.currency,
@@ -224,10 +225,15 @@ def commissions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Commi
 def by_policy(
     findings: Iterable[Finding], causes: Collection[Cause], scope: Scope
 ) -> Iterator[BooksAdjusted]:
-    """Yield the adjustments whose cause the evidence names and a policy of the settings allows."""
+    """Yield the adjustments whose cause the evidence names and a policy of the settings allows.
+
+    What ended with a payment, or may have, is left to a person: what it was worth is in no message.
+    """
     for finding in findings:
         wanted = finding.proposed
-        if finding.result == "break" and wanted is not None and wanted.cause in causes:
+        if wanted is None or (wanted.cause == "expiry" and wanted.price != ZERO):
+            continue
+        if finding.result == "break" and wanted.cause in causes:
             yield BooksAdjusted(
                 adjustment=wanted,
                 reason=f"by policy: {finding.text}",

@@ -100,6 +100,19 @@ def _rows(kind: type[_E], rows: Iterable[Row[Event]]) -> tuple[Row[_E], ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainedCash:
+    """What fills, commissions and adjustments have done to cash, by account and currency."""
+
+    amounts: Mapping[str, Decimal] = field(default_factory=dict)
+    #: Why it does not follow from them, where it does not.
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    #: Where it did not follow from them at some time, so that a first balance can be an old one.
+    clouded: frozenset[str] = frozenset()
+    #: When an execution last moved it.
+    moved_at: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class OurSide:
     """Our books at one sequence, as far as the comparison needs them."""
 
@@ -115,13 +128,9 @@ class OurSide:
     by_perm_id: Mapping[int, str] = field(default_factory=dict)
     #: Commission reports whose execution we have not seen.
     orphans: tuple[EarlyCommission, ...] = ()
-    #: What fills, commissions and adjustments have done to cash, by account and currency; None
-    #: where it does not follow from them (futures pay no price).
-    explained_cash: Mapping[str, Decimal | None] = field(default_factory=dict)
+    cash: ExplainedCash = field(default_factory=ExplainedCash)
     #: First balances less what was explained by then, by account and currency.
     cash_openings: Mapping[str, Decimal] = field(default_factory=dict)
-    #: When cash last moved by an execution, by account and currency.
-    cash_moved_at: Mapping[str, datetime] = field(default_factory=dict)
     #: Keys of open cases and of the matches that would settle them: compared even where nobody else
     #: asks.
     watched: frozenset[str] = frozenset()

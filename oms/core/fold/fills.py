@@ -196,14 +196,14 @@ def _move_position(books: Books, envelope: Envelope, fill: Fill, earlier: Fill |
         earlier = None
     if earlier is None:
         _book(books, envelope, fill)
-    elif positions.moves_position(fill):
+    elif positions.is_booked(fill):
         position = _position_of(books, fill.account, fill.contract)
         changes = positions.restated(position, books.fills_at(fill.position_key))
         _put_moved(books, envelope, position, changes)
 
 
 def _book(books: Books, envelope: Envelope, fill: Fill) -> None:
-    if positions.moves_position(fill):
+    if positions.is_booked(fill):
         position = _position_of(books, fill.account, fill.contract)
         _put_moved(books, envelope, position, positions.booked(position, (fill,)))
 
@@ -254,7 +254,7 @@ def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> 
     if order is not None:
         totals = add_commission(order.commissions, event.currency, changed)
         settle(books, envelope, order, {"commissions": totals})
-    if positions.moves_position(fill):
+    if positions.is_booked(fill):
         position = _position_of(books, fill.account, fill.contract)
         totals = add_commission(position.commissions, event.currency, changed)
         books.put(

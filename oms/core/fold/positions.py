@@ -19,23 +19,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import assert_never
 
 from oms.core.fold.records import AdjustmentMade, Fill, Position, PositionChanges, add_commission
 from oms.core.money import ZERO
+from oms.core.money_rules import CONVERSION_VENUE, rule_of
 
 
-def moves_position(fill: Fill) -> bool:
-    """Say whether a fill moves a position: the execution of a combo does not, its legs do."""
-    return fill.contract.sec_type != "BAG"
+def is_booked(fill: Fill) -> bool:
+    """Say whether a fill is in the books of its contract: that of a combo is not, its legs' are."""
+    return rule_of(fill.contract.sec_type).cash != "legs"
+
+
+def is_conversion(fill: Fill) -> bool:
+    """Say whether a fill only converts currencies: both balances move, and no position."""
+    is_pair = rule_of(fill.contract.sec_type).cash == "pair"
+    return is_pair and CONVERSION_VENUE in (fill.venue, fill.contract.exchange)
 
 
 def booked(position: Position, fills: Iterable[Fill]) -> PositionChanges:
     """Return what more fills, in booking order, change about a position."""
     quantity, average = position.quantity, position.average_price
     realised, commissions = position.realised_pnl, position.commissions
+    converted, converted_cost = position.converted, position.converted_cost
     count = position.fill_count
     for fill in fills:
-        quantity, average, gained = _move(quantity, average, fill.signed_quantity, fill.price)
+        gained = ZERO
+        if is_conversion(fill):
+            converted += fill.signed_quantity
+            converted_cost += fill.signed_quantity * fill.price
+        else:
+            quantity, average, gained = _move(quantity, average, fill.signed_quantity, fill.price)
         if gained:
             realised += gained * fill.contract.units
         if fill.commission is not None:
@@ -46,6 +60,8 @@ def booked(position: Position, fills: Iterable[Fill]) -> PositionChanges:
         "average_price": average,
         "realised_pnl": realised,
         "commissions": commissions,
+        "converted": converted,
+        "converted_cost": converted_cost,
         "fill_count": count,
     }
 
@@ -57,6 +73,8 @@ def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
         average_price=position.opening_average_price,
         realised_pnl=ZERO,
         commissions=(),
+        converted=ZERO,
+        converted_cost=ZERO,
         fill_count=0,
         uncashed=ZERO,
     )
@@ -78,16 +96,37 @@ def adjusted(position: Position, made: AdjustmentMade) -> PositionChanges:
     return changes
 
 
-def explained_cash(position: Position) -> Decimal:
-    """Return what fills and adjustments have done to the cash in the contract's currency.
-
-    By average cost every fill changes `realised - cost` by exactly what it pays or brings, so the
-    cash follows from the position itself, corrections included. Commissions are beside it.
+def explained_cash(position: Position) -> Decimal | None:
+    """Return what fills and adjustments have done to the cash in the contract's currency; None
+    where it does not follow from them (`money_rules`). Commissions are beside it.
     """
-    units = position.contract.units
-    cost = position.quantity * position.average_price
-    opening = position.opening_quantity * position.opening_average_price
-    return position.realised_pnl - (cost - opening) * units - position.uncashed
+    match rule_of(position.contract.sec_type).cash:
+        case "price" | "pair":
+            # By average cost every fill changes `realised - cost` by exactly what it pays or
+            # brings, so that the cash follows from the position itself, corrections included.
+            units = position.contract.units
+            cost = position.quantity * position.average_price
+            opening = position.opening_quantity * position.opening_average_price
+            paid = (cost - opening) * units + position.converted_cost
+            return position.realised_pnl - paid - position.uncashed
+        case "result":
+            # IB's cost of what was held before the log has commissions in it that were paid then.
+            is_ours = not position.opening_quantity or not position.realised_pnl
+            return position.realised_pnl if is_ours else None
+        case "settled":
+            return None if position.quantity else position.realised_pnl
+        case "legs":
+            return ZERO
+        case "unknown":
+            return None
+        case other:
+            assert_never(other)
+
+
+def explained_units(position: Position) -> Decimal:
+    """Return what a pair's fills and adjustments have done to the cash in its first currency."""
+    uncashed = sum((m.quantity for m in position.adjustments if not m.moves_cash), ZERO)
+    return position.quantity - position.opening_quantity + position.converted - uncashed
 
 
 def _moved_by(position: Position, made: AdjustmentMade) -> PositionChanges:

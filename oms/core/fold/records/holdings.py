@@ -169,6 +169,10 @@ class Position(Evolving):
     #: currency.
     realised_pnl: Decimal = ZERO
     commissions: tuple[tuple[str, Decimal], ...] = ()
+    #: Of a pair: what conversions bought of its first currency and paid in the other. They move
+    #: cash and no position.
+    converted: Decimal = ZERO
+    converted_cost: Decimal = ZERO
     opening_quantity: Decimal = ZERO
     opening_average_price: Decimal = ZERO
     fill_count: int = 0
@@ -217,6 +221,8 @@ class PositionChanges(TypedDict, total=False):
     average_price: Decimal
     realised_pnl: Decimal
     commissions: tuple[tuple[str, Decimal], ...]
+    converted: Decimal
+    converted_cost: Decimal
     fill_count: int
     opening_quantity: Decimal
     opening_average_price: Decimal
