@@ -27,7 +27,7 @@ from oms.core.compare.run import verdict_of
 from oms.core.compare.statement import Tally, cash_findings, holding_findings, unread_findings
 from oms.core.compare.statement_days import StatementDays
 from oms.core.compare.statement_deals import Deal, Net, net
-from oms.core.compare.statement_matching import Dealt, by_id, rest
+from oms.core.compare.statement_matching import Dealt, Rest, by_id
 from oms.core.compare.statement_rows import (
     Cash,
     Change,
@@ -306,7 +306,9 @@ class _Check:
         fills = {fill.key: fill for fill in await self._fills(fill_key=keys)}
         for statement, one in nets:
             fill = fills.get(one.key)
-            finding = by_id(one, fill, statement.tally.dealt)
+            if fill is not None:
+                statement.tally.dealt.name(fill.key, statement.days.heading.last)
+            finding = by_id(one, fill)
             if finding is None:
                 statement.open.append((one, fill))
             else:
@@ -323,14 +325,16 @@ class _Check:
         )
         replaced = {deal.place: one.deal for one in nets for deal in one.replaced}
         index = {deal.place: i for i, one in enumerate(statements) for deal in one.kept}
-        dealt.named |= {one.key for one in nets if one.deal.exec_id}
+        with_id: list[tuple[_Statement, Net]] = []
         for one in nets:
             _note_then(one, statements, index)
             statement = statements[max(index[deal.place] for deal in one.rows)]
             if one.deal.exec_id and not one.is_outside:
-                await self._match([(statement, one)])
+                with_id.append((statement, one))
             else:
                 statement.open.append((one, None))
+        for start in range(0, len(with_id), _DEALS_PER_QUERY):
+            await self._match(with_id[start : start + _DEALS_PER_QUERY])
         since = min(one.days.begin for one in statements)
         fills = await self._fills_since(account, since)
         rows = await self._reader.rows("positions", {"account": account}, limit=_ROWS_MAX)
@@ -356,9 +360,11 @@ class _Check:
             return
         inside, edge = days.inside_and_edge(fills)
         earlier = await self._earlier(statement)
-        for finding in rest(statement.open, inside, edge, earlier, tally.dealt):
+        last = days.heading.last
+        left = Rest(tally.dealt, last, inside=inside, edge=edge, earlier=earlier)
+        for finding in left.findings(statement.open):
             self._note(finding)
-        held = days.held(positions, fills)
+        held = days.held(positions, fills, tally.dealt.named)
         for finding in [*holding_findings(held, tally), *cash_findings(tally)]:
             self._note(finding)
 

@@ -59,6 +59,36 @@ def test_position_is_taken_back_to_the_end_of_the_last_day(
     assert DAYS.held([position], [one]) == [(position, Decimal(held), Decimal(late))]
 
 
+def test_what_a_statement_names_is_in_its_positions_however_late_it_was_dealt() -> None:
+    one = fill(datetime(2026, 3, 10, 18, tzinfo=UTC))
+    position = Position(account="DU1", contract=one.contract, quantity=Decimal(100))
+    (named,) = DAYS.held([position], [one], {one.key: date(2026, 3, 10)})
+    assert named == (position, Decimal(100), Decimal(0))
+    (later,) = DAYS.held([position], [one], {one.key: date(2026, 3, 11)})
+    assert later == (position, Decimal(100), Decimal(100))
+
+
+@pytest.mark.parametrize(
+    ("sec_type", "at", "is_inside"),
+    [
+        ("STK", datetime(2026, 3, 10, 16, 45, tzinfo=UTC), True),
+        ("FUT", datetime(2026, 3, 10, 16, 45, tzinfo=UTC), False),
+        # Presidents' Day, Good Friday, and the Friday on which Independence Day is kept.
+        ("FUT", datetime(2026, 2, 16, 11, tzinfo=UTC), False),
+        ("FUT", datetime(2026, 4, 3, 11, tzinfo=UTC), False),
+        ("FUT", datetime(2026, 7, 3, 11, tzinfo=UTC), False),
+        ("FUT", datetime(2026, 2, 17, 11, tzinfo=UTC), True),
+    ],
+)
+def test_a_session_on_a_holiday_may_count_for_the_day_after(
+    sec_type: str, at: datetime, is_inside: bool
+) -> None:
+    days = StatementDays(Heading("DU1", at.date(), at.date(), ""), UTC)
+    one = fill(at)
+    one = one.evolve(contract=one.contract.evolve(sec_type=sec_type))
+    assert days.inside_and_edge([one]) == (([one], []) if is_inside else ([], [one]))
+
+
 def test_days_before_the_log_are_unknown() -> None:
     found = DAYS.before_the_log(DAYS.end)
     assert found is not None

@@ -311,7 +311,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
         "orders-only",
         """
         fill 40 ACME @ 12.5 order=810000161
-        fill 60 ACME @ 12.55 order=810000161
+        fill 60 ACME @ 12.55 order=810000161 charge=0.5
         fill -5 BORE @ 80.04 order=810000162 charge=1.25
         """,
         [],
@@ -329,6 +329,15 @@ TABLE: list[tuple[str, str, list[str]]] = [
         """
         fill 40 ACME @ 12.5 order=810000161
         fill 60 ACME @ 12.55 order=810000161
+        fill -5 BORE @ 80.04 order=810000162 charge=1.25
+        """,
+        ["commission_different low ACME"],
+    ),
+    (
+        "orders-only",
+        """
+        fill 40 ACME @ 12.5 order=810000161
+        fill 60 ACME @ 12.55 order=810000161 charge=0.5
         """,
         ["missing_fill high BORE"],
     ),
@@ -336,7 +345,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
         "orders-only",
         """
         fill 40 ACME @ 12.5 order=810000161
-        fill 60 ACME @ 12.55 order=810000161
+        fill 60 ACME @ 12.55 order=810000161 charge=0.5
         fill -5 BORE @ 80.04 order=810000162 charge=1.25
         fill 7 CIRR @ 4.5 order=810000163
         """,

@@ -63,10 +63,14 @@ class StatementDays:
         return inside, edge
 
     def held(
-        self, positions: Iterable[Position], fills: Iterable[Fill]
+        self,
+        positions: Iterable[Position],
+        fills: Iterable[Fill],
+        named: Mapping[str, date] = MappingProxyType({}),
     ) -> list[tuple[Position, Decimal, Decimal]]:
         """Return our positions with what they held at the end of the last day, and with what of it
-        may count for the next; `fills` are those from the days on.
+        may count for the next; `fills` are those from the days on, `named` the last days of the
+        statements that name some of them, so that it is known where these count.
         """
         after: dict[int, Decimal] = {}
         late: dict[int, Decimal] = {}
@@ -78,7 +82,7 @@ class StatementDays:
             # A fill whose time cannot be read may lie on either side of the end.
             if low > self.heading.last and fill.occurred_at is not None:
                 after[con_id] = after.get(con_id, ZERO) + fill.signed_quantity
-            elif high > self.heading.last:
+            elif high > self.heading.last and named.get(fill.key, high) > self.heading.last:
                 late[con_id] = late.get(con_id, ZERO) + fill.signed_quantity
         return [
             (p, p.quantity - after.get(p.contract.con_id, ZERO), late.get(p.contract.con_id, ZERO))

@@ -10,7 +10,7 @@ evidence.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -201,67 +201,89 @@ def net(rows: Sequence[Deal], first: date) -> list[Net]:
     the statements cover.
     """
     groups: dict[str, _Group] = defaultdict(_Group)
-    by_thing: dict[str, list[tuple[Deal, _Group]]] = defaultdict(list)
+    booked = _Booked()
     cancels: list[Deal] = []
-    for number, deal in enumerate(rows):
+    for number, deal in enumerate(sorted(rows, key=_order)):
         if deal.kind == "cancel":
             cancels.append(deal)
             continue
         group = groups[deal.key if deal.exec_id else f"row {number}"]
         group.booked.append(deal)
-        by_thing[deal.thing].append((deal, group))
+        booked.add(deal, group)
     found: list[Net] = []
-    for cancel in sorted(cancels, key=_order):
-        group_of = _taken_back(cancel, by_thing[cancel.thing], first)
-        if group_of is None:
+    for cancel in cancels:
+        meant = booked.taken_back(cancel, first) or booked.in_its_place(cancel)
+        if meant is None:
             found.append(
                 Net(cancel, cancel.quantity, cancel.price, cancel.commission, (), True, (cancel,))
             )
+        else:
+            meant.cancels.append(cancel)
     found += [_net(group) for group in groups.values()]
     return sorted(found, key=lambda one: one.deal.place)
 
 
-def _taken_back(cancel: Deal, booked: Iterable[tuple[Deal, _Group]], first: date) -> _Group | None:
-    """Put a cancel to what it takes back, or to what was booked in place of it; None where neither
-    is here.
-    """
-    same = [(deal, group) for deal, group in booked if _may_be_meant(cancel, deal)]
-    equal = [
-        (deal, group)
-        for deal, group in same
-        if deal.place not in group.taken
-        and deal.quantity == -cancel.quantity
-        and (deal.price is None or cancel.price is None or deal.price == cancel.price)
-    ]
-    before = [(deal, group) for deal, group in equal if _is_before(deal, cancel)]
-    if not before and not cancel.original_row:
+#: What a cancel and the deal that it takes back have in common, the sign of the quantity aside.
+_Contents = tuple[str, str, Decimal, Decimal | None, datetime | None]
+
+
+class _Booked:
+    """What was booked, found by its number or by its contents; add it in its order."""
+
+    def __init__(self) -> None:
+        self._by_number: dict[tuple[str, str], list[tuple[Deal, _Group]]] = defaultdict(list)
+        self._by_contents: dict[_Contents, list[tuple[Deal, _Group]]] = defaultdict(list)
+
+    def add(self, deal: Deal, group: _Group) -> None:
+        """Take a deal."""
+        if deal.deal_number:
+            self._by_number[deal.thing, deal.deal_number].append((deal, group))
+        contents = (deal.thing, deal.model, deal.quantity, deal.price)
+        self._by_contents[*contents, deal.at].append((deal, group))
+        if deal.at is not None:
+            # For a cancel that names no time.
+            self._by_contents[*contents, None].append((deal, group))
+
+    def taken_back(self, cancel: Deal, first: date) -> _Group | None:
+        """Return the rows of the deal that a cancel takes back, and note that it does; None where
+        it is not here.
+        """
+        numbered = self._by_number.get((cancel.thing, cancel.original_deal), [])
+        contents = (cancel.thing, cancel.model, -cancel.quantity, cancel.price, cancel.at)
+        told = numbered or self._by_contents.get(contents, [])
+        equal = (
+            (deal, group)
+            for deal, group in told
+            if deal.place not in group.taken
+            and (deal.quantity, deal.price) == (-cancel.quantity, cancel.price)
+            and (numbered or _may_be_meant(cancel, deal))
+        )
         # Without numbers the order of rows is no evidence, but what was dealt in these days is in
         # these statements.
-        day = cancel.day
-        before = [one for one in equal if day is not None and day >= first]
-    if before:
-        deal, group = min(before, key=lambda one: _order(one[0]))
+        is_here = cancel.day is not None and cancel.day >= first and not cancel.original_row
+        fallback: tuple[Deal, _Group] | None = None
+        for deal, group in equal:
+            if _is_before(deal, cancel):
+                group.taken.add(deal.place)
+                return group
+            fallback = fallback or (deal, group)
+        if fallback is None or not is_here:
+            return None
+        deal, group = fallback
         group.taken.add(deal.place)
-        group.cancels.append(cancel)
         return group
-    again = [
-        group
-        for deal, group in same
-        if cancel.original_deal and deal.deal_number == cancel.original_deal
-    ]
-    if again:
-        again[0].cancels.append(cancel)
-        return again[0]
-    return None
+
+    def in_its_place(self, cancel: Deal) -> _Group | None:
+        """Return the rows of what was booked in place of a deal that a cancel takes back."""
+        again = self._by_number.get((cancel.thing, cancel.original_deal), [])
+        return again[0][1] if again else None
 
 
 def _may_be_meant(cancel: Deal, deal: Deal) -> bool:
-    """Say whether a cancel can be about a deal, by the best numbers that both rows have."""
+    """Say whether no number of two rows says that a cancel is about another deal."""
     if cancel.original_deal and deal.deal_number:
-        return cancel.original_deal == deal.deal_number
-    if cancel.perm_id and deal.perm_id and cancel.perm_id != deal.perm_id:
         return False
-    return cancel.at is None or deal.at is None or cancel.at == deal.at
+    return not cancel.perm_id or not deal.perm_id or cancel.perm_id == deal.perm_id
 
 
 def _is_before(deal: Deal, cancel: Deal) -> bool:
@@ -280,7 +302,7 @@ def _order(deal: Deal) -> tuple[int, date, int, tuple[int, int]]:
 
 
 def _net(group: _Group) -> Net:
-    booked = sorted(group.booked, key=_order)
+    booked = group.booked
     rows = (*booked, *group.cancels)
     standing = [deal for deal in booked if deal.place not in group.taken]
     charges = [deal.commission for deal in rows]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import islice
 from typing import Final
 
 from oms.core.compare.findings import Thing
@@ -31,6 +32,10 @@ _NOMINALS: Final = frozenset(Decimal(10) ** power for power in (1, 2, 3))
 _BONDS: Final = frozenset({"BOND", "BILL"})
 #: Deals of these classes do not reach the API as executions.
 _UNTOLD: Final = frozenset({"FUND"})
+#: Fills of a contract that a deal without an execution id is compared with.
+_ALIKE_MAX: Final = 2_000
+#: Executions of an order that a finding names.
+_EVIDENCE_MAX: Final = 20
 #: Two clocks, and a time zone that was set wrongly, may lie between two texts of one deal.
 _SAME_TIME: Final = timedelta(days=1)
 
@@ -48,8 +53,8 @@ class Dealt:
     began: datetime | None
     #: Of the statement's texts, which name none.
     zone: tzinfo
-    #: Keys of our fills that a statement names.
-    named: set[str] = field(default_factory=set)
+    #: Keys of our fills that a statement names, with the last day of the first that does.
+    named: dict[str, date] = field(default_factory=dict)
     #: Deals without an order, which explain positions.
     booked: list[Deal] = field(default_factory=list)
     #: Deals that cannot be matched, which explain positions too.
@@ -58,6 +63,10 @@ class Dealt:
     more: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     #: Contracts of which a row could not be read; 0 for a row that names none.
     unread: set[int] = field(default_factory=set)
+
+    def name(self, key: str, last: date) -> None:
+        """Note that the statement up to a day names a fill."""
+        self.named[key] = min(self.named.get(key, last), last)
 
     def is_unread(self, con_id: int) -> bool:
         """Say whether a row that could not be read may be about a contract."""
@@ -76,61 +85,183 @@ class Dealt:
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=self.zone)
 
 
-def by_id(one: Net, fill: Fill | None, dealt: Dealt) -> Finding | None:
+def by_id(one: Net, fill: Fill | None) -> Finding | None:
     """Return what one deal with an execution id is found to be; None where it differs or is not
     booked, which `rest` is told.
     """
-    if fill is None:
-        return None
-    dealt.named.add(fill.key)
-    if _same_quantity(one, fill.signed_quantity) and _same_price(one, fill.price):
+    if (
+        fill is not None
+        and _same_quantity(one, fill.signed_quantity)
+        and _same_price(one, fill.price)
+    ):
         return _charged(one, fill)
     return None
 
 
-def rest(
-    opened: Open,
-    inside: Sequence[Fill],
-    edge: Sequence[Fill],
-    earlier: Sequence[Fill],
-    dealt: Dealt,
-) -> Iterator[Finding]:
-    """Yield a finding for each deal that has no execution id or that `by_id` left, and for each of
-    our fills that no deal names.
-
-    `inside` are our fills well inside the days, `edge` those that IB may have booked to a day
-    beside, `earlier` those of any day that a cancel may take back.
+class Rest:
+    """What one statement leaves after its deals were matched by execution id, and what becomes of
+    it.
     """
-    unnamed = {
-        fill.key: fill
-        for fill in (*inside, *edge)
-        if fill.key not in dealt.named and fill.quantity and not fill.contract.is_combo
-    }
-    certain = {fill.key for fill in inside}
-    left: list[tuple[Net, Fill | None]] = []
-    for one, fill in opened:
-        if fill is not None or not one.quantity or one.is_outside or one.deal.level == "order":
-            left.append((one, fill))
-            continue
-        told = _nearest(one, unnamed.values(), dealt)
-        if told is None:
-            left.append((one, fill))
-            continue
-        del unnamed[told.key]
-        dealt.named.add(told.key)
-        yield _charged(one, told)
-    for group in _by_order(left):
-        agreeing = _agreeing_fills(group, unnamed, certain)
-        if agreeing is None:
-            yield from _left(group, unnamed, certain, earlier, dealt)
-            continue
-        for fill in agreeing:
-            unnamed.pop(fill.key, None)
-            dealt.named.add(fill.key)
-        for one, _ in group:
-            yield _thing(one, "").matched(f"the sums of order {one.deal.perm_id} agree")
-    for fill in unnamed.values():
-        yield _unnamed(fill, fill.key in certain, dealt)
+
+    def __init__(
+        self,
+        dealt: Dealt,
+        last: date,
+        *,
+        inside: Sequence[Fill],
+        edge: Sequence[Fill],
+        earlier: Sequence[Fill],
+    ) -> None:
+        """`inside` are our fills well inside the statement's days, `edge` those that IB may have
+        booked to a day beside, `earlier` those of any day that a cancel may take back.
+        """
+        self._dealt = dealt
+        self._last = last
+        self._certain = {fill.key for fill in inside}
+        self._earlier = earlier
+        #: Our fills that nothing names so far, by contract and key, and by what they say.
+        self._unnamed: dict[int, dict[str, Fill]] = defaultdict(dict)
+        self._by_contents: dict[_Contents, list[Fill]] = defaultdict(list)
+        for fill in (*inside, *edge):
+            if fill.key not in dealt.named and fill.quantity and not fill.contract.is_combo:
+                self._unnamed[fill.contract.con_id][fill.key] = fill
+                self._by_contents[_contents(fill)].append(fill)
+
+    def findings(self, opened: Open) -> Iterator[Finding]:
+        """Yield a finding for each deal that has no execution id or that `by_id` left, and for each
+        of our fills that no deal names.
+        """
+        left: list[tuple[Net, Fill | None]] = []
+        for one, fill in opened:
+            is_alone = fill is None and one.quantity and not one.is_outside
+            told = None
+            if is_alone and one.deal.level == "execution":
+                told = self._told(one)
+            if told is None:
+                left.append((one, fill))
+            else:
+                # Of an exercise we may have heard as an execution, which a statement has as a deal
+                # of its own.
+                self._take(told)
+                yield _charged(one, told)
+        for group in _by_order(left):
+            agreeing = self._agreeing(group)
+            if agreeing is None:
+                for one, fill in group:
+                    finding = self._left(one, fill)
+                    if finding is not None:
+                        yield finding
+                continue
+            for fill in agreeing:
+                self._take(fill)
+            yield from _summed([one for one, _ in group], agreeing)
+        for fills in self._unnamed.values():
+            for fill in fills.values():
+                yield _unnamed(fill, fill.key in self._certain, self._dealt)
+
+    def _told(self, one: Net) -> Fill | None:
+        """Return the fill that a deal tells of, by its contents."""
+        deal = one.deal
+        if deal.at is not None and one.price is not None:
+            at = self._dealt.aware(deal.at).astimezone(UTC)
+            alike = self._by_contents.get((deal.con_id, one.quantity, one.price, at), [])
+            while alike and alike[-1].key not in self._unnamed[deal.con_id]:
+                alike.pop()
+            if alike and _nearest(one, alike[-1:], self._dealt):
+                return alike.pop()
+        # At another time than ours: one of them is enough, however many are alike.
+        return _nearest(one, islice(self._of(deal), _ALIKE_MAX), self._dealt)
+
+    def _of(self, deal: Deal) -> Iterable[Fill]:
+        return self._unnamed.get(deal.con_id, {}).values()
+
+    def _take(self, fill: Fill) -> None:
+        self._unnamed.get(fill.contract.con_id, {}).pop(fill.key, None)
+        self._dealt.name(fill.key, self._last)
+
+    def _agreeing(self, group: Open) -> list[Fill] | None:
+        """Return the fills whose sums are those of an order's deals; None where there are none."""
+        deal = group[0][0].deal
+        if not _is_of_an_order(group[0][0]):
+            return None
+        named = [fill for _, fill in group if fill is not None]
+        others = _of_order(deal, self._of(deal))
+        for chosen in (others, [fill for fill in others if fill.key in self._certain]):
+            fills = [*named, *chosen]
+            if fills and _sums_agree([one for one, _ in group], fills):
+                return fills
+        return None
+
+    def _left(self, one: Net, fill: Fill | None) -> Finding | None:
+        """Return what nothing agrees with; None for a deal without an order, which explains a
+        position.
+        """
+        deal, dealt = one.deal, self._dealt
+        if one.is_outside:
+            return self._taken_back(one)
+        if fill is not None:
+            dealt.more[deal.con_id] += one.quantity - fill.signed_quantity
+            return _different(one, fill)
+        thing = _thing(one, "not booked")
+        if not one.quantity:
+            return thing.matched()
+        if deal.kind == "book":
+            dealt.booked.append(deal)
+            return None
+        if dealt.is_older(deal):
+            return thing.unknown("it was dealt before the log began")
+        if deal.level == "order":
+            return self._order_differs(one)
+        if deal.exec_id or (deal.perm_id and deal.category not in _UNTOLD):
+            dealt.more[deal.con_id] += one.quantity
+            text = f"{_row_words(deal)} is in the statement and not in our books"
+            return thing.broken("missing_fill", "high", text)
+        dealt.loose.append(deal)
+        text = (
+            f"{_row_words(deal)} has neither an execution id nor an order's number, and none of"
+            " our executions agrees with it in contract, quantity, price and time"
+        )
+        return thing.unknown(text)
+
+    def _taken_back(self, one: Net) -> Finding:
+        """Return what a cancel is found to be whose original is in none of the statements."""
+        deal, dealt = one.deal, self._dealt
+        original = replace(one, quantity=-one.quantity)
+        told = _nearest(original, (f for f in self._earlier if f.key not in dealt.named), dealt)
+        words = _row_words(deal)
+        if told is not None:
+            self._take(told)
+            dealt.more[deal.con_id] -= told.signed_quantity
+            text = f"{words} takes execution {told.exec_id} back, which our books still have"
+            return _booked(told, "cancelled").broken("corrected_fill", "high", text)
+        busted = [f for f in _of_order(deal, self._earlier) if not f.quantity]
+        if busted:
+            return _booked(busted[0], "cancelled").matched()
+        dealt.loose.append(deal)
+        text = f"{words} takes a deal back that is in no statement here and not in our books"
+        return _thing(one, "not booked").unknown(text)
+
+    def _order_differs(self, one: Net) -> Finding:
+        deal = one.deal
+        fills = _of_order(deal, self._of(deal))
+        for fill in fills:
+            self._take(fill)
+        ours = sum((fill.signed_quantity for fill in fills), ZERO)
+        self._dealt.more[deal.con_id] += one.quantity - ours
+        if not fills:
+            text = f"order {deal.perm_id} is in the statement and not in our books"
+            return _thing(one, "not booked").broken("missing_fill", "high", text)
+        value = sum((fill.signed_quantity * fill.price for fill in fills), ZERO)
+        average = plain(value / ours) if ours else "no price"
+        thing = replace(
+            _thing(one, f"{plain(ours)} at {average} in {len(fills)} executions"),
+            order_id=fills[0].order_id,
+            evidence=tuple(fill.booked_sequence for fill in fills[:_EVIDENCE_MAX]),
+        )
+        if any(fill.key not in self._certain for fill in fills):
+            return thing.unknown("a part of it may be in the statement of the day before or after")
+        text = f"the executions of order {deal.perm_id} do not add up to what the statement has"
+        return thing.broken("contradiction", "high", text)
 
 
 # ── one deal beside one fill ─────────────────────────────────────────────────────────────────────
@@ -194,6 +325,17 @@ def _exponent(value: Decimal) -> int:
     return exponent if isinstance(exponent, int) else 0
 
 
+#: Contract, signed quantity, price, time.
+_Contents = tuple[int, Decimal, Decimal, datetime | None]
+
+
+def _contents(fill: Fill) -> _Contents:
+    at = fill.occurred_at
+    # A statement tells times to the second.
+    at = at.astimezone(UTC).replace(microsecond=0) if at is not None else None
+    return fill.contract.con_id, fill.signed_quantity, fill.price, at
+
+
 def _nearest(one: Net, fills: Iterable[Fill], dealt: Dealt) -> Fill | None:
     """Return the fill that a deal tells of, by its contents; of several the nearest in time."""
     deal = one.deal
@@ -225,23 +367,32 @@ def _by_order(opened: Open) -> Iterator[Open]:
     groups: dict[tuple[int, str], list[tuple[Net, Fill | None]]] = defaultdict(list)
     for number, (one, fill) in enumerate(opened):
         deal = one.deal
-        is_summed = deal.perm_id and deal.kind == "exchange" and not one.is_outside
-        groups[(deal.perm_id, deal.thing) if is_summed else (-number - 1, "")].append((one, fill))
+        key = (deal.perm_id, deal.thing) if _is_of_an_order(one) else (-number - 1, "")
+        groups[key].append((one, fill))
     yield from groups.values()
 
 
-def _agreeing_fills(group: Open, unnamed: dict[str, Fill], certain: set[str]) -> list[Fill] | None:
-    """Return the fills whose sums are those of an order's deals; None where there are none."""
-    first = group[0][0]
-    if not first.deal.perm_id or first.deal.kind != "exchange" or first.is_outside:
-        return None
-    named = [fill for _, fill in group if fill is not None]
-    others = _of_order(first.deal, unnamed.values())
-    for chosen in (others, [fill for fill in others if fill.key in certain]):
-        fills = [*named, *chosen]
-        if fills and _sums_agree([one for one, _ in group], fills):
-            return fills
-    return None
+def _is_of_an_order(one: Net) -> bool:
+    return bool(one.deal.perm_id) and one.deal.kind == "exchange" and not one.is_outside
+
+
+def _summed(nets: Sequence[Net], fills: Sequence[Fill]) -> Iterator[Finding]:
+    """Yield that the deals of an order agree with its fills, and whether their charges do."""
+    charges = [one.commission for one in nets]
+    theirs = None if None in charges else sum((c for c in charges if c is not None), ZERO)
+    ours = sum((fill.commission or ZERO for fill in fills), ZERO)
+    for one in nets:
+        yield _thing(one, "").matched(f"the sums of order {one.deal.perm_id} agree")
+    if theirs is not None and not same_amount(theirs, ours):
+        first = nets[0]
+        thing = replace(
+            _thing(first, f"commission {plain(ours)}"),
+            theirs=f"commission {plain(theirs)} {first.deal.commission_currency}",
+            order_id=fills[0].order_id,
+            evidence=tuple(fill.booked_sequence for fill in fills[:_EVIDENCE_MAX]),
+        )
+        text = "the statement charges another commission than the broker reported"
+        yield thing.broken("commission_different", "low", text)
 
 
 def _of_order(deal: Deal, fills: Iterable[Fill]) -> list[Fill]:
@@ -266,66 +417,6 @@ def _sums_agree(nets: Sequence[Net], fills: Sequence[Fill]) -> bool:
 # ── what is left ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _left(
-    group: Open,
-    unnamed: dict[str, Fill],
-    certain: set[str],
-    earlier: Sequence[Fill],
-    dealt: Dealt,
-) -> Iterator[Finding]:
-    for one, fill in group:
-        deal = one.deal
-        if one.is_outside:
-            yield _taken_back(one, earlier, dealt)
-        elif fill is not None:
-            dealt.more[deal.con_id] += one.quantity - fill.signed_quantity
-            yield _different(one, fill)
-        elif not one.quantity:
-            yield _thing(one, "not booked").matched()
-        elif deal.kind == "book":
-            told = _nearest(one, unnamed.values(), dealt)
-            if told is None:
-                dealt.booked.append(deal)
-                continue
-            # We heard of an exercise as an execution; the statement has it as a deal of its own.
-            del unnamed[told.key]
-            dealt.named.add(told.key)
-            yield _booked(told, _deal_words(one)).matched()
-        elif dealt.is_older(deal):
-            yield _thing(one, "not booked").unknown("it was dealt before the log began")
-        elif deal.level == "order":
-            yield _order_differs(one, unnamed, certain, dealt)
-        elif deal.exec_id or (deal.perm_id and deal.category not in _UNTOLD):
-            dealt.more[deal.con_id] += one.quantity
-            text = f"{_row_words(deal)} is in the statement and not in our books"
-            yield _thing(one, "not booked").broken("missing_fill", "high", text)
-        else:
-            dealt.loose.append(deal)
-            text = (
-                f"{_row_words(deal)} has neither an execution id nor an order's number, and none of"
-                " our executions agrees with it in contract, quantity, price and time"
-            )
-            yield _thing(one, "not booked").unknown(text)
-
-
-def _taken_back(one: Net, earlier: Sequence[Fill], dealt: Dealt) -> Finding:
-    """Return what a cancel is found to be whose original is in none of the statements."""
-    deal = one.deal
-    original = replace(one, quantity=-one.quantity)
-    told = _nearest(original, (f for f in earlier if f.key not in dealt.named), dealt)
-    if told is not None:
-        dealt.named.add(told.key)
-        dealt.more[deal.con_id] -= told.signed_quantity
-        text = f"{_row_words(deal)} takes execution {told.exec_id} back, which our books still have"
-        return _booked(told, "cancelled").broken("corrected_fill", "high", text)
-    busted = [f for f in _of_order(deal, earlier) if not f.quantity]
-    if busted:
-        return _booked(busted[0], "cancelled").matched()
-    dealt.loose.append(deal)
-    text = f"{_row_words(deal)} takes a deal back that is in no statement here and not in our books"
-    return _thing(one, "not booked").unknown(text)
-
-
 def _different(one: Net, fill: Fill) -> Finding:
     thing = _booked(fill, _deal_words(one))
     _, revision = stem_and_revision(one.deal.exec_id)
@@ -335,31 +426,6 @@ def _different(one: Net, fill: Fill) -> Finding:
     if not one.quantity:
         return thing.broken("corrected_fill", "high", "the statement takes the execution back")
     return thing.broken("contradiction", "high", "one execution id, two contents")
-
-
-def _order_differs(one: Net, unnamed: dict[str, Fill], certain: set[str], dealt: Dealt) -> Finding:
-    deal = one.deal
-    fills = _of_order(deal, unnamed.values())
-    ours = sum((fill.signed_quantity for fill in fills), ZERO)
-    for fill in fills:
-        del unnamed[fill.key]
-        dealt.named.add(fill.key)
-    dealt.more[deal.con_id] += one.quantity - ours
-    if not fills:
-        text = f"order {deal.perm_id} is in the statement and not in our books"
-        return _thing(one, "not booked").broken("missing_fill", "high", text)
-    value = sum((fill.signed_quantity * fill.price for fill in fills), ZERO)
-    average = plain(value / ours) if ours else "no price"
-    thing = replace(
-        _thing(one, f"{plain(ours)} at {average} in {len(fills)} executions"),
-        order_id=fills[0].order_id,
-        evidence=tuple(fill.booked_sequence for fill in fills[:20]),
-    )
-    if any(fill.key not in certain for fill in fills):
-        text = "a part of it may be in the statement of the day before or after"
-        return thing.unknown(text)
-    text = f"the executions of order {deal.perm_id} do not add up to what the statement has"
-    return thing.broken("contradiction", "high", text)
 
 
 def _unnamed(fill: Fill, is_inside: bool, dealt: Dealt) -> Finding:
