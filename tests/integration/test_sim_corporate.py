@@ -152,6 +152,56 @@ async def test_the_night_after_an_expiry_settles_it_and_the_contract_is_gone() -
         assert list(held(sim)) == ["AAPL"]
 
 
+@pytest.mark.parametrize(
+    ("right", "quantity", "settlement", "paid"),
+    [
+        ("C", "2", "5342", "8400"),
+        ("P", "-1", "5258", "-4200"),
+        ("C", "2", "5300", "0"),
+    ],
+)
+async def test_an_option_on_an_index_pays_what_it_is_worth_and_delivers_nothing(
+    right: str, quantity: str, settlement: str, paid: str
+) -> None:
+    async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
+        option = contract(sim, f"SPX   260116{right}05300000")
+        hold(sim, option, quantity, "5000")
+        before = cash(sim)
+        life = sim.gateway.broker.derivatives
+        with pytest.raises(ValueError, match="settled in cash"):
+            life.exercise(ACCOUNT, option, D(1))
+        life.expire(option, D(settlement))
+        assert (held(sim), cash(sim) - before) == ({}, D(paid))
+
+
+async def test_a_conversion_moves_both_balances_and_no_position() -> None:
+    async with world() as sim:
+        books = sim.gateway.books
+        sim.do("quote", symbol="EUR.USD", bid="1.1", ask="1.1")
+        pair = {"symbol": "EUR", "sec_type": "CASH", "currency": "USD", "side": "BUY"}
+        before = cash(sim)
+        sim.do("manual_order", **pair, exchange="FXCONV", quantity="5000")
+        assert books.cash[ACCOUNT, "EUR"] == 5000
+        assert (held(sim), before - cash(sim)) == ({}, 5502)
+        (row,) = books.executions()
+        assert row.venue == "FXCONV"
+        sim.do("correct", exec_id=row.exec_id, quantity="4000")
+        assert (held(sim), books.cash[ACCOUNT, "EUR"]) == ({}, 4000)
+        sim.do("manual_order", **pair, quantity="5000")
+        assert held(sim)["EUR.USD"][0] == 5000
+
+
+async def test_a_cfd_pays_its_commission_and_its_result() -> None:
+    async with world() as sim:
+        sim.do("quote", symbol="AAPL", sec_type="CFD", bid="190", ask="190", last="190")
+        start = cash(sim)
+        sim.do("manual_order", symbol="AAPL", sec_type="CFD", side="BUY", quantity="10")
+        assert (held(sim), start - cash(sim)) == ({"AAPL": (D(10), D(190))}, 1)
+        sim.do("quote", symbol="AAPL", sec_type="CFD", bid="195", ask="195", last="195")
+        sim.do("manual_order", symbol="AAPL", sec_type="CFD", side="SELL", quantity="4")
+        assert cash(sim) - start == 20 - 2
+
+
 async def test_a_split_changes_quantity_cost_and_price_and_pays_for_fractions() -> None:
     async with world() as sim:
         stock = sim.gateway.floor.catalogue.one("AAPL")

@@ -12,7 +12,7 @@ from oms.sim.broker.books.executions import Execution
 from oms.sim.broker.books.ledger import ZERO, Position
 from oms.sim.broker.books.orders import Order
 from oms.sim.broker.combos import leg_prices
-from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.contracts import CONVERSION_VENUE, Contract
 from oms.sim.broker.floor import Floor
 
 
@@ -70,6 +70,7 @@ class BackOffice:
     def _execution(
         self, order: Order, contract: Contract, quantity: Decimal, price: Decimal, exec_id: str
     ) -> Execution:
+        converts = order.exchange == CONVERSION_VENUE
         return Execution(
             exec_id=exec_id,
             perm_id=order.perm_id,
@@ -82,7 +83,8 @@ class BackOffice:
             quantity=quantity,
             price=price,
             time=self.floor.clock.now().replace(microsecond=0),
-            venue=contract.primary_exchange,
+            venue=CONVERSION_VENUE if converts else contract.primary_exchange,
+            moves_position=not converts,
             cumulative=order.filled,
             average_price=order.average_price,
             model_code=str(order.terms.get("modelCode", "")),
@@ -98,9 +100,12 @@ class BackOffice:
         charge -= ledger.commission(contract, filled - row.quantity, row.price, schedule)
         charge = max(charge, ZERO)
         row.commission, row.commission_currency = charge, contract.currency
-        before = self.books.position(row.account, row.con_id)
-        after, row.realized = before.after(row.signed, row.price, contract.multiplier, charge)
-        self.books.set_position(row.account, row.con_id, after)
+        if row.moves_position:
+            before = self.books.position(row.account, row.con_id)
+            after, row.realized = before.after(
+                row.signed, row.price, contract.multiplier, _in_cost(contract, charge)
+            )
+            self.books.set_position(row.account, row.con_id, after)
         self._pay(row, contract, 1)
 
     def _pay(self, row: Execution, contract: Contract, times: int) -> None:
@@ -154,15 +159,19 @@ class BackOffice:
         row = Position()
         for entry in _revised(self.books.history(corrected.account, corrected.con_id)):
             if isinstance(entry, Execution):
-                row, realized = row.after(
-                    entry.signed, entry.price, contract.multiplier, entry.commission or ZERO
-                )
+                charge = _in_cost(contract, entry.commission or ZERO)
+                row, realized = row.after(entry.signed, entry.price, contract.multiplier, charge)
                 if entry.exec_id == corrected.exec_id:
                     corrected.realized = realized
                     self.books.save_execution(corrected)
             else:
                 row = Position(entry.quantity, entry.average_cost, row.realized)
         self.books.set_position(corrected.account, corrected.con_id, row)
+
+
+def _in_cost(contract: Contract, charge: Decimal) -> Decimal:
+    """Return the part of a commission that IB's average cost has in it: none of a CFD's."""
+    return ZERO if contract.sec_type == "CFD" else charge
 
 
 def _revised(entries: Iterable[Execution | Adjustment]) -> Iterator[Execution | Adjustment]:

@@ -56,10 +56,11 @@ class Derivatives:
     def expire(self, contract: Contract, settlement: Decimal | None = None) -> list[Change]:
         """End a contract, in every account.
 
-        An option that is a cent or more in the money is exercised or assigned, any other is worth
-        nothing; a future pays what it gained, an option on one what it is worth, in cash (IB would
-        deliver the future). `settlement` is the price of the underlying stock,
-        or of the future; without it the last price is. Orders for the contract end.
+        An option on a stock that is a cent or more in the money is exercised or assigned, any other
+        is worth nothing; one on an index pays what it is worth, in cash, and so does one on a
+        future (IB would deliver the future); a future pays what it gained. `settlement` is the
+        price of the underlying, or of the future; without it the last price is. Orders for the
+        contract end.
         """
         if contract.sec_type not in ("OPT", "FUT", "FOP"):
             raise ValueError(f"{contract.local_symbol} does not expire")
@@ -71,7 +72,8 @@ class Derivatives:
         for (account, con_id), row in list(self.books.positions.items()):
             if con_id != contract.con_id or not row.quantity:
                 continue
-            if contract.sec_type == "OPT" and _gain(contract, price) >= Decimal("0.01"):
+            delivers = contract.sec_type == "OPT" and not self._is_on_index(contract)
+            if delivers and _gain(contract, price) >= Decimal("0.01"):
                 changes += self._deliver(account, contract, row.quantity, told=False)
             else:
                 changes.append(self._settle(account, contract, row, price))
@@ -89,6 +91,8 @@ class Derivatives:
     def _check_option(self, option: Contract, quantity: Decimal, held: Decimal, side: str) -> None:
         if option.sec_type != "OPT":
             raise ValueError(f"{option.local_symbol} is no option")
+        if self._is_on_index(option):
+            raise ValueError(f"{option.local_symbol} is settled in cash, at its end")
         if not 0 < quantity <= held:
             raise ValueError(
                 f"{quantity} of {option.local_symbol}: {max(held, ZERO)} are held {side}"
@@ -98,15 +102,21 @@ class Derivatives:
         under = self.floor.catalogue.by_id(contract.under_id)
         return self.floor.market.quote(under or contract).last
 
+    def _is_on_index(self, option: Contract) -> bool:
+        under = self.floor.catalogue.by_id(option.under_id)
+        return under is not None and under.sec_type == "IND"
+
     def _settle(self, account: str, contract: Contract, row: Position, price: Decimal) -> Change:
         """Pay in cash what a position is worth at its end. `price` is as for `expire`."""
         is_future = contract.sec_type == "FUT"
-        last = price if is_future else _worth_at_expiry(contract, price)
+        pays = contract.sec_type == "FOP" or self._is_on_index(contract)
+        last = price if is_future else max(_gain(contract, price), ZERO) if pays else ZERO
         after, gained = row.after(-row.quantity, last, contract.multiplier, ZERO)
         # A future has paid nothing when it was opened: only what it gained is paid.
         flow = (gained or ZERO) if is_future else row.quantity * last * contract.multiplier
         self.books.add_cash(account, contract.currency, flow)
-        return set_position(self.floor, account, contract, after, kind="expiry")
+        paid = ZERO if is_future else last
+        return set_position(self.floor, account, contract, after, kind="expiry", price=paid)
 
     def _deliver(
         self, account: str, option: Contract, signed: Decimal, *, told: bool
@@ -163,8 +173,3 @@ def _gain(option: Contract, stock_price: Decimal) -> Decimal:
     """What exercise would bring for one share."""
     strike = option.strike or ZERO
     return stock_price - strike if option.right == "C" else strike - stock_price
-
-
-def _worth_at_expiry(option: Contract, price: Decimal) -> Decimal:
-    """What an option that is not exercised pays for one unit: on a future its gain, in cash."""
-    return max(_gain(option, price), ZERO) if option.sec_type == "FOP" else ZERO

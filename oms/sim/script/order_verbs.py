@@ -169,7 +169,7 @@ def _entered(context: Context, fields: Fields) -> Order:
         order_id=order_id,
         account=context.account(fields),
         con_id=contract.con_id,
-        exchange=contract.valid_exchanges.split(",", maxsplit=1)[0],
+        exchange=fields.text("exchange") or contract.valid_exchanges.partition(",")[0],
         side=fields.choice("side", SIDES),
         quantity=fields.quantity("quantity"),
         order_type=fields.text("order_type", "MKT"),

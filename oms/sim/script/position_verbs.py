@@ -41,6 +41,17 @@ def cash(context: Context, fields: Fields) -> Answer:
     return {}
 
 
+@verb("account", "amount", "currency?", "account?")
+def deposit_program(context: Context, fields: Fields) -> Answer:
+    """Let banks keep `amount` of a balance from now on: it stays the account's, and `CashBalance`
+    has it twice.
+    """
+    currency = fields.text("currency", context.gateway.settings.base_currency).upper()
+    account, amount = context.account(fields), fields.amount("amount", least=ZERO, most=CASH_MAX)
+    context.gateway.books.set_deposited(account, currency, amount)
+    return {}
+
+
 def _told(changes: Iterable[Change]) -> Answer:
     return {
         "positions": [
@@ -165,4 +176,7 @@ def change_symbol(context: Context, fields: Fields) -> Answer:
     return _told(corporate.change_symbol(context.gateway.floor, contract, symbol, con_id))
 
 
-VERBS: Final = (cash, position_adjust, exercise, assign, expire, transfer, split, change_symbol)
+VERBS: Final = (
+    *(cash, deposit_program, position_adjust, exercise, assign, expire),
+    *(transfer, split, change_symbol),
+)

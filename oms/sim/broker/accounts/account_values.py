@@ -57,8 +57,8 @@ def rows(floor: Floor, account: str) -> Iterator[Row]:
         yield Row(f"DayTradesRemainingT+{day}", "-1", "")
     for key, value in (
         ("NetLiquidation", total.net),
-        ("TotalCashValue", total.cash),
-        ("SettledCash", total.cash),
+        ("TotalCashValue", total.cash + total.futures),
+        ("SettledCash", total.cash + total.futures),
         ("AccruedCash", ZERO),
         ("BuyingPower", max(total.available, ZERO) * 2),
         ("EquityWithLoanValue", total.net),
@@ -93,20 +93,29 @@ def _ledger(floor: Floor, account: str, total: Totals) -> Iterator[Row]:
         for (owner, currency), amount in floor.books.cash.items()
         if owner == account
     }
-    whole = Worth()
+    whole, swept = Worth(), ZERO
     for currency, worth in found.items():
         whole.add(worth, rate(currency, base))
     for currency in sorted({*cash, *found, base}):
+        kept = floor.books.deposited(account, currency)
+        swept += kept * rate(currency, base)
         yield from _ledger_of(
-            currency, cash.get(currency, ZERO), found.get(currency, Worth()), rate(currency, base)
-        )
-    yield from _ledger_of("BASE", total.cash, whole, Decimal(1))
+            currency, cash.get(currency, ZERO), found.get(currency, Worth()), rate(currency, base),
+            kept,
+        )  # fmt: skip
+    yield from _ledger_of("BASE", total.cash, whole, Decimal(1), swept)
 
 
-def _ledger_of(currency: str, cash: Decimal, worth: Worth, exchange: Decimal) -> Iterator[Row]:
+def _ledger_of(
+    currency: str, cash: Decimal, worth: Worth, exchange: Decimal, deposited: Decimal
+) -> Iterator[Row]:
+    """One set of rows. Cash has in it what futures gained; `CashBalance` has twice what a bank
+    deposit program keeps.
+    """
+    total = cash + worth.futures
     for key, value in (
-        ("CashBalance", cash),
-        ("TotalCashBalance", cash),
+        ("CashBalance", total + deposited),
+        ("TotalCashBalance", total),
         ("AccruedCash", ZERO),
         ("StockMarketValue", worth.stocks),
         ("OptionMarketValue", worth.options),

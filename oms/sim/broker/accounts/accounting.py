@@ -36,6 +36,7 @@ class Worth:
     options: Decimal = ZERO
     #: What they have gained or lost.
     futures: Decimal = ZERO
+    cfds: Decimal = ZERO
     #: Long and short positions, both counted above zero.
     gross: Decimal = ZERO
     unrealized: Decimal = ZERO
@@ -47,7 +48,7 @@ class Worth:
     @property
     def net(self) -> Decimal:
         """Return what all kinds come to."""
-        return self.stocks + self.options + self.futures
+        return self.stocks + self.options + self.futures + self.cfds
 
     def add(self, other: Worth, factor: Decimal) -> None:
         """Add another worth, at a rate of exchange."""
@@ -60,6 +61,8 @@ class Totals:
     """An account in its base currency."""
 
     cash: Decimal
+    #: What futures have gained or lost, which IB's total cash has in it.
+    futures: Decimal
     #: What the positions are worth.
     positions: Decimal
     gross: Decimal
@@ -119,7 +122,8 @@ def daily_total(floor: Floor, account: str) -> Decimal:
 def worths(floor: Floor, account: str) -> dict[str, Worth]:
     """Return the positions of an account by currency, each in its own.
 
-    A future is worth what it has gained or lost; a forex pair nothing, its currencies are in cash.
+    A future and a CFD are worth what they have gained or lost; a forex pair nothing, its currencies
+    are in cash.
     """
     found: dict[str, Worth] = {}
     for (owner, con_id), row in floor.books.positions.items():
@@ -136,6 +140,8 @@ def worths(floor: Floor, account: str) -> dict[str, Worth]:
         match contract.sec_type:
             case "FUT":
                 worth.futures += gained
+            case "CFD":
+                worth.cfds += gained
             case "OPT" | "FOP":
                 worth.options += value
             case "STK" | "BAG" | "IND":
@@ -164,4 +170,12 @@ def totals(floor: Floor, account: str) -> Totals:
     whole = Worth()
     for currency, worth in worths(floor, account).items():
         whole.add(worth, rate(currency, base))
-    return Totals(cash, whole.net, whole.gross, whole.unrealized, whole.realized, whole.margin)
+    return Totals(
+        cash=cash,
+        futures=whole.futures,
+        positions=whole.net,
+        gross=whole.gross,
+        unrealized=whole.unrealized,
+        realized=whole.realized,
+        initial_margin=whole.margin,
+    )

@@ -77,7 +77,7 @@ class _Statement:
         for one in floor.books.executions():
             deal_number = numbers.setdefault(one.stem, _FIRST_DEAL + len(numbers))
             contract = floor.contract(one.con_id)
-            is_booked = one.moves_position and contract.sec_type != "BAG"
+            is_booked = one.is_dealt and contract.sec_type != "BAG"
             if one.account == account and is_booked and self._covers(one.time, contract):
                 self.deals.setdefault(deal_number, []).append(one)
         for row in floor.books.life(account):

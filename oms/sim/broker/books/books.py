@@ -378,6 +378,14 @@ class Books:
         self.cash[account, currency] = total
         self._write("INSERT OR REPLACE INTO cash VALUES (?, ?, ?)", (account, currency, str(total)))
 
+    def deposited(self, account: str, currency: str) -> Decimal:
+        """Return what a bank deposit program keeps of a balance."""
+        return Decimal(self.meta(f"deposited:{account}:{currency}") or 0)
+
+    def set_deposited(self, account: str, currency: str, amount: Decimal) -> None:
+        """Note what a bank deposit program keeps of a balance."""
+        self.set_meta(f"deposited:{account}:{currency}", str(amount))
+
     def add_adjustment(
         self, account: str, con_id: int, quantity: Decimal, average_cost: Decimal
     ) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from oms.sim.broker.books import stored
 from oms.sim.broker.books.stored import number_or_none
+from oms.sim.broker.exchange.contracts import CONVERSION_VENUE
 from oms.sim.protocol.fields import number
 
 #: Bought or sold.
@@ -49,7 +50,13 @@ class Execution:
     realized: Decimal | None = None
     pending_revision: bool = False
     #: One that tells of an exercise does not move the position: that is an adjustment of its own.
+    #: A conversion of currencies moves none either.
     moves_position: bool = True
+
+    @property
+    def is_dealt(self) -> bool:
+        """Say whether it was dealt, and does not only tell of an exercise."""
+        return self.moves_position or self.venue == CONVERSION_VENUE
 
     @property
     def signed(self) -> Decimal:

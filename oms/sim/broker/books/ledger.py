@@ -23,6 +23,7 @@ INITIAL_MARGIN: Final[Mapping[SecType, Decimal]] = {
     "CASH": Decimal("0.03"),
     "BAG": Decimal("0.5"),
     "IND": Decimal(1),
+    "CFD": Decimal("0.2"),
 }
 
 
@@ -76,11 +77,14 @@ def cash_flows(
     """Return what an execution does to cash, by currency.
 
     A future pays no price, only what it realises: the commission of what it opens is in its cost,
-    and paid with that. A forex pair moves both of its currencies.
+    and paid with that. A CFD pays what it realises, and each commission at once. A forex pair moves
+    both of its currencies.
     """
     value = signed * price * contract.multiplier
     if contract.sec_type == "FUT":
         return {contract.currency: realized or ZERO}
+    if contract.sec_type == "CFD":
+        return {contract.currency: (realized or ZERO) - charge}
     flows = {contract.currency: -value - charge}
     if contract.sec_type == "CASH":
         flows[contract.symbol] = flows.get(contract.symbol, ZERO) + signed
@@ -113,7 +117,7 @@ def commission(
             charge = quantity * Decimal("0.85" if tiered else "2.25")
         case "CASH":
             charge = max(Decimal("2.00"), value * Decimal("0.00002"))
-        case "STK" | "BAG" | "IND":
+        case "STK" | "BAG" | "IND" | "CFD":
             each, least = ("0.0035", "0.35") if tiered else ("0.005", "1.00")
             charge = min(max(Decimal(least), quantity * Decimal(each)), value / 100)
         case other:

@@ -14,6 +14,8 @@ from oms.sim.broker.exchange.contracts import Contract, Query
 
 #: A local symbol has five digits for the whole part of a strike.
 OPTION_STRIKE_MAX: Final = 100_000
+#: What there are options on; those on an index are settled in cash.
+OPTIONED: Final = ("STK", "IND")
 _OPTION_NAME: Final = re.compile(r"(.{6})(\d{6})([CP])(\d{8})", re.ASCII)
 
 
@@ -31,7 +33,12 @@ class Catalogue:
         self._listed_on: date | None = None
         self._by_id: dict[int, Contract] = {}
         self._by_symbol: dict[str, list[Contract]] = {}
-        for source in (listings.stocks(), listings.forex(), listings.indices()):
+        for source in (
+            listings.stocks(),
+            listings.forex(),
+            listings.indices(),
+            listings.contracts_for_difference(),
+        ):
             for contract in source:
                 self.add(contract)
         self._list_futures()
@@ -123,7 +130,7 @@ class Catalogue:
 
     def option_chain(self, underlying: Contract) -> list[Contract]:
         """Return eleven strikes round the base price, on the next six expiries, calls and puts."""
-        if underlying.sec_type != "STK":
+        if underlying.sec_type not in OPTIONED:
             return []
         step = listings.strike_step(underlying.base_price)
         middle = (underlying.base_price / step).quantize(Decimal(1)) * step
@@ -152,7 +159,7 @@ class Catalogue:
             symbol, expiry, right = named[1].strip(), f"20{named[2]}", named[3]
             strike = Decimal(named[4]) / 1000
         underlying = self.one(symbol)
-        if underlying is None or underlying.sec_type != "STK":
+        if underlying is None or underlying.sec_type not in OPTIONED:
             return
         if len(expiry) == 8 and strike is not None:
             step = listings.strike_step(underlying.base_price)

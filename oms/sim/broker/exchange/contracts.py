@@ -12,8 +12,10 @@ from typing import Final, Literal
 from oms.sim.protocol.fields import number, to_bool, to_decimal, to_int
 
 #: IB's security types that exist here: stock, option, future, option on a future, currency pair,
-#: combination, index.
-SecType = Literal["STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND"]
+#: combination, index, contract for difference.
+SecType = Literal["STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND", "CFD"]
+#: Where currencies are converted: both balances move, and there is no position in the pair.
+CONVERSION_VENUE: Final = "FXCONV"
 #: The con id that IB shows for every combination in US dollars.
 BAG_ID: Final = 28812380
 

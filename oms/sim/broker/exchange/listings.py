@@ -12,7 +12,12 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
-from oms.sim.broker.exchange.contracts import BAG_ID, MARKET_RULES, Contract
+from oms.sim.broker.exchange.contracts import (
+    BAG_ID,
+    CONVERSION_VENUE,
+    MARKET_RULES,
+    Contract,
+)
 
 #: symbol, con id (0: made from the symbol), listing exchange, name, price in round figures
 _STOCKS: Final = """
@@ -147,7 +152,7 @@ def forex() -> Iterator[Contract]:
             base_price=Decimal(price),
             long_name=f"{symbol}.{currency}",
             minimum_tick=Decimal(tick),
-            valid_exchanges="IDEALPRO",
+            valid_exchanges=f"IDEALPRO,{CONVERSION_VENUE}",
             market_rule=_rule(tick),
         )
 
@@ -230,7 +235,7 @@ def strike_step(price: Decimal) -> Decimal:
 
 
 def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Contract:
-    """Return an option on a stock.
+    """Return an option on a stock or, settled in cash, on an index.
 
     Its base price is what exercise would bring now plus two per cent of the stock's price: enough
     to trade against, no valuation.
@@ -287,6 +292,27 @@ def futures_option(future: Contract, strike: Decimal, right: str) -> Contract:
         market_rule=future.market_rule,
         stock_type="",
     )
+
+
+def contracts_for_difference() -> Iterator[Contract]:
+    """Yield CFDs on the first stocks of the list and on the S&P 500."""
+    underlyings = [one for one, _ in zip(stocks(), range(10), strict=False)]
+    for one in (*underlyings, next(indices())):
+        symbol = "IBUS500" if one.sec_type == "IND" else one.symbol
+        yield Contract(
+            con_id=stable_id(f"CFD.{symbol}"),
+            symbol=symbol,
+            sec_type="CFD",
+            currency=one.currency,
+            primary_exchange="SMART",
+            local_symbol=symbol,
+            trading_class=symbol,
+            base_price=one.base_price,
+            long_name=one.long_name,
+            valid_exchanges="SMART",
+            under_id=one.con_id,
+            stock_type="",
+        )
 
 
 def combination(symbol: str, currency: str) -> Contract:

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 from zoneinfo import ZoneInfo
 
 from oms.sim.broker.books.orders import SIDES, Order
-from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.contracts import CONVERSION_VENUE, Contract
 from oms.sim.clock import order_time
 
 ORDER_ID_MAX: Final = 2**31 - 1
@@ -137,7 +137,8 @@ def _check_trail(order: Order) -> None:
 
 def warning(order: Order, contract: Contract) -> str | None:
     """Return the 399 of an order that is taken all the same."""
-    if contract.sec_type == "CASH" and order.quantity < ODD_LOT_BELOW:
+    is_traded = contract.sec_type == "CASH" and order.exchange != CONVERSION_VENUE
+    if is_traded and order.quantity < ODD_LOT_BELOW:
         return (
             f"Order Message:\n{order.side} {order.quantity} {contract.local_symbol} Forex\n"
             "Warning: your order size is below the minimum and will be routed as an odd lot order."
