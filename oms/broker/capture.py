@@ -26,7 +26,7 @@ from ib_async import IB
 from oms.broker import patches
 from oms.broker.sink import Durable, Sink
 from oms.broker.ticks import MARKET_MESSAGES
-from oms.broker.translate import Unreadable, translate
+from oms.broker.translate import CONTRACT_DETAILS, Unreadable, translate, with_exchange_day
 from oms.core.events import BrokerMessageUnreadable, Context, Event, OrderMessageSent, Pending
 
 ACTOR: Final = "broker"
@@ -105,6 +105,8 @@ class Capture:
             self._record_received(tuple(fields))
         except Exception as error:  # noqa: BLE001 - ib_async would log it and go on
             self._fail(error)
+        if fields and fields[0] == CONTRACT_DETAILS:
+            fields = with_exchange_day(fields, patches.server_version(self._ib), self._zone)
         if not fields or fields[0] not in _OURS_ALONE:
             self._interpret_rest(fields)
 

@@ -17,13 +17,14 @@ from oms.broker.session import Session
 from oms.broker.wire_forms import contract_for_ib
 from oms.core.admit.venue import PriceStep, VenueRules
 from oms.core.codes import meaning
-from oms.core.contracts import Contract
+from oms.core.contracts import Contract, contradiction
 from oms.core.events import NoticeReceived
 from oms.core.money import ONE, figure_from_wire, parse_decimal
 from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
 
 #: IB's code for a description that fits nothing, or too much.
 NO_SUCH_CONTRACT: Final = 200
+_NAMELESS: Final = Contract(symbol="", sec_type="", currency="")
 #: How many candidates an error message lists.
 _CANDIDATES_SHOWN: Final = 8
 
@@ -66,9 +67,18 @@ class Lookup:
         if not self._session.is_up:
             raise IBConnectionError("there is no session with the gateway")
         ask = self._ask_legs if contract.is_combo else self._ask
-        found = await _once(self._known, contract, lambda: ask(contract))
-        if found.contract not in self._known:
-            self._known[found.contract] = self._known.get(contract, _done(found))
+        asked = _by_con_id(contract)
+        found = await _once(self._known, asked, lambda: ask(asked))
+        against = contradiction(contract, found.contract) if asked is not contract else ""
+        if against:
+            raise ContractUnknown(
+                f"con id {contract.con_id} is {describe(found.contract)}, not"
+                f" {describe(contract)}: {against}",
+                hint="leave out the con id, or describe the contract that it names",
+            )
+        named = _by_con_id(found.contract)
+        if named not in self._known:
+            self._known[named] = self._known.get(asked) or _done(found)
         return found
 
     async def _ask(self, contract: Contract) -> Qualified:
@@ -95,10 +105,7 @@ class Lookup:
 
     async def _ask_legs(self, combo: Contract) -> Qualified:
         """Return a combo with what its legs allow: IB has no details of combos themselves."""
-        legs = [
-            await self.qualify(Contract(con_id=leg.con_id, symbol="", sec_type="", currency=""))
-            for leg in combo.legs
-        ]
+        legs = [await self.qualify(_NAMELESS.evolve(con_id=leg.con_id)) for leg in combo.legs]
         for leg in legs:
             if leg.contract.currency != combo.currency:
                 raise ContractUnknown(
@@ -189,6 +196,15 @@ class Lookup:
             # Rules and listings change over night; what is known may be of yesterday.
             self._known.clear()
             self._price_rules.clear()
+
+
+def _by_con_id(contract: Contract) -> Contract:
+    """Return a contract with nothing but con id and exchange, where IB has named it: one question
+    for all descriptions of it.
+    """
+    if not contract.con_id or contract.is_combo:
+        return contract
+    return _NAMELESS.evolve(con_id=contract.con_id, exchange=contract.exchange)
 
 
 _K = TypeVar("_K")

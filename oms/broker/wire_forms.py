@@ -5,9 +5,11 @@ Text, because ib_async writes floats by repr and Decimals with exponents (1E-7).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
 from functools import lru_cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import ib_async
 
@@ -16,6 +18,21 @@ from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.money import plain
 from oms.core.outgoing import Outgoing
+
+#: What a request needs beside con id and exchange, by security type, and why; the other types need
+#: nothing. In the broker notes as well.
+BESIDE_CON_ID: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "BAG": MappingProxyType(
+            {
+                "secType": "legs follow in the message only after this type",
+                "comboLegs": "a combo has no con id of its own: the legs say what it is",
+                "symbol": "IB looks for it among the symbols of the legs (478)",
+                "currency": "of the combo's price",
+            }
+        )
+    }
+)
 
 
 @lru_cache(maxsize=1024)
@@ -32,29 +49,40 @@ def is_clean(text: str) -> bool:
 
 
 def contract_for_ib(contract: Contract) -> ib_async.Contract:
-    """Return ib_async's form of a contract."""
-    strike: Any = 0.0 if contract.strike is None else plain(contract.strike)
-    return ib_async.Contract(
-        # What identifies a combo is its legs; the number that IB shows for one is the same for all.
-        conId=0 if contract.is_combo else contract.con_id,
-        symbol=contract.symbol,
-        secType=contract.sec_type,
-        lastTradeDateOrContractMonth=contract.expiry,
-        right=contract.right,
-        multiplier=plain(contract.multiplier),
-        exchange=contract.exchange,
-        primaryExchange=contract.primary_exchange,
-        currency=contract.currency,
-        localSymbol=contract.local_symbol,
-        tradingClass=contract.trading_class,
-        strike=strike,
-        comboLegs=[
+    """Return ib_async's form of a contract: con id, exchange and what IB cannot derive from them
+    (`BESIDE_CON_ID`), or its description where IB has not named it yet.
+
+    Nothing else, because IB refuses a request whose fields contradict the con id (478), and writes
+    such fields itself: the last day in another zone, one day off in positions
+    (erdewit/ib_insync#605, #641, #693).
+    """
+    fields: dict[str, Any] = {
+        "conId": contract.con_id,
+        "symbol": contract.symbol,
+        "secType": contract.sec_type,
+        "lastTradeDateOrContractMonth": contract.expiry,
+        "right": contract.right,
+        "multiplier": plain(contract.multiplier),
+        "exchange": contract.exchange,
+        "primaryExchange": contract.primary_exchange,
+        "currency": contract.currency,
+        "localSymbol": contract.local_symbol,
+        "tradingClass": contract.trading_class,
+        "strike": 0.0 if contract.strike is None else plain(contract.strike),
+        "comboLegs": [
             ib_async.ComboLeg(
                 conId=leg.con_id, ratio=leg.ratio, action=leg.side, exchange=leg.exchange
             )
             for leg in contract.legs
         ],
-    )
+    }
+    if contract.is_combo:
+        # What identifies a combo is its legs; the number that IB shows for one is the same for all.
+        fields["conId"] = 0
+    if contract.is_combo or contract.con_id:
+        sent = {"conId", "exchange", *BESIDE_CON_ID.get(contract.sec_type, ())}
+        fields = {name: value for name, value in fields.items() if name in sent}
+    return ib_async.Contract(**fields)
 
 
 def order_for_ib(message: Outgoing) -> Any:

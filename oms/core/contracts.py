@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
-from oms.core.money import ONE, Number, number
+from oms.core.money import ONE, Number, number, plain
 from oms.core.values import Value
 from oms.errors import InvalidRequest
 
@@ -269,6 +269,26 @@ def may_be_same(one: Contract, other: Contract) -> bool:
         (_legs(one), _legs(other)),
     )
     return all(not first or not second or first == second for first, second in pairs)
+
+
+def contradiction(described: Contract, found: Contract) -> str:
+    """Return what a person's description says against the contract that its con id names, "" for
+    nothing.
+
+    A description with a local symbol is IB's own of an earlier day: a symbol may have changed since
+    under the same con id. The currency says nothing: it has a default, and a con id is often given
+    to choose among equal symbols. A month is not compared with a day.
+    """
+    if not described.symbol or described.local_symbol:
+        return ""
+    pairs = (
+        (described.symbol, found.symbol),
+        (described.sec_type, found.sec_type),
+        (described.right, found.right),
+        (plain(described.strike), plain(found.strike)),
+        (described.expiry if described.expiry[6:] else "", found.expiry),
+    )
+    return ", ".join(f"{said} is {is_}" for said, is_ in pairs if said and is_ and said != is_)
 
 
 def _legs(contract: Contract) -> frozenset[tuple[int, str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -79,6 +80,50 @@ async def test_an_ambiguous_contract_is_refused_with_the_candidates(world: World
     with pytest.raises(ContractUnknown, match="IB knows no contract like NOSUCH"):
         await manager.submit(oms.Stock("NOSUCH"), oms.Market("BUY", 1))
     assert world.state_of("vague") is None
+
+
+def a_weekly_day() -> date:
+    """A Friday to come that is not the third of its month."""
+    day = date.today() + timedelta(days=7)  # noqa: DTZ011 - any day will do
+    while day.weekday() != 4 or 15 <= day.day <= 21:
+        day += timedelta(days=1)
+    return day
+
+
+async def test_an_option_ends_on_its_exchanges_day_and_leaves_as_con_id_and_exchange(
+    world: World,
+) -> None:
+    manager = await world.start()
+    day = a_weekly_day()
+    shanghai = f"{day + timedelta(days=1):%Y%m%d} 05:00:00 Asia/Shanghai"
+    what = {"message": "contractDetails", "action": "edit", "set": {"lastTradeDate": shanghai}}
+    await world.simulator.do("fault", direction="out", **what)
+    for field, text in (("symbol", "AAPL"), ("multiplier", "100"), ("secType", "OPT")):
+        what = {"message": "placeOrder", "action": "refuse", "code": 478}
+        await world.simulator.do("fault", direction="in", where={field: text}, **what)
+    option = oms.Option("AAPL", f"{day:%Y%m%d}", "190", "C")
+    ticket = await manager.submit(option, oms.Limit("BUY", 1, "0.05"))
+    order = await ticket.working()
+    assert order.contract.expiry == f"{day:%Y%m%d}"
+    changed = await ticket.modify(limit="0.10")
+    assert changed.refusal == ""
+    await ticket.answered(10)
+    assert (await manager.what_if(option, oms.Limit("BUY", 1, "0.05"))).initial_margin_after
+    await world.agree()
+
+
+async def test_a_con_id_of_another_contract_than_the_described_one_is_refused(
+    world: World,
+) -> None:
+    manager = await world.start()
+    msft = await manager.qualify(MSFT)
+    with pytest.raises(ContractUnknown, match=f"con id {msft.con_id} is MSFT .*: AAPL is MSFT"):
+        await manager.submit(AAPL.evolve(con_id=msft.con_id), oms.Limit("BUY", 1, LOW))
+    with pytest.raises(ContractUnknown, match="IND is STK"):
+        await manager.qualify(oms.Index("MSFT", "SMART").evolve(con_id=msft.con_id))
+    # IB's own description of an earlier day: the symbol has changed, the con id has not.
+    before = msft.evolve(symbol="OLD", local_symbol="OLD")
+    assert (await manager.qualify(before)).symbol == "MSFT"
 
 
 async def test_a_price_keeps_the_band_of_its_market_rule(world: World) -> None:

@@ -500,6 +500,36 @@ async def test_a_future_moves_no_cash_but_what_it_realises() -> None:
         assert sim.books()["cash"][0]["amount"] == "1000500"
 
 
+async def test_con_id_and_exchange_are_enough_and_what_contradicts_them_is_refused() -> None:
+    async with world(zone="Asia/Shanghai", clock=SteppedClock(MONDAY_NOON)) as sim:
+        client = await sim.client()
+        weekly = {"symbol": "AAPL", "secType": "OPT", "right": "C", "strike": "190"}
+        asked = weekly | {"lastTradeDateOrContractMonth": "20260109"}
+        client.ask("reqContractDetails", reqId="5", **asked)
+        await client.wait_for("contractDetailsEnd", reqId="5")
+        told = client.last("contractDetails")
+        assert told["lastTradeDate"] == "20260110 05:00:00 Asia/Shanghai"
+        assert told["timeZoneId"] == "US/Eastern"
+        named = dict.fromkeys(
+            ("symbol", "secType", "currency", "strike", "right", "primaryExchange"), ""
+        ) | {"conId": told["conId"], "exchange": "SMART", "orderType": "LMT", "lmtPrice": "0.05"}
+        for wrong, words in (
+            ({"lastTradeDateOrContractMonth": "20260110"}, "expiry 20260110, in contract 20260109"),
+            ({"lastTradeDateOrContractMonth": "202601"}, "expiry 202601, in contract 20260109"),
+            ({"currency": "EUR"}, "currency EUR, in contract USD"),
+        ):
+            order_id = client.place(**(named | wrong))
+            refused = await client.wait_for("errMsg", reqId=str(order_id))
+            assert (refused["code"], refused["text"]) == (
+                "478",
+                "Parameters in request conflicts with contract parameters received by contract id:"
+                f" requested {words};",
+            )
+        order_id = client.place(**named)
+        shown = await client.wait_for("openOrder", orderId=str(order_id))
+        assert (shown["symbol"], shown["lastTradeDateOrContractMonth"]) == ("AAPL", "20260109")
+
+
 async def test_contracts_and_dates_of_yesterday_are_kept_over_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "gateway.db"
     async with world(books=file, clock=SteppedClock(MONDAY_NOON)) as sim:

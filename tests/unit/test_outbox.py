@@ -142,8 +142,8 @@ async def test_an_order_leaves_within_the_call_with_exact_numbers_account_and_ti
     assert handed == "sent"
     (fields,) = bench.wire.messages
     assert fields[:14] == [
-        *("3", "7", "11", "AAPL", "OPT", "20260320", "150.5", "C", "100", "SMART"),
-        *("", "USD", "", ""),
+        *("3", "7", "11", "", "", "", "0.0", "", "", "SMART"),
+        *("", "", "", ""),
     ]
     assert fields[16:24] == ["BUY", "100", "LMT", "0.0000001", "", "GTC", "oca", "DU1"]
     # orderRef, transmit, parentId; outsideRth; ocaType

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from oms.broker.translate.details import CONTRACT_DETAILS, with_exchange_day
 from oms.broker.translate.messages import NEWEST_VERSION, OLDEST_VERSION, Unreadable, translate
 from oms.broker.translate.zones import offset_shown
 
-__all__ = ["NEWEST_VERSION", "OLDEST_VERSION", "Unreadable", "offset_shown", "translate"]
+__all__ = [
+    "CONTRACT_DETAILS",
+    "NEWEST_VERSION",
+    "OLDEST_VERSION",
+    "Unreadable",
+    "offset_shown",
+    "translate",
+    "with_exchange_day",
+]

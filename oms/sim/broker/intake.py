@@ -176,7 +176,8 @@ class Intake:
 
     def resolve(self, values: Mapping[str, str]) -> Contract:
         """Return the one contract that a client names. Raises the Refusal of none and of many."""
-        found = self.catalogue.resolve_any(Query.from_wire(values))
+        query = Query.from_wire(values)
+        found = self.catalogue.resolve_any(query)
         live = [one for one in found if not self.catalogue.expired(one)]
         if found and not live:
             raise Refusal(392, checks.EXPIRED)
@@ -189,6 +190,8 @@ class Intake:
                 f"The contract description specified for {values.get('symbol', '')} is ambiguous;"
                 " you must specify the multiplier or trading class.",
             )
+        if query.con_id and query.sec_type != "BAG" and (conflict := query.conflict(found[0])):
+            raise Refusal(478, f"{checks.CONFLICT}{conflict}")
         return found[0]
 
     def _account(self, text: str) -> str:

@@ -6,12 +6,13 @@ With `hours` at `regular` every class of contracts opens and closes by its own s
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from oms.sim.broker.books.orders import Order
 from oms.sim.broker.exchange import hours
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.exchange.hours import Hours, Schedule
+from oms.sim.broker.exchange.listings import third_friday
 from oms.sim.broker.floor import Floor
 from oms.sim.clock import midnight_before
 
@@ -59,7 +60,10 @@ class OpenMarkets:
     def told(self, contract: Contract) -> dict[str, str]:
         """Return the hours as contract details tell them: what is so here, open always or not."""
         schedule, now = hours.schedule_of(contract), self.floor.clock.now()
-        values = {"timeZoneId": schedule.zone_id}
+        values = {
+            "timeZoneId": schedule.zone_id,
+            "lastTradeDate": self._last_day(contract, schedule),
+        }
         if self.always:
             text = hours.always_text(now.astimezone(schedule.zone).date())
             return {**values, "tradingHours": text, "liquidHours": text}
@@ -68,6 +72,19 @@ class OpenMarkets:
             "tradingHours": schedule.text(now, schedule.trading),
             "liquidHours": schedule.text(now, schedule.liquid),
         }
+
+    def _last_day(self, contract: Contract, schedule: Schedule) -> str:
+        """Return a contract's last day, of a weekly option its last moment in the gateway's zone.
+
+        For a login in Shanghai that is the day after (erdewit/ib_insync#605).
+        """
+        if contract.sec_type != "OPT":
+            return contract.expiry
+        day = date.fromisoformat(contract.expiry)
+        if day == third_friday(day.year, day.month):
+            return contract.expiry
+        closes = datetime.combine(day, schedule.liquid[1], tzinfo=schedule.zone)
+        return f"{closes.astimezone(self.floor.zone):%Y%m%d %H:%M:%S} {self.floor.zone.key}"
 
     def _kept(self, order: Order) -> tuple[Schedule, Hours]:
         schedule = self.schedule(order)

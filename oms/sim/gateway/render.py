@@ -112,7 +112,6 @@ def contract_details(
     values: dict[str, Any] = contract.wire(exchange or exchanges[0])
     values |= {
         "reqId": request_id,
-        "lastTradeDate": contract.expiry,
         "marketName": contract.trading_class,
         "minTick": number(contract.minimum_tick),
         "orderTypes": "ACTIVETIM,ADJUST,ALERT,BAG,COND,DAY,DEACT,GAT,GTC,GTD,GTT,IOC,LIT,LMT,LOC,"

@@ -152,3 +152,21 @@ class Query:
             trading_class=values.get("tradingClass", ""),
             include_expired=to_bool(values.get("includeExpired", "")),
         )
+
+    def conflict(self, found: Contract) -> str:
+        """Return what the client says against the contract that its con id names, in IB's words;
+        "" for nothing.
+        """
+        pairs = (
+            ("symbol", self.symbol, found.symbol),
+            ("expiry", self.expiry, found.expiry),
+            ("strike", self.strike, found.strike),
+            ("right", self.right, found.right),
+            ("multiplier", self.multiplier, found.multiplier_text),
+            ("currency", self.currency, found.currency),
+        )
+        return " ".join(
+            f"requested {name} {said}, in contract {is_};"
+            for name, said, is_ in pairs
+            if said and said != is_
+        )

@@ -21,6 +21,10 @@ INVALID: Final = "Error validating request.-'b9' : cause - "
 #: Kinds of contract whose price may be below zero: a combo's is a difference, oil has been.
 NEGATIVE_PRICES: Final = frozenset(("BAG", "FUT"))
 NOT_TRADED: Final = "The contract is not available for trading."
+#: 478 (erdewit/ib_insync#641, #693); what contradicts the con id follows.
+CONFLICT: Final = (
+    "Parameters in request conflicts with contract parameters received by contract id: "
+)
 EXPIRED: Final = "Invalid order: contract expired."
 TIFS: Final = frozenset(("DAY", "GTC", "IOC", "FOK", "GTD", "OPG"))
 #: Units of the base currency under which IDEALPRO routes an order as an odd lot.
