@@ -266,12 +266,18 @@ def _intent(life: Life, line: Line) -> Fact:
         order_id=line.name,
         account=line.options.get("account", ACCOUNT),
         contract=_contract(line),
-        terms=asked.model_copy(update={"tif": line.options.get("tif", "DAY")}),
+        terms=asked.model_copy(update={"tif": line.options.get("tif", "DAY"), **_oca(line)}),
         transmit=line.options.get("transmit", "yes") == "yes",
         parent_order_id=line.options.get("parent"),
         group_id=line.options.get("group"),
     )
     return intended, line.name, "person:ann"
+
+
+def _oca(line: Line) -> dict[str, object]:
+    """Return group and type of `oca=NAME:TYPE`."""
+    name, _, kind = line.options.get("oca", "").partition(":")
+    return {"oca_group": name, "oca_type": int(kind)} if name else {}
 
 
 def _denied(life: Life, line: Line) -> Fact:

@@ -113,6 +113,16 @@ def state_named(text: str) -> str | None:
     return found.group(1) if found else None
 
 
+#: Refusals that say of the order itself that it cannot be at work: not found, or filled.
+_SAY_GONE: Final = frozenset({104, 135, 10147})
+_ENDED_STATES: Final = frozenset({"Filled", "Cancelled", "ApiCancelled"})
+
+
+def says_gone(code: int, text: str) -> bool:
+    """Say whether a refusal of a cancel or a change says that the order is not at work any more."""
+    return code in _SAY_GONE or state_named(text) in _ENDED_STATES
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     #: Codes and ranges as a person writes them: "103, 146-148".

@@ -20,7 +20,7 @@ _SAID: Final[dict[type[Event], tuple[str, ...]]] = {
     for cls in (OpenOrderReceived, CompletedOrderReceived)
 }
 #: Group types under which IB makes the other orders smaller when one of them fills.
-_REDUCING: Final = frozenset({2, 3})
+REDUCING: Final = frozenset({2, 3})
 
 
 def terms_of(event: OpenOrderReceived | CompletedOrderReceived, quantity: Decimal) -> Terms:
@@ -70,5 +70,5 @@ def is_resized(
         return False
     if parent_order_id:
         return event.quantity <= asked
-    is_reducing = bool(terms.oca_group) and (event.oca_type or terms.oca_type) in _REDUCING
+    is_reducing = bool(terms.oca_group) and (event.oca_type or terms.oca_type) in REDUCING
     return is_reducing and event.quantity < terms.quantity

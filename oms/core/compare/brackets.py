@@ -1,4 +1,4 @@
-"""Which sizes of a bracket's exits follow from what its entry has filled.
+"""What orders of one group do to each other: sizes of a bracket's exits, and what ends the others.
 
 TWS has two ways: the exits work in the size that the entry has filled, and grow with it, or keep
 their whole size. In both, what one exit has filled is taken off the other.
@@ -12,6 +12,7 @@ from decimal import Decimal
 from oms.core.compare.sides import OurSide
 from oms.core.fold.records import Order
 from oms.core.money import ZERO, plain
+from oms.core.terms import REDUCING
 
 
 def unexplained_size(order: Order, size: Decimal, ours: OurSide) -> str:
@@ -27,6 +28,17 @@ def unexplained_size(order: Order, size: Decimal, ours: OurSide) -> str:
         return ""
     words = f"its entry has filled {plain(parent.filled)} of {plain(parent.terms.quantity)}"
     return f"{words}, the other exit {plain(taken)}" if taken else words
+
+
+def ends_the_other(filled: Order, order: Order, ours: OurSide) -> bool:
+    """Say whether the fill of one order leaves nothing for another of its group to do."""
+    asked = (order.asked_sizes or (order.terms.quantity,))[0]
+    parent = ours.orders.get(order.parent_order_id)
+    if parent is not None and filled.parent_order_id == order.parent_order_id:
+        # Exits may share an entry between them; together they close no more than it has filled.
+        closed = _filled_by_siblings(order, ours)
+        return not parent.live and closed + order.terms.quantity > parent.filled
+    return order.terms.oca_type not in REDUCING or filled.filled >= asked
 
 
 def _bases(whole: Decimal, parent: Order) -> Iterator[Decimal]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from oms.core.compare.brackets import unexplained_size
+from oms.core.compare.brackets import ends_the_other, unexplained_size
 from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
 from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
@@ -21,7 +21,17 @@ from oms.core.words import describe_order, describe_terms
 _E = TypeVar("_E", OpenOrderReceived, CompletedOrderReceived, ExecutionReceived)
 
 #: What of an order can outrun an answer.
-_MOVING: Final = ("state", "filled", "parts", "status_filled", "terms", "revision", "perm_ids")
+_MOVING: Final = (
+    "state",
+    "filled",
+    "parts",
+    "status_filled",
+    "terms",
+    "revision",
+    "perm_ids",
+    "said_gone",
+    "rival_filled",
+)
 
 
 def order_findings(
@@ -246,9 +256,12 @@ def _live_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | M
     order = named.order
     if not named.open_rows:
         return _unlisted_finding(named, answers)
+    event = named.open_rows[0].event
+    against = _why_not_at_work(order, event, ours)
+    if against:
+        return named.thing.broken("contradiction", "high", against)
     if order.modify_pending:
         return named.thing.unknown("a change of its terms is under way")
-    event = named.open_rows[0].event
     asked, because = order.terms, ""
     different = differing(asked, event)
     if order.asked_sizes and order.parent_order_id:
@@ -264,6 +277,19 @@ def _live_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | M
             f" {describe_terms(terms_of(event, event.quantity))}{because and f'; {because}'}",
         )
     return named.match()
+
+
+def _why_not_at_work(order: Order, event: OpenOrderReceived, ours: OurSide) -> str:
+    """Say what else IB has said by which an order that it lists as working cannot be at work."""
+    if event.status not in {"PreSubmitted", "Submitted"}:
+        return ""
+    listed = f"IB lists it as {event.status}"
+    if order.said_gone:
+        return f"{listed}, and has refused a cancel or a change of it: {order.said_gone}"
+    rival = ours.orders.get(order.rival_filled)
+    if rival is None or not ends_the_other(rival, order, ours):
+        return ""
+    return f"{listed}, and {rival.order_id} of its group is filled"
 
 
 def _unlisted_finding(named: _Named, answers: Answers) -> Finding | Match:

@@ -22,6 +22,7 @@ from oms.core.fold.records import (
     Fill,
     Order,
     OrderChanges,
+    OrderState,
     SystemRecord,
 )
 from oms.core.money import plain
@@ -49,6 +50,8 @@ class Books:
     _unclaimed: dict[int, set[str]] = field(default_factory=dict)
     #: Orders that left, or may have left, and that the broker has not named.
     _unanswered: set[str] = field(default_factory=set)
+    #: Live orders by the groups in which the fill of one ends the others.
+    _by_group: dict[str, set[str]] = field(default_factory=dict)
     #: What may leave memory, oldest first.
     _ended: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
 
@@ -182,6 +185,12 @@ class Books:
         """Return the orders that may be at the broker without its having named them."""
         return [o for o in (self.order(i) for i in sorted(self._unanswered)) if o is not None]
 
+    def rivals(self, order: Order) -> list[Order]:
+        """Return the live orders that the fill of an order ends, by its groups."""
+        keys = {key for group in order.groups for key in self._by_group.get(group, ())}
+        found = (self.order(key) for key in sorted(keys - {order.order_id}))
+        return [other for other in found if other is not None and other.live]
+
     def fills_at(self, position_key: str) -> list[Fill]:
         """Return the fills of a position that are in memory."""
         return [f for f in self.all(Fill) if f.position_key == position_key]
@@ -225,10 +234,21 @@ class Books:
                 del self._by_broker_key[before.broker_key]
             if order.broker_key:
                 self._by_broker_key[order.broker_key] = key
+        self._index_groups(key, before, order)
         if not order.acknowledged and order.live:
             self._unanswered.add(key)
         elif self._unanswered:
             self._unanswered.discard(key)
+
+    def _index_groups(self, key: str, before: Order | None, order: Order) -> None:
+        left = before.groups if before is not None and before.live else ()
+        for group in left:
+            self._by_group[group].discard(key)
+        for group in order.groups if order.live else ():
+            self._by_group.setdefault(group, set()).add(key)
+        for group in left:
+            if not self._by_group[group]:
+                del self._by_group[group]
 
     def _index_fill(self, key: str, before: AnyRecord | None, fill: Fill) -> None:
         assert before is None or isinstance(before, Fill)
@@ -254,6 +274,7 @@ def _same_names(before: Order, order: Order) -> bool:
         and order.broker_key is before.broker_key
         and order.perm_ids is before.perm_ids
         and order.acknowledged is before.acknowledged
+        and order.terms is before.terms
     )
 
 
@@ -286,6 +307,9 @@ def settle(books: Books, envelope: Envelope, order: Order, changes: OrderChanges
     books.link(order.order_id, envelope.sequence)
     if new.end and orders.filled_past_its_end(new) and not orders.filled_past_its_end(order):
         show(books, _past_its_end(new, envelope.sequence))
+    if new.state is OrderState.FILLED and order.state is not OrderState.FILLED:
+        for rival in books.rivals(new):
+            settle(books, envelope, rival, {"rival_filled": new.order_id})
 
 
 def _past_its_end(order: Order, sequence: int) -> Anomaly:

@@ -23,7 +23,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from oms.core.codes import CodeMeaning, ends, may_refuse, meaning, state_named
+from oms.core.codes import CodeMeaning, ends, may_refuse, meaning, says_gone, state_named
 from oms.core.events import (
     CompletedOrderReceived,
     NoticeReceived,
@@ -339,12 +339,18 @@ def _on_code(order: Order, event: NoticeReceived, sequence: int) -> OrderChanges
         return {"warning": said}
     if what.kind == "held":
         return seen_by_broker(order, sequence) | {"held": True, "why_held": event.text}
+    gone = said if says_gone(event.code, event.text) else ""
     if what.kind == "cancel_reject" and (order.cancel_pending or order.acknowledged):
         # 10148 names the state, and PendingCancel means that the cancel is still under way.
         still_pending = order.cancel_pending and state_named(event.text) == "PendingCancel"
-        return {"cancel_pending": still_pending, "refusal": said}
+        return {"cancel_pending": still_pending, "refusal": said, "said_gone": gone}
     if _refuses_modify(order, what):
-        return {"modify_pending": False, "pending_terms": None, "refusal": said}
+        return {
+            "modify_pending": False,
+            "pending_terms": None,
+            "refusal": said,
+            "said_gone": gone,
+        }
     changes: OrderChanges = {
         "code": event.code,
         "text": event.text,

@@ -109,6 +109,7 @@ def _modify_intended(books: Books, envelope: Envelope, event: ModifyIntended) ->
         "pending_terms": event.terms,
         "revision": event.revision,
         "refusal": "",
+        "said_gone": "",
         "rule_warning": event.warning or order.rule_warning,
         "pending_epoch": books.system.session_epoch,
     }
@@ -122,6 +123,7 @@ def _cancel_intended(books: Books, envelope: Envelope, event: CancelIntended) ->
     changes: OrderChanges = {
         "cancel_pending": True,
         "refusal": "",
+        "said_gone": "",
         "pending_epoch": books.system.session_epoch,
     }
     settle(books, envelope, order, changes)

@@ -119,6 +119,10 @@ class Order(Evolving):
     advanced_reject: str = ""
     #: The last cancel or modify that was refused, and why.
     refusal: str = ""
+    #: IB's words that it is not at work any more, where a refusal said so since we last asked.
+    said_gone: str = ""
+    #: The order of its group (OCA, or exits of one entry) that filled while this one was at work.
+    rival_filled: str = ""
 
     #: Every permanent number that IB gave to this order; more than one is a break.
     perm_ids: tuple[int, ...] = ()
@@ -182,6 +186,13 @@ class Order(Evolving):
         return max(self.terms.quantity - self.filled, ZERO) if self.live else ZERO
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """Return the names of the groups in which the fill of one order ends the others."""
+        oca = self.terms.oca_group and f"oca:{self.account}:{self.terms.oca_group}"
+        exits = self.parent_order_id and f"exits:{self.parent_order_id}"
+        return tuple(name for name in (oca, exits) if name)
+
+    @property
     def asked_terms(self) -> Terms:
         """Return what it will ask for once IB has answered: what the next change starts from."""
         return self.pending_terms or self.terms
@@ -237,6 +248,8 @@ class OrderChanges(TypedDict, total=False):
     answered_sequence: int
     advanced_reject: str
     refusal: str
+    said_gone: str
+    rival_filled: str
     rule_warning: str
     perm_ids: tuple[int, ...]
     ended_perm_ids: tuple[int, ...]
