@@ -15,7 +15,7 @@ from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.fold.records import BreakCase, Fill, Order, Position, RunRecord
 from oms.core.money import plain
-from oms.core.words import describe_fill, duration
+from oms.core.words import describe_disputed, describe_fill, duration
 from oms.report.sentences import describe_terms
 from oms.report.words import BREAKS, shown_price, trigger_words
 
@@ -73,6 +73,8 @@ def note(order: Order) -> str:
     """Return what a person must know beside an order's state, most urgent first."""
     if order.doubt:
         return order.doubt
+    if order.disputed:
+        return describe_disputed(order)
     # A plain cancel needs no explanation; every other code of an ended order does.
     if order.code and not order.live and order.code != _CANCELLED:
         return f"{order.code}: {order.text}"

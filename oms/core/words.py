@@ -19,8 +19,14 @@ _COUNTED_AS: Final = {"cash": ("cash balance", "cash balances")}
 def describe_order(order: Order) -> str:
     """Return an order's state in few words."""
     words = f"{order.state.value} {describe_terms(order.terms)} {order.contract.symbol}"
-    sums = ((order.filled, "filled"), (order.disputed, "executed otherwise than asked"))
-    return ", ".join([words, *(f"{plain(quantity)} {what}" for quantity, what in sums if quantity)])
+    if order.filled:
+        words += f", {plain(order.filled)} filled"
+    return f"{words}, {describe_disputed(order)}" if order.disputed else words
+
+
+def describe_disputed(order: Order) -> str:
+    """Return how much was executed under an order's name that cannot be its own."""
+    return f"{plain(order.disputed)} executed otherwise than asked"
 
 
 def describe_terms(terms: Terms, name: str = "") -> str:
