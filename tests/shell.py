@@ -41,12 +41,17 @@ class Shell:
 
     async def oms(self, *words: str, expect: int = 0) -> Said:
         """Run a verb; a status that is not the expected one fails the test with what it said."""
+        said = await self.run(*words)
+        assert said.code == expect, f"oms {' '.join(words)}: {said}"
+        return said
+
+    async def run(self, *words: str) -> Said:
+        """Run a verb to its end, however it ends; a traceback fails the test."""
         program = await self.start(*words)
         async with asyncio.timeout(DEADLINE_SECONDS):
             out, err = await program.communicate()
         assert program.returncode is not None
         said = Said(program.returncode, out.decode(), err.decode())
-        assert said.code == expect, f"oms {' '.join(words)}: {said}"
         assert "Traceback" not in said.err, said.err
         return said
 

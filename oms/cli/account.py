@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from oms.cli.options import AsJson
-from oms.cli.output import print_json, say
+from oms.cli.output import print_json, say, write
 from oms.cli.reading import asynchronous, reading
 from oms.cli.tables import age, price
 from oms.cli.terminal import show, table
@@ -101,7 +101,7 @@ async def _accounts(context: typer.Context, names: Sequence[str] | None) -> tupl
 
 def _show_account(one: Account, now: datetime) -> None:
     ready = {True: "", False: ", IB resets its servers", None: ""}[one.is_ready]
-    typer.echo(f"{one.account}  base currency {one.base_currency or 'unknown'}{ready}")
+    write(f"{one.account}  base currency {one.base_currency or 'unknown'}{ready}")
     made = table("figure", "value", "currency", "age", "source", right=("value",), wrap=("source",))
     for name in _FIGURES:
         figure: Figure = getattr(one, name)
@@ -127,7 +127,7 @@ def _show_account(one: Account, now: datetime) -> None:
 
 
 def _show_pnl(one: Account, now: datetime) -> None:
-    typer.echo(f"{one.account}  base currency {one.base_currency or 'unknown'}")
+    write(f"{one.account}  base currency {one.base_currency or 'unknown'}")
     numbers = ("quantity", "average", "price", "realised", "unrealised", "base")
     made = table("contract", *numbers, "age", "not known because", right=numbers)
     for holding in one.holdings:

@@ -8,7 +8,7 @@ import typer
 
 from oms.cli.ids import find_break
 from oms.cli.options import Account, All, AsJson, Symbol
-from oms.cli.output import print_json
+from oms.cli.output import print_json, write
 from oms.cli.reading import asynchronous, reached, reading
 from oms.cli.tables import breaks_table
 from oms.cli.terminal import say_count, show, table
@@ -98,11 +98,11 @@ async def _tell(context: typer.Context, break_id: str, *, as_json: bool) -> None
     finding = case.finding
     for one in case.findings:
         if one.text:
-            typer.echo(f"{witness_words(one)}: {one.text}" if case.also else one.text)
+            write(f"{witness_words(one)}: {one.text}" if case.also else one.text)
     if case.proposed is not None:
-        typer.echo(f"to make both sides equal: {describe_adjustment(case.proposed)}")
+        write(f"to make both sides equal: {describe_adjustment(case.proposed)}")
     if case.live and finding.break_class is not None:
-        typer.echo(f"next: {BREAKS[finding.break_class].action}")
+        write(f"next: {BREAKS[finding.break_class].action}")
     _show_events(events)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
-from oms.cli.output import print_json
+from oms.cli.output import print_json, write
 from oms.cli.terminal import progress
 from oms.store import schema
 from oms.store.upgrade import upgrade_database
@@ -39,10 +39,10 @@ def upgrade(
         copy = None if done.backup is None else str(done.backup)
         print_json("db_upgrade", before=done.before, after=done.after, backup=copy)
     elif done.before == done.after:
-        typer.echo(f"already at revision {done.after}")
+        write(f"already at revision {done.after}")
     else:
         copied = f", copy in {done.backup}" if done.backup is not None else ""
-        typer.echo(f"revision {done.before or 'none'} -> {done.after}{copied}")
+        write(f"revision {done.before or 'none'} -> {done.after}{copied}")
 
 
 @app.command()
@@ -57,4 +57,4 @@ def current(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json("db_current", revision=found, needed=schema.HEAD)
     else:
-        typer.echo(f"{found or 'none'} (needed: {schema.HEAD})")
+        write(f"{found or 'none'} (needed: {schema.HEAD})")

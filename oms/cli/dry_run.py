@@ -14,7 +14,7 @@ from typing import Final
 import typer
 
 from oms.cli.context import settings_of
-from oms.cli.output import print_json, say
+from oms.cli.output import print_json, say, write
 from oms.cli.request import daemon_runs
 from oms.cli.terminal import show, table
 from oms.clock import SystemClock
@@ -54,10 +54,10 @@ async def show_order(
     else:
         say("nothing was written; the request would be")
         terms, contract = request.terms, request.contract
-        typer.echo(f"{describe_terms(terms, contract)}, order id {request.order_id}")
+        write(f"{describe_terms(terms, contract)}, order id {request.order_id}")
         for order_id, all_ in found:
             if len(found) > 1:
-                typer.echo(f"\n{order_id}")
+                write(f"\n{order_id}")
             _print(all_)
     if any(ruling.outcome == "denied" for _, all_ in found for ruling in all_):
         raise typer.Exit(1)
@@ -87,7 +87,7 @@ async def show_change(
         )
     else:
         say("nothing was written; the request would be")
-        typer.echo(encode(request))
+        write(encode(request))
         _print(found)
     if any(ruling.outcome == "denied" for ruling in found):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson, WaitForDaemon, Yes
-from oms.cli.output import print_json, say
+from oms.cli.output import print_json, say, write
 from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append, daemon_runs, looks
 from oms.cli.terminal import confirmed, waiting
@@ -69,7 +69,7 @@ async def halt(
             called_back=list(called_back),
         )
     else:
-        typer.echo(_words(running, called_back, receipt.sequence))
+        write(_words(running, called_back, receipt.sequence))
     if running and confirmed_by is None:
         raise RequestTimedOut(
             f"the daemon has not confirmed the halt after {wait:g} s",
@@ -109,9 +109,9 @@ async def resume(
     if as_json:
         print_json("halt", halted=False, reason=reason, sequence=sequence)
     elif before.halted:
-        typer.echo(f"new orders are allowed again, event #{sequence}")
+        write(f"new orders are allowed again, event #{sequence}")
     else:
-        typer.echo("trading is not halted")
+        write("trading is not halted")
 
 
 async def _in_force(reader: Reader, sequence: int, seconds: float) -> HaltInForce | None:

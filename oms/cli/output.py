@@ -7,6 +7,8 @@ from typing import Final
 
 import typer
 
+from oms.core.shown import shown
+
 #: Number of the JSON contract, in every answer; docs/reference/json-output.md.
 SCHEMA: Final = 1
 
@@ -18,9 +20,14 @@ def print_json(kind: str, **values: object) -> None:
 
 def write_json(value: object) -> None:
     """Write a JSON value on one line: programs read lines."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    write(json.dumps(value, ensure_ascii=False))
+
+
+def write(words: str) -> None:
+    """Write a line of the result to stdout."""
+    typer.echo(shown(words))
 
 
 def say(words: str) -> None:
     """Write words for a person to stderr."""
-    typer.echo(words, err=True)
+    typer.echo(shown(words), err=True)

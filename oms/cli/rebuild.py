@@ -8,7 +8,7 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
-from oms.cli.output import print_json
+from oms.cli.output import print_json, write
 from oms.cli.terminal import progress
 from oms.store import rebuild as rebuilding
 from oms.store.rebuild import RebuildResult
@@ -56,17 +56,17 @@ def _print_rebuild(result: RebuildResult, only_check: bool) -> None:
     rows = sum(result.tables.values())
     folded = f"{result.events:,} events folded, {rows:,} rows compared, in {result.seconds:.2f} s"
     if result.equal:
-        typer.echo(f"ok  {folded}: all equal")
+        write(f"ok  {folded}: all equal")
     else:
         done = "differ" if only_check else "differed and were replaced"
-        typer.echo(f"FAILED  {folded}: {result.differences:,} {done}")
+        write(f"FAILED  {folded}: {result.differences:,} {done}")
         first = result.first_difference
         if first is not None:
             fields = ", ".join(first.fields) or (
                 "the stored row is missing" if first.ours is None else "the log has no such row"
             )
-            typer.echo(f"first: {first.table} {first.key} ({fields})")
-    typer.echo(", ".join(f"{name} {count:,}" for name, count in result.tables.items() if count))
+            write(f"first: {first.table} {first.key} ({fields})")
+    write(", ".join(f"{name} {count:,}" for name, count in result.tables.items() if count))
 
 
 def _rebuild_json(result: RebuildResult, only_check: bool) -> dict[str, object]:

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from oms import report as reports
 from oms.cli.context import settings_of
 from oms.cli.ids import find_run
 from oms.cli.options import AsJson
-from oms.cli.output import print_json, write_json
+from oms.cli.output import print_json, write, write_json
 from oms.cli.reading import asynchronous, reading
 from oms.cli.tables import runs_table
-from oms.cli.terminal import show
+from oms.cli.terminal import Screen, show
 from oms.core.events import Envelope, ReconciliationCompleted
 from oms.core.fold.records import BreakCase, RunRecord
+from oms.core.shown import shown
 from oms.errors import ConfigurationError, NotFound
 from oms.report import Report
 from oms.report.record_json import run_json
@@ -129,7 +129,7 @@ def write_report(context: typer.Context, report: Report, form: Format, out: Path
             raise ConfigurationError(
                 f"{out} cannot be written: {error.strerror}", hint=""
             ) from error
-        typer.echo(str(out.resolve()))
+        write(str(out.resolve()))
         return
 
     if form == "json":
@@ -140,10 +140,10 @@ def write_report(context: typer.Context, report: Report, form: Format, out: Path
 
 def _text(report: Report, form: Format) -> str:
     if form == "json":
-        return json.dumps(reports.as_json(report), ensure_ascii=False) + "\n"
+        return shown(json.dumps(reports.as_json(report), ensure_ascii=False)) + "\n"
     if form == "html":
         return reports.html(report)
-    console = Console(width=160, highlight=False, markup=False, emoji=False, color_system=None)
+    console = Screen(width=160, highlight=False, markup=False, emoji=False, color_system=None)
     with console.capture() as capture:
         console.print(reports.terminal(report))
     return capture.get()

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from oms.cli.output import say
+from oms.core.shown import shown
 from oms.core.words import counted
 from oms.errors import InvalidRequest
+
+
+class Screen(Console):
+    """A console on which no text from outside can do anything but be read."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a cell's text as it may be shown, before its width is measured."""
+        return super().render_str(shown(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render with what was put together elsewhere as it may be shown, too."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control or text.isprintable() else Segment(shown(text), style)
 
 
 def show(*renderables: RenderableType) -> None:
@@ -75,7 +95,7 @@ def confirmed(what: str, question: str, *, yes: bool) -> None:
 def _console() -> Console:
     # A pipe has no width; 80 columns would cut the ids that the next program looks for.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return Screen(width=width, highlight=False, markup=False, emoji=False)
 
 
 def say_count(rows: Sequence[object], noun: str) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
-from oms.cli.output import print_json
+from oms.cli.output import print_json, write
 from oms.cli.terminal import progress
 from oms.errors import ChainBroken
 from oms.store.audit import verify as check
@@ -53,5 +53,5 @@ def verify(
             seconds=round(result.seconds, 3),
         )
         return
-    typer.echo(f"ok  {result.events:,} events hold, in {result.seconds:.2f} s")
-    typer.echo(f"head {result.head_sequence} {result.head_hash}")
+    write(f"ok  {result.events:,} events hold, in {result.seconds:.2f} s")
+    write(f"head {result.head_sequence} {result.head_hash}")

@@ -9,7 +9,7 @@ import typer
 
 from oms._version import __version__
 from oms.cli.options import AsJson
-from oms.cli.output import print_json
+from oms.cli.output import print_json, write
 
 app = typer.Typer()
 
@@ -28,4 +28,4 @@ def version(as_json: AsJson = False) -> None:
         print_json("version", version=__version__, python=python, libraries=libraries)
         return
     others = ", ".join(f"{name} {number}" for name, number in libraries.items())
-    typer.echo(f"ib-oms {__version__} (Python {platform.python_version()}, {others})")
+    write(f"ib-oms {__version__} (Python {platform.python_version()}, {others})")

@@ -10,7 +10,7 @@ import typer
 from oms.cli.dry_run import against
 from oms.cli.options import CONTRACT, QUANTITY, TERMS, AsJson, InAccount, Wait, with_options
 from oms.cli.outcome import refuse
-from oms.cli.output import print_json, say
+from oms.cli.output import print_json, say, write
 from oms.cli.parse import contract_of, side_of, terms_of
 from oms.cli.reading import asynchronous, reading
 from oms.cli.request import ask
@@ -96,7 +96,7 @@ def _show_what_if(answer: WhatIfAnswered, ours: tuple[Ruling, ...], *, as_json: 
     show(made)
     low, high = commission["commission_min"], commission["commission_max"]
     span = commission["commission"] or (f"{low} to {high}" if low and high else "unknown")
-    typer.echo(f"commission {span} {answer.commission_currency}".rstrip())
+    write(f"commission {span} {answer.commission_currency}".rstrip())
     if answer.warning_text:
         say(f"IB warns: {answer.warning_text}")
     for one in ours:

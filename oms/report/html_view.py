@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from oms.core.events import Verdict
+from oms.core.shown import shown
 from oms.core.words import counted, duration
 from oms.report.case_sentences import describe_adjustment
 from oms.report.reconciliation import Report, Span
@@ -38,6 +39,7 @@ def reconciliation_html(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("oms.report"),
         autoescape=True,
+        finalize=shown_in_markup,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -64,6 +66,13 @@ def reconciliation_html(report: Report) -> str:
         known={envelope.sequence for envelope in report.events[:ROWS_MAX]},
         rows_max=ROWS_MAX,
     )
+
+
+def shown_in_markup(value: object) -> object:
+    """Return what a template writes as it may be shown; markup stays markup."""
+    if isinstance(value, Markup):
+        return Markup(shown(value))
+    return shown(value) if isinstance(value, str) else value
 
 
 def _commands(text: str) -> Markup:

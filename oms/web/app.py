@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from oms.core.resets import windows_of
+from oms.core.shown import shown
 from oms.core.situation import Health, Situation, judge, unreadable
 from oms.errors import (
     ChainBroken,
@@ -139,7 +140,7 @@ class _Site:
                 ending = ".json" if request.url.path.endswith(".json") else ""
                 return RedirectResponse(page.path + ending, status_code=307)
             if wants_json(request):
-                return JSONResponse(answer(page, visit))
+                return _Json(answer(page, visit))
             if page.document:
                 return _document(page.document)
             return HTMLResponse(_html(page, visit, request.url.path, refresh))
@@ -156,7 +157,7 @@ class _Site:
             "read_at": self._now().isoformat(),
             "as_of_sequence": found.head.sequence if found is not None else None,
         }
-        return JSONResponse(body, status_code=503 if verdict.level == "down" else 200)
+        return _Json(body, status_code=503 if verdict.level == "down" else 200)
 
     async def metrics(self, request: Request) -> Response:
         """Answer Prometheus, also where nothing but the failure can be told."""
@@ -235,7 +236,7 @@ class _Site:
     def _refusal(self, request: Request, status: int, message: str, hint: str) -> Response:
         if wants_json(request):
             body = {"schema": SCHEMA, "kind": "error", "message": message, "hint": hint}
-            return JSONResponse(body, status_code=status)
+            return _Json(body, status_code=status)
         values = {
             "status": status,
             "message": message,
@@ -256,6 +257,13 @@ class _Site:
             "refreshes": (),
         }
         return HTMLResponse(render("error", values), status_code=status)
+
+
+class _Json(JSONResponse):
+    """A JSON value in which text from outside is as it may be shown."""
+
+    def render(self, content: object) -> bytes:
+        return shown(super().render(content).decode()).encode()
 
 
 def wants_json(request: Request) -> bool:

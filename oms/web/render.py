@@ -20,6 +20,7 @@ from oms.core.codec import encode
 from oms.core.events import Event
 from oms.core.fold.records import Order
 from oms.core.words import ago, counted, duration
+from oms.report.html_view import shown_in_markup
 from oms.report.sentences import describe_terms, name_of, sentence
 from oms.report.words import BREAKS, moment, shown_price, trigger_words, witness_words
 from oms.web import words
@@ -32,6 +33,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("oms.web"),
         autoescape=True,
+        finalize=shown_in_markup,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -8,6 +8,8 @@ import re
 import shutil
 import socket
 import sqlite3
+import sys
+import unicodedata
 from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -33,10 +35,19 @@ from oms.web import create_app
 from oms.web.app import PAGES
 from oms.web.server import LOOPBACK_NAMES, serve
 from tests import programs
+from tests.shell import Shell
 
 MORNING = datetime(2026, 3, 9, 13, 30, tzinfo=UTC)
 ACCOUNT = "DU1234567"
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
+#: What a terminal or a browser obeys, or shows as nothing.
+CONTROLS = frozenset(
+    character
+    for character in map(chr, range(sys.maxunicode + 1))
+    if unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} and character not in "\n\t"
+)
+#: As another client of the login can write it into an order's reference.
+OBEYED = f"{HOSTILE}\x1b]8;;https://example.org\x1b\\{''.join(sorted(CONTROLS - {chr(0)}))}"
 
 AAPL = Contract(con_id=265598, symbol="AAPL", exchange="SMART", primary_exchange="NASDAQ")
 MSFT = Contract(con_id=272093, symbol="MSFT", exchange="SMART", primary_exchange="NASDAQ")
@@ -75,7 +86,7 @@ FOREIGN = Finding(
     order_id=ADOPTED,
     ours="not ours",
     theirs="SELL 10 MKT DAY SPY, perm id 2000077",
-    text=f"an order that we did not send: {HOSTILE}",
+    text=f"an order that we did not send: {OBEYED}",
     repair="adopted",
 )
 
@@ -417,6 +428,41 @@ async def test_text_of_the_broker_stays_text(site: Site, address: str) -> None:
 async def test_hostile_text_is_shown_as_it_came(site: Site) -> None:
     page = (await site.get(f"/orders/{REJECTED}")).text
     assert "&lt;script&gt;alert(" in page
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_no_control_reaches_a_browser(site: Site, address: str) -> None:
+    for accept in ("text/html", "application/json"):
+        assert CONTROLS & set((await site.get(address, accept=accept)).text) == set()
+
+
+async def test_json_of_a_control_is_the_text_that_came(site: Site) -> None:
+    shell = Shell(site.path.parent, {"OMS_DATABASE_URL": f"sqlite:///{site.path}"})
+    said = await shell.oms("log", "--type", "OrderAdopted", "--json")
+    assert said.json["payload"]["order_ref"] == OBEYED
+
+
+READING_VERBS = [
+    *(["orders", "--all"], ["order", REJECTED], ["order", ADOPTED], ["fills"], ["positions"]),
+    *(
+        ["breaks"],
+        ["breaks", "--all"],
+        ["breaks", "B0000drift"],
+        ["log"],
+        ["status"],
+        ["doubt", "list"],
+    ),
+    *(["report", "show"], ["report", "list"], ["account"], ["pnl"], ["verify"]),
+]
+
+
+@pytest.mark.parametrize("words", READING_VERBS, ids=" ".join)
+async def test_no_control_reaches_a_terminal(site: Site, words: list[str]) -> None:
+    shell = Shell(site.path.parent, {"OMS_DATABASE_URL": f"sqlite:///{site.path}"})
+    for form in ([], ["--json"]):
+        said = await shell.run(*words, *form)
+        assert said.out
+        assert CONTROLS & set(said.out + said.err) == set()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
@@ -1016,7 +1062,7 @@ class Story:
     async def _rejected(self) -> None:
         terms = Terms(side="BUY", quantity=Decimal(10), order_type="MKT")
         await self.send(REJECTED, SPY, terms, 19)
-        text = f"Order rejected - reason: {HOSTILE}"
+        text = f"Order rejected - reason: {OBEYED}"
         await self.say(
             events.NoticeReceived(subject_id=19, code=201, text=text),
             wire=("4", "2", "19", "201", text, ""),
@@ -1068,7 +1114,7 @@ class Story:
                 broker_order_id=0,
                 client_id=0,
                 perm_id=2000077,
-                order_ref=HOSTILE,
+                order_ref=OBEYED,
                 account=ACCOUNT,
                 contract=SPY,
                 side="SELL",
@@ -1077,7 +1123,7 @@ class Story:
                 tif="DAY",
                 status="Submitted",
             ),
-            wire=("5", "0", "756733", "SPY", "STK", HOSTILE),
+            wire=("5", "0", "756733", "SPY", "STK", OBEYED),
         )
         await self.say(
             events.OrderAdopted(
@@ -1089,7 +1135,7 @@ class Story:
                 perm_id=2000077,
                 client_id=0,
                 broker_order_id=0,
-                order_ref=HOSTILE,
+                order_ref=OBEYED,
                 status="Submitted",
                 evidence=shown,
                 run_id="R2",

@@ -241,6 +241,14 @@ def takes_names_from_their_package(module: Module) -> Iterator[str]:
                 yield f"line {line}: imports {name}; take it from {package}"
 
 
+def shows_text_as_it_may_be_shown(module: Module) -> Iterator[str]:
+    if module.room != "cli" or module.name in {"oms.cli.output", "oms.cli.terminal"}:
+        return
+    for node in walked(module.tree):
+        if isinstance(node, ast.Call) and name_of_call(node) in {"echo", "secho", "Console"}:
+            yield f"line {node.lineno}: controls in it are obeyed; say `write`, `say` or `Screen`"
+
+
 RULES: dict[Rule, tuple[str, str]] = {
     # rule: (name of a module, a text of it that breaks the rule)
     imports_only_what_its_room_may: ("oms.core.x", "def f():\n    from oms.store import log"),
@@ -259,6 +267,7 @@ RULES: dict[Rule, tuple[str, str]] = {
     postpones_annotations: ("oms.x", '"""It."""\n\ndef f(): ...'),
     names_say_what_things_are: ("oms.x", "def get_trade_info(): ..."),
     takes_names_from_their_package: ("oms.x", "from oms.core.events.orders import Terms"),
+    shows_text_as_it_may_be_shown: ("oms.cli.x", "typer.echo(order.order_ref)"),
     copies_are_checked: ("oms.x", "finding.model_copy(update={'break_class': 'mising_fill'})"),
 }
 

@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
-import typer
-
 from oms.cli.demo.plot import Plot, moved
 from oms.cli.demo.stage import DATABASE, Stage
 from oms.cli.outcome import stored_order
+from oms.cli.output import write
 from oms.cli.request import append
 from oms.core.contracts import Stock
 from oms.core.events import DoubtResolved, OrderRequested, Terms
@@ -137,7 +136,7 @@ class Play:
         by_hand = str(plot.by_hand_quantity)
         stage.control("manual_order", symbol=plot.market, side="SELL", quantity=by_hand)
         _point(f"a person sells {by_hand} {plot.market} by hand in TWS")
-        typer.echo()
+        write("")
         stage.control("accept")
         self._until_ready(after_epoch=epoch)
         _say(
@@ -157,7 +156,7 @@ class Play:
             stage.control("hold", message="placeOrder", what="answer", times=1)
         else:
             stage.control("drop_next", message="placeOrder", direction="in")
-        typer.echo(f"$ oms buy {plot.doubtful_quantity} {plot.market} --order-id {order_id}")
+        write(f"$ oms buy {plot.doubtful_quantity} {plot.market} --order-id {order_id}")
         self._request(order_id)
         stage.until("the intent to be durable", lambda reader: stored_order(reader, order_id))
         if plot.arrives:
@@ -223,14 +222,14 @@ class Play:
             "Last, the independent checker, which shares no code with the OMS: it compares the"
             " OMS's file with the simulator's own books."
         )
-        typer.echo(f"$ python -m oms.sim.checker --database {DATABASE} --control-port ...")
+        write(f"$ python -m oms.sim.checker --database {DATABASE} --control-port ...")
         code = stage.check()
         stage.stop_daemon()
         _say(
             f"To look further: cd {stage.directory}, then for example"
             f" `oms log --limit 500 --database {DATABASE}`."
         )
-        typer.echo("The books are equal." if code == 0 else "THE BOOKS DIFFER; see above.")
+        write("The books are equal." if code == 0 else "THE BOOKS DIFFER; see above.")
         return code
 
     # ── asking and waiting ───────────────────────────────────────────────────────────────────────
@@ -289,9 +288,9 @@ class Play:
 
     def _oms(self, *words: str, expected: int = 0) -> None:
         """Run a verb as the shell does; raises where it does not end as it should."""
-        typer.echo(f"$ oms {' '.join(words)}")
+        write(f"$ oms {' '.join(words)}")
         code = self._run_verb(words)
-        typer.echo()
+        write("")
         if code != expected:
             raise OmsError(f"`oms {' '.join(words)}` ended with {code}, expected {expected}")
 
@@ -312,15 +311,15 @@ class _Quiet:
 
 
 def _title(number: int, words: str) -> None:
-    typer.echo(f"── {number}. {words} ".ljust(_RULE, "─") + "\n")
+    write(f"── {number}. {words} ".ljust(_RULE, "─") + "\n")
 
 
 def _say(words: str) -> None:
-    typer.echo("\n".join(textwrap.wrap(words, _RULE)) + "\n")
+    write("\n".join(textwrap.wrap(words, _RULE)) + "\n")
 
 
 def _point(words: str) -> None:
-    typer.echo(f"  - {words}")
+    write(f"  - {words}")
 
 
 async def _system(reader: Reader) -> SystemRecord:
