@@ -184,7 +184,9 @@ class _Check:
                 survey.add(row)
                 statement.has_executions |= row.level == "execution"
         if not self._statements:
-            raise StatementUnreadable("the file holds no <FlexStatement>")
+            raise StatementUnreadable(
+                "the file holds no <FlexStatement> with an account that the books know"
+            )
         self._checked.headings = [one.days.heading for one in self._statements.values()]
         for statement, row in self._placed(source):
             await self._take(statement, row, survey)
@@ -342,7 +344,7 @@ class _Check:
         for statement in statements:
             for deal in statement.kept:
                 by = replaced.get(deal.place)
-                if by is None:
+                if by is None or index[by.place] != index[deal.place]:
                     statement.tally.add_cash_of(deal)
                 else:
                     statement.tally.add_cash_of_replaced(deal, by)

@@ -540,3 +540,55 @@ def test_a_replacement_without_its_cancel_is_no_second_purchase(tmp_path: Path) 
     cancel = next(row for row in text.splitlines() if 'transactionType="TradeCancel"' in row)
     books = Books.of(TABLE[0][1])
     assert found(check("cancel-and-rebook", books, tmp_path, (f"{cancel}\n", ""))) == []
+
+
+def test_a_part_without_any_number_belongs_to_the_deal_of_its_second(tmp_path: Path) -> None:
+    text = (FILES / "fraction.xml").read_text()
+    part = next(row for row in text.splitlines() if 'notes="FP"' in row)
+    edit = (part, part.replace('ibOrderID="810000051"', 'ibOrderID=""'))
+    books = Books.of("fill 10.4 ACME @ 12.5 exec=51.01 order=810000051")
+    assert found(check("fraction", books, tmp_path, edit)) == []
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"), [("12.4", []), ("12.5", ["contradiction high ACME"])]
+)
+def test_a_deal_that_is_booked_again_without_an_execution_id_is_the_first_corrected(
+    price: str, expected: list[str], tmp_path: Path
+) -> None:
+    text = (FILES / "cancel-and-rebook.xml").read_text()
+    again = next(row for row in text.splitlines() if 'transactionID="5600000191"' in row)
+    changed = re.sub(r'ibExecID="[^"]*"', 'ibExecID=""', again)
+    changed = changed.replace('tradePrice="12.5"', 'tradePrice="12.4"')
+    books = Books.of(TABLE[0][1].replace("ACME @ 12.5", f"ACME @ {price}"))
+    assert found(check("cancel-and-rebook", books, tmp_path, (again, changed))) == expected
+
+
+@pytest.mark.parametrize("quantity", ["-50", "0"])
+def test_a_cancel_with_the_execution_id_takes_that_execution_back(
+    quantity: str, tmp_path: Path
+) -> None:
+    text = (FILES / "bust-of-the-day-before.xml").read_text()
+    edits = [
+        ('ibExecID=""', 'ibExecID="0000f1a2.69b00042.01.01"'),
+        ('quantity="-50"', f'quantity="{quantity}"'),
+    ]
+    assert text.count(edits[0][0]) == 1
+    at = "at=2026-03-09T10:15:00 order=810000042"
+    standing = Books.of(f"fill 50 ACME @ 12.5 exec=42.01 {at}")
+    busted = Books.of(f"fill 0 ACME @ 12.5 exec=42.02 {at}")
+    assert found(check("bust-of-the-day-before", standing, tmp_path, *edits)) == [
+        "corrected_fill high ACME"
+    ]
+    assert found(check("bust-of-the-day-before", busted, tmp_path, *edits)) == []
+
+
+def test_a_price_in_cents_is_that_price(tmp_path: Path) -> None:
+    books = Books.of(
+        """
+        fill 5 ACME @ 12.5 exec=a1.01 order=810000101
+        fill -2 GRAIN @ 455.25 exec=a2.01 order=810000102 charge=4.5
+        """
+    )
+    edit = ('tradePrice="455.25"', 'tradePrice="4.5525"')
+    assert found(check("futures-in-a-segment", books, tmp_path, edit)) == []

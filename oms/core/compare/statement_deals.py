@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, Literal
@@ -149,6 +149,8 @@ def _kind(row: Attributes, exec_id: str) -> DealKind:
     codes = set(row.text("notes", "code").replace(",", ";").split(";"))
     if kind in _CANCELS or "Ca" in codes or row.text("buySell").endswith("(Ca.)"):
         return "cancel"
+    if not kind and not exec_id and row.text("origTradeID"):
+        return "cancel"
     if kind == "BookTrade" or (not kind and not exec_id and codes & _BOOKED):
         return "book"
     return "exchange"
@@ -203,23 +205,29 @@ def net(rows: Sequence[Deal], first: date) -> list[Net]:
     groups: dict[str, _Group] = defaultdict(_Group)
     booked = _Booked()
     cancels: list[Deal] = []
+    numbered: dict[tuple[str, str, str], _Group] = {}
     for number, deal in enumerate(sorted(rows, key=_order)):
         if deal.kind == "cancel":
             cancels.append(deal)
             continue
         group = groups[deal.key if deal.exec_id else f"row {number}"]
+        if deal.deal_number:
+            # Booked again without the execution id of the first.
+            group = numbered.setdefault((deal.thing, deal.model, deal.deal_number), group)
         group.booked.append(deal)
         booked.add(deal, group)
     found: list[Net] = []
     for cancel in cancels:
         meant = booked.taken_back(cancel, first) or booked.in_its_place(cancel)
-        if meant is None:
+        if meant is not None:
+            meant.cancels.append(cancel)
+        elif cancel.exec_id:
+            found.append(Net(cancel, ZERO, cancel.price, cancel.commission, rows=(cancel,)))
+        else:
             found.append(
                 Net(cancel, cancel.quantity, cancel.price, cancel.commission, (), True, (cancel,))
             )
-        else:
-            meant.cancels.append(cancel)
-    found += [_net(group) for group in groups.values()]
+    found += [_net(group) for group in groups.values() if group.booked]
     return sorted(found, key=lambda one: one.deal.place)
 
 
@@ -296,9 +304,10 @@ def _is_before(deal: Deal, cancel: Deal) -> bool:
     return deal.place < cancel.place
 
 
-def _order(deal: Deal) -> tuple[int, date, int, tuple[int, int]]:
+def _order(deal: Deal) -> tuple[date, int, int, tuple[int, int]]:
+    """Return what puts rows in the order in which they were booked."""
     _, revision = stem_and_revision(deal.exec_id)
-    return revision, deal.report_day or date.min, deal.row_number, deal.place
+    return deal.report_day or date.min, deal.row_number, revision, deal.place
 
 
 def _net(group: _Group) -> Net:
@@ -307,14 +316,18 @@ def _net(group: _Group) -> Net:
     standing = [deal for deal in booked if deal.place not in group.taken]
     charges = [deal.commission for deal in rows]
     commission = None if None in charges else sum((c for c in charges if c is not None), ZERO)
+    named = next((deal for deal in reversed(booked) if deal.exec_id), booked[-1])
     if not standing:
-        return Net(booked[-1], ZERO, booked[-1].price, commission, rows=rows)
+        return Net(named, ZERO, named.price, commission, rows=rows)
     # An allocation to several models has one execution id; within one model the last row counts.
     last = {deal.model: deal for deal in standing}
     replaced = tuple(deal for deal in standing if last[deal.model] is not deal)
     prices = {deal.price for deal in last.values()}
+    counts = standing[-1]
+    if not counts.exec_id and named.exec_id:
+        counts = replace(counts, exec_id=named.exec_id)
     return Net(
-        deal=standing[-1],
+        deal=counts,
         quantity=sum((deal.quantity for deal in last.values()), ZERO),
         price=standing[-1].price if len(prices) == 1 else None,
         commission=commission,

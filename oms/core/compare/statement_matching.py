@@ -29,6 +29,8 @@ _CENTS: Final = -2
 _AVERAGE: Final = -4
 #: A statement counts bonds in units of nominal, and the API may in tens to thousands of them.
 _NOMINALS: Final = frozenset(Decimal(10) ** power for power in (1, 2, 3))
+#: The API quotes some futures in cents whose price a statement has in whole units (priceMagnifier).
+_MAGNIFIERS: Final = frozenset({Decimal(100), Decimal("0.01")})
 _BONDS: Final = frozenset({"BOND", "BILL"})
 #: Deals of these classes do not reach the API as executions.
 _UNTOLD: Final = frozenset({"FUND"})
@@ -181,8 +183,8 @@ class Rest:
 
     def _agreeing(self, group: Open) -> list[Fill] | None:
         """Return the fills whose sums are those of an order's deals; None where there are none."""
-        deal = group[0][0].deal
-        if not _is_of_an_order(group[0][0]):
+        deal = next((one.deal for one, _ in group if one.deal.perm_id), group[0][0].deal)
+        if not deal.perm_id or deal.kind != "exchange" or group[0][0].is_outside:
             return None
         named = [fill for _, fill in group if fill is not None]
         others = _of_order(deal, self._of(deal))
@@ -229,7 +231,7 @@ class Rest:
         original = replace(one, quantity=-one.quantity)
         told = _nearest(original, (f for f in self._earlier if f.key not in dealt.named), dealt)
         words = _row_words(deal)
-        if told is not None:
+        if told is not None and told.quantity:
             self._take(told)
             dealt.more[deal.con_id] -= told.signed_quantity
             text = f"{words} takes execution {told.exec_id} back, which our books still have"
@@ -281,7 +283,9 @@ def same_holding(category: str, theirs: Decimal, ours: Decimal) -> bool:
 
 
 def _same_price(one: Net, ours: Decimal) -> bool:
-    return not one.quantity or one.price is None or one.price == ours
+    if not one.quantity or one.price is None or one.price == ours:
+        return True
+    return bool(ours and one.price) and ours / one.price in _MAGNIFIERS
 
 
 def _charged(one: Net, fill: Fill) -> Finding:
@@ -364,16 +368,24 @@ def _nearest(one: Net, fills: Iterable[Fill], dealt: Dealt) -> Fill | None:
 
 
 def _by_order(opened: Open) -> Iterator[Open]:
+    """Yield what is left in groups that may agree in their sums: those of an order. A part without
+    any number belongs to a deal of the same contract and time that differs.
+    """
     groups: dict[tuple[int, str], list[tuple[Net, Fill | None]]] = defaultdict(list)
+    orders = {
+        (one.deal.thing, one.deal.at): one.deal.perm_id
+        for one, fill in opened
+        if fill is not None and one.deal.at is not None
+    }
     for number, (one, fill) in enumerate(opened):
         deal = one.deal
-        key = (deal.perm_id, deal.thing) if _is_of_an_order(one) else (-number - 1, "")
+        perm_id = deal.perm_id
+        if not perm_id and not deal.exec_id and deal.at is not None:
+            perm_id = orders.get((deal.thing, deal.at), 0)
+        is_summed = perm_id and deal.kind == "exchange" and not one.is_outside
+        key = (perm_id, deal.thing) if is_summed else (-number - 1, "")
         groups[key].append((one, fill))
     yield from groups.values()
-
-
-def _is_of_an_order(one: Net) -> bool:
-    return bool(one.deal.perm_id) and one.deal.kind == "exchange" and not one.is_outside
 
 
 def _summed(nets: Sequence[Net], fills: Sequence[Fill]) -> Iterator[Finding]:
@@ -382,7 +394,7 @@ def _summed(nets: Sequence[Net], fills: Sequence[Fill]) -> Iterator[Finding]:
     theirs = None if None in charges else sum((c for c in charges if c is not None), ZERO)
     ours = sum((fill.commission or ZERO for fill in fills), ZERO)
     for one in nets:
-        yield _thing(one, "").matched(f"the sums of order {one.deal.perm_id} agree")
+        yield _thing(one, "").matched(f"the sums of order {fills[0].perm_id} agree")
     if theirs is not None and not same_amount(theirs, ours):
         first = nets[0]
         thing = replace(

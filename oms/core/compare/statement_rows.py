@@ -218,6 +218,18 @@ def _transfer(row: Attributes) -> Change | None:
     )
 
 
+def _dealt_elsewhere(row: Attributes) -> Change:
+    """Return what was dealt at another broker and delivered here, or here for another."""
+    return Change(
+        account=row.text("accountId"),
+        con_id=_con_id(row),
+        symbol=row.text("symbol"),
+        quantity=row.number("quantity"),
+        kind="transfer",
+        text=row.text("brokerName"),
+    )
+
+
 def _option_life(row: Attributes) -> OptionLife | None:
     kind = _OPTION_KINDS.get(row.text("transactionType"))
     if kind is None:
@@ -248,6 +260,7 @@ _READERS: Final[Mapping[str, Callable[[Attributes], StatementRow | None]]] = Map
         "CashReportCurrency": _cash,
         "CorporateAction": _corporate_action,
         "Transfer": _transfer,
+        "TradeTransfer": _dealt_elsewhere,
         "OptionEAE": _option_life,
     }
 )
