@@ -215,11 +215,12 @@ class Settings(BaseSettings):
         "gateway that has just come back.",
     )
     messages_per_second_max: Annotated[int, Unit("messages a second")] = Field(
-        50,
+        45,
         ge=1,
         le=10_000,
-        description="Pace of what we send. IB allows half the number of market data lines, 50 for "
-        "the usual hundred, and disconnects a client that sends more.",
+        description="Pace of all that we send, orders and questions alike; orders go first. IB "
+        "allows half the number of market data lines, 50 for the usual hundred, refuses what is "
+        "more (code 100), and ends the session at the third time.",
     )
     account_refresh_seconds: Seconds = Field(
         180,

@@ -119,6 +119,10 @@ class World:
             await self.running.ready(DEADLINE_SECONDS)
         return self.running.manager
 
+    def let_leave(self, per_second: int) -> None:
+        """Let so many messages a second leave from now on."""
+        self.oms.gateway._pace._per_second_max = per_second
+
     async def stop(self) -> None:
         """Stop the OMS in good order."""
         self.running = None
@@ -258,6 +262,7 @@ class World:
 
     async def agree(self) -> None:
         """Assert that both sides' books, the log and its rebuild agree, now that all is at rest."""
+        self.let_leave(45)
         await self.reconcile()
         found = await asyncio.to_thread(disagreements, self.database, await self.books())
         assert found == {}, found

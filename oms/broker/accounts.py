@@ -15,6 +15,7 @@ import ib_async
 
 from oms.broker.capture import Capture, Captured
 from oms.broker.news import News, SessionDown
+from oms.broker.paced_requests import PacedRequests
 from oms.broker.queries import Queries
 from oms.broker.session import Session
 from oms.core.codes import meaning
@@ -33,12 +34,14 @@ class Accounts:
         ib: ib_async.IB,
         capture: Capture,
         session: Session,
+        requests: PacedRequests,
         queries: Queries,
         *,
         timeout_seconds: float,
     ) -> None:
         self._client: Any = ib.client
         self._session = session
+        self._requests = requests
         self._queries = queries
         self._timeout_seconds = timeout_seconds
         self._ended: asyncio.Future[BrokerError | None] | None = None
@@ -72,7 +75,7 @@ class Accounts:
             raise IBConnectionError("there is no session with the gateway")
         ended = self._ended = asyncio.get_running_loop().create_future()
         try:
-            self._client.reqAccountUpdates(True, account)
+            await self._requests.ask(lambda: self._client.reqAccountUpdates(True, account))
             async with asyncio.timeout(self._timeout_seconds):
                 refusal = await ended
         except TimeoutError as error:
@@ -83,8 +86,7 @@ class Accounts:
             raise IBConnectionError("the connection was lost during the question") from error
         finally:
             self._ended = None
-            if self._session.is_up:
-                self._client.reqAccountUpdates(False, account)
+            self._requests.enqueue(lambda: self._client.reqAccountUpdates(False, account))
         if refusal is not None:
             raise refusal
 

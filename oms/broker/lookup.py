@@ -13,6 +13,7 @@ import ib_async
 from oms.broker import patches
 from oms.broker.capture import Capture, Captured
 from oms.broker.news import News, SessionUp
+from oms.broker.paced_requests import PacedRequests
 from oms.broker.session import Session
 from oms.broker.wire_forms import contract_for_ib
 from oms.core.admit.venue import PriceStep, VenueRules
@@ -42,9 +43,16 @@ class Lookup:
     """Asks IB for contracts; remembers the price rules, which belong to venues."""
 
     def __init__(
-        self, ib: ib_async.IB, capture: Capture, session: Session, *, timeout_seconds: float
+        self,
+        ib: ib_async.IB,
+        capture: Capture,
+        session: Session,
+        requests: PacedRequests,
+        *,
+        timeout_seconds: float,
     ) -> None:
-        self._ib: Any = ib
+        self._ib = ib
+        self._requests = requests
         self._client: Any = ib.client
         self._session = session
         self._timeout_seconds = timeout_seconds
@@ -131,9 +139,9 @@ class Lookup:
         form = contract_for_ib(contract)
         request_id = self._client.getReqId()
         refused = self._refusals[request_id] = asyncio.get_running_loop().create_future()
-        answer = asyncio.ensure_future(patches.start_question(self._ib, request_id, form))
+        answer: asyncio.Future[Any] | None = None
         try:
-            self._client.reqContractDetails(request_id, form)
+            answer = await self._requests.ask(lambda: self._ask_details(request_id, form))
             await asyncio.wait(
                 {answer, refused},
                 timeout=self._timeout_seconds,
@@ -151,7 +159,13 @@ class Lookup:
             raise IBConnectionError("the connection was lost during the question") from error
         finally:
             del self._refusals[request_id]
-            answer.cancel()
+            if answer is not None:
+                answer.cancel()
+
+    def _ask_details(self, request_id: int, form: ib_async.Contract) -> asyncio.Future[Any]:
+        answer = patches.start_question(self._ib, request_id, form)
+        self._client.reqContractDetails(request_id, form)
+        return answer
 
     def _on_captured(self, captured: Captured) -> None:
         # ib_async takes some refusals for warnings (321) and would let the question wait for ever.
@@ -180,16 +194,23 @@ class Lookup:
     async def _ask_rule(self, number: int) -> tuple[PriceStep, ...]:
         """Ask for a market rule; the silence about one is no rule, and would let prices through."""
         try:
+            answer = await self._requests.ask(lambda: self._ask_for_rule(number))
             async with asyncio.timeout(self._timeout_seconds):
-                increments = await self._ib.reqMarketRuleAsync(number)
+                increments = await answer
         except (TimeoutError, ConnectionError) as error:
             raise IBConnectionError(
                 f"IB did not say within {self._timeout_seconds:g} seconds what market rule {number}"
                 " is"
             ) from error
         return tuple(
-            PriceStep(_exactly(one.lowEdge), _exactly(one.increment)) for one in increments or ()
+            PriceStep(_exactly(one.lowEdge), _exactly(one.increment)) for one in increments
         )
+
+    def _ask_for_rule(self, number: int) -> asyncio.Future[Any]:
+        # ib_async's own question waits for a second and takes silence for an answer.
+        answer = patches.start_question(self._ib, f"marketRule-{number}")
+        self._client.reqMarketRule(number)
+        return answer
 
     def _on_news(self, news: News) -> None:
         if isinstance(news, SessionUp):

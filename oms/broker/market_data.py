@@ -5,8 +5,8 @@ gateway forgets: after a new connection, and after 1101, it is asked for again; 
 on by itself. IB gives a user so many lines (100 by default), and so do we: one more is refused with
 `MarketLinesExhausted` instead of taking away another's.
 
-Requests leave at half the allowed pace, so that orders never wait behind a hundred subscriptions
-that are made again.
+Requests leave in a lane of their own with half the pace, so that orders never wait behind a hundred
+subscriptions that are made again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, assert_never
 
 import ib_async
@@ -68,12 +69,12 @@ class Markets:
         ib: ib_async.IB,
         capture: Capture,
         session: Session,
+        requests: PacedRequests,
         clock: Clock,
         *,
         timeout_seconds: float,
         market_type: MarketType = "live",
         lines_max: int = 100,
-        messages_per_second_max: int = 50,
     ) -> None:
         self._client: Any = ib.client
         self._session = session
@@ -87,7 +88,7 @@ class Markets:
         self._remembered: OrderedDict[int, Quote] = OrderedDict()
         #: Open from the news that a session is up to the news that it is not: what is asked for in
         #: between is asked for once.
-        self._requests = PacedRequests(clock, per_second_max=max(1, messages_per_second_max // 2))
+        self._requests = requests
         self._unreadable = 0
         capture.market_listener = self._on_wire
         capture.listeners.append(self._on_captured)
@@ -168,8 +169,7 @@ class Markets:
         for line in list(self._lines.values()):
             for feed in list(line.feeds):
                 feed.end()
-            if self._requests.takes_place():
-                self._cancel(line)
+            self._requests.enqueue(partial(self._cancel, line))
         self._lines.clear()
         self._by_request.clear()
 

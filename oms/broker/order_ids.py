@@ -13,6 +13,7 @@ import ib_async
 
 from oms.broker import patches
 from oms.broker.capture import Capture, Captured
+from oms.broker.paced_requests import PacedRequests
 from oms.core.events import (
     NextOrderIdReceived,
     NoticeReceived,
@@ -33,9 +34,12 @@ _log = get_logger("broker.session")
 class OrderIds:
     """Draws ids, and hears from the tap which ones others have used."""
 
-    def __init__(self, ib: ib_async.IB, capture: Capture, *, highest_seen: int) -> None:
+    def __init__(
+        self, ib: ib_async.IB, capture: Capture, requests: PacedRequests, *, highest_seen: int
+    ) -> None:
         """`highest_seen` is the highest order id in the log."""
         self._client: Any = ib.client
+        self._requests = requests
         self._next = highest_seen + 1
         patches.draw_ids_from(ib, self.draw)
         capture.listeners.append(self._on_captured)
@@ -66,7 +70,6 @@ class OrderIds:
                 self.stay_above(offered - 1)
             case NoticeReceived(code=code) if code == DUPLICATE_ORDER_ID:
                 # The gateway knows higher ids than it has shown; it says so when asked (INC-31).
-                if self._client.isReady():
-                    self._client.reqIds(1)
+                self._requests.enqueue(lambda: self._client.reqIds(1))
             case _:
                 pass

@@ -1,12 +1,12 @@
-"""Orders on their way out: our own paced queue, so that "sent" means handed to the socket.
+"""Orders on their way out: our own queue, so that "sent" means handed to the socket.
 
 ib_async's queue stays empty (its throttle is off): on a lost line it drops what waits in it without
 a word. Ours says so. A message is handed to the socket within the call where the pace allows it, or
 waits its turn; what still waits when the line is lost is reported as not sent, and is never sent
 later.
 
-Never more than the given number of messages leaves in any second, whatever else the session sends
-meanwhile. Cancels overtake everything but the messages of their own order.
+Orders have the first lane of the pace, and cancels overtake everything in it but the messages of
+their own order.
 
 Nothing here is durable. The caller has written the intent before it calls; if the process dies in
 between, the order is in doubt and the broker is asked.
@@ -14,10 +14,9 @@ between, the order is in doubt and the broker is asked.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, assert_never
+from typing import Any, Literal, assert_never
 
 import ib_async
 
@@ -25,22 +24,11 @@ from oms.broker.capture import Capture
 from oms.broker.pace import Pace
 from oms.broker.patches import can_write
 from oms.broker.wire_forms import is_clean, order_for_ib, wire_contract
-from oms.clock import Clock
 from oms.core.outgoing import Outgoing
 from oms.errors import InvalidRequest
 
 #: What became of a message within the call.
 Handed = Literal["sent", "queued", "not_sent"]
-
-
-class Timer(Protocol):
-    """Calls back later, like `loop.call_later`."""
-
-    def __call__(self, delay: float, callback: Callable[[], None], /) -> object: ...
-
-
-def _call_later(delay: float, callback: Callable[[], None], /) -> object:
-    return asyncio.get_running_loop().call_later(delay, callback)
 
 
 class Outbox:
@@ -50,26 +38,21 @@ class Outbox:
         self,
         ib: ib_async.IB,
         capture: Capture,
-        clock: Clock,
+        pace: Pace,
         *,
         on_not_sent: Callable[[Outgoing, str], None],
-        messages_per_second_max: int = 50,
         queue_length_max: int = 10_000,
-        call_later: Timer = _call_later,
     ) -> None:
         """`on_not_sent` gets every message that did not leave, with the reason."""
         self._ib = ib
         self._client: Any = ib.client
         self._capture = capture
         self._on_not_sent = on_not_sent
-        # Questions and probes count as well: IB limits the session, not its orders.
-        self._pace = Pace(clock, per_second_max=messages_per_second_max)
+        self._pace = pace
         self._queue_length_max = queue_length_max
-        self._call_later = call_later
         self._cancels: deque[Outgoing] = deque()
         self._orders: deque[Outgoing] = deque()
-        self._wake_is_set = False
-        capture.sent_listeners.append(self._pace.note_sent)
+        pace.add(self)
 
     def send(self, message: Outgoing) -> Handed:
         """Send a message, whose intent is durable; raises `InvalidRequest` for text that IB's
@@ -80,7 +63,7 @@ class Outbox:
             self._on_not_sent(message, "there is no session with the gateway")
             return "not_sent"
         # Nobody waits and the pace allows it: the shortest way from a durable intent to the socket.
-        if not self._cancels and not self._orders and self._pace.has_room():
+        if not self._cancels and not self._orders and self._pace.takes_turn(self):
             self._write(message)
             return "sent"
         queue = self._queue_for(message)
@@ -88,7 +71,7 @@ class Outbox:
             self._on_not_sent(message, f"{len(queue)} messages wait already, the most allowed")
             return "not_sent"
         queue.append(message)
-        self._set_wake()
+        self._pace.schedule()
         return "queued"
 
     def __len__(self) -> int:
@@ -118,6 +101,23 @@ class Outbox:
             self._on_not_sent(message, reason)
         return back
 
+    def withdraw(self, message: Outgoing) -> bool:
+        """Take back a message that waits, without a word to anybody; False where it has left."""
+        for queue in (self._cancels, self._orders):
+            if message in queue:
+                queue.remove(message)
+                return True
+        return False
+
+    def send_next(self) -> None:
+        """Send the next message, or report all where the line is lost: the socket would swallow
+        them without a word.
+        """
+        if self._line_is_up():
+            self._write((self._cancels or self._orders).popleft())
+        else:
+            self.drop("the line was lost")
+
     def _queue_for(self, message: Outgoing) -> deque[Outgoing]:
         own_order_waits = any(
             one.broker_order_id == message.broker_order_id for one in self._orders
@@ -128,26 +128,6 @@ class Outbox:
 
     def _line_is_up(self) -> bool:
         return self._ib.client.isReady() and can_write(self._ib)
-
-    # ── pace ─────────────────────────────────────────────────────────────────────────────────────
-
-    def _set_wake(self) -> None:
-        if self._wake_is_set:
-            return
-        self._wake_is_set = True
-        self._call_later(self._pace.delay_seconds(), self._wake)
-
-    def _wake(self) -> None:
-        self._wake_is_set = False
-        while len(self) and self._pace.has_room():
-            # Before each one: the write before it can have found the line dead, and the socket
-            # would swallow the rest without a word.
-            if not self._line_is_up():
-                self.drop("the line was lost")
-                return
-            self._write((self._cancels or self._orders).popleft())
-        if len(self):
-            self._set_wake()
 
     # ── the wire ─────────────────────────────────────────────────────────────────────────────────
 

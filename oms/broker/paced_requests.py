@@ -1,23 +1,33 @@
-"""Requests that leave in order and at a pace, while there is a session."""
+"""Requests that leave in order, each at its turn, while there is a session."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
+from typing import Final, TypeVar
 
 from oms.broker.pace import Pace
-from oms.clock import Clock
+
+_T = TypeVar("_T")
+_NO_SESSION: Final = "there is no session with the gateway"
 
 
 class PacedRequests:
-    """Sends what it is given, never more than so many requests in any second."""
+    """A lane of requests that nobody keeps beyond the session."""
 
-    def __init__(self, clock: Clock, *, per_second_max: int) -> None:
-        self._pace = Pace(clock, per_second_max=per_second_max)
+    def __init__(self, pace: Pace, *, percent: int) -> None:
+        """`percent` is what of the pace they may use while others need none of it."""
+        self._pace = pace
         self._waiting: deque[Callable[[], None]] = deque()
-        self._wake_is_set = False
+        #: Of those that wait, what tells the ones who await them that there will be no turn.
+        self._drops: dict[Callable[[], None], Callable[[Exception], None]] = {}
         self._is_open = False
+        pace.add(self, percent=percent)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def open(self) -> None:
         """Begin to send."""
@@ -26,33 +36,55 @@ class PacedRequests:
     def close(self) -> None:
         """Drop what waits, and what is given before the next `open`: there is no session to ask."""
         self._is_open = False
-        self._waiting.clear()
+        self.clear()
 
     def clear(self) -> None:
-        """Drop what waits."""
+        """Drop what waits; who awaits it gets `ConnectionError`."""
         self._waiting.clear()
+        for drop in self._drops.values():
+            drop(ConnectionError(_NO_SESSION))
+        self._drops.clear()
 
     def enqueue(self, request: Callable[[], None]) -> None:
         """Send now or at its turn."""
         if self._is_open:
             self._waiting.append(request)
-            self._pump()
+            self._pace.serve()
 
-    def takes_place(self) -> bool:
-        """Say whether one more may be sent now, and count it as sent."""
-        takes = self._is_open and self._pace.has_room()
-        if takes:
-            self._pace.note_sent()
-        return takes
+    async def ask(self, request: Callable[[], _T]) -> _T:
+        """Send now or at its turn, and return what sending gave.
 
-    def wake(self) -> None:
-        """Send what the pace allows by now; called by a timer that the pace has set."""
-        self._wake_is_set = False
-        self._pump()
+        Raises `ConnectionError` where the session ends first. What is given up before its turn does
+        not leave.
+        """
+        if not self._is_open:
+            raise ConnectionError(_NO_SESSION)
+        turn: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
 
-    def _pump(self) -> None:
-        while self._waiting and self.takes_place():
+        def drop(error: Exception) -> None:
+            if not turn.done():
+                turn.set_exception(error)
+
+        def send() -> None:
+            del self._drops[send]
+            if turn.done():
+                return  # given up this moment
+            try:
+                turn.set_result(request())
+            except Exception as error:  # noqa: BLE001 - who asked gets it
+                turn.set_exception(error)
+
+        self._drops[send] = drop
+        self._waiting.append(send)
+        self._pace.serve()
+        try:
+            return await turn
+        finally:
+            if self._drops.pop(send, None) is not None:
+                self._waiting.remove(send)
+
+    def send_next(self) -> None:
+        """Send the one that has waited longest."""
+        # Without a line it has nobody to go to, and the session says so itself.
+        with contextlib.suppress(ConnectionError):
             self._waiting.popleft()()
-        if self._waiting and self._is_open and not self._wake_is_set:
-            self._wake_is_set = True
-            asyncio.get_running_loop().call_later(self._pace.delay_seconds(), self.wake)

@@ -136,13 +136,17 @@ def can_write(ib: ib_async.IB) -> bool:
     return socket is not None and not socket.is_closing()
 
 
-def start_question(ib: ib_async.IB, request_id: int, contract: ib_async.Contract) -> Any:
-    """Return a future for the rows of a question about a contract, sent next under this id.
+def start_question(
+    ib: ib_async.IB, key: int | str, contract: ib_async.Contract | None = None
+) -> asyncio.Future[Any]:
+    """Return a future for the answer to a question that is sent next, under its request id or under
+    the name by which ib_async knows a question without one.
 
     It fails with `ConnectionError` when the connection is lost.
     """
     wrapper: Any = ib.wrapper
-    return wrapper.startReq(request_id, contract)
+    answer: asyncio.Future[Any] = wrapper.startReq(key, contract)
+    return answer
 
 
 def _client(ib: ib_async.IB) -> Any:

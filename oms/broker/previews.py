@@ -60,6 +60,11 @@ class Previews:
             async with asyncio.timeout(self._timeout_seconds):
                 return await answer
         except TimeoutError as error:
+            if self._outbox.withdraw(question):
+                raise IBConnectionError(
+                    f"the what-if waited {self._timeout_seconds:g} seconds behind other messages,"
+                    " and did not leave"
+                ) from error
             raise IBConnectionError(
                 f"IB did not say within {self._timeout_seconds:g} seconds what the order would cost"
             ) from error

@@ -33,6 +33,7 @@ import ib_async
 
 from oms.broker.capture import Capture, Captured
 from oms.broker.news import News, SessionDown
+from oms.broker.paced_requests import PacedRequests
 from oms.broker.session import Session
 from oms.broker.sink import Durable, Sink
 from oms.clock import Clock
@@ -135,6 +136,7 @@ class Queries:
         sink: Sink,
         clock: Clock,
         *,
+        requests: PacedRequests,
         zone: ZoneInfo,
         timeout_seconds: float = 20,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
@@ -142,6 +144,7 @@ class Queries:
         """`zone` is the gateway's: at its midnight IB forgets the day's executions."""
         self._client: Any = ib.client
         self._session = session
+        self._requests = requests
         self._sink = sink
         self._clock = clock
         self._zone = zone
@@ -204,9 +207,9 @@ class Queries:
     async def _await_end(self, open_: _Open) -> tuple[Outcome, int, str]:
         if not self._session.is_up:
             return "refused", NOT_CONNECTED, "there is no session with the gateway"
-        self._open.append(open_)
         try:
-            self._send(open_)
+            await self._requests.ask(lambda: self._send(open_))
+            # IB's silence begins when the question has left.
             async with asyncio.timeout(self._timeout_seconds):
                 return await open_.ended
         except TimeoutError:
@@ -222,10 +225,12 @@ class Queries:
         except ConnectionError:
             return "refused", NOT_CONNECTED, "there is no session with the gateway"
         finally:
-            self._open.remove(open_)
-            self._release(open_)
+            if open_ in self._open:
+                self._open.remove(open_)
+                self._release(open_)
 
     def _send(self, open_: _Open) -> None:
+        self._open.append(open_)
         client = self._client
         match open_.kind:
             case "executions":
@@ -245,12 +250,11 @@ class Queries:
 
     def _release(self, open_: _Open) -> None:
         """Give back what the gateway would go on sending, or counts against us (322)."""
-        if not self._session.is_up:
-            return
         if open_.kind == "positions":
-            self._client.cancelPositions()
+            self._requests.enqueue(self._client.cancelPositions)
         elif open_.kind == "account_summary" and open_.request_id is not None:
-            self._client.cancelAccountSummary(open_.request_id)
+            number = open_.request_id
+            self._requests.enqueue(lambda: self._client.cancelAccountSummary(number))
 
     def _reach(self, kind: QueryKind, asked_at: datetime) -> tuple[datetime | None, str]:
         match kind:

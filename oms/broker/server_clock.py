@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import ib_async
 
+from oms.broker.paced_requests import PacedRequests
 from oms.clock import Clock
 from oms.core.events import ServerTimeRead
 
@@ -20,16 +21,20 @@ class ServerClock:
     second question would leave the first without one.
     """
 
-    def __init__(self, ib: ib_async.IB, clock: Clock) -> None:
+    def __init__(self, ib: ib_async.IB, clock: Clock, requests: PacedRequests) -> None:
         self._ib: Any = ib
+        self._requests = requests
         self._clock = clock
         self._turn = asyncio.Lock()
 
     async def ask(self, seconds_max: float) -> ServerTimeRead:
         """Return what the gateway's clock says; raises `TimeoutError` or `ConnectionError`."""
-        async with asyncio.timeout(seconds_max), self._turn:
+        async with self._turn:
+            # IB's silence begins when the question has left.
+            answer = await self._requests.ask(self._ib.reqCurrentTimeAsync)
             asked_at = self._clock.now()
-            told = await self._ib.reqCurrentTimeAsync()
+            async with asyncio.timeout(seconds_max):
+                told = await answer
             answered_at = self._clock.now()
         server_time = told.astimezone(UTC)
         took = answered_at - asked_at

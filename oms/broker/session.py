@@ -33,6 +33,7 @@ from oms.broker.gap_keeper import GapKeeper
 from oms.broker.handshake import ConnectionSettings, Handshake
 from oms.broker.news import News, SessionDown, SessionUp
 from oms.broker.order_ids import OrderIds
+from oms.broker.paced_requests import PacedRequests
 from oms.broker.server_clock import ServerClock
 from oms.broker.sink import Durable, Sink
 from oms.broker.translate import offset_shown
@@ -69,6 +70,7 @@ class Session:
         sink: Sink,
         clock: Clock,
         *,
+        requests: PacedRequests,
         first_epoch: int,
         highest_broker_order_id: int = 0,
         open_gap_sequence: int = 0,
@@ -89,6 +91,7 @@ class Session:
         self._ended: asyncio.Future[OmsError | None] | None = None
         self._ib = ib
         self._capture = capture
+        self._requests = requests
         self._sink = sink
         self._clock = clock
         self._next_epoch = first_epoch
@@ -103,8 +106,8 @@ class Session:
         self._last_heard = 0.0
         self._supervisor: asyncio.Task[None] | None = None
         self._handshake = Handshake(settings)
-        self._ids = OrderIds(ib, capture, highest_seen=highest_broker_order_id)
-        self._server_clock = ServerClock(ib, clock)
+        self._ids = OrderIds(ib, capture, requests, highest_seen=highest_broker_order_id)
+        self._server_clock = ServerClock(ib, clock, requests)
         self._gap = GapKeeper(
             clock,
             append=self._append,
@@ -336,6 +339,7 @@ class Session:
         next_valid_id = patches.offered_order_id(self._ib)
         self._ids.stay_above(next_valid_id - 1)
         self._is_open = True
+        self._requests.open()
         self._append(
             SessionOpened(
                 host=self.settings.host,
@@ -362,6 +366,7 @@ class Session:
         with self._guarded():
             self._transport_gone.set()
             self._handshake.hear_loss()
+            self._requests.close()
             if not self._is_open:
                 return
             self._is_open = False

@@ -21,6 +21,7 @@ import ib_async
 
 from oms.broker.capture import Capture
 from oms.broker.outbox import Outbox
+from oms.broker.pace import Pace
 from oms.broker.wire_forms import contract_for_ib
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
@@ -223,9 +224,9 @@ async def placing() -> tuple[float, float]:
         ib.client.placeOrder(number, form, order)
     alone = time.perf_counter() - began
     capture = Capture(ib, Nowhere(), zone=None, on_failure=_raise)  # type: ignore[arg-type]
-    outbox = Outbox(
-        ib, capture, SystemClock(), on_not_sent=lambda *_: None, messages_per_second_max=PLACED
-    )
+    pace = Pace(SystemClock(), per_second_max=PLACED)
+    capture.sent_listeners.append(pace.note_sent)
+    outbox = Outbox(ib, capture, pace, on_not_sent=lambda *_: None)
     began = time.perf_counter()
     for number in range(PLACED):
         outbox.send(

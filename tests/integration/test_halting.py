@@ -29,8 +29,9 @@ def shell(world: World, tmp_path: Path) -> Shell:
 
 
 async def test_orders_that_wait_for_their_turn_are_called_back_by_a_halt(world: World) -> None:
-    manager = await world.start(messages_per_second_max=1)
-    first = await world.resting()  # whatever was asked in the second before has left by now
+    manager = await world.start()
+    first = await world.resting()
+    world.let_leave(per_second=1)
     waiting = [await manager.submit(AAPL, oms.Limit("BUY", n, LOW)) for n in (2, 3)]
     await manager.halt("lunch")
     for ticket in waiting:
@@ -46,8 +47,9 @@ async def test_orders_that_wait_for_their_turn_are_called_back_by_a_halt(world: 
 
 
 async def test_an_entry_whose_exits_were_called_back_is_cancelled(world: World) -> None:
-    manager = await world.start(messages_per_second_max=1)
+    manager = await world.start()
     await world.resting()
+    world.let_leave(per_second=1)
     entry = oms.Limit("BUY", 10, LOW)
     exits = {"take_profit": Decimal(1000), "stop_loss": Decimal(5)}
     legs = await manager.submit_bracket(AAPL, entry, order_id="b", **exits)

@@ -8,6 +8,8 @@ from typing import Any
 
 from oms.broker.market_data import Markets
 from oms.broker.news import LineRecovered, SessionDown, SessionUp
+from oms.broker.pace import Pace
+from oms.broker.paced_requests import PacedRequests
 from oms.clock import ManualClock
 from oms.core.contracts import Contract
 
@@ -21,18 +23,23 @@ class Stand:
         numbers = iter(range(1, 1_000))
         client = SimpleNamespace(
             getReqId=lambda: next(numbers),
-            reqMktData=lambda number, *_: self.asked.append(("quotes", number)),
-            cancelMktData=lambda number: self.asked.append(("cancel", number)),
+            reqMktData=lambda number, *_: self._send("quotes", number),
+            cancelMktData=lambda number: self._send("cancel", number),
         )
+        self.pace = Pace(self.clock, per_second_max=8, call_later=lambda *_: None)
         self.session: Any = SimpleNamespace(is_up=False, listeners=[])
         self.markets = Markets(
             SimpleNamespace(client=client),  # type: ignore[arg-type]
             SimpleNamespace(listeners=[]),  # type: ignore[arg-type]
             self.session,
+            PacedRequests(self.pace, percent=50),
             self.clock,
             timeout_seconds=1,
-            messages_per_second_max=8,
         )
+
+    def _send(self, kind: str, number: int) -> None:
+        self.pace.note_sent()
+        self.asked.append((kind, number))
 
     def up(self) -> None:
         self.session.is_up = True
@@ -43,8 +50,8 @@ class Stand:
             listener(news)
 
     def a_second_later(self) -> int:
-        self.clock.advance(1)
-        self.markets._requests.wake()
+        self.clock.advance(1.1)
+        self.pace.serve()
         return len(self.asked)
 
 

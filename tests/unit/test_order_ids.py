@@ -10,6 +10,9 @@ import pytest
 from oms.broker import patches
 from oms.broker.capture import Capture
 from oms.broker.order_ids import HIGHEST_ORDER_ID, OrderIds
+from oms.broker.pace import Pace
+from oms.broker.paced_requests import PacedRequests
+from oms.clock import SystemClock
 from oms.core.events import Pending
 
 
@@ -23,7 +26,9 @@ class Stand:
         self.ib.client.decoder.serverVersion = 178
         capture = Capture(self.ib, self, zone=None, on_failure=self._fail)
         patches.tap_sent(self.ib, lambda message: self.sent.append(message[4:].decode()))
-        self.ids = OrderIds(self.ib, capture, highest_seen=highest_seen)
+        requests = PacedRequests(Pace(SystemClock(), per_second_max=50), percent=100)
+        requests.open()
+        self.ids = OrderIds(self.ib, capture, requests, highest_seen=highest_seen)
 
     def append(self, _: Pending) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
