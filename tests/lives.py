@@ -51,6 +51,7 @@ from oms.core.events import (
     OrderNotSent,
     OrderStatusReceived,
     PositionReceived,
+    RequestNotTaken,
     SessionClosed,
     SessionOpened,
     Terms,
@@ -434,6 +435,17 @@ def _resolve(life: Life, line: Line) -> Fact:
     return resolved, line.name, "person:ann" if by_person else "reconciler"
 
 
+def _not_taken(life: Life, line: Line) -> Fact:
+    not_taken = RequestNotTaken(
+        order_id=line.name,
+        request=line.word(0),
+        text="sent in an earlier session",
+        run_id="R1",
+        evidence=(life.last,),
+    )
+    return not_taken, line.name, "reconciler"
+
+
 def _position(life: Life, line: Line) -> Fact:
     cost = line.word(1)
     return (
@@ -492,6 +504,7 @@ _VERBS: Final[dict[str, Callable[[Life, Line], Fact]]] = {
     "completed": _completed,
     "adopt": _adopt,
     "resolve": _resolve,
+    "not_taken": _not_taken,
     "position": _position,
     "opening": _opening,
     "bound": _bound,

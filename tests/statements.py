@@ -17,7 +17,7 @@ from typing import Final
 from oms.core.compare.adoption import adoptions
 from oms.core.compare.cases import case_events, watched_by
 from oms.core.compare.matches import Compared
-from oms.core.compare.repair import openings, resolutions
+from oms.core.compare.repair import not_taken, openings, resolutions
 from oms.core.compare.run import compare, verdict_of
 from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index
 from oms.core.events import (
@@ -31,7 +31,15 @@ from oms.core.events import (
     QueryKind,
     Question,
 )
-from oms.core.fold.records import Anomaly, BreakCase, EarlyCommission, Fill, Order, Position
+from oms.core.fold.records import (
+    Anomaly,
+    BreakCase,
+    EarlyCommission,
+    Fill,
+    Order,
+    Position,
+    SessionRecord,
+)
 from tests.lives import CLIENT, Life
 
 KINDS: Final[tuple[QueryKind, ...]] = (
@@ -119,8 +127,11 @@ def reconcile(
             asked_sequence=asked_sequence,
         )
         answers = answers.with_answer(question, rows)
+    session = life.books.get("sessions", str(life.epoch))
     scope = Scope(
         client_id=CLIENT,
+        epoch=life.epoch,
+        session_opened_at=session.opened_at if isinstance(session, SessionRecord) else None,
         accounts=accounts,
         now=life.at,
         doubt_settle=timedelta(seconds=settle_seconds),
@@ -130,7 +141,7 @@ def reconcile(
         commission_settle=timedelta(seconds=commission_settle_seconds),
     )
     run = Run(life)
-    for plan in (adoptions, openings, resolutions):
+    for plan in (adoptions, openings, resolutions, not_taken):
         for event in list(plan(our_side(life), answers, scope)):
             life.apply(event, actor="reconciler")
             run.repairs.append(event)

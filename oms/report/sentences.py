@@ -329,6 +329,12 @@ def _(event: events.DoubtResolved) -> str:
 
 
 @_say.register
+def _(event: events.RequestNotTaken) -> str:
+    what = {"modify": "change", "cancel": "cancel"}[event.request]
+    return f"IB has not taken the {what}: {event.text}"
+
+
+@_say.register
 def _(event: events.OrderAdopted) -> str:
     origin = {
         "ours": "one of ours that the books did not have",

@@ -32,7 +32,14 @@ from oms.core.compare.asking import QUESTIONS, to_ask_again
 from oms.core.compare.cases import accepted, case_events
 from oms.core.compare.findings import MOVED
 from oms.core.compare.matches import Compared
-from oms.core.compare.repair import by_policy, cash_openings, commissions, openings, resolutions
+from oms.core.compare.repair import (
+    by_policy,
+    cash_openings,
+    commissions,
+    not_taken,
+    openings,
+    resolutions,
+)
 from oms.core.compare.run import compare, verdict_of
 from oms.core.compare.sides import Answers, OurSide, Scope
 from oms.core.events import (
@@ -180,6 +187,8 @@ class Reconciler:
             now=self._clock.now(),
             doubt_settle=self._waits.doubt,
             run_id=run_id,
+            epoch=self._session.current_epoch,
+            session_opened_at=self._view.session.opened_at if self._view.session else None,
             started_sequence=started.sequence,
             position_settle=self._waits.position,
             commission_settle=self._waits.commission,
@@ -290,7 +299,7 @@ class Reconciler:
 
     async def _repair(self, answers: Answers, run: _Run) -> OurSide:
         """Write what the evidence allows; each step sees what the one before it wrote."""
-        for plan in (adoptions, openings, commissions, cash_openings, resolutions):
+        for plan in (adoptions, openings, commissions, cash_openings, resolutions, not_taken):
             ours = await self._our_side(answers, run.subjects)
             facts = [self._fact(event, run.run_id) for event in plan(ours, answers, run.scope)]
             if facts:

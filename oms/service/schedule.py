@@ -121,7 +121,7 @@ class Schedule:
             self._changed.set()
 
     def note(self, envelopes: Iterable[Envelope]) -> None:
-        """Look again after a commit that put an order into doubt or out of it."""
+        """Look again after a commit that left an outcome open, or settled it."""
         del envelopes
         self.look()
 
@@ -176,4 +176,8 @@ class Schedule:
         return self._session.is_up and not self._session.gap_is_open
 
     def _doubts(self) -> frozenset[str]:
-        return frozenset(order.order_id for order in self._view.in_doubt())
+        """Return the orders of which a later answer must say what became of them, or of a request
+        about them.
+        """
+        open_ones = (*self._view.in_doubt(), *self._view.left_unanswered())
+        return frozenset(order.order_id for order in open_ones)

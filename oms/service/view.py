@@ -45,6 +45,8 @@ class View:
         self.system = SystemRecord()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._in_doubt: dict[str, None] = {}
+        #: Orders with a change or a cancel under way.
+        self._asked: dict[str, None] = {}
         self._changed: asyncio.Event = asyncio.Event()
         self.take(records)
 
@@ -85,6 +87,7 @@ class View:
             for key in [k for k, r in held.items() if r.live and k not in fresh]:
                 del held[key]
         self._in_doubt = {k: None for k in self._in_doubt if k in self.orders}
+        self._asked = {k: None for k in self._asked if k in self.orders}
         self.take_changes(changes)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -95,6 +98,11 @@ class View:
     def in_doubt(self) -> tuple[Order, ...]:
         """Return the orders whose outcome is not known."""
         return tuple(self.orders[i] for i in self._in_doubt)
+
+    def left_unanswered(self) -> tuple[Order, ...]:
+        """Return the orders with a change or a cancel that an earlier session sent."""
+        asked = (self.orders[order_id] for order_id in self._asked)
+        return tuple(o for o in asked if o.pending_epoch < self.system.session_epoch)
 
     def open_breaks(self) -> tuple[BreakCase, ...]:
         """Return the open cases."""
@@ -132,6 +140,10 @@ class View:
             self._in_doubt[order.order_id] = None
         else:
             self._in_doubt.pop(order.order_id, None)
+        if order.live and (order.cancel_pending or order.modify_pending):
+            self._asked[order.order_id] = None
+        else:
+            self._asked.pop(order.order_id, None)
         self._ended.pop(order.order_id, None)
         if order.live:
             return

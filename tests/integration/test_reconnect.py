@@ -20,6 +20,7 @@ from oms.core.events import (
     OrderMessageSent,
     Pending,
     ReconciliationCompleted,
+    RequestNotTaken,
     SessionClosed,
     SessionOpened,
     SessionReady,
@@ -147,6 +148,29 @@ async def test_a_change_that_never_arrived_leaves_the_old_terms_and_says_so(worl
     await world.again(lambda: world.simulator.do("cut"))
     await world.rest(ticket, WORKING)
     assert (ticket.order.terms.limit_price, ticket.order.pending_terms) == (Decimal(LOW), None)
+    assert [event.request for event in await world.log(RequestNotTaken)] == ["modify"]
+    await world.agree()
+
+
+@pytest.mark.parametrize("settle", [0, 600], ids=["given up", "waited for"])
+async def test_a_change_that_arrives_in_a_later_session_is_what_was_asked_for(
+    world: World, settle: int
+) -> None:
+    await world.start(doubt_settle_seconds=settle)
+    ticket = await world.resting()
+    await world.simulator.do("hold", message="placeOrder", what="processing", times=2)
+    await ticket.modify(limit="11")
+    await ticket.modify(limit="12")
+    await world.held()
+    await world.again(lambda: world.simulator.do("cut"))
+    was_given_up = [event.request for event in await world.log(RequestNotTaken)]
+    assert (was_given_up, ticket.order.modify_pending) == (
+        (["modify"], False) if not settle else ([], True)
+    )
+    await world.simulator.do("release")
+    await world.until(lambda: ticket.order.terms.limit_price == Decimal(12))
+    assert (ticket.state, ticket.order.pending_terms) == (WORKING, None)
+    assert (await world.reconcile()).verdict == "clean"
     await world.agree()
 
 

@@ -188,10 +188,19 @@ def test_10148_with_pending_cancel_leaves_the_cancel_under_way() -> None:
     assert order.state is S.CANCEL_PENDING
 
 
-def test_cancel_of_an_earlier_session_is_forgotten_when_ib_shows_the_order_working() -> None:
-    order = working("cancel\nsent cancel\nlost\nsession\nopen Submitted id=7").order()
-    assert order.state is S.WORKING
-    assert "earlier session" in order.refusal
+@pytest.mark.parametrize("new_session", ["lost\nsession", "crash\nsession"])
+def test_cancel_of_an_earlier_session_is_pending_until_a_verdict(new_session: str) -> None:
+    life = working(f"cancel\nsent cancel\n{new_session}\nopen Submitted id=7")
+    assert life.order().state is S.CANCEL_PENDING
+    life.play("not_taken cancel")
+    assert (life.order().state, life.order().refusal) == (S.WORKING, "sent in an earlier session")
+    assert life.play("status Cancelled 0").order().state is S.CANCELLED, "it arrived after all"
+
+
+@pytest.mark.parametrize("again", ["cancel", "cancel\nsent cancel"])
+def test_verdict_about_a_cancel_of_an_earlier_session_is_not_about_the_next_one(again: str) -> None:
+    life = working(f"cancel\nsent cancel\nlost\nsession\nopen Submitted id=7\n{again}")
+    assert life.play("not_taken cancel").order().state is S.CANCEL_PENDING
 
 
 def test_cancel_that_did_not_leave_is_not_pending() -> None:
@@ -228,10 +237,86 @@ def test_reject_while_a_change_is_under_way_and_nothing_was_named_waits_for_evid
     assert life.play("status Inactive 0").order().state is S.REJECTED
 
 
-def test_change_of_an_earlier_session_is_forgotten_when_ib_shows_other_terms() -> None:
-    order = working("modify 100 11\nsent\nlost\nsession\nopen Submitted 100 10 id=7").order()
-    assert (order.state, order.terms.limit_price) == (S.WORKING, Decimal(10))
-    assert "earlier session" in order.refusal
+@pytest.mark.parametrize("new_session", ["lost\nsession", "crash\nsession"])
+@pytest.mark.parametrize(
+    ("later", "state", "limit"),
+    [
+        ("", S.MODIFY_PENDING, 10),
+        ("open Submitted 100 11", S.WORKING, 11),
+        ("notice 201 no margin id=7", S.WORKING, 10),
+        ("not_taken modify", S.WORKING, 10),
+        ("not_taken modify\nopen Submitted 100 11", S.WORKING, 11),
+        ("fill 100 @ 10", S.MODIFY_PENDING, 10),
+        ("fill 100 @ 10\nstatus Filled 100", S.FILLED, 10),
+        ("status Cancelled 0", S.CANCELLED, 10),
+    ],
+)
+def test_change_of_an_earlier_session_is_pending_until_ib_or_a_verdict_decides(
+    new_session: str, later: str, state: OrderState, limit: int
+) -> None:
+    life = working(f"modify 200 11\nsent\n{new_session}\nopen Submitted 100 10 id=7")
+    order = life.play(later.replace("100 11", "200 11")).order()
+    assert (order.state, order.terms.limit_price) == (state, Decimal(limit))
+
+
+def prices(*asked: int) -> Life:
+    """Return an order at work at 10 of which so many changes were asked for in a row."""
+    return working("\n".join(f"modify 100 {price}\nsent" for price in asked))
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "limit"),
+    [
+        ("open Submitted 100 12", S.WORKING, 12),
+        ("open Submitted 100 11", S.MODIFY_PENDING, 11),
+        ("open Submitted 100 11\nopen Submitted 100 12", S.WORKING, 12),
+        ("open Submitted 100 11\nnotice 110", S.WORKING, 11),
+        ("notice 110", S.MODIFY_PENDING, 10),
+        ("notice 110\nopen Submitted 100 12", S.WORKING, 12),
+        # The second was refused, and the openOrder of the first came later.
+        ("notice 110\nopen Submitted 100 11", S.WORKING, 11),
+        ("notice 110\nnotice 110", S.WORKING, 10),
+        ("notice 110\nnotice 110\nopen Submitted 100 10", S.WORKING, 10),
+        ("modify_denied", S.MODIFY_PENDING, 10),
+        ("modify_denied\nopen Submitted 100 11", S.WORKING, 11),
+        ("lost\nsession\nopen Submitted 100 11", S.MODIFY_PENDING, 11),
+        ("lost\nsession\nopen Submitted 100 11\nnot_taken modify", S.WORKING, 11),
+        ("lost\nsession\nnot_taken modify\nopen Submitted 100 11", S.WORKING, 11),
+        (
+            "lost\nsession\nnot_taken modify\nopen Submitted 100 11\nopen Submitted 100 12",
+            S.WORKING,
+            12,
+        ),
+        ("lost\nsession\nnot_taken modify\nopen Submitted 100 12", S.WORKING, 12),
+        ("lost\nsession\nnot_taken modify\nmodify 100 13\nsent\nnotice 110", S.WORKING, 10),
+        (
+            "lost\nsession\nnot_taken modify\nmodify 100 13\nopen Submitted 100 11",
+            S.MODIFY_PENDING,
+            11,
+        ),
+    ],
+)
+def test_each_of_two_changes_in_a_row_is_asked_for_until_it_is_answered(
+    answers: str, state: OrderState, limit: int
+) -> None:
+    order = prices(11, 12).play(answers).order()
+    assert (order.state, order.terms.limit_price) == (state, Decimal(limit))
+
+
+def test_change_back_to_the_terms_before_is_not_answered_by_those_that_still_hold() -> None:
+    life = prices(11, 10).play("fill 40 @ 10\nopen Submitted 100 10")
+    assert life.order().state is S.MODIFY_PENDING
+    assert life.play("open Submitted 100 11").order().terms.limit_price == Decimal(11)
+    life.play("open Submitted 100 10")
+    assert (life.order().state, life.order().terms.limit_price) == (
+        S.PARTIALLY_FILLED,
+        Decimal(10),
+    )
+
+
+def test_order_that_two_changes_make_larger_is_filled_at_the_largest_size_only() -> None:
+    life = working("modify 300 10\nsent\nmodify 200 10\nsent\nfill 200 @ 10")
+    assert life.order().state is S.MODIFY_PENDING
 
 
 def test_order_that_grows_is_not_filled_at_its_old_size() -> None:

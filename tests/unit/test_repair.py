@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from oms.core.events import DoubtResolved, OpeningPositionRecorded
+from oms.core.events import DoubtResolved, OpeningPositionRecorded, RequestNotTaken
 from oms.core.fold.records import OrderState
 from tests.lives import START, Life, play, working
 from tests.statements import Run, reconcile
@@ -232,3 +233,73 @@ def test_what_waits_for_the_rest_of_its_group_is_not_known_to_ibs_lists() -> Non
     run = reconcile(play(LEFT_BEHIND.replace("C: sent", "")))
     assert (run.breaks, run.verdict) == ({}, "unknown")
     assert "until the rest of its group has come" in run.finding("order:A").text
+
+
+# ── what an earlier session asked for ────────────────────────────────────────────────────────────
+
+
+def asked_before(what: str, new_session: str = "lost\nsession") -> Life:
+    """Return the books with a request that the line broke on, in the session after."""
+    return working(f"{what}\n{new_session}").wait(60)
+
+
+CHANGE, CANCEL = "modify 100 11\nsent", "cancel\nsent cancel"
+
+
+@pytest.mark.parametrize("new_session", ["lost\nsession", "crash\nsession"])
+@pytest.mark.parametrize(("what", "request_"), [(CHANGE, "modify"), (CANCEL, "cancel")])
+def test_a_whole_answer_that_shows_the_order_as_it_was_decides_that_ib_took_nothing(
+    what: str, request_: str, new_session: str
+) -> None:
+    life = asked_before(what, new_session)
+    run = reconcile(life, settle_seconds=10, open_orders="open Submitted 100 10 id=7")
+    (verdict,) = run.repairs
+    assert isinstance(verdict, RequestNotTaken)
+    assert (verdict.request, life.order().state) == (request_, OrderState.WORKING)
+    assert "earlier session" in life.order().refusal
+    assert (run.breaks, run.verdict) == ({}, "clean")
+    assert reconcile(life, open_orders="open Submitted 100 10 id=7").repairs == []
+
+
+@pytest.mark.parametrize(
+    ("row", "more"),
+    [
+        ("open Submitted 100 10 id=7", {"settle_seconds": 3600}),
+        ("open Submitted 100 10 id=7", {"unanswered": {"open_orders": "partial"}}),
+        ("open PendingCancel 100 10 id=7", {}),
+        ("open PendingSubmit 100 10 id=7", {}),
+        ("open Submitted 100 10 id=7\nstatus PendingCancel 0 id=7", {}),
+    ],
+)
+@pytest.mark.parametrize("what", [CHANGE, CANCEL])
+def test_what_may_still_be_under_way_stays_asked(what: str, row: str, more: Any) -> None:
+    life = asked_before(what)
+    before = life.order().state
+    run = reconcile(life, open_orders=row, **more)
+    assert (run.repairs, run.breaks) == ([], {})
+    if "PendingCancel" not in row:
+        assert life.order().state is before
+    assert run.verdict == "unknown" or "PendingCancel" in row
+
+
+def test_a_request_of_the_session_that_asks_is_nobodys_to_give_up() -> None:
+    run = reconcile(working(CHANGE).wait(60), open_orders="open Submitted 100 10")
+    assert (run.repairs, run.unknown) == ([], {"order:A"})
+
+
+def test_a_change_that_arrives_after_it_was_given_up_is_what_was_asked_for() -> None:
+    life = asked_before(CHANGE)
+    reconcile(life, open_orders="open Submitted 100 10 id=7")
+    run = reconcile(life, open_orders="open Submitted 100 11 id=7")
+    assert (life.order().terms.limit_price, run.breaks) == (Decimal(11), {})
+    assert reconcile(life, open_orders="open Submitted 100 12 id=7").breaks == {
+        "wrong_terms:A": "high"
+    }
+
+
+def test_of_two_changes_of_an_earlier_session_the_one_that_ib_took_holds() -> None:
+    life = asked_before(f"{CHANGE}\nmodify 100 12\nsent")
+    run = reconcile(life, open_orders="open Submitted 100 11 id=7")
+    assert [type(event) for event in run.repairs] == [RequestNotTaken]
+    assert (life.order().state, life.order().terms.limit_price) == (OrderState.WORKING, Decimal(11))
+    assert run.breaks == {}

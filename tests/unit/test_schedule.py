@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from oms.clock import ManualClock
 from oms.core.compare.asking import QUESTIONS
 from oms.core.contracts import Contract
 from oms.core.events import QueryKind, Question, ReconciliationCompleted, Terms
-from oms.core.fold.records import Order, OrderState
+from oms.core.fold.records import Order, OrderState, SystemRecord
 from oms.core.schedule import Plan
 from oms.service.schedule import Schedule, plan_of
 from oms.service.view import View
@@ -174,6 +174,22 @@ async def test_orders_in_doubt_are_asked_about_again_each_time_after_twice_as_lo
         schedule.look()
         await pass_time(runs, schedule, 10)
         assert await runs.next() == (80, "doubt"), "a new doubt begins with short waits"
+
+
+async def test_a_request_that_an_earlier_session_sent_is_asked_about_again() -> None:
+    runs = Runs()
+    async with serving(runs) as schedule:
+        runs.view.take([doubtful("a"), SystemRecord(session_epoch=2)])
+        left = replace(doubtful("a"), state=OrderState.CANCEL_PENDING, cancel_pending=True)
+        runs.view.take([replace(left, pending_epoch=1)])
+        schedule.ask("reconnect")
+        assert await runs.next() == (0, "reconnect")
+        await pass_time(runs, schedule, 10)
+        assert await runs.next() == (10, "doubt")
+        runs.view.take([replace(left, pending_epoch=2)])
+        due = schedule.next()
+        assert due is not None
+        assert due.trigger != "doubt"
 
 
 async def test_a_session_that_ends_takes_its_requests_along() -> None:

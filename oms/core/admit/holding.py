@@ -41,7 +41,8 @@ def unfilled_of(order: Order, coming: Terms | None = None) -> Unfilled:
     Until IB has shown which of several sizes holds, the largest of them can fill; and an order that
     is at work under several permanent numbers can fill under each.
     """
-    terms = (order.terms, order.asked_terms, *(() if coming is None else (coming,)))
+    late = (*order.unanswered_terms, *order.given_up_terms)
+    terms = (order.terms, *late, *(() if coming is None else (coming,)))
     largest = max(*(one.quantity for one in terms), order.broker_quantity or ZERO)
     numbers = max(1, len(order.perm_ids) - len(order.ended_perm_ids))
     return Unfilled(

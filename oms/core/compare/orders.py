@@ -53,7 +53,7 @@ def order_findings(
             was_executed=order_id in executed,
             repair=repair,
         )
-        found = _order_finding(named, answers, ours)
+        found = _order_finding(named, answers, ours, scope)
         if (
             isinstance(found, Finding)
             and found.result == "break"
@@ -151,7 +151,7 @@ class _Named:
         return self.thing.matched()
 
 
-def _order_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | Match:
+def _order_finding(named: _Named, answers: Answers, ours: OurSide, scope: Scope) -> Finding | Match:
     order = named.order
     if order.state is OrderState.IN_DOUBT:
         return _doubt_finding(named, answers, ours)
@@ -167,7 +167,7 @@ def _order_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | 
     if missing is not None:
         return missing
     if order.live:
-        return _live_finding(named, answers, ours)
+        return _live_finding(named, answers, ours, scope)
     if any(_works(row.event) for row in named.open_rows):
         text = "IB lists it as open, our books have it as ended"
         return named.thing.broken("wrong_state", "high", text)
@@ -252,7 +252,7 @@ def _lacking(order: Order) -> str:
     return "; ".join(words for words in (text, found) if words)
 
 
-def _live_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | Match:
+def _live_finding(named: _Named, answers: Answers, ours: OurSide, scope: Scope) -> Finding | Match:
     order = named.order
     if not named.open_rows:
         return _unlisted_finding(named, answers)
@@ -262,6 +262,8 @@ def _live_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding | M
         return named.thing.broken("contradiction", "high", against)
     if order.modify_pending:
         return named.thing.unknown("a change of its terms is under way")
+    if order.cancel_pending and order.pending_epoch < scope.epoch:
+        return named.thing.unknown("IB has not answered the cancel that an earlier session sent")
     asked, because = order.terms, ""
     different = differing(asked, event)
     if order.asked_sizes and order.parent_order_id:

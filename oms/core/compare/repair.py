@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
+from typing import Final
 
 from oms.core.compare.cases import break_id_of
 from oms.core.compare.cash import balances
@@ -22,6 +23,7 @@ from oms.core.events import (
     Finding,
     OpeningPositionRecorded,
     PositionReceived,
+    RequestNotTaken,
 )
 from oms.core.fold.order_state import answered_with, is_listed, may_be_refused
 from oms.core.fold.records import Order, OrderState, Position
@@ -90,6 +92,45 @@ def _absent(
         run_id=scope.run_id,
         evidence=evidence,
     )
+
+
+#: Words of IB for an order that may have more to say of what was asked for.
+_UNDECIDED: Final = frozenset({"PendingSubmit", "ApiPending", "PendingCancel"})
+
+
+def not_taken(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[RequestNotTaken]:
+    """Yield the changes and cancels of earlier sessions that IB did not take: a whole answer of
+    this session shows the order at work as it was before, and what waited in the dead line has had
+    its time to arrive.
+    """
+    question, opened_at = answers.questions.get("open_orders"), scope.session_opened_at
+    if question is None or question.outcome != "complete" or opened_at is None:
+        return
+    if question.asked_at < opened_at + scope.doubt_settle:
+        return
+    for row in answers.open_orders:
+        order = ours.owner(row.event.order_ref, row.event.perm_id)
+        if order is None or not order.live or order.pending_epoch >= scope.epoch:
+            continue
+        if {row.event.status, order.status} & _UNDECIDED:
+            continue
+        evidence = (row.sequence, question.asked_sequence)
+        if order.modify_pending:
+            yield RequestNotTaken(
+                order_id=order.order_id,
+                request="modify",
+                text="the change was sent in an earlier session; IB shows the order on other terms",
+                run_id=scope.run_id,
+                evidence=evidence,
+            )
+        if order.cancel_pending:
+            yield RequestNotTaken(
+                order_id=order.order_id,
+                request="cancel",
+                text="the cancel was sent in an earlier session; IB shows the order working",
+                run_id=scope.run_id,
+                evidence=evidence,
+            )
 
 
 def _settled(order: Order, answers: Answers, scope: Scope) -> bool:

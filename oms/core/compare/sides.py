@@ -155,6 +155,9 @@ class Scope:
     #: arose.
     doubt_settle: timedelta
     run_id: str
+    #: The session that asks, and when it began.
+    epoch: int = 0
+    session_opened_at: datetime | None = None
     #: Sequence at the start of the run; what was learnt later is this run's repair.
     started_sequence: int = 0
     #: IB's positions can lag their executions by seconds (INC-141): a difference in one that moved

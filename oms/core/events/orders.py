@@ -172,6 +172,19 @@ class DoubtResolved(Event):
     evidence: tuple[int, ...] = ()
 
 
+class RequestNotTaken(Event):
+    """A change or a cancel was sent in an earlier session, and IB shows the order as it was before:
+    it is not waited for any more. Where it arrives all the same, what IB then shows counts.
+    """
+
+    order_id: str
+    request: Literal["modify", "cancel"]
+    text: str
+    run_id: str
+    #: The openOrder that showed it, and the question that it answers.
+    evidence: tuple[int, ...]
+
+
 class OrderAdopted(Event):
     """An order that we did not originate is taken into the books, with its provenance."""
 

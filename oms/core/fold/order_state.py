@@ -31,8 +31,9 @@ from oms.core.events import (
     OrderStatusReceived,
     Terms,
 )
+from oms.core.fold import changes as changes_asked
 from oms.core.fold.records import ENDED, End, Order, OrderChanges, OrderState
-from oms.core.terms import changed_names, differing, is_resized, terms_of
+from oms.core.terms import changed_names, is_resized, terms_of
 
 #: IB's words for an order that is at work (broker notes: status).
 _WORKING: Final = frozenset({"PreSubmitted", "Submitted"})
@@ -70,8 +71,7 @@ def state_of(order: Order) -> OrderState:
 
 def _asked(order: Order) -> Decimal:
     """Return the size that would fill the order: while a larger one is on its way, that one."""
-    asked, pending = order.terms.quantity, order.pending_terms
-    return asked if pending is None else max(asked, pending.quantity)
+    return max(terms.quantity for terms in (order.terms, *order.unanswered_terms))
 
 
 def settled(order: Order, changes: OrderChanges, sequence: int, at: datetime) -> Order:
@@ -129,7 +129,7 @@ def on_status(order: Order, status: str, why_held: str, sequence: int, epoch: in
     changes["status"] = status
     changes["why_held"] = why_held
     if status in _WORKING:
-        return changes | _working(order, epoch)
+        return changes | _working(order)
     if status == "Filled":
         return changes | _ended("filled")
     if status in _CANCELLED:
@@ -152,8 +152,7 @@ def _ended(end: End, *, concluded: bool = False) -> OrderChanges:
         "concluded": concluded,
         "held": False,
         "cancel_pending": False,
-        "modify_pending": False,
-        "pending_terms": None,
+        **changes_asked.settled(),
     }
 
 
@@ -165,7 +164,7 @@ def _end_of_cancelled(order: Order) -> End:
     return "rejected" if is_reject(order.code) and not ours else "cancelled"
 
 
-def _working(order: Order, epoch: int) -> OrderChanges:
+def _working(order: Order) -> OrderChanges:
     changes: OrderChanges = {}
     if order.held:
         changes["held"] = False
@@ -173,9 +172,6 @@ def _working(order: Order, epoch: int) -> OrderChanges:
         # IB shows it alive, so the conclusion was wrong.
         changes["end"] = ""
         changes["concluded"] = False
-    if order.cancel_pending and order.pending_epoch < epoch:
-        changes["cancel_pending"] = False
-        changes["refusal"] = "the cancel was sent in an earlier session; IB shows the order working"
     return changes
 
 
@@ -239,12 +235,13 @@ def on_open_order(
     changes["broker_quantity"] = event.quantity
     if event.warning_text:
         changes["warning"] = event.warning_text
+    answer = changes_asked.shown(order, event)
+    if answer is not None:
+        changes |= _answered(order, *answer, event)
     if not order.terms_known or order.origin in _FOREIGN:
-        # Nobody here asked for anything else: whoever owns the order may change it.
+        # Nobody here asked for all of them: whoever owns the order may change it.
         changes["terms"] = terms_of(event, event.quantity)
-    elif order.pending_terms is not None:
-        changes |= _answer_to_modify(order, order.pending_terms, event, epoch)
-    else:
+    elif answer is None:
         changes |= _resized(order, order.terms, order.asked_sizes, event)
     return changes
 
@@ -259,27 +256,15 @@ def _resized(
     return {"terms": terms.evolve(quantity=event.quantity), "asked_sizes": asked}
 
 
-def _answer_to_modify(
-    order: Order, wanted: Terms, event: OpenOrderReceived, epoch: int
+def _answered(
+    order: Order, wanted: Terms, left: OrderChanges, event: OpenOrderReceived
 ) -> OrderChanges:
-    changed = changed_names(order.terms, wanted)
-    # Only what the change is about: IB may have its own way with the rest, and a break says so.
-    if not changed & set(differing(wanted, event)):
-        # A change of the price repeats the size: IB may go by that one, or by the whole.
-        repeats = order.asked_sizes and "quantity" not in changed
-        asked = (*order.asked_sizes, wanted.quantity) if repeats else ()
-        asked = tuple(dict.fromkeys(asked))
-        answered: OrderChanges = {
-            "terms": wanted,
-            "pending_terms": None,
-            "modify_pending": False,
-            "asked_sizes": asked,
-        }
-        return answered | _resized(order, wanted, asked, event)
-    if order.pending_epoch < epoch:
-        text = "the change was sent in an earlier session; IB shows the order on other terms"
-        return {"pending_terms": None, "modify_pending": False, "refusal": text}
-    return _resized(order, order.terms, order.asked_sizes, event)
+    # A change of the price repeats the size: IB may go by that one, or by the whole.
+    repeats = order.asked_sizes and "quantity" not in changed_names(order.terms, wanted)
+    asked = (*order.asked_sizes, wanted.quantity) if repeats else ()
+    asked = tuple(dict.fromkeys(asked))
+    taken: OrderChanges = {"terms": wanted, "asked_sizes": asked}
+    return taken | left | _resized(order, wanted, asked, event)
 
 
 def on_completed(order: Order, event: CompletedOrderReceived, sequence: int) -> OrderChanges:
@@ -345,12 +330,7 @@ def _on_code(order: Order, event: NoticeReceived, sequence: int) -> OrderChanges
         still_pending = order.cancel_pending and state_named(event.text) == "PendingCancel"
         return {"cancel_pending": still_pending, "refusal": said, "said_gone": gone}
     if _refuses_modify(order, what):
-        return {
-            "modify_pending": False,
-            "pending_terms": None,
-            "refusal": said,
-            "said_gone": gone,
-        }
+        return changes_asked.refused(order, said) | {"said_gone": gone}
     changes: OrderChanges = {
         "code": event.code,
         "text": event.text,

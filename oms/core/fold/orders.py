@@ -31,7 +31,9 @@ from oms.core.events import (
     OrderNotSent,
     OrderRequested,
     OrderStatusReceived,
+    RequestNotTaken,
 )
+from oms.core.fold import changes as changes_asked
 from oms.core.fold import order_state as orders
 from oms.core.fold.books import (
     NO_ORDER_IDS,
@@ -105,8 +107,7 @@ def _modify_intended(books: Books, envelope: Envelope, event: ModifyIntended) ->
     if order is None:
         return
     changes: OrderChanges = {
-        "modify_pending": True,
-        "pending_terms": event.terms,
+        **changes_asked.asked(order, event.terms),
         "revision": event.revision,
         "refusal": "",
         "said_gone": "",
@@ -135,8 +136,7 @@ def _modify_denied(books: Books, envelope: Envelope, event: ModifyDenied) -> Non
         return
     changes: OrderChanges = {"refusal": event.text}
     if event.intended:
-        changes["modify_pending"] = False
-        changes["pending_terms"] = None
+        changes |= changes_asked.withdrawn(order)
     settle(books, envelope, order, changes)
 
 
@@ -144,6 +144,20 @@ def _cancel_denied(books: Books, envelope: Envelope, event: CancelDenied) -> Non
     order = books.order(event.order_id)
     if order is not None:
         settle(books, envelope, order, {"cancel_pending": False, "refusal": event.text})
+
+
+def _not_taken(books: Books, envelope: Envelope, event: RequestNotTaken) -> None:
+    order = books.order(event.order_id)
+    if order is None or not order.live or order.pending_epoch >= envelope.context.session_epoch:
+        return  # It has ended, or something was asked for since.
+    match event.request:
+        case "modify" if order.modify_pending:
+            settle(books, envelope, order, changes_asked.given_up(order, event.text))
+        case "cancel" if order.cancel_pending:
+            dropped: OrderChanges = {"cancel_pending": False, "refusal": event.text}
+            settle(books, envelope, order, dropped)
+        case _:
+            return  # IB was faster.
 
 
 def _resolution_denied(books: Books, envelope: Envelope, event: DoubtResolutionDenied) -> None:
@@ -395,6 +409,7 @@ FOLDS: Final = (
     Fold(OrderNotSent, _not_sent, our_order),
     Fold(OrderDoubted, _doubted, nothing),
     Fold(DoubtResolved, _doubt_resolved, nothing),
+    Fold(RequestNotTaken, _not_taken, nothing),
     Fold(OrderAdopted, _adopted, our_order),
     Fold(OrderStatusReceived, _order_status, _for_status),
     Fold(OpenOrderReceived, _open_order, _for_open_order),

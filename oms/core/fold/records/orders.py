@@ -135,7 +135,14 @@ class Order(Evolving):
     order_ref: str = ""
 
     revision: int = 0
+    #: The newest change that was asked for and not answered.
     pending_terms: Terms | None = None
+    #: Those before it, the oldest first, whose terms and later ones IB has not shown.
+    earlier_terms: tuple[Terms, ...] = ()
+    #: How many of the unanswered ones IB has refused, without saying which.
+    changes_refused: int = 0
+    #: Changes of earlier sessions that IB did not take and that can still arrive, the oldest first.
+    given_up_terms: tuple[Terms, ...] = ()
     #: Limit price and size as IB last reported them.
     broker_limit_price: Decimal | None = None
     broker_quantity: Decimal | None = None
@@ -198,6 +205,12 @@ class Order(Evolving):
         return self.pending_terms or self.terms
 
     @property
+    def unanswered_terms(self) -> tuple[Terms, ...]:
+        """Return every change that was asked for and not answered, the oldest first."""
+        newest = () if self.pending_terms is None else (self.pending_terms,)
+        return (*self.earlier_terms, *newest)
+
+    @property
     def terms_known(self) -> bool:
         """Say whether IB or we have said what it asks for; of some only executions are known."""
         return bool(self.terms.order_type)
@@ -258,6 +271,9 @@ class OrderChanges(TypedDict, total=False):
     broker_key: str
     revision: int
     pending_terms: Terms | None
+    earlier_terms: tuple[Terms, ...]
+    changes_refused: int
+    given_up_terms: tuple[Terms, ...]
     pending_epoch: int
     broker_limit_price: Decimal | None
     broker_quantity: Decimal | None
