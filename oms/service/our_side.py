@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from oms.core.compare.cases import break_ids_of, thing_of, watched_by
 from oms.core.compare.cash import explained_by
+from oms.core.compare.positions import premiums_of
 from oms.core.compare.sides import Answers, OurSide, perm_index
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
@@ -57,8 +58,8 @@ async def load_our_side(
         await _add_named_orders(reader, answers, orders)
         await _add_named_fills(reader, answers, watched, fills)
     await _add_kin(reader, orders)
-    ever_held = await reader.rows("positions") if answers is not None else []
-    cash = explained_by(_of(Position, ever_held), books.cash_adjusted)
+    ever_held = _of(Position, await reader.rows("positions") if answers is not None else ())
+    cash = explained_by(ever_held, books.cash_adjusted)
     by_key = {p.key: p for p in positions}
     if answers is not None:
         named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.positions}
@@ -81,6 +82,7 @@ async def load_our_side(
         by_perm_id=perm_index(orders.values()),
         orphans=await _orphans(reader, watched),
         cash=cash,
+        premiums=premiums_of(ever_held),
         cash_openings=books.cash_openings,
         watched=watched,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -10,7 +10,7 @@ from oms.core.compare.cash import unexplained
 from oms.core.compare.drift import explained
 from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
-from oms.core.compare.sides import Answers, OurSide, Row, Scope
+from oms.core.compare.sides import Answers, OurSide, Premiums, Row, Scope
 from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Finding, PositionReceived, Question
 from oms.core.fold.records import Position
@@ -144,7 +144,8 @@ def _cost(
 
     IB's is per unit, times multiplier, commissions included (broker notes: positions). Once a
     position has been reduced, IB's choice of lots decides and nothing can be compared, and a
-    commission that is not known yet could be any.
+    commission that is not known yet could be any. Shares that an exercise or an assignment brought
+    cost the strike at first, and with the option's premium a day or two later: both are right.
     """
     is_watched = f"cost:{position.key}" in ours.watched
     if not position.quantity:
@@ -156,12 +157,34 @@ def _cost(
     ours_cost = position.average_price * position.contract.units
     charged = sum((abs(amount) for _, amount in position.commissions), ZERO)
     allowed = charged / abs(position.quantity) + abs(ours_cost) * _COST_TOLERANCE
-    if abs(broker_cost - ours_cost) <= allowed:
+    beside = (broker_cost - ours_cost) * position.quantity
+    premium = ours.premiums.get(f"{position.account}:{position.contract.symbol}")
+    if premium is not None and not rule_of(position.contract.sec_type).is_option:
+        allowed += premium.charged / abs(position.quantity)
+        beside -= min(max(beside, -premium.gained), -premium.lost)
+    if abs(beside) <= allowed * abs(position.quantity):
         if is_watched:
             yield _cost_thing(position, broker_cost, evidence).match(plain(ours_cost))
         return
     text = f"IB's average cost differs by more than commissions ({plain(charged)}) explain"
     yield _cost_thing(position, broker_cost, evidence).broken("cost_drift", "low", text)
+
+
+def premiums_of(positions: Iterable[Position]) -> dict[str, Premiums]:
+    """Return what options that were closed at price 0 realised, by account and symbol."""
+    found: dict[str, Premiums] = {}
+    for position in positions:
+        realised = position.closed_at_zero
+        if not realised or not rule_of(position.contract.sec_type).is_option:
+            continue
+        key = f"{position.account}:{position.contract.symbol}"
+        lost, gained, charged = found.get(key, Premiums(ZERO, ZERO, ZERO))
+        found[key] = Premiums(
+            lost + min(realised, ZERO),
+            gained + max(realised, ZERO),
+            charged + sum((abs(amount) for _, amount in position.commissions), ZERO),
+        )
+    return found
 
 
 def _cost_thing(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, Generic, TypeVar, assert_never
+from typing import Final, Generic, NamedTuple, TypeVar, assert_never
 
 from oms.core.events import (
     AccountValueReceived,
@@ -112,6 +112,15 @@ class ExplainedCash:
     moved_at: Mapping[str, datetime] = field(default_factory=dict)
 
 
+class Premiums(NamedTuple):
+    """What exercised, assigned and worthless options of one underlying have realised."""
+
+    lost: Decimal
+    gained: Decimal
+    #: What trading them cost.
+    charged: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class OurSide:
     """Our books at one sequence, as far as the comparison needs them."""
@@ -129,6 +138,8 @@ class OurSide:
     #: Commission reports whose execution we have not seen.
     orphans: tuple[EarlyCommission, ...] = ()
     cash: ExplainedCash = field(default_factory=ExplainedCash)
+    #: What options of an account and symbol realised that were closed at price 0.
+    premiums: Mapping[str, Premiums] = field(default_factory=dict)
     #: First balances less what was explained by then, by account and currency.
     cash_openings: Mapping[str, Decimal] = field(default_factory=dict)
     #: Keys of open cases and of the matches that would settle them: compared even where nobody else

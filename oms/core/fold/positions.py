@@ -42,7 +42,7 @@ def booked(position: Position, fills: Iterable[Fill]) -> PositionChanges:
     quantity, average = position.quantity, position.average_price
     realised, commissions = position.realised_pnl, position.commissions
     converted, converted_cost = position.converted, position.converted_cost
-    count = position.fill_count
+    closed_at_zero, count = position.closed_at_zero, position.fill_count
     for fill in fills:
         gained = ZERO
         if is_conversion(fill):
@@ -52,6 +52,7 @@ def booked(position: Position, fills: Iterable[Fill]) -> PositionChanges:
             quantity, average, gained = _move(quantity, average, fill.signed_quantity, fill.price)
         if gained:
             realised += gained * fill.contract.units
+            closed_at_zero += ZERO if fill.price else gained * fill.contract.units
         if fill.commission is not None:
             commissions = add_commission(commissions, fill.commission_currency, fill.commission)
         count += 1
@@ -62,6 +63,7 @@ def booked(position: Position, fills: Iterable[Fill]) -> PositionChanges:
         "commissions": commissions,
         "converted": converted,
         "converted_cost": converted_cost,
+        "closed_at_zero": closed_at_zero,
         "fill_count": count,
     }
 
@@ -75,6 +77,7 @@ def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
         commissions=(),
         converted=ZERO,
         converted_cost=ZERO,
+        closed_at_zero=ZERO,
         fill_count=0,
         uncashed=ZERO,
     )
@@ -144,6 +147,8 @@ def _moved_by(position: Position, made: AdjustmentMade) -> PositionChanges:
         "average_price": price,
         "realised_pnl": position.realised_pnl + realised,
     }
+    if realised and made.price == ZERO:
+        changes["closed_at_zero"] = position.closed_at_zero + realised
     if not made.moves_cash:
         cost = (after * price - quantity * average) * units
         changes["uncashed"] = position.uncashed + realised - cost

@@ -173,6 +173,8 @@ class Position(Evolving):
     #: cash and no position.
     converted: Decimal = ZERO
     converted_cost: Decimal = ZERO
+    #: Part of the realised P&L: what was closed at price 0, as exercised and assigned options are.
+    closed_at_zero: Decimal = ZERO
     opening_quantity: Decimal = ZERO
     opening_average_price: Decimal = ZERO
     fill_count: int = 0
@@ -223,6 +225,7 @@ class PositionChanges(TypedDict, total=False):
     commissions: tuple[tuple[str, Decimal], ...]
     converted: Decimal
     converted_cost: Decimal
+    closed_at_zero: Decimal
     fill_count: int
     opening_quantity: Decimal
     opening_average_price: Decimal
