@@ -152,7 +152,14 @@ class Life:
                 self.apply(*_VERBS[line.verb](self, line))
         return self
 
-    def apply(self, event: Event, name: str = "", actor: str = "broker") -> Envelope:
+    def apply(
+        self,
+        event: Event,
+        name: str = "",
+        actor: str = "broker",
+        *,
+        executed_at: datetime | None = None,
+    ) -> Envelope:
         """Apply one fact, a second after the one before it."""
         self.at += timedelta(seconds=1)
         envelope = Envelope(
@@ -161,7 +168,8 @@ class Life:
             context=Context(
                 actor,
                 self.epoch,
-                occurred_at=self.at if isinstance(event, ExecutionReceived) else None,
+                occurred_at=executed_at
+                or (self.at if isinstance(event, ExecutionReceived) else None),
                 correlation_id=name or None,
             ),
             recorded_at=self.at,

@@ -19,7 +19,7 @@ from oms.cli.parse import order_request, side_of
 from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append_requests
 from oms.cli.terminal import waiting
-from oms.core.admit.groups import NewOrder, bracket_of
+from oms.core.admit.groups import NewOrder, bracket_of, check_same
 from oms.core.events import OrderRequested, Side
 from oms.core.fold.records import Order
 from oms.core.money import number
@@ -131,6 +131,10 @@ async def _send(context: typer.Context, request: OrderRequested, words: Mapping[
             raise RequestTimedOut(
                 f"the daemon has not taken up order {request.order_id} after {wait:g} s"
             )
+        if order.origin != "ours":
+            # The daemon says the same; it writes nothing where the order is there.
+            check_same(NewOrder(request.contract, request.terms, request.order_id), order)
+            say(f"IB has an order with the key {order.order_id} already; nothing was sent")
         rows = await reader.rows("orders", {"parent_order_id": order.order_id})
         legs = [row for row in rows if isinstance(row, Order)]
         named = await rule(reader, order)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from oms.broker.gateway import Gateway
     from oms.store.reader import Reader
 
+KEY_TAKEN: Final = "nothing was sent; take a key that no order at IB has"
 #: Databases bound the number of values in one query.
 _KEYS_A_QUERY: Final = 500
 
@@ -86,6 +87,8 @@ class Entry:
             check_order(one)
         if await self._earlier(group.orders[:1]):
             return
+        for key in await self._earlier(group.orders[1:]):
+            raise InvalidRequest(f"order id {key} belongs to another order", hint=KEY_TAKEN)
         account = self._account(group.orders[0].account)
         intents: list[OrderIntended] = []
         rules: list[VenueRules] = []
@@ -140,21 +143,41 @@ class Entry:
 
     async def _earlier(self, orders: Sequence[NewOrder]) -> frozenset[str]:
         """Return the keys that orders have already; raises `InvalidRequest` where such an order is
-        plainly another one, because then the caller means two orders by one key.
+        plainly another one, because then the caller means two orders by one key, and where IB shows
+        a key on orders that have other ids here.
         """
         known = self._view.orders
         keys = [o.order_id for o in orders if not o.fresh]
         found = {key: known[key] for key in keys if key in known}
         unseen = [key for key in keys if key not in found]
-        for first in range(0, len(unseen), _KEYS_A_QUERY):
-            some = unseen[first : first + _KEYS_A_QUERY]
-            for row in await self._reader.rows("orders", {"order_id": some}):
-                if isinstance(row, Order):
-                    found[row.order_id] = self._view.recall(row)
+        for order in await self._stored("order_id", unseen):
+            found[order.order_id] = self._view.recall(order)
         for one in orders:
             if one.order_id in found:
                 check_same(one, found[one.order_id])
+        await self._check_free([k for k in keys if k not in found or found[k].origin != "ours"])
+        for key in keys:
+            if key not in found and (taken := self._view.why_key_is_taken(key)):
+                raise InvalidRequest(taken, hint=KEY_TAKEN)
         return frozenset(found)
+
+    async def _check_free(self, keys: Sequence[str]) -> None:
+        """Raise `InvalidRequest` where orders of others have a key beside their ids here."""
+        for order in await self._stored("order_ref", keys):
+            raise InvalidRequest(
+                f"IB shows the key {order.order_ref} as orderRef of order {order.order_id}, which"
+                " we did not send",
+                hint=KEY_TAKEN,
+            )
+
+    async def _stored(self, column: str, keys: Sequence[str]) -> list[Order]:
+        """Return the stored orders with one of these keys in a column."""
+        found: list[Order] = []
+        for first in range(0, len(keys), _KEYS_A_QUERY):
+            some = keys[first : first + _KEYS_A_QUERY]
+            rows = await self._reader.rows("orders", {column: some})
+            found += [row for row in rows if isinstance(row, Order)]
+        return found
 
     def _why_not_attach(self, intent: OrderIntended, group: Group) -> Denial | None:
         """Return why an order cannot be attached to a parent outside its own group."""

@@ -119,6 +119,7 @@ async def _add_named_orders(reader: Reader, answers: Answers, orders: dict[str, 
         perm_ids.add(row.event.perm_id)
     known = perm_index(orders.values())
     _add(orders, await _any(reader, "orders", "order_id", refs - set(orders) - {""}))
+    _add(orders, await _any(reader, "orders", "order_ref", refs - {""}))
     _add(orders, await _any(reader, "orders", "perm_id", perm_ids - set(known) - {0}))
 
 

@@ -91,15 +91,24 @@ class Sending:
         for denial in denials:
             log.info("order_denied", order_id=denial.order_id, rule=denial.rule, text=denial.text)
         fresh = _fresh(intents, receipts[len(denials) :])
-        if whole and len(fresh) < len(intents):
+        # The intent took its time on the disk, and IB may have shown its key meanwhile.
+        taken = [one for one in fresh if self._view.why_key_is_taken(one.order_id)]
+        if whole and len(fresh) - len(taken) < len(intents):
             self._not_sent(fresh, "another order has the id of a leg of its group", by)
             return
+        for intent in taken:
+            self._not_sent([intent], self._view.why_key_is_taken(intent.order_id), by)
+        fresh = [one for one in fresh if one not in taken]
         for intent in fresh:
             log.info("order_intended", order_id=intent.order_id)
         self._send(fresh, by)
 
     def number_of(self, order: Order) -> int:
-        """Return the number under which an order left, or will leave when its turn comes."""
+        """Return the number under which an order left, or will leave when its turn comes; 0 where
+        IB has another order under it.
+        """
+        if order.number_lost:
+            return 0
         return order.broker_order_id or self._numbers.get(order.order_id, 0)
 
     def number_of_parent(self, order: Order | OrderIntended) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from oms.core.fold.records import (
     TABLE_OF,
@@ -25,6 +25,7 @@ from oms.core.fold.records import (
     Position,
     SessionRecord,
     SystemRecord,
+    UnknownOrder,
 )
 
 #: Ended orders that stay at hand; older ones are read from the store.
@@ -41,6 +42,8 @@ class View:
         self.anomalies: dict[str, Anomaly] = {}
         #: Those that stand.
         self.alarms: dict[str, Alarm] = {}
+        #: Those that IB has named and that our books still lack.
+        self.unknown_orders: dict[str, UnknownOrder] = {}
         self.session: SessionRecord | None = None
         self.system = SystemRecord()
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -82,6 +85,7 @@ class View:
             ("breaks", self.breaks),
             ("anomalies", self.anomalies),
             ("alarms", self.alarms),
+            ("unknown_orders", self.unknown_orders),
         ):
             fresh = changes.get(name, {})
             for key in [k for k, r in held.items() if r.live and k not in fresh]:
@@ -108,6 +112,15 @@ class View:
         """Return the open cases."""
         return tuple(c for c in self.breaks.values() if c.live)
 
+    def why_key_is_taken(self, order_id: str) -> str:
+        """Say which order of somebody else has this key, as IB shows it; "" where none does."""
+        named = self.orders.get(order_id)
+        if named is not None and named.origin != "ours":
+            return f"IB has shown an order with the key {order_id}"
+        if any(one.order_ref == order_id for one in self.unknown_orders.values()):
+            return f"IB has shown an order with the key {order_id} that our books do not have yet"
+        return ""
+
     def _take_one(self, record: AnyRecord) -> None:
         match record:
             case Order():
@@ -122,17 +135,13 @@ class View:
                 if self.session is None or record.epoch >= self.session.epoch:
                     self.session = record
             case Alarm():
-                self._take_alarm(record)
+                _keep_live(self.alarms, record)
+            case UnknownOrder():
+                _keep_live(self.unknown_orders, record)
             case SystemRecord():
                 self.system = record
             case _:
                 assert TABLE_OF[type(record)]
-
-    def _take_alarm(self, alarm: Alarm) -> None:
-        if alarm.live:
-            self.alarms[alarm.key] = alarm
-        else:
-            self.alarms.pop(alarm.key, None)
 
     def _take_order(self, order: Order) -> None:
         self.orders[order.order_id] = order
@@ -151,3 +160,13 @@ class View:
         while len(self._ended) > ENDED_ORDERS_MAX:
             oldest, _ = self._ended.popitem(last=False)
             del self.orders[oldest]
+
+
+_Ending = TypeVar("_Ending", Alarm, UnknownOrder)
+
+
+def _keep_live(held: dict[str, _Ending], record: _Ending) -> None:
+    if record.live:
+        held[record.key] = record
+    else:
+        held.pop(record.key, None)

@@ -35,7 +35,7 @@ EVENTS_PER_WRITE: Final = 10_000
 SHADOW_RECORDS_MAX: Final = 2_000
 #: Columns that the fold looks stored rows up by, besides the keys. The shadow needs no
 #: index for readers: they would be a third of the work of writing it.
-_SOUGHT: Final = frozenset({"perm_id", "broker_key", "exec_id", "position_key"})
+_SOUGHT: Final = frozenset({"perm_id", "broker_key", "order_ref", "exec_id", "position_key"})
 
 
 class Shadow:

@@ -123,12 +123,14 @@ _COLUMN_TYPES: Final[dict[ColumnType, TypeEngine[str] | TypeEngine[int]]] = {
 #: rows or in short tables: an index is one more page to write for every row that changes, and with
 #: one on every column a burst was written a tenth slower.
 INDEXED: Final[dict[str, tuple[str, ...]]] = {
-    "orders": ("state", "perm_id", "broker_key", "parent_order_id"),
+    "orders": ("state", "perm_id", "broker_key", "parent_order_id", "order_ref"),
     "fills": ("exec_id", "order_id", "position_key", "booked_sequence"),
     "breaks": ("status", "order_id"),
     "runs": ("sequence",),
     "anomalies": ("order_id",),
 }
+#: Indexed columns in which few rows have a value; the others need no entry.
+_SPARSE: Final = frozenset({("orders", "order_ref")})
 
 
 def _projection(spec: TableSpec) -> Table:
@@ -141,7 +143,8 @@ def _projection(spec: TableSpec) -> Table:
         Column("body", Text, nullable=False),
     )
     for name in INDEXED.get(spec.name, ()):
-        Index(f"{spec.name}_{name}", table.c[name])
+        here = text(f"{name} IS NOT NULL") if (spec.name, name) in _SPARSE else None
+        Index(f"{spec.name}_{name}", table.c[name], sqlite_where=here, postgresql_where=here)
     # Start-up reads the live rows only; the ended ones are many and need no entry.
     Index(
         f"{spec.name}_live",

@@ -55,7 +55,8 @@ Rows = dict[tuple[str, str], str]
 Links = set[tuple[str, int]]
 
 #: Orders by how they ended. G leaves the position flat; a commission came early; of the second
-#: contract there was never a fill; H had two permanent numbers, and its row is found by the last.
+#: contract there was never a fill; H had two permanent numbers, and its row is found by the last; I
+#: is somebody else's, who wrote another name into orderRef; of J only its number has joined all.
 LIFE: Final = """
     session
     A: intent BUY 100 LMT 10
@@ -78,28 +79,37 @@ LIFE: Final = """
     E: fill 50 @ 11 exec=e.1.01
     E: fill 100 @ 11 exec=e.1.02
     E: status Filled 100
+    F: open Submitted client=1 id=6 ref=
     F: adopt Submitted client=1 id=6
     F: status Cancelled 0
-    G: intent SELL 200 LMT 10
+    J: intent BUY 100 LMT 10
+    J: sent
+    J: fill 100 @ 11 exec=j.1.01 ref=
+    J: status Filled 100
+    G: intent SELL 300 LMT 10
     G: sent
     G: open Submitted
-    G: fill 200 @ 12 exec=g.1.01
-    G: status Filled 200
+    G: fill 300 @ 12 exec=g.1.01
+    G: status Filled 300
     H: intent BUY 100 LMT 10
     H: sent
     H: open Submitted
     H: open Submitted perm=2008
     H: status Cancelled 0
     H: status Cancelled 0 perm=2008
+    I: adopt Submitted client=1 id=9 ref=strategy
+    I: status Cancelled 0
     position 0 0
     position 0 0 con=2
     unreadable
 """
-ORDERS: Final = "ABCDEFGH"
+ORDERS: Final = "ABCDEFGHIJ"
+#: What IB shows as the orderRef of an order whose id is another.
+REFS: Final = {"I": "strategy"}
 #: Executions of the life, their corrections, and new ones of every order.
 EXECUTIONS: Final = (
     *("a.1.01", "a.1.02", "e.1.01", "e.1.02", "e.1.03"),
-    *("a.9.01", "d.9.01", "f.9.01", "h.9.01"),
+    *("a.9.01", "d.9.01", "f.9.01", "h.9.01", "i.9.01", "j.9.01"),
 )
 #: What memory has when the event comes: the live rows only, all but what has ended, or all but what
 #: has ended of one table. Rows of the others are needed alone.
@@ -194,7 +204,7 @@ def events_of(cls: type[Event]) -> Iterator[tuple[Event, Context]]:
         order = execution[0].upper()
         full: dict[str, Any] = {
             "order_id": order,
-            "order_ref": order,
+            "order_ref": REFS.get(order, order),
             "perm_id": perm_id_of(order),
             "broker_order_id": number_of(order),
             "subject_id": number_of(order),

@@ -85,17 +85,29 @@ def test_older_database_is_copied_before_it_is_changed(
     assert schema.upgrade(url, backup=False).backup is None
 
 
-@pytest.mark.parametrize(
-    ("revision", "undo"), [("0001", "DROP TABLE alarms"), ("0002", "DELETE FROM alarms")]
-)
+#: What takes the tables back to the revision before each one.
+_UNDO = {
+    "0004": (
+        "DROP INDEX orders_order_ref",
+        "ALTER TABLE orders DROP COLUMN order_ref",
+        "DROP TABLE unknown_orders",
+    ),
+    "0003": ("DELETE FROM alarms",),
+    "0002": ("DROP TABLE alarms",),
+}
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
 def test_rows_that_an_earlier_version_left_are_folded_anew(
-    url: str, path: Path, revision: str, undo: str
+    url: str, path: Path, revision: str
 ) -> None:
     schema.upgrade(url)
     halt = Pending(TradingHaltedByPerson(reason="lunch"), Context(actor="person:test"))
     append_foreign(url, [halt], clock=ManualClock(NOON), needs_daemon=False)
     _write(path, "INSERT INTO anomalies VALUES ('1', 'contradiction', '', 1, '{}')")
-    _write(path, undo)
+    for undone in (number for number in _UNDO if number > revision):
+        for statement in _UNDO[undone]:
+            _write(path, statement)
     _write(path, f"UPDATE alembic_version SET version_num = '{revision}'")
     done = upgrade_database(url, clock=ManualClock(NOON))
     assert (done.before, done.after) == (revision, schema.HEAD)

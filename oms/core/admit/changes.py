@@ -17,6 +17,10 @@ def change_denial(order: Order, terms: Terms, *, client_id: int) -> Denial | Non
     if not order.live or not order.acknowledged:
         text = f"the order is {state}; only a working order can be changed"
         return Denial("state", state, "working", text)
+    if order.number_lost:
+        number = str(order.broker_order_id)
+        text = f"IB has another order under its number {number}, and a change would go to that one"
+        return Denial("owner", number, "a number of its own", text)
     if not _is_own(order, client_id):
         text = "another client or a person owns the order; only its owner can change it"
         return Denial("owner", str(order.client_id), str(client_id), text)
@@ -30,6 +34,11 @@ def cancel_refusal(order: Order, *, client_id: int, has_number: bool) -> str:
     """Return why an order cannot be cancelled, "" where it can; `has_number` says that the outbox
     has given it a number, whether its bytes have left or not.
     """
+    if order.number_lost:
+        return (
+            f"IB has another order under its number {order.broker_order_id}, and a cancel would end"
+            " that one"
+        )
     if order.origin == "ours" and not order.sent:
         return "" if has_number else "the order has not left; there is nothing to cancel at IB"
     if not _is_own(order, client_id):

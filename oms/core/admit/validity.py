@@ -7,12 +7,12 @@ means an order that its contract, its venue or a limit does not take is an ordin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
 from oms.core.events import Terms
+from oms.core.keys import ORDER_ID_LENGTH_MAX, can_be_key, is_numbered
 from oms.core.money import plain
 from oms.errors import InvalidRequest
 
@@ -30,9 +30,6 @@ _SIZE_MAX: Final = Decimal(10**12)
 _DECIMALS_MAX: Final = 12
 #: Of a trailing percentage; a hundred would be a stop at zero.
 _PERCENT_MAX: Final = Decimal(100)
-#: A caller's key travels in IB's orderRef; the group's parts of it (-tp, -sl) come on top.
-ORDER_ID_LENGTH_MAX: Final = 64
-_KEY: Final = re.compile(r"[A-Za-z0-9._:\-]+")
 #: IB's order group types: cancel all with block, reduce with block, reduce without block.
 OCA_TYPES: Final = (1, 2, 3)
 #: IB's fields for these two are 32-bit integers.
@@ -203,8 +200,13 @@ def _short(value: Decimal) -> str:
 
 def check_order_id(order_id: str) -> None:
     """Raise `InvalidRequest` where a caller's key cannot travel to IB and back unchanged."""
-    if not 1 <= len(order_id) <= ORDER_ID_LENGTH_MAX or not _KEY.fullmatch(order_id):
+    if not can_be_key(order_id):
         raise InvalidRequest(
             f"order id {order_id!r} cannot travel to IB and back",
             hint=f"use up to {ORDER_ID_LENGTH_MAX} letters, digits and . _ : -",
+        )
+    if is_numbered(order_id):
+        raise InvalidRequest(
+            f"order id {order_id!r} has the form that orders of others get",
+            hint="take a key that is not perm- and a number",
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import assert_never
 
-from oms.core.compare.sides import Answers, OurSide, Row, Scope
+from oms.core.compare.nameless import rows_in_question
+from oms.core.compare.sides import Answers, OrderRow, OurSide, Row, Scope
 from oms.core.events import (
     CompletedOrderReceived,
     ExecutionReceived,
@@ -15,6 +18,7 @@ from oms.core.events import (
     Terms,
 )
 from oms.core.fold.books import stem_and_revision
+from oms.core.keys import can_be_key, is_numbered, numbered_id
 from oms.core.money import ZERO
 from oms.core.terms import terms_of
 
@@ -23,32 +27,71 @@ def adoptions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OrderAd
     """Yield an adoption for every order that IB names and that our books do not have.
 
     Open orders come first, then the day's completed ones, then executions that no order claims: the
-    fuller row wins.
+    fuller row wins. What has no permanent number is no order yet, and what may be an order of ours
+    is not adopted (`nameless`).
     """
+    in_question = rows_in_question(ours, answers)
+    refs = frozenset(o.order_ref for o in ours.orders.values())
+    new = _New(ours, answers, scope, refs, _carriers(answers))
     seen: set[int] = set()
-    for row in answers.open_orders:
+    for row in answers.order_rows():
+        perm_id = row.event.perm_id
+        if not perm_id or perm_id in seen or row.sequence in in_question:
+            continue
+        if ours.owner(row.event.order_ref, perm_id) is None:
+            seen.add(perm_id)
+            yield new.adopted(row)
+
+
+def _carriers(answers: Answers) -> dict[str, set[int]]:
+    """Return which permanent numbers IB shows under each orderRef."""
+    found: dict[str, set[int]] = {}
+    for row in answers.order_rows():
+        if row.event.order_ref and row.event.perm_id:
+            found.setdefault(row.event.order_ref, set()).add(row.event.perm_id)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """What adopting an order needs beside the row that names it."""
+
+    ours: OurSide
+    answers: Answers
+    scope: Scope
+    #: The orderRefs of the orders that our books have.
+    refs: Collection[str]
+    #: Permanent numbers by the orderRef that they come with.
+    carriers: Mapping[str, Collection[int]]
+
+    def adopted(self, row: OrderRow) -> OrderAdopted:
+        """Return the adoption of the order that a row names."""
         event = row.event
-        if ours.owner(event.order_ref, event.perm_id) is None and event.perm_id not in seen:
-            seen.add(event.perm_id)
-            yield _adopt_open(row, scope)
-    for done_row in answers.completed_orders:
-        done = done_row.event
-        if ours.owner(done.order_ref, done.perm_id) is None and done.perm_id not in seen:
-            seen.add(done.perm_id)
-            yield _adopt_completed(done_row, answers, scope)
-    for executed_row in answers.executions:
-        execution = executed_row.event
-        known = ours.owner(execution.order_ref, execution.perm_id)
-        if known is None and execution.perm_id and execution.perm_id not in seen:
-            seen.add(execution.perm_id)
-            yield _adopt_executed(executed_row, answers, scope)
+        order_id = self._id_of(event.order_ref, event.perm_id)
+        match event:
+            case OpenOrderReceived():
+                return _adopt_open(Row(event, row.sequence), order_id, self.scope)
+            case CompletedOrderReceived():
+                seen = Row(event, row.sequence)
+                return _adopt_completed(seen, order_id, self.answers, self.scope)
+            case ExecutionReceived():
+                executed = Row(event, row.sequence)
+                return _adopt_executed(executed, order_id, self.answers, self.scope)
+            case _:
+                assert_never(event)
 
+    def _id_of(self, order_ref: str, perm_id: int) -> str:
+        """Return our id for an order that IB named first; the same rows give the same id.
 
-def adopted_order_id(perm_id: int) -> str:
-    """Return our id for an order that IB named first: the same row gives the same id, so adoption
-    is idempotent.
-    """
-    return f"perm-{perm_id}"
+        Its orderRef where that is a key and one order has it: whoever sends with that key means
+        this order. IB lets many orders have one orderRef, and then it is the id of none.
+        """
+        alone = len(self.carriers.get(order_ref, ())) == 1
+        if not alone or not can_be_key(order_ref) or is_numbered(order_ref):
+            return numbered_id(perm_id)
+        namesake = self.ours.orders.get(order_ref)
+        is_free = order_ref not in self.refs and (namesake is None or namesake.denied)
+        return order_ref if is_free else numbered_id(perm_id)
 
 
 def _origin(client_id: int, broker_order_id: int, scope: Scope) -> Origin:
@@ -57,10 +100,10 @@ def _origin(client_id: int, broker_order_id: int, scope: Scope) -> Origin:
     return "manual" if client_id == 0 else "other_client"
 
 
-def _adopt_open(row: Row[OpenOrderReceived], scope: Scope) -> OrderAdopted:
+def _adopt_open(row: Row[OpenOrderReceived], order_id: str, scope: Scope) -> OrderAdopted:
     event = row.event
     return OrderAdopted(
-        order_id=adopted_order_id(event.perm_id),
+        order_id=order_id,
         origin=_origin(event.client_id, event.broker_order_id, scope),
         account=event.account,
         contract=event.contract,
@@ -76,7 +119,7 @@ def _adopt_open(row: Row[OpenOrderReceived], scope: Scope) -> OrderAdopted:
 
 
 def _adopt_completed(
-    row: Row[CompletedOrderReceived], answers: Answers, scope: Scope
+    row: Row[CompletedOrderReceived], order_id: str, answers: Answers, scope: Scope
 ) -> OrderAdopted:
     event = row.event
     executed = [r.event for r in answers.executions if r.event.perm_id == event.perm_id]
@@ -87,7 +130,7 @@ def _adopt_completed(
     own = (one for one in executed if one.contract.is_combo is event.contract.is_combo)
     quantity = event.quantity or event.filled_quantity or _executed_quantity(own)
     return OrderAdopted(
-        order_id=adopted_order_id(event.perm_id),
+        order_id=order_id,
         origin=_origin(client_id, broker_order_id, scope),
         account=event.account,
         contract=event.contract,
@@ -104,13 +147,15 @@ def _adopt_completed(
     )
 
 
-def _adopt_executed(row: Row[ExecutionReceived], answers: Answers, scope: Scope) -> OrderAdopted:
+def _adopt_executed(
+    row: Row[ExecutionReceived], order_id: str, answers: Answers, scope: Scope
+) -> OrderAdopted:
     named = [r.event for r in answers.executions if r.event.perm_id == row.event.perm_id]
     # The execution of a combo stands for the order, those of its legs do not.
     event = next((one for one in named if one.contract.is_combo), row.event)
     same = [one for one in named if one.contract.con_id == event.contract.con_id]
     return OrderAdopted(
-        order_id=adopted_order_id(event.perm_id),
+        order_id=order_id,
         origin=_origin(event.client_id, event.broker_order_id, scope),
         account=event.account,
         contract=event.contract,

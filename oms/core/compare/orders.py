@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from oms.core.compare.brackets import ends_the_other, unexplained_size
 from oms.core.compare.findings import MOVED, Thing
 from oms.core.compare.matches import Match
+from oms.core.compare.nameless import rows_that_may_be
 from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Row, Scope, reaches_back_to
 from oms.core.events import CompletedOrderReceived, ExecutionReceived, Finding, OpenOrderReceived
 from oms.core.fold.combos import uneven
@@ -43,6 +44,7 @@ def order_findings(
     executed = _by_order(ours, answers.executions)
     for order in ours.orders.values():
         order_id = order.order_id
+        unnamed = rows_that_may_be(order, ours, answers)
         if scope.accounts and order.account not in scope.accounts:
             continue
         repair = _order_repair(before.orders.get(order_id), order, scope)
@@ -52,6 +54,7 @@ def order_findings(
             done_rows.get(order_id, []),
             was_executed=order_id in executed,
             repair=repair,
+            may_be=unnamed,
         )
         found = _order_finding(named, answers, ours, scope)
         if (
@@ -109,6 +112,8 @@ class _Named:
     done_rows: list[Row[CompletedOrderReceived]]
     was_executed: bool
     repair: str
+    #: Sequences of rows without an orderRef that may be it.
+    may_be: tuple[int, ...]
 
     @property
     def rows(self) -> list[Row[OpenOrderReceived] | Row[CompletedOrderReceived]]:
@@ -135,7 +140,7 @@ class _Named:
     @property
     def evidence(self) -> tuple[int, ...]:
         """Return the sequences of its rows, else of what our books have it from."""
-        return tuple(r.sequence for r in self.rows) or (self.order.last_sequence,)
+        return tuple(r.sequence for r in self.rows) or self.may_be or (self.order.last_sequence,)
 
     def match(self) -> Finding | Match:
         """State a match in few steps: there are as many as orders, and few are ever shown."""
@@ -188,6 +193,12 @@ _RECEIVED: Final = (
 
 def _doubt_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding:
     order, thing = named.order, named.thing
+    if named.may_be:
+        text = (
+            f"{order.doubt}; IB names an order like it without an orderRef: look at it in TWS, then"
+            " `oms doubt resolve` says whether it is that one"
+        )
+        return thing.broken("in_doubt", "high", text)
     if not answers.complete(*ORDER_QUESTIONS):
         return thing.unknown(f"{order.doubt}; not every place where IB could name it has answered")
     reaches = reaches_back_to(answers)

@@ -13,6 +13,7 @@ from typing import Final
 
 from oms.core.compare.cases import break_id_of
 from oms.core.compare.cash import balances
+from oms.core.compare.nameless import rows_that_may_be
 from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Scope, reaches_back_to
 from oms.core.events import (
     BooksAdjusted,
@@ -146,8 +147,8 @@ def _in_reach(order: Order, answers: Answers) -> bool:
 
 
 def _named_orders(ours: OurSide, answers: Answers) -> set[str]:
-    """Return our ids of the orders that any answer names."""
-    named = set()
+    """Return our ids of the orders that any answer names, or may name without an orderRef."""
+    named = {i for i, order in ours.orders.items() if rows_that_may_be(order, ours, answers)}
     for row in answers.order_rows():
         owner = ours.owner(row.event.order_ref, row.event.perm_id)
         if owner is not None:

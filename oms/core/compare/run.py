@@ -27,6 +27,7 @@ from oms.core.compare.commissions import commission_findings
 from oms.core.compare.executions import execution_findings
 from oms.core.compare.findings import Thing
 from oms.core.compare.matches import Compared
+from oms.core.compare.nameless import nameless_findings
 from oms.core.compare.orders import order_findings
 from oms.core.compare.positions import position_findings
 from oms.core.compare.sides import Answers, OurSide, Scope
@@ -53,6 +54,7 @@ def compare(
     found = Compared()
     found.add(_unanswered(answers))
     found.add(order_findings(before, prior or before, ours, answers, scope))
+    found.add(nameless_findings(ours, answers, scope))
     found.add(execution_findings(ours, answers, scope))
     found.add(position_findings(before, ours, answers, scope))
     found.add(commission_findings(ours, answers, scope))

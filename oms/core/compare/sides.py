@@ -147,10 +147,14 @@ class OurSide:
     watched: frozenset[str] = frozenset()
 
     def owner(self, order_ref: str, perm_id: int) -> Order | None:
-        """Return the order that a broker's row belongs to."""
-        if order_ref in self.orders:
-            return self.orders[order_ref]
-        return self.orders.get(self.by_perm_id.get(perm_id, ""))
+        """Return the order that a broker's row belongs to, as the fold finds it."""
+        keyed = self.orders.get(order_ref)
+        if keyed is not None and keyed.is_keyed(order_ref):
+            return keyed
+        if perm_id or not order_ref:
+            return self.orders.get(self.by_perm_id.get(perm_id, ""))
+        having_it = [o for o in self.orders.values() if o.order_ref == order_ref]
+        return having_it[0] if len(having_it) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,10 @@
 Attribution happens here (decision D1, D7). A broker message belongs to the order whose id it
 carries in orderRef, else to the one that owns its permId, else to the one that used its order id in
 the same session and client id. An order id alone never reaches across sessions: IB hands them out
-again.
+again; and it gives an order its first permId only, until the orderRef shows another owner.
+
+What IB names and no order has is remembered as well (`UnknownOrder`), so that it is taken for no
+order of ours later.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from oms.core.fold.records import (
     OrderChanges,
     OrderState,
     SystemRecord,
+    UnknownOrder,
 )
+from oms.core.keys import can_be_key
 from oms.core.money import plain
 
 _R = TypeVar("_R", bound=AnyRecord)
@@ -46,6 +51,8 @@ class Books:
     _links: list[tuple[str, int]] = field(default_factory=list)
     _by_perm_id: dict[int, str] = field(default_factory=dict)
     _by_broker_key: dict[str, str] = field(default_factory=dict)
+    #: Orders of others by the key that they have beside their ids.
+    _by_shared_ref: dict[str, set[str]] = field(default_factory=dict)
     _fill_by_exec_id: dict[str, str] = field(default_factory=dict)
     _unclaimed: dict[int, set[str]] = field(default_factory=dict)
     #: Orders that left, or may have left, and that the broker has not named.
@@ -106,8 +113,10 @@ class Books:
             for perm_id in record.perm_ids:
                 if self._by_perm_id.get(perm_id) == key:
                     del self._by_perm_id[perm_id]
-            if self._by_broker_key.get(record.broker_key) == key:
-                del self._by_broker_key[record.broker_key]
+            if self._by_broker_key.get(record.number_key) == key:
+                del self._by_broker_key[record.number_key]
+            if record.shared_ref is not None:
+                self._by_shared_ref[record.shared_ref].discard(key)
         elif isinstance(record, Fill):
             self._fill_by_exec_id.pop(record.exec_id, None)
 
@@ -163,23 +172,40 @@ class Books:
         under order ids that may name another order by then (INC-18, INC-19).
         """
         if order_ref:
-            found = self.order(order_ref)
-            if found is not None:
-                return found
+            keyed = self.order(order_ref)
+            if keyed is not None and keyed.is_keyed(order_ref):
+                return keyed
+            if not perm_id and (only := self._only_one_with(order_ref)) is not None:
+                return only
         if perm_id:
-            owner = self._by_perm_id.get(perm_id)
+            owner = self.owner_of(perm_id)
             if owner is not None:
-                return self.order(owner)
+                return owner
+            if self.is_unknown(perm_id):
+                return None
+        found = self.at_number(epoch, client_id, broker_order_id)
+        if found is None or (order_ref is not None and order_ref != found.order_ref):
+            return None
+        # Another permanent number is another order, or ours sent twice: its orderRef will say.
+        return None if perm_id and found.perm_ids else found
+
+    def owner_of(self, perm_id: int) -> Order | None:
+        """Return the order that has a permanent number."""
+        owner = self._by_perm_id.get(perm_id)
+        return None if owner is None else self.order(owner)
+
+    def at_number(self, epoch: int, client_id: int, broker_order_id: int) -> Order | None:
+        """Return the order that goes under an order id in a session."""
         if broker_order_id in NO_ORDER_IDS:
             return None
         owner = self._by_broker_key.get(broker_key(epoch, client_id, broker_order_id))
-        found = None if owner is None else self.order(owner)
-        if found is None or (order_ref is not None and order_ref != found.order_ref):
-            return None
-        if perm_id and found.perm_ids and found.origin != "ours":
-            # Of a foreign order we know no more than its numbers: another number, another order.
-            return None
-        return found
+        return None if owner is None else self.order(owner)
+
+    def _only_one_with(self, order_ref: str) -> Order | None:
+        """Return the order of somebody else that has an orderRef, where no second one has it."""
+        ids = {order_ref, *self._by_shared_ref.get(order_ref, ())}
+        found = [o for i in ids if (o := self.order(i)) is not None and o.order_ref == order_ref]
+        return found[0] if len(found) == 1 else None
 
     def unanswered(self) -> list[Order]:
         """Return the orders that may be at the broker without its having named them."""
@@ -190,6 +216,18 @@ class Books:
         keys = {key for group in order.groups for key in self._by_group.get(group, ())}
         found = (self.order(key) for key in sorted(keys - {order.order_id}))
         return [other for other in found if other is not None and other.live]
+
+    def unanswered_at(self, client_id: int, broker_order_id: int) -> list[Order]:
+        """Return those of them that left under a number, in whichever session."""
+        if not self._unanswered or broker_order_id in NO_ORDER_IDS:
+            return []
+        number = (client_id, broker_order_id)
+        return [o for o in self.unanswered() if (o.client_id, o.broker_order_id) == number]
+
+    def is_unknown(self, perm_id: int) -> bool:
+        """Say whether a permanent number is that of an order that our books do not have."""
+        found = self.tables["unknown_orders"].get(name_of(perm_id, ""))
+        return found is not None and found.live
 
     def fills_at(self, position_key: str) -> list[Fill]:
         """Return the fills of a position that are in memory."""
@@ -227,13 +265,18 @@ class Books:
     def _index_order(self, key: str, before: AnyRecord | None, order: Order) -> None:
         assert before is None or isinstance(before, Order)
         if before is None or before.perm_ids is not order.perm_ids:
+            for perm_id in () if before is None else before.perm_ids:
+                if perm_id not in order.perm_ids and self._by_perm_id.get(perm_id) == key:
+                    del self._by_perm_id[perm_id]
             for perm_id in order.perm_ids:
                 self._by_perm_id.setdefault(perm_id, key)
-        if before is None or before.broker_key != order.broker_key:
-            if before is not None and self._by_broker_key.get(before.broker_key) == key:
-                del self._by_broker_key[before.broker_key]
-            if order.broker_key:
-                self._by_broker_key[order.broker_key] = key
+        if before is None or before.number_key != order.number_key:
+            if before is not None and self._by_broker_key.get(before.number_key) == key:
+                del self._by_broker_key[before.number_key]
+            if order.number_key:
+                self._by_broker_key[order.number_key] = key
+        if before is None and order.shared_ref is not None:
+            self._by_shared_ref.setdefault(order.shared_ref, set()).add(key)
         self._index_groups(key, before, order)
         if not order.acknowledged and order.live:
             self._unanswered.add(key)
@@ -272,10 +315,18 @@ def _same_names(before: Order, order: Order) -> bool:
     return (
         order.state is before.state
         and order.broker_key is before.broker_key
+        and order.number_lost is before.number_lost
         and order.perm_ids is before.perm_ids
         and order.acknowledged is before.acknowledged
         and order.terms is before.terms
     )
+
+
+def name_of(perm_id: int, order_ref: str) -> str:
+    """Return what names an order that our books do not have; "" where nothing does."""
+    if perm_id:
+        return f"perm:{perm_id}"
+    return f"ref:{order_ref}" if can_be_key(order_ref) else ""
 
 
 def broker_key(epoch: int, client_id: int, broker_order_id: int) -> str:
@@ -354,6 +405,7 @@ def learn_perm_id(books: Books, envelope: Envelope, order: Order, perm_id: int) 
             symbol=order.contract.symbol,
         )
         show(books, found)
+    take_in(books, perm_id)
     return {"perm_ids": (*order.perm_ids, perm_id)}
 
 
@@ -364,10 +416,15 @@ def learn_order_id(
     if broker_order_id in NO_ORDER_IDS:
         return {}
     key = broker_key(envelope.context.session_epoch, client_id, broker_order_id)
-    if key == order.broker_key:
+    if key == order.number_key:
         return {}
     note_broker_order_id(books, client_id, broker_order_id)
-    return {"broker_key": key, "client_id": client_id, "broker_order_id": broker_order_id}
+    return {
+        "broker_key": key,
+        "client_id": client_id,
+        "broker_order_id": broker_order_id,
+        "number_lost": False,
+    }
 
 
 def note_broker_order_id(books: Books, client_id: int, broker_order_id: int) -> None:
@@ -382,3 +439,11 @@ def note_shown_order_id(books: Books, client_id: int, broker_order_id: int) -> N
     shown = books.system.shown_broker_order_ids
     if broker_order_id not in NO_ORDER_IDS and broker_order_id > shown.get(client_id, 0):
         set_system(books, shown_broker_order_ids={**shown, client_id: broker_order_id})
+
+
+def take_in(books: Books, perm_id: int, order_ref: str = "") -> None:
+    """Note that an order of our books has these names now."""
+    for name in {name_of(perm_id, ""), name_of(0, order_ref)} - {""}:
+        found = books.get("unknown_orders", name)
+        if isinstance(found, UnknownOrder) and found.live:
+            books.put(found.evolve(taken_in=True))

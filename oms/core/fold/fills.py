@@ -22,9 +22,22 @@ from oms.core.events import (
 )
 from oms.core.fold import combos, positions
 from oms.core.fold import order_state as orders
-from oms.core.fold.books import Books, learn_perm_id, set_system, settle, stem_and_revision
+from oms.core.fold.books import (
+    Books,
+    learn_perm_id,
+    set_system,
+    settle,
+    stem_and_revision,
+)
 from oms.core.fold.disputes import dispute, show_dispute
 from oms.core.fold.fold import Fold
+from oms.core.fold.ownership import (
+    disprove,
+    fills_in_question,
+    named_by,
+    note_unknown,
+    numbered_alike,
+)
 from oms.core.fold.records import (
     AdjustmentMade,
     Anomaly,
@@ -50,6 +63,7 @@ from oms.core.money import ZERO
 
 
 def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> None:
+    disprove(books, envelope, event)
     epoch, sequence = envelope.context.session_epoch, envelope.sequence
     order = books.attribute(
         event.order_ref, event.perm_id, epoch, event.client_id, event.broker_order_id
@@ -58,10 +72,15 @@ def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> No
     earlier = books.fill(f"{event.account}:{stem}")
     if order is None and earlier is not None:
         order = books.order(earlier.order_id)
+    if order is None:
+        order = numbered_alike(books, epoch, _fill_from(event, envelope, None, earlier))
     changes: OrderChanges = {}
-    if order is not None:
+    if order is None:
+        note_unknown(books, envelope, event)
+    else:
         # An execution can be fetched in a later session, so it teaches no order id.
         changes = learn_perm_id(books, envelope, order, event.perm_id)
+        changes |= named_by(order, event.order_ref)
         if order.terms_known:
             changes |= orders.seen_by_broker(order, sequence)
     if earlier is not None and earlier.revision >= revision:
@@ -388,6 +407,7 @@ def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> 
         *((Want("fills", "position_key", position.value),) if revision > 1 else ()),
         *order_named(books, event.order_ref, event.perm_id),
         *order_numbered(context, event.client_id, event.broker_order_id),
+        *fills_in_question(books, context, event),
     )
 
 

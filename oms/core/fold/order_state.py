@@ -120,6 +120,36 @@ def seen_by_broker(order: Order, sequence: int) -> OrderChanges:
     }
 
 
+def without_number(order: Order, sequence: int) -> OrderChanges:
+    """Take back what was heard of an order under a number that is another's.
+
+    Whether IB has it is not known then; a refusal of the number says that IB has not.
+    """
+    changes: OrderChanges = {"number_lost": True}
+    if not order.acknowledged and not order.status:
+        return changes
+    changes |= {
+        "acknowledged": False,
+        "acknowledged_sequence": 0,
+        "perm_ids": (),
+        "ended_perm_ids": (),
+        "status": "",
+        "why_held": "",
+        "warning": "",
+        "held": False,
+        "end": "",
+        "concluded": False,
+        "cancel_pending": False,
+        "modify_pending": False,
+        "pending_terms": None,
+        "status_filled": None,
+        "claim_is_final": False,
+        "doubt": f"IB has another order under its number {order.broker_order_id}",
+        "doubt_sequence": sequence,
+    }
+    return changes
+
+
 def on_status(order: Order, status: str, why_held: str, sequence: int, epoch: int) -> OrderChanges:
     """Take IB's name for the order's status, from orderStatus, openOrder or an adoption."""
     if status in _NOT_YET:
@@ -386,6 +416,11 @@ def is_listed(order: Order, orders: Iterable[Order]) -> bool:
 def is_reject(code: int) -> bool:
     """Say whether a code refuses an order, or a change of one."""
     return meaning(code).kind in {"reject", "reject_or_modify_reject", "protocol"}
+
+
+def is_refusal(code: int) -> bool:
+    """Say whether a code refuses what was sent: an order, or a change of one."""
+    return is_reject(code) or meaning(code).kind == "modify_reject"
 
 
 def _refuses_modify(order: Order, what: CodeMeaning) -> bool:

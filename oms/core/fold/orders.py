@@ -44,9 +44,19 @@ from oms.core.fold.books import (
     note_shown_order_id,
     set_system,
     settle,
+    take_in,
 )
 from oms.core.fold.fills import claim_fills
 from oms.core.fold.fold import Fold
+from oms.core.fold.ownership import (
+    disprove,
+    fills_in_question,
+    loss_of_number,
+    named_by,
+    note_unknown,
+    refused_there,
+    refuses_number,
+)
 from oms.core.fold.records import AccountValue, Anomaly, Order, OrderChanges, OrderState
 from oms.core.fold.times import note_time
 from oms.core.fold.wants import Want, Wants, nothing, order_named, order_numbered, our_order
@@ -62,6 +72,12 @@ def _requested(
 
 
 def _intended(books: Books, envelope: Envelope, event: OrderIntended) -> None:
+    earlier = books.order(event.order_id)
+    if earlier is not None and not earlier.denied:
+        # IB has shown an order with this key a moment ago: that one is the order, and this intent
+        # does not leave.
+        books.link(event.order_id, envelope.sequence)
+        return
     order = Order(
         order_id=event.order_id,
         origin="ours",
@@ -170,10 +186,15 @@ def _message_sent(books: Books, envelope: Envelope, event: OrderMessageSent) -> 
     note_broker_order_id(books, event.client_id, event.broker_order_id)
     if event.kind == "what_if":
         return
-    order = books.order(event.order_ref) or books.order(envelope.context.correlation_id or "")
+    # What others wrote into orderRef can be the id of another order here.
+    order = books.order(envelope.context.correlation_id or "") or books.order(event.order_ref)
     if order is None:
         return
     epoch = envelope.context.session_epoch
+    if event.kind == "place":
+        for older in books.unanswered_at(event.client_id, event.broker_order_id):
+            if older.order_id != order.order_id and not older.number_lost:
+                settle(books, envelope, older, loss_of_number(books, older, envelope.sequence))
     changes = learn_order_id(books, envelope, order, event.client_id, event.broker_order_id)
     if event.kind == "place":
         changes["sent"] = True
@@ -246,8 +267,11 @@ _ONLY_EXECUTIONS: Final = "IB has named only its executions; whether more of it 
 
 
 def _adopted(books: Books, envelope: Envelope, event: OrderAdopted) -> None:
-    if books.order(event.order_id) is not None:
+    earlier = books.order(event.order_id)
+    if not event.perm_id or (earlier is not None and not earlier.denied):
+        # Earlier versions took 0 for a permanent number: it names nothing.
         return
+    take_in(books, event.perm_id, event.order_ref)
     order = Order(
         order_id=event.order_id,
         origin=event.origin,
@@ -257,10 +281,11 @@ def _adopted(books: Books, envelope: Envelope, event: OrderAdopted) -> None:
         actor=envelope.context.actor,
         sent=True,
         acknowledged=True,
-        perm_ids=(event.perm_id,) if event.perm_id else (),
+        perm_ids=(event.perm_id,),
         client_id=event.client_id,
         broker_order_id=event.broker_order_id,
         order_ref=event.order_ref,
+        named=True,
         created_at=envelope.recorded_at,
         intent_sequence=envelope.sequence,
         acknowledged_sequence=envelope.sequence,
@@ -292,14 +317,17 @@ def _order_status(books: Books, envelope: Envelope, event: OrderStatusReceived) 
 def _open_order(books: Books, envelope: Envelope, event: OpenOrderReceived) -> None:
     if event.what_if:
         return
+    disprove(books, envelope, event)
     epoch = envelope.context.session_epoch
     order = books.attribute(
         event.order_ref, event.perm_id, epoch, event.client_id, event.broker_order_id
     )
     if order is None:
+        note_unknown(books, envelope, event)
         return
     changes = orders.on_open_order(order, event, envelope.sequence, epoch)
     changes |= _learn_ids(books, envelope, order, event)
+    changes |= named_by(order, event.order_ref)
     settle(books, envelope, order, changes)
 
 
@@ -319,12 +347,15 @@ def _learn_ids(
 
 
 def _completed(books: Books, envelope: Envelope, event: CompletedOrderReceived) -> None:
+    disprove(books, envelope, event)
     order = books.attribute(event.order_ref, event.perm_id, 0, 0, 0)
     if event.completed_time:
         note_time(books, envelope, event.completed_time, pushed=False)
     if order is None:
+        note_unknown(books, envelope, event)
         return
     changes = orders.on_completed(order, event, envelope.sequence)
+    changes |= named_by(order, event.order_ref)
     changes |= learn_perm_id(books, envelope, order, event.perm_id)
     changes |= claim_fills(books, order, event.perm_id)
     settle(books, envelope, order, changes)
@@ -336,10 +367,16 @@ def _notice(books: Books, envelope: Envelope, event: NoticeReceived) -> None:
         set_system(books, too_fast_at=envelope.recorded_at)
     if event.subject_id in NO_ORDER_IDS or epoch != system.session_epoch:
         return
-    order = books.attribute(None, 0, epoch, system.client_id, event.subject_id)
-    if order is not None:
-        settle(books, envelope, order, orders.on_notice(order, event, envelope.sequence))
-        _leave_group(books, envelope, order.order_id)
+    order = refused_there(books, epoch, event)
+    if order is None:
+        order = books.at_number(epoch, system.client_id, event.subject_id)
+    if order is None:
+        return
+    if refuses_number(order, event.code):
+        # The number was never its own, and what was heard of it was another's.
+        order = order.evolve(**loss_of_number(books, order, envelope.sequence))
+    settle(books, envelope, order, orders.on_notice(order, event, envelope.sequence))
+    _leave_group(books, envelope, order.order_id)
 
 
 def _account_value(books: Books, envelope: Envelope, event: AccountValueReceived) -> None:
@@ -378,11 +415,13 @@ def _for_status(event: OrderStatusReceived, context: Context, books: Books) -> W
 
 def _for_open_order(event: OpenOrderReceived, context: Context, books: Books) -> Wants:
     by_id = order_numbered(context, event.client_id, event.broker_order_id)
-    return order_named(books, event.order_ref, event.perm_id) + by_id
+    by_name = order_named(books, event.order_ref, event.perm_id)
+    return by_name + by_id + fills_in_question(books, context, event)
 
 
 def _for_completed(event: CompletedOrderReceived, context: Context, books: Books) -> Wants:
-    return order_named(books, event.order_ref, event.perm_id)
+    by_name = order_named(books, event.order_ref, event.perm_id)
+    return by_name + fills_in_question(books, context, event)
 
 
 def _for_notice(event: NoticeReceived, context: Context, books: Books) -> Wants:
@@ -399,7 +438,7 @@ FOLDS: Final = (
     Fold(CancelRequested, _requested, nothing),
     Fold(DoubtResolutionRequested, _requested, nothing),
     Fold(DoubtResolutionDenied, _resolution_denied, our_order),
-    Fold(OrderIntended, _intended, nothing),
+    Fold(OrderIntended, _intended, our_order),
     Fold(OrderDenied, _denied, our_order),
     Fold(ModifyIntended, _modify_intended, our_order),
     Fold(ModifyDenied, _modify_denied, our_order),

@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 from oms.core.contracts import Contract
 from oms.core.events import Context, Event
 from oms.core.fold.books import NO_ORDER_IDS, Books, broker_key
-from oms.core.fold.records import AnyRecord, Fill
+from oms.core.fold.records import AnyRecord, Fill, Order
+from oms.core.keys import can_be_key
 
 
 class Want(NamedTuple):
@@ -48,8 +49,11 @@ def our_order(event: _AboutOrder, context: Context, books: Books) -> Wants:
 def order_named(books: Books, order_ref: str, perm_id: int) -> Wants:
     """Name an order by orderRef and by permanent number, where a message carries them."""
     names = (order_ref, books.system.earlier_perm_ids.get(perm_id))
-    by_number = (Want("orders", "perm_id", perm_id),) if perm_id else ()
-    return (*(Want("orders", "", name) for name in names if name), *by_number)
+    found = tuple(Want("orders", "", name) for name in names if name)
+    if perm_id:
+        return (*found, Want("orders", "perm_id", perm_id))
+    # Without a number the orderRef names it where one order has it, so all that have it count.
+    return (*found, Want("orders", "order_ref", order_ref)) if can_be_key(order_ref) else found
 
 
 def order_numbered(context: Context, client_id: int, broker_order_id: int) -> Wants:
@@ -68,8 +72,12 @@ def position_in(account: str, contract: Contract) -> Want:
 def companions(record: AnyRecord) -> Wants:
     """Return the stored rows that must be in memory beside one that an event needs.
 
-    A late commission names a fill, and moves the fill's order and position.
+    A late commission names a fill, and moves the fill's order and position. An order that only its
+    number names can lose its fills with that number.
     """
+    if isinstance(record, Order):
+        by_number = record.is_executed and not record.named
+        return (Want("fills", "order_id", record.order_id),) if by_number else ()
     if not isinstance(record, Fill):
         return ()
     position = Want("positions", "", record.position_key)

@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Literal, TypedDict
 from oms.core.contracts import Contract
 from oms.core.events import Origin, Terms
 from oms.core.fold.records.row import Column, ColumnType, Evolving, record
+from oms.core.keys import can_be_key
 from oms.core.money import ZERO
 
 
@@ -73,6 +74,7 @@ class Order(Evolving):
         "perm_id": "integer",
         "broker_key": "text",
         "parent_order_id": "text",
+        "order_ref": "text",
     }
 
     order_id: str
@@ -132,7 +134,14 @@ class Order(Evolving):
     broker_order_id: int = 0
     #: "epoch:client:number" under which the order was last seen; numbers belong to a session.
     broker_key: str = ""
+    #: What IB shows of the order as its orderRef; of our own it is our id.
     order_ref: str = ""
+    #: True once IB has shown it under its orderRef: until then its number alone joins a message to
+    #: it, and another order can turn out to have that number.
+    named: bool = False
+    #: True where its number at IB is another order's: no message about the number is about it, and
+    #: nothing can be sent about it.
+    number_lost: bool = False
 
     revision: int = 0
     #: The newest change that was asked for and not answered.
@@ -225,6 +234,30 @@ class Order(Evolving):
         """Return the permanent number that IB gave last, 0 while unknown."""
         return self.perm_ids[-1] if self.perm_ids else 0
 
+    @property
+    def is_executed(self) -> bool:
+        """Say whether IB has named any execution of it."""
+        return bool(self.filled or self.disputed or self.parts)
+
+    @property
+    def number_key(self) -> str:
+        """Return the key under which messages find it by its number, "" where none does."""
+        return "" if self.number_lost else self.broker_key
+
+    @property
+    def shared_ref(self) -> str | None:
+        """Return a key of a caller's that IB shows this order under, and that is not its id: the
+        key is taken, and more than one order can have it.
+        """
+        foreign = self.origin != "ours" and self.order_ref != self.order_id
+        return self.order_ref if foreign and can_be_key(self.order_ref) else None
+
+    def is_keyed(self, order_ref: str) -> bool:
+        """Say whether an orderRef is this order, whatever other names come with it: it is our key,
+        and we sent it. What others write there can stand on many orders.
+        """
+        return self.origin == "ours" and bool(order_ref) and self.order_ref == order_ref
+
     def columns(self) -> dict[str, Column]:
         """Return the values that readers search by."""
         return {
@@ -234,8 +267,9 @@ class Order(Evolving):
             "state": self.state.value,
             "origin": self.origin,
             "perm_id": self.perm_id,
-            "broker_key": self.broker_key,
+            "broker_key": self.number_key,
             "parent_order_id": self.parent_order_id,
+            "order_ref": self.shared_ref,
         }
 
 
@@ -269,6 +303,8 @@ class OrderChanges(TypedDict, total=False):
     client_id: int
     broker_order_id: int
     broker_key: str
+    named: bool
+    number_lost: bool
     revision: int
     pending_terms: Terms | None
     earlier_terms: tuple[Terms, ...]
@@ -289,3 +325,36 @@ class OrderChanges(TypedDict, total=False):
     acknowledged_sequence: int
     last_sequence: int
     updated_at: datetime | None
+
+
+@record
+class UnknownOrder(Evolving):
+    """An order that IB has named and that our books do not have: what no order of ours may take for
+    its own.
+    """
+
+    COLUMNS: ClassVar[dict[str, ColumnType]] = {}
+
+    #: What names it: its permanent number, else its orderRef.
+    name: str
+    perm_id: int
+    #: Its orderRef where that can be a key of a caller's, else "".
+    order_ref: str
+    #: The message that named it last.
+    sequence: int
+    #: True once an order of our books has this name.
+    taken_in: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return its name."""
+        return self.name
+
+    @property
+    def live(self) -> bool:
+        """Say whether our books still lack it."""
+        return not self.taken_in
+
+    def columns(self) -> dict[str, Column]:
+        """Return nothing: the live ones are in memory."""
+        return {}

@@ -10,12 +10,13 @@ from pydantic import TypeAdapter
 
 from oms.core.fold.records.cases import Anomaly, BreakCase, RunRecord
 from oms.core.fold.records.holdings import AccountValue, EarlyCommission, Fill, Position
-from oms.core.fold.records.orders import Order
+from oms.core.fold.records.orders import Order, UnknownOrder
 from oms.core.fold.records.row import ColumnType
 from oms.core.fold.records.system import Alarm, SessionRecord, SystemRecord
 
 AnyRecord = (
     Order
+    | UnknownOrder
     | Fill
     | EarlyCommission
     | Position
@@ -47,6 +48,7 @@ TABLES: Final[dict[str, TableSpec]] = {
     spec.name: spec
     for spec in (
         TableSpec("orders", Order, "order_id"),
+        TableSpec("unknown_orders", UnknownOrder, "order_name"),
         TableSpec("fills", Fill, "fill_key"),
         TableSpec("early_commissions", EarlyCommission, "exec_id"),
         TableSpec("positions", Position, "position_key"),
