@@ -64,12 +64,23 @@ class OrderMachine(RuleBasedStateMachine):
         for order in self.life.books.all(Order):
             assert order.filled == executed
 
+    @property
+    def number_is_lost(self) -> bool:
+        """Say whether the last line was that the number is another order's: what came by it is not
+        this order's.
+        """
+        was_its_own = self.before is not None and not self.before.number_lost
+        return was_its_own and self.life.order().number_lost
+
     @invariant()
     def facts_only_accumulate(self) -> None:
         if self.before is None:
             return
         after = self.life.order()
         assert after.sent >= self.before.sent
+        if self.number_is_lost:
+            assert not self.before.named
+            return
         assert after.acknowledged >= self.before.acknowledged
         assert after.perm_ids[: len(self.before.perm_ids)] == self.before.perm_ids
         assert not (after.doubt and after.acknowledged)
@@ -80,13 +91,15 @@ class OrderMachine(RuleBasedStateMachine):
             return
         corrected = self.line.startswith("fill")
         grows = self.before.state is OrderState.FILLED and self.line.startswith(("modify", "open"))
-        revived = self.before.concluded or self.before.not_sent
+        revived = self.before.concluded or self.before.not_sent or self.number_is_lost
         assert corrected or grows or revived, f"{self.before.state} left by {self.line!r}"
 
     @invariant()
     def word_of_ib_is_not_taken_back(self) -> None:
         if self.before is None or not self.before.end or self.before.concluded:
             return
+        if self.number_is_lost:
+            return  # it was a word about another order
         after = self.life.order()
         assert after.end
         assert not after.concluded
