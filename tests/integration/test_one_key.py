@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 import oms
-from oms.core.events import OrderAdopted, OrderDenied, OrderMessageSent, OrderStatusReceived
+from oms.core.events import (
+    OrderAdopted,
+    OrderDenied,
+    OrderMessageSent,
+    OrderStatusReceived,
+    ReconciliationCompleted,
+)
 from oms.core.fold.records import OrderState
 from oms.errors import InvalidRequest
 from oms.service.adapter import IBBrokerAdapter
@@ -91,12 +97,19 @@ async def test_key_that_was_denied_before_ib_was_heard_is_the_order_that_ib_has(
     await world.start()
     await world.resting(order_id="k1")
     await world.stop()
-    manager = await other.start(ready=False)
+    await other.simulator.do(
+        "fault", message="reqAllOpenOrders", direction="in", action="drop", times=1
+    )
+    # IB shows a client its own orders unasked, so this is another one.
+    manager = await other.start(ready=False, request_timeout_seconds=1, client_id=CLIENT_ID + 1)
+    await other.until_logged(ReconciliationCompleted)
     early = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="k1")
-    await other.oms.ready(60)
-    assert early.state in {OrderState.DENIED, OrderState.WORKING}
-    assert (await other.stored("k1")).state is OrderState.WORKING
-    assert await other.received("k1") == 1
+    assert await other.rule_against(early) == "reconciled"
+    # The first end that comes may be that of the question which was given up.
+    await other.reconcile()
+    await other.reconcile()
+    assert (early.state, early.order.origin) == (OrderState.WORKING, "other_client")
+    assert await other.log(OrderMessageSent) == []
 
 
 async def test_key_that_ib_shows_on_two_orders_is_refused_in_clear_words(
