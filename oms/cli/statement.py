@@ -15,7 +15,8 @@ from oms.cli.request import append
 from oms.cli.terminal import show, table, waiting
 from oms.clock import SystemClock
 from oms.core.compare.cases import break_id_of
-from oms.core.events import Finding
+from oms.core.compare.statement_coverage import SECTIONS
+from oms.core.events import Finding, StatementCoverage
 from oms.report.reconciliation import shut_by
 from oms.service.flex import fetch_statement
 from oms.service.statement import Checked, check_statement, events_of, still_shut
@@ -43,6 +44,9 @@ async def check(
     Executions are matched by their id; positions may be explained by assignments, exercises,
     expiries, corporate actions and transfers that the statement names. Each difference becomes a
     case, and a later statement that agrees closes it. The exit status is 3 when something differs.
+
+    Only the sections, days and accounts that the file covers are compared; the rest is unknown, and
+    listed with its reason. A section without rows is an answer, one that the query lacks is none.
 
     \b
     result   break: one side only, or different; unknown: cannot be judged from this statement
@@ -108,6 +112,8 @@ def _show(checked: Checked) -> None:
         one_day = heading.first == heading.last
         days = f"{heading.first}" if one_day else f"{heading.first} to {heading.last}"
         say(f"account {heading.account}, {days}, made {heading.generated or 'at a time not said'}")
+    for words in dict.fromkeys(_sections(coverage) for coverage in checked.coverage):
+        say(words)
     if checked.findings:
         made = table(
             "result",
@@ -131,6 +137,15 @@ def _show(checked: Checked) -> None:
         f"{checked.verdict}: {checked.deals} deals compared, {checked.matches} things agree,"
         f" {len(checked.breaks)} differ, {unknowns} unknown"
     )
+
+
+def _sections(coverage: StatementCoverage) -> str:
+    """Say which sections were compared, and which an activity query can have beside them."""
+    came = ", ".join(SECTIONS[name] for name in coverage.sections) or "nothing"
+    kind = "trade confirmations" if coverage.kind == "confirmations" else "an activity statement"
+    missing = ", ".join(SECTIONS[name] for name in coverage.missing)
+    rest = f"; not in the file: {missing}" if missing else ""
+    return f"{kind} with {came}{rest}"
 
 
 def _cells(one: Finding) -> tuple[str, ...]:
@@ -157,8 +172,13 @@ def _json(checked: Checked) -> dict[str, Any]:
                 "first_day": heading.first.isoformat(),
                 "last_day": heading.last.isoformat(),
                 "generated": heading.generated,
+                "kind": coverage.kind,
+                "query": coverage.query,
+                "period": coverage.period,
+                "sections": list(coverage.sections),
+                "missing": list(coverage.missing),
             }
-            for heading in checked.headings
+            for heading, coverage in zip(checked.headings, checked.coverage, strict=True)
         ],
         "deals": checked.deals,
         "matches": checked.matches,

@@ -45,10 +45,12 @@ def _(event: events.ReconciliationStarted) -> str:
 def _(event: events.StatementChecked) -> str:
     results = [finding.result for finding in event.findings]
     days = f"{event.first_day} to {event.last_day} of {', '.join(event.accounts)}"
+    # Each reason once: a list of unknowns is no sentence.
+    reasons = dict.fromkeys(f.text for f in event.findings if f.subject == "statement_section")
     return (
         f"The statement of {days} is {event.verdict}: {counted(event.deals, 'deal')} compared, "
         f"{counted(results.count('break'), 'break')}, {results.count('unknown')} unknown"
-    )
+    ) + "".join(f"; {reason}" for reason in reasons)
 
 
 @_say.register

@@ -24,20 +24,45 @@ from zoneinfo import ZoneInfo
 
 from oms.core.compare.cases import accepted, break_id_of, case_events, settled_by
 from oms.core.compare.run import verdict_of
-from oms.core.compare.statement import Tally, cash_findings, holding_findings, unread_findings
-from oms.core.compare.statement_days import StatementDays
+from oms.core.compare.statement import (
+    Tally,
+    adjusted_since,
+    cash_findings,
+    holding_findings,
+    unread_findings,
+)
+from oms.core.compare.statement_coverage import (
+    CASH,
+    DEALS,
+    POSITIONS,
+    UNCONFIRMED,
+    Coverage,
+    not_named,
+)
+from oms.core.compare.statement_days import Span, StatementDays, spans_of
 from oms.core.compare.statement_deals import Deal, Net, net
-from oms.core.compare.statement_matching import Dealt, Rest, by_id
+from oms.core.compare.statement_matching import BESIDE, Dealt, Rest, by_id
 from oms.core.compare.statement_rows import (
     Cash,
     Change,
     Heading,
     OptionLife,
+    PassedOver,
+    Section,
     StatedPosition,
     StatementRow,
     Unread,
 )
-from oms.core.events import BreakClosed, Event, Finding, SessionOpened, StatementChecked, Verdict
+from oms.core.events import (
+    BooksAdjusted,
+    BreakClosed,
+    Envelope,
+    Event,
+    Finding,
+    StatementChecked,
+    StatementCoverage,
+    Verdict,
+)
 from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
 from oms.core.money import ZERO
 from oms.errors import StatementUnreadable
@@ -71,6 +96,8 @@ class Checked:
     headings: list[Heading] = field(default_factory=list)
     deals: int = 0
     findings: list[Finding] = field(default_factory=list)
+    #: Which parts of the statements came.
+    coverage: list[StatementCoverage] = field(default_factory=list)
     #: Matches are counted, the rest is kept.
     matches: int = 0
     #: Keys of what matched, for open cases that it settles.
@@ -117,6 +144,7 @@ class _Statement:
 
     days: StatementDays
     tally: Tally
+    coverage: Coverage
     #: A query may give executions, orders, or both; then orders only sum up.
     has_executions: bool = False
     #: Deals that cannot be matched one by one.
@@ -161,8 +189,10 @@ class _Check:
     def __init__(self, reader: Reader, checked: Checked) -> None:
         self._reader = reader
         self._checked = checked
-        self._accounts: set[str] = set()
-        self._began: datetime | None = None
+        #: The accounts of our books, each with the time that the log has of it.
+        self._accounts: dict[str, Span] = {}
+        #: Elements of sections, by the statement that they stand in.
+        self._came: dict[tuple[str, date, date, int], set[str]] = {}
         #: By account, first and last day, and how often these came before.
         self._statements: dict[tuple[str, date, date, int], _Statement] = {}
         self._dealt: dict[str, Dealt] = {}
@@ -172,14 +202,14 @@ class _Check:
 
     async def run(self, source: BinaryIO) -> Checked:
         """Compare every row of a statement; returns what was found."""
-        self._accounts = await self._known_accounts()
-        self._began = await self._books_began()
+        self._accounts = spans_of(await self._sessions())
         rows = await self._reader.rows("breaks", {"live": True})
         open_cases = [row for row in rows if isinstance(row, BreakCase)]
         self._checked.open_cases = open_cases
         self._wanted = {key for case in open_cases for f in case.findings for key in settled_by(f)}
         survey = _Survey()
         for statement, row in self._placed(source):
+            statement.coverage.note(row)
             if isinstance(row, Deal):
                 survey.add(row)
                 statement.has_executions |= row.level == "execution"
@@ -193,6 +223,8 @@ class _Check:
         await self._match_waiting()
         for account, dealt in self._dealt.items():
             await self._end_account(account, dealt)
+        await self._end_others()
+        self._checked.coverage = [one.coverage.value() for one in self._statements.values()]
         cases = await load_cases(self._reader, self._checked.findings, open_cases)
         after = accepted(cases, self._checked.findings)
         self._checked.findings = [finding for finding in after if finding.result != "match"]
@@ -205,24 +237,29 @@ class _Check:
         """Yield each row with the statement that it belongs to, under the account that we know."""
         source.seek(0)
         heading: Heading | None = None
-        came: Counter[tuple[str, date, date]] = Counter()
+        counts: Counter[tuple[str, date, date]] = Counter()
         number = 0
         for row in read_statement(source):
             if isinstance(row, Heading):
                 main = main_account(row.account, self._accounts)
                 if not main and (_ACCOUNT.fullmatch(row.account) or not self._accounts):
                     raise self._of_others(row.account)
-                came[row.account, row.first, row.last] += 1
-                number = came[row.account, row.first, row.last]
+                counts[row.account, row.first, row.last] += 1
+                number = counts[row.account, row.first, row.last]
                 heading = replace(row, account=main)
                 if main:
                     self._statement(heading, main, number)
                 continue
             if heading is None:
                 raise StatementUnreadable("a row stands before the first <FlexStatement>")
+            if isinstance(row, Section):
+                self._sections(heading, number).add(row.name)
+                continue
             account = heading.account
             if row.account:
                 account = main_account(row.account, self._accounts)
+            if isinstance(row, PassedOver) and not account:
+                continue
             if not account and heading.account:
                 raise StatementUnreadable(
                     f"a row of account {row.account} stands in the statement of {heading.account}"
@@ -242,10 +279,16 @@ class _Check:
         key = (account, heading.first, heading.last, number)
         found = self._statements.get(key)
         if found is None:
-            dealt = self._dealt.setdefault(account, Dealt(account, self._began, NEW_YORK))
+            span = self._accounts[account]
+            dealt = self._dealt.setdefault(account, Dealt(account, span, NEW_YORK))
             days = StatementDays(replace(heading, account=account), NEW_YORK)
-            found = self._statements[key] = _Statement(days, Tally(dealt))
+            coverage = Coverage(days.heading, self._sections(heading, number))
+            found = self._statements[key] = _Statement(days, Tally(dealt), coverage)
         return found
+
+    def _sections(self, heading: Heading, number: int) -> set[str]:
+        key = (heading.account, heading.first, heading.last, number)
+        return self._came.setdefault(key, set())
 
     def _of_others(self, account: str) -> StatementUnreadable:
         return StatementUnreadable(
@@ -259,7 +302,7 @@ class _Check:
     async def _take(
         self,
         statement: _Statement,
-        row: Deal | StatedPosition | Cash | Change | OptionLife | Heading | Unread,
+        row: StatementRow,
         survey: _Survey,
     ) -> None:
         tally = statement.tally
@@ -276,7 +319,7 @@ class _Check:
                 tally.life.append(row)
             case Unread():
                 tally.add_unread(row)
-            case Heading():
+            case Heading() | Section() | PassedOver():
                 pass
             case _:
                 assert_never(row)
@@ -338,6 +381,7 @@ class _Check:
         for start in range(0, len(with_id), _DEALS_PER_QUERY):
             await self._match(with_id[start : start + _DEALS_PER_QUERY])
         since = min(one.days.begin for one in statements)
+        adjusted = await self._adjusted(min(one.days.moment for one in statements))
         fills = await self._fills_since(account, since)
         rows = await self._reader.rows("positions", {"account": account}, limit=_ROWS_MAX)
         positions = [row for row in rows if isinstance(row, Position)]
@@ -348,27 +392,57 @@ class _Check:
                     statement.tally.add_cash_of(deal)
                 else:
                     statement.tally.add_cash_of_replaced(deal, by)
-            await self._end_statement(statement, fills, positions)
+            await self._end_statement(statement, fills, positions, adjusted)
 
     async def _end_statement(
-        self, statement: _Statement, fills: Sequence[Fill], positions: Sequence[Position]
+        self,
+        statement: _Statement,
+        fills: Sequence[Fill],
+        positions: Sequence[Position],
+        adjusted: Sequence[Envelope],
     ) -> None:
-        days, tally = statement.days, statement.tally
+        days, tally, coverage = statement.days, statement.tally, statement.coverage
         for finding in unread_findings(tally):
             self._note(finding)
-        too_early = days.before_the_log(self._began)
+        too_early = days.before_the_log(tally.dealt.span.began)
         if too_early is not None:
             self._note(too_early)
             return
         inside, edge = days.inside_and_edge(fills)
-        earlier = await self._earlier(statement)
-        last = days.heading.last
-        left = Rest(tally.dealt, last, inside=inside, edge=edge, earlier=earlier)
-        for finding in left.findings(statement.open):
+        count = len(inside) + len(edge)
+        for finding in coverage.uncovered(executions=count, positions=positions):
             self._note(finding)
-        held = days.held(positions, fills, tally.dealt.named)
-        for finding in [*holding_findings(held, tally), *cash_findings(tally)]:
-            self._note(finding)
+        if coverage.has_deals:
+            earlier = await self._earlier(statement)
+            last, unsure = days.heading.last, BESIDE
+            if coverage.only_confirmed:
+                inside, edge, unsure = [], [*inside, *edge], UNCONFIRMED
+            left = Rest(tally.dealt, last, inside=inside, edge=edge, earlier=earlier, unsure=unsure)
+            for finding in left.findings(statement.open):
+                self._note(finding)
+        if coverage.has(POSITIONS):
+            tally.unexplained = tally.dealt.span.unknown_at(days.moment) or coverage.unexplained
+            tally.adjusted = adjusted_since(days.moment, tally.account, adjusted)
+            held = days.held(positions, fills, tally.dealt.named)
+            for finding in holding_findings(held, tally):
+                self._note(finding)
+        if coverage.has(CASH):
+            for finding in cash_findings(
+                tally, "" if coverage.has_deals else coverage.reason(DEALS)
+            ):
+                self._note(finding)
+
+    async def _end_others(self) -> None:
+        """Say of which accounts of our books the file says nothing, though they held or dealt."""
+        days = [one.days for one in self._statements.values()]
+        first, last = min(one.begin for one in days), max(one.end for one in days)
+        for account, span in self._accounts.items():
+            if account in self._dealt or span.began >= last:
+                continue
+            rows = await self._reader.rows("positions", {"account": account, "live": True}, limit=1)
+            if rows or await self._fills_since(account, first):
+                heading = days[0].heading
+                self._note(not_named(account, heading.first, heading.last))
 
     def _note(self, finding: Finding) -> None:
         if finding.result != "match":
@@ -380,13 +454,23 @@ class _Check:
 
     # ── our side ─────────────────────────────────────────────────────────────────────────────────
 
-    async def _known_accounts(self) -> set[str]:
-        sessions = await self._reader.rows("sessions", limit=10_000)
-        return {a for s in sessions if isinstance(s, SessionRecord) for a in s.accounts}
+    async def _sessions(self) -> list[SessionRecord]:
+        rows = await self._reader.rows("sessions", limit=_ROWS_MAX)
+        return [row for row in rows if isinstance(row, SessionRecord)]
 
-    async def _books_began(self) -> datetime | None:
-        first = await self._reader.events(type=SessionOpened.__name__, limit=1)
-        return first[0].recorded_at if first else None
+    async def _adjusted(self, since: datetime) -> list[Envelope]:
+        """Return the adjustments of the books from a moment on, oldest first."""
+        found: list[Envelope] = []
+        before: int | None = None
+        while True:
+            page = await self._reader.events(
+                type=BooksAdjusted.__name__, before=before, reverse=True, limit=_PAGE_ROWS
+            )
+            late = [one for one in page if one.recorded_at >= since]
+            found += late
+            if len(late) < _PAGE_ROWS:
+                return found[::-1]
+            before = page[-1].sequence
 
     async def _fills(self, **wanted: Sequence[str] | Sequence[int]) -> list[Fill]:
         if not all(wanted.values()):
@@ -453,6 +537,7 @@ async def events_of(reader: Reader, checked: Checked) -> list[Event]:
         accounts=tuple(h.account for h in checked.headings),
         first_day=min(h.first for h in checked.headings).isoformat(),
         last_day=max(h.last for h in checked.headings).isoformat(),
+        coverage=tuple(checked.coverage),
         verdict=checked.verdict,
         deals=checked.deals,
         matches=checked.matches,

@@ -8,11 +8,13 @@ no more than one chunk of its rows is in memory however long the file is.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO, Final
 from xml.parsers import expat
 
+from oms.core.compare.statement_coverage import SECTIONS
 from oms.core.compare.statement_fields import RowUnreadable
-from oms.core.compare.statement_rows import StatementRow, read_row
+from oms.core.compare.statement_rows import Heading, PassedOver, Section, StatementRow, read_row
 from oms.errors import StatementUnreadable
 
 _CHUNK_BYTES: Final = 64 * 1024
@@ -58,6 +60,7 @@ def read_statement(source: BinaryIO) -> Iterator[StatementRow]:
 def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
     parser = expat.ParserCreate()
     path: list[str] = []
+    query: dict[str, str] = {}
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         """Read an element, and where it stands."""
@@ -66,8 +69,19 @@ def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
         path.append(tag)
         if len(path) > _DEPTH_MAX:
             raise RowUnreadable(f"<{tag}> is nested more than {_DEPTH_MAX} deep")
+        if len(path) == 1:
+            query.update(attributes)
+        parent = path[-2] if len(path) > 1 else ""
+        if parent == "FlexStatement" and tag in SECTIONS and not attributes:
+            # An element can have the name of its rows.
+            rows.append(Section("", tag))
+            return
         place = (parser.CurrentLineNumber, parser.CurrentColumnNumber)
         row = read_row(tag, attributes, place)
+        if isinstance(row, Heading):
+            row = replace(row, query=query.get("queryName", ""), kind=query.get("type", ""))
+        elif row is None and parent in SECTIONS:
+            row = PassedOver(attributes.get("accountId", ""), parent)
         if row is not None:
             rows.append(row)
 

@@ -93,5 +93,4 @@ def test_days_before_the_log_are_unknown() -> None:
     found = DAYS.before_the_log(DAYS.end)
     assert found is not None
     assert (found.result, found.key) == ("unknown", "statement_days:DU1:2026-03-09")
-    assert DAYS.before_the_log(None) is not None
     assert DAYS.before_the_log(DAYS.end - timedelta(seconds=1)) is None

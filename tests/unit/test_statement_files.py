@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from oms.core.contracts import Contract
+from oms.core.events import Envelope
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill, Position, SessionRecord
 from oms.errors import StatementUnreadable
@@ -58,7 +58,9 @@ class Books:
     fills: list[Fill] = field(default_factory=list)
     held: dict[tuple[str, str], Decimal] = field(default_factory=dict)
     began: datetime = datetime(2026, 1, 5, 14, tzinfo=UTC)
+    ended: datetime | None = None
     accounts: tuple[str, ...] = (ACCOUNT, "U7654322")
+    adjusted: list[Envelope] = field(default_factory=list)
 
     @classmethod
     def of(cls, text: str) -> Books:
@@ -83,7 +85,7 @@ class Books:
     async def rows(self, table: str, where: Mapping[str, Any] | None = None, **_: Any) -> list[Any]:
         where = dict(where or {})
         if table == "sessions":
-            return [_session(self.accounts)]
+            return [_session(self.accounts, self.began, self.ended)]
         if table == "positions":
             return [
                 Position(account, CONTRACTS[symbol], quantity=quantity)
@@ -100,10 +102,10 @@ class Books:
         return list(reversed(found))
 
     async def events(self, **_: Any) -> list[Any]:
-        return [SimpleNamespace(recorded_at=self.began)]
+        return list(reversed(self.adjusted))
 
 
-def _session(accounts: tuple[str, ...]) -> SessionRecord:
+def _session(accounts: tuple[str, ...], began: datetime, ended: datetime | None) -> SessionRecord:
     return SessionRecord(
         epoch=1,
         host="127.0.0.1",
@@ -111,7 +113,8 @@ def _session(accounts: tuple[str, ...]) -> SessionRecord:
         client_id=1,
         server_version=178,
         next_broker_order_id=1,
-        opened_at=datetime(2026, 1, 5, 14, tzinfo=UTC),
+        opened_at=began,
+        closed_at=ended,
         opened_sequence=1,
         accounts=accounts,
     )
@@ -376,7 +379,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
         fill 5 ACME @ 12.5 exec=d1.01 order=810000201
         fill -2 BORE @ 80 exec=d2.01 order=810000202 charge=1.25 account=U7654322
         """,
-        [],
+        ["unknown section", "unknown section"],
     ),
     (
         "trade-confirmations",
@@ -384,7 +387,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
         fill 30 ACME @ 12.5 at=11:15:00 exec=e1.01 order=810000221
         held 0 ACME
         """,
-        [],
+        ["unknown section", "unknown section"],
     ),
     (
         "days-with-dashes",

@@ -26,6 +26,7 @@ Subject = Literal[
     "message",
     "question",
     "statement_days",
+    "statement_section",
     "statement_row",
     "statement_deal",
     "statement_position",

@@ -13,8 +13,9 @@ trading day, is unknown where it does not agree, and never a break.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -30,7 +31,7 @@ from oms.core.compare.statement_rows import (
     Unread,
 )
 from oms.core.contracts import Contract
-from oms.core.events import Adjustment, Finding
+from oms.core.events import Adjustment, BooksAdjusted, Envelope, Finding
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
 
@@ -60,6 +61,10 @@ class Tally:
     opaque: dict[str, str] = field(default_factory=dict)
     #: Per contract: what this statement had more of a deal than a later one that corrects it.
     then: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    #: Why a position that differs may have an explanation that is not here; "" where it cannot.
+    unexplained: str = ""
+    #: Per contract: how the books were adjusted after the statement's moment, oldest first.
+    adjusted: Mapping[int, Sequence[Decimal]] = field(default_factory=dict)
     #: Rows that could not be read, by element and reason: how many, and the first.
     unread: dict[tuple[str, str], tuple[int, Unread]] = field(default_factory=dict)
     #: Contracts of positions, actions and transfers that could not be read; 0 for any.
@@ -77,6 +82,8 @@ class Tally:
 
     def add_cash_of(self, deal: Deal) -> None:
         """Count what a row does to cash."""
+        if not deal.currency:
+            self.opaque[""] = "the query leaves out the currency of deals: add the field Currency"
         if deal.category in _OPAQUE:
             self.opaque[deal.currency] = "futures settle day by day, which executions do not show"
         elif deal.commission is None or deal.proceeds is None:
@@ -178,8 +185,14 @@ def _holding_finding(
     if excess in (-late, explained - late):
         text = f"{plain(late)} of it was dealt in the evening and may count for the next day"
         return thing.unknown(text)
+    adjusted = tally.adjusted.get(thing.con_id, ())
+    # What was adjusted later may have happened before or after the statement's moment.
+    if any(excess == -sum(adjusted[i:], ZERO) for i in range(len(adjusted))):
+        return thing.matched("the books were adjusted later")
     if tally.is_unread(thing.con_id):
         return thing.unknown("a row about it could not be read")
+    if tally.unexplained:
+        return thing.unknown(f"{plain(excess)} has no execution here; {tally.unexplained}")
     text = f"{plain(excess)} has no execution and no explanation in the statement"
     if words:
         text = f"{plain(excess)} has no execution; {words} explains {plain(explained)} of it"
@@ -209,10 +222,37 @@ def _explanation(con_id: int, tally: Tally) -> tuple[Decimal, str]:
     return sum((quantity for _, quantity in parts), ZERO), words
 
 
-def cash_findings(tally: Tally) -> Iterator[Finding]:
+def adjusted_since(
+    moment: datetime, account: str, adjusted: Iterable[Envelope]
+) -> dict[int, list[Decimal]]:
+    """Return how positions of an account were adjusted from a moment on, by contract."""
+    found: dict[int, list[Decimal]] = defaultdict(list)
+    for one in adjusted:
+        event = one.event
+        if isinstance(event, BooksAdjusted) and one.recorded_at >= moment:
+            wanted = event.adjustment
+            if wanted.account == account and wanted.contract is not None:
+                found[wanted.contract.con_id].append(wanted.quantity)
+    return found
+
+
+def cash_findings(tally: Tally, without_deals: str = "") -> Iterator[Finding]:
     """Yield a finding for each currency: what the statement says was traded and charged must follow
-    from its deals, which were compared with ours one by one.
+    from its deals, which were compared with ours one by one; `without_deals` says why it has none.
     """
+    for currency in sorted({*tally.traded, *tally.charged} - {*tally.cash, ""}):
+        # Deals in a currency without a row leave the question open what became of it.
+        expected = (tally.traded[currency], tally.charged[currency])
+        if any(expected):
+            thing = Thing(
+                subject="statement_cash",
+                name=f"{tally.account}:{currency}",
+                account=tally.account,
+                symbol=currency,
+                ours=_cash_words(*expected),
+                theirs="not said",
+            )
+            yield thing.unknown("the section Cash Report has no row of this currency")
     for cash in tally.cash.values():
         expected = (tally.traded[cash.currency], tally.charged[cash.currency])
         found = (cash.traded, cash.commissions)
@@ -225,10 +265,14 @@ def cash_findings(tally: Tally) -> Iterator[Finding]:
             ours=_cash_words(*expected),
             theirs=_cash_words(*found) if is_said else "not said",
         )
-        if not is_said:
+        if without_deals:
+            yield thing.unknown(without_deals)
+        elif not is_said:
             yield thing.unknown("the query leaves out what was traded or charged")
         elif all(same_amount(one, other) for one, other in zip(expected, found, strict=True)):
             yield thing.matched()
+        elif "" in tally.opaque:
+            yield thing.unknown(tally.opaque[""])
         elif tally.dealt.unread:
             yield thing.unknown("a row about a deal could not be read")
         elif cash.currency in tally.opaque:

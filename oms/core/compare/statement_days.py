@@ -18,7 +18,7 @@ from typing import Final
 from oms.core.compare.findings import Thing
 from oms.core.compare.statement_rows import Heading
 from oms.core.events import Finding
-from oms.core.fold.records import Fill, Position
+from oms.core.fold.records import Fill, Position, SessionRecord
 from oms.core.money import ZERO
 
 #: From here on IB may book a deal to the next trading day. It cuts securities off at 20:20, but a
@@ -31,8 +31,40 @@ _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The time that the log has of an account: from its first session to the end of the last."""
+
+    began: datetime
+    #: None while a session stands.
+    ended: datetime | None = None
+
+    def unknown_at(self, moment: datetime) -> str:
+        """Return why our books may lack what happened until a moment; "" where they do not."""
+        if self.ended is None or moment <= self.ended:
+            return ""
+        return (
+            f"the log has no session after {self.ended:%Y-%m-%d %H:%M} UTC; start the daemon and"
+            " check again"
+        )
+
+
+def spans_of(sessions: Iterable[SessionRecord]) -> dict[str, Span]:
+    """Return each account that a session served, with the time that the log has of it."""
+    found: dict[str, Span] = {}
+    for session in sorted(sessions, key=lambda one: one.epoch):
+        for account in session.accounts:
+            first = found.get(account)
+            began = session.opened_at if first is None else min(first.began, session.opened_at)
+            found[account] = Span(began, session.closed_at)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class StatementDays:
-    """The days of one account's statement, in the zone of statements."""
+    """The days of one account's statement, in the zone of statements.
+
+    What happened after IB made it is in none of it, where that was before the last day's end.
+    """
 
     heading: Heading
     zone: tzinfo
@@ -56,6 +88,8 @@ class StatementDays:
                 edge.append(fill)
                 continue
             low, high = self._days_of(fill, fill.occurred_at)
+            if self._is_later(fill.occurred_at):
+                high = max(high, last + _DAY)
             if first <= low and high <= last:
                 inside.append(fill)
             elif low <= last and first <= high:
@@ -80,26 +114,43 @@ class StatementDays:
                 continue
             low, high = self._days_of(fill, at)
             # A fill whose time cannot be read may lie on either side of the end.
-            if low > self.heading.last and fill.occurred_at is not None:
+            is_after = low > self.heading.last or self._is_later(at)
+            if is_after and fill.occurred_at is not None:
                 after[con_id] = after.get(con_id, ZERO) + fill.signed_quantity
-            elif high > self.heading.last and named.get(fill.key, high) > self.heading.last:
+            elif is_after or (
+                high > self.heading.last and named.get(fill.key, high) > self.heading.last
+            ):
                 late[con_id] = late.get(con_id, ZERO) + fill.signed_quantity
         return [
             (p, p.quantity - after.get(p.contract.con_id, ZERO), late.get(p.contract.con_id, ZERO))
             for p in positions
         ]
 
-    def before_the_log(self, began: datetime | None) -> Finding | None:
+    @property
+    def moment(self) -> datetime:
+        """Return the moment of which positions are: the end of the last day, or before it where IB
+        made the statement then.
+        """
+        made = self.heading.made
+        if made is None:
+            return self.end
+        if made.tzinfo is None:
+            made = made.replace(tzinfo=self.zone)
+        return made if self._at(_before(self.heading.last), time()) <= made < self.end else self.end
+
+    def _is_later(self, moment: datetime) -> bool:
+        return self.moment < self.end and moment > self.moment
+
+    def before_the_log(self, began: datetime) -> Finding | None:
         """Return that nothing of ours can be held against it, because the log began later."""
-        if began is not None and began < self.end:
+        if began < self.end:
             return None
         heading = self.heading
-        since = f"at {began:%Y-%m-%d %H:%M} UTC" if began else "not yet"
         days = Thing(
             subject="statement_days",
             name=f"{heading.account}:{heading.first}",
             account=heading.account,
-            ours=f"the log began {since}",
+            ours=f"the log began at {began:%Y-%m-%d %H:%M} UTC",
             theirs=f"{heading.first} to {heading.last}",
         )
         return days.unknown("the statement's days were over before the log began")

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Final
 
 from oms.core.compare.findings import Thing
+from oms.core.compare.statement_days import Span
 from oms.core.compare.statement_deals import Deal, Net
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
@@ -42,6 +43,9 @@ _EVIDENCE_MAX: Final = 20
 _SAME_TIME: Final = timedelta(days=1)
 
 
+_BEFORE: Final = "it was dealt before the log began"
+#: What is said of a fill at the edge of the days.
+BESIDE: Final = "may be in the statement of the day before or after"
 #: Deals, each with the fill of its execution id where we have one.
 Open = Sequence[tuple[Net, Fill | None]]
 
@@ -51,8 +55,8 @@ class Dealt:
     """What matching the deals of an account has found so far; later statements go on from it."""
 
     account: str
-    #: When the log began; what was dealt before it is none of our books'.
-    began: datetime | None
+    #: The time that the log has of it; what was dealt outside is none of our books'.
+    span: Span
     #: Of the statement's texts, which name none.
     zone: tzinfo
     #: Keys of our fills that a statement names, with the last day of the first that does.
@@ -74,13 +78,16 @@ class Dealt:
         """Say whether a row that could not be read may be about a contract."""
         return bool(self.unread & {0, con_id})
 
-    def is_older(self, deal: Deal) -> bool:
-        """Say whether a deal was made before the log began."""
-        if self.began is None:
-            return False
+    def outside(self, deal: Deal) -> str:
+        """Return why our books need not have a deal: it was made outside the time of the log."""
+        began, day = self.span.began, deal.day
         if deal.at is not None:
-            return self.aware(deal.at) < self.began.replace(microsecond=0)
-        return deal.day is not None and deal.day < self.began.astimezone(self.zone).date()
+            at = self.aware(deal.at)
+            if at < began.replace(microsecond=0):
+                return _BEFORE
+            return self.span.unknown_at(at)
+        is_older = day is not None and day < began.astimezone(self.zone).date()
+        return _BEFORE if is_older else ""
 
     def aware(self, moment: datetime) -> datetime:
         """Return a moment of the statement's with its zone."""
@@ -113,11 +120,14 @@ class Rest:
         inside: Sequence[Fill],
         edge: Sequence[Fill],
         earlier: Sequence[Fill],
+        unsure: str,
     ) -> None:
-        """`inside` are our fills well inside the statement's days, `edge` those that IB may have
-        booked to a day beside, `earlier` those of any day that a cancel may take back.
+        """`inside` are our fills well inside the statement's days, `edge` those that it need not
+        name, for `unsure`; `earlier` those of
+        any day that a cancel may take back.
         """
         self._dealt = dealt
+        self._unsure = unsure
         self._last = last
         self._certain = {fill.key for fill in inside}
         self._earlier = earlier
@@ -159,7 +169,8 @@ class Rest:
             yield from _summed([one for one, _ in group], agreeing)
         for fills in self._unnamed.values():
             for fill in fills.values():
-                yield _unnamed(fill, fill.key in self._certain, self._dealt)
+                unsure = "" if fill.key in self._certain else self._unsure
+                yield _unnamed(fill, unsure, self._dealt)
 
     def _told(self, one: Net) -> Fill | None:
         """Return the fill that a deal tells of, by its contents."""
@@ -210,8 +221,8 @@ class Rest:
         if deal.kind == "book":
             dealt.booked.append(deal)
             return None
-        if dealt.is_older(deal):
-            return thing.unknown("it was dealt before the log began")
+        if why := dealt.outside(deal):
+            return thing.unknown(why)
         if deal.level == "order":
             return self._order_differs(one)
         if deal.exec_id or (deal.perm_id and deal.category not in _UNTOLD):
@@ -440,14 +451,13 @@ def _different(one: Net, fill: Fill) -> Finding:
     return thing.broken("contradiction", "high", "one execution id, two contents")
 
 
-def _unnamed(fill: Fill, is_inside: bool, dealt: Dealt) -> Finding:
+def _unnamed(fill: Fill, unsure: str, dealt: Dealt) -> Finding:
     thing = _booked(fill, "not named")
     if dealt.is_unread(fill.contract.con_id):
         text = f"execution {fill.exec_id} may be in a row that could not be read"
         return thing.unknown(text)
-    if not is_inside:
-        text = f"execution {fill.exec_id} may be in the statement of the day before or after"
-        return thing.unknown(text)
+    if unsure:
+        return thing.unknown(f"execution {fill.exec_id} {unsure}")
     dealt.more[fill.contract.con_id] -= fill.signed_quantity
     text = f"execution {fill.exec_id} is in our books and not in the statement"
     return thing.broken("extra_fill", "high", text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Literal
@@ -33,8 +33,15 @@ class Heading:
     account: str
     first: date
     last: date
-    #: IB's text of when it was made, in no named zone.
+    #: IB's text of when it was made, and the time that it is, in the zone of statements where the
+    #: text names none.
     generated: str
+    made: datetime | None = None
+    #: IB's word for the days, such as LastBusinessDay.
+    period: str = ""
+    #: Name and kind of the query: AF for activity, TCF for trade confirmations.
+    query: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,25 @@ class Unread:
     line: int
 
 
-StatementRow = Heading | Deal | StatedPosition | Cash | Change | OptionLife | Unread
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section came, with rows or without."""
+
+    account: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A row came that repeats others or is of a level of detail that is not compared."""
+
+    account: str
+    section: str
+
+
+StatementRow = (
+    Heading | Deal | StatedPosition | Cash | Change | OptionLife | Unread | Section | PassedOver
+)
 
 _OPTION_KINDS: Final[Mapping[str, ChangeKind]] = MappingProxyType(
     {"Assignment": "assignment", "Exercise": "exercise", "Expiration": "expiry"}
@@ -154,6 +179,8 @@ def _heading(row: Attributes) -> Heading:
         first=row.day("fromDate"),
         last=row.day("toDate"),
         generated=row.text("whenGenerated"),
+        made=row.moment("whenGenerated", "", ""),
+        period=row.text("period"),
     )
     if heading.first > heading.last:
         raise RowUnreadable(f"the statement begins on {heading.first} and ends on {heading.last}")

@@ -185,6 +185,27 @@ class ReconciliationCompleted(Event):
     matches: tuple[MatchCount, ...] = ()
 
 
+class StatementCoverage(Value):
+    """Which parts of a statement came, of one account: only these were compared."""
+
+    account: str
+    #: Activity, which was cleared, or confirmations, which only name executions.
+    kind: Literal["activity", "confirmations"]
+    #: The name of the Flex query.
+    query: str = ""
+    #: YYYY-MM-DD.
+    first_day: str
+    last_day: str
+    #: IB's word for the days, such as LastBusinessDay.
+    period: str = ""
+    #: When IB made it, as IB writes it.
+    made: str = ""
+    #: The elements of the sections that could be compared.
+    sections: tuple[str, ...] = ()
+    #: Those of an activity query that could not.
+    missing: tuple[str, ...] = ()
+
+
 class StatementChecked(Event):
     """The broker's statement was compared with our books; each break is a case of its own."""
 
@@ -195,6 +216,8 @@ class StatementChecked(Event):
     #: The statement's days, YYYY-MM-DD.
     first_day: str
     last_day: str
+    #: What came of each account's statement; empty in logs of earlier versions.
+    coverage: tuple[StatementCoverage, ...] = ()
     verdict: Verdict
     deals: int
     matches: int
