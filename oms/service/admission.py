@@ -183,7 +183,8 @@ class Admission:
         self, intent: OrderIntended, before: Sequence[OrderIntended]
     ) -> tuple[Unfilled, ...]:
         coming = self._passed.on_the_way | {one.order_id: one for one in before}
-        every = unfilled_in(intent.account, self._view.orders.values(), coming)
+        view = self._view
+        every = unfilled_in(intent.account, view.orders.values(), coming, view.positions)
         return tuple(one for one in every if one.order_id != intent.order_id)
 
     def _entry_price(self, intent: OrderIntended, group: Sequence[OrderIntended]) -> Decimal | None:

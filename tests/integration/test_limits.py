@@ -129,23 +129,44 @@ async def test_orders_at_work_are_counted_by_contract_and_leave_room_when_they_e
     assert await _rule(world, _buy(4)) is None
 
 
-async def test_two_closing_orders_at_the_same_instant_take_a_holding_once(world: World) -> None:
+async def test_closing_orders_of_the_same_instant_take_a_holding_once(world: World) -> None:
     manager = await world.start()
     await world.bought(76)
     sell = oms.Limit("SELL", 76, "1000")
     asked = OrderRequested(
         order_id="shell", account="", contract=AAPL, terms=sell, reason="", closing=True
     )
-    await asyncio.gather(
-        manager.submit(AAPL, sell, order_id="python", closing=True), world.person(asked)
+    (first, second), _ = await asyncio.gather(
+        asyncio.gather(*(manager.submit(AAPL, sell, closing=True) for _ in range(2))),
+        world.person(asked),
     )
     await world.until(lambda: "shell" in world.view.orders)
-    (denied,) = await world.log(OrderDenied)
-    assert (denied.rule, denied.value, denied.limit) == ("exposure", "-76", "0")
-    left = "shell" if denied.order_id == "python" else "python"
-    assert f"({left}: 76)" in denied.text
+    tickets = (first, second, manager.ticket("shell"))
+    rules = [await world.rule_against(ticket) for ticket in tickets]
+    assert sorted(rules, key=str) == [None, "exposure", "exposure"]
+    left = tickets[rules.index(None)].order_id
+    for denied in await world.log(OrderDenied):
+        assert (denied.rule, denied.value, denied.limit) == ("exposure", "-76", "0")
+        assert f"({left}: 76)" in denied.text
     # Without the word nothing is asked: opening a short position is no fault.
     assert await _rule(world, sell) is None
+
+
+async def test_a_sale_that_ib_calls_filled_counts_until_its_executions_have_come(
+    world: World,
+) -> None:
+    manager = await world.start()
+    await world.bought(10)
+    what = {"message": "execDetails", "action": "drop", "times": 1}
+    await world.simulator.do("fault", direction="out", **what)
+    sold = await manager.submit(AAPL, oms.Market("SELL", 10), closing=True)
+    await world.rest(sold, OrderState.FILLED)
+    assert world.position() == 10
+    again = await manager.submit(AAPL, oms.Market("SELL", 10), closing=True)
+    assert await world.rule_against(again) == "exposure"
+    assert "its executions" in again.order.text
+    await world.reconcile()
+    assert world.position() == 0
 
 
 async def test_new_terms_on_their_way_count_for_the_order_behind_them(world: World) -> None:
@@ -153,11 +174,11 @@ async def test_new_terms_on_their_way_count_for_the_order_behind_them(world: Wor
     await world.bought(20)
     first = await manager.submit(AAPL, oms.Limit("SELL", 10, "1000"), closing=True)
     await world.rest(first)
-    await asyncio.gather(
+    _, late = await asyncio.gather(
         first.modify(quantity=15),
-        manager.submit(AAPL, oms.Limit("SELL", 10, "1001"), order_id="late", closing=True),
+        manager.submit(AAPL, oms.Limit("SELL", 10, "1001"), closing=True),
     )
-    assert await world.rule_against(manager.ticket("late")) == "exposure"
+    assert await world.rule_against(late) == "exposure"
     await first.modify(quantity=21)
     (denied,) = await world.log(ModifyDenied)
     assert (denied.rule, denied.value) == ("exposure", "-1")

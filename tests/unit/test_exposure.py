@@ -19,7 +19,14 @@ from oms.core.admit.venue import VenueRules
 from oms.core.contracts import ComboLeg
 from oms.core.events import Adjustment, Finding, OrderIntended, Side
 from oms.core.fold.order_state import state_of
-from oms.core.fold.records import BreakCase, Order, OrderState, Position, SystemRecord
+from oms.core.fold.records import (
+    AdjustmentMade,
+    BreakCase,
+    Order,
+    OrderState,
+    Position,
+    SystemRecord,
+)
 
 KO = oms.Stock("KO").evolve(con_id=8894)
 READY = SystemRecord(session_epoch=1, connected=True, ready=True)
@@ -122,6 +129,16 @@ def test_the_refusal_says_held_and_working_and_what_would_remain_and_the_way_out
         (0, (), "It holds nothing that a SELL could close"),
         ((0, 76), (), "`oms reconcile` shows which of the two holdings is right"),
         (4, (), "DU1 holds 4, and no other order may sell. A closing order must not take a"),
+        (
+            4,
+            [replace(unfilled("a", "SELL", 4), awaited="the answer to its cancel")],
+            "zero. Wait for what IB has still to send of a: the answer to its cancel",
+        ),
+        (
+            4,
+            [replace(unfilled("a", "SELL", 2), awaited="its executions"), unfilled("b", "SELL", 1)],
+            "zero. Cancel b first (`oms cancel ORDER`), or send at most 1",
+        ),
         (4, [unfilled(n, "SELL", 1) for n in "abcde"], "(a: 1, b: 1, c: 1, and 2 more)"),
         (4, [unfilled(n, "SELL", 1) for n in "abcde"], "Cancel a, b, c and the others first"),
     ],
@@ -325,8 +342,41 @@ def test_what_is_on_its_way_into_the_books_counts_and_what_has_ended_does_not() 
         "d": intent("d", 5),
         "e": intent("e", 5, "DU2"),
     }
-    found = unfilled_in("DU1", (work, ended, elsewhere), coming)
+    found = unfilled_in("DU1", (work, ended, elsewhere), coming, {})
     assert {one.order_id: one.quantity for one in found} == {"a": 90, "d": 5}
+
+
+@pytest.mark.parametrize(
+    ("account", "counts"),
+    [("DU1", True), ("DU2", False), ("U1", False), ("F7", True), ("DF7", True), ("", True)],
+)
+def test_an_order_counts_in_its_account_and_an_advisors_in_every_one(
+    account: str, *, counts: bool
+) -> None:
+    found = list(unfilled_in("DU1", [order("SELL", 76, account=account)], {}, {}))
+    assert bool(found) is counts
+
+
+@pytest.mark.parametrize(
+    ("facts", "unbooked"),
+    [
+        ({}, 76),
+        ({"filled": Decimal(30)}, 46),
+        ({"filled": Decimal(76)}, None),
+        ({"end": "cancelled", "status_filled": Decimal(6)}, 6),
+        ({"status_filled": None}, None),
+        ({"origin": "manual"}, None),
+        ({"end_sequence": 3}, None),
+    ],
+)
+def test_what_ib_has_filled_and_no_execution_has_shown_counts(
+    facts: dict[str, Any], unbooked: int | None
+) -> None:
+    told = {"end": "filled", "status_filled": Decimal(76), "end_sequence": 7}
+    held = position(76, None).evolve(adjustments=(AdjustmentMade(5, Decimal(1)),))
+    found = list(unfilled_in("DU1", [order("SELL", 76, **(told | facts))], {}, {held.key: held}))
+    assert [one.quantity for one in found] == ([] if unbooked is None else [Decimal(unbooked)])
+    assert all(one.awaited == "its executions" for one in found)
 
 
 # ── the setting ──────────────────────────────────────────────────────────────────────────────────

@@ -219,9 +219,14 @@ def _way_out(proposal: Proposal, reach: _Reach) -> str:
         return f"It holds nothing that a {reach.side} could close"
     ways = []
     if reach.beside:
+        awaited = {one.order_id: one.awaited for one in proposal.beside if one.awaited}
         ids = [order_id for share in reach.beside for order_id in share.order_ids]
-        more = " and the others" if len(ids) > _NAMED_MAX else ""
-        ways.append(f"cancel {', '.join(ids[:_NAMED_MAX])}{more} first (`oms cancel ORDER`)")
+        left = [order_id for order_id in ids if order_id not in awaited]
+        if left:
+            more = " and the others" if len(left) > _NAMED_MAX else ""
+            ways.append(f"cancel {', '.join(left[:_NAMED_MAX])}{more} first (`oms cancel ORDER`)")
+        else:
+            ways.append(f"wait for what IB has still to send of {ids[0]}: {awaited[ids[0]]}")
     is_alone = not (proposal.terms.oca_group or proposal.parent_order_id)
     if reach.room and is_alone and not proposal.contract.is_combo:
         ways.append(f"send at most {plain(reach.room)}")

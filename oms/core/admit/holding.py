@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
+from oms.core.admit.limits import is_advisor
 from oms.core.contracts import Contract
 from oms.core.events import OrderIntended, Side, Terms
 from oms.core.fold.records import BreakCase, Order, Position
@@ -23,6 +25,8 @@ class Unfilled:
     quantity: Decimal | None
     oca_group: str = ""
     parent_order_id: str = ""
+    #: What IB has still to send about it, where to cancel it helps no more.
+    awaited: Literal["", "the answer to its cancel", "its executions"] = ""
 
     def sign_in(self, con_id: int) -> int:
         """Return how many units of a contract it adds a unit of its own: negative where it sells,
@@ -52,6 +56,7 @@ def unfilled_of(order: Order, coming: Terms | None = None) -> Unfilled:
         quantity=max(largest * numbers - order.filled, ZERO) if order.terms_known else None,
         oca_group=order.terms.oca_group,
         parent_order_id=order.parent_order_id,
+        awaited="the answer to its cancel" if order.cancel_pending else "",
     )
 
 
@@ -68,21 +73,55 @@ def unfilled_intent(intent: OrderIntended) -> Unfilled:
 
 
 def unfilled_in(
-    account: str, orders: Iterable[Order], coming: Mapping[str, OrderIntended]
+    account: str,
+    orders: Iterable[Order],
+    coming: Mapping[str, OrderIntended],
+    positions: Mapping[str, Position],
 ) -> Iterator[Unfilled]:
-    """Yield what may still fill in an account.
+    """Yield what may still fill in an account: its own orders, and those that an advisor's account
+    may allocate to it; and what IB says that ended orders of ours have filled and no execution has
+    shown yet.
 
     `coming` are new orders and new terms by order id that are on their way into `orders`.
     """
     known = set()
     for order in orders:
         known.add(order.order_id)
-        if order.live and order.account == account:
+        if not _may_fill_in(order.account, account):
+            continue
+        if order.live:
             change = coming.get(order.order_id)
             yield unfilled_of(order, None if change is None else change.terms)
+        elif unbooked := _unbooked(order, positions):
+            yield Unfilled(
+                order_id=order.order_id,
+                contract=order.contract,
+                side=order.terms.side,
+                quantity=unbooked,
+                awaited="its executions",
+            )
     for order_id, intent in coming.items():
-        if order_id not in known and intent.account == account:
+        if order_id not in known and _may_fill_in(intent.account, account):
             yield unfilled_intent(intent)
+
+
+def _unbooked(order: Order, positions: Mapping[str, Position]) -> Decimal:
+    """Return what our books do not hold yet of an order that has ended.
+
+    Where a person has adjusted them since, they hold what there is. Of others' orders some
+    executions can be older than the log.
+    """
+    if order.origin != "ours" or order.status_filled is None:
+        return ZERO
+    held = (positions.get(f"{order.account}:{one}") for one in con_ids_of(order.contract))
+    adjusted = (made.sequence for one in held if one is not None for made in one.adjustments)
+    if any(sequence > order.end_sequence for sequence in adjusted):
+        return ZERO
+    return max(order.status_filled - order.filled, ZERO)
+
+
+def _may_fill_in(order_account: str, account: str) -> bool:
+    return order_account in {account, ""} or is_advisor(order_account)
 
 
 def holdings(

@@ -118,6 +118,11 @@ def is_paper(account: str) -> bool:
     return account.startswith(PAPER_PREFIXES)
 
 
+def is_advisor(account: str) -> bool:
+    """Say whether an account is an advisor's, whose orders are allocated among other accounts."""
+    return account.removeprefix("D").startswith("F")
+
+
 def _positive(text: str) -> Decimal:
     try:
         limit = parse_decimal(text)
