@@ -102,7 +102,7 @@ class StoreUnavailable(StoreError):
 class LeaseHeld(StoreError):
     """Another daemon already serves this account and client id."""
 
-    default_hint = "stop the other daemon, or choose another client id"
+    default_hint = "stop the other daemon, or give this one a database of its own"
 
 
 class LeaseLost(StoreError):

@@ -22,6 +22,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, get_args
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import annotated_types
@@ -88,6 +89,10 @@ def _durable_url(value: str) -> str:
     scheme, rest = value.split("://", 1)
     if scheme.split("+")[0] not in {"sqlite", "postgresql"}:
         raise ValueError(f"{scheme!r} is not supported; use sqlite or postgresql")
+    try:
+        urlsplit(value).port  # noqa: B018  # reading it is the check
+    except ValueError as error:
+        raise ValueError("the port must be a number from 0 to 65535") from error
     if scheme.startswith("sqlite") and (not rest.lstrip("/") or ":memory:" in rest):
         raise ValueError("a log in memory is lost with the process")
     return value
@@ -736,7 +741,14 @@ def _shown(value: object) -> str:
         case tuple() | list():
             return ", ".join(_shown(part) for part in value)
         case _:
-            return re.sub(r"(://[^:/@\s]+):[^@\s]*@", r"\1:***@", str(value))
+            return masked(str(value))
+
+
+def masked(text: str) -> str:
+    """Return text that may hold an address of a database, without the passwords in it."""
+    text = re.sub(r"(://[^:/@\s]+):[^@\s]*@", r"\1:***@", text)
+    # The driver takes a password, and that of a key, among the options of the address as well.
+    return re.sub(r"([?&][^=&\s]*password=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 def _unit(field: FieldInfo) -> str:

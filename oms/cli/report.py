@@ -124,6 +124,8 @@ def write_report(context: typer.Context, report: Report, form: Format, out: Path
     if out is not None:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
+            # It names accounts and orders, like the log that it was made from.
+            out.touch(mode=0o600)
             out.write_text(_text(report, form), encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(

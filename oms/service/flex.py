@@ -211,6 +211,7 @@ class _Service:
         parser.StartDoctypeDeclHandler = refuse_document_type
         size = 0
         try:
+            part.touch(mode=0o600)
             with part.open("wb") as file:
                 for chunk in self._chunks(head, answer):
                     parser.Parse(chunk, False)

@@ -76,8 +76,8 @@ def parse_url(text: str) -> URL:
         return URL.create("sqlite", database=text)
     try:
         url = make_url(text)
-    except ArgumentError as error:
-        raise ConfigurationError(f"{text!r} is not a database URL") from error
+    except (ArgumentError, ValueError) as error:  # a port that is no number
+        raise ConfigurationError("the address is not a database URL") from error
     name = url.get_backend_name()
     if name not in ("sqlite", "postgresql"):
         raise ConfigurationError(f"expected a sqlite or postgresql URL, found {name!r}")

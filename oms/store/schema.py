@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.resources
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -178,6 +179,8 @@ def _copy(url: URL, revision: str, clock: Clock) -> Path:
     path = Path(url.database or "")
     moment = clock.now().strftime("%Y%m%dT%H%M%S.%fZ")
     copy = path.with_name(f"{path.name}.{revision}.{moment}.bak")
+    # Who may not read the log may not read its copy.
+    copy.touch(mode=stat.S_IMODE(path.stat().st_mode))
     with driver_errors(), _plain(path) as source, _plain(copy) as target:
         source.backup(target)
     return copy

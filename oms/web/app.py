@@ -35,9 +35,8 @@ from oms.errors import (
 )
 from oms.report.json_view import SCHEMA
 from oms.report.situation_json import health_json
-from oms.settings import Settings
+from oms.settings import Settings, masked
 from oms.store import schema
-from oms.store.backend import parse_url
 from oms.store.reader import Reader
 from oms.store.situation import read_situation
 from oms.telemetry import get_logger
@@ -192,9 +191,8 @@ class _Site:
             if schema.current(url) is not None:
                 raise
             # Its hint would make an empty log where a full one was expected.
-            where = parse_url(url).render_as_string(hide_password=True)
             raise StoreUnavailable(
-                f"there is no log at {where}",
+                f"there is no log at {masked(url)}",
                 hint="was it moved? OMS_DATABASE_URL says where it is; `oms run` makes a new one",
             ) from error
         try:

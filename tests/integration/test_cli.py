@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import signal
 import sqlite3
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -278,6 +280,8 @@ async def test_reports_are_shown_again_and_kept_as_pages(world: World, shell: Sh
     shown = await shell.oms("report", "show", run_id[:-1])
     assert "What was asked" in shown.out
     page = Path((await shell.oms("report", "show", "last", "--format", "html")).out.strip())
+    mode = (await asyncio.to_thread(page.stat)).st_mode
+    assert os.name != "posix" or stat.filemode(mode) == "-rw-------"
     assert page == shell.folder / "reports" / f"{run_id}.html"
     assert (await asyncio.to_thread(page.read_text)).startswith("<!doctype html>")
 

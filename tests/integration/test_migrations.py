@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import stat
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_older_database_is_copied_before_it_is_changed(
     copy = path.with_name("log #1.sqlite.0000.20261120T123000.000000Z.bak")
     assert result == schema.Upgrade("0000", schema.HEAD, copy)
     assert schema.current(str(copy)) == "0000"
+    assert _rights(copy) == _rights(path)
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT name FROM checkpoints").fetchall() == [("log",)]
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -185,6 +187,10 @@ def test_missing_scripts_are_a_broken_installation(
     monkeypatch.setattr(schema, "__file__", str(tmp_path / "oms" / "store" / "schema.py"))
     with pytest.raises(ConfigurationError, match="missing"):
         schema.script_location()
+
+
+def _rights(path: Path) -> str:
+    return stat.filemode(path.stat().st_mode)
 
 
 def _write(path: Path, statement: str) -> None:

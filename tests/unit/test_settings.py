@@ -132,6 +132,12 @@ def test_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
             "database_url = mysql://desk:***@host/oms cannot be used: 'mysql' is not supported;"
             " use sqlite or postgresql (from OMS_DATABASE_URL)",
         ),
+        (
+            "OMS_DATABASE_URL",
+            "postgresql://desk:secret@host:port/oms",
+            "database_url = postgresql://desk:***@host:port/oms cannot be used: the port must be a"
+            " number from 0 to 65535 (from OMS_DATABASE_URL)",
+        ),
     ],
 )
 def test_wrong_value_is_named_with_bound_and_source(
@@ -190,12 +196,23 @@ def test_plain_path_becomes_a_database_url(tmp_path: Path) -> None:
     assert settings.database_url == "sqlite:///books/oms.sqlite"
 
 
-def test_password_is_never_shown(tmp_path: Path) -> None:
-    url = "postgresql://desk:s3cret@host/oms"
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://desk:s3cret@host/oms", "postgresql://desk:***@host/oms"),
+        (
+            "postgresql://host/oms?user=desk&password=s3cret&sslmode=require",
+            "postgresql://host/oms?user=desk&password=***&sslmode=require",
+        ),
+        ("postgresql://host/oms?sslpassword=s3cret", "postgresql://host/oms?sslpassword=***"),
+        ("postgresql://host/oms?PASSWORD=s3%26cret", "postgresql://host/oms?PASSWORD=***"),
+    ],
+)
+def test_password_is_never_shown(tmp_path: Path, url: str, expected: str) -> None:
     settings = load(directory=tmp_path, environment={"OMS_DATABASE_URL": url})
     assert settings.database_url == url
     shown = {row.name: row.value for row in settings.describe()}
-    assert shown["database_url"] == "postgresql://desk:***@host/oms"
+    assert shown["database_url"] == expected
 
 
 def test_settings_cannot_be_changed_after_reading() -> None:
