@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -126,6 +127,8 @@ class World:
         self.commands = Commands(self.gateway)
         self.port = 0
         self.oms: Oms = None  # type: ignore[assignment] # set by `running`
+        #: What a unit of an expired contract was worth in the end, by con_id; a person knows it.
+        self.settlements: dict[int, Decimal] = {}
         #: Undoes what an injection left at the broker or on the wire.
         self.undo: list[Callable[[], Awaitable[None]]] = []
 
@@ -174,6 +177,20 @@ class World:
         await self.until(lambda: ticket.state is OrderState.FILLED and ticket.order.commissions)
         return ticket
 
+    async def option(self, side: str, symbol: str, right: str, expiry: str, strike: Decimal) -> int:
+        """Deal in two options at the market, and return their con_id."""
+        contract = oms.Option(symbol, expiry, strike, right)
+        terms = oms.Market("BUY" if side == "BUY" else "SELL", 2)
+        ticket = await self.oms.manager.submit(contract, terms, account=ACCOUNTS[0])
+        await self.until(lambda: ticket.state is OrderState.FILLED and ticket.order.commissions)
+        return ticket.order.contract.con_id
+
+    def at_the_money(self, symbol: str) -> Decimal:
+        """Return a strike near the price of an underlying."""
+        underlying = self.gateway.floor.catalogue.one(symbol)
+        assert underlying is not None
+        return (underlying.base_price / 5).quantize(Decimal(1)) * 5
+
     async def resting(self, symbol: str, quantity: int = 10) -> Ticket:
         """Send an order that rests, and wait until IB has it."""
         ticket = await self.oms.manager.submit(
@@ -217,7 +234,13 @@ class World:
         moving = {OrderState.INTENDED, OrderState.IN_FLIGHT, OrderState.CANCEL_PENDING}
         await self.until(lambda: all(o.state not in moving for o in self.oms.view.orders.values()))
 
-    async def person(self, case: BreakCase, action: CaseAction, cause: Cause | None) -> None:
+    async def person(
+        self,
+        case: BreakCase,
+        action: CaseAction,
+        cause: Cause | None,
+        price: Decimal | None = None,
+    ) -> None:
         """Let a person do something about a case, and wait until it is done."""
         request = CaseRequested(
             request_id=uuid.uuid4().hex,
@@ -225,6 +248,7 @@ class World:
             action=action,
             text="as injected",
             cause=cause,
+            price=price,
         )
         pending = Pending(request, Context(actor="person:test", correlation_id=case.break_id))
         await self.oms.log.append(pending)
@@ -338,9 +362,9 @@ async def quantity_drift(world: World, symbol: str) -> list[Difference]:
 
 
 async def split(world: World, symbol: str) -> list[Difference]:
-    """A stock splits."""
+    """A stock splits; of ten shares one for three leaves a third of one, which is paid in cash."""
     await world.bought(symbol, 10)
-    world.do("split", symbol=symbol, ratio="4")
+    world.do("split", symbol=symbol, ratio=world.rng.choice(("4", "3:2", "1:3")))
     return [("quantity_drift:split", symbol)]
 
 
@@ -359,6 +383,64 @@ async def symbol_change(world: World, symbol: str) -> list[Difference]:
         ("quantity_drift:symbol_change", symbol),
         ("quantity_drift:symbol_change", f"{symbol}X"),
     ]
+
+
+async def assignment(world: World, symbol: str) -> list[Difference]:
+    """Puts that we wrote are assigned."""
+    con_id = await world.option("SELL", symbol, "P", _friday(), world.at_the_money(symbol))
+    world.do("assign", con_id=con_id, account=ACCOUNTS[0])
+    return [("quantity_drift:assignment", symbol)] * 2
+
+
+async def exercise(world: World, symbol: str) -> list[Difference]:
+    """Calls that we hold are exercised."""
+    con_id = await world.option("BUY", symbol, "C", _friday(), world.at_the_money(symbol))
+    world.do("exercise", con_id=con_id, account=ACCOUNTS[0])
+    return [("quantity_drift:exercise", symbol)] * 2
+
+
+async def expiry(world: World, symbol: str) -> list[Difference]:
+    """Options on an index end without value."""
+    return await _ended(world, "P", Decimal(5500))
+
+
+async def settlement(world: World, symbol: str) -> list[Difference]:
+    """Options on an index end in the money: what they are worth is paid, nothing is delivered."""
+    return await _ended(world, "C", Decimal(5200))
+
+
+async def _ended(world: World, right: str, strike: Decimal) -> list[Difference]:
+    floor = world.gateway.floor
+    today = f"{floor.clock.now().astimezone(floor.zone):%Y%m%d}"
+    con_id = await world.option("BUY", "SPX", right, today, strike)
+    world.do("expire", con_id=con_id, settlement="5510")
+    world.settlements[con_id] = Decimal(310) if right == "C" else Decimal(0)
+    return [("quantity_drift:expiry", "SPX")]
+
+
+async def conversion(world: World, symbol: str) -> list[Difference]:
+    """A person converts currencies at TWS: an order and fills that we lacked, and no position."""
+    world.do(
+        "manual_order",
+        symbol="EUR",
+        sec_type="CASH",
+        currency="USD",
+        exchange="FXCONV",
+        side="BUY",
+        quantity="5000",
+        account=ACCOUNTS[0],
+    )
+    fills = [("missing_fill", "EUR")] * _executions(world, "EUR")
+    return [("unknown_order", "EUR"), *fills]
+
+
+async def wrong_side(world: World, symbol: str) -> list[Difference]:
+    """IB executes on the other side than our order asked."""
+    ticket = await world.resting(symbol)
+    before = len(world.oms.view.anomalies)
+    world.do("fill", order_ref=ticket.order_id, price="5", other_side="yes")
+    await world.until(lambda: len(world.oms.view.anomalies) > before)
+    return [("contradiction", symbol)]
 
 
 async def cost_drift(world: World, symbol: str) -> list[Difference]:
@@ -481,6 +563,12 @@ INJECTIONS: Final[tuple[Injection, ...]] = (
     split,
     transfer,
     symbol_change,
+    assignment,
+    exercise,
+    expiry,
+    settlement,
+    conversion,
+    wrong_side,
     cost_drift,
     commission_missing,
     commission_different,
@@ -505,6 +593,12 @@ async def _deaf(world: World) -> AsyncIterator[None]:
     yield
     for one in undo:
         await one()
+
+
+def _friday() -> str:
+    """Return a Friday on which options end, a week from now or later."""
+    day = datetime.now(UTC).date() + timedelta(days=7)
+    return f"{day + timedelta(days=(4 - day.weekday()) % 7):%Y%m%d}"
 
 
 def _executions(world: World, symbol: str) -> int:
@@ -608,7 +702,9 @@ async def _by_a_person(world: World, case: BreakCase) -> None:
     match finding.break_class:
         case "quantity_drift":
             assert finding.proposed is not None
-            await world.person(case, "adjust", finding.proposed.cause or "correction")
+            cause = finding.proposed.cause or "correction"
+            price = world.settlements.get(finding.con_id)
+            await world.person(case, "adjust", cause, price)
         case "cash_drift":
             await world.person(case, "adjust", "deposit")
         case "in_doubt":

@@ -34,6 +34,8 @@ class BackOffice:
         quantity: Decimal,
         price: Decimal,
         liquidation: bool = False,
+        *,
+        other_side: bool = False,
     ) -> list[Execution]:
         """Return the executions of a fill: one, or a combination's own and one for every leg.
 
@@ -43,6 +45,9 @@ class BackOffice:
         whole = self._execution(order, contract, quantity, price, self.next_exec_id())
         whole.liquidation = liquidation
         filled = order.filled
+        if other_side:
+            whole.side = "SLD" if order.is_buy else "BOT"
+            filled = quantity
         if contract.sec_type != "BAG":
             self._book(whole, contract, filled)
             self.books.add_execution(whole)

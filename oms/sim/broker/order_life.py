@@ -7,6 +7,7 @@ IB's gateway has been seen to send it. It knows no socket and no session.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -202,6 +203,23 @@ class OrderLife:
 
     # ── fills ────────────────────────────────────────────────────────────────────────────────────
 
+    def fill_other_side(self, order: Order, quantity: Decimal, price: Decimal) -> list[Execution]:
+        """Do what no broker should: execute on the other side than an order asks, in its name. The
+        order itself stays as it is.
+        """
+        contract = self.floor.contract(order.con_id)
+        rows = self.back_office.execute(order, contract, quantity, price, other_side=True)
+        for row in rows:
+            self.notify.execution(row)
+        self._tell_of_money(rows)
+        return rows
+
+    def _tell_of_money(self, rows: Iterable[Execution]) -> None:
+        for row in rows:
+            if row.commission is not None:
+                self.notify.commission(row)
+                self.notify.position(row.account, row.con_id)
+
     def fill(
         self,
         order: Order,
@@ -239,10 +257,7 @@ class OrderLife:
         for row in rows:
             self.notify.execution(row)
         self.notify.order(order)
-        for row in rows:
-            if row.commission is not None:
-                self.notify.commission(row)
-                self.notify.position(row.account, row.con_id)
+        self._tell_of_money(rows)
         if not after_end:
             self.linked.filled(order, quantity)
         for watcher in self.books.live.watching():

@@ -15,11 +15,12 @@ from oms.sim.script.context import CONTRACT_FIELDS, ORDER_FIELDS, Context
 from oms.sim.script.verb import Answer, verb
 
 
-@verb("orders", *ORDER_FIELDS, "quantity?", "price?")
+@verb("orders", *ORDER_FIELDS, "quantity?", "price?", "other_side?")
 def fill(context: Context, fields: Fields) -> Answer:
     """Execute `quantity` (else what remains) of an order. Without a `price` it trades at the touch,
     or at its own limit where the touch is beyond it; a `price` is taken as it is, beyond the limit
-    too. An order that has ended can be filled as well: its state stays as it is.
+    too. An order that has ended can be filled as well: its state stays as it is. With `other_side`
+    the execution is on the other side than the order, which itself stays as it is.
     """
     order = context.order(fields)
     price = fields.price_or_none("price")
@@ -32,7 +33,10 @@ def fill(context: Context, fields: Fields) -> Answer:
         raise CommandError("nothing remains of that order", "name a quantity to overfill it")
     if order.filled + quantity > QUANTITY_MAX:
         raise CommandError("the order would be filled too far", f"at most {QUANTITY_MAX:f}")
-    rows = context.gateway.broker.orders.fill(order, quantity, price, after_end=order.ended)
+    orders = context.gateway.broker.orders
+    if fields.flag("other_side"):
+        return {"exec_id": orders.fill_other_side(order, quantity, price)[0].exec_id}
+    rows = orders.fill(order, quantity, price, after_end=order.ended)
     return {"exec_id": rows[0].exec_id}
 
 

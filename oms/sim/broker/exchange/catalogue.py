@@ -149,7 +149,8 @@ class Catalogue:
         return chain
 
     def _list_options(self, query: Query) -> None:
-        """Options come into being when somebody asks for them: on any Friday, at any strike step.
+        """Options come into being when somebody asks for them: on any Friday, at any strike step;
+        those on an index on any day.
 
         The last eight digits of a local symbol are the strike in thousandths.
         """
@@ -163,7 +164,8 @@ class Catalogue:
             return
         if len(expiry) == 8 and strike is not None:
             step = listings.strike_step(underlying.base_price)
-            if _is_friday(expiry) and 0 < strike < OPTION_STRIKE_MAX and not strike % step:
+            ends = underlying.sec_type == "IND" or _is_friday(expiry)
+            if ends and 0 < strike < OPTION_STRIKE_MAX and not strike % step:
                 for one in (right,) if right else ("C", "P"):
                     self.add(listings.option(underlying, expiry, strike, one))
         else:
