@@ -7,7 +7,8 @@ within a bounded number of runs; and one more run writes nothing.
 Method: a gateway and an OMS in one process. The OMS trades until both sides agree. Then a seed
 chooses some kinds of difference, each on a contract of its own, and injects them at the broker,
 behind the back of the OMS or on the wire. While one reconciliation asks and compares, other orders
-trade. Its report is judged against what was injected. Then every fault is taken back, a person
+trade. Then IB's statement is compared, with what IB says there first. What both report is judged
+against what was injected, each difference once. Then every fault is taken back, a person
 books what only a person can, and a few runs must make everything equal by the independent checker.
 
     python -m tests.precision --seeds 1000 --jobs 2
@@ -20,7 +21,7 @@ import asyncio
 import random
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,7 @@ from oms.core.events import (
 from oms.core.fold.records import BreakCase, OrderState
 from oms.service.daemon import open_oms
 from oms.service.manager import Ticket
+from oms.service.statement import Checked, check_statement, events_of
 from oms.service.subsystem import Oms
 from oms.sim.checker import check, read_file
 from oms.sim.gateway.gateway import Gateway
@@ -131,6 +133,9 @@ class World:
         self.settlements: dict[int, Decimal] = {}
         #: Undoes what an injection left at the broker or on the wire.
         self.undo: list[Callable[[], Awaitable[None]]] = []
+        #: Happens after the broker has answered: only the statement tells of it.
+        self.overnight: list[Callable[[], Awaitable[None]]] = []
+        self.statement = folder / "statement.xml"
 
     def do(self, verb: str, **fields: Any) -> dict[str, Any]:
         """Run a command of the simulator's, now."""
@@ -159,6 +164,17 @@ class World:
                 yield self
         finally:
             await self.gateway.stop()
+
+    async def checked(self) -> Checked:
+        """Compare the books with the broker's statement as of now, and write what becomes of it."""
+        await self.oms.log.flush()
+        text = self.do("statement")["xml"]
+        await asyncio.to_thread(self.statement.write_text, text)
+        checked = await check_statement(self.oms.reader, self.statement)
+        context = Context(actor="person:test", correlation_id=checked.run_id)
+        events = await events_of(self.oms.reader, checked)
+        await self.oms.log.append_together([Pending(event, context) for event in events])
+        return checked
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Return when our books say so."""
@@ -282,6 +298,19 @@ async def corrected_fill(world: World, symbol: str) -> list[Difference]:
     exec_id = world.newest(symbol)["exec_id"]
     async with _deaf(world):
         world.do("correct", exec_id=exec_id, price="7")
+    return [("corrected_fill", symbol)]
+
+
+async def statement_cancel(world: World, symbol: str) -> list[Difference]:
+    """IB takes a deal back overnight, and its statement is the first to say so."""
+    await world.bought(symbol, 10)
+    exec_id = world.newest(symbol)["exec_id"]
+
+    async def overnight() -> None:
+        async with _deaf(world):
+            world.do("bust", exec_id=exec_id)
+
+    world.overnight.append(overnight)
     return [("corrected_fill", symbol)]
 
 
@@ -553,6 +582,7 @@ INJECTIONS: Final[tuple[Injection, ...]] = (
     missing_fill,
     extra_fill,
     corrected_fill,
+    statement_cancel,
     unknown_order,
     manual_fill,
     lost_order,
@@ -644,7 +674,11 @@ async def play(folder: Path, seed: int, kinds: Sequence[Injection] = ()) -> Outc
         for kind, symbol in zip(drawn, rng.sample(SYMBOLS, len(drawn)), strict=True):
             injected.update(await kind(world, symbol))
         report = await _while_racing(world)
-        outcome = Outcome(seed, injected, _reported(report.findings))
+        for one in world.overnight:
+            await one()
+        known = {f.key for f in report.findings if f.result == "break"}
+        stated = [f for f in (await world.checked()).findings if f.key not in known]
+        outcome = Outcome(seed, injected, _reported([*report.findings, *stated]))
         for undo in world.undo:
             await undo()
         outcome.unequal = await _settled(world)
@@ -663,7 +697,7 @@ async def _while_racing(world: World) -> ReconciliationCompleted:
         await world.at_rest()
 
 
-def _reported(findings: tuple[Finding, ...]) -> Counter[Difference]:
+def _reported(findings: Iterable[Finding]) -> Counter[Difference]:
     """Return what a report says: breaks, and what was repaired with a class."""
     reported: Counter[Difference] = Counter()
     for finding in findings:
@@ -682,6 +716,7 @@ async def _settled(world: World) -> dict[str, Any]:
     unequal: dict[str, Any] = {}
     for _ in range(RUNS_MAX):
         await world.reconcile()
+        await world.checked()
         for case in world.oms.view.open_breaks():
             await _by_a_person(world, case)
         await world.at_rest()
@@ -689,6 +724,9 @@ async def _settled(world: World) -> dict[str, Any]:
         claims = check(await asyncio.to_thread(read_file, world.database), books)
         unequal = {c.name: c.differences for c in claims if not c.ok}
         report = await world.reconcile()
+        stated = [f.text for f in (await world.checked()).breaks]
+        if stated:
+            unequal["statement"] = stated
         open_cases = [c.finding.key for c in world.oms.view.open_breaks()]
         if open_cases or report.verdict != "clean":
             unequal["reconciliation"] = (report.verdict, open_cases)
