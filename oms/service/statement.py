@@ -13,19 +13,15 @@ same.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, assert_never
-from zoneinfo import ZoneInfo
 
 from oms.core.compare.cases import accepted, break_id_of, case_events, settled_by
 from oms.core.compare.run import verdict_of
 from oms.core.compare.statement import (
-    Tally,
     adjusted_since,
     cash_findings,
     holding_findings,
@@ -36,10 +32,9 @@ from oms.core.compare.statement_coverage import (
     DEALS,
     POSITIONS,
     UNCONFIRMED,
-    Coverage,
     not_named,
 )
-from oms.core.compare.statement_days import Span, StatementDays, spans_of
+from oms.core.compare.statement_days import Span, spans_of
 from oms.core.compare.statement_deals import Deal, Net, net
 from oms.core.compare.statement_matching import BESIDE, Dealt, Rest, by_id
 from oms.core.compare.statement_rows import (
@@ -67,13 +62,11 @@ from oms.core.fold.records import BreakCase, Fill, Position, SessionRecord
 from oms.core.money import ZERO
 from oms.errors import StatementUnreadable
 from oms.service.our_side import load_cases
-from oms.service.statement_file import read_statement
+from oms.service.statement_placement import AccountStatement, Placement, Survey
 
 if TYPE_CHECKING:
     from oms.store.reader import Reader
 
-#: IB makes statements there: their days and times are New York's, whatever zone a gateway has.
-NEW_YORK: Final = ZoneInfo("America/New_York")
 #: Deals that are looked up in one query.
 _DEALS_PER_QUERY: Final = 500
 #: Deals that may be kept in memory: those that are taken back or booked again, and those without an
@@ -84,8 +77,6 @@ _KEPT_MAX: Final = 200_000
 _BOOKED_LATE: Final = timedelta(days=2)
 _PAGE_ROWS: Final = 2_000
 _ROWS_MAX: Final = 1_000_000
-#: How IB names an account; other texts stand over a statement of several.
-_ACCOUNT: Final = re.compile(r"[A-Z]{1,3}\d{4,}[A-Z]?")
 
 
 @dataclass(slots=True)
@@ -138,172 +129,55 @@ async def check_statement(reader: Reader, path: Path) -> Checked:
         raise StatementUnreadable(f"{path}: {error.strerror or error}") from error
 
 
-@dataclass(slots=True)
-class _Statement:
-    """One account's statement of some days."""
-
-    days: StatementDays
-    tally: Tally
-    coverage: Coverage
-    #: A query may give executions, orders, or both; then orders only sum up.
-    has_executions: bool = False
-    #: Deals that cannot be matched one by one.
-    kept: list[Deal] = field(default_factory=list)
-    #: Deals that differ from ours or are not booked, with our fill.
-    open: list[tuple[Net, Fill | None]] = field(default_factory=list)
-
-    @property
-    def account(self) -> str:
-        """Return the account."""
-        return self.tally.account
-
-
-@dataclass(slots=True)
-class _Survey:
-    """What the first reading has found."""
-
-    #: Account and contract of what was taken back.
-    corrected: set[tuple[str, str]] = field(default_factory=set)
-    seen: set[str] = field(default_factory=set)
-    #: Keys of deals that several rows are about.
-    repeated: set[str] = field(default_factory=set)
-
-    def add(self, deal: Deal) -> None:
-        """Take a row."""
-        if deal.kind == "cancel":
-            self.corrected.add((deal.account, deal.thing))
-        elif deal.exec_id:
-            (self.repeated if deal.key in self.seen else self.seen).add(deal.key)
-
-    def stands_alone(self, deal: Deal) -> bool:
-        """Say whether no other row is about the same execution."""
-        return (
-            bool(deal.exec_id)
-            and deal.kind == "exchange"
-            and deal.key not in self.repeated
-            and (deal.account, deal.thing) not in self.corrected
-        )
-
-
 class _Check:
     def __init__(self, reader: Reader, checked: Checked) -> None:
         self._reader = reader
         self._checked = checked
-        #: The accounts of our books, each with the time that the log has of it.
         self._accounts: dict[str, Span] = {}
-        #: Elements of sections, by the statement that they stand in.
-        self._came: dict[tuple[str, date, date, int], set[str]] = {}
-        #: By account, first and last day, and how often these came before.
-        self._statements: dict[tuple[str, date, date, int], _Statement] = {}
-        self._dealt: dict[str, Dealt] = {}
-        self._waiting: list[tuple[_Statement, Deal]] = []
+        self._placement = Placement(self._accounts)
+        self._waiting: list[tuple[AccountStatement, Deal]] = []
         self._wanted: set[str] = set()
         self._kept = 0
 
     async def run(self, source: BinaryIO) -> Checked:
         """Compare every row of a statement; returns what was found."""
         self._accounts = spans_of(await self._sessions())
+        placement = self._placement = Placement(self._accounts)
         rows = await self._reader.rows("breaks", {"live": True})
         open_cases = [row for row in rows if isinstance(row, BreakCase)]
         self._checked.open_cases = open_cases
         self._wanted = {key for case in open_cases for f in case.findings for key in settled_by(f)}
-        survey = _Survey()
-        for statement, row in self._placed(source):
+        survey = Survey()
+        for statement, row in placement.rows(source):
             statement.coverage.note(row)
             if isinstance(row, Deal):
                 survey.add(row)
                 statement.has_executions |= row.level == "execution"
-        if not self._statements:
+        if not placement.statements:
             raise StatementUnreadable(
                 "the file holds no <FlexStatement> with an account that the books know"
             )
-        self._checked.headings = [one.days.heading for one in self._statements.values()]
-        for statement, row in self._placed(source):
+        self._checked.headings = [one.days.heading for one in self._placement.statements]
+        for statement, row in placement.rows(source):
             await self._take(statement, row, survey)
         await self._match_waiting()
-        for account, dealt in self._dealt.items():
+        for account, dealt in self._placement.dealt.items():
             await self._end_account(account, dealt)
         await self._end_others()
-        self._checked.coverage = [one.coverage.value() for one in self._statements.values()]
+        self._checked.coverage = [one.coverage.value() for one in self._placement.statements]
         cases = await load_cases(self._reader, self._checked.findings, open_cases)
         after = accepted(cases, self._checked.findings)
         self._checked.findings = [finding for finding in after if finding.result != "match"]
         self._checked.matches += len(after) - len(self._checked.findings)
         return self._checked
 
-    # ── where a row belongs ──────────────────────────────────────────────────────────────────────
-
-    def _placed(self, source: BinaryIO) -> Iterator[tuple[_Statement, StatementRow]]:
-        """Yield each row with the statement that it belongs to, under the account that we know."""
-        source.seek(0)
-        heading: Heading | None = None
-        counts: Counter[tuple[str, date, date]] = Counter()
-        number = 0
-        for row in read_statement(source):
-            if isinstance(row, Heading):
-                main = main_account(row.account, self._accounts)
-                if not main and (_ACCOUNT.fullmatch(row.account) or not self._accounts):
-                    raise self._of_others(row.account)
-                counts[row.account, row.first, row.last] += 1
-                number = counts[row.account, row.first, row.last]
-                heading = replace(row, account=main)
-                if main:
-                    self._statement(heading, main, number)
-                continue
-            if heading is None:
-                raise StatementUnreadable("a row stands before the first <FlexStatement>")
-            if isinstance(row, Section):
-                self._sections(heading, number).add(row.name)
-                continue
-            account = heading.account
-            if row.account:
-                account = main_account(row.account, self._accounts)
-            if isinstance(row, PassedOver) and not account:
-                continue
-            if not account and heading.account:
-                raise StatementUnreadable(
-                    f"a row of account {row.account} stands in the statement of {heading.account}"
-                )
-            if not account:
-                raise (
-                    self._of_others(row.account)
-                    if row.account
-                    else StatementUnreadable(
-                        "neither the statement nor a row in it names an account",
-                        hint="add the field Account ID to every section of the Flex query",
-                    )
-                )
-            yield self._statement(heading, account, number), replace(row, account=account)
-
-    def _statement(self, heading: Heading, account: str, number: int) -> _Statement:
-        key = (account, heading.first, heading.last, number)
-        found = self._statements.get(key)
-        if found is None:
-            span = self._accounts[account]
-            dealt = self._dealt.setdefault(account, Dealt(account, span, NEW_YORK))
-            days = StatementDays(replace(heading, account=account), NEW_YORK)
-            coverage = Coverage(days.heading, self._sections(heading, number))
-            found = self._statements[key] = _Statement(days, Tally(dealt), coverage)
-        return found
-
-    def _sections(self, heading: Heading, number: int) -> set[str]:
-        key = (heading.account, heading.first, heading.last, number)
-        return self._came.setdefault(key, set())
-
-    def _of_others(self, account: str) -> StatementUnreadable:
-        return StatementUnreadable(
-            f"the statement is of account {account or 'no name'}; the books know"
-            f" {', '.join(sorted(self._accounts)) or 'no account yet'}",
-            hint="choose the log of that account with --database, or another file",
-        )
-
     # ── what becomes of a row ────────────────────────────────────────────────────────────────────
 
     async def _take(
         self,
-        statement: _Statement,
+        statement: AccountStatement,
         row: StatementRow,
-        survey: _Survey,
+        survey: Survey,
     ) -> None:
         tally = statement.tally
         match row:
@@ -324,7 +198,7 @@ class _Check:
             case _:
                 assert_never(row)
 
-    async def _take_deal(self, statement: _Statement, deal: Deal, survey: _Survey) -> None:
+    async def _take_deal(self, statement: AccountStatement, deal: Deal, survey: Survey) -> None:
         if deal.level == "order" and statement.has_executions:
             return
         self._checked.deals += 1
@@ -346,9 +220,9 @@ class _Check:
         waiting, self._waiting = self._waiting, []
         await self._match([(statement, Net.of(deal)) for statement, deal in waiting])
 
-    async def _match(self, nets: Sequence[tuple[_Statement, Net]]) -> None:
+    async def _match(self, nets: Sequence[tuple[AccountStatement, Net]]) -> None:
         keys = sorted({one.key for _, one in nets})
-        fills = {fill.key: fill for fill in await self._fills(fill_key=keys)}
+        fills = {fill.key: fill for fill in await self._fills("fill_key", keys)}
         for statement, one in nets:
             fill = fills.get(one.key)
             if fill is not None:
@@ -361,7 +235,7 @@ class _Check:
 
     async def _end_account(self, account: str, dealt: Dealt) -> None:
         statements = sorted(
-            (one for one in self._statements.values() if one.account == account),
+            (one for one in self._placement.statements if one.account == account),
             key=lambda one: (one.days.heading.last, one.days.heading.first),
         )
         nets = net(
@@ -370,7 +244,7 @@ class _Check:
         )
         replaced = {deal.place: one.deal for one in nets for deal in one.replaced}
         index = {deal.place: i for i, one in enumerate(statements) for deal in one.kept}
-        with_id: list[tuple[_Statement, Net]] = []
+        with_id: list[tuple[AccountStatement, Net]] = []
         for one in nets:
             _note_then(one, statements, index)
             statement = statements[max(index[deal.place] for deal in one.rows)]
@@ -378,8 +252,7 @@ class _Check:
                 with_id.append((statement, one))
             else:
                 statement.open.append((one, None))
-        for start in range(0, len(with_id), _DEALS_PER_QUERY):
-            await self._match(with_id[start : start + _DEALS_PER_QUERY])
+        await self._match(with_id)
         since = min(one.days.begin for one in statements)
         adjusted = await self._adjusted(min(one.days.moment for one in statements))
         fills = await self._fills_since(account, since)
@@ -396,7 +269,7 @@ class _Check:
 
     async def _end_statement(
         self,
-        statement: _Statement,
+        statement: AccountStatement,
         fills: Sequence[Fill],
         positions: Sequence[Position],
         adjusted: Sequence[Envelope],
@@ -434,10 +307,10 @@ class _Check:
 
     async def _end_others(self) -> None:
         """Say of which accounts of our books the file says nothing, though they held or dealt."""
-        days = [one.days for one in self._statements.values()]
+        days = [one.days for one in self._placement.statements]
         first, last = min(one.begin for one in days), max(one.end for one in days)
         for account, span in self._accounts.items():
-            if account in self._dealt or span.began >= last:
+            if account in self._placement.dealt or span.began >= last:
                 continue
             rows = await self._reader.rows("positions", {"account": account, "live": True}, limit=1)
             if rows or await self._fills_since(account, first):
@@ -472,18 +345,20 @@ class _Check:
                 return found[::-1]
             before = page[-1].sequence
 
-    async def _fills(self, **wanted: Sequence[str] | Sequence[int]) -> list[Fill]:
-        if not all(wanted.values()):
-            return []
-        rows = await self._reader.rows("fills", wanted, limit=_ROWS_MAX)
-        return [row for row in rows if isinstance(row, Fill)]
+    async def _fills(self, column: str, wanted: Sequence[str] | Sequence[int]) -> list[Fill]:
+        found: list[Fill] = []
+        for start in range(0, len(wanted), _DEALS_PER_QUERY):
+            where = {column: wanted[start : start + _DEALS_PER_QUERY]}
+            rows = await self._reader.rows("fills", where, limit=_ROWS_MAX)
+            found += [row for row in rows if isinstance(row, Fill)]
+        return found
 
-    async def _earlier(self, statement: _Statement) -> list[Fill]:
+    async def _earlier(self, statement: AccountStatement) -> list[Fill]:
         """Return our fills of any day that a cancel may take back whose original is not here."""
         outside = [one.deal for one, _ in statement.open if one.is_outside]
-        by_order = await self._fills(perm_id=sorted({d.perm_id for d in outside} - {0}))
+        by_order = await self._fills("perm_id", sorted({d.perm_id for d in outside} - {0}))
         keys = {f"{d.account}:{d.con_id}" for d in outside if d.con_id and not d.perm_id}
-        by_contract = await self._fills(position_key=sorted(keys))
+        by_contract = await self._fills("position_key", sorted(keys))
         return [f for f in (*by_order, *by_contract) if f.account == statement.account]
 
     async def _fills_since(self, account: str, since: datetime) -> list[Fill]:
@@ -500,17 +375,8 @@ class _Check:
             limit *= 4
 
 
-def main_account(name: str, known: Collection[str]) -> str:
-    """Return the account that we know under a statement's name, "" where there is none: what is
-    held in futures stands in a segment of the account, named by a letter after its number.
-    """
-    if name in known:
-        return name
-    return name[:-1] if name[-1:].isalpha() and name[:-1] in known else ""
-
-
 def _note_then(
-    one: Net, statements: Sequence[_Statement], index: Mapping[tuple[int, int], int]
+    one: Net, statements: Sequence[AccountStatement], index: Mapping[tuple[int, int], int]
 ) -> None:
     """Note in each statement what it had of a deal that a later one of the file corrects."""
     places = sorted({index[deal.place] for deal in one.rows})

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oms.core.compare.statement import Tally, holding_findings
+from oms.core.compare.statement_alike import same_amount
 from oms.core.compare.statement_deals import Deal
-from oms.core.compare.statement_matching import Dealt, same_amount
+from oms.core.compare.statement_matching import Dealt
 from oms.core.compare.statement_rows import (
     Change,
     Heading,
@@ -102,6 +103,7 @@ def test_what_is_no_statement_is_refused_with_its_reason(text: str, wrong: str) 
         ('<Trade conid="x1" />', "conid='x1' is not an id"),
         ('<OpenPosition conid="1" position="1e999999x"/>', "position='1e999999x' is not a number"),
         ('<OpenPosition conid="1" position="NaN"/>', "is not finite"),
+        ('<TradeTransfer conid="1" quantity=""/>', "has an empty quantity"),
     ],
 )
 def test_a_row_that_cannot_be_understood_is_told_with_its_reason_and_its_line(

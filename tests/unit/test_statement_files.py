@@ -28,7 +28,8 @@ from oms.core.events import Envelope
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill, Position, SessionRecord
 from oms.errors import StatementUnreadable
-from oms.service.statement import NEW_YORK, Checked, check_statement
+from oms.service.statement import Checked, check_statement
+from oms.service.statement_placement import NEW_YORK
 
 FILES = Path(__file__).parent / "statements"
 ACCOUNT = "U7654321"
@@ -595,3 +596,35 @@ def test_a_price_in_cents_is_that_price(tmp_path: Path) -> None:
     )
     edit = ('tradePrice="455.25"', 'tradePrice="4.5525"')
     assert found(check("futures-in-a-segment", books, tmp_path, edit)) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '<TradeTransfer accountId="U7654321" conid="70000001" quantity="" />',
+        '<CorporateAction accountId="U7654321" conid="70000001" quantity="many" />',
+        '<Transfer accountId="U7654321" conid="70000001" direction="IN" />',
+        '<OptionEAE accountId="U7654321" transactionType="Exercise" quantity="1" />',
+    ],
+)
+def test_a_position_is_unknown_where_its_explanation_cannot_be_read(
+    row: str, tmp_path: Path
+) -> None:
+    text = (FILES / "reverse-split.xml").read_text()
+    action = next(line for line in text.splitlines() if line.startswith("<CorporateAction "))
+    checked = check("reverse-split", Books.of("held 100 ACME"), tmp_path, (action, row))
+    assert found(checked) in (
+        ["unknown row", "unknown position ACME"],
+        ["unknown row ACME", "unknown position ACME"],
+    )
+
+
+def test_what_was_dealt_elsewhere_and_delivered_explains_a_position(tmp_path: Path) -> None:
+    text = (FILES / "reverse-split.xml").read_text()
+    action = next(line for line in text.splitlines() if line.startswith("<CorporateAction "))
+    row = (
+        '<TradeTransfer accountId="U7654321" assetCategory="STK" symbol="ACME" conid="70000001"'
+        ' transactionType="DvpTrade" quantity="-66" tradePrice="3.1" brokerName="A BROKER"'
+        ' direction="To" deliveredReceived="Delivered" levelOfDetail="TRADE_TRANSFERS" />'
+    )
+    assert found(check("reverse-split", Books.of("held 100 ACME"), tmp_path, (action, row))) == []

@@ -20,8 +20,9 @@ from decimal import Decimal
 from typing import Final
 
 from oms.core.compare.findings import Thing
+from oms.core.compare.statement_alike import same_amount, same_holding
 from oms.core.compare.statement_deals import Deal
-from oms.core.compare.statement_matching import Dealt, same_amount, same_holding
+from oms.core.compare.statement_matching import Dealt
 from oms.core.compare.statement_rows import (
     DEAL_TAGS,
     Cash,

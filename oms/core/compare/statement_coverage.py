@@ -64,6 +64,7 @@ _SECTIONS_OF: Final[Mapping[str, str]] = MappingProxyType(
         "CashReportCurrency": CASH,
         "CorporateAction": ACTIONS,
         "Transfer": TRANSFERS,
+        "TradeTransfer": TRANSFERS,
         "OptionEAE": OPTION_LIFE,
     }
 )

@@ -10,12 +10,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import ROUND_HALF_EVEN, Decimal
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
 from itertools import islice
 from typing import Final
 
-from oms.core.compare.findings import Thing
+from oms.core.compare.statement_alike import (
+    EVIDENCE_MAX,
+    Contents,
+    booked,
+    charged,
+    contents,
+    deal_words,
+    nearest,
+    of_order,
+    row_words,
+    same_price,
+    same_quantity,
+    summed,
+    sums_agree,
+    thing_of,
+)
 from oms.core.compare.statement_days import Span
 from oms.core.compare.statement_deals import Deal, Net
 from oms.core.events import Finding
@@ -23,24 +38,10 @@ from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill
 from oms.core.money import ZERO, plain
 
-#: Commissions agree when they do after rounding to the fewer decimals of both, and cents at least:
-#: the API rounds what the statement spells out.
-_CENTS: Final = -2
-#: Decimals of an average price, at least.
-_AVERAGE: Final = -4
-#: A statement counts bonds in units of nominal, and the API may in tens to thousands of them.
-_NOMINALS: Final = frozenset(Decimal(10) ** power for power in (1, 2, 3))
-#: The API quotes some futures in cents whose price a statement has in whole units (priceMagnifier).
-_MAGNIFIERS: Final = frozenset({Decimal(100), Decimal("0.01")})
-_BONDS: Final = frozenset({"BOND", "BILL"})
 #: Deals of these classes do not reach the API as executions.
 _UNTOLD: Final = frozenset({"FUND"})
 #: Fills of a contract that a deal without an execution id is compared with.
 _ALIKE_MAX: Final = 2_000
-#: Executions of an order that a finding names.
-_EVIDENCE_MAX: Final = 20
-#: Two clocks, and a time zone that was set wrongly, may lie between two texts of one deal.
-_SAME_TIME: Final = timedelta(days=1)
 
 
 _BEFORE: Final = "it was dealt before the log began"
@@ -80,30 +81,31 @@ class Dealt:
 
     def outside(self, deal: Deal) -> str:
         """Return why our books need not have a deal: it was made outside the time of the log."""
-        began, day = self.span.began, deal.day
-        if deal.at is not None:
-            at = self.aware(deal.at)
+        began, day, at = self.span.began, deal.day, self.at(deal)
+        if at is not None:
             if at < began.replace(microsecond=0):
                 return _BEFORE
             return self.span.unknown_at(at)
         is_older = day is not None and day < began.astimezone(self.zone).date()
         return _BEFORE if is_older else ""
 
-    def aware(self, moment: datetime) -> datetime:
-        """Return a moment of the statement's with its zone."""
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=self.zone)
+    def at(self, deal: Deal) -> datetime | None:
+        """Return when a deal was made, None where the row does not say."""
+        if deal.at is None or deal.at.tzinfo is not None:
+            return deal.at
+        return deal.at.replace(tzinfo=self.zone)
 
 
 def by_id(one: Net, fill: Fill | None) -> Finding | None:
     """Return what one deal with an execution id is found to be; None where it differs or is not
-    booked, which `rest` is told.
+    booked, which `Rest` is told.
     """
     if (
         fill is not None
-        and _same_quantity(one, fill.signed_quantity)
-        and _same_price(one, fill.price)
+        and same_quantity(one, fill.signed_quantity)
+        and same_price(one, fill.price)
     ):
-        return _charged(one, fill)
+        return charged(one, fill)
     return None
 
 
@@ -133,11 +135,11 @@ class Rest:
         self._earlier = earlier
         #: Our fills that nothing names so far, by contract and key, and by what they say.
         self._unnamed: dict[int, dict[str, Fill]] = defaultdict(dict)
-        self._by_contents: dict[_Contents, list[Fill]] = defaultdict(list)
+        self._by_contents: dict[Contents, list[Fill]] = defaultdict(list)
         for fill in (*inside, *edge):
             if fill.key not in dealt.named and fill.quantity and not fill.contract.is_combo:
                 self._unnamed[fill.contract.con_id][fill.key] = fill
-                self._by_contents[_contents(fill)].append(fill)
+                self._by_contents[contents(fill)].append(fill)
 
     def findings(self, opened: Open) -> Iterator[Finding]:
         """Yield a finding for each deal that has no execution id or that `by_id` left, and for each
@@ -155,7 +157,7 @@ class Rest:
                 # Of an exercise we may have heard as an execution, which a statement has as a deal
                 # of its own.
                 self._take(told)
-                yield _charged(one, told)
+                yield charged(one, told)
         for group in _by_order(left):
             agreeing = self._agreeing(group)
             if agreeing is None:
@@ -166,7 +168,7 @@ class Rest:
                 continue
             for fill in agreeing:
                 self._take(fill)
-            yield from _summed([one for one, _ in group], agreeing)
+            yield from summed([one for one, _ in group], agreeing)
         for fills in self._unnamed.values():
             for fill in fills.values():
                 unsure = "" if fill.key in self._certain else self._unsure
@@ -175,15 +177,16 @@ class Rest:
     def _told(self, one: Net) -> Fill | None:
         """Return the fill that a deal tells of, by its contents."""
         deal = one.deal
-        if deal.at is not None and one.price is not None:
-            at = self._dealt.aware(deal.at).astimezone(UTC)
-            alike = self._by_contents.get((deal.con_id, one.quantity, one.price, at), [])
+        at = self._dealt.at(deal)
+        if at is not None and one.price is not None:
+            key = (deal.con_id, one.quantity, one.price, at.astimezone(UTC))
+            alike = self._by_contents.get(key, [])
             while alike and alike[-1].key not in self._unnamed[deal.con_id]:
                 alike.pop()
-            if alike and _nearest(one, alike[-1:], self._dealt):
+            if alike and nearest(one, alike[-1:], at):
                 return alike.pop()
         # At another time than ours: one of them is enough, however many are alike.
-        return _nearest(one, islice(self._of(deal), _ALIKE_MAX), self._dealt)
+        return nearest(one, islice(self._of(deal), _ALIKE_MAX), at)
 
     def _of(self, deal: Deal) -> Iterable[Fill]:
         return self._unnamed.get(deal.con_id, {}).values()
@@ -198,10 +201,10 @@ class Rest:
         if not deal.perm_id or deal.kind != "exchange" or group[0][0].is_outside:
             return None
         named = [fill for _, fill in group if fill is not None]
-        others = _of_order(deal, self._of(deal))
+        others = of_order(deal, self._of(deal))
         for chosen in (others, [fill for fill in others if fill.key in self._certain]):
             fills = [*named, *chosen]
-            if fills and _sums_agree([one for one, _ in group], fills):
+            if fills and sums_agree([one for one, _ in group], fills):
                 return fills
         return None
 
@@ -215,7 +218,7 @@ class Rest:
         if fill is not None:
             dealt.more[deal.con_id] += one.quantity - fill.signed_quantity
             return _different(one, fill)
-        thing = _thing(one, "not booked")
+        thing = thing_of(one, "not booked")
         if not one.quantity:
             return thing.matched()
         if deal.kind == "book":
@@ -227,11 +230,11 @@ class Rest:
             return self._order_differs(one)
         if deal.exec_id or (deal.perm_id and deal.category not in _UNTOLD):
             dealt.more[deal.con_id] += one.quantity
-            text = f"{_row_words(deal)} is in the statement and not in our books"
+            text = f"{row_words(deal)} is in the statement and not in our books"
             return thing.broken("missing_fill", "high", text)
         dealt.loose.append(deal)
         text = (
-            f"{_row_words(deal)} has neither an execution id nor an order's number, and none of"
+            f"{row_words(deal)} has neither an execution id nor an order's number, and none of"
             " our executions agrees with it in contract, quantity, price and time"
         )
         return thing.unknown(text)
@@ -240,142 +243,42 @@ class Rest:
         """Return what a cancel is found to be whose original is in none of the statements."""
         deal, dealt = one.deal, self._dealt
         original = replace(one, quantity=-one.quantity)
-        told = _nearest(original, (f for f in self._earlier if f.key not in dealt.named), dealt)
-        words = _row_words(deal)
+        standing = (f for f in self._earlier if f.key not in dealt.named)
+        told = nearest(original, standing, dealt.at(deal))
+        words = row_words(deal)
         if told is not None and told.quantity:
             self._take(told)
             dealt.more[deal.con_id] -= told.signed_quantity
             text = f"{words} takes execution {told.exec_id} back, which our books still have"
-            return _booked(told, "cancelled").broken("corrected_fill", "high", text)
-        busted = [f for f in _of_order(deal, self._earlier) if not f.quantity]
+            return booked(told, "cancelled").broken("corrected_fill", "high", text)
+        busted = [f for f in of_order(deal, self._earlier) if not f.quantity]
         if busted:
-            return _booked(busted[0], "cancelled").matched()
+            return booked(busted[0], "cancelled").matched()
         dealt.loose.append(deal)
         text = f"{words} takes a deal back that is in no statement here and not in our books"
-        return _thing(one, "not booked").unknown(text)
+        return thing_of(one, "not booked").unknown(text)
 
     def _order_differs(self, one: Net) -> Finding:
         deal = one.deal
-        fills = _of_order(deal, self._of(deal))
+        fills = of_order(deal, self._of(deal))
         for fill in fills:
             self._take(fill)
         ours = sum((fill.signed_quantity for fill in fills), ZERO)
         self._dealt.more[deal.con_id] += one.quantity - ours
         if not fills:
             text = f"order {deal.perm_id} is in the statement and not in our books"
-            return _thing(one, "not booked").broken("missing_fill", "high", text)
+            return thing_of(one, "not booked").broken("missing_fill", "high", text)
         value = sum((fill.signed_quantity * fill.price for fill in fills), ZERO)
         average = plain(value / ours) if ours else "no price"
         thing = replace(
-            _thing(one, f"{plain(ours)} at {average} in {len(fills)} executions"),
+            thing_of(one, f"{plain(ours)} at {average} in {len(fills)} executions"),
             order_id=fills[0].order_id,
-            evidence=tuple(fill.booked_sequence for fill in fills[:_EVIDENCE_MAX]),
+            evidence=tuple(fill.booked_sequence for fill in fills[:EVIDENCE_MAX]),
         )
         if any(fill.key not in self._certain for fill in fills):
             return thing.unknown("a part of it may be in the statement of the day before or after")
         text = f"the executions of order {deal.perm_id} do not add up to what the statement has"
         return thing.broken("contradiction", "high", text)
-
-
-# ── one deal beside one fill ─────────────────────────────────────────────────────────────────────
-
-
-def _same_quantity(one: Net, ours: Decimal) -> bool:
-    return one.quantity == ours or _is_nominal(one.deal.category, one.quantity, ours)
-
-
-def _is_nominal(category: str, theirs: Decimal, ours: Decimal) -> bool:
-    return category in _BONDS and bool(ours) and theirs / ours in _NOMINALS
-
-
-def same_holding(category: str, theirs: Decimal, ours: Decimal) -> bool:
-    """Say whether two quantities are the same, which a statement counts in nominal for bonds."""
-    return theirs == ours or _is_nominal(category, theirs, ours)
-
-
-def _same_price(one: Net, ours: Decimal) -> bool:
-    if not one.quantity or one.price is None or one.price == ours:
-        return True
-    return bool(ours and one.price) and ours / one.price in _MAGNIFIERS
-
-
-def _charged(one: Net, fill: Fill) -> Finding:
-    """Return that a deal and a fill agree, or that they were charged differently."""
-    thing = _booked(fill, _deal_words(one))
-    if one.quantity and one.price is None and not one.replaced:
-        return thing.unknown("the query leaves out the price: add Trade Price")
-    charges = {one.commission}
-    if one.replaced:
-        # The cancels are left out, and with them what they gave back.
-        charges |= {one.deal.commission, *(deal.commission for deal in one.replaced)}
-    if not one.quantity or any(c is None or same_amount(c, fill.commission) for c in charges):
-        return thing.matched()
-    charged = "none" if fill.commission is None else plain(fill.commission)
-    charge = replace(
-        thing,
-        ours=f"commission {charged}",
-        theirs=f"commission {plain(one.commission)} {one.deal.commission_currency}",
-    )
-    if fill.commission is None:
-        text = "the statement charges a commission that the broker has not reported"
-        return charge.broken("commission_missing", "low", text)
-    text = "the statement charges another commission than the broker reported"
-    return charge.broken("commission_different", "low", text)
-
-
-def same_amount(one: Decimal, other: Decimal | None) -> bool:
-    """Say whether two amounts agree after rounding to the fewer decimals of both, at least cents.
-
-    None, where IB has not reported the amount, agrees with nothing charged.
-    """
-    if other is None:
-        return not one
-    places = max(_exponent(one), _exponent(other))
-    step = Decimal(1).scaleb(min(places, _CENTS))
-    return one.quantize(step, ROUND_HALF_EVEN) == other.quantize(step, ROUND_HALF_EVEN)
-
-
-def _exponent(value: Decimal) -> int:
-    exponent = value.normalize().as_tuple().exponent
-    return exponent if isinstance(exponent, int) else 0
-
-
-#: Contract, signed quantity, price, time.
-_Contents = tuple[int, Decimal, Decimal, datetime | None]
-
-
-def _contents(fill: Fill) -> _Contents:
-    at = fill.occurred_at
-    # A statement tells times to the second.
-    at = at.astimezone(UTC).replace(microsecond=0) if at is not None else None
-    return fill.contract.con_id, fill.signed_quantity, fill.price, at
-
-
-def _nearest(one: Net, fills: Iterable[Fill], dealt: Dealt) -> Fill | None:
-    """Return the fill that a deal tells of, by its contents; of several the nearest in time."""
-    deal = one.deal
-    at = dealt.aware(deal.at) if deal.at is not None else None
-
-    def apart(fill: Fill) -> timedelta:
-        if at is None or fill.occurred_at is None:
-            return timedelta()
-        return abs(fill.occurred_at - at)
-
-    told = [
-        fill
-        for fill in fills
-        if fill.contract.con_id == deal.con_id
-        and _same_quantity(one, fill.signed_quantity)
-        and _same_price(one, fill.price)
-        and apart(fill) <= _SAME_TIME
-        and (not deal.perm_id or not fill.perm_id or deal.perm_id == fill.perm_id)
-        # Another execution id is another execution, but for the same second of the same order.
-        and (not deal.exec_id or (deal.perm_id == fill.perm_id and bool(at) and not apart(fill)))
-    ]
-    return min(told, key=apart, default=None)
-
-
-# ── sums of orders ───────────────────────────────────────────────────────────────────────────────
 
 
 def _by_order(opened: Open) -> Iterator[Open]:
@@ -399,49 +302,11 @@ def _by_order(opened: Open) -> Iterator[Open]:
     yield from groups.values()
 
 
-def _summed(nets: Sequence[Net], fills: Sequence[Fill]) -> Iterator[Finding]:
-    """Yield that the deals of an order agree with its fills, and whether their charges do."""
-    charges = [one.commission for one in nets]
-    theirs = None if None in charges else sum((c for c in charges if c is not None), ZERO)
-    ours = sum((fill.commission or ZERO for fill in fills), ZERO)
-    for one in nets:
-        yield _thing(one, "").matched(f"the sums of order {fills[0].perm_id} agree")
-    if theirs is not None and not same_amount(theirs, ours):
-        first = nets[0]
-        thing = replace(
-            _thing(first, f"commission {plain(ours)}"),
-            theirs=f"commission {plain(theirs)} {first.deal.commission_currency}",
-            order_id=fills[0].order_id,
-            evidence=tuple(fill.booked_sequence for fill in fills[:_EVIDENCE_MAX]),
-        )
-        text = "the statement charges another commission than the broker reported"
-        yield thing.broken("commission_different", "low", text)
-
-
-def _of_order(deal: Deal, fills: Iterable[Fill]) -> list[Fill]:
-    return [f for f in fills if f.perm_id == deal.perm_id and f.contract.con_id == deal.con_id]
-
-
-def _sums_agree(nets: Sequence[Net], fills: Sequence[Fill]) -> bool:
-    theirs = sum((one.quantity for one in nets), ZERO)
-    ours = sum((fill.signed_quantity for fill in fills), ZERO)
-    if not same_holding(nets[0].deal.category, theirs, ours):
-        return False
-    prices = [one.price for one in nets if one.quantity]
-    if not theirs or None in prices:
-        return not theirs
-    stated = sum((one.quantity * (one.price or ZERO) for one in nets), ZERO) / theirs
-    average = sum((fill.signed_quantity * fill.price for fill in fills), ZERO) / ours
-    # An order's price is an average, which IB rounds to four decimals or more.
-    places = min(_exponent(price) for price in prices if price is not None)
-    return abs(stated - average) < Decimal(1).scaleb(min(places, _AVERAGE))
-
-
 # ── what is left ─────────────────────────────────────────────────────────────────────────────────
 
 
 def _different(one: Net, fill: Fill) -> Finding:
-    thing = _booked(fill, _deal_words(one))
+    thing = booked(fill, deal_words(one))
     _, revision = stem_and_revision(one.deal.exec_id)
     if revision != fill.revision:
         text = f"the statement has revision {revision}, our books {fill.revision}"
@@ -452,7 +317,7 @@ def _different(one: Net, fill: Fill) -> Finding:
 
 
 def _unnamed(fill: Fill, unsure: str, dealt: Dealt) -> Finding:
-    thing = _booked(fill, "not named")
+    thing = booked(fill, "not named")
     if dealt.is_unread(fill.contract.con_id):
         text = f"execution {fill.exec_id} may be in a row that could not be read"
         return thing.unknown(text)
@@ -461,49 +326,3 @@ def _unnamed(fill: Fill, unsure: str, dealt: Dealt) -> Finding:
     dealt.more[fill.contract.con_id] -= fill.signed_quantity
     text = f"execution {fill.exec_id} is in our books and not in the statement"
     return thing.broken("extra_fill", "high", text)
-
-
-# ── words ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _booked(fill: Fill, theirs: str) -> Thing:
-    return Thing(
-        subject="statement_deal",
-        name=fill.key,
-        account=fill.account,
-        con_id=fill.contract.con_id,
-        symbol=fill.contract.symbol,
-        order_id=fill.order_id,
-        ours=_words(fill.signed_quantity, fill.contract.symbol, fill.price),
-        theirs=theirs,
-        evidence=(fill.booked_sequence,),
-    )
-
-
-def _thing(one: Net, ours: str) -> Thing:
-    return Thing(
-        subject="statement_deal",
-        name=one.key,
-        account=one.deal.account,
-        con_id=one.deal.con_id,
-        symbol=one.deal.symbol,
-        ours=ours,
-        theirs=_deal_words(one),
-    )
-
-
-def _row_words(deal: Deal) -> str:
-    line = f" (line {deal.place[0]})" if deal.place[0] else ""
-    return f"execution {deal.exec_id}" if deal.exec_id else f"the deal{line}"
-
-
-def _deal_words(one: Net) -> str:
-    if not one.quantity:
-        return "cancelled"
-    return _words(one.quantity, one.deal.symbol, one.price)
-
-
-def _words(quantity: Decimal, symbol: str, price: Decimal | None) -> str:
-    side = "BUY" if quantity > 0 else "SELL"
-    at = "" if price is None else f" at {plain(price)}"
-    return f"{side} {plain(abs(quantity))} {symbol}{at}"
