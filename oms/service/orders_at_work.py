@@ -6,7 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
-from oms.core.admit.changes import cancel_refusal, change_denial, check_resolution
+from oms.core.admit.changes import (
+    cancel_refusal,
+    change_denial,
+    check_resolution,
+    number_refusal,
+)
 from oms.core.admit.readiness import halt_denial
 from oms.core.admit.rule import Denial
 from oms.core.admit.validity import validate
@@ -124,7 +129,13 @@ class OrdersAtWork:
         intent = CancelIntended(order_id=order_id, reason=reason)
         await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         log.info("cancel_intended", order_id=order_id)
+        # As with a change: what came while the intent took its time on the disk counts.
+        order = self.view.orders.get(order_id, order)
         number = self._sending.number_of(order)
+        if not number:
+            event = CancelDenied(order_id=order_id, text=number_refusal(order))
+            await self._log.append(Pending(event, self._sending.context(order_id, by)))
+            return self.order(order_id)
         self._outbox.send(Outgoing(kind="cancel", order_id=order_id, broker_order_id=number))
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)

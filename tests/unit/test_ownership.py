@@ -133,6 +133,12 @@ def test_change_that_comes_too_soon_keeps_the_order() -> None:
     assert (life.order().state, life.order().modify_pending) == (OrderState.WORKING, False)
 
 
+def test_key_that_another_client_sent_as_well_leaves_us_our_own_number() -> None:
+    life = play(f"{NEW}\nopen Submitted\nopen Submitted client=9 id=3 perm=2001")
+    order = life.order()
+    assert (order.perm_ids, order.client_id, order.broker_order_id) == ((1001, 2001), CLIENT, 1)
+
+
 # ── an orderRef is the key of one order, or of none ──────────────────────────────────────────────
 
 

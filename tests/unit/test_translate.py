@@ -126,6 +126,8 @@ def test_an_execution_is_translated_with_the_instant_that_its_text_names() -> No
 
 def test_an_execution_of_another_session_has_the_order_id_0() -> None:
     assert read(*execution(orderId="2147483647")).broker_order_id == 0  # type: ignore[attr-defined]
+    for unset in ("2147483647", "-1", "0", ""):
+        assert read(*execution(permId=unset)).perm_id == 0  # type: ignore[attr-defined]
 
 
 def test_an_execution_that_answers_a_request_is_marked_as_fetched() -> None:

@@ -19,6 +19,7 @@ from oms.broker.translate.fields import (
     id_of,
     moment_from_wire,
     number_of,
+    perm_id_of,
     quantity_of,
     required,
     side_of,
@@ -33,7 +34,7 @@ def _execution(fields: Fields, version: int, zone: ZoneInfo | None) -> Translate
         ExecutionReceived(
             broker_order_id=id_of(fields[2]),
             client_id=id_of(fields[22]),
-            perm_id=id_of(fields[21]),
+            perm_id=perm_id_of(fields[21]),
             order_ref=fields[26],
             account=fields[16],
             contract=contract_at(fields, 3),

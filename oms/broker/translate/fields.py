@@ -48,6 +48,13 @@ def id_of(text: str) -> int:
     return integer_from_wire(text) or 0
 
 
+def perm_id_of(text: str) -> int:
+    """Return a permanent number, 0 for whatever IB writes where there is none: no negative number
+    is one.
+    """
+    return max(id_of(text), 0)
+
+
 def flag_of(text: str) -> bool:
     """Return what 0 or 1 says; anything else shows that this is another field than expected."""
     if text in {"", "0"}:

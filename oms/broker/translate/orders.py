@@ -24,6 +24,7 @@ from oms.broker.translate.fields import (
     id_of,
     moment_from_wire,
     number_of,
+    perm_id_of,
     quantity_of,
     required,
     side_of,
@@ -60,7 +61,7 @@ def _order_status(fields: Fields, version: int, zone: ZoneInfo | None) -> Transl
             filled=quantity_of(fields[3]),
             remaining=quantity_of(fields[4]),
             average_fill_price=figure_of(fields[5]),
-            perm_id=id_of(fields[6]),
+            perm_id=perm_id_of(fields[6]),
             parent_broker_order_id=id_of(fields[7]),
             last_fill_price=figure_of(fields[8]),
             client_id=id_of(fields[9]),
@@ -92,7 +93,7 @@ def _open_order(fields: Fields, version: int, zone: ZoneInfo | None) -> Translat
         OpenOrderReceived(
             broker_order_id=id_of(fields[1]),
             client_id=id_of(fields[24]),
-            perm_id=id_of(fields[25]),
+            perm_id=perm_id_of(fields[25]),
             order_ref=fields[23],
             account=fields[20],
             contract=_with_legs(contract_at(fields, 2), fields, legs_at),
@@ -186,7 +187,7 @@ def _completed_order(fields: Fields, version: int, zone: ZoneInfo | None) -> Tra
     completed_time = fields[at + 13]
     return Translated(
         CompletedOrderReceived(
-            perm_id=id_of(fields[23]),
+            perm_id=perm_id_of(fields[23]),
             order_ref=fields[22],
             account=fields[19],
             contract=_with_legs(contract_at(fields, 1), fields, legs_at),
@@ -250,7 +251,7 @@ def _after_conditions(fields: Fields, at: int, order_type: str) -> int:
 def _order_bound(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated:
     return Translated(
         OrderBoundReceived(
-            perm_id=int(fields[1]), client_id=int(fields[2]), broker_order_id=int(fields[3])
+            perm_id=perm_id_of(fields[1]), client_id=int(fields[2]), broker_order_id=int(fields[3])
         )
     )
 

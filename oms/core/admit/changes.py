@@ -35,15 +35,20 @@ def cancel_refusal(order: Order, *, client_id: int, has_number: bool) -> str:
     has given it a number, whether its bytes have left or not.
     """
     if order.number_lost:
-        return (
-            f"IB has another order under its number {order.broker_order_id}, and a cancel would end"
-            " that one"
-        )
+        return number_refusal(order)
     if order.origin == "ours" and not order.sent:
         return "" if has_number else "the order has not left; there is nothing to cancel at IB"
     if not _is_own(order, client_id):
         return "another client or a person owns the order; only its owner can cancel it"
     return ""
+
+
+def number_refusal(order: Order) -> str:
+    """Return why nothing can be cancelled under a number that is another order's."""
+    return (
+        f"IB has another order under its number {order.broker_order_id}, and a cancel would end"
+        " that one"
+    )
 
 
 def check_resolution(order: Order, outcome: Literal["not_received", "ended"], reason: str) -> None:

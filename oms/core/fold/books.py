@@ -57,6 +57,8 @@ class Books:
     _unclaimed: dict[int, set[str]] = field(default_factory=dict)
     #: Orders that left, or may have left, and that the broker has not named.
     _unanswered: set[str] = field(default_factory=set)
+    #: The same by client id and order id.
+    _unanswered_at: dict[tuple[int, int], set[str]] = field(default_factory=dict)
     #: Live orders by the groups in which the fill of one ends the others.
     _by_group: dict[str, set[str]] = field(default_factory=dict)
     #: What may leave memory, oldest first.
@@ -219,10 +221,8 @@ class Books:
 
     def unanswered_at(self, client_id: int, broker_order_id: int) -> list[Order]:
         """Return those of them that left under a number, in whichever session."""
-        if not self._unanswered or broker_order_id in NO_ORDER_IDS:
-            return []
-        number = (client_id, broker_order_id)
-        return [o for o in self.unanswered() if (o.client_id, o.broker_order_id) == number]
+        keys = self._unanswered_at.get((client_id, broker_order_id), ())
+        return [o for o in (self.order(key) for key in sorted(keys)) if o is not None]
 
     def is_unknown(self, perm_id: int) -> bool:
         """Say whether a permanent number is that of an order that our books do not have."""
@@ -282,6 +282,15 @@ class Books:
             self._unanswered.add(key)
         elif self._unanswered:
             self._unanswered.discard(key)
+        was, now = None if before is None else _waits_at(before), _waits_at(order)
+        if was == now:
+            return
+        if was is not None:
+            self._unanswered_at[was].discard(key)
+            if not self._unanswered_at[was]:
+                del self._unanswered_at[was]
+        if now is not None:
+            self._unanswered_at.setdefault(now, set()).add(key)
 
     def _index_groups(self, key: str, before: Order | None, order: Order) -> None:
         left = before.groups if before is not None and before.live else ()
@@ -306,6 +315,13 @@ class Books:
             waiting.discard(key)
             if not waiting:
                 del self._unclaimed[fill.perm_id]
+
+
+def _waits_at(order: Order) -> tuple[int, int] | None:
+    """Return the number under which an order left that IB has not named, None for any other."""
+    if order.acknowledged or not order.live or order.broker_order_id in NO_ORDER_IDS:
+        return None
+    return order.client_id, order.broker_order_id
 
 
 def _same_names(before: Order, order: Order) -> bool:

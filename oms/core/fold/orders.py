@@ -337,7 +337,10 @@ def _learn_ids(
     order: Order,
     event: OrderStatusReceived | OpenOrderReceived | OrderBoundReceived,
 ) -> OrderChanges:
-    changes = learn_order_id(books, envelope, order, event.client_id, event.broker_order_id)
+    changes: OrderChanges = {}
+    if order.origin != "ours" or order.client_id in {0, event.client_id}:
+        # What another client sent under our key is not what we can change under its number.
+        changes = learn_order_id(books, envelope, order, event.client_id, event.broker_order_id)
     if changes or not order.acknowledged:
         note_shown_order_id(books, event.client_id, event.broker_order_id)
     if event.perm_id and event.perm_id not in order.perm_ids:
