@@ -35,6 +35,8 @@ def untouched(life: Life) -> bool:
         [REFUSED, ITS_STATUS],
         [ITS_STATUS, REFUSED],
         [REFUSED, "open Submitted ref= perm=77", ITS_STATUS],
+        ["open Submitted ref= perm=77", REFUSED, ITS_STATUS],
+        [ITS_STATUS, "open Submitted 100 9 ref= perm=77", REFUSED],
         ["status Cancelled 0 perm=77", OLDER, REFUSED],
         ["status PreSubmitted 0 perm=0", OLDER, ITS_STATUS, REFUSED],
         [REFUSED, "fill 40 @ 10 ref=older perm=77", ITS_STATUS],
@@ -56,6 +58,8 @@ def test_order_that_ib_refuses_the_number_of_takes_nothing_of_its_owner(
         [OLDER, ITS_STATUS],
         [ITS_STATUS, OLDER],
         [ITS_STATUS, OLDER, ITS_STATUS],
+        [ITS_STATUS, "open Submitted 7 10 ref= perm=77", ITS_STATUS],
+        ["open Submitted ref= perm=77", OLDER],
         ["status Submitted 40 perm=77", "fill 40 @ 10 ref= perm=77", OLDER],
         [ITS_STATUS, "fill 40 @ 10 ref=older perm=77"],
         ["status Filled 100 perm=77", "completed Filled 100 ref=older perm=77"],
@@ -176,6 +180,14 @@ def test_intent_does_not_take_the_place_of_an_order_that_ib_has() -> None:
 def test_zero_is_no_permanent_number() -> None:
     life = play("adopt Submitted perm=0")
     assert life.books.order("A") is None
+
+
+@pytest.mark.parametrize("between", ["", "lost\nsession\n"])
+def test_open_order_that_lost_its_order_ref_is_the_one_that_left_like_it(between: str) -> None:
+    life = play(f"{NEW}\n{between}open Submitted ref=\nstatus Submitted 0")
+    assert (life.order().state, life.order().perm_ids) == (OrderState.WORKING, (1001,))
+    life.play("open Submitted 100 9 ref=")
+    assert life.order().state is OrderState.WORKING, "a person has changed its price"
 
 
 # ── executions without an orderRef ───────────────────────────────────────────────────────────────

@@ -221,7 +221,9 @@ class Books:
 
     def unanswered_at(self, client_id: int, broker_order_id: int) -> list[Order]:
         """Return those of them that left under a number, in whichever session."""
-        keys = self._unanswered_at.get((client_id, broker_order_id), ())
+        keys = self._unanswered_at.get((client_id, broker_order_id))
+        if keys is None:
+            return []
         return [o for o in (self.order(key) for key in sorted(keys)) if o is not None]
 
     def is_unknown(self, perm_id: int) -> bool:

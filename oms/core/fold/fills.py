@@ -33,10 +33,10 @@ from oms.core.fold.disputes import dispute, show_dispute
 from oms.core.fold.fold import Fold
 from oms.core.fold.ownership import (
     disprove,
+    executed_alike,
     fills_in_question,
     named_by,
     note_unknown,
-    numbered_alike,
 )
 from oms.core.fold.records import (
     AdjustmentMade,
@@ -73,7 +73,7 @@ def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> No
     if order is None and earlier is not None:
         order = books.order(earlier.order_id)
     if order is None:
-        order = numbered_alike(books, epoch, _fill_from(event, envelope, None, earlier))
+        order = executed_alike(books, epoch, _fill_from(event, envelope, None, earlier))
     changes: OrderChanges = {}
     if order is None:
         note_unknown(books, envelope, event)

@@ -56,6 +56,7 @@ from oms.core.fold.ownership import (
     note_unknown,
     refused_there,
     refuses_number,
+    shown_alike,
 )
 from oms.core.fold.records import AccountValue, Anomaly, Order, OrderChanges, OrderState
 from oms.core.fold.times import note_time
@@ -322,6 +323,8 @@ def _open_order(books: Books, envelope: Envelope, event: OpenOrderReceived) -> N
     order = books.attribute(
         event.order_ref, event.perm_id, epoch, event.client_id, event.broker_order_id
     )
+    if order is None:
+        order = shown_alike(books, epoch, event)
     if order is None:
         note_unknown(books, envelope, event)
         return

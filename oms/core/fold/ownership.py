@@ -9,6 +9,7 @@ taken from it, and the number with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -90,26 +91,22 @@ def refused_there(books: Books, epoch: int, event: NoticeReceived) -> Order | No
     return next((o for o in found if o.number_lost), None)
 
 
-def numbered_alike(books: Books, epoch: int, fill: Fill) -> Order | None:
+def executed_alike(books: Books, epoch: int, fill: Fill) -> Order | None:
     """Return the one order of ours that a fill without an orderRef fits: by client id and order id,
     account, contract, side and time.
-
-    Orders that IB has not named may have left in an earlier session: executions are answered later,
-    under the numbers that they had. Where two orders fit, none is taken.
     """
-    if fill.order_ref or books.is_unknown(fill.perm_id):
+    if fill.order_ref:
         return None
-    client_id, number = fill.client_id, fill.broker_order_id
-    at_number = books.at_number(epoch, client_id, number)
-    found = {o.order_id: o for o in books.unanswered_at(client_id, number)}
-    if at_number is not None:
-        found[at_number.order_id] = at_number
-    fitting = [
-        o
-        for o in found.values()
-        if not (o.number_lost or o.named or (fill.perm_id and o.perm_ids)) and could_be_of(o, fill)
-    ]
-    return fitting[0] if len(fitting) == 1 else None
+    return _numbered_alike(books, epoch, fill, lambda order: could_be_of(order, fill))
+
+
+def shown_alike(books: Books, epoch: int, event: OpenOrderReceived) -> Order | None:
+    """Return the one order of ours that an open order without an orderRef fits: by client id and
+    order id, account, contract and terms.
+    """
+    if event.order_ref:
+        return None
+    return _numbered_alike(books, epoch, event, lambda order: _is_shown_by(order, event))
 
 
 def could_be_of(order: Order, fill: Fill) -> bool:
@@ -130,26 +127,61 @@ def fills_in_question(books: Books, context: Context, event: Shown) -> Wants:
 
 
 def _disproved(books: Books, context: Context, event: Shown) -> list[Order]:
-    candidates = [books.owner_of(event.perm_id)] if event.perm_id else []
-    match event:
-        case OpenOrderReceived(client_id=client_id, broker_order_id=number):
-            candidates.append(books.at_number(context.session_epoch, client_id, number))
+    candidates = [books.owner_of(event.perm_id)]
+    # A fetched execution and a completed order can be older than the number's owner.
+    if isinstance(event, OpenOrderReceived) or (
+        isinstance(event, ExecutionReceived) and not event.fetched
+    ):
+        client_id, number = event.client_id, event.broker_order_id
+        candidates.append(books.at_number(context.session_epoch, client_id, number))
+        if isinstance(event, OpenOrderReceived):
             # A client id's numbers outlive the session: the same number names one order at IB.
             candidates += books.unanswered_at(client_id, number)
-        case ExecutionReceived(client_id=client_id, broker_order_id=number, fetched=False):
-            candidates.append(books.at_number(context.session_epoch, client_id, number))
-        case _:
-            pass  # a fetched execution or a completed order can be older than the number's owner
-    found = {o.order_id: o for o in candidates if o is not None and _is_anothers(o, event)}
-    return list(found.values())
+    found = [o for o in candidates if o is not None and not o.named and _is_anothers(o, event)]
+    return list({o.order_id: o for o in found}.values()) if found else found
 
 
 def _is_anothers(order: Order, event: Shown) -> bool:
     """Say whether a message names another order than the one that its number was presumed to be.
 
-    Without an orderRef an open order is another one, because IB shows there what we sent;
-    executions and completed orders are known to lose it.
+    One without an orderRef can have lost it: an open order is another one where its terms are
+    others, unless IB has shown ours under this number before.
     """
-    if order.named or order.number_lost or order.order_ref == event.order_ref:
+    if order.number_lost or order.order_ref == event.order_ref:
         return False
-    return bool(event.order_ref) or isinstance(event, OpenOrderReceived)
+    if event.order_ref or not isinstance(event, OpenOrderReceived):
+        return bool(event.order_ref)
+    return order.broker_quantity is None and not _is_shown_by(order, event)
+
+
+def _numbered_alike(
+    books: Books, epoch: int, named: Fill | OpenOrderReceived, fits: Callable[[Order], bool]
+) -> Order | None:
+    """Return the order of ours that left under a number, where one fits; of two, none is taken.
+
+    Orders that IB has not named may have left in an earlier session: IB answers later, under the
+    numbers that they had.
+    """
+    client_id, number, perm_id = named.client_id, named.broker_order_id, named.perm_id
+    if books.is_unknown(perm_id):
+        return None
+    at_number = books.at_number(epoch, client_id, number)
+    found = {o.order_id: o for o in books.unanswered_at(client_id, number)}
+    if at_number is not None:
+        found[at_number.order_id] = at_number
+    fitting = [
+        o
+        for o in found.values()
+        if not (o.number_lost or o.named or (perm_id and o.perm_ids)) and fits(o)
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _is_shown_by(order: Order, event: OpenOrderReceived) -> bool:
+    asked, shown = order.asked_terms, event
+    return (
+        (order.account, order.contract.con_id) == (shown.account, shown.contract.con_id)
+        and (asked.side, asked.order_type) == (shown.side, shown.order_type)
+        and asked.quantity == shown.quantity
+        and (asked.limit_price or None) == (shown.limit_price or None)
+    )
