@@ -15,7 +15,7 @@ from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.fold.records import BreakCase, Fill, Order, Position, RunRecord
 from oms.core.money import plain
-from oms.core.words import describe_disputed, describe_fill, duration
+from oms.core.words import describe_disputed, describe_fill, describe_origin, duration
 from oms.report.sentences import describe_terms
 from oms.report.words import BREAKS, shown_price, trigger_words
 
@@ -80,7 +80,7 @@ def note(order: Order) -> str:
         return f"{order.code}: {order.text}"
     words = order.text if order.denied else order.refusal or order.rule_warning or order.warning
     if not words and order.origin != "ours":
-        words = f"adopted: {order.origin.replace('_', ' ')}"
+        words = f"adopted: {describe_origin(order.origin, order.client_id)}"
     return words
 
 

@@ -20,6 +20,7 @@ from typing import Final
 from oms.core.events import AlarmCleared, AlarmKind, AlarmRaised
 from oms.core.fold.records import Alarm, Order, OrderState, Position, SystemRecord
 from oms.core.resets import Window, end_of_reset
+from oms.core.words import describe_origin
 
 #: States in which the broker owes an answer.
 _UNANSWERED: Final = frozenset(
@@ -226,7 +227,8 @@ def _order(now: datetime, order: Order, tolerances: Tolerances) -> Iterator[Cond
     if is_owed and since is not None and patience is not None and now - since >= patience:
         yield about("order_silent", since, f"{order.state.value}, and IB has said nothing since")
     if order.origin != "ours" and tolerances.foreign_orders and _watched(order.account, tolerances):
-        text = f"an order that we did not send is at work ({order.origin.replace('_', ' ')})"
+        who = describe_origin(order.origin, order.client_id)
+        text = f"an order that we did not send is at work: {who}"
         yield about("foreign_order", order.created_at or now, text)
     created_at = order.created_at
     if tolerances.order_waiting is None or created_at is None or not _waits_for_nothing(order):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, assert_never
 
-from oms.core.events import Terms
+from oms.core.events import Origin, Terms
 from oms.core.fold.records import Fill, Order
 from oms.core.money import plain
 
@@ -22,6 +22,22 @@ def describe_order(order: Order) -> str:
     if order.filled:
         words += f", {plain(order.filled)} filled"
     return f"{words}, {describe_disputed(order)}" if order.disputed else words
+
+
+def describe_origin(origin: Origin, client_id: int) -> str:
+    """Return what is known of who sent an order."""
+    match origin:
+        case "ours":
+            return "sent by us"
+        case "manual":
+            return "sent by client 0, which is TWS or a program with that client id"
+        case "other_client":
+            return f"sent by client {client_id}"
+        case "previous_session":
+            return f"sent by client {client_id}, our own client id, but not from this log"
+        case "unknown":
+            return "IB does not say which client sent it"
+    assert_never(origin)
 
 
 def describe_disputed(order: Order) -> str:

@@ -17,7 +17,7 @@ from oms.core.contracts import Contract
 from oms.core.events import Envelope, Event, Terms
 from oms.core.money import plain
 from oms.core.terms import terms_of
-from oms.core.words import counted
+from oms.core.words import counted, describe_origin
 from oms.report.words import query_words
 
 #: What a code's kind means for the reader of a notice; kinds that say nothing more are left out.
@@ -336,12 +336,7 @@ def _(event: events.RequestNotTaken) -> str:
 
 @_say.register
 def _(event: events.OrderAdopted) -> str:
-    origin = {
-        "ours": "one of ours that the books did not have",
-        "manual": "entered by hand in TWS",
-        "other_client": f"sent by client {event.client_id}",
-        "previous_session": "from an earlier session",
-    }[event.origin]
+    origin = describe_origin(event.origin, event.client_id)
     terms = describe_terms(event.terms, event.contract)
     return f"Taken into the books: {terms} in {event.account}, {origin}, status {event.status}"
 

@@ -58,6 +58,29 @@ def test_case_about_an_order_in_doubt_closes_when_the_doubt_is_resolved() -> Non
     assert reconcile(life.wait(7200), settle_seconds=3600).cases() == ["closed in_doubt:A"]
 
 
+def test_case_of_a_foreign_order_stays_when_the_order_ends_and_both_sides_agree() -> None:
+    life = opened(play(""))
+    working_rows = "M: open Submitted client=9 id=4 ref="
+    assert reconcile(life, open_orders=working_rows).cases() == ["opened unknown_order:perm-1013"]
+    filled = {
+        "completed_orders": "M: completed Filled 100 ref=",
+        "executions": "M: fill 100 @ 10 exec=m.1.01 client=9 id=4 ref= fetched=yes",
+        "positions": "position 100 10",
+    }
+    assert reconcile(life, **filled).cases() == []
+    run = reconcile(life, **filled)
+    assert (run.verdict, run.cases()) == ("clean", [])
+    close_by_person(life, "unknown_order:perm-1013")
+    assert reconcile(life, **filled).cases() == []
+
+
+def test_execution_without_an_order_is_settled_by_the_order_that_claims_it() -> None:
+    one = Finding(
+        result="break", subject="execution", break_class="unknown_order", key="unknown_order:x.1"
+    )
+    assert settled_by(one) == ("execution:x.1",)
+
+
 def test_case_does_not_close_while_a_question_is_open() -> None:
     life = opened(working())
     reconcile(life).cases()

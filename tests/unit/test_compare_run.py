@@ -100,6 +100,29 @@ def test_adopted_order_says_where_it_came_from(ids: str, origin: str) -> None:
     assert life.order("perm-1013").origin == origin
 
 
+@pytest.mark.parametrize(
+    ("rows", "who"),
+    [
+        ({"open_orders": "M: open Submitted client=0 id=0 ref="}, "sent by client 0, which is TWS"),
+        ({"open_orders": "M: open Submitted client=7 id=3 ref="}, "sent by client 7"),
+        ({"open_orders": "M: open Submitted client=1 id=3 ref="}, "sent by client 1, our own"),
+        ({"completed_orders": "M: completed Cancelled 0 ref="}, "IB does not say which client"),
+        (
+            {
+                "completed_orders": "M: completed Filled 100 ref=",
+                "executions": "M: fill 100 @ 10 client=7 id=3 ref= fetched=yes",
+            },
+            "sent by client 7",
+        ),
+    ],
+)
+def test_of_who_sent_a_foreign_order_only_what_ib_named_is_said(
+    rows: dict[str, str], who: str
+) -> None:
+    run = reconcile(opened(play("")), **rows)
+    assert f"an order that we did not send: {who}" in run.finding("unknown_order:perm-1013").text
+
+
 def test_order_named_by_executions_alone_is_over_only_by_whole_answers() -> None:
     rows = "M: fill 40 @ 10 ref= id=0 client=7 fetched=yes"
     life = opened(play(""))

@@ -119,7 +119,7 @@ FOREIGN = Finding(
     order_id="77",
     ours="not ours",
     theirs="SELL 10 MKT DAY SPY, perm id 77",
-    text="an order that we did not send: entered by hand in TWS",
+    text="an order that we did not send: sent by client 0, which is TWS or a program with that id",
     evidence=(47,),
     repair="adopted",
 )

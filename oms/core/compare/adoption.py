@@ -123,15 +123,17 @@ def _adopt_completed(
 ) -> OrderAdopted:
     event = row.event
     executed = [r.event for r in answers.executions if r.event.perm_id == event.perm_id]
+    # The row names no client: without its executions, who sent it is not known.
     client_id = executed[0].client_id if executed else 0
     broker_order_id = executed[0].broker_order_id if executed else 0
+    origin = _origin(client_id, broker_order_id, scope) if executed else "unknown"
     # totalQuantity is 0 for filled orders in field samples (broker notes: completed orders): what
     # was filled is the least it can have been.
     own = (one for one in executed if one.contract.is_combo is event.contract.is_combo)
     quantity = event.quantity or event.filled_quantity or _executed_quantity(own)
     return OrderAdopted(
         order_id=order_id,
-        origin=_origin(client_id, broker_order_id, scope),
+        origin=origin,
         account=event.account,
         contract=event.contract,
         terms=terms_of(event, quantity),

@@ -11,7 +11,8 @@ same key, and the case keeps what each of them says. The rules:
   mentioned the thing closes nothing, and what one witness showed only that witness takes back;
 - the same difference found again later reopens the same case;
 - a case that a person closed stays closed until the values of its finding change, and what no
-  answer can settle (a message that could not be read, two permanent numbers) only a person closes.
+  answer can settle (a message that could not be read, two permanent numbers, an order that is not
+  ours) only a person closes.
 """
 
 from __future__ import annotations
@@ -62,8 +63,12 @@ def thing_of(finding: Finding) -> str:
 
 
 def settled_by(finding: Finding) -> tuple[str, ...]:
-    """Return the keys of the matches that settle a break; none where no answer can."""
-    if finding.subject in _BY_A_PERSON:
+    """Return the keys of the matches that settle a break; none where no answer can.
+
+    Who sent an order that is not ours, no answer says, and its end is no reason to forget it.
+    """
+    is_foreign = finding.subject == "order" and finding.break_class == "unknown_order"
+    if finding.subject in _BY_A_PERSON or is_foreign:
         return ()
     thing = thing_of(finding)
     keys = (f"{finding.subject}:{thing}",)

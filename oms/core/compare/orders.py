@@ -17,7 +17,7 @@ from oms.core.fold.order_state import answered_with, is_listed, may_be_refused
 from oms.core.fold.records import Order, OrderState
 from oms.core.money import plain
 from oms.core.terms import differing, terms_of
-from oms.core.words import describe_order, describe_terms
+from oms.core.words import describe_order, describe_origin, describe_terms
 
 _E = TypeVar("_E", OpenOrderReceived, CompletedOrderReceived, ExecutionReceived)
 
@@ -330,11 +330,7 @@ def _unlisted_finding(named: _Named, answers: Answers) -> Finding | Match:
 
 
 def _foreign(order: Order, repair: str) -> Finding:
-    who = {
-        "manual": "entered by hand in TWS",
-        "other_client": f"sent by API client {order.client_id}",
-        "previous_session": "sent by this client id, but not from this log",
-    }.get(order.origin, order.origin)
+    who = describe_origin(order.origin, order.client_id)
     thing = Thing(
         subject="order",
         name=order.order_id,

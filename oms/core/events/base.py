@@ -7,7 +7,9 @@ from typing import ClassVar, Literal
 from oms.core.values import Value
 
 Side = Literal["BUY", "SELL"]
-Origin = Literal["ours", "manual", "other_client", "previous_session"]
+#: Who sent an order: we, client 0 (TWS or a program with that id), another client, our client id
+#: before this log began; unknown where IB has named no client.
+Origin = Literal["ours", "manual", "other_client", "previous_session", "unknown"]
 
 
 class Event(Value):

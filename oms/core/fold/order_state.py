@@ -250,7 +250,7 @@ def _is_late_repetition(order: Order, status: str) -> bool:
 
 
 #: Orders whose terms are somebody else's to choose.
-_FOREIGN: Final = frozenset({"manual", "other_client"})
+_FOREIGN: Final = frozenset({"manual", "other_client", "unknown"})
 
 
 def on_open_order(
