@@ -67,7 +67,8 @@ def settled_by(finding: Finding) -> tuple[str, ...]:
 
     Who sent an order that is not ours, no answer says, and its end is no reason to forget it.
     """
-    is_foreign = finding.subject == "order" and finding.break_class == "unknown_order"
+    is_adopted = bool(finding.order_id) and finding.subject == "order"
+    is_foreign = is_adopted and finding.break_class == "unknown_order"
     if finding.subject in _BY_A_PERSON or is_foreign:
         return ()
     thing = thing_of(finding)
