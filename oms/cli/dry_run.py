@@ -137,7 +137,7 @@ async def _proposal(
             (request.parent_order_id or "") if isinstance(request, OrderIntended) else ""
         ),
         held=holdings(account, contract, positions, breaks),
-        beside=tuple(unfilled_in(account, orders, {}, positions)),
+        beside=tuple(unfilled_in(account, orders, {}, positions, breaks)),
         now=now,
         recent=await _recent(context, reader),
         open_orders=await reader.count("orders", where) if contract.con_id else 0,

@@ -184,7 +184,9 @@ class Admission:
     ) -> tuple[Unfilled, ...]:
         coming = self._passed.on_the_way | {one.order_id: one for one in before}
         view = self._view
-        every = unfilled_in(intent.account, view.orders.values(), coming, view.positions)
+        every = unfilled_in(
+            intent.account, view.orders.values(), coming, view.positions, view.open_breaks()
+        )
         return tuple(one for one in every if one.order_id != intent.order_id)
 
     def _entry_price(self, intent: OrderIntended, group: Sequence[OrderIntended]) -> Decimal | None:

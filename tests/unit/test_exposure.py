@@ -315,6 +315,14 @@ def test_what_may_be_held_follows_from_both_sides_and_the_breaks_between_them(
         ({"held": True}, 76),
         ({"modify_pending": True, "pending_terms": oms.Market("SELL", 90)}, 90),
         ({"modify_pending": True, "pending_terms": oms.Market("SELL", 10)}, 76),
+        (
+            {
+                "modify_pending": True,
+                "earlier_terms": (oms.Market("SELL", 90),),
+                "pending_terms": oms.Market("SELL", 10),
+            },
+            90,
+        ),
         ({"broker_quantity": Decimal(80)}, 80),
         ({"perm_ids": (1, 2)}, 152),
         ({"perm_ids": (1, 2), "ended_perm_ids": (1,)}, 76),
@@ -342,8 +350,16 @@ def test_what_is_on_its_way_into_the_books_counts_and_what_has_ended_does_not() 
         "d": intent("d", 5),
         "e": intent("e", 5, "DU2"),
     }
-    found = unfilled_in("DU1", (work, ended, elsewhere), coming, {})
+    found = unfilled_in("DU1", (work, ended, elsewhere), coming, {}, ())
     assert {one.order_id: one.quantity for one in found} == {"a": 90, "d": 5}
+
+
+def test_an_ended_order_that_ib_shows_otherwise_may_still_fill() -> None:
+    ended = order("SELL", 76, end="cancelled", filled=Decimal(6))
+    says = drift(0).finding.evolve(break_class="wrong_state", order_id="a", proposed=None)
+    case = drift(0).evolve(finding=says)
+    assert [one.quantity for one in unfilled_in("DU1", [ended], {}, {}, [case])] == [70]
+    assert list(unfilled_in("DU1", [ended], {}, {}, ())) == []
 
 
 @pytest.mark.parametrize(
@@ -353,7 +369,7 @@ def test_what_is_on_its_way_into_the_books_counts_and_what_has_ended_does_not() 
 def test_an_order_counts_in_its_account_and_an_advisors_in_every_one(
     account: str, *, counts: bool
 ) -> None:
-    found = list(unfilled_in("DU1", [order("SELL", 76, account=account)], {}, {}))
+    found = list(unfilled_in("DU1", [order("SELL", 76, account=account)], {}, {}, ()))
     assert bool(found) is counts
 
 
@@ -363,6 +379,7 @@ def test_an_order_counts_in_its_account_and_an_advisors_in_every_one(
         ({}, 76),
         ({"filled": Decimal(30)}, 46),
         ({"filled": Decimal(76)}, None),
+        ({"filled": Decimal(30), "disputed": Decimal(46)}, None),
         ({"end": "cancelled", "status_filled": Decimal(6)}, 6),
         ({"status_filled": None}, None),
         ({"origin": "manual"}, None),
@@ -374,7 +391,8 @@ def test_what_ib_has_filled_and_no_execution_has_shown_counts(
 ) -> None:
     told = {"end": "filled", "status_filled": Decimal(76), "end_sequence": 7}
     held = position(76, None).evolve(adjustments=(AdjustmentMade(5, Decimal(1)),))
-    found = list(unfilled_in("DU1", [order("SELL", 76, **(told | facts))], {}, {held.key: held}))
+    ended = order("SELL", 76, **(told | facts))
+    found = list(unfilled_in("DU1", [ended], {}, {held.key: held}, ()))
     assert [one.quantity for one in found] == ([] if unbooked is None else [Decimal(unbooked)])
     assert all(one.awaited == "its executions" for one in found)
 

@@ -77,19 +77,25 @@ def unfilled_in(
     orders: Iterable[Order],
     coming: Mapping[str, OrderIntended],
     positions: Mapping[str, Position],
+    open_breaks: Iterable[BreakCase],
 ) -> Iterator[Unfilled]:
     """Yield what may still fill in an account: its own orders, and those that an advisor's account
-    may allocate to it; and what IB says that ended orders of ours have filled and no execution has
-    shown yet.
+    may allocate to it, ended ones included of which IB says otherwise; and what IB says that ended
+    orders of ours have filled and no execution has shown yet.
 
     `coming` are new orders and new terms by order id that are on their way into `orders`.
     """
     known = set()
+    otherwise = {
+        case.finding.order_id
+        for case in open_breaks
+        if case.finding.break_class == "wrong_state" and case.finding.order_id
+    }
     for order in orders:
         known.add(order.order_id)
         if not _may_fill_in(order.account, account):
             continue
-        if order.live:
+        if order.live or order.order_id in otherwise:
             change = coming.get(order.order_id)
             yield unfilled_of(order, None if change is None else change.terms)
         elif unbooked := _unbooked(order, positions):
@@ -117,7 +123,7 @@ def _unbooked(order: Order, positions: Mapping[str, Position]) -> Decimal:
     adjusted = (made.sequence for one in held if one is not None for made in one.adjustments)
     if any(sequence > order.end_sequence for sequence in adjusted):
         return ZERO
-    return max(order.status_filled - order.filled, ZERO)
+    return max(order.status_filled - order.filled - order.disputed, ZERO)
 
 
 def _may_fill_in(order_account: str, account: str) -> bool:
