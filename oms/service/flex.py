@@ -3,7 +3,8 @@
 Two requests: one that orders the statement and answers with a reference and an address, one that
 fetches it there and is told to wait while it is being made. IB makes statements on several hosts,
 and its documentation and its answers disagree about which one to ask: the address in the answer is
-tried first, the configured one where that does not help.
+tried first, the configured one where that does not help; the other way round where the settings
+name another server than IB's.
 
 The token is a credential. It travels in the query, as IB wants it: over HTTPS to IB's hosts, or to
 the host that the settings name (a test's own server on this machine may speak HTTP). It is in no
@@ -124,7 +125,10 @@ class _Service:
         addresses = [f"{self.url}/GetStatement"]
         unasked = ""
         if ordered.url and self.may_ask(ordered.url):
-            addresses = list(dict.fromkeys([ordered.url, *addresses]))
+            addresses = list(dict.fromkeys([*addresses, ordered.url]))
+            # A server that stands in for IB's is asked before the one that it stands in for.
+            if _is_ib(self.url) or _host(ordered.url) == _host(self.url):
+                addresses.reverse()
         elif ordered.url:
             unasked = (
                 f" (IB's answer names {_host(ordered.url)}, which is neither https at a host of IB"
@@ -161,10 +165,9 @@ class _Service:
             return False
         if parts.username is not None or not host or "\\" in parts.netloc:
             return False
-        is_ib = any(host == domain or host.endswith(f".{domain}") for domain in _IB_DOMAINS)
         if parts.scheme == "http":
             return host == named and host in _LOCAL
-        return parts.scheme == "https" and (is_ib or host == named)
+        return parts.scheme == "https" and (_is_ib(url) or host == named)
 
     @overload
     def _asked(self, address: str, about: str) -> Ordered | Refusal: ...
@@ -177,7 +180,8 @@ class _Service:
         url = address
         for _ in range(_REDIRECTS_MAX + 1):
             try:
-                with _opened(url, t=self.token, q=about, v="3") as answer:
+                seconds = min(_ANSWER_SECONDS, max(1.0, self.deadline - self.clock.monotonic()))
+                with _opened(url, seconds, t=self.token, q=about, v="3") as answer:
                     location = answer.headers.get("Location", "")
                     if not location:
                         return self._read(answer, out)
@@ -268,7 +272,7 @@ class _Service:
     def _reason(self, error: Exception) -> str:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            return f"nothing came for {_ANSWER_SECONDS:g} s"
+            return "nothing came in time"
         return str(reason) or type(error).__name__
 
     def _without_token(self, text: str) -> str:
@@ -295,7 +299,7 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _opened(url: str, **fields: str) -> http.client.HTTPResponse:
+def _opened(url: str, seconds: float, **fields: str) -> http.client.HTTPResponse:
     parts = urllib.parse.urlsplit(url)
     # A redirection repeats what was asked; it is asked once.
     kept = [
@@ -303,8 +307,13 @@ def _opened(url: str, **fields: str) -> http.client.HTTPResponse:
     ]
     asked = parts._replace(query=urllib.parse.urlencode([*kept, *fields.items()]), fragment="")
     request = urllib.request.Request(asked.geturl(), headers={"User-Agent": _AGENT})
-    answer: http.client.HTTPResponse = _opener().open(request, timeout=_ANSWER_SECONDS)
+    answer: http.client.HTTPResponse = _opener().open(request, timeout=seconds)
     return answer
+
+
+def _is_ib(url: str) -> bool:
+    host = _host(url)
+    return any(host == domain or host.endswith(f".{domain}") for domain in _IB_DOMAINS)
 
 
 def _host(url: str) -> str:

@@ -187,6 +187,12 @@ def test_address_in_the_answer_is_asked_first_and_the_configured_one_where_it_do
     assert page.places == ["GetStatement"], "what does not answer like Flex is not asked again"
 
 
+def test_server_that_stands_in_for_ib_is_asked_before_ib(start: StartServer, out: Path) -> None:
+    server = start(ordered("https://gdcdyn.interactivebrokers.com/GetStatement"), STATEMENT)
+    assert fetch(server, out) == len(STATEMENT)
+    assert server.places == ["SendRequest", "GetStatement"]
+
+
 def test_address_that_nobody_answers_at_is_no_end(start: StartServer, out: Path) -> None:
     server = start(ordered("http://127.0.0.1:1/GetStatement"), STATEMENT)
     assert fetch(server, out) == len(STATEMENT)
