@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+import oms
 from oms.core.events import Finding
+from oms.core.fold.records import OrderState
 from tests.world import World
 
 pytestmark = pytest.mark.slow
@@ -57,6 +59,29 @@ async def test_a_balance_in_which_futures_are_held_is_unknown_until_they_are_clo
     assert report.verdict != "clean"
     await dealt(world, -2, **chain)
     assert (await balances(world))["USD"].break_class == "cash_drift"
+
+
+@pytest.mark.parametrize("told", ["no", "yes"])
+@pytest.mark.parametrize(
+    ("verb", "side", "right"), [("exercise", "BUY", "C"), ("assign", "SELL", "P")]
+)
+async def test_an_option_that_became_shares_leaves_no_difference_once_it_is_booked(
+    world: World, told: str, verb: str, side: Literal["BUY", "SELL"], right: str
+) -> None:
+    """IB tells of it by executions at price 0 that seem to add to the position, or by nothing."""
+    await world.start(adjust_causes=("exercise", "assignment"))
+    today = datetime.now(UTC).date()
+    friday = today + timedelta(days=7 + (4 - today.weekday()) % 7)
+    option = oms.Option("AAPL", f"{friday:%Y%m%d}", "190", right)
+    ticket = await world.oms.manager.submit(option, oms.Market(side, 2))
+    await world.until(lambda: ticket.state is OrderState.FILLED and ticket.order.commissions)
+    await world.simulator.do(verb, con_id=ticket.order.contract.con_id, executions=told)
+    for _ in range(2):
+        report = await world.reconcile()
+        found = {f.break_class for f in report.findings if f.result == "break"}
+        assert found == (set() if told == "no" else {"unknown_order"})
+    held = [p.quantity for p in world.view.positions.values() if p.live]
+    assert held == [200]
 
 
 async def test_a_deposit_program_doubles_no_balance(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ import pytest
 
 from oms.core.compare.cash import cash_findings, explained_by
 from oms.core.compare.positions import position_findings
-from oms.core.compare.repair import cash_openings
+from oms.core.compare.repair import cash_openings, openings
 from oms.core.compare.run import compare, verdict_of
 from oms.core.compare.sides import Answers, OurSide, Row, Scope
 from oms.core.contracts import Contract
@@ -219,6 +220,18 @@ def test_pair_that_ib_does_not_name_agrees_where_both_of_its_balances_do(
         for f in position_findings(books, books, answers, SCOPE)
     ]
     assert (pair.subject, pair.result) == ("position", result)
+
+
+def test_pair_that_ib_does_not_name_is_no_news_where_balances_are_not_asked_for() -> None:
+    books, answers = ours(held(PAIR, "5000 @ 1.1")), answered()
+    del answers.questions["account_summary"]
+    (pair,) = position_findings(books, books, answers, SCOPE)
+    assert not isinstance(pair, Finding)
+
+
+def test_pair_that_ib_does_not_name_gets_no_opening_that_takes_it_away() -> None:
+    books = replace(ours(held(PAIR, "5000 @ 1.1")), opened_accounts=())
+    assert list(openings(books, answered(), SCOPE)) == []
 
 
 # ── every balance ────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -67,7 +68,7 @@ def drift(
             )
         )
     cash = {key: Decimal(amount) for key, amount in (spare or {}).items()}
-    judged = list(explained(findings, positions, rows, cash, NOW))
+    judged = list(explained(findings, positions, rows, spare=cash, fills=(), now=NOW))
     return [f.proposed for f in judged if f.proposed is not None]
 
 
@@ -136,8 +137,10 @@ def test_what_an_option_was_worth_in_the_end_is_the_money_that_nothing_else_expl
     (wanted,) = drift(("A", option(expiry="20260320"), held, 0, "0"), spare=cash)
     assert (wanted.cause, wanted.moves_cash) == ("expiry", True)
     assert wanted.price == (None if price is None else Decimal(price))
-    booked = list(by_policy([found_as(wanted)], ["expiry"], SCOPE))
-    assert bool(booked) == (price == "0")
+    # A policy waits for the night in which IB would pay, and books no payment.
+    for hours, is_booked in ((0, False), (14, price == "0")):
+        scope = replace(SCOPE, now=NOW + timedelta(hours=hours))
+        assert bool(list(by_policy([found_as(wanted)], ["expiry"], scope))) == is_booked
 
 
 def test_money_of_an_assignment_is_not_the_settlement_of_what_expired_beside_it() -> None:

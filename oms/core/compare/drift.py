@@ -18,7 +18,7 @@ from oms.core.compare.findings import caused_by
 from oms.core.compare.sides import Row
 from oms.core.contracts import Contract
 from oms.core.events import Adjustment, Cause, Finding, PositionReceived
-from oms.core.fold.records import Position
+from oms.core.fold.records import Fill, Position
 from oms.core.money import ZERO, plain
 from oms.core.money_rules import CASH_TOLERANCE, rule_of
 from oms.core.ratio import COST_TOLERANCE, Ratio, ratio_between
@@ -32,17 +32,20 @@ def explained(
     drifts: Sequence[Finding],
     positions: Mapping[str, Position],
     rows: Mapping[str, Row[PositionReceived]],
+    *,
     spare: Mapping[str, Decimal],
+    fills: Iterable[Fill],
     now: datetime,
 ) -> Iterator[Finding]:
     """Yield the drifts, with a cause where evidence names one.
 
-    `spare` is the cash that our books do not explain, by account and currency, where that is known.
+    `spare` is the cash that our books do not explain, by account and currency, where that is known;
+    `fills` are those of which an answer tells.
     """
     causes: Causes = {}
     for drift in drifts:
         if drift.key not in causes:
-            causes |= _exercise(drift, drifts, positions)
+            causes |= _exercise(drift, drifts, positions) or _told(drift, positions, fills)
     ended = [d for d in drifts if d.key not in causes and _has_expired(d, positions, now)]
     causes |= _expiries(ended, positions, _left_of(spare, causes))
     for drift in drifts:
@@ -97,6 +100,34 @@ def _exercise(
             came = _changed(theirs, cause=cause, price=option.strike, moves_cash=True)
             return {drift.key: (gone, text), other.key: (came, text)}
     return {}
+
+
+def _told(drift: Finding, positions: Mapping[str, Position], fills: Iterable[Fill]) -> Causes:
+    """Match an option with executions at price 0 and without an order, which tell of its exercise.
+
+    IB names the side of whoever held it (broker notes: positions), so that they seem to add what
+    they take away.
+    """
+    wanted, option = wanted_of(drift)
+    held, key = _held(positions, wanted), _key(wanted)
+    told = sum(
+        (
+            f.signed_quantity
+            for f in fills
+            if (f.position_key, f.order_id) == (key, "") and not f.price
+        ),
+        ZERO,
+    )
+    if not rule_of(option.sec_type).is_option or not told or wanted.quantity != -2 * told:
+        return {}
+    if (held > 0) != (told > 0):
+        return {}
+    cause: Cause = "exercise" if held > 0 else "assignment"
+    text = (
+        f"{cause} of {plain(abs(told))} {option}, of which an execution at price 0 tells: it takes"
+        " away what it seems to add"
+    )
+    return {drift.key: (_changed(wanted, cause=cause, price=ZERO), text)}
 
 
 def _has_expired(drift: Finding, positions: Mapping[str, Position], now: datetime) -> bool:

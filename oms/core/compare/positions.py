@@ -45,7 +45,9 @@ def position_findings(
         if (isinstance(found, Match) or found.result == "match") and position is not None:
             cost = row.event.average_cost if row else None
             yield from _cost(position, key not in uncharged, cost, found.evidence, ours)
-    yield from explained(drifts, ours.positions, rows, spare, scope.now)
+    yield from explained(
+        drifts, ours.positions, rows, spare=spare, fills=ours.fills.values(), now=scope.now
+    )
 
 
 def _position_finding(
@@ -80,19 +82,22 @@ def _position_finding(
     wanted = Adjustment(account=account, contract=contract, quantity=told - held)
     judged = _judge_position(thing, position, wanted, answers, scope)
     is_pair = rule_of(contract.sec_type).cash == "pair"
-    return (
-        _pair_unnamed(thing, spare, contract)
-        if is_pair and row is None and judged.proposed
-        else judged
-    )
+    if is_pair and row is None and complete and judged.text != MOVED:
+        return _pair_unnamed(thing, contract, spare, answers)
+    return judged
 
 
-def _pair_unnamed(thing: Thing, spare: Mapping[str, Decimal], contract: Contract) -> Finding:
+def _pair_unnamed(
+    thing: Thing, contract: Contract, spare: Mapping[str, Decimal], answers: Answers
+) -> Finding | Match:
     """Judge a currency pair of which IB names no position.
 
     A setting of the gateway leaves pairs out, and a person can set them to nothing (TWS guide: FX
-    Portfolio). What was traded is in the balances of both currencies.
+    Portfolio). What was traded is in the balances of both currencies; where those are not asked
+    for, as between two runs, nothing is new.
     """
+    if "account_summary" not in answers.questions:
+        return thing.match("not named")
     keys = (f"{thing.account}:{contract.symbol}", f"{thing.account}:{contract.currency}")
     if all(abs(spare.get(key, CASH_TOLERANCE + 1)) <= CASH_TOLERANCE for key in keys):
         return thing.matched("IB names no position of the pair; both of its balances agree")

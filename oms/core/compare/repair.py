@@ -8,6 +8,7 @@ yields nothing. Nothing here invents a fill or an end; see `run` for the rules.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -16,6 +17,7 @@ from oms.core.compare.cash import balances
 from oms.core.compare.nameless import rows_that_may_be
 from oms.core.compare.sides import ORDER_QUESTIONS, Answers, OurSide, Scope, reaches_back_to
 from oms.core.events import (
+    Adjustment,
     BooksAdjusted,
     CashOpened,
     Cause,
@@ -29,6 +31,10 @@ from oms.core.events import (
 from oms.core.fold.order_state import answered_with, is_listed, may_be_refused
 from oms.core.fold.records import Order, OrderState, Position
 from oms.core.money import ZERO
+from oms.core.money_rules import rule_of
+
+#: From the start of a last day, in UTC, to the morning after it in New York.
+_PAID_WITHIN: Final = timedelta(hours=36)
 
 
 def resolutions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[DoubtResolved]:
@@ -174,6 +180,8 @@ def openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OpeningP
         account, contract = source.account, source.contract
         if account in ours.opened_accounts or not contract.con_id:
             continue
+        if told is None and rule_of(contract.sec_type).cash == "pair":
+            continue  # A gateway that leaves pairs out says nothing about what was held.
         if scope.accounts and account not in scope.accounts:
             continue
         booked = position.quantity if position else ZERO
@@ -273,7 +281,7 @@ def by_policy(
     """
     for finding in findings:
         wanted = finding.proposed
-        if wanted is None or (wanted.cause == "expiry" and wanted.price != ZERO):
+        if wanted is None or (wanted.cause == "expiry" and not _ended_worthless(wanted, scope)):
             continue
         if finding.result == "break" and wanted.cause in causes:
             yield BooksAdjusted(
@@ -283,3 +291,12 @@ def by_policy(
                 run_id=scope.run_id,
                 evidence=finding.evidence,
             )
+
+
+def _ended_worthless(wanted: Adjustment, scope: Scope) -> bool:
+    """Say whether a contract is known to have ended without a payment: none came, and the night in
+    which IB would have booked it is over.
+    """
+    assert wanted.contract is not None
+    last_day = datetime.strptime(wanted.contract.expiry, "%Y%m%d").replace(tzinfo=UTC)
+    return wanted.price == ZERO and scope.now >= last_day + _PAID_WITHIN
