@@ -167,8 +167,9 @@ class Settings(BaseSettings):
         1,
         ge=0,
         le=2**31 - 1,
-        description="Our number at the gateway. Fixed, because IB attributes orders to it; 0 also "
-        "binds orders that a person enters in TWS.",
+        description="Our number at the gateway. Fixed, because IB attributes orders to it. 0 also "
+        "binds the orders that a person enters in TWS, so that they can be changed and cancelled; "
+        "IB may send an order anew when it binds it, which loses its place in the queue.",
     )
     mode: Literal["paper", "live"] = Field(
         "paper",

@@ -14,6 +14,9 @@ with the sequence up to which our books must be folded before they are compared 
 One question of a kind at a time, and one without a request id at all: the gateway refuses those
 with the id -1, which names none of them. For the same reason the end of one that was given up may
 come during the next; then the next is complete only with an end of its own.
+
+Client 0 has the orders that a person entered in TWS bound before it first asks for open orders in a
+session: they get numbers by which it can change and cancel them.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ import ib_async
 from oms.broker.capture import Capture, Captured
 from oms.broker.news import News, SessionDown
 from oms.broker.paced_requests import PacedRequests
-from oms.broker.session import Session
+from oms.broker.session import MANUAL_CLIENT_ID, Session
 from oms.broker.sink import Durable, Sink
 from oms.clock import Clock
 from oms.core import codec
@@ -118,6 +121,8 @@ class _Open:
     #: An earlier question of this kind was given up; the next end may be its end.
     an_end_is_owed: bool = False
     saw_owed_end: bool = False
+    #: Asks for our own open orders, which binds those that a person has entered.
+    binds: bool = False
 
     def end(self, outcome: Outcome, code: int = 0, text: str = "") -> None:
         """Take an ending; the first one counts."""
@@ -156,6 +161,8 @@ class Queries:
         #: Held while a question without an id is open: a refusal with the id -1 names no question.
         self.without_id = asyncio.Lock()
         self._turns = {kind: asyncio.Lock() for kind in _WITH_REQUEST_ID}
+        #: The session in which orders were bound that were entered before it.
+        self._bound_in = 0
         capture.listeners.append(self._on_captured)
         session.listeners.append(self._on_news)
 
@@ -179,8 +186,9 @@ class Queries:
             ),
             run_id,
         )
-        open_ = _Open(kind, None, asyncio.get_running_loop().create_future())
-        open_.an_end_is_owed = kind in self._owed
+        if kind == "open_orders" and self._is_to_bind():
+            await self._bind()
+        open_ = self._opened(kind)
         outcome, code, text = await self._await_end(open_)
         rows = tuple([Row(event, (await durable).sequence) for event, durable in open_.rows])
         last = (await open_.last).sequence if open_.last is not None else asked.sequence
@@ -203,6 +211,23 @@ class Queries:
         )
         await self._append(QueryAnswered(run_id=run_id, question=question), run_id)
         return Answer(question, rows, max(last, *(row.sequence for row in rows), asked.sequence))
+
+    async def _bind(self) -> None:
+        """Have the orders bound that a person has entered, whose rows come like any others."""
+        self._bound_in = self._session.epoch
+        outcome, _, _ = await self._await_end(self._opened("open_orders", binds=True))
+        if outcome != "complete":
+            # A refusal names no request: this one may be answered all the same.
+            self._owed.add("open_orders")
+
+    def _is_to_bind(self) -> bool:
+        is_bound = self._bound_in == self._session.epoch
+        return self._session.client_id == MANUAL_CLIENT_ID and not is_bound
+
+    def _opened(self, kind: QueryKind, *, binds: bool = False) -> _Open:
+        ended: asyncio.Future[tuple[Outcome, int, str]]
+        ended = asyncio.get_running_loop().create_future()
+        return _Open(kind, None, ended, an_end_is_owed=kind in self._owed, binds=binds)
 
     async def _await_end(self, open_: _Open) -> tuple[Outcome, int, str]:
         if not self._session.is_up:
@@ -239,6 +264,8 @@ class Queries:
             case "account_summary":
                 open_.request_id = client.getReqId()
                 client.reqAccountSummary(open_.request_id, "All", ACCOUNT_TAGS)
+            case "open_orders" if open_.binds:
+                client.reqOpenOrders()
             case "open_orders":
                 client.reqAllOpenOrders()
             case "completed_orders":

@@ -22,7 +22,7 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final, cast
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
 import ib_async
@@ -53,6 +53,8 @@ from oms.errors import IBConnectionError, OmsError
 from oms.telemetry import get_logger
 
 ACTOR: Final = "daemon"
+#: The client whose orders are those that people enter in TWS as well.
+MANUAL_CLIENT_ID: Final = 0
 #: How long a closed socket may take to say so.
 _CLOSE_SECONDS: Final = 2.0
 
@@ -355,6 +357,9 @@ class Session:
             )
         )
         self._gap.signal(Signal.TRANSPORT_UP, self.epoch)
+        if self.client_id == MANUAL_CLIENT_ID:
+            # Those entered from now on; `queries` binds those that were there before.
+            self._requests.enqueue(lambda: cast(Any, self._ib.client).reqAutoOpenOrders(True))
 
     def _zone_offset(self) -> int | None:
         if self._zone is None:

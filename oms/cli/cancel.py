@@ -109,7 +109,10 @@ async def _ours(reader: Reader, where: dict[str, Any], *, foreign: bool) -> list
     rows = await reader.rows("orders", {"live": 1, **where})
     live = [row for row in rows if isinstance(row, Order)]
     client_id = (await reader.system()).client_id
-    ours = [o for o in live if o.origin == "ours" or o.client_id == client_id]
+    # Those that people entered belong to client 0 as well: they are cancelled by name.
+    ours = [
+        o for o in live if o.origin == "ours" or (o.client_id == client_id and o.origin != "manual")
+    ]
     others = len(live) - len(ours)
     if others and not foreign:
         say(

@@ -402,7 +402,7 @@ def _(event: events.CommissionReceived) -> str:
 @_say.register
 def _(event: events.NoticeReceived) -> str:
     kind = _KINDS[codes.meaning(event.code).kind]
-    about = f" on id {event.subject_id}" if event.subject_id > 0 else ""
+    about = f" on id {event.subject_id}" if event.subject_id not in {0, -1} else ""
     more = f" ({event.advanced_reject})" if event.advanced_reject else ""
     return f"IB: notice {event.code}{about}, {kind}: {event.text}{more}"
 

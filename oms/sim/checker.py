@@ -150,9 +150,11 @@ def _chain(oms: OmsFile, _: Mapping[str, Any]) -> Iterator[str]:
 def _intended_first(oms: OmsFile, _: Mapping[str, Any]) -> Iterator[str]:
     """Go through the log once, counting what each order's intents allow to be sent."""
     allowed: Counter[str] = Counter()
+    references = _adopted_references(oms)
     for event in oms.events:
         if event["type"] in ("OrderIntended", "ModifyIntended"):
-            allowed[json.loads(event["payload"])["order_id"]] += 1
+            order_id = json.loads(event["payload"])["order_id"]
+            allowed[references.get(order_id, order_id)] += 1
         elif event["type"] == "OrderMessageSent":
             sent = json.loads(event["payload"])
             if sent["kind"] != "place":
@@ -173,7 +175,7 @@ def _placed_once(oms: OmsFile, books: Mapping[str, Any]) -> Iterator[str]:
         if row["client_id"] in clients:
             received[row["order_ref"]] += row["received"]
     intended = {payload["order_id"] for _, payload in oms.of_type("OrderIntended")}
-    changes = Counter(payload["order_id"] for _, payload in oms.of_type("ModifyIntended"))
+    changes = _intended_changes(oms)
     for row in books["modifications"]:
         changes[row["order_ref"]] -= row["received"]
     for reference, times in received.items():
@@ -184,13 +186,26 @@ def _placed_once(oms: OmsFile, books: Mapping[str, Any]) -> Iterator[str]:
             yield f"the broker received {reference!r} {times} times"
 
 
+def _intended_changes(oms: OmsFile) -> Counter[str]:
+    """Count the changes that were intended, by the reference that the order has at the broker."""
+    references = _adopted_references(oms)
+    order_ids = (payload["order_id"] for _, payload in oms.of_type("ModifyIntended"))
+    return Counter(references.get(order_id, order_id) for order_id in order_ids)
+
+
+def _adopted_references(oms: OmsFile) -> dict[str, str]:
+    """Return the references of orders of others: none for those that people entered."""
+    adopted = (payload for _, payload in oms.of_type("OrderAdopted"))
+    return {payload["order_id"]: payload["order_ref"] for payload in adopted}
+
+
 def _changed_as_intended(oms: OmsFile, books: Mapping[str, Any]) -> Iterator[str]:
     clients = _our_clients(oms)
     received: Counter[str] = Counter()
     for row in books["modifications"]:
         if row["client_id"] in clients:
             received[row["order_ref"]] += row["received"]
-    intended = Counter(payload["order_id"] for _, payload in oms.of_type("ModifyIntended"))
+    intended = _intended_changes(oms)
     for reference, times in received.items():
         if times > intended[reference]:
             yield f"{reference!r} was changed {times} times, intended {intended[reference]} times"

@@ -110,7 +110,7 @@ class Settings:
     tickers_max: int = 100
     """Lines of quotes of one client at a time; more get 101."""
     bind_negative: bool = True
-    """Bound manual orders get ids -1, -2 and so on; otherwise client 0's next ones."""
+    """Bound manual orders get ids -2, -3 and so on; otherwise client 0's next ones."""
     fills: Fills = "market"
     """`market`: orders trade by the liquidity rule; `manual`: only the verb `fill` fills them."""
     modify_reject: ModifyReject = "keep"

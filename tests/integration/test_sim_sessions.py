@@ -180,14 +180,14 @@ async def test_client_zero_binds_manual_orders_to_negative_ids_and_may_cancel_th
         client.ask("reqOpenOrders")
         await client.wait_for("openOrderEnd")
         bound = client.last("orderBound")
-        assert (bound["orderId"], client.last("openOrder")["orderId"]) == ("-1", "-1")
+        assert (bound["orderId"], client.last("openOrder")["orderId"]) == ("-2", "-2")
         client.ask("reqAutoOpenOrders", autoBind="1")
         await client.settle()
         sim.do("manual_order", symbol="AAPL", side="BUY", quantity="1", order_type="LMT",
                limit_price="1")  # fmt: skip
-        await client.wait_for("orderBound", orderId="-2")
-        client.cancel(-1)
-        await client.wait_for("errMsg", reqId="-1", code="202")
+        await client.wait_for("orderBound", orderId="-3")
+        client.cancel(-2)
+        await client.wait_for("errMsg", reqId="-2", code="202")
 
 
 async def test_only_client_zero_may_bind() -> None:

@@ -203,3 +203,26 @@ def test_execution_without_any_number_leaves_the_order_in_doubt() -> None:
     )
     assert [o.order_id for o in life.books.all(Order)] == ["A"]
     assert run.breaks == {"in_doubt:A": "high", "unknown_order:DU1:x.1": "high"}
+
+
+@pytest.mark.parametrize(
+    ("our_client", "row", "origin"),
+    [
+        (0, "client=0 id=-2 ref=", "manual"),
+        (0, "client=0 id=7 ref=", "manual"),  # bound to one of client 0's own numbers
+        (0, "client=0 id=7 ref=abc", "previous_session"),
+        (0, "client=4 id=7 ref=", "other_client"),
+        (1, "client=0 id=0 ref=", "manual"),
+        (1, "client=1 id=7 ref=", "previous_session"),
+    ],
+)
+def test_order_of_client_zero_without_a_reference_is_a_persons(
+    our_client: int, row: str, origin: str
+) -> None:
+    life = play("").play(f"M: open Submitted {row}")
+    (envelope,) = life.envelopes[-1:]
+    assert isinstance(envelope.event, OpenOrderReceived)
+    answers = Answers(open_orders=(Row(envelope.event, envelope.sequence),))
+    scope = Scope(our_client, (), life.at, timedelta(0), "R1")
+    (adopted,) = adoptions(our_side(life), answers, scope)
+    assert adopted.origin == origin

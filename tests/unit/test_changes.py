@@ -54,8 +54,12 @@ def test_only_a_working_order_of_ours_takes_terms_above_what_is_filled(
         ({}, True, ""),
         ({"sent": False}, True, ""),
         ({"sent": False}, False, "the order has not left"),
-        ({"client_id": 0}, True, "another client or a person owns the order"),
-        ({"origin": "manual", "sent": False, "broker_order_id": 0}, False, "another client"),
+        ({"client_id": 0}, True, "another client owns the order"),
+        (
+            {"origin": "manual", "sent": False, "broker_order_id": 0},
+            False,
+            "it was sent by client 0, which is TWS",
+        ),
     ],
 )
 def test_only_an_order_of_ours_that_is_on_its_way_can_be_cancelled(
@@ -65,6 +69,18 @@ def test_only_an_order_of_ours_that_is_on_its_way_can_be_cancelled(
     found = cancel_refusal(order, client_id=CLIENT, has_number=has_number)
     assert found.startswith(refusal)
     assert bool(found) is bool(refusal)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "number", "is_ours"),
+    [(0, -2, True), (0, 7, True), (0, 0, False), (0, -1, False), (7, -2, False)],
+)
+def test_order_of_a_person_is_client_zeros_once_it_is_bound(
+    client_id: int, number: int, is_ours: bool
+) -> None:
+    order = WORKING.evolve(origin="manual", client_id=0, broker_order_id=number)
+    assert (cancel_refusal(order, client_id=client_id, has_number=True) == "") is is_ours
+    assert (change_denial(order, order.terms, client_id=client_id) is None) is is_ours
 
 
 def test_doubt_can_be_resolved_by_a_person_with_a_reason() -> None:

@@ -648,3 +648,27 @@ def test_state_is_drawn_again_when_an_order_leaves_its_end() -> None:
     order = working("status Cancelled 0").order()
     assert order.state in ENDED
     assert (order.ended_at, order.end_sequence) == (order.updated_at, order.last_sequence)
+
+
+# ── a person's order that is bound to client 0 ───────────────────────────────────────────────────
+
+BOUND = "adopt Submitted perm=5\nbound perm=5 client=0 id=-2\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "limit"),
+    [
+        ("", S.MODIFY_PENDING, 10),
+        ("open Submitted 100 11 perm=5 client=0 id=-2 ref=", S.WORKING, 11),
+        # The person was faster.
+        ("open Submitted 100 12 perm=5 client=0 id=-2 ref=", S.MODIFY_PENDING, 12),
+    ],
+)
+def test_change_of_a_bound_order_is_answered_by_its_terms(
+    answer: str, state: OrderState, limit: int
+) -> None:
+    life = play(BOUND)
+    life.wanted["A"] = terms("BUY 100 LMT 10")
+    order = life.play(f"modify 100 11\nsent place client=0 id=-2\n{answer}").order()
+    assert (order.state, order.terms.limit_price) == (state, Decimal(limit))
+    assert (order.client_id, order.broker_order_id) == (0, -2)

@@ -6,8 +6,10 @@ from typing import Literal
 
 from oms.core.admit.rule import Denial
 from oms.core.events import Terms
+from oms.core.fold.books import NO_ORDER_IDS
 from oms.core.fold.records import Order, OrderState
 from oms.core.money import plain
+from oms.core.words import describe_origin
 from oms.errors import InvalidRequest
 
 
@@ -22,7 +24,7 @@ def change_denial(order: Order, terms: Terms, *, client_id: int) -> Denial | Non
         text = f"IB has another order under its number {number}, and a change would go to that one"
         return Denial("owner", number, "a number of its own", text)
     if not _is_own(order, client_id):
-        text = "another client or a person owns the order; only its owner can change it"
+        text = _not_ours_to("change", order)
         return Denial("owner", str(order.client_id), str(client_id), text)
     if terms.quantity <= order.filled:
         text = f"{order.filled} are filled already; the new quantity must be above that"
@@ -39,7 +41,7 @@ def cancel_refusal(order: Order, *, client_id: int, has_number: bool) -> str:
     if order.origin == "ours" and not order.sent:
         return "" if has_number else "the order has not left; there is nothing to cancel at IB"
     if not _is_own(order, client_id):
-        return "another client or a person owns the order; only its owner can cancel it"
+        return _not_ours_to("cancel", order)
     return ""
 
 
@@ -49,6 +51,13 @@ def number_refusal(order: Order) -> str:
         f"IB has another order under its number {order.broker_order_id}, and a cancel would end"
         " that one"
     )
+
+
+def _not_ours_to(verb: str, order: Order) -> str:
+    if order.origin == "manual":
+        who = describe_origin(order.origin, order.client_id)
+        return f"it was {who}; only TWS, or client 0 once IB has bound it, can {verb} it"
+    return f"another client owns the order; only its owner can {verb} it"
 
 
 def check_resolution(order: Order, outcome: Literal["not_received", "ended"], reason: str) -> None:
@@ -66,4 +75,5 @@ def check_resolution(order: Order, outcome: Literal["not_received", "ended"], re
 
 
 def _is_own(order: Order, client_id: int) -> bool:
-    return order.client_id == client_id and order.broker_order_id > 0
+    # A person's order that is bound to client 0 goes by a number below -1.
+    return order.client_id == client_id and order.broker_order_id not in NO_ORDER_IDS

@@ -94,8 +94,11 @@ class _New:
         return order_ref if is_free else numbered_id(perm_id)
 
 
-def _origin(client_id: int, broker_order_id: int, scope: Scope) -> Origin:
-    if client_id == scope.client_id and broker_order_id > 0:
+def _origin(client_id: int, broker_order_id: int, order_ref: str, scope: Scope) -> Origin:
+    # A person's order has client id 0, and bound to client 0 perhaps a number like its own; what we
+    # send carries a reference.
+    is_manual = client_id == 0 and not order_ref
+    if client_id == scope.client_id and broker_order_id > 0 and not is_manual:
         return "previous_session"
     return "manual" if client_id == 0 else "other_client"
 
@@ -104,7 +107,7 @@ def _adopt_open(row: Row[OpenOrderReceived], order_id: str, scope: Scope) -> Ord
     event = row.event
     return OrderAdopted(
         order_id=order_id,
-        origin=_origin(event.client_id, event.broker_order_id, scope),
+        origin=_origin(event.client_id, event.broker_order_id, event.order_ref, scope),
         account=event.account,
         contract=event.contract,
         terms=terms_of(event, event.quantity),
@@ -126,7 +129,9 @@ def _adopt_completed(
     # The row names no client: without its executions, who sent it is not known.
     client_id = executed[0].client_id if executed else 0
     broker_order_id = executed[0].broker_order_id if executed else 0
-    origin = _origin(client_id, broker_order_id, scope) if executed else "unknown"
+    origin: Origin = "unknown"
+    if executed:
+        origin = _origin(client_id, broker_order_id, event.order_ref, scope)
     # totalQuantity is 0 for filled orders in field samples (broker notes: completed orders): what
     # was filled is the least it can have been.
     own = (one for one in executed if one.contract.is_combo is event.contract.is_combo)
@@ -158,7 +163,7 @@ def _adopt_executed(
     same = [one for one in named if one.contract.con_id == event.contract.con_id]
     return OrderAdopted(
         order_id=order_id,
-        origin=_origin(event.client_id, event.broker_order_id, scope),
+        origin=_origin(event.client_id, event.broker_order_id, event.order_ref, scope),
         account=event.account,
         contract=event.contract,
         # Only the executions are known: type and size are those of what was done, the rest is open.

@@ -44,7 +44,8 @@ class Reports:
         """Give a manual order an API id of client 0, and tell client 0."""
         books = self._floor.books
         if self._floor.settings.bind_negative:
-            order_id = -books.next_number("bound")
+            # From -2 on, as seen: -1 is what IB writes where an order has no number.
+            order_id = -1 - books.next_number("bound")
         else:
             order_id = self._intake.next_valid_id(0)
             books.set_highest_order_id(0, order_id)
