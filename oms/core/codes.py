@@ -55,6 +55,8 @@ class CodeMeaning:
     source: str
     #: The code alone does not settle an acknowledged order: ask the broker what became of it.
     verify: bool = False
+    #: Terms that IB announces with it to have set otherwise than asked.
+    sets: tuple[str, ...] = ()
 
 
 def meaning(code: int) -> CodeMeaning:
@@ -131,13 +133,14 @@ class _Row:
     text: str
     source: str = "D"
     verify: bool = False
+    sets: tuple[str, ...] = ()
 
     def meanings(self) -> Iterator[CodeMeaning]:
         """Yield the meaning of each code of the row."""
         for part in self.codes.split(","):
             first, _, last = part.strip().partition("-")
             for code in range(int(first), int(last or first) + 1):
-                yield CodeMeaning(code, self.kind, self.text, self.source, self.verify)
+                yield CodeMeaning(code, self.kind, self.text, self.source, self.verify, self.sets)
 
 
 _REJECTS: Final = (
@@ -288,9 +291,20 @@ _WARNINGS: Final = (
     _Row("399", "warning", "a message about the order, such as that it waits for the session"),
     _Row("404", "held", "held while shares to short are located"),
     _Row("131", "warning", "flags of the order are ignored"),
-    _Row("481", "warning", "the order's size was reduced: read its quantity again"),
     _Row(
-        "2109, 2111, 2130, 2137, 2168-2169",
+        "481",
+        "warning",
+        "the order's size was reduced: read its quantity again",
+        sets=("quantity",),
+    ),
+    _Row(
+        "2109",
+        "warning",
+        "outside regular trading hours is ignored for this type or venue",
+        sets=("outside_rth",),
+    ),
+    _Row(
+        "2111, 2130, 2137, 2168-2169",
         "warning",
         "an attribute of the order is ignored or adjusted",
     ),
@@ -306,6 +320,7 @@ _WARNINGS: Final = (
         "warning",
         "a preset of TWS has set the time in force to DAY",
         "F ib_async#191, #217, pysystemtrade#1580",
+        sets=("tif",),
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -181,6 +182,33 @@ def test_older_revision_that_comes_late_changes_nothing_and_is_named() -> None:
     life = working("fill 90 @ 10 exec=x.1.02\nfill 100 @ 10 exec=x.1.01")
     assert (life.order().filled, life.position().quantity) == (Decimal(90), Decimal(90))
     assert life.fills()[0].superseded == ("x.1.01",)
+
+
+ORIGINAL, CORRECTION = "fill 40 @ 10 exec=x.1.01", "fill 40 @ 11 exec=x.1.02"
+OLD_COST, NEW_COST = "commission x.1.01 2.5", "commission x.1.02 3"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((ORIGINAL, CORRECTION, OLD_COST))))
+def test_what_a_corrected_execution_cost_is_its_corrections_cost_until_that_is_told(
+    order: tuple[str, ...],
+) -> None:
+    life = working("\n".join(order))
+    assert (life.fills()[0].commission, life.order().commissions) == (
+        Decimal("2.5"),
+        (("USD", Decimal("2.5")),),
+    )
+    assert [early for early in life.books.all(EarlyCommission) if not early.joined] == []
+    life.play(NEW_COST)
+    assert life.fills()[0].commission == life.order().commissions[0][1] == Decimal(3)
+
+
+def test_what_a_corrected_execution_cost_changes_nothing_once_the_correction_has_its_cost() -> None:
+    for text in (f"{NEW_COST}\n{OLD_COST}", f"{OLD_COST}\n{NEW_COST}"):
+        for fills in (f"{ORIGINAL}\n{CORRECTION}", CORRECTION):
+            life = working(f"{fills}\n{text}")
+            assert life.fills()[0].commission == life.order().commissions[0][1] == Decimal(3)
+            assert life.position().commissions == (("USD", Decimal(3)),)
+            assert life.books.all(EarlyCommission) == []
 
 
 def test_same_execution_twice_changes_nothing() -> None:
@@ -418,7 +446,8 @@ def test_late_commission_asks_for_order_and_position_of_its_fill() -> None:
     life.books.evict("fills", fill.key)
     by_exec_id = Want("fills", "exec_id", "x.1.01")
     early = Want("early_commissions", "", "x.1.01")
-    assert set(wanted(event, Context("broker", 1), life.books)) == {by_exec_id, early}
+    by_key = Want("fills", "", "DU1:x.1")  # in case that it is corrected by now
+    assert set(wanted(event, Context("broker", 1), life.books)) == {by_exec_id, early, by_key}
     assert companions(fill) == beside
 
 

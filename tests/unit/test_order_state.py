@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from oms.core.codes import TABLE, meaning
+from oms.core.events import OpenOrderReceived
 from oms.core.fold.order_state import answered_with, may_be_refused
 from oms.core.fold.records import ENDED, OrderState
 from tests.lives import Life, play, terms, working
@@ -65,7 +67,12 @@ B1 = [
     ("reject by price check", "notice 201\nstatus Cancelled 0\nnotice 202", S.REJECTED, 0),
     ("cancelled by price check", "open Submitted\nstatus Cancelled 0\nnotice 202", S.CANCELLED, 0),
     ("reject by validation", "notice 110", S.REJECTED, 0),
-    ("waits for shares", "notice 404\nopen PreSubmitted", S.WORKING, 0),
+    ("waits for shares", "notice 404\nopen PreSubmitted", S.HELD, 0),
+    ("waits for shares, by its status", "status PreSubmitted 0 why=locate", S.HELD, 0),
+    ("and for its trigger", "status PreSubmitted 0 why=trigger,locate", S.HELD, 0),
+    ("waits for its trigger", "status PreSubmitted 0 why=trigger", S.WORKING, 0),
+    ("shares are found", "notice 404\nopen PreSubmitted\nstatus PreSubmitted 0", S.WORKING, 0),
+    ("in part at work", "status Submitted 0 why=locate", S.HELD, 0),
     ("held for shares", "open Inactive\nstatus Inactive 0 why=locate", S.HELD, 0),
     ("held after a reject code", "notice 404\nstatus Inactive 0 why=locate", S.HELD, 0),
     ("inactive without a word", "status Inactive 0", S.HELD, 0),
@@ -137,6 +144,34 @@ def test_code_never_takes_back_a_fill() -> None:
 def test_warning_stands_beside_the_state() -> None:
     order = working("notice 10349 Order TIF was set to DAY").order()
     assert (order.state, order.warning) == (S.WORKING, "10349 Order TIF was set to DAY")
+
+
+@pytest.mark.parametrize(
+    ("code", "changed"),
+    [
+        (10349, {"tif": "GTC"}),
+        (2109, {"outside_rth": True}),
+        (481, {"quantity": Decimal(60)}),
+    ],
+)
+def test_terms_that_ib_announced_to_set_itself_are_those_it_then_shows(
+    code: int, changed: dict[str, Any]
+) -> None:
+    for text in (f"notice {code} a preset\nopen Submitted", f"open Submitted\nnotice {code} set"):
+        life = working(text)
+        shown = next(e.event for e in life.envelopes if isinstance(e.event, OpenOrderReceived))
+        assert [n for n, v in changed.items() if getattr(life.order().terms, n) == v] == []
+        life.apply(shown.evolve(**changed, limit_price=Decimal(11)))
+        terms = life.order().terms
+        assert {name: getattr(terms, name) for name in changed} == changed
+        assert terms.limit_price == Decimal(10)  # nobody announced that
+
+
+def test_terms_that_nobody_announced_stay_as_asked_and_a_size_only_shrinks() -> None:
+    life = working("notice 399 a warning\nnotice 481 reduced")
+    shown = next(e.event for e in life.envelopes if isinstance(e.event, OpenOrderReceived))
+    life.apply(shown.evolve(tif="GTC", quantity=Decimal(150)))
+    assert (life.order().terms.tif, life.order().terms.quantity) == ("DAY", Decimal(100))
 
 
 def test_unknown_code_is_kept_with_its_text() -> None:

@@ -47,6 +47,7 @@ from oms.core.fold.records import (
     OrderChanges,
     Position,
     PositionChanges,
+    SessionRecord,
     add_commission,
 )
 from oms.core.fold.times import note_time
@@ -143,6 +144,8 @@ def _held_against(books: Books, order: Order, fill: Fill) -> Fill:
 
 
 def _with_early_commission(books: Books, fill: Fill) -> Fill:
+    for number in range(1, fill.revision):
+        fill = _charged_before(books, fill, f"{fill.stem}.{number:02}")
     early = books.get("early_commissions", fill.exec_id)
     if not isinstance(early, EarlyCommission) or early.joined:
         return fill
@@ -155,6 +158,21 @@ def _with_early_commission(books: Books, fill: Fill) -> Fill:
         commission=early.commission,
         commission_currency=early.currency,
         commission_sequence=early.sequence,
+        realised_pnl=early.realised_pnl,
+    )
+
+
+def _charged_before(books: Books, fill: Fill, exec_id: str) -> Fill:
+    """Give a fill what was charged for a revision that our books never had."""
+    early = books.get("early_commissions", exec_id)
+    if not isinstance(early, EarlyCommission) or early.joined:
+        return fill
+    books.put(early.evolve(joined=True))
+    if early.commission is None:
+        return fill
+    return fill.evolve(
+        commission=early.commission,
+        commission_currency=early.currency,
         realised_pnl=early.realised_pnl,
     )
 
@@ -249,12 +267,13 @@ def _put_moved(
 
 
 def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> None:
-    fill = books.fill_of_execution(event.exec_id)
+    fill = _fill_charged(books, event.exec_id)
     if fill is None:
         _keep_early(books, envelope, event)
         return
-    if event.commission is None:
-        return  # IB's "not known yet": the report that counts comes later.
+    is_older = fill.exec_id != event.exec_id
+    if event.commission is None or (is_older and fill.commission_sequence):
+        return  # IB's "not known yet", or what a revision cost whose correction has its own cost.
     known = fill.commission if fill.commission is not None else ZERO
     changed = event.commission - known
     # What a corrected execution had is not what IB said for its correction.
@@ -263,7 +282,7 @@ def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> 
         fill.evolve(
             commission=event.commission,
             commission_currency=event.currency,
-            commission_sequence=envelope.sequence,
+            commission_sequence=0 if is_older else envelope.sequence,
             commission_was=known if is_other else fill.commission_was,
             realised_pnl=event.realised_pnl,
             last_sequence=envelope.sequence,
@@ -283,6 +302,26 @@ def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> 
                 updated_at=envelope.recorded_at,
             )
         )
+
+
+def _fill_charged(books: Books, exec_id: str) -> Fill | None:
+    """Return the fill that an execution is or was, before its correction."""
+    found = books.fill_of_execution(exec_id)
+    if found is not None:
+        return found
+    revision = stem_and_revision(exec_id)[1]
+    fills = (books.fill(key) for key in _keys_of(books, exec_id))
+    return next((fill for fill in fills if fill is not None and revision < fill.revision), None)
+
+
+def _keys_of(books: Books, exec_id: str) -> tuple[str, ...]:
+    """Return the keys that an execution's fill may have: a commission does not name the account."""
+    session = books.get("sessions", str(books.system.session_epoch))
+    # One that is over may have left memory, where a rebuild still has it.
+    if not isinstance(session, SessionRecord) or not session.live:
+        return ()
+    stem, _ = stem_and_revision(exec_id)
+    return tuple(f"{account}:{stem}" for account in session.accounts)
 
 
 def _keep_early(books: Books, envelope: Envelope, event: CommissionReceived) -> None:
@@ -414,12 +453,13 @@ def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> 
 def _for_commission(
     event: CommissionReceived | CommissionRestated, context: Context, books: Books
 ) -> Wants:
-    fill = books.fill_of_execution(event.exec_id)
+    fill = _fill_charged(books, event.exec_id)
     if fill is not None:
         return companions(fill)
     # A report that came early and was joined is remembered: said again, it changes nothing.
     early = Want("early_commissions", "", event.exec_id)
-    return early, Want("fills", "exec_id", event.exec_id)
+    corrected = (Want("fills", "", key) for key in _keys_of(books, event.exec_id))
+    return early, Want("fills", "exec_id", event.exec_id), *corrected
 
 
 def _for_position(

@@ -39,6 +39,8 @@ from oms.core.terms import changed_names, is_resized, terms_of
 _WORKING: Final = frozenset({"PreSubmitted", "Submitted"})
 _CANCELLED: Final = frozenset({"Cancelled", "ApiCancelled"})
 _NOT_YET: Final = frozenset({"PendingSubmit", "ApiPending"})
+#: IB's reason to hold an order back, whatever status it writes beside it; code 404 says the same.
+_LOCATE: Final = "locate"
 #: What an order that has ended may still be called by a message that was under way.
 _OLDER: Final = _WORKING | _NOT_YET | {"PendingCancel", "Inactive"}
 _FINAL: Final = _CANCELLED | {"Filled"}
@@ -159,13 +161,15 @@ def on_status(order: Order, status: str, why_held: str, sequence: int, epoch: in
     changes["status"] = status
     changes["why_held"] = why_held
     if status in _WORKING:
-        return changes | _working(order)
+        changes |= _working(order)
+        changes["held"] = _is_located(why_held)
+        return changes
     if status == "Filled":
         return changes | _ended("filled")
     if status in _CANCELLED:
         return changes | _ended(_end_of_cancelled(order))
     if status == "Inactive":
-        if is_reject(order.code) and why_held != "locate":
+        if is_reject(order.code) and not _is_located(why_held):
             return changes | _ended("rejected", concluded=True)
         # Ambiguous by IB's own texts: held, or dead without a word. It stays live until evidence
         # comes.
@@ -194,10 +198,13 @@ def _end_of_cancelled(order: Order) -> End:
     return "rejected" if is_reject(order.code) and not ours else "cancelled"
 
 
+def _is_located(why_held: str) -> bool:
+    """Say whether IB holds an order until it has found shares to borrow; reasons come by commas."""
+    return _LOCATE in why_held.split(",")
+
+
 def _working(order: Order) -> OrderChanges:
     changes: OrderChanges = {}
-    if order.held:
-        changes["held"] = False
     if order.concluded:
         # IB shows it alive, so the conclusion was wrong.
         changes["end"] = ""
@@ -273,7 +280,18 @@ def on_open_order(
         changes["terms"] = terms_of(event, event.quantity)
     elif answer is None:
         changes |= _resized(order, order.terms, order.asked_sizes, event)
+    if order.announced and order.origin not in _FOREIGN:
+        changes["terms"] = _as_announced(order, changes.get("terms", order.terms), event)
     return changes
+
+
+def _as_announced(order: Order, terms: Terms, event: OpenOrderReceived) -> Terms:
+    """Return terms with what IB said it would set itself, as it has set them."""
+    shown = terms_of(event, event.quantity)
+    told = {name: getattr(shown, name) for name in order.announced}
+    if shown.quantity > terms.quantity:
+        told.pop("quantity", None)  # announced was a smaller size
+    return terms.evolve(**told)
 
 
 def _resized(
@@ -351,9 +369,11 @@ def _on_code(order: Order, event: NoticeReceived, sequence: int) -> OrderChanges
     what = meaning(event.code)
     said = f"{event.code} {event.text}"
     if what.kind == "warning":
-        return {"warning": said}
+        announced = tuple(dict.fromkeys((*order.announced, *what.sets)))
+        return {"warning": said, "announced": announced}
     if what.kind == "held":
-        return seen_by_broker(order, sequence) | {"held": True, "why_held": event.text}
+        located: OrderChanges = {"held": True, "why_held": _LOCATE, "warning": said}
+        return seen_by_broker(order, sequence) | located
     gone = said if says_gone(event.code, event.text) else ""
     if what.kind == "cancel_reject" and (order.cancel_pending or order.acknowledged):
         # 10148 names the state, and PendingCancel means that the cancel is still under way.
@@ -379,7 +399,7 @@ def _end_by_code(order: Order, what: CodeMeaning, text: str, sequence: int) -> O
         return seen_by_broker(order, sequence) | _ended(order.end or end)
     if not is_reject(what.code):
         return {}
-    if order.held and order.status == "Inactive" and order.why_held != "locate":
+    if order.held and order.status == "Inactive" and not _is_located(order.why_held):
         # The 201 usually comes first; the order of the two must not decide.
         return _ended("rejected", concluded=True)
     if ends(what.code, order.acknowledged) != "ends" or order.modify_pending:

@@ -113,6 +113,8 @@ class Order(Evolving):
     status: str = ""
     why_held: str = ""
     warning: str = ""
+    #: Terms that IB has announced to set otherwise than asked: a preset of TWS, a size reduced.
+    announced: tuple[str, ...] = ()
     code: int = 0
     text: str = ""
     #: The first message that named the order's number before IB said anything else of the order:
@@ -289,6 +291,7 @@ class OrderChanges(TypedDict, total=False):
     doubt_sequence: int
     status: str
     why_held: str
+    announced: tuple[str, ...]
     warning: str
     code: int
     text: str
