@@ -160,3 +160,34 @@ async def _client(world: World, client_id: int) -> AsyncIterator[IB]:
         yield ib
     finally:
         ib.disconnect()
+
+
+async def test_orders_that_ib_names_by_no_number_are_reported_in_each_run_and_taken_in_by_none(
+    world: World,
+) -> None:
+    await world.start()
+    unnamed = {"direction": "out", "message": "openOrder", "action": "edit"}
+    await world.simulator.do("fault", **unnamed, set={"orderId": "0", "permId": "0"})
+    first = await _by_hand(world, limit_price=LOW)
+    await _by_hand(world, limit_price=LOW)
+    for _ in range(2):
+        report = await world.reconcile()
+        assert breaks(report.findings) == ["unknown_order", "unknown_order"]
+        assert "BUY 10 AAPL LMT 10" in report.findings[0].theirs
+    assert await world.oms.reader.rows("orders") == []
+    assert len(world.open_cases()) == 2
+    await world.simulator.do("cancel", perm_id=first)
+    await world.reconcile()
+    # IB lists it among the completed orders, with its number.
+    nameless = [c for c in world.view.open_breaks() if not c.finding.order_id]
+    assert (len(nameless), len(world.open_cases())) == (1, 2)
+
+
+async def test_completed_rows_without_any_name_make_no_second_order(world: World) -> None:
+    await world.start()
+    lost = {"direction": "out", "message": "completedOrder", "action": "edit"}
+    await world.simulator.do("fault", **lost, set={"orderRef": "", "permId": "0"})
+    ticket = await world.bought(10)
+    report = await world.reconcile()
+    assert [o.order_id for o in await world.oms.reader.rows("orders")] == [ticket.order_id]
+    assert breaks(report.findings) == ["unknown_order"]

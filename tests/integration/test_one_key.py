@@ -13,16 +13,19 @@ import oms
 from oms.core.events import (
     OrderAdopted,
     OrderDenied,
+    OrderIntended,
     OrderMessageSent,
+    OrderNotSent,
     OrderStatusReceived,
     ReconciliationCompleted,
 )
 from oms.core.fold.records import OrderState
 from oms.errors import InvalidRequest
 from oms.service.adapter import IBBrokerAdapter
+from oms.service.sending import By
 from tests.shell import Shell
 from tests.simulator import Simulator
-from tests.world import AAPL, CLIENT_ID, LOW, MSFT, World, a_world, breaks, settings_for
+from tests.world import AAPL, ACCOUNT, CLIENT_ID, LOW, MSFT, World, a_world, breaks, settings_for
 
 pytestmark = pytest.mark.slow
 WORDS = ("10", "AAPL", "--limit", LOW, "--order-id", "k1")
@@ -37,7 +40,9 @@ async def other(tmp_path: Path, simulator: Simulator) -> AsyncIterator[World]:
         yield made
 
 
-@pytest.mark.parametrize("client_id", [CLIENT_ID, CLIENT_ID + 1])
+@pytest.mark.parametrize(
+    "client_id", [CLIENT_ID, pytest.param(CLIENT_ID + 1, marks=pytest.mark.long)]
+)
 async def test_key_that_another_log_sent_is_not_sent_again(
     world: World, other: World, tmp_path: Path, client_id: int
 ) -> None:
@@ -91,6 +96,7 @@ async def test_key_is_not_sent_before_ib_has_said_what_it_knows(world: World, ot
     assert await other.log(OrderMessageSent) == []
 
 
+@pytest.mark.long
 async def test_key_that_was_denied_before_ib_was_heard_is_the_order_that_ib_has(
     world: World, other: World
 ) -> None:
@@ -140,6 +146,21 @@ async def test_key_of_an_order_that_no_comparison_has_seen_is_refused(world: Wor
     assert ticket.order.origin == "previous_session"
     assert await world.log(OrderMessageSent) == []
     assert await world.log(OrderDenied) == []
+
+
+async def test_intent_that_ib_was_faster_than_does_not_leave(world: World) -> None:
+    manager = await world.start()
+    contract = await manager.qualify(AAPL)
+    await _by_another(world, client_id=CLIENT_ID, order_id=900, order_ref="k1")
+    await world.until(lambda: world.view.unknown_orders)
+    intent = OrderIntended(
+        order_id="k1", account=ACCOUNT, contract=contract, terms=oms.Limit("BUY", 10, LOW)
+    )
+    await manager._sending.submit([intent], [], by=By("test"), whole=False)
+    await world.until_logged(OrderNotSent)
+    assert await world.log(OrderMessageSent) == []
+    await world.reconcile()
+    assert (world.state_of("k1"), await world.received("k1")) == (OrderState.WORKING, 0)
 
 
 async def test_cancel_of_a_refused_order_does_not_reach_the_owner_of_its_number(
