@@ -15,9 +15,9 @@ from oms.cli.request import append
 from oms.cli.terminal import show, table, waiting
 from oms.clock import SystemClock
 from oms.core.compare.cases import break_id_of
-from oms.core.compare.statement_coverage import SECTIONS
-from oms.core.events import Finding, StatementCoverage
+from oms.core.events import Finding
 from oms.report.reconciliation import shut_by
+from oms.report.words import coverage_words
 from oms.service.flex import fetch_statement
 from oms.service.statement import Checked, check_statement, events_of, still_shut
 
@@ -112,7 +112,7 @@ def _show(checked: Checked) -> None:
         one_day = heading.first == heading.last
         days = f"{heading.first}" if one_day else f"{heading.first} to {heading.last}"
         say(f"account {heading.account}, {days}, made {heading.generated or 'at a time not said'}")
-    for words in dict.fromkeys(_sections(coverage) for coverage in checked.coverage):
+    for words in dict.fromkeys(coverage_words(coverage) for coverage in checked.coverage):
         say(words)
     if checked.findings:
         made = table(
@@ -137,15 +137,6 @@ def _show(checked: Checked) -> None:
         f"{checked.verdict}: {checked.deals} deals compared, {checked.matches} things agree,"
         f" {len(checked.breaks)} differ, {unknowns} unknown"
     )
-
-
-def _sections(coverage: StatementCoverage) -> str:
-    """Say which sections were compared, and which an activity query can have beside them."""
-    came = ", ".join(SECTIONS[name] for name in coverage.sections) or "nothing"
-    kind = "trade confirmations" if coverage.kind == "confirmations" else "an activity statement"
-    missing = ", ".join(SECTIONS[name] for name in coverage.missing)
-    rest = f"; not in the file: {missing}" if missing else ""
-    return f"{kind} with {came}{rest}"
 
 
 def _cells(one: Finding) -> tuple[str, ...]:

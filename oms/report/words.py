@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Final
 
 from oms.core.compare.findings import Witness, witness_of
-from oms.core.events import BreakClass, Finding, Outcome, Severity, Verdict
+from oms.core.compare.statement_coverage import SECTIONS
+from oms.core.events import BreakClass, Finding, Outcome, Severity, StatementCoverage, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +217,14 @@ _WITNESSES: Final[dict[Witness, str]] = {
 def witness_words(finding: Finding) -> str:
     """Return who shows a difference."""
     return _WITNESSES[witness_of(finding)]
+
+
+def coverage_words(coverage: StatementCoverage) -> str:
+    """Return which sections of a statement were compared, and which an activity query can have
+    beside them.
+    """
+    came = ", ".join(SECTIONS[name] for name in coverage.sections) or "nothing"
+    kind = "trade confirmations" if coverage.kind == "confirmations" else "an activity statement"
+    missing = ", ".join(SECTIONS[name] for name in coverage.missing)
+    rest = f"; not compared: {missing}" if missing else ""
+    return f"{kind} with {came}{rest}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from oms import report
-from oms.core.events import Envelope, ReconciliationCompleted
+from oms.core.events import Envelope, ReconciliationCompleted, StatementChecked
 from oms.core.fold.records import BreakCase, RunRecord
 from oms.errors import InvariantBroken, NotFound
 from oms.report.json_view import event_json
@@ -18,6 +18,7 @@ from oms.web.query import conditions
 
 CASES_SHOWN_MAX: Final = 500
 RUNS_SHOWN_MAX: Final = 100
+CHECKS_SHOWN_MAX: Final = 20
 
 BREAK_FILTERS: Final = ("show", "account", "order_id", "severity")
 RUN_FILTERS: Final = ("verdict",)
@@ -92,15 +93,19 @@ async def build_runs(visit: Visit) -> Page:
     )
     running = () if verdict else visit.situation.runs_under_way
     runs = [*running, *(run for run in cast("list[RunRecord]", rows) if not run.live)]
+    checks = await visit.reader.events(
+        type=StatementChecked.__name__, reverse=True, limit=CHECKS_SHOWN_MAX
+    )
     return Page(
         title="Reconciliation reports",
         template="reports",
         kind="reports",
-        values={"runs": runs, "total": total, "verdict": verdict},
+        values={"runs": runs, "total": total, "verdict": verdict, "checks": checks},
         json={
             "filters": query.values(),
             "total": total,
             "reports": [run_json(run) for run in runs],
+            "statement_checks": [event_json(check) for check in checks],
         },
     )
 

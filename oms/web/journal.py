@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from oms.core.events import EVENT_TYPES, Envelope
+from oms.core.events import EVENT_TYPES, Envelope, StatementChecked
 from oms.errors import NotFound
 from oms.report.json_view import event_json
 from oms.store.reader import Reader
@@ -150,11 +150,12 @@ async def build_one(visit: Visit) -> Page:
         raise NotFound(f"the log has no event {name!r}", hint=f"it goes from 1 to {head}")
     envelope = await visit.reader.event(sequence)
     causes = await _causes(visit.reader, envelope)
+    statement = envelope.event if isinstance(envelope.event, StatementChecked) else None
     return Page(
         title=f"Event {sequence}",
         template="event",
         kind="event",
-        values={"envelope": envelope, "causes": causes},
+        values={"envelope": envelope, "causes": causes, "statement": statement},
         json=_event_json(envelope, causes),
     )
 

@@ -22,7 +22,14 @@ from oms.core.fold.records import Order
 from oms.core.words import ago, counted, duration
 from oms.report.html_view import shown_in_markup
 from oms.report.sentences import describe_terms, name_of, sentence
-from oms.report.words import BREAKS, moment, shown_price, trigger_words, witness_words
+from oms.report.words import (
+    BREAKS,
+    coverage_words,
+    moment,
+    shown_price,
+    trigger_words,
+    witness_words,
+)
 from oms.web import words
 from oms.web.words import Badge
 
@@ -61,6 +68,7 @@ def environment() -> Environment:
         "commands": commands,
         "trigger_words": trigger_words,
         "witness": witness_words,
+        "coverage": coverage_words,
     }
     made.globals |= {
         "counted": counted,

@@ -226,6 +226,50 @@ async def test_beginning_of_an_order_id_leads_to_the_order(site: Site) -> None:
     assert answer.headers["location"] == f"/orders/{FILLED}.json"
 
 
+async def test_check_of_a_statement_says_what_it_covers_and_what_it_could_not_tell(
+    site: Site, story: Story
+) -> None:
+    assert "Checks of the broker" not in (await site.get("/reports")).text
+    unknown = Finding(
+        result="unknown",
+        subject="statement_section",
+        key=f"statement_section:{ACCOUNT}:2026-03-08:OpenPositions",
+        account=ACCOUNT,
+        theirs="not in the file",
+        text=f"the query has no section Open Positions {HOSTILE}",
+    )
+    coverage = events.StatementCoverage(
+        account=ACCOUNT,
+        kind="activity",
+        first_day="2026-03-08",
+        last_day="2026-03-08",
+        sections=("Trades",),
+        missing=("OpenPositions", "CashReport"),
+    )
+    sequence = await story.say(
+        events.StatementChecked(
+            run_id="S1",
+            digest="ab" * 32,
+            accounts=(ACCOUNT,),
+            first_day="2026-03-08",
+            last_day="2026-03-08",
+            coverage=(coverage,),
+            verdict="unknown",
+            deals=3,
+            matches=3,
+            findings=(unknown,),
+        ),
+        actor="person:anna",
+    )
+    covered = "an activity statement with Trades; not compared: Open Positions, Cash Report"
+    assert covered in (await site.get("/reports")).text
+    page = (await site.get(f"/log/{sequence}")).text
+    assert covered in page
+    assert "the query has no section Open Positions &lt;script&gt;" in page
+    checks = (await site.get("/reports.json")).json()["statement_checks"]
+    assert [one["sequence"] for one in checks] == [sequence]
+
+
 async def test_report_shows_the_cases_that_were_open_when_it_was_made(site: Site) -> None:
     first = (await site.get("/reports/R1.json")).json()
     second = (await site.get("/reports/R2.json")).json()
