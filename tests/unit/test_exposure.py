@@ -167,18 +167,42 @@ def test_an_order_of_the_group_itself_counts_only_where_it_is_the_largest() -> N
     assert left(member.evolve(quantity=Decimal(71)), 76, *group) == "-1"
 
 
-def test_exits_of_an_entry_that_has_not_filled_count_against_what_it_will_make() -> None:
-    exits = (
-        unfilled("e-tp", "SELL", 100, parent="e"),
-        unfilled("e-sl", "SELL", 100, parent="e"),
-    )
-    assert left(oms.Market("SELL", 76), 76, unfilled("e", "BUY", 100), *exits) is None
-    # 40 of the entry have filled: they are held, and the exits may sell them.
-    partly = (unfilled("e", "BUY", 60), *exits)
-    assert left(oms.Market("SELL", 76), 116, *partly) is None
-    assert left(oms.Market("SELL", 77), 116, *partly) == "-1"
-    # The entry is filled, or gone: the exits take from what there is.
+@pytest.mark.parametrize(
+    ("filled", "size", "whole", "sold", "may_sell"),
+    [
+        (0, 100, 0, 0, 0),
+        # What the entry has filled is held, and the exits may sell it.
+        (40, 100, 0, 0, 40),
+        # They may work in the size that has filled, and grow.
+        (40, 40, 100, 0, 40),
+        (40, 10, 70, 30, 10),
+        # Smaller than the entry, and larger: that takes from what was held before.
+        (40, 30, 0, 0, 30),
+        (40, 50, 0, 0, 40),
+        (40, 150, 0, 0, 90),
+        (0, 150, 0, 0, 50),
+    ],
+)
+def test_exits_of_an_entry_at_work_count_against_what_it_has_made(
+    filled: int, size: int, whole: int, sold: int, may_sell: int
+) -> None:
+    entry = replace(unfilled("e", "BUY", 100 - filled), filled=Decimal(filled))
+    exits = [
+        replace(
+            unfilled(name, "SELL", size, parent="e"), whole=Decimal(whole), filled=Decimal(sold)
+        )
+        for name in ("e-tp", "e-sl")
+    ]
+    exits[1] = replace(exits[1], filled=Decimal(0))
+    held = 76 + filled - sold
+    assert left(oms.Market("SELL", held - may_sell), held, entry, *exits) is None
+    assert left(oms.Market("SELL", held - may_sell + 1), held, entry, *exits) == "-1"
+
+
+def test_exits_of_an_entry_that_is_gone_take_from_what_there_is() -> None:
+    exits = [unfilled(name, "SELL", 100, parent="e") for name in ("e-tp", "e-sl")]
     assert left(oms.Market("SELL", 1), 100, *exits) == "-1"
+    assert left(oms.Market("SELL", 1), 101, *exits) is None
 
 
 def test_an_attached_order_on_the_side_of_its_parent_counts_whole() -> None:
@@ -333,6 +357,11 @@ def test_all_that_may_still_fill_counts_whole(facts: dict[str, Any], most: int |
     found = order("SELL", 76, **facts)
     assert found.live
     assert unfilled_of(found).quantity == (None if most is None else Decimal(most))
+
+
+def test_of_an_exit_that_works_in_a_part_of_its_size_the_whole_is_known() -> None:
+    found = unfilled_of(order("SELL", 40, asked_sizes=(Decimal(100),), filled=Decimal(30)))
+    assert (found.quantity, found.whole, found.filled) == (10, 70, 30)
 
 
 def test_what_is_on_its_way_into_the_books_counts_and_what_has_ended_does_not() -> None:

@@ -7,7 +7,7 @@ does not help.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal
@@ -161,36 +161,42 @@ def _sum(shares: Iterable[_Share]) -> Decimal:
 def _shares(orders: Iterable[Unfilled], con_id: int, sign: int) -> tuple[_Share, ...]:
     """Return what orders may take of a contract or add to it (by `sign`), the largest first.
 
-    Of an OCA group one fills, and the exits of one entry are such a group (broker notes: groups);
-    they take from the position that the entry makes, so only what it does not have still to fill
-    counts.
+    Of an OCA group one fills, and the exits of one entry are such a group (broker notes: groups).
     """
     every = {one.order_id: one for one in orders}
-    groups: dict[tuple[str, str], list[tuple[Decimal, str]]] = {}
+    groups: dict[tuple[str, str], list[Unfilled]] = {}
     for one in every.values():
-        units = one.sign_in(con_id)
-        if units * sign <= 0 or not one.quantity:
+        if one.sign_in(con_id) * sign <= 0 or max(one.quantity or ZERO, one.whole) <= 0:
             continue
-        size = one.quantity * abs(units)
         key = ("order", one.order_id)
         if one.parent_order_id:
             key = ("parent", one.parent_order_id)
         elif one.oca_group:
             key = ("oca", one.oca_group)
-        groups.setdefault(key, []).append((size, one.order_id))
+        groups.setdefault(key, []).append(one)
     found = []
     for (kind, name), members in groups.items():
-        largest = max(size for size, _ in members)
-        if kind == "parent" and name in every:
-            largest -= _still_to_come(every[name], con_id, -sign)
+        entry = every.get(name) if kind == "parent" else None
+        if entry is not None and entry.sign_in(con_id) * sign < 0:
+            largest = _of_exits(entry, members, con_id)
+        else:
+            largest = max((one.quantity or ZERO) * abs(one.sign_in(con_id)) for one in members)
         if largest > 0:
-            found.append(_Share(largest, tuple(order_id for _, order_id in members)))
+            found.append(_Share(largest, tuple(one.order_id for one in members)))
     return tuple(sorted(found, key=lambda share: (-share.quantity, share.order_ids)))
 
 
-def _still_to_come(entry: Unfilled, con_id: int, sign: int) -> Decimal:
-    units = entry.sign_in(con_id)
-    return (entry.quantity or ZERO) * abs(units) if units * sign > 0 else ZERO
+def _of_exits(entry: Unfilled, exits: Sequence[Unfilled], con_id: int) -> Decimal:
+    """Return what the exits of an entry that works on may take from what is held now.
+
+    They take from the position that the entry makes: what it has filled, and above its own size
+    what they have more.
+    """
+    largest = max(max(one.quantity or ZERO, one.whole) * abs(one.sign_in(con_id)) for one in exits)
+    units = abs(entry.sign_in(con_id))
+    taken = sum((one.filled * abs(one.sign_in(con_id)) for one in exits), ZERO)
+    made = entry.filled * units - taken
+    return max(largest - (entry.quantity or ZERO) * units, min(largest, made))
 
 
 def _sentence(proposal: Proposal, reach: _Reach) -> str:

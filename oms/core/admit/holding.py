@@ -27,6 +27,10 @@ class Unfilled:
     parent_order_id: str = ""
     #: What IB has still to send about it, where to cancel it helps no more.
     awaited: Literal["", "the answer to its cancel", "its executions"] = ""
+    #: Of an exit that works in the size that its entry has filled: the most of it, once the entry
+    #: has filled whole. TWS has them grow (broker notes: groups).
+    whole: Decimal = ZERO
+    filled: Decimal = ZERO
 
     def sign_in(self, con_id: int) -> int:
         """Return how many units of a contract it adds a unit of its own: negative where it sells,
@@ -57,6 +61,8 @@ def unfilled_of(order: Order, coming: Terms | None = None) -> Unfilled:
         oca_group=order.terms.oca_group,
         parent_order_id=order.parent_order_id,
         awaited="the answer to its cancel" if order.cancel_pending else "",
+        whole=max(order.asked_sizes, default=ZERO) - order.filled,
+        filled=order.filled,
     )
 
 
