@@ -247,7 +247,7 @@ class _Check:
         with_id: list[tuple[AccountStatement, Net]] = []
         for one in nets:
             _note_then(one, statements, index)
-            statement = statements[max(index[deal.place] for deal in one.rows)]
+            statement = statements[_first_covered(one, statements, index)]
             if one.deal.exec_id and not one.is_outside:
                 with_id.append((statement, one))
             else:
@@ -354,12 +354,21 @@ class _Check:
         return found
 
     async def _earlier(self, statement: AccountStatement) -> list[Fill]:
-        """Return our fills of any day that a cancel may take back whose original is not here."""
-        outside = [one.deal for one, _ in statement.open if one.is_outside]
+        """Return our fills of any day that a row may be about which tells of a day before: a cancel
+        whose original is not here, a deal that is booked again.
+        """
+        first = statement.days.heading.first
+        outside = [
+            one.deal
+            for one, fill in statement.open
+            if one.is_outside
+            or (fill is None and not one.deal.exec_id and (one.deal.day or first) < first)
+        ]
         by_order = await self._fills("perm_id", sorted({d.perm_id for d in outside} - {0}))
-        keys = {f"{d.account}:{d.con_id}" for d in outside if d.con_id and not d.perm_id}
+        keys = {f"{d.account}:{d.con_id}" for d in outside if d.con_id}
         by_contract = await self._fills("position_key", sorted(keys))
-        return [f for f in (*by_order, *by_contract) if f.account == statement.account]
+        found = {fill.key: fill for fill in (*by_order, *by_contract)}
+        return [fill for fill in found.values() if fill.account == statement.account]
 
     async def _fills_since(self, account: str, since: datetime) -> list[Fill]:
         """Return the account's fills from a moment on, newest booking first."""
@@ -373,6 +382,19 @@ class _Check:
             if len(fills) < limit or (oldest is not None and oldest < since - _BOOKED_LATE):
                 return [f for f in fills if f.happened_by is None or f.happened_by >= since]
             limit *= 4
+
+
+def _first_covered(
+    one: Net, statements: Sequence[AccountStatement], index: Mapping[tuple[int, int], int]
+) -> int:
+    """Return which statement names a deal first, of those that are not older than the log."""
+    places = sorted({index[deal.place] for deal in one.rows})
+    covered = (
+        i
+        for i in places
+        if statements[i].days.before_the_log(statements[i].tally.dealt.span.began) is None
+    )
+    return next(covered, places[-1])
 
 
 def _note_then(

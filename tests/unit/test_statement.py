@@ -103,6 +103,8 @@ def test_what_is_no_statement_is_refused_with_its_reason(text: str, wrong: str) 
         ('<Trade conid="x1" />', "conid='x1' is not an id"),
         ('<OpenPosition conid="1" position="1e999999x"/>', "position='1e999999x' is not a number"),
         ('<OpenPosition conid="1" position="NaN"/>', "is not finite"),
+        ('<OpenPosition conid="1" position="1e999"/>', "is no amount of IB's"),
+        ('<OpenPosition conid="1" position="1e-99"/>', "is no amount of IB's"),
         ('<TradeTransfer conid="1" quantity=""/>', "has an empty quantity"),
     ],
 )

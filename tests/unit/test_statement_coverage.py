@@ -18,7 +18,7 @@ from oms.core.compare.statement_days import Span, spans_of
 from oms.core.events import Adjustment, BooksAdjusted, Context, Envelope
 from oms.core.fold.records import SessionRecord
 from oms.service.statement import Checked
-from tests.unit.test_statement_files import (
+from tests.statement_books import (
     ACCOUNT,
     CONTRACTS,
     FILES,

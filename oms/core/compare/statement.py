@@ -55,11 +55,15 @@ class Tally:
     #: By contract; a query may give summaries, lots, or both.
     summaries: dict[int, StatedPosition] = field(default_factory=dict)
     lots: dict[int, StatedPosition] = field(default_factory=dict)
+    #: Contract and model of the rows of positions.
+    placed: set[tuple[int, str]] = field(default_factory=set)
     cash: dict[str, Cash] = field(default_factory=dict)
     traded: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     charged: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     #: Currencies in which something was dealt whose cash the deals do not show, and why.
     opaque: dict[str, str] = field(default_factory=dict)
+    #: Why a deal may have moved any currency; "" where each says which.
+    obscure: str = ""
     #: Per contract: what this statement had more of a deal than a later one that corrects it.
     then: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     #: Why a position that differs may have an explanation that is not here; "" where it cannot.
@@ -85,13 +89,16 @@ class Tally:
         """Count what a row does to cash."""
         if not deal.currency:
             self.opaque[""] = "the query leaves out the currency of deals: add the field Currency"
+        charged_in = deal.commission_currency or deal.currency
         if deal.category in _OPAQUE:
             self.opaque[deal.currency] = "futures settle day by day, which executions do not show"
-        elif deal.commission is None or deal.proceeds is None:
-            self.opaque[deal.currency] = "the query leaves out proceeds or commissions of deals"
+        if deal.commission is None or deal.proceeds is None:
+            text = "the query leaves out proceeds or commissions of deals"
+            self.opaque |= {deal.currency: text, charged_in: text}
+        self.obscure = self.obscure or _obscure(deal)
         if deal.category not in _SETTLED_DAILY:
             self.traded[deal.currency] += deal.proceeds or ZERO
-        self.charged[deal.commission_currency or deal.currency] -= deal.commission or ZERO
+        self.charged[charged_in] -= deal.commission or ZERO
         if deal.category == "CASH":
             self.traded[deal.symbol.partition(".")[0]] += deal.quantity
 
@@ -121,6 +128,11 @@ class Tally:
     def add_position(self, row: StatedPosition) -> None:
         """Count a position; an account with models has a row for each."""
         rows = self.lots if row.is_lot else self.summaries
+        place = (row.con_id, row.model)
+        if not row.level and place in self.placed:
+            # A summary and its lots, or two parts of it.
+            self.unread_contracts.add(row.con_id)
+        self.placed.add(place)
         known = rows.get(row.con_id)
         quantity = row.quantity + (known.quantity if known else ZERO)
         rows[row.con_id] = replace(row, quantity=quantity)
@@ -159,11 +171,19 @@ def holding_findings(
             ours=plain(held),
             theirs=plain(told),
         )
-        if holding is not None and told != held and same_holding(holding.category, told, held):
+        if (
+            holding is not None
+            and told != held
+            and same_holding(_class_of(holding, position), told, held)
+        ):
             yield thing.matched("a statement counts bonds in nominal")
             continue
         contract = position.contract if position else None
         yield _holding_finding(thing, contract, held, told, late=late, tally=tally)
+
+
+def _class_of(holding: StatedPosition, position: Position | None) -> str:
+    return holding.category or (position.contract.sec_type if position else "")
 
 
 def _holding_finding(
@@ -276,11 +296,22 @@ def cash_findings(tally: Tally, without_deals: str = "") -> Iterator[Finding]:
             yield thing.unknown(tally.opaque[""])
         elif tally.dealt.unread:
             yield thing.unknown("a row about a deal could not be read")
-        elif cash.currency in tally.opaque:
-            yield thing.unknown(tally.opaque[cash.currency])
+        elif cash.currency in tally.opaque or tally.obscure:
+            yield thing.unknown(tally.opaque.get(cash.currency) or tally.obscure)
         else:
             text = "cash does not follow from the statement's deals"
             yield thing.broken("cash_drift", "medium", text)
+
+
+def _obscure(deal: Deal) -> str:
+    """Return why it cannot be told which currencies a deal moved; "" where it can."""
+    if not deal.category:
+        return "the query leaves out the class of deals: add the field Asset Class"
+    if deal.category == "CASH" and "." not in deal.symbol:
+        return "the query leaves out which currencies were dealt: add the field Symbol"
+    if deal.category == "CASH" and not deal.commission_currency:
+        return "the query leaves out the currency of charges: add IB Commission Currency"
+    return "" if deal.currency else "the query leaves out the currency of deals"
 
 
 def unread_findings(tally: Tally) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ _MAGNIFIERS: Final = frozenset({Decimal(100), Decimal("0.01")})
 _BONDS: Final = frozenset({"BOND", "BILL"})
 #: Two clocks, and a time zone that was set wrongly, may lie between two texts of one deal.
 _SAME_TIME: Final = timedelta(days=1)
+_NO_PRICE: Final = "the query leaves out the price: add the field Trade Price"
 #: Executions of an order that a finding names.
 EVIDENCE_MAX: Final = 20
 
@@ -33,9 +34,10 @@ EVIDENCE_MAX: Final = 20
 # ── one deal beside one fill ─────────────────────────────────────────────────────────────────────
 
 
-def same_quantity(one: Net, ours: Decimal) -> bool:
-    """Say whether a deal and ours are of the same quantity."""
-    return one.quantity == ours or _is_nominal(one.deal.category, one.quantity, ours)
+def same_quantity(one: Net, fill: Fill) -> bool:
+    """Say whether a deal and a fill are of the same quantity."""
+    category = one.deal.category or fill.contract.sec_type
+    return same_holding(category, one.quantity, fill.signed_quantity)
 
 
 def _is_nominal(category: str, theirs: Decimal, ours: Decimal) -> bool:
@@ -58,7 +60,7 @@ def charged(one: Net, fill: Fill) -> Finding:
     """Return that a deal and a fill agree, or that they were charged differently."""
     thing = booked(fill, deal_words(one))
     if one.quantity and one.price is None and not one.replaced:
-        return thing.unknown("the query leaves out the price: add Trade Price")
+        return thing.unknown(_NO_PRICE)
     charges = {one.commission}
     if one.replaced:
         # The cancels are left out, and with them what they gave back.
@@ -120,7 +122,7 @@ def nearest(one: Net, fills: Iterable[Fill], at: datetime | None) -> Fill | None
         fill
         for fill in fills
         if fill.contract.con_id == deal.con_id
-        and same_quantity(one, fill.signed_quantity)
+        and same_quantity(one, fill)
         and same_price(one, fill.price)
         and apart(fill) <= _SAME_TIME
         and (not deal.perm_id or not fill.perm_id or deal.perm_id == fill.perm_id)
@@ -139,7 +141,10 @@ def summed(nets: Sequence[Net], fills: Sequence[Fill]) -> Iterator[Finding]:
     theirs = None if None in charges else sum((c for c in charges if c is not None), ZERO)
     ours = sum((fill.commission or ZERO for fill in fills), ZERO)
     for one in nets:
-        yield thing_of(one, "").matched(f"the sums of order {fills[0].perm_id} agree")
+        if one.quantity and one.price is None:
+            yield thing_of(one, "").unknown(_NO_PRICE)
+        else:
+            yield thing_of(one, "").matched(f"the sums of order {fills[0].perm_id} agree")
     if theirs is not None and not same_amount(theirs, ours):
         first = nets[0]
         thing = replace(
@@ -158,14 +163,16 @@ def of_order(deal: Deal, fills: Iterable[Fill]) -> list[Fill]:
 
 
 def sums_agree(nets: Sequence[Net], fills: Sequence[Fill]) -> bool:
-    """Say whether deals and fills are of the same quantity and average price."""
+    """Say whether deals and fills are of the same quantity and average price, as far as the query
+    has prices.
+    """
     theirs = sum((one.quantity for one in nets), ZERO)
     ours = sum((fill.signed_quantity for fill in fills), ZERO)
-    if not same_holding(nets[0].deal.category, theirs, ours):
+    if not same_holding(nets[0].deal.category or fills[0].contract.sec_type, theirs, ours):
         return False
     prices = [one.price for one in nets if one.quantity]
     if not theirs or None in prices:
-        return not theirs
+        return True
     stated = sum((one.quantity * (one.price or ZERO) for one in nets), ZERO) / theirs
     average = sum((fill.signed_quantity * fill.price for fill in fills), ZERO) / ours
     # An order's price is an average, which IB rounds to four decimals or more.

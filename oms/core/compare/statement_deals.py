@@ -10,7 +10,7 @@ evidence.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -149,11 +149,12 @@ def _kind(row: Attributes, exec_id: str) -> DealKind:
     codes = set(row.text("notes", "code").replace(",", ";").split(";"))
     if kind in _CANCELS or "Ca" in codes or row.text("buySell").endswith("(Ca.)"):
         return "cancel"
-    if not kind and not exec_id and row.text("origTradeID"):
+    if kind or exec_id:
+        return "book" if kind == "BookTrade" else "exchange"
+    if row.text("origTradeID"):
         return "cancel"
-    if kind == "BookTrade" or (not kind and not exec_id and codes & _BOOKED):
-        return "book"
-    return "exchange"
+    is_nowhere = row.has("exchange") and not row.text("exchange") and row.tag == "Trade"
+    return "book" if is_nowhere or codes & _BOOKED else "exchange"
 
 
 # ── what is left ─────────────────────────────────────────────────────────────────────────────────
@@ -181,6 +182,16 @@ class Net:
     def of(cls, deal: Deal) -> Net:
         """Return a deal that nothing changed."""
         return cls(deal, deal.quantity, deal.price, deal.commission, rows=(deal,))
+
+    @property
+    def whole(self) -> tuple[Net, ...]:
+        """Return it as the sum of its rows, where these may be parts for models that the query
+        leaves out.
+        """
+        if not self.replaced:
+            return ()
+        quantity = self.quantity + sum((deal.quantity for deal in self.replaced), ZERO)
+        return (replace(self, quantity=quantity, replaced=()),)
 
     @property
     def key(self) -> str:
@@ -227,8 +238,28 @@ def net(rows: Sequence[Deal], first: date) -> list[Net]:
             found.append(
                 Net(cancel, cancel.quantity, cancel.price, cancel.commission, (), True, (cancel,))
             )
+    _put_together(groups.values())
     found += [_net(group) for group in groups.values() if group.booked]
     return sorted(found, key=lambda one: one.deal.place)
+
+
+def _put_together(groups: Iterable[_Group]) -> None:
+    """Put what was booked without any number of its own to the deal of the same order and second
+    that was taken back: it was booked in its place.
+    """
+    gone: dict[tuple[str, str, int, datetime], _Group] = {}
+    for group in groups:
+        deal = group.booked[0] if group.booked else None
+        if deal and deal.perm_id and deal.at and len(group.taken) == len(group.booked):
+            gone[deal.thing, deal.model, deal.perm_id, deal.at] = group
+    for group in groups:
+        deal = group.booked[0] if group.booked and not group.cancels else None
+        if deal is None or deal.exec_id or deal.deal_number or deal.at is None:
+            continue
+        first = gone.pop((deal.thing, deal.model, deal.perm_id, deal.at), None)
+        if first is not None:
+            first.booked += group.booked
+            group.booked = []
 
 
 #: What a cancel and the deal that it takes back have in common, the sign of the quantity aside.

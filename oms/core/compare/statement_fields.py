@@ -17,6 +17,8 @@ from typing import Final
 
 #: IB's words for no value.
 _NONE: Final = frozenset({"", "--", "N/A", "MULTI"})
+#: Before the point, and behind it: more than any amount has, and few enough to calculate with.
+_DIGITS: Final = 15
 _FORM: Final = re.compile(
     r"(?P<day>\d{8}|\d{4}-\d\d-\d\d|\d\d?/\d\d?/(?:\d{4}|\d\d)|\d\d?-[A-Za-z]{3}-(?:\d{4}|\d\d))"
     r"(?:[;,T ]\s*|)(?P<time>\d{6}|\d\d:\d\d:\d\d|)"
@@ -100,9 +102,11 @@ class Attributes:
         try:
             value = Decimal(text)
         except InvalidOperation as error:
-            raise RowUnreadable(f"<{self.tag}> {names[0]}={text!r} is not a number") from error
+            raise RowUnreadable(f"<{self.tag}> {names[0]}={text[:40]!r} is not a number") from error
         if not value.is_finite():
-            raise RowUnreadable(f"<{self.tag}> {names[0]}={text!r} is not finite")
+            raise RowUnreadable(f"<{self.tag}> {names[0]}={text[:40]!r} is not finite")
+        if not -_DIGITS <= value.adjusted() <= _DIGITS or len(text) > 2 * _DIGITS:
+            raise RowUnreadable(f"<{self.tag}> {names[0]}={text[:40]!r} is no amount of IB's")
         return value
 
     def whole(self, *names: str) -> int:

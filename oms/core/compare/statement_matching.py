@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from oms.core.compare.statement_alike import (
@@ -44,6 +44,7 @@ _UNTOLD: Final = frozenset({"FUND"})
 _ALIKE_MAX: Final = 2_000
 
 
+_UNREAD: Final = "a row that could not be read may be about the same deal"
 _BEFORE: Final = "it was dealt before the log began"
 #: What is said of a fill at the edge of the days.
 BESIDE: Final = "may be in the statement of the day before or after"
@@ -100,12 +101,9 @@ def by_id(one: Net, fill: Fill | None) -> Finding | None:
     """Return what one deal with an execution id is found to be; None where it differs or is not
     booked, which `Rest` is told.
     """
-    if (
-        fill is not None
-        and same_quantity(one, fill.signed_quantity)
-        and same_price(one, fill.price)
-    ):
-        return charged(one, fill)
+    for told in (one, *one.whole):
+        if fill is not None and same_quantity(told, fill) and same_price(told, fill.price):
+            return charged(told, fill)
     return None
 
 
@@ -186,7 +184,8 @@ class Rest:
             if alike and nearest(one, alike[-1:], at):
                 return alike.pop()
         # At another time than ours: one of them is enough, however many are alike.
-        return nearest(one, islice(self._of(deal), _ALIKE_MAX), at)
+        earlier = (f for f in self._earlier if f.key not in self._dealt.named)
+        return nearest(one, islice(chain(self._of(deal), earlier), _ALIKE_MAX), at)
 
     def _of(self, deal: Deal) -> Iterable[Fill]:
         return self._unnamed.get(deal.con_id, {}).values()
@@ -196,15 +195,19 @@ class Rest:
         self._dealt.name(fill.key, self._last)
 
     def _agreeing(self, group: Open) -> list[Fill] | None:
-        """Return the fills whose sums are those of an order's deals; None where there are none."""
-        deal = next((one.deal for one, _ in group if one.deal.perm_id), group[0][0].deal)
-        if not deal.perm_id or deal.kind != "exchange" or group[0][0].is_outside:
+        """Return the fills whose sums are those of some deals; None where there are none."""
+        deal = group[0][0].deal
+        if deal.kind != "exchange" or group[0][0].is_outside:
             return None
+        nets = [one for one, _ in group]
         named = [fill for _, fill in group if fill is not None]
-        others = of_order(deal, self._of(deal))
+        others = list(self._of(deal))
+        if deal.level == "execution" or deal.perm_id:
+            perm_ids = {one.deal.perm_id for one in nets} - {0}
+            others = [fill for fill in others if fill.perm_id in perm_ids]
         for chosen in (others, [fill for fill in others if fill.key in self._certain]):
             fills = [*named, *chosen]
-            if fills and sums_agree([one for one, _ in group], fills):
+            if fills and sums_agree(nets, fills):
                 return fills
         return None
 
@@ -217,6 +220,8 @@ class Rest:
             return self._taken_back(one)
         if fill is not None:
             dealt.more[deal.con_id] += one.quantity - fill.signed_quantity
+            if dealt.is_unread(deal.con_id):
+                return booked(fill, deal_words(one)).unknown(_UNREAD)
             return _different(one, fill)
         thing = thing_of(one, "not booked")
         if not one.quantity:
@@ -226,6 +231,14 @@ class Rest:
             return None
         if why := dealt.outside(deal):
             return thing.unknown(why)
+        if deal.level == "order" and not deal.perm_id:
+            # Executions of it may be any of the contract.
+            dealt.unread.add(deal.con_id)
+            text = "the query leaves out the number of orders: add the field IB Order ID"
+            return thing.unknown(text)
+        if dealt.is_unread(deal.con_id):
+            dealt.loose.append(deal)
+            return thing.unknown(_UNREAD)
         if deal.level == "order":
             return self._order_differs(one)
         if deal.exec_id or (deal.perm_id and deal.category not in _UNTOLD):
@@ -282,24 +295,30 @@ class Rest:
 
 
 def _by_order(opened: Open) -> Iterator[Open]:
-    """Yield what is left in groups that may agree in their sums: those of an order. A part without
-    any number belongs to a deal of the same contract and time that differs.
+    """Yield what is left in groups that may agree in their sums: what is of one order.
+
+    Parts without any number belong to the deals of their contract that differ, if to any; orders
+    without a number are the sum of what was dealt in their contract.
     """
-    groups: dict[tuple[int, str], list[tuple[Net, Fill | None]]] = defaultdict(list)
-    orders = {
-        (one.deal.thing, one.deal.at): one.deal.perm_id
-        for one, fill in opened
-        if fill is not None and one.deal.at is not None
-    }
+    groups: dict[tuple[str, str], list[tuple[Net, Fill | None]]] = defaultdict(list)
+    parts = {one.deal.thing for one, fill in opened if fill is None and _is_part(one.deal)}
+    differing = {one.deal.thing for one, fill in opened if fill is not None}
     for number, (one, fill) in enumerate(opened):
         deal = one.deal
-        perm_id = deal.perm_id
-        if not perm_id and not deal.exec_id and deal.at is not None:
-            perm_id = orders.get((deal.thing, deal.at), 0)
-        is_summed = perm_id and deal.kind == "exchange" and not one.is_outside
-        key = (perm_id, deal.thing) if is_summed else (-number - 1, "")
+        key = (f"row {number}", "")
+        if deal.kind != "exchange" or one.is_outside:
+            pass
+        elif deal.thing in parts & differing and (fill is not None or _is_part(deal)):
+            key = ("parts", deal.thing)
+        elif deal.perm_id or deal.level == "order":
+            key = (f"order {deal.perm_id}", deal.thing)
         groups[key].append((one, fill))
     yield from groups.values()
+
+
+def _is_part(deal: Deal) -> bool:
+    """Say whether a row has no number by which it could be told from others."""
+    return not deal.exec_id and not deal.perm_id and deal.level == "execution"
 
 
 # ── what is left ─────────────────────────────────────────────────────────────────────────────────

@@ -53,8 +53,14 @@ class StatedPosition:
     symbol: str
     quantity: Decimal
     category: str = ""
-    #: A part of it, at the level of detail Lot.
-    is_lot: bool = False
+    model: str = ""
+    #: The level of detail, "" where the query leaves it out.
+    level: str = ""
+
+    @property
+    def is_lot(self) -> bool:
+        """Say whether it is a part of the position."""
+        return "LOT" in self.level
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +200,8 @@ def _holding(row: Attributes) -> StatedPosition:
         symbol=row.text("symbol"),
         quantity=row.number("position"),
         category=row.text("assetCategory"),
-        is_lot=_is_lot(row),
+        model=row.text("model"),
+        level=row.text("levelOfDetail"),
     )
 
 
@@ -233,7 +240,8 @@ def _transfer(row: Attributes) -> Change | None:
     if _is_lot(row) or not row.text("conid"):
         return None  # A part of another row; or cash, which its own section shows.
     quantity = row.number("quantity")
-    if row.text("direction").upper() == "OUT":
+    direction = row.needed("direction").upper()
+    if direction == "OUT":
         quantity = -abs(quantity)
     return Change(
         account=row.text("accountId"),
