@@ -122,6 +122,23 @@ def test_order_on_an_advisors_account_is_executed_account_by_account(account: st
     assert life.position(account="DU2").quantity == 40
 
 
+def test_order_of_a_person_that_carries_our_reference_fills_nothing_of_ours() -> None:
+    life = working("fill 100 @ 10 client=0 id=0 perm=2001")
+    assert (life.order().filled, life.order().perm_ids) == (0, (1001,))
+    assert (life.order().state, life.position().quantity) == (OrderState.WORKING, 100)
+    (text,) = contradictions(life, open_orders="open Submitted")
+    assert "permanent number 2001, an order that only carries its reference" in text
+    # Also once IB has listed it, which shows two permanent numbers.
+    life.play("open Submitted client=0 id=0 perm=2001\nfill 50 @ 10 client=0 id=0 perm=2001")
+    assert (life.order().filled, life.order().disputed) == (0, 150)
+
+
+@pytest.mark.parametrize("ids", ["client=0 id=0", "client=0 id=-1", "client=2 id=9 perm=2001"])
+def test_our_own_number_or_another_program_with_our_key_fills_our_order(ids: str) -> None:
+    life = working(f"fill 100 @ 10 {ids}")
+    assert (life.order().state, life.order().disputed) == (OrderState.FILLED, 0)
+
+
 def test_order_that_only_executions_show_has_nothing_to_contradict() -> None:
     life = play("adopt x 40 terms=unknown\nfill 40 @ 10 id=0 ref= client=0 side=SELL")
     assert (life.order().filled, life.order().disputed) == (40, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from oms.core.contracts import ComboLeg
-from oms.core.events import Side
+from oms.core.events import ExecutionReceived, Side
 from oms.core.fold.books import Books, show
 from oms.core.fold.records import Anomaly, Fill, Order
 
@@ -26,6 +26,11 @@ def dispute(order: Order, fill: Fill) -> str:
     """
     if not order.terms_known:
         return ""
+    if is_copy(order, fill):
+        return (
+            f"it is of client 0 (TWS, or a program with that id) and permanent number"
+            f" {fill.perm_id}, an order that only carries its reference"
+        )
     asked, found = order.contract, fill.contract
     if fill.account != order.account and not _is_allocated(order):
         return f"it was executed in account {fill.account}, the order is of {order.account}"
@@ -47,6 +52,15 @@ def dispute(order: Order, fill: Fill) -> str:
             f" {asked.symbol} ({asked.con_id})"
         )
     return "" if fill.side == side else f"it is a {fill.side}, the order asked for a {side}"
+
+
+def is_copy(order: Order, found: Fill | ExecutionReceived) -> bool:
+    """Say whether an execution is of another order that carries our order's reference: client 0,
+    which is where a person at TWS trades, and another permanent number than the order first had.
+    """
+    if order.origin != "ours" or not order.client_id or not order.perm_ids:
+        return False
+    return found.client_id == 0 and found.perm_id not in {0, order.perm_ids[0]}
 
 
 def show_dispute(books: Books, order: Order, fill: Fill) -> None:

@@ -29,7 +29,7 @@ from oms.core.fold.books import (
     settle,
     stem_and_revision,
 )
-from oms.core.fold.disputes import dispute, show_dispute
+from oms.core.fold.disputes import dispute, is_copy, show_dispute
 from oms.core.fold.fold import Fold
 from oms.core.fold.ownership import (
     disprove,
@@ -78,7 +78,7 @@ def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> No
     changes: OrderChanges = {}
     if order is None:
         note_unknown(books, envelope, event)
-    else:
+    elif not is_copy(order, event):
         # An execution can be fetched in a later session, so it teaches no order id.
         changes = learn_perm_id(books, envelope, order, event.perm_id)
         changes |= named_by(order, event.order_ref)
