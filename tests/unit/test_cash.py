@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oms.core.compare.cash import cash_findings, explained_by
+from oms.core.compare.matches import Match
 from oms.core.compare.positions import position_findings
 from oms.core.compare.repair import cash_openings, openings
 from oms.core.compare.run import compare, verdict_of
@@ -262,6 +265,47 @@ def test_currency_that_the_ledger_leaves_out_is_unknown_unless_it_is_empty() -> 
         "GBP": "match",
     }
     assert "leaves the currency out" in seen["EUR"].text
+
+
+def test_currency_that_only_our_books_know_and_account_without_a_balance_are_unknown() -> None:
+    euros = held(contract("STK", "EUR"), "10 @ 40")
+    assert results(ours(euros), answered(USD="100000"))["EUR"] == "unknown"
+    bare = ours(euros, openings={})
+    assert results(bare, answered(USD="1")) == {"EUR": "unknown", "USD": "unknown"}
+    nothing = answered("NetLiquidation", USD="5")
+    assert results(ours(openings={}), nothing) == {"": "unknown"}
+
+
+_SEC_TYPES = st.sampled_from([*RULES, "EVENT"])
+_CURRENCIES = st.sampled_from(["USD", "EUR", "CHF"])
+
+
+@given(
+    st.lists(st.tuples(_SEC_TYPES, _CURRENCIES, st.integers(-5, 5).filter(bool)), max_size=5),
+    st.dictionaries(_CURRENCIES, st.integers(-9, 9).map(str)),
+    st.dictionaries(_CURRENCIES, st.integers(-9, 9).map(str)),
+)
+def test_every_balance_of_either_side_is_one_finding_and_no_missing_money_is_clean(
+    deals: list[tuple[str, str, int]], first: dict[str, str], told: dict[str, str]
+) -> None:
+    positions = [
+        held(contract(sec_type, currency).evolve(con_id=number), f"{quantity} @ 40")
+        for number, (sec_type, currency, quantity) in enumerate(deals, start=1)
+    ]
+    books = ours(*positions, openings=first)
+    drawn = [
+        f.draw() if isinstance(f, Match) else f
+        for f in cash_findings(books, answered(**told), SCOPE)
+    ]
+    assert len({f.key for f in drawn}) == len(drawn)
+    assert {*first, *told} <= {f.symbol for f in drawn}
+    for finding in drawn:
+        key = f"DU1:{finding.symbol}"
+        moved = books.cash.amounts.get(key, D(0))
+        expected = D(first.get(finding.symbol, "0")) + moved
+        if finding.result == "match":
+            assert key not in books.cash.unknown
+            assert abs(D(told.get(finding.symbol, "0")) - expected) <= D("0.02")
 
 
 def test_balance_beside_a_break_and_one_without_a_first_balance_are_unknown() -> None:

@@ -91,7 +91,10 @@ def cash_findings(
     if not answers.complete("account_summary"):
         return
     told = balances(answers)
-    for key in sorted({*told, *ours.cash_openings}):
+    moved = {key for key, amount in ours.cash.amounts.items() if abs(amount) > CASH_TOLERANCE}
+    keys = {*told, *ours.cash_openings, *ours.cash.unknown, *moved}
+    yield from _unnamed(answers, scope, {key.partition(":")[0] for key in keys})
+    for key in sorted(keys):
         account, _, currency = key.partition(":")
         if scope.accounts and account not in scope.accounts:
             continue
@@ -120,6 +123,15 @@ def cash_findings(
                 " dividends, interest and fees do that)"
             )
             yield thing.broken("cash_drift", "medium", text, proposed=proposed)
+
+
+def _unnamed(answers: Answers, scope: Scope, accounts: Collection[str]) -> Iterator[Finding]:
+    """Yield the accounts of which IB names values and no balance at all."""
+    named = {row.event.account for row in answers.account_summary}
+    for account in sorted(named.difference(accounts)):
+        if not scope.accounts or account in scope.accounts:
+            thing = Thing(subject="cash", name=account, account=account, theirs="not named")
+            yield thing.unknown("the account summary was answered whole and names no balance")
 
 
 def unexplained(ours: OurSide, answers: Answers, scope: Scope) -> dict[str, Decimal]:
