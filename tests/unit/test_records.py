@@ -43,7 +43,7 @@ def test_every_record_reads_back_as_it_was_written() -> None:
         "cancel\nfill 40 @ 10 exec=x.1.01\ncommission x.1.01 1\ncommission x.9.01 unknown\n"
         "position 40 10\nunreadable\nadopt Submitted origin=manual"
     )
-    life.play("fill 1 @ 1 perm=5 ref= id=0")
+    life.play("fill 1 @ 1 perm=5 ref= id=0\nopen Submitted ref=older perm=6")
     life.apply(ReconciliationStarted(run_id="R1", trigger="session"))
     life.apply(AccountValueReceived(account="DU1", key="Cash", value="1", source="updates"))
     finding = Finding(result="break", subject="order", key="lost_order:A")
