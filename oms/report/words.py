@@ -42,7 +42,7 @@ BREAKS: Final[dict[BreakClass, BreakWords]] = {
     ),
     "unknown_order": BreakWords(
         "Order that we did not send",
-        "The broker has an order that did not come from us; our books follow it now.",
+        "The broker has an order that did not come from us; our books follow it if IB numbers it.",
         "Find out who sent it: a person in TWS, another program, or this client id before this log "
         "began.",
     ),

@@ -73,6 +73,14 @@ def test_order_whose_number_is_shown_to_be_anothers_is_not_at_work(messages: lis
     assert life.play(ITS_STATUS).order().status == ""
 
 
+def test_number_that_ib_showed_of_another_before_ours_left_is_remembered() -> None:
+    life = play(f"{OLDER}\n{NEW}\n{ITS_STATUS}\nfill 40 @ 10 ref= perm=77")
+    assert life.order().state is OrderState.IN_FLIGHT
+    assert untouched(life)
+    life.play("open Submitted\nstatus Submitted 0")
+    assert (life.order().state, life.order().perm_ids) == (OrderState.WORKING, (1001,))
+
+
 def test_fills_that_came_by_the_number_go_with_it() -> None:
     life = play(f"{NEW}\nfill 40 @ 10 ref= perm=77 exec=x.1.01\ncommission x.1.01 1")
     assert life.order().filled == Decimal(40)
