@@ -449,7 +449,7 @@ def _not_taken(life: Life, line: Line) -> Fact:
         request=line.word(0),
         text="sent in an earlier session",
         run_id="R1",
-        evidence=(life.last,),
+        evidence=(int(line.options.get("asked", str(life.last))),),
     )
     return not_taken, line.name, "reconciler"
 

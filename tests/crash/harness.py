@@ -67,14 +67,15 @@ async def begin(
 
 
 async def recover(world: World, **settings: Any) -> None:
-    """Start again and compare until nothing is in doubt, a bounded number of times.
+    """Start again and compare until nothing is in doubt, a bounded number of times, but what the
+    gateway may hold for a group that the crash cut off: of that IB tells nothing.
 
     With the settings of the lives before: what they had not booked yet is booked now.
     """
     await world.start(**settings)
     for _ in range(RUNS_MAX):
         await world.reconcile()
-        if not world.view.in_doubt():
+        if not any(order.transmit for order in world.view.in_doubt()):
             return
     raise AssertionError(f"still in doubt after {RUNS_MAX} runs: {world.view.in_doubt()}")
 
@@ -86,7 +87,9 @@ async def judge(world: World, lives: list[Life]) -> None:
         order = await world.oms.reader.one("orders", told["order_id"])
         assert isinstance(order, Order), f"{told} was told, and the order is not in the log"
         assert (told["state"] == "DENIED") == (order.state is OrderState.DENIED)
-    cases = [c.finding for c in world.view.open_breaks() if not _is_explained(c.finding)]
+    held = {order.order_id for order in world.view.in_doubt()}
+    findings = [case.finding for case in world.view.open_breaks()]
+    cases = [f for f in findings if not _is_explained(f) and f.order_id not in held]
     assert cases == [], cases
 
 

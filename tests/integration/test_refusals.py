@@ -110,3 +110,22 @@ async def test_what_the_gateway_holds_for_a_refused_last_leg_is_shown_until_a_pe
     assert (await world.reconcile()).verdict == "clean"
     assert world.open_cases() == []
     await world.agree()
+
+
+async def test_a_change_and_a_cancel_refused_with_a_code_of_no_table_leave_the_order_at_work(
+    world: World,
+) -> None:
+    await world.start(notice_settle_seconds=0.1)
+    ticket = await world.resting()
+    for message, ask in (
+        ("placeOrder", lambda: ticket.modify(limit="11")),
+        ("cancelOrder", ticket.cancel),
+    ):
+        fault = {"direction": "in", "message": message, "action": "refuse", "times": 1}
+        await world.simulator.do("fault", **fault, code=NEW_CODE, text=WORDS)
+        await ask()
+        await world.until(lambda: ticket.order.refusal)
+        assert ticket.order.refusal.startswith(f"{NEW_CODE} {WORDS}")
+        assert ticket.state is OrderState.WORKING
+    assert (await world.reconcile()).verdict == "clean"
+    await world.agree()

@@ -303,3 +303,38 @@ def test_of_two_changes_of_an_earlier_session_the_one_that_ib_took_holds() -> No
     assert [type(event) for event in run.repairs] == [RequestNotTaken]
     assert (life.order().state, life.order().terms.limit_price) == (OrderState.WORKING, Decimal(11))
     assert run.breaks == {}
+
+
+@pytest.mark.parametrize(("what", "request_"), [(CHANGE, "modify"), (CANCEL, "cancel")])
+def test_a_request_that_ib_answered_with_a_code_of_no_table_is_settled_by_what_ib_shows(
+    what: str, request_: str
+) -> None:
+    life = working(f"{what}\nnotice 10999 some words")
+    run = reconcile(life, open_orders="open Submitted 100 10")
+    assert [(e.request, e.order_id) for e in run.repairs if isinstance(e, RequestNotTaken)] == [
+        (request_, "A")
+    ]
+    assert (life.order().state, life.order().refusal[:16]) == (
+        OrderState.WORKING,
+        "10999 some words",
+    )
+    assert run.verdict == "clean"
+
+
+@pytest.mark.parametrize("code", [399, 10333])
+@pytest.mark.parametrize("what", [CHANGE, CANCEL])
+def test_a_request_that_ib_only_warned_of_stays_asked(what: str, code: int) -> None:
+    run = reconcile(working(f"{what}\nnotice {code} words"), open_orders="open Submitted 100 10")
+    assert run.repairs == []
+
+
+@pytest.mark.parametrize("what", [CHANGE, CANCEL])
+def test_a_code_from_before_a_request_does_not_answer_it(what: str) -> None:
+    run = reconcile(working(f"notice 10999 words\n{what}"), open_orders="open Submitted 100 10")
+    assert run.repairs == []
+
+
+def test_a_change_that_ib_took_in_spite_of_a_code_holds() -> None:
+    life = working(f"{CHANGE}\nnotice 10999 words")
+    run = reconcile(life, open_orders="open Submitted 100 11")
+    assert (run.repairs, life.order().terms.limit_price) == ([], Decimal(11))

@@ -204,7 +204,7 @@ def _doubt_finding(named: _Named, answers: Answers, ours: OurSide) -> Finding:
     reaches = reaches_back_to(answers)
     heard = answered_with(order)
     if not is_listed(order, ours.orders.values()):
-        text = _UNTRANSMITTED
+        text = f"IB answered it with {heard}; {_UNTRANSMITTED}" if heard else _UNTRANSMITTED
     elif heard and not may_be_refused(order):
         text = f"IB answered it with {heard}: {_RECEIVED}"
     elif reaches is not None and order.created_at is not None and order.created_at < reaches:

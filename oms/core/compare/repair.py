@@ -28,7 +28,12 @@ from oms.core.events import (
     PositionReceived,
     RequestNotTaken,
 )
-from oms.core.fold.order_state import answered_with, is_listed, may_be_refused
+from oms.core.fold.order_state import (
+    answered_with,
+    is_listed,
+    may_be_refused,
+    request_answered_with,
+)
 from oms.core.fold.records import Order, OrderState, Position
 from oms.core.money import ZERO
 from oms.core.money_rules import rule_of
@@ -106,27 +111,33 @@ _UNDECIDED: Final = frozenset({"PendingSubmit", "ApiPending", "PendingCancel"})
 
 
 def not_taken(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[RequestNotTaken]:
-    """Yield the changes and cancels of earlier sessions that IB did not take: a whole answer of
-    this session shows the order at work as it was before, and what waited in the dead line has had
-    its time to arrive.
+    """Yield the changes and cancels that IB did not take: a whole answer shows the order at work as
+    it was before.
+
+    An earlier session sent them, and what waited in the dead line has had its time to arrive; or IB
+    answered with a code that does not say what it refuses, before the question was asked.
     """
     question, opened_at = answers.questions.get("open_orders"), scope.session_opened_at
     if question is None or question.outcome != "complete" or opened_at is None:
         return
-    if question.asked_at < opened_at + scope.doubt_settle:
-        return
+    has_settled = question.asked_at >= opened_at + scope.doubt_settle
     for row in answers.open_orders:
         order = ours.owner(row.event.order_ref, row.event.perm_id)
-        if order is None or not order.live or order.pending_epoch >= scope.epoch:
+        if order is None or not order.live or {row.event.status, order.status} & _UNDECIDED:
             continue
-        if {row.event.status, order.status} & _UNDECIDED:
+        heard = request_answered_with(order)
+        if order.pending_epoch < scope.epoch and has_settled:
+            why = "it was sent in an earlier session"
+        elif heard and order.code_sequence <= question.asked_sequence:
+            why = heard
+        else:
             continue
         evidence = (row.sequence, question.asked_sequence)
         if order.modify_pending:
             yield RequestNotTaken(
                 order_id=order.order_id,
                 request="modify",
-                text="the change was sent in an earlier session; IB shows the order on other terms",
+                text=f"{why}; IB shows the order on the terms before the change",
                 run_id=scope.run_id,
                 evidence=evidence,
             )
@@ -134,7 +145,7 @@ def not_taken(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Request
             yield RequestNotTaken(
                 order_id=order.order_id,
                 request="cancel",
-                text="the cancel was sent in an earlier session; IB shows the order working",
+                text=f"{why}; IB shows the order at work",
                 run_id=scope.run_id,
                 evidence=evidence,
             )

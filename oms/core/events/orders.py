@@ -173,8 +173,9 @@ class DoubtResolved(Event):
 
 
 class RequestNotTaken(Event):
-    """A change or a cancel was sent in an earlier session, and IB shows the order as it was before:
-    it is not waited for any more. Where it arrives all the same, what IB then shows counts.
+    """A change or a cancel was sent in an earlier session, or answered with a code that does not
+    say what it refuses, and IB shows the order as it was before: it is not waited for any more.
+    Where it arrives all the same, what IB then shows counts.
     """
 
     order_id: str

@@ -383,6 +383,7 @@ def _on_code(order: Order, event: NoticeReceived, sequence: int) -> OrderChanges
         return changes_asked.refused(order, said) | {"said_gone": gone}
     changes: OrderChanges = {
         "code": event.code,
+        "code_sequence": sequence,
         "text": event.text,
         "advanced_reject": event.advanced_reject,
     }
@@ -422,6 +423,16 @@ def may_be_refused(order: Order) -> bool:
     from every list then shows that it was refused.
     """
     return bool(answered_with(order)) and bool(order.code) and may_refuse(order.code)
+
+
+def request_answered_with(order: Order) -> str:
+    """Return the words of a code that came after a cancel or a change was asked for and that does
+    not settle it, but may have refused it; "" where there is none.
+    """
+    is_asked = order.acknowledged and (order.cancel_pending or order.modify_pending)
+    if not is_asked or order.code_sequence < order.pending_sequence or not may_refuse(order.code):
+        return ""
+    return f"{order.code} {order.text}"
 
 
 def is_listed(order: Order, orders: Iterable[Order]) -> bool:

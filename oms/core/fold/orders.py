@@ -130,6 +130,7 @@ def _modify_intended(books: Books, envelope: Envelope, event: ModifyIntended) ->
         "said_gone": "",
         "rule_warning": event.warning or order.rule_warning,
         "pending_epoch": books.system.session_epoch,
+        "pending_sequence": envelope.sequence,
     }
     settle(books, envelope, order, changes)
 
@@ -143,6 +144,7 @@ def _cancel_intended(books: Books, envelope: Envelope, event: CancelIntended) ->
         "refusal": "",
         "said_gone": "",
         "pending_epoch": books.system.session_epoch,
+        "pending_sequence": envelope.sequence,
     }
     settle(books, envelope, order, changes)
 
@@ -165,7 +167,7 @@ def _cancel_denied(books: Books, envelope: Envelope, event: CancelDenied) -> Non
 
 def _not_taken(books: Books, envelope: Envelope, event: RequestNotTaken) -> None:
     order = books.order(event.order_id)
-    if order is None or not order.live or order.pending_epoch >= envelope.context.session_epoch:
+    if order is None or not order.live or order.pending_sequence > max(event.evidence):
         return  # It has ended, or something was asked for since.
     match event.request:
         case "modify" if order.modify_pending:

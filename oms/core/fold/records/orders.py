@@ -120,6 +120,8 @@ class Order(Evolving):
     #: The first message that named the order's number before IB said anything else of the order:
     #: an answer, which shows that IB received it, whatever became of it. 0 where none came.
     answered_sequence: int = 0
+    #: Where `code` was said.
+    code_sequence: int = 0
     advanced_reject: str = ""
     #: The last cancel or modify that was refused, and why.
     refusal: str = ""
@@ -187,6 +189,8 @@ class Order(Evolving):
     last_sequence: int = 0
     #: Session in which a cancel or modify was last sent.
     pending_epoch: int = 0
+    #: Where a cancel or modify was last asked for.
+    pending_sequence: int = 0
 
     @property
     def key(self) -> str:
@@ -296,6 +300,7 @@ class OrderChanges(TypedDict, total=False):
     code: int
     text: str
     answered_sequence: int
+    code_sequence: int
     advanced_reject: str
     refusal: str
     said_gone: str
@@ -314,6 +319,7 @@ class OrderChanges(TypedDict, total=False):
     changes_refused: int
     given_up_terms: tuple[Terms, ...]
     pending_epoch: int
+    pending_sequence: int
     broker_limit_price: Decimal | None
     broker_quantity: Decimal | None
     asked_sizes: tuple[Decimal, ...]
