@@ -115,8 +115,10 @@ def state_named(text: str) -> str | None:
     return found.group(1) if found else None
 
 
+#: Refusals of a cancel by which IB has no such order.
+NOT_FOUND: Final = frozenset({135, 10147})
 #: Refusals that say of the order itself that it cannot be at work: not found, or filled.
-_SAY_GONE: Final = frozenset({104, 135, 10147})
+_SAY_GONE: Final = NOT_FOUND | {104}
 _ENDED_STATES: Final = frozenset({"Filled", "Cancelled", "ApiCancelled"})
 
 

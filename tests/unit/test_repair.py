@@ -95,6 +95,13 @@ def test_doubt_ends_when_every_place_has_answered_and_none_names_the_order() -> 
     assert reconcile(life, settle_seconds=10).repairs == []
 
 
+@pytest.mark.parametrize("code", [10147, 135])
+def test_cancel_that_finds_no_order_is_no_sign_that_ib_received_it(code: int) -> None:
+    life = play(f"intent BUY 100 LMT 10\nsent\ncancel\nsent cancel\nnotice {code}\ncrash\nsession")
+    reconcile(life.wait(60), settle_seconds=10)
+    assert life.order().state is OrderState.NOT_SENT
+
+
 @pytest.mark.parametrize("kind", ["open_orders", "completed_orders", "executions"])
 @pytest.mark.parametrize("outcome", ["refused", "timed_out", "partial"])
 def test_doubt_stays_while_one_place_has_not_answered(kind: str, outcome: str) -> None:

@@ -23,7 +23,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from oms.core.codes import CodeMeaning, ends, may_refuse, meaning, says_gone, state_named
+from oms.core.codes import (
+    NOT_FOUND,
+    CodeMeaning,
+    ends,
+    may_refuse,
+    meaning,
+    says_gone,
+    state_named,
+)
 from oms.core.events import (
     CompletedOrderReceived,
     NoticeReceived,
@@ -360,7 +368,9 @@ def _end_of_completed(order: Order, status: str, words: str) -> End:
 def on_notice(order: Order, event: NoticeReceived, sequence: int) -> OrderChanges:
     """Take an error or a warning that names the order; `codes` decides (D9)."""
     changes: OrderChanges = {}
-    if order.live and not order.acknowledged and not order.answered_sequence:
+    is_first = not order.acknowledged and not order.answered_sequence
+    # That IB does not find it is an answer to the cancel, and none to the order.
+    if order.live and is_first and event.code not in NOT_FOUND:
         changes["answered_sequence"] = sequence
     return changes | _on_code(order, event, sequence)
 
