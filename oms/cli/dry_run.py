@@ -121,7 +121,9 @@ async def _proposal(
     keys = [f"{account}:{con_id}" for con_id in con_ids_of(contract)]
     rows = [await reader.one("positions", key) for key in keys]
     positions = {one.key: one for one in rows if isinstance(one, Position)}
-    at_work = await reader.rows("orders", {"live": 1, "account": account})
+    in_question = [one.finding.order_id for one in breaks if one.finding.order_id]
+    at_work = await reader.rows("orders", {"live": 1})
+    at_work += await reader.rows("orders", {"live": 0, "order_id": in_question})
     orders = [one for one in at_work if isinstance(one, Order) and one.order_id != request.order_id]
     return Proposal(
         account=account,
