@@ -55,6 +55,7 @@ class Books:
     ended: datetime | None = None
     accounts: tuple[str, ...] = (ACCOUNT, "U7654322")
     adjusted: list[Envelope] = field(default_factory=list)
+    broker_holds_the_same: bool = False
 
     @classmethod
     def of(cls, text: str) -> Books:
@@ -82,7 +83,12 @@ class Books:
             return [_session(self.accounts, self.began, self.ended)]
         if table == "positions":
             return [
-                Position(account, CONTRACTS[symbol], quantity=quantity)
+                Position(
+                    account,
+                    CONTRACTS[symbol],
+                    quantity=quantity,
+                    broker_quantity=quantity if self.broker_holds_the_same else None,
+                )
                 for (account, symbol), quantity in self.held.items()
                 if account == where["account"]
             ]

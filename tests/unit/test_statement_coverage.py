@@ -290,6 +290,16 @@ def test_position_agrees_with_or_without_what_was_adjusted_later(
     assert found(checked(books)) == expected
 
 
+def test_drift_proposes_what_to_book_unless_the_gateway_holds_what_we_do(checked: Check) -> None:
+    books = Books.of(MORE)
+    (drift,) = checked(books).breaks
+    assert drift.proposed is not None
+    assert drift.proposed.quantity == -2
+    books.broker_holds_the_same = True
+    (drift,) = checked(books).breaks
+    assert drift.proposed is None
+
+
 def test_account_of_our_books_that_the_file_does_not_name_is_listed(checked: Check) -> None:
     other = "fill 2 BORE @ 80 account=U7654322"
     run = checked(f"{BOUGHT}\n{other}")

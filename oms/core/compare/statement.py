@@ -31,7 +31,6 @@ from oms.core.compare.statement_rows import (
     StatedPosition,
     Unread,
 )
-from oms.core.contracts import Contract
 from oms.core.events import Adjustment, BooksAdjusted, Envelope, Finding
 from oms.core.fold.records import Position
 from oms.core.money import ZERO, plain
@@ -178,8 +177,7 @@ def holding_findings(
         ):
             yield thing.matched("a statement counts bonds in nominal")
             continue
-        contract = position.contract if position else None
-        yield _holding_finding(thing, contract, held, told, late=late, tally=tally)
+        yield _holding_finding(thing, position, held, told, late=late, tally=tally)
 
 
 def _class_of(holding: StatedPosition, position: Position | None) -> str:
@@ -188,7 +186,7 @@ def _class_of(holding: StatedPosition, position: Position | None) -> str:
 
 def _holding_finding(
     thing: Thing,
-    contract: Contract | None,
+    position: Position | None,
     held: Decimal,
     told: Decimal,
     *,
@@ -217,10 +215,11 @@ def _holding_finding(
     text = f"{plain(excess)} has no execution and no explanation in the statement"
     if words:
         text = f"{plain(excess)} has no execution; {words} explains {plain(explained)} of it"
-    # Of a contract that our books do not know the statement says too little to book it.
+    # Of a contract that our books do not know the statement says too little to book it; and where
+    # the gateway holds what our books do, a change of the books would make a second difference.
     wanted = None
-    if contract is not None:
-        wanted = Adjustment(account=tally.account, contract=contract, quantity=excess)
+    if position is not None and position.broker_quantity != position.quantity:
+        wanted = Adjustment(account=tally.account, contract=position.contract, quantity=excess)
     return thing.broken("quantity_drift", "high", text, proposed=wanted)
 
 
