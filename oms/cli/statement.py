@@ -41,7 +41,8 @@ async def check(
 ) -> None:
     """Compare a Flex statement with the books: executions, commissions, positions, cash.
 
-    Executions are matched by their id; positions may be explained by assignments, exercises,
+    Deals are matched by their execution id, else by contract, order, quantity, price and time,
+    after what was cancelled and booked again; positions may be explained by assignments, exercises,
     expiries, corporate actions and transfers that the statement names. Each difference becomes a
     case, and a later statement that agrees closes it. The exit status is 3 when something differs.
 
