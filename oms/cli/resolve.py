@@ -136,7 +136,9 @@ def adjust(
     """Book a change of a position or of cash that no execution made, and close its break.
 
     Books what the break proposes: the whole difference, at the price that evidence names, else at
-    the position's own average. Above OMS_BREAK_NOTIONAL_MAX a second person approves it first.
+    the position's own average. What a contract was worth at its expiry is in no message of IB:
+    where the break proposes no price, give its settlement with --price, 0 if it ended worthless.
+    Above OMS_BREAK_NOTIONAL_MAX a second person approves it first.
 
     \b
     positions   assignment exercise expiry split symbol_change transfer correction other

@@ -1,9 +1,8 @@
 """One rule of money for each of IB's security types: what moves cash, and when.
 
 The table is the only place that knows it. Where cash does not follow from executions, the rule says
-why, and what depends on it is *unknown* in a report, never left out. Sources: TWS user guide (FX
-Portfolio, Market Value), IBKR knowledge base (futures settlement, CFD facts and risks); a type that
-is not in the table has no rule, which is said as well.
+why, and what depends on it is *unknown* in a report, never left out. A type that is not in the
+table has no rule, which is said as well. Sources: broker notes, balances.
 """
 
 from __future__ import annotations

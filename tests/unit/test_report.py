@@ -308,6 +308,20 @@ def test_failed_question_is_not_counted_as_a_compared_item() -> None:
     )
 
 
+def test_money_that_cannot_be_compared_is_counted_in_the_headline_and_listed_in_every_form() -> (
+    None
+):
+    money = Finding(
+        result="unknown", subject="cash", key="cash:DU1:USD", symbol="USD", text="settled every day"
+    )
+    value = report.build(run("unknown", (money,), questions=(question("positions"),)))
+    assert value.headline == "What could be compared agrees; 1 item is unknown"
+    assert any("account statement" in step for step in value.next_steps)
+    forms = printed(report.terminal(value)), json.dumps(report.as_json(value)), report.html(value)
+    for form in forms:
+        assert "settled every day" in form
+
+
 def test_most_severe_class_stands_first() -> None:
     assert [group.break_class for group in BROKEN.breaks] == [
         "quantity_drift",
