@@ -134,6 +134,8 @@ def test_case_of_an_order_without_a_number_closes_when_ib_lists_it_no_more() -> 
     assert len(reconcile(life, open_orders=row).cases()) == 1
     assert reconcile(life, open_orders=row).cases() == []
     assert reconcile(life, unanswered={"open_orders": "timed_out"}).cases(complete=False) == []
+    # A run about another account does not close it either.
+    assert reconcile(life, open_orders=row, accounts=("DU2",)).cases() == []
     (closed,) = reconcile(life).cases()
     assert closed.startswith("closed unknown_order:nameless-")
 

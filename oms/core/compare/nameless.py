@@ -57,12 +57,12 @@ def nameless_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator
         event = row.event
         if event.perm_id or ours.owner(event.order_ref, 0) is not None:
             continue
-        if row.sequence in in_question or (scope.accounts and event.account not in scope.accounts):
-            continue
         said = _said(row)
         times[said] += 1
         name = f"{_PREFIX}{hashlib.sha256(said.encode()).hexdigest()[:8]}-{times[said]}"
         names.add(name)
+        if row.sequence in in_question or (scope.accounts and event.account not in scope.accounts):
+            continue
         yield _thing(name, row, said).broken(
             "unknown_order",
             "medium",
