@@ -77,6 +77,8 @@ class Pace:
         self._per_second_max = per_second_max
         self._call_later = call_later
         self._places: list[_Place] = []
+        #: The same by the identity of the lane.
+        self._by_lane: dict[int, _Place] = {}
         self._sent_at: deque[float] = deque()
         self._wake_at: float | None = None
         #: While IB has refused messages lately: the pace after that, and since when.
@@ -87,7 +89,8 @@ class Pace:
 
     def add(self, lane: Lane, *, percent: int = 100) -> None:
         """Take a lane in, after those that are there, with a share of the pace."""
-        self._places.append(_Place(lane, percent))
+        self._by_lane[id(lane)] = place = _Place(lane, percent)
+        self._places.append(place)
 
     def note_sent(self) -> None:
         """Count a message that leaves now, whether or not it had a turn."""
@@ -95,10 +98,11 @@ class Pace:
 
     def takes_turn(self, lane: Lane) -> bool:
         """Say whether a message of a lane where none waits may leave this moment; it then must."""
-        (place,) = [one for one in self._places if one.lane is lane]
-        if not self._has_room(place) or any(one.starves for one in self._waiting()):
+        place, waiting = self._by_lane[id(lane)], self._waiting()
+        if not self._has_room(place) or any(one.starves for one in waiting):
             return False
-        self._overtake(place)
+        for one in waiting:
+            one.overtaken += 1
         return True
 
     def serve(self) -> None:
@@ -152,24 +156,25 @@ class Pace:
     # ── room ─────────────────────────────────────────────────────────────────────────────────────
 
     def _has_room(self, place: _Place) -> bool:
-        now = self._clock.monotonic()
-        while self._sent_at and self._sent_at[0] + _WINDOW_SECONDS <= now:
-            self._sent_at.popleft()
-        return not self._is_closed(now) and len(self._sent_at) < self._share(place, now)
+        now, sent_at = self._clock.monotonic(), self._sent_at
+        while sent_at and sent_at[0] + _WINDOW_SECONDS <= now:
+            sent_at.popleft()
+        return len(sent_at) < self._share(place, now) and not self._is_closed(now)
 
     def _is_closed(self, now: float) -> bool:
         return self._slowed_to is not None and now < self._slowed_at + _WINDOW_SECONDS
 
     def _share(self, place: _Place, now: float) -> int:
-        limit = self._limit(now)
-        return limit if place.starves else max(1, limit * place.percent // 100)
+        limit = self._per_second_max if self._slowed_to is None else self._limit(now)
+        is_whole = place.percent == 100 or place.starves
+        return limit if is_whole else max(1, limit * place.percent // 100)
 
     def _limit(self, now: float) -> int:
         if self._slowed_to is None:
             return self._per_second_max
         steps = int((now - self._slowed_at) / RECOVERY_STEP_SECONDS)
         limit = self._slowed_to + steps * max(1, self._per_second_max // 4)
-        if limit < self._per_second_max:
+        if not steps or limit < self._per_second_max:
             return limit
         self._slowed_to = None
         _log.info("pace_restored", per_second_max=self._per_second_max)

@@ -267,8 +267,8 @@ _ALARM_ADVICE: Final[Mapping[AlarmKind, str]] = MappingProxyType(
         "clock_drift": "set the clocks of both machines (NTP)",
         "wrong_zone": "set OMS_GATEWAY_ZONE to the zone of the gateway's login window, and start "
         "`oms run` again",
-        "unreadable_time": "set OMS_GATEWAY_ZONE to the zone of the gateway's host, or have TWS "
-        "write times in UTC; then start `oms run` again",
+        "unreadable_time": "have TWS write times in UTC, or set OMS_GATEWAY_ZONE to the zone of "
+        "the gateway's host and start `oms run` again",
         "too_fast": "set OMS_MESSAGES_PER_SECOND_MAX lower and start `oms run` again; IB allows "
         "half the market data lines of the account",
         "outage": "see that the gateway runs, is logged in and has a line to IB",

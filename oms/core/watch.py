@@ -177,10 +177,10 @@ def _zone(system: SystemRecord) -> Iterator[Condition]:
         yield Condition("wrong_zone", "fills", system.strange_time_at, text)
     if system.unread_time_at is not None:
         text = (
-            f"the time {system.unread_time!r} cannot be read, because its zone is not known. Set"
-            f" OMS_GATEWAY_ZONE to the zone of the gateway's host ({named} does not use that"
-            " name), or have TWS write times in UTC: Global Configuration, API, Settings, 'Send"
-            " instrument-specific attributes'"
+            f"the time {system.unread_time!r} cannot be read: no zone is known by that name, or"
+            " several are. Have TWS write times in UTC (Global Configuration, API, Settings, 'Send"
+            " instrument-specific attributes'). Where several zones share the name, set"
+            f" OMS_GATEWAY_ZONE ({named} now) to the zone of the gateway's host"
         )
         yield Condition("unreadable_time", "fills", system.unread_time_at, text)
 

@@ -97,6 +97,14 @@ def test_a_refusal_stops_everything_for_a_second_and_halves_the_pace() -> None:
     assert len(stand.advance(2 * SECOND)) == 10
 
 
+def test_a_pace_of_one_message_stops_at_a_refusal_too() -> None:
+    stand = Stand(1)
+    stand.pace.refused()
+    stand.put(stand.orders, "order", 3)
+    assert stand.left == []
+    assert [len(stand.advance(seconds)) for seconds in (SECOND, 2 * SECOND)] == [1, 2]
+
+
 def test_two_refusals_of_one_burst_leave_a_third_of_the_pace() -> None:
     stand = Stand(45)
     stand.put(stand.orders, "order", 100)

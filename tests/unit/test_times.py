@@ -34,7 +34,7 @@ def after_a_fill(
     [
         (timedelta(seconds=-2), 0),
         (timedelta(minutes=9), 0),  # a clock that is off has an alarm of its own
-        (timedelta(minutes=11), 11),  # nothing happens in the future
+        (timedelta(minutes=11), 15),  # nothing happens in the future
         (8 * HOUR, 480),
         (-5 * HOUR - timedelta(seconds=3), -300),
         (-5.5 * HOUR, -330),

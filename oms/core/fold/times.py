@@ -12,6 +12,7 @@ from oms.core.fold.books import Books, set_system
 _AHEAD: Final = timedelta(minutes=10)
 #: Zones lie apart by multiples of this; what was late for another reason is late by any time.
 _ZONE_STEP: Final = timedelta(minutes=30)
+_QUARTER: Final = timedelta(minutes=15)
 _EXACTLY: Final = timedelta(seconds=90)
 
 
@@ -32,7 +33,7 @@ def note_time(books: Books, envelope: Envelope, text: str, *, pushed: bool) -> N
         set_system(
             books,
             strange_time=text,
-            strange_time_offset_minutes=round(offset / timedelta(minutes=1)),
+            strange_time_offset_minutes=round(offset / _QUARTER) * 15,
             strange_time_at=now,
         )
 
