@@ -358,7 +358,7 @@ def _(event: events.OrderStatusReceived) -> str:
     parts = [
         f"{_order_number(event.broker_order_id, event.client_id)} is {event.status}",
         fills,
-        f"{plain(event.remaining)} remaining",
+        f"{plain(event.remaining)} remaining" if event.remaining is not None else "",
         f"held: {event.why_held}" if event.why_held else "",
     ]
     return "IB: " + ", ".join(part for part in parts if part)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from oms.core.codes import TABLE, meaning
-from oms.core.events import OpenOrderReceived
+from oms.core.events import OpenOrderReceived, OrderStatusReceived
 from oms.core.fold.order_state import answered_with, may_be_refused
 from oms.core.fold.records import ENDED, OrderState
 from tests.lives import Life, play, terms, working
@@ -172,6 +172,14 @@ def test_terms_that_nobody_announced_stay_as_asked_and_a_size_only_shrinks() -> 
     shown = next(e.event for e in life.envelopes if isinstance(e.event, OpenOrderReceived))
     life.apply(shown.evolve(tif="GTC", quantity=Decimal(150)))
     assert (life.order().terms.tif, life.order().terms.quantity) == ("DAY", Decimal(100))
+
+
+def test_a_status_without_sizes_moves_the_order_and_takes_back_no_claim() -> None:
+    life = working("fill 40 @ 10\nstatus Submitted 40")
+    shown = life.envelopes[-1].event
+    assert isinstance(shown, OrderStatusReceived)
+    life.apply(shown.evolve(status="Cancelled", filled=None, remaining=None))
+    assert (life.order().state, life.order().status_filled) == (S.CANCELLED, Decimal(40))
 
 
 def test_unknown_code_is_kept_with_its_text() -> None:

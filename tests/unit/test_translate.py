@@ -288,6 +288,15 @@ def test_no_time_text_raises(text: str) -> None:
     moment_from_wire(text, NEW_YORK)
 
 
+@pytest.mark.parametrize(
+    "marker", ["", "9223372036854775807", "-9223372036854775808", UNSET, "2147483647"]
+)
+def test_an_order_status_without_sizes_is_still_a_status(marker: str) -> None:
+    found: Any = read(3, 7, "Cancelled", marker, marker, marker, 123, 6, marker, 5, "", "0")
+    assert (found.status, found.filled, found.remaining) == ("Cancelled", None, None)
+    assert (found.average_fill_price, found.last_fill_price) == (None, None)
+
+
 GATEWAYS = {
     "": NEW_YORK,
     "Shanghai": ZoneInfo("Asia/Shanghai"),

@@ -58,8 +58,8 @@ def _order_status(fields: Fields, version: int, zone: ZoneInfo | None) -> Transl
         OrderStatusReceived(
             broker_order_id=id_of(required("order id", fields[1])),
             status=required("status", fields[2]),
-            filled=quantity_of(fields[3]),
-            remaining=quantity_of(fields[4]),
+            filled=number_of(fields[3]),
+            remaining=number_of(fields[4]),
             average_fill_price=figure_of(fields[5]),
             perm_id=perm_id_of(fields[6]),
             parent_broker_order_id=id_of(fields[7]),

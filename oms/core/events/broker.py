@@ -12,12 +12,12 @@ from oms.core.events.base import Event, Side
 
 
 class OrderStatusReceived(Event):
-    """orderStatus (3)."""
+    """orderStatus (3). Sizes are None where IB wrote its marker for no value."""
 
     broker_order_id: int
     status: str
-    filled: Decimal
-    remaining: Decimal
+    filled: Decimal | None = None
+    remaining: Decimal | None = None
     average_fill_price: Decimal | None = None
     perm_id: int
     parent_broker_order_id: int = 0

@@ -250,8 +250,9 @@ def on_order_status(
     if _is_late_repetition(order, event.status):
         return {}
     changes = on_status(order, event.status, event.why_held, sequence, epoch)
-    changes["status_filled"] = event.filled
-    changes["claim_is_final"] = event.status in _FINAL
+    if event.filled is not None:
+        changes["status_filled"] = event.filled
+        changes["claim_is_final"] = event.status in _FINAL
     return _while_another_lives(order, event.perm_id, changes)
 
 
