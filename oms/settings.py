@@ -221,7 +221,7 @@ class Settings(BaseSettings):
         "gateway that has just come back.",
     )
     messages_per_second_max: Annotated[int, Unit("messages a second")] = Field(
-        45,
+        40,
         ge=1,
         le=10_000,
         description="Pace of all that we send, orders and questions alike; orders go first. IB "

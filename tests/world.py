@@ -262,7 +262,7 @@ class World:
 
     async def agree(self) -> None:
         """Assert that both sides' books, the log and its rebuild agree, now that all is at rest."""
-        self.let_leave(45)
+        self.let_leave(40)
         await self.reconcile()
         found = await asyncio.to_thread(disagreements, self.database, await self.books())
         assert found == {}, found

@@ -44,7 +44,7 @@ class Gateway:
         first_epoch: int,
         highest_broker_order_id: int = 0,
         open_gap_sequence: int = 0,
-        messages_per_second_max: int = 45,
+        messages_per_second_max: int = 40,
         queue_length_max: int = 10_000,
         request_timeout_seconds: float = 20,
         market_type: MarketType = "live",

@@ -7,8 +7,9 @@ share while nobody starves, so that an order finds room at once while a hundred 
 a lane that others have overtaken so often goes next, so that a basket of orders holds no question
 for ever.
 
-The window is a little longer than a second, because messages do not travel equally fast: those of
-two seconds here may arrive within one there. The gateway's word is the last one: at a refusal
+The window is a little longer than a second, and what had to wait leaves in slices of a tenth of it,
+because messages do not travel equally fast: a gateway that stalls for a moment would otherwise find
+the bursts of two seconds in one. The gateway's word is the last one: at a refusal
 nothing leaves for a window, then messages go at half the pace, and step by step as before.
 """
 
@@ -24,6 +25,10 @@ from oms.clock import Clock
 from oms.telemetry import get_logger
 
 _WINDOW_SECONDS: Final = 1.1
+#: What waits leaves in so many slices a window; a slow pace is no burst and needs none.
+_SLICES: Final = 10
+_SLICE_SECONDS: Final = _WINDOW_SECONDS / _SLICES
+_SLICED_FROM: Final = 20
 #: A timer may ring a hair early; the least delay keeps that from becoming a busy loop.
 _LEAST_DELAY_SECONDS: Final = 0.001
 #: A lane that waits goes next after so many messages of others.
@@ -81,6 +86,8 @@ class Pace:
         self._by_lane: dict[int, _Place] = {}
         self._sent_at: deque[float] = deque()
         self._wake_at: float | None = None
+        #: How many more may leave in the slice of time that began then.
+        self._slice_left, self._slice_at = 0, -_SLICE_SECONDS
         #: While IB has refused messages lately: the pace after that, and since when.
         self._slowed_to: int | None = None
         self._slowed_at = 0.0
@@ -107,7 +114,13 @@ class Pace:
 
     def serve(self) -> None:
         """Send what waits, as far as the pace allows, and go on by a timer."""
-        while (place := self._next()) is not None:
+        now = self._clock.monotonic()
+        if now >= self._slice_at + _SLICE_SECONDS:
+            limit = self._per_second_max
+            self._slice_left = limit if limit < _SLICED_FROM else -(-limit // _SLICES)
+            self._slice_at = now
+        while self._slice_left and (place := self._next()) is not None:
+            self._slice_left -= 1
             self._overtake(place)
             place.lane.send_next()
         self.schedule()
@@ -116,6 +129,8 @@ class Pace:
         """Have what waits served as soon as the pace allows."""
         now = self._clock.monotonic()
         ready_at = min((self._ready_at(place, now) for place in self._waiting()), default=None)
+        if ready_at is not None and not self._slice_left:
+            ready_at = max(ready_at, self._slice_at + _SLICE_SECONDS)
         if ready_at is None or (self._wake_at is not None and self._wake_at <= ready_at):
             return
         self._wake_at = ready_at
