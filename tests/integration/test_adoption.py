@@ -68,10 +68,10 @@ async def test_an_order_by_hand_blocks_neither_our_orders_nor_itself(world: Worl
     assert ours.state is not OrderState.DENIED
     adopted = await _adopted(world)
     refused = await manager.cancel(adopted.order_id)
-    assert "only its owner can cancel it" in refused.refusal
+    assert "only TWS, or client 0 once IB has bound it, can cancel it" in refused.refusal
     assert refused.state is OrderState.WORKING
     changed = await manager.modify(adopted.order_id, limit=Decimal(11))
-    assert "only its owner can change it" in changed.refusal
+    assert "only TWS, or client 0 once IB has bound it, can change it" in changed.refusal
     await world.agree()
 
 
