@@ -62,3 +62,11 @@ async def test_a_clock_that_is_off_raises_an_alarm(world: World, simulator: Simu
     """The gateway tells whole seconds, so that a limit of a tenth is always passed or just met."""
     await world.start(watch_interval_seconds=0.05, alarm_clock_drift_seconds=0.001)
     await world.until(lambda: "clock_drift:clock" in world.view.alarms)
+
+
+async def test_a_gateway_in_another_zone_than_the_settings_is_an_alarm_before_any_fill(
+    world: World,
+) -> None:
+    await world.start(watch_interval_seconds=0.05, gateway_zone="Asia/Singapore")
+    await world.until(lambda: "wrong_zone:clock" in world.view.alarms)
+    assert "OMS_GATEWAY_ZONE" in world.view.alarms["wrong_zone:clock"].text
