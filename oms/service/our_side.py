@@ -23,6 +23,7 @@ from oms.core.fold.records import (
     Fill,
     Order,
     Position,
+    RunRecord,
     SystemRecord,
 )
 
@@ -70,6 +71,7 @@ async def load_our_side(
             Position, await _any(reader, "positions", "position_key", named - set(by_key))
         ):
             by_key[position.key] = position
+    last_run = await reader.one("runs", books.last_run_id) if books.last_run_id else None
     sequences = [o.last_sequence for o in orders.values()]
     sequences += [p.last_sequence for p in by_key.values()]
     return OurSide(
@@ -85,6 +87,7 @@ async def load_our_side(
         premiums=premiums_of(ever_held),
         cash_openings=books.cash_openings,
         watched=watched,
+        reported_sequence=last_run.sequence if isinstance(last_run, RunRecord) else 0,
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 from oms.core.compare.cases import break_id_of, same_difference, settled_by
+from oms.core.compare.run import compare
+from oms.core.compare.sides import Answers, OurSide, Scope
 from oms.core.events import BreakClosed, BreakOpened, Finding
 from tests.lives import Life, play, working
-from tests.statements import reconcile
+from tests.statements import our_side, reconcile
 
 
 def opened(life: Life) -> Life:
@@ -72,6 +77,29 @@ def test_case_of_a_foreign_order_stays_when_the_order_ends_and_both_sides_agree(
     assert (run.verdict, run.cases()) == ("clean", [])
     close_by_person(life, "unknown_order:perm-1013")
     assert reconcile(life, **filled).cases() == []
+
+
+def test_foreign_order_is_reported_also_where_the_run_that_took_it_in_died() -> None:
+    life = opened(play(""))
+    rows = {"completed_orders": "M: completed Cancelled 0 ref="}
+    reported = life.last
+    reconcile(life, **rows)
+    before = replace(our_side(life), reported_sequence=reported)
+    assert _foreign_in(life, before) == ["unknown_order:perm-1013"]
+    assert _foreign_in(life, replace(before, reported_sequence=life.last)) == []
+
+
+def _foreign_in(life: Life, ours: OurSide) -> list[str]:
+    scope = Scope(
+        client_id=1,
+        accounts=(),
+        now=life.at,
+        doubt_settle=timedelta(0),
+        run_id="R2",
+        started_sequence=life.last,
+    )
+    found = compare(ours, ours, Answers(), scope).findings
+    return [f.key for f in found if f.break_class == "unknown_order"]
 
 
 def test_execution_without_an_order_is_settled_by_the_order_that_claims_it() -> None:

@@ -65,8 +65,14 @@ def order_findings(
             yield named.thing.unknown(MOVED)
         else:
             yield found
-        if order.origin != "ours" and (order.live or repair):
+        if order.origin != "ours" and (order.live or repair or _is_unreported(order, ours)):
             yield _foreign(order, repair)
+
+
+def _is_unreported(order: Order, ours: OurSide) -> bool:
+    """Say whether an order was taken in by a run that died before it could report it."""
+    reported = ours.reported_sequence
+    return reported is not None and order.intent_sequence > reported
 
 
 def _have_moved(order: Order, prior: OurSide, ours: OurSide) -> bool:

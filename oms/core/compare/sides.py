@@ -145,6 +145,8 @@ class OurSide:
     #: Keys of open cases and of the matches that would settle them: compared even where nobody else
     #: asks.
     watched: frozenset[str] = frozenset()
+    #: Sequence of the last report, 0 before the first; None where nobody has looked.
+    reported_sequence: int | None = None
 
     def owner(self, order_ref: str, perm_id: int) -> Order | None:
         """Return the order that a broker's row belongs to, as the fold finds it."""
