@@ -61,6 +61,14 @@ def test_exits_grow_with_every_part_of_the_entry() -> None:
     assert life.order("C").state is OrderState.PARTIALLY_FILLED
 
 
+def test_exit_whose_growth_nobody_told_us_of_is_neither_filled_early_nor_overfilled() -> None:
+    life = bracket("fill 5 @ 10\nB: open Submitted 5\nfill 15 @ 10\nB: fill 5 @ 12")
+    assert life.order("B").state is OrderState.PARTIALLY_FILLED
+    life.play("B: fill 15 @ 12\nB: status Filled 20")
+    assert life.order("B").state is OrderState.FILLED
+    assert broken(life, "") == {"lost_order:C"}
+
+
 def test_size_that_follows_from_nothing_is_a_break_that_names_what_was_filled() -> None:
     life = bracket("fill 8 @ 10")
     rows = "open Submitted\nB: open Submitted 8\nC: open Submitted 7"
@@ -87,6 +95,9 @@ def test_entry_that_was_cancelled_in_part_leaves_exits_for_that_part() -> None:
     rows = "B: open Submitted 5\nC: open Submitted 5"
     assert broken(life, rows) == set()
     life.play("C: fill 5 @ 9")
+    # IB may have given it another size meanwhile, so its own word counts.
+    assert life.order("C").state is OrderState.PARTIALLY_FILLED
+    life.play("C: status Filled 5")
     assert life.order("C").state is OrderState.FILLED
 
 

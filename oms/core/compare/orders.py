@@ -168,7 +168,7 @@ def _order_finding(named: _Named, answers: Answers, ours: OurSide, scope: Scope)
         return _doubt_finding(named, answers, ours)
     if order.denied or order.state is OrderState.NOT_SENT:
         return named.match()
-    if order.terms_known and order.filled > order.terms.quantity:
+    if order.terms_known and order.filled > order.largest_asked:
         text = f"executions add up to {plain(order.filled)}, more than the order asked for"
         return named.thing.broken("contradiction", "high", text)
     elsewhere = _other_contract(named)

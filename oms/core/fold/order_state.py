@@ -41,6 +41,7 @@ from oms.core.events import (
 )
 from oms.core.fold import changes as changes_asked
 from oms.core.fold.records import ENDED, End, Order, OrderChanges, OrderState
+from oms.core.money import ZERO
 from oms.core.terms import changed_names, is_resized, terms_of
 
 #: IB's words for an order that is at work (broker notes: status).
@@ -80,8 +81,10 @@ def state_of(order: Order) -> OrderState:
 
 
 def _asked(order: Order) -> Decimal:
-    """Return the size that would fill the order: while a larger one is on its way, that one."""
-    return max(terms.quantity for terms in (order.terms, *order.unanswered_terms))
+    """Return the size that would fill the order: while a larger one is on its way, that one, and
+    of one that IB has made smaller the whole: it may have grown again without a word to us.
+    """
+    return max(order.largest_asked, *(terms.quantity for terms in order.unanswered_terms), ZERO)
 
 
 def settled(order: Order, changes: OrderChanges, sequence: int, at: datetime) -> Order:
@@ -114,7 +117,7 @@ def filled_past_its_end(order: Order) -> bool:
     claimed = order.status_filled
     if not order.end or not order.claim_is_final or claimed is None:
         return False
-    return claimed < order.filled <= order.terms.quantity
+    return claimed < order.filled <= order.largest_asked
 
 
 def seen_by_broker(order: Order, sequence: int) -> OrderChanges:

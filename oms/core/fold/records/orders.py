@@ -226,6 +226,11 @@ class Order(Evolving):
         return (*self.earlier_terms, *newest)
 
     @property
+    def largest_asked(self) -> Decimal:
+        """Return the largest size that we asked for, whatever size IB works the order in now."""
+        return max(self.terms.quantity, *self.asked_sizes, ZERO)
+
+    @property
     def terms_known(self) -> bool:
         """Say whether IB or we have said what it asks for; of some only executions are known."""
         return bool(self.terms.order_type)
