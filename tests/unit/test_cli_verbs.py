@@ -200,7 +200,7 @@ def test_times_of_other_days_show_their_date() -> None:
         ({"state": OrderState.DENIED, "denied": True, "text": "off tick"}, "off tick"),
         ({"refusal": "too late to cancel"}, "too late to cancel"),
         ({"warning": "outside hours", "code": 399}, "outside hours"),
-        ({"origin": "other_client"}, "adopted: other client"),
+        ({"origin": "other_client", "client_id": 4}, "adopted: sent by client 4"),
         ({}, ""),
     ],
 )
