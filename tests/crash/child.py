@@ -41,6 +41,8 @@ from tests.world import AAPL, LOW, MSFT, settings_for
 DEADLINE_SECONDS: Final = 60.0
 #: So long a trader waits for a line that the weather may keep down.
 WEATHER_SECONDS: Final = 5.0
+#: Orders of which the last ones wait for their turn at the pace of the scripts about that.
+MORE_THAN_LEAVE: Final = 12
 
 
 @dataclass(frozen=True)
@@ -153,20 +155,21 @@ async def _lose(running: Oms, task: Task) -> None:
 async def slow_pace(running: Oms, task: Task) -> None:
     """Lose the line while orders wait for their turn to leave."""
     await running.ready(DEADLINE_SECONDS)
-    for number in range(3):
+    for number in range(MORE_THAN_LEAVE):
         await _submit(running, f"p-{number}", oms.Limit("BUY", 1, LOW))
     await control(task.control_port, "cut")
-    last = running.view.orders
-    await running.view.until(lambda: all(last[f"p-{n}"].state in ENDED for n in range(3)))
+    last = f"p-{MORE_THAN_LEAVE - 1}"
+    await running.view.until(lambda: running.view.orders[last].state in ENDED)
 
 
 async def halted(running: Oms, task: Task) -> None:
     """Halt trading while orders wait for their turn to leave, and allow it again."""
     await running.ready(DEADLINE_SECONDS)
-    for number in range(3):
+    for number in range(MORE_THAN_LEAVE):
         await _submit(running, f"h-{number}", oms.Limit("BUY", 1, LOW))
     await running.manager.halt("lunch")
-    await running.view.until(lambda: running.view.orders["h-2"].state in ENDED)
+    last = f"h-{MORE_THAN_LEAVE - 1}"
+    await running.view.until(lambda: running.view.orders[last].state in ENDED)
     await running.manager.resume("back")
 
 
