@@ -392,6 +392,26 @@ def test_a_part_without_any_number_belongs_to_the_deal_of_its_second(tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("name", "ours", "expected"),
+    [
+        ("fraction", "10.4", ["unknown deal ACME"] * 3),
+        ("models", "100", ["unknown deal ACME"] * 3),
+        # More than the rows add up to.
+        ("fraction", "10.5", ["extra_fill high ACME", "unknown deal ACME", "unknown deal ACME"]),
+        ("fraction", "-10.4", ["extra_fill high ACME", "unknown deal ACME", "unknown deal ACME"]),
+    ],
+)
+def test_rows_without_any_number_may_be_parts_of_an_execution(
+    name: str, ours: str, expected: list[str], tmp_path: Path
+) -> None:
+    text = (FILES / f"{name}.xml").read_text()
+    edit = (text, re.sub(r' (?:ibExecID|ibOrderID)="[^"]*"', "", text))
+    checked = check(name, Books.of(f"fill {ours} ACME @ 12.5 order=1"), tmp_path, edit)
+    deals = [one for one in found(checked) if not one.startswith(("unknown position", "quantity"))]
+    assert sorted(deals) == expected
+
+
+@pytest.mark.parametrize(
     ("price", "expected"), [("12.4", []), ("12.5", ["contradiction high ACME"])]
 )
 def test_a_deal_that_is_booked_again_without_an_execution_id_is_the_first_corrected(

@@ -48,6 +48,8 @@ _UNREAD: Final = "a row that could not be read may be about the same deal"
 _BEFORE: Final = "it was dealt before the log began"
 #: What is said of a fill at the edge of the days.
 BESIDE: Final = "may be in the statement of the day before or after"
+#: What is said of a fill that rows without any number may be about.
+_NAMELESS: Final = "may be in rows without an execution id and an order's number"
 #: Deals, each with the fill of its execution id where we have one.
 Open = Sequence[tuple[Net, Fill | None]]
 
@@ -131,6 +133,7 @@ class Rest:
         self._last = last
         self._certain = {fill.key for fill in inside}
         self._earlier = earlier
+        self._loose_before = len(dealt.loose)
         #: Our fills that nothing names so far, by contract and key, and by what they say.
         self._unnamed: dict[int, dict[str, Fill]] = defaultdict(dict)
         self._by_contents: dict[Contents, list[Fill]] = defaultdict(list)
@@ -169,8 +172,21 @@ class Rest:
             yield from summed([one for one, _ in group], agreeing)
         for fills in self._unnamed.values():
             for fill in fills.values():
-                unsure = "" if fill.key in self._certain else self._unsure
+                unsure = _NAMELESS if self._may_be_nameless(fill) else ""
+                if fill.key not in self._certain:
+                    unsure = self._unsure
                 yield _unnamed(fill, unsure, self._dealt)
+
+    def _may_be_nameless(self, fill: Fill) -> bool:
+        """Say whether the rows of this statement that nothing names may be parts of a fill."""
+        parts = (
+            abs(deal.quantity)
+            for deal in self._dealt.loose[self._loose_before :]
+            if deal.con_id == fill.contract.con_id
+            and deal.kind == "exchange"
+            and (deal.quantity > 0) == (fill.signed_quantity > 0)
+        )
+        return sum(parts, ZERO) >= fill.quantity
 
     def _told(self, one: Net) -> Fill | None:
         """Return the fill that a deal tells of, by its contents."""
