@@ -1,4 +1,5 @@
-"""Reference pages that the code writes: settings, events, errors, metrics, log actions, commands.
+"""Reference pages that the code writes: settings, events, errors, metrics, log actions, commands,
+the simulator.
 
 `PAGES` maps each file to the function that makes its text. `tests/unit/test_docs.py` compares them
 with what is stored, and `pytest --update-docs` rewrites them.
@@ -30,6 +31,7 @@ from oms.core.events import (
 )
 from oms.errors import OmsError
 from oms.settings import CONFIG_VARIABLE, Settings
+from oms.sim.script import reference
 from tests.house import HOUSE, INNER_ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -284,6 +286,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/log-actions.md": log_actions_page,
     "docs/reference/cli.md": commands_page,
     "docs/internals/imports.md": imports_page,
+    "docs/reference/simulator-control.md": reference.control_page,
+    "docs/reference/simulator-scenarios.md": reference.scenario_page,
 }
 
 

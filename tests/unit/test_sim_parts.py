@@ -1,10 +1,9 @@
-"""Small pure parts of the simulator: hours, times, instruments, quotes, reference pages."""
+"""Small pure parts of the simulator: hours, times, instruments, quotes."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,11 +15,9 @@ from oms.sim.broker.exchange.listings import option
 from oms.sim.broker.exchange.market import Market
 from oms.sim.broker.rules.conditions import Sight, hold
 from oms.sim.clock import SteppedClock, order_time
-from oms.sim.script import reference
 
 NEW_YORK = ZoneInfo("America/New_York")
 TODAY = date(2026, 1, 5)
-DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def utc(text: str) -> datetime:
@@ -235,9 +232,3 @@ def test_a_stepped_clock_runs_what_falls_due_at_its_own_time() -> None:
     assert seen == [("early", utc("2026-01-05T12:00:05"))]
     clock.advance(8)
     assert seen[1:] == [("late", utc("2026-01-05T12:00:10"))]
-
-
-@pytest.mark.parametrize("name", sorted(reference.pages()))
-def test_a_reference_page_is_fresh(name: str) -> None:
-    written = (DOCS / name).read_text(encoding="utf-8")
-    assert written == reference.pages()[name], "run: oms-sim reference docs/reference"
