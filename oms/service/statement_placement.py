@@ -60,12 +60,16 @@ class Survey:
     seen: set[str] = field(default_factory=set)
     #: Keys of deals that several rows are about.
     repeated: set[str] = field(default_factory=set)
+    #: Whether an order bought, by its first row.
+    buys: dict[tuple[str, str, int], bool] = field(default_factory=dict)
 
     def add(self, deal: Deal) -> None:
         """Take a row."""
-        if deal.kind == "cancel":
+        order, is_buy = deal.order, deal.quantity > 0
+        is_other = order is not None and self.buys.setdefault(order, is_buy) != is_buy
+        if deal.kind == "cancel" or is_other:
             self.corrected.add((deal.account, deal.thing))
-        elif deal.exec_id:
+        if deal.kind != "cancel" and deal.exec_id:
             (self.repeated if deal.key in self.seen else self.seen).add(deal.key)
 
     def stands_alone(self, deal: Deal) -> bool:

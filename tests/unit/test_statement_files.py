@@ -346,6 +346,7 @@ LEFT_OUT = [
     ("origTransactionID", "transactionID", "tradeID", "origTradeID", "reportDate"),
     ("transactionID", "tradeID", "origTradeID", "ibOrderID", "origOrderID", "origTransactionID"),
     ("transactionType", "origTransactionID", "origTradeID"),
+    ("transactionType", "origTransactionID", "origTradeID", "origOrderID", "notes", "buySell"),
 ]
 
 
@@ -371,8 +372,9 @@ def test_a_deal_that_is_taken_back_is_gone_with_any_numbers(
     text = (FILES / "cancel-alone.xml").read_text()
     pattern = rf' (?:{"|".join(left_out) or "none"})="[^"]*"'
     edit = (text, re.sub(pattern, "", text))
-    busted, standing = (Books.of(TABLE[i][1]) for i in (3, 5))
+    busted, never, standing = (Books.of(TABLE[i][1]) for i in (3, 4, 5))
     assert found(check("cancel-alone", busted, tmp_path, edit)) == []
+    assert found(check("cancel-alone", never, tmp_path, edit)) == []
     assert found(check("cancel-alone", standing, tmp_path, edit)) == ["corrected_fill high ACME"]
 
 

@@ -10,7 +10,7 @@ evidence.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -89,6 +89,15 @@ class Deal:
             return f"{self.account}:deal {number}"
         when = f"{self.at or self.day or ''}".replace(" ", "T")
         return f"{self.account}:deal of {self.thing} {self.quantity} at {self.price} {when}".strip()
+
+    @property
+    def order(self) -> tuple[str, str, int] | None:
+        """Return the order and contract, whose executions all have one side; None where the row
+        does not say, or takes one back.
+        """
+        if not self.perm_id or self.kind == "cancel" or self.level != "execution":
+            return None
+        return self.account, self.thing, self.perm_id
 
     @property
     def thing(self) -> str:
@@ -217,7 +226,7 @@ def net(rows: Sequence[Deal], first: date) -> list[Net]:
     booked = _Booked()
     cancels: list[Deal] = []
     numbered: dict[tuple[str, str, str], _Group] = {}
-    for number, deal in enumerate(sorted(rows, key=_order)):
+    for number, deal in enumerate(_with_cancels(sorted(rows, key=_order))):
         if deal.kind == "cancel":
             cancels.append(deal)
             continue
@@ -241,6 +250,19 @@ def net(rows: Sequence[Deal], first: date) -> list[Net]:
     _put_together(groups.values())
     found += [_net(group) for group in groups.values() if group.booked]
     return sorted(found, key=lambda one: one.deal.place)
+
+
+def _with_cancels(rows: Sequence[Deal]) -> Iterator[Deal]:
+    """Yield rows, those as cancels that have no execution id and are of the other side than their
+    order: a query may leave out all that says so.
+    """
+    buys: dict[tuple[str, str, int], bool] = {}
+    for deal in sorted(rows, key=lambda deal: not deal.exec_id):
+        if deal.order is not None:
+            buys.setdefault(deal.order, deal.quantity > 0)
+    for deal in rows:
+        is_other = deal.order is not None and buys[deal.order] != (deal.quantity > 0)
+        yield replace(deal, kind="cancel") if is_other and not deal.exec_id else deal
 
 
 def _put_together(groups: Iterable[_Group]) -> None:
