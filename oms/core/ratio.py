@@ -87,13 +87,19 @@ def ratio_between(
     held: Decimal, told: Decimal, cost_held: Decimal, cost_told: Decimal
 ) -> Ratio | None:
     """Return the ratio that explains both quantities and what one unit cost before and after, None
-    where there is none: one without a fraction before one with, then the simplest.
+    where there is none: the simplest, which may leave a fraction, and the nearest to the costs.
     """
     if not held or not told or cost_held <= 0 or cost_told <= 0:
         return None
     rate = Fraction(cost_held) / Fraction(cost_told)
     fitting = [r for r in _near(rate) if r.new != r.old and r.may_leave(held, told)]
-    return min(fitting, key=lambda r: (r.of(held) != told, r.new + r.old), default=None)
+
+    def unlikely(ratio: Ratio) -> Fraction:
+        apart = abs(Fraction(ratio.new, ratio.old) / rate - 1) / Fraction(COST_TOLERANCE)
+        leaves_fraction = Fraction(held) * ratio.new / ratio.old != Fraction(told)
+        return (ratio.new + ratio.old) * (2 if leaves_fraction else 1) * (1 + apart)
+
+    return min(fitting, key=unlikely, default=None)
 
 
 def _near(rate: Fraction) -> Iterator[Ratio]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_DOWN, Decimal
 from fractions import Fraction
 from math import gcd
@@ -133,3 +134,17 @@ def test_quotient_of_an_earlier_log_is_read_as_the_two_numbers_it_was_made_of(ol
     assert isinstance(event, BooksAdjusted)
     assert event.adjustment.ratio == Ratio(new=1, old=old)
     assert codec.decode("BooksAdjusted", 1, codec.encode(event)) == event
+
+
+@pytest.mark.parametrize(
+    ("held", "new", "old"),
+    [(67, 3, 2), (128, 11, 10), (153, 7, 5), (39, 5, 2), (201, 3, 4), (201, 21, 20), (50, 51, 50)],
+)
+@pytest.mark.parametrize("charged", ["0", "0.1"])
+def test_simple_ratio_that_leaves_a_fraction_comes_before_an_odd_one_that_leaves_none(
+    held: int, new: int, old: int, charged: str
+) -> None:
+    """67 shares become 100 by 3 for 2, not by 100 for 67: the costs of a share would differ."""
+    ratio, cost = Ratio(new=new, old=old), D(100)
+    told = D(math.floor(held * new / old))
+    assert ratio_between(D(held), told, cost, ratio.price_of(cost + D(charged))) == ratio
