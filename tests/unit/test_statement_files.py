@@ -393,6 +393,14 @@ def test_a_part_without_any_number_belongs_to_the_deal_of_its_second(tmp_path: P
     assert found(check("fraction", books, tmp_path, edit)) == []
 
 
+def test_rows_that_do_not_say_whether_they_were_dealt_are_no_missing_fills(tmp_path: Path) -> None:
+    text = (FILES / "option-assigned.xml").read_text()
+    edit = (text, re.sub(r' (?:transactionType|exchange|notes)="[^"]*"', "", text))
+    checked = check("option-assigned", Books.of("held -1 ACME-PUT"), tmp_path, edit)
+    assert {f.result for f in checked.findings} == {"unknown"}
+    assert "add the field Transaction Type" in checked.findings[0].text
+
+
 @pytest.mark.parametrize(
     ("name", "ours", "expected"),
     [

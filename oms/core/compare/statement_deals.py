@@ -75,6 +75,8 @@ class Deal:
     report_day: date | None = None
     #: Line and column of the file.
     place: tuple[int, int] = (0, 0)
+    #: Whether the row says if it was dealt at a venue.
+    says_kind: bool = True
 
     @property
     def key(self) -> str:
@@ -144,6 +146,8 @@ def read_deal(row: Attributes, place: tuple[int, int] = (0, 0)) -> Deal | None:
         day=row.day_or_none("tradeDate", "dateTime"),
         report_day=row.day_or_none("reportDate"),
         place=place,
+        says_kind=bool(exec_id)
+        or any(map(row.has, ("transactionType", "exchange", "notes", "code"))),
     )
 
 

@@ -48,6 +48,10 @@ _UNREAD: Final = "a row that could not be read may be about the same deal"
 _BEFORE: Final = "it was dealt before the log began"
 #: What is said of a fill at the edge of the days.
 BESIDE: Final = "may be in the statement of the day before or after"
+_OF_NO_KIND: Final = (
+    "the query leaves out whether it was dealt or booked without an order, as an assignment is: add"
+    " the field Transaction Type"
+)
 #: What is said of a fill that rows without any number may be about.
 _NAMELESS: Final = "may be in rows without an execution id and an order's number"
 #: Deals, each with the fill of its execution id where we have one.
@@ -257,6 +261,9 @@ class Rest:
             return thing.unknown(_UNREAD)
         if deal.level == "order":
             return self._order_differs(one)
+        if not deal.says_kind:
+            dealt.loose.append(deal)
+            return thing.unknown(_OF_NO_KIND)
         if deal.exec_id or (deal.perm_id and deal.category not in _UNTOLD):
             dealt.more[deal.con_id] += one.quantity
             text = f"{row_words(deal)} is in the statement and not in our books"
