@@ -347,6 +347,7 @@ LEFT_OUT = [
     ("transactionID", "tradeID", "origTradeID", "ibOrderID", "origOrderID", "origTransactionID"),
     ("transactionType", "origTransactionID", "origTradeID"),
     ("transactionType", "origTransactionID", "origTradeID", "origOrderID", "notes", "buySell"),
+    ("transactionType", "origTransactionID", "origTradeID", "ibOrderID", "notes", "buySell"),
 ]
 
 
@@ -391,6 +392,25 @@ def test_a_part_without_any_number_belongs_to_the_deal_of_its_second(tmp_path: P
     edit = (part, part.replace('ibOrderID="810000051"', 'ibOrderID=""'))
     books = Books.of("fill 10.4 ACME @ 12.5 exec=51.01 order=810000051")
     assert found(check("fraction", books, tmp_path, edit)) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "left_out"),
+    [
+        # The corrected deal has the cancelled one's order and day in common, and no more.
+        (-2, "ibExecID|tradeID|dateTime"),
+        # The charge stays with the first booking.
+        (0, "ibExecID|tradeID|ibOrderID"),
+    ],
+)
+def test_a_deal_that_is_booked_again_is_known_by_what_is_left(
+    number: int, left_out: str, tmp_path: Path
+) -> None:
+    rows = [row for row in TABLE if row[0] in ("by-day", "cancel-and-rebook")]
+    name, books, _ = rows[number]
+    text = (FILES / f"{name}.xml").read_text()
+    edit = (text, re.sub(rf' (?:{left_out})="[^"]*"', "", text))
+    assert found(check(name, Books.of(books), tmp_path, edit)) == []
 
 
 def test_rows_that_do_not_say_whether_they_were_dealt_are_no_missing_fills(tmp_path: Path) -> None:

@@ -102,6 +102,11 @@ class Deal:
         return self.account, self.thing, self.perm_id
 
     @property
+    def when(self) -> date | None:
+        """Return the time of the deal, its day where the row has no time."""
+        return self.at or self.day
+
+    @property
     def thing(self) -> str:
         """Return what was dealt, by the best name that the row has."""
         return str(self.con_id or self.symbol)
@@ -164,7 +169,11 @@ def _kind(row: Attributes, exec_id: str) -> DealKind:
         return "cancel"
     if kind or exec_id:
         return "book" if kind == "BookTrade" else "exchange"
-    if row.text("origTradeID"):
+    if (
+        row.text("origTradeID")
+        or row.number_of("origTransactionID")
+        or row.number_of("origOrderID")
+    ):
         return "cancel"
     is_nowhere = row.has("exchange") and not row.text("exchange") and row.tag == "Trade"
     return "book" if is_nowhere or codes & _BOOKED else "exchange"
@@ -270,19 +279,21 @@ def _with_cancels(rows: Sequence[Deal]) -> Iterator[Deal]:
 
 
 def _put_together(groups: Iterable[_Group]) -> None:
-    """Put what was booked without any number of its own to the deal of the same order and second
-    that was taken back: it was booked in its place.
+    """Put what was booked without any number of its own to the deal of the same order, as far as
+    rows name orders, and of the same second (day, where rows have no time) that was taken back: it
+    was booked in its place.
     """
-    gone: dict[tuple[str, str, int, datetime], _Group] = {}
+    gone: dict[tuple[str, str, int, date], _Group] = {}
     for group in groups:
         deal = group.booked[0] if group.booked else None
-        if deal and deal.perm_id and deal.at and len(group.taken) == len(group.booked):
-            gone[deal.thing, deal.model, deal.perm_id, deal.at] = group
+        is_whole = len(group.taken) == len(group.booked)
+        if deal and deal.when and (deal.perm_id or deal.at) and is_whole:
+            gone[deal.thing, deal.model, deal.perm_id, deal.when] = group
     for group in groups:
         deal = group.booked[0] if group.booked and not group.cancels else None
-        if deal is None or deal.exec_id or deal.deal_number or deal.at is None:
+        if deal is None or deal.exec_id or deal.deal_number or deal.when is None:
             continue
-        first = gone.pop((deal.thing, deal.model, deal.perm_id, deal.at), None)
+        first = gone.pop((deal.thing, deal.model, deal.perm_id, deal.when), None)
         if first is not None:
             first.booked += group.booked
             group.booked = []
