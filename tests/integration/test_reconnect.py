@@ -256,6 +256,7 @@ async def test_a_line_lost_in_the_middle_of_the_questions_makes_the_rest_unknown
     world: World,
 ) -> None:
     await world.start()
+    world.let_leave(1000)  # the line is cut when the question has left
     await world.bought(10)
     await world.simulator.do("silence", request="reqPositions", times=1)
     run = asyncio.ensure_future(world.reconcile())

@@ -39,6 +39,8 @@ _SETTINGS: Final = {
     "OMS_LEASE_SECONDS": "2",
     "OMS_RECONNECT_DELAYS_SECONDS": "0.2,0.4,0.8",
     "OMS_REQUEST_TIMEOUT_SECONDS": "5",
+    # The simulator is never away; during IB's hours an order in doubt would wait for their end.
+    "OMS_RESET_REGION": "none",
 }
 #: Longest wait for anything on the stage.
 DEADLINE_SECONDS: Final = 20.0
