@@ -130,7 +130,7 @@ async def _add_kin(reader: Reader, orders: dict[str, Order]) -> None:
     """Add the entries and the other exits of those that IB works in another size than asked, or of
     whose group one is filled.
     """
-    watched = [o for o in orders.values() if o.live and (o.asked_sizes or o.rival_filled)]
+    watched = [o for o in orders.values() if o.rival_filled or (o.live and o.asked_sizes)]
     parents = {o.parent_order_id for o in watched} - {""}
     named = (parents | {o.rival_filled for o in watched}) - set(orders) - {""}
     _add(orders, await _any(reader, "orders", "order_id", named))

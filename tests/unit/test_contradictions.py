@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oms.core.codes import says_gone
-from oms.core.fold.records import OrderState
+from oms.core.fold.records import Anomaly, OrderState
 from tests.lives import Life, play, working
 from tests.statements import reconcile
 from tests.unit.test_brackets import bracket
@@ -136,3 +136,65 @@ def test_exit_may_work_on_where_both_together_close_no_more_than_the_entry_has_f
     )
     assert life.order("C").rival_filled == "B"
     assert broken(life, "C: open Submitted") == {}
+
+
+def test_both_orders_of_a_group_filled_is_a_contradiction() -> None:
+    life = group(1).play("fill 100 @ 10\nstatus Filled 100\nB: fill 100 @ 9\nB: status Filled 100")
+    run = reconcile(life, completed="B: completed Filled 100", unanswered={"positions": "refused"})
+    assert run.breaks == {"contradiction:B": "high"}
+
+
+def test_order_of_a_reducing_group_may_fill_what_the_other_has_left_it() -> None:
+    life = group(3, second=150).play("fill 100 @ 10\nstatus Filled 100\nB: open Submitted 50")
+    life.play("B: fill 50 @ 9\nB: status Filled 50")
+    assert life.order("B").state is OrderState.FILLED
+    run = reconcile(life, completed="B: completed Filled 50", unanswered={"positions": "refused"})
+    assert run.breaks == {}
+
+
+# ── ends that IB takes back ──────────────────────────────────────────────────────────────────────
+
+
+def shown(life: Life) -> list[str]:
+    return [anomaly.text for anomaly in life.books.all(Anomaly)]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        # A fill after an end that came with a code alone.
+        "cancel\nnotice 202\nfill 30 @ 10",
+        "cancel\nnotice 202\nfill 30 @ 10\nstatus Cancelled 30",
+        # The sum before the fill.
+        "status Cancelled 0\nstatus Filled 100",
+        "status Cancelled 0\nstatus Filled 100\nfill 100 @ 10",
+        "status Cancelled 0\nfill 100 @ 10\nstatus Filled 100",
+        # What was filled is cancelled.
+        "status Filled 100\nstatus Cancelled 0",
+    ],
+)
+def test_end_that_ib_takes_back_is_shown_once(facts: str) -> None:
+    assert len(shown(working(facts))) == 1
+
+
+def test_execution_of_a_refused_order_is_shown() -> None:
+    life = play("intent BUY 100 LMT 10\nsent\nnotice 201 no\nfill 30 @ 10")
+    assert (life.order().state, life.order().filled) == (OrderState.REJECTED, 30)
+    assert shown(life) == [
+        "IB ended order A as rejected before an execution came, and its executions add up to 30"
+    ]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        "cancel\nfill 30 @ 10\nnotice 202",
+        "cancel\nstatus Submitted 30\nnotice 202\nfill 30 @ 10",
+        "cancel\nnotice 202\nstatus Cancelled 30\nfill 30 @ 10",
+        "fill 100 @ 10\nstatus Filled 100\nstatus Filled 100",
+        "cancel\nnotice 202\nlost\nsession\nfill 30 @ 10 fetched=yes",
+        "fill 100 @ 10 exec=x.1.01\nstatus Filled 100\nfill 60 @ 10 exec=x.1.02\nstatus Filled 60",
+    ],
+)
+def test_end_that_its_executions_explain_is_not_shown(facts: str) -> None:
+    assert shown(working(facts)) == []

@@ -142,3 +142,10 @@ def test_our_own_number_or_another_program_with_our_key_fills_our_order(ids: str
 def test_order_that_only_executions_show_has_nothing_to_contradict() -> None:
     life = play("adopt x 40 terms=unknown\nfill 40 @ 10 id=0 ref= client=0 side=SELL")
     assert (life.order().filled, life.order().disputed) == (40, 0)
+
+
+def test_reference_of_ours_on_a_persons_order_is_told_before_ib_has_named_ours() -> None:
+    life = play("intent SELL 10 LMT 10\nsent\nfill 10 @ 10 client=0 id=0 perm=7777 ref=A")
+    life.play("open Submitted")
+    order = life.order()
+    assert (order.state, order.filled, order.disputed) == (OrderState.WORKING, 0, 10)

@@ -182,6 +182,14 @@ def _order_finding(named: _Named, answers: Answers, ours: OurSide, scope: Scope)
     if any(_works(row.event) for row in named.open_rows):
         text = "IB lists it as open, our books have it as ended"
         return named.thing.broken("wrong_state", "high", text)
+    rival = ours.orders.get(order.rival_filled)
+    if (
+        order.state is OrderState.FILLED
+        and rival is not None
+        and ends_the_other(rival, order, ours)
+    ):
+        text = f"it is filled, and the fill of {rival.order_id} had ended its group before"
+        return named.thing.broken("contradiction", "high", text)
     return named.match()
 
 

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from oms.core.events import Envelope
+from oms.core.events import Envelope, Event, ExecutionReceived
 from oms.core.fold import order_state as orders
 from oms.core.fold.records import (
     TABLE_OF,
@@ -30,7 +30,7 @@ from oms.core.fold.records import (
     UnknownOrder,
 )
 from oms.core.keys import can_be_key
-from oms.core.money import plain
+from oms.core.money import ZERO, plain
 
 _R = TypeVar("_R", bound=AnyRecord)
 #: What IB writes where an order has no id in this session: manual orders, executions of other
@@ -374,18 +374,35 @@ def settle(books: Books, envelope: Envelope, order: Order, changes: OrderChanges
     new = orders.settled(order, changes, envelope.sequence, envelope.recorded_at)
     books.put(new)
     books.link(order.order_id, envelope.sequence)
-    if new.end and orders.filled_past_its_end(new) and not orders.filled_past_its_end(order):
-        show(books, _past_its_end(new, envelope.sequence))
+    if new.end and (text := _said_of_its_end(envelope.event, order, new)):
+        show(books, _contradiction(new, envelope.sequence, text))
     if new.state is OrderState.FILLED and order.state is not OrderState.FILLED:
         for rival in books.rivals(new):
             settle(books, envelope, rival, {"rival_filled": new.order_id})
 
 
-def _past_its_end(order: Order, sequence: int) -> Anomaly:
-    text = (
-        f"IB ended order {order.order_id} as {order.status or order.end} with"
-        f" {plain(order.status_filled)} filled, and its executions add up to {plain(order.filled)}"
+def _said_of_its_end(event: Event, was: Order, order: Order) -> str:
+    """Say what was filled or heard of an order against its end; "" where nothing was."""
+    sum_of_executions = f"its executions add up to {plain(order.filled)}"
+    if orders.filled_past_its_end(order) and not orders.filled_past_its_end(was):
+        return (
+            f"IB ended order {order.order_id} as {order.status or order.end} with"
+            f" {plain(order.status_filled or ZERO)} filled, and {sum_of_executions}"
+        )
+    if isinstance(event, ExecutionReceived):
+        # One that is fetched may have happened before the end.
+        is_late = not event.fetched and orders.filled_after_its_end(was, order)
+        words = f"IB ended order {order.order_id} as {was.end} before an execution came"
+        return f"{words}, and {sum_of_executions}" if is_late else ""
+    if not orders.ended_twice(was, order):
+        return ""
+    return (
+        f"IB ended order {order.order_id} with {plain(was.status_filled or ZERO)} filled, and then"
+        f" as {order.status} with {plain(order.status_filled or ZERO)}"
     )
+
+
+def _contradiction(order: Order, sequence: int, text: str) -> Anomaly:
     return Anomaly(
         sequence=sequence,
         kind="contradiction",

@@ -56,11 +56,14 @@ def dispute(order: Order, fill: Fill) -> str:
 
 def is_copy(order: Order, found: Fill | ExecutionReceived) -> bool:
     """Say whether an execution is of another order that carries our order's reference: client 0,
-    which is where a person at TWS trades, and another permanent number than the order first had.
+    which is where a person at TWS trades, and another permanent number than the order first had,
+    or another number of the session where IB has not said that one.
     """
-    if order.origin != "ours" or not order.client_id or not order.perm_ids:
+    if order.origin != "ours" or not order.client_id or found.client_id != 0:
         return False
-    return found.client_id == 0 and found.perm_id not in {0, order.perm_ids[0]}
+    if not order.perm_ids:
+        return found.broker_order_id != order.broker_order_id
+    return found.perm_id not in {0, order.perm_ids[0]}
 
 
 def show_dispute(books: Books, order: Order, fill: Fill) -> None:

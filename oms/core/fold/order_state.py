@@ -120,6 +120,26 @@ def filled_past_its_end(order: Order) -> bool:
     return claimed < order.filled <= order.largest_asked
 
 
+def filled_after_its_end(was: Order, order: Order) -> bool:
+    """Say whether an execution came after an end of which IB has not said what was filled."""
+    if was.end in {"", "filled"} or (was.claim_is_final and was.status_filled is not None):
+        return False
+    counted = max(was.filled, was.status_filled or ZERO)
+    return counted < order.filled <= order.largest_asked
+
+
+def ended_twice(was: Order, order: Order) -> bool:
+    """Say whether IB ends an order anew with another sum, and no execution explains it: more was
+    filled after the end, or what was filled is cancelled.
+    """
+    first, then = was.status_filled, order.status_filled
+    if not was.end or not was.claim_is_final or first is None or then is None:
+        return False
+    if was.end == "filled":
+        return order.status in _CANCELLED and then < first and order.filled < first
+    return order.status in _FINAL and then > first and was.filled < then
+
+
 def seen_by_broker(order: Order, sequence: int) -> OrderChanges:
     """Record that the broker named the order: it was sent, it is not in doubt."""
     if order.acknowledged and not order.doubt and not order.not_sent:
