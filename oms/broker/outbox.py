@@ -5,8 +5,8 @@ a word. Ours says so. A message is handed to the socket within the call where th
 waits its turn; what still waits when the line is lost is reported as not sent, and is never sent
 later.
 
-Orders have the first lane of the pace, and cancels overtake everything in it but the messages of
-their own order.
+Orders have the first lane of the pace, and cancels overtake everything in it but their own order.
+A change that waits when the cancel of its order comes is never sent: it would only hold it up.
 
 Nothing here is durable. The caller has written the intent before it calls; if the process dies in
 between, the order is in doubt and the broker is asked.
@@ -66,11 +66,17 @@ class Outbox:
         if not self._cancels and not self._orders and self._pace.takes_turn(self):
             self._write(message)
             return "sent"
-        queue = self._queue_for(message)
+        overtakes = self._overtakes(message)
+        queue = self._cancels if overtakes else self._orders
         if len(queue) >= self._queue_length_max:
             self._on_not_sent(message, f"{len(queue)} messages wait already, the most allowed")
             return "not_sent"
         queue.append(message)
+        if overtakes and message.kind == "cancel":
+            number = message.broker_order_id
+            self._take_out(
+                lambda m: m.broker_order_id == number, "a cancel of the order came first"
+            )
         self._pace.schedule()
         return "queued"
 
@@ -91,15 +97,13 @@ class Outbox:
         A cancel of an order that is called back goes with it: IB never hears of that order.
         """
         placed = {m.broker_order_id for m in self._orders if m.kind == "place"}
-        back = tuple(
-            m
-            for m in self._orders
-            if m.kind in {"place", "modify"} or (m.kind == "cancel" and m.broker_order_id in placed)
+        return self._take_out(
+            lambda m: (
+                m.kind in {"place", "modify"}
+                or (m.kind == "cancel" and m.broker_order_id in placed)
+            ),
+            reason,
         )
-        self._orders = deque(m for m in self._orders if m not in back)
-        for message in back:
-            self._on_not_sent(message, reason)
-        return back
 
     def withdraw(self, message: Outgoing) -> bool:
         """Take back a message that waits, without a word to anybody; False where it has left."""
@@ -118,13 +122,23 @@ class Outbox:
         else:
             self.drop("the line was lost")
 
-    def _queue_for(self, message: Outgoing) -> deque[Outgoing]:
-        own_order_waits = any(
-            one.broker_order_id == message.broker_order_id for one in self._orders
-        )
+    def _overtakes(self, message: Outgoing) -> bool:
+        if message.kind != "cancel":
+            return message.kind == "global_cancel"
         # Before its own order, a cancel would be for an order that does not exist yet.
-        ends = message.kind == "global_cancel" or (message.kind == "cancel" and not own_order_waits)
-        return self._cancels if ends else self._orders
+        number = message.broker_order_id
+        return not any(m.kind == "place" and m.broker_order_id == number for m in self._orders)
+
+    def _take_out(self, is_meant: Callable[[Outgoing], bool], reason: str) -> tuple[Outgoing, ...]:
+        """Report those that are meant as not sent, and return them."""
+        kept: deque[Outgoing] = deque()
+        out: list[Outgoing] = []
+        for message in self._orders:
+            (out.append if is_meant(message) else kept.append)(message)
+        self._orders = kept
+        for message in out:
+            self._on_not_sent(message, reason)
+        return tuple(out)
 
     def _line_is_up(self) -> bool:
         return self._ib.client.isReady() and can_write(self._ib)

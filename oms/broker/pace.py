@@ -119,11 +119,14 @@ class Pace:
             limit = self._per_second_max
             self._slice_left = limit if limit < _SLICED_FROM else -(-limit // _SLICES)
             self._slice_at = now
-        while self._slice_left and (place := self._next()) is not None:
-            self._slice_left -= 1
-            self._overtake(place)
-            place.lane.send_next()
-        self.schedule()
+        try:
+            while self._slice_left and (place := self._next()) is not None:
+                self._slice_left -= 1
+                self._overtake(place)
+                place.lane.send_next()
+        finally:
+            # A message that cannot be written must not hold up those behind it.
+            self.schedule()
 
     def schedule(self) -> None:
         """Have what waits served as soon as the pace allows."""

@@ -221,6 +221,17 @@ async def test_a_cancel_never_overtakes_its_own_order() -> None:
     assert bench.sent() == [("3", "1"), ("3", "2"), ("4", "2")]
 
 
+async def test_a_cancel_comes_before_a_change_of_its_order_that_waits_and_ends_it() -> None:
+    bench = Bench(messages_per_second_max=1)
+    bench.place(1)
+    bench.outbox.send(replace(placed(1), kind="modify"))
+    bench.place(2)
+    bench.cancel(1)
+    bench.advance(3.3)
+    assert bench.sent() == [("3", "1"), ("4", "1"), ("3", "2")]
+    assert bench.not_sent == [("ref-1", "a cancel of the order came first")]
+
+
 async def test_a_cancel_is_attributed_to_its_order_in_the_log() -> None:
     bench = Bench()
     bench.cancel(1)
