@@ -287,10 +287,17 @@ class _Check:
             self._note(finding)
         if coverage.has_deals:
             earlier = await self._earlier(statement)
-            last, unsure = days.heading.last, BESIDE
+            unsure = BESIDE
             if coverage.only_confirmed:
                 inside, edge, unsure = [], [*inside, *edge], UNCONFIRMED
-            left = Rest(tally.dealt, last, inside=inside, edge=edge, earlier=earlier, unsure=unsure)
+            left = Rest(
+                tally.dealt,
+                days.heading,
+                inside=inside,
+                edge=edge,
+                earlier=earlier,
+                unsure=unsure,
+            )
             for finding in left.findings(statement.open):
                 self._note(finding)
         if coverage.has(POSITIONS):
@@ -362,7 +369,11 @@ class _Check:
             one.deal
             for one, fill in statement.open
             if one.is_outside
-            or (fill is None and not one.deal.exec_id and (one.deal.day or first) < first)
+            or (
+                fill is None
+                and not one.deal.exec_id
+                and (one.deal.day is None or one.deal.day < first)
+            )
         ]
         by_order = await self._fills("perm_id", sorted({d.perm_id for d in outside} - {0}))
         keys = {f"{d.account}:{d.con_id}" for d in outside if d.con_id}

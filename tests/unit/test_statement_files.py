@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -472,6 +473,69 @@ def test_a_cancel_with_the_execution_id_takes_that_execution_back(
         "corrected_fill high ACME"
     ]
     assert found(check("bust-of-the-day-before", busted, tmp_path, *edits)) == []
+
+
+def _with(row: str, **fields: str) -> str:
+    for name, value in fields.items():
+        row = re.sub(rf' {name}="[^"]*"', f' {name}="{value}"', row)
+    return row
+
+
+#: Fields that say when or of which order and deal a row is.
+PLACING = [
+    "dateTime|orderTime",
+    "tradeDate|origTradeDate",
+    "reportDate",
+    "ibExecID",
+    "tradeID|origTradeID",
+    "ibOrderID|origOrderID",
+    "transactionID|origTransactionID",
+    "transactionType|notes|buySell",
+]
+BOOKED_AGAIN = "fill 50 ACME @ {} at=2026-03-09T10:15:00 exec={} order=810000041 charge={}"
+OF_TODAY = "fill 50 ACME @ 12.5 exec=99.01 order=810000099 charge=0"
+
+
+@pytest.mark.parametrize("place", [None, 0, 2])
+@pytest.mark.parametrize("again", ["", "12.4", "12.5"])
+def test_a_cancel_that_cannot_be_placed_takes_no_deal_of_these_days(
+    again: str, place: int | None, tmp_path: Path
+) -> None:
+    """Goal: a cancel of the day before, its deal gone or booked again, makes no difference beside
+    an equal deal of the day. Method: every set of the fields that could tell them apart left out.
+    """
+    name = "cancel-of-the-day-before"
+    whole = (FILES / f"{name}.xml").read_text()
+    rows = [row for row in whole.splitlines() if "<Trade " in row]
+    cancel, first = rows
+    books = [BOOKED_AGAIN.format(again, "41.02", "0")] if again else []
+    chosen = [cancel, _with(first, tradePrice=again)] if again else [cancel]
+    if place is not None:
+        today = _with(first, dateTime="20260310;101500", tradeDate="20260310", tradePrice="12.5")
+        numbers = {"tradeID": "1400000099", "transactionID": "5600000495"}
+        execution = {"ibOrderID": "810000099", "ibExecID": "0000f1a2.69b00099.01.01"}
+        chosen.insert(place, _with(today, **numbers, **execution))
+        books.append(OF_TODAY)
+    text = whole.replace("\n".join(rows), "\n".join(chosen))
+    text = re.sub(r"<CashReport>.*</CashReport>\n", "", text, flags=re.DOTALL)
+    text = text.replace('position="50"', f'position="{50 * len(books)}"')
+    busted = "fill 0 ACME @ 12.5 at=2026-03-09T10:15:00 exec=41.02 order=810000041"
+    ours = "\n".join([*books] if again else [busted, *books])
+    for count in range(len(PLACING) + 1):
+        for left_out in itertools.combinations(PLACING, count):
+            edit = (whole, re.sub(rf' (?:{"|".join(left_out) or "none"})="[^"]*"', "", text))
+            findings = found(check(name, Books.of(ours), tmp_path, edit))
+            assert [one for one in findings if not one.startswith("unknown")] == [], left_out
+
+
+def test_a_row_without_a_day_may_be_of_before_the_log(tmp_path: Path) -> None:
+    text = (FILES / "cancel-and-rebook.xml").read_text()
+    edit = (text, re.sub(r' (?:dateTime|tradeDate|reportDate)="[^"]*"', "", text))
+    books = Books.of("held 50 ACME\nheld 3 BORE")
+    books.began = datetime(2026, 3, 10, 14, 30, tzinfo=UTC)
+    assert {one.split()[0] for one in found(check("cancel-and-rebook", books, tmp_path, edit))} == {
+        "unknown"
+    }
 
 
 def test_a_price_in_cents_is_that_price(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def read_deal(row: Attributes, place: tuple[int, int] = (0, 0)) -> Deal | None:
         original_row=row.number_of("origTransactionID"),
         model=row.text("model"),
         at=row.moment("dateTime", "tradeDate", "tradeTime"),
-        day=row.day_or_none("tradeDate", "dateTime"),
+        day=row.day_or_none("tradeDate", "dateTime", "origTradeDate"),
         report_day=row.day_or_none("reportDate"),
         place=place,
         says_kind=bool(exec_id)
@@ -197,6 +197,9 @@ class Net:
     replaced: tuple[Deal, ...] = ()
     #: What it takes back is in none of the statements at hand.
     is_outside: bool = False
+    #: A cancel that names neither a number nor a day takes it back, or a deal of a day before; or
+    #: it is that cancel.
+    is_unsure: bool = False
     #: All of its rows.
     rows: tuple[Deal, ...] = ()
 
@@ -206,14 +209,15 @@ class Net:
         return cls(deal, deal.quantity, deal.price, deal.commission, rows=(deal,))
 
     @property
-    def whole(self) -> tuple[Net, ...]:
-        """Return it as the sum of its rows, where these may be parts for models that the query
-        leaves out.
+    def readings(self) -> tuple[Net, ...]:
+        """Return what else it may be: the sum of its rows, where these may be parts for models that
+        the query leaves out; nothing, where a cancel may be about it.
         """
+        found = (replace(self, quantity=ZERO, is_unsure=False),) if self.is_unsure else ()
         if not self.replaced:
-            return ()
+            return found
         quantity = self.quantity + sum((deal.quantity for deal in self.replaced), ZERO)
-        return (replace(self, quantity=quantity, replaced=()),)
+        return (replace(self, quantity=quantity, replaced=()), *found)
 
     @property
     def key(self) -> str:
@@ -229,6 +233,8 @@ class _Group:
     cancels: list[Deal] = field(default_factory=list)
     #: Rows that a cancel takes back.
     taken: set[tuple[int, int]] = field(default_factory=set)
+    #: A cancel may be about one of them, or about a deal of a day before.
+    is_unsure: bool = False
 
 
 def net(rows: Sequence[Deal], first: date) -> list[Net]:
@@ -255,11 +261,10 @@ def net(rows: Sequence[Deal], first: date) -> list[Net]:
         if meant is not None:
             meant.cancels.append(cancel)
         elif cancel.exec_id:
-            found.append(Net(cancel, ZERO, cancel.price, cancel.commission, rows=(cancel,)))
+            found.append(replace(Net.of(cancel), quantity=ZERO))
         else:
-            found.append(
-                Net(cancel, cancel.quantity, cancel.price, cancel.commission, (), True, (cancel,))
-            )
+            unsure = booked.note_unsure(cancel)
+            found.append(replace(Net.of(cancel), is_outside=True, is_unsure=unsure))
     _put_together(groups.values())
     found += [_net(group) for group in groups.values() if group.booked]
     return sorted(found, key=lambda one: one.deal.place)
@@ -332,7 +337,7 @@ class _Booked:
             for deal, group in told
             if deal.place not in group.taken
             and (deal.quantity, deal.price) == (-cancel.quantity, cancel.price)
-            and (numbered or _may_be_meant(cancel, deal))
+            and (numbered or (_may_be_meant(cancel, deal) and not _is_unsure(cancel, deal)))
         )
         # Without numbers the order of rows is no evidence, but what was dealt in these days is in
         # these statements.
@@ -349,6 +354,20 @@ class _Booked:
         group.taken.add(deal.place)
         return group
 
+    def note_unsure(self, cancel: Deal) -> bool:
+        """Say whether a cancel may be about deals that are here as well as about one of a day
+        before, and note it of them.
+        """
+        contents = (cancel.thing, cancel.model, -cancel.quantity, cancel.price, cancel.at)
+        alike = [
+            group
+            for deal, group in self._by_contents.get(contents, [])
+            if _may_be_meant(cancel, deal) and _is_unsure(cancel, deal)
+        ]
+        for group in alike:
+            group.is_unsure = True
+        return bool(alike)
+
     def in_its_place(self, cancel: Deal) -> _Group | None:
         """Return the rows of what was booked in place of a deal that a cancel takes back."""
         again = self._by_number.get((cancel.thing, cancel.original_deal), [])
@@ -356,10 +375,19 @@ class _Booked:
 
 
 def _may_be_meant(cancel: Deal, deal: Deal) -> bool:
-    """Say whether no number of two rows says that a cancel is about another deal."""
+    """Say whether no number and no day of two rows says that a cancel is about another deal."""
     if cancel.original_deal and deal.deal_number:
         return False
+    if cancel.day and deal.day and cancel.day != deal.day:
+        return False
     return not cancel.perm_id or not deal.perm_id or cancel.perm_id == deal.perm_id
+
+
+def _is_unsure(cancel: Deal, deal: Deal) -> bool:
+    """Say whether nothing tells a deal from one of a day before that has the same contents."""
+    if cancel.original_row and deal.row_number:
+        return False
+    return cancel.day is None or deal.day is None
 
 
 def _is_before(deal: Deal, cancel: Deal) -> bool:
@@ -400,5 +428,6 @@ def _net(group: _Group) -> Net:
         price=standing[-1].price if len(prices) == 1 else None,
         commission=commission,
         replaced=replaced,
+        is_unsure=group.is_unsure,
         rows=rows,
     )

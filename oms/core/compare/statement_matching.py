@@ -33,6 +33,7 @@ from oms.core.compare.statement_alike import (
 )
 from oms.core.compare.statement_days import Span
 from oms.core.compare.statement_deals import Deal, Net
+from oms.core.compare.statement_rows import Heading
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill
@@ -46,14 +47,24 @@ _ALIKE_MAX: Final = 2_000
 
 _UNREAD: Final = "a row that could not be read may be about the same deal"
 _BEFORE: Final = "it was dealt before the log began"
+_PERHAPS_BEFORE: Final = (
+    "the query leaves out when it was dealt, which may be before the log began: add the field Trade"
+    " Date"
+)
 #: What is said of a fill at the edge of the days.
 BESIDE: Final = "may be in the statement of the day before or after"
 _OF_NO_KIND: Final = (
     "the query leaves out whether it was dealt or booked without an order, as an assignment is: add"
     " the field Transaction Type"
 )
+_OF_NO_DAY: Final = (
+    "the query leaves out when it was dealt, and it may be a deal of a day before that is booked"
+    " again: add the field Trade Date"
+)
 #: What is said of a fill that rows without any number may be about.
 _NAMELESS: Final = "may be in rows without an execution id and an order's number"
+#: What a cancel lacks that may be about a deal of these days or of a day before.
+_PLACELESS: Final = "without a day and a deal's number (add the field Trade Date)"
 #: Deals, each with the fill of its execution id where we have one.
 Open = Sequence[tuple[Net, Fill | None]]
 
@@ -86,15 +97,19 @@ class Dealt:
         """Say whether a row that could not be read may be about a contract."""
         return bool(self.unread & {0, con_id})
 
-    def outside(self, deal: Deal) -> str:
-        """Return why our books need not have a deal: it was made outside the time of the log."""
+    def outside(self, deal: Deal, first: date) -> str:
+        """Return why our books need not have a deal: it was made outside the time of the log; of a
+        row without a day that is known where the log has all days from the `first` on.
+        """
         began, day, at = self.span.began, deal.day, self.at(deal)
         if at is not None:
             if at < began.replace(microsecond=0):
                 return _BEFORE
             return self.span.unknown_at(at)
-        is_older = day is not None and day < began.astimezone(self.zone).date()
-        return _BEFORE if is_older else ""
+        since = began.astimezone(self.zone).date()
+        if day is None:
+            return _PERHAPS_BEFORE if first <= since else ""
+        return _BEFORE if day < since else ""
 
     def at(self, deal: Deal) -> datetime | None:
         """Return when a deal was made, None where the row does not say."""
@@ -107,7 +122,7 @@ def by_id(one: Net, fill: Fill | None) -> Finding | None:
     """Return what one deal with an execution id is found to be; None where it differs or is not
     booked, which `Rest` is told.
     """
-    for told in (one, *one.whole):
+    for told in (one, *one.readings):
         if fill is not None and same_quantity(told, fill) and same_price(told, fill.price):
             return charged(told, fill)
     return None
@@ -121,7 +136,7 @@ class Rest:
     def __init__(
         self,
         dealt: Dealt,
-        last: date,
+        days: Heading,
         *,
         inside: Sequence[Fill],
         edge: Sequence[Fill],
@@ -134,10 +149,12 @@ class Rest:
         """
         self._dealt = dealt
         self._unsure = unsure
-        self._last = last
+        self._first, self._last = days.first, days.last
         self._certain = {fill.key for fill in inside}
         self._earlier = earlier
         self._loose_before = len(dealt.loose)
+        #: Contract, quantity and price of deals of no day that nothing agrees with.
+        self._placeless: set[tuple[str, Decimal, Decimal | None]] = set()
         #: Our fills that nothing names so far, by contract and key, and by what they say.
         self._unnamed: dict[int, dict[str, Fill]] = defaultdict(dict)
         self._by_contents: dict[Contents, list[Fill]] = defaultdict(list)
@@ -163,6 +180,11 @@ class Rest:
                 # of its own.
                 self._take(told)
                 yield charged(one, told)
+        self._placeless = {
+            (one.deal.thing, one.quantity, one.price)
+            for one, fill in left
+            if fill is None and not (one.is_outside or one.deal.when or one.deal.exec_id)
+        }
         for group in _by_order(left):
             agreeing = self._agreeing(group)
             if agreeing is None:
@@ -204,7 +226,13 @@ class Rest:
             if alike and nearest(one, alike[-1:], at):
                 return alike.pop()
         # At another time than ours: one of them is enough, however many are alike.
-        earlier = (f for f in self._earlier if f.key not in self._dealt.named)
+        earlier = (
+            fill
+            for fill in self._earlier
+            if fill.key not in self._dealt.named
+            # Of a row without a day only its order says which day's execution it is.
+            and (deal.when or (deal.perm_id and deal.perm_id == fill.perm_id))
+        )
         return nearest(one, islice(chain(self._of(deal), earlier), _ALIKE_MAX), at)
 
     def _of(self, deal: Deal) -> Iterable[Fill]:
@@ -249,7 +277,10 @@ class Rest:
         if deal.kind == "book":
             dealt.booked.append(deal)
             return None
-        if why := dealt.outside(deal):
+        if one.is_unsure:
+            dealt.loose.append(deal)
+            return thing.unknown(f"a cancel {_PLACELESS} may be about it")
+        if why := dealt.outside(deal, self._first):
             return thing.unknown(why)
         if deal.level == "order" and not deal.perm_id:
             # Executions of it may be any of the contract.
@@ -264,6 +295,9 @@ class Rest:
         if not deal.says_kind:
             dealt.loose.append(deal)
             return thing.unknown(_OF_NO_KIND)
+        if deal.when is None and not deal.exec_id:
+            dealt.loose.append(deal)
+            return thing.unknown(_OF_NO_DAY)
         if deal.exec_id or (deal.perm_id and deal.category not in _UNTOLD):
             dealt.more[deal.con_id] += one.quantity
             text = f"{row_words(deal)} is in the statement and not in our books"
@@ -282,6 +316,10 @@ class Rest:
         standing = (f for f in self._earlier if f.key not in dealt.named)
         told = nearest(original, standing, dealt.at(deal))
         words = row_words(deal)
+        if one.is_unsure or (deal.thing, original.quantity, one.price) in self._placeless:
+            dealt.loose.append(deal)
+            text = f"{words} is a cancel {_PLACELESS}: it may be about a deal of any day"
+            return thing_of(one, "not booked").unknown(text)
         if told is not None and told.quantity:
             self._take(told)
             dealt.more[deal.con_id] -= told.signed_quantity
