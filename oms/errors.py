@@ -12,6 +12,7 @@
     │  ├─ LeaseLost                  exit 1   another daemon took over while we were not looking
     │  ├─ UnknownEventType           exit 4
     │  └─ ChainBroken                exit 4
+    │     └─ LogWentBack             exit 4   events that were in the log are not in it any more
     ├─ BrokerError                   exit 1
     │  ├─ IBConnectionError          exit 5   nothing listens, or the line is down
     │  │  ├─ ClientIdInUse           exit 5
@@ -127,6 +128,16 @@ class ChainBroken(StoreError):
     def __init__(self, message: str | None = None, *, sequence: int = 0, hint: str | None = None):
         super().__init__(message, hint=hint)
         self.sequence = sequence
+
+
+class LogWentBack(ChainBroken):
+    """The database lacks events that were in the log."""
+
+    default_hint = (
+        "nothing is sent: put the newest database back, with its -wal file, or rename it together "
+        "with its .head file; where it is lost, `oms run --accept-loss --reason TEXT` goes on with "
+        "this one; docs/operating/restore.md"
+    )
 
 
 class BrokerError(OmsError):

@@ -28,6 +28,7 @@ from oms.core.events import (
 )
 from oms.core.fold.records import BreakCase, Order, OrderState
 from oms.service.daemon import open_oms
+from oms.service.lifetime import LossWord
 from oms.service.manager import OrderManager
 from oms.service.subsystem import Oms
 from oms.service.ticket import Ticket
@@ -110,11 +111,14 @@ class World:
 
     # ── the OMS ──────────────────────────────────────────────────────────────────────────────────
 
-    async def start(self, *, ready: bool = True, **changed: Any) -> OrderManager:
+    async def start(
+        self, *, ready: bool = True, accept_loss: LossWord | None = None, **changed: Any
+    ) -> OrderManager:
         """Start the OMS, and wait until orders may leave unless told otherwise."""
         assert self.running is None
         settings = settings_for(self.simulator.port, self.database, **changed)
-        self.running = await self._stack.enter_async_context(open_oms(settings))
+        opened = open_oms(settings, accept_loss=accept_loss)
+        self.running = await self._stack.enter_async_context(opened)
         if ready:
             await self.running.ready(DEADLINE_SECONDS)
         return self.running.manager

@@ -22,6 +22,7 @@ from oms.store import lease as leases
 from oms.store import schema
 from oms.store.audit import verify
 from oms.store.backend import connect, parse_url
+from oms.store.loss import refuse_loss
 from oms.store.reader import Reader
 
 app = typer.Typer()
@@ -115,6 +116,7 @@ def _database(settings: Settings) -> str:
         schema.check_current(settings.database_url)
     except MigrationNeeded as error:
         if schema.current(settings.database_url) is None:
+            refuse_loss(settings.database_url)
             return "empty; `oms run` makes its tables"
         raise error
     return f"revision {schema.HEAD}"

@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from oms.cli.context import settings_of
+from oms.cli.output import say
+from oms.store.loss import find_loss
 from oms.store.reader import Reader
 from oms.store.tables import BOOKS_CHECKPOINT
 
@@ -20,12 +22,24 @@ Result = TypeVar("Result")
 
 @asynccontextmanager
 async def reading(context: typer.Context) -> AsyncIterator[Reader]:
-    """Open the log for reading; it is closed when the verb ends."""
-    reader = await Reader.open(settings_of(context).database_url)
+    """Open the log for reading; it is closed when the verb ends. A log that lacks events which were
+    in it is read all the same, with a word.
+    """
+    url = settings_of(context).database_url
+    reader = await Reader.open(url)
     try:
+        warn_of_loss(url)
         yield reader
     finally:
         await reader.close()
+
+
+def warn_of_loss(url: str) -> None:
+    """Say it where the log lacks events that were in it."""
+    loss = find_loss(url)
+    if loss is not None:
+        say(f"warning: {loss.text}")
+        say(f"hint: {loss.error().hint}")
 
 
 def perform(work: Coroutine[Any, Any, Result]) -> Result:

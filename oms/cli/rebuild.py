@@ -9,8 +9,10 @@ import typer
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, write
+from oms.cli.reading import warn_of_loss
 from oms.cli.terminal import progress
 from oms.store import rebuild as rebuilding
+from oms.store.loss import refuse_loss
 from oms.store.rebuild import RebuildResult
 
 app = typer.Typer()
@@ -41,6 +43,10 @@ def rebuild(
     oms rebuild --json
     """
     url = settings_of(context).database_url
+    if only_check:
+        warn_of_loss(url)
+    else:
+        refuse_loss(url)
     with progress("folding") as moved:
         work = rebuilding.rebuild_check if only_check else rebuilding.rebuild
         result = work(url, moved)

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from oms import telemetry
 from oms.cli.context import settings_of
 from oms.cli.output import say
 from oms.cli.reading import perform
+from oms.cli.request import person
 from oms.cli.terminal import progress
 from oms.errors import ConfigurationError
 from oms.service.foreground import run_daemon
+from oms.service.lifetime import LossWord
 from oms.store.upgrade import upgrade_database
 
 app = typer.Typer()
 
 
 @app.command()
-def run(context: typer.Context) -> None:
+def run(
+    context: typer.Context,
+    *,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss", help="Start on a log that lacks events which were in it; once."
+        ),
+    ] = False,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why the loss is accepted; the log keeps it.")
+    ] = "",
+) -> None:
     """Run the daemon in the foreground, until SIGINT (Ctrl-C) or SIGTERM.
 
     It connects to the gateway of the settings (default: a paper gateway on 127.0.0.1:4002),
@@ -25,21 +41,33 @@ def run(context: typer.Context) -> None:
     verbs ask for. An empty or older database is brought up to date first, after a backup copy.
     Program messages go to stderr; nothing goes to stdout.
 
+    A database that lacks events which were in it (an older copy, an emptied file, a -wal file that
+    was deleted) is refused with exit status 4. Put the newest one back; where it is lost,
+    --accept-loss goes on, writes who accepted what, and lets no order leave before IB has told all
+    that it knows. See docs/operating/restore.md.
+
     \b
     oms run
     OMS_PORT=7497 oms run --database paper.sqlite
+    oms run --accept-loss --reason "disk failed, backup of Friday"
     """
     if not __debug__:
         raise ConfigurationError(
             "the daemon does not run without its checks", hint="start Python without -O"
         )
+    if accept_loss != bool(reason.strip()):
+        raise ConfigurationError(
+            "--accept-loss and --reason TEXT belong together",
+            hint="the log keeps who accepted a loss, and why",
+        )
+    word = LossWord(person(), reason) if accept_loss else None
     chosen = settings_of(context)
     telemetry.configure(chosen.log_level, chosen.log_format)
     with progress("rebuilding") as report:
-        done = upgrade_database(chosen.database_url, report)
+        done = upgrade_database(chosen.database_url, report, loss_accepted=accept_loss)
     if done.before is None:
         say(f"made the tables of an empty database, revision {done.after}")
     elif done.before != done.after:
         say(f"upgraded the database from {done.before} to {done.after}, copy in {done.backup}")
 
-    raise typer.Exit(perform(run_daemon(chosen)))
+    raise typer.Exit(perform(run_daemon(chosen, accept_loss=word)))

@@ -22,6 +22,7 @@ from oms.cli.terminal import show
 from oms.clock import SystemClock
 from oms.core.resets import windows_of
 from oms.core.situation import Health, Situation, alarm_words, judge
+from oms.errors import LogWentBack
 from oms.report.situation_json import situation_json
 from oms.settings import Settings
 from oms.store.situation import HEARD_EVENTS_MAX, read_situation
@@ -57,6 +58,8 @@ async def status(context: typer.Context, as_json: AsJson = False) -> None:
     breaks      open differences between our books and the broker's
     log         last sequence and its age; the books must have reached the same sequence
 
+    The exit status is 4 where the log lacks events that were in it.
+
     \b
     oms status
     oms status --json
@@ -80,6 +83,8 @@ async def status(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         log = _log_lines(situation, database, size)
         show(_table([*_lines(situation, health), *log]))
+    if situation.loss:
+        raise typer.Exit(LogWentBack.exit_code)
 
 
 def _database(settings: Settings) -> str:

@@ -21,6 +21,7 @@ from oms.core.events import AlarmKind, Envelope, Severity
 from oms.core.fold.records import Alarm, BreakCase, Order, RunRecord, SessionRecord, SystemRecord
 from oms.core.resets import Window, end_of_reset
 from oms.core.words import ago, counted, duration
+from oms.errors import LogWentBack
 
 Level = Literal["ok", "degraded", "down"]
 
@@ -83,6 +84,8 @@ class Situation:
     resets: tuple[Window, ...] = ()
     #: Zero where nothing is compared on schedule.
     reconcile_interval: timedelta = timedelta()
+    #: What the log lacks of what was written before; "" for nothing.
+    loss: str = ""
 
     @property
     def behind(self) -> int:
@@ -173,6 +176,7 @@ def unreadable(text: str, advice: str) -> Health:
 def judge(situation: Situation) -> Health:
     """Return the verdict of a situation."""
     reasons = [
+        *_loss(situation),
         *_line(situation),
         *_gate(situation),
         *_differences(situation),
@@ -182,6 +186,12 @@ def judge(situation: Situation) -> Health:
     order: tuple[Level, ...] = ("down", "degraded")
     reasons.sort(key=lambda reason: order.index(reason.level))
     return Health(reasons[0].level if reasons else "ok", tuple(reasons))
+
+
+def _loss(situation: Situation) -> Iterator[Reason]:
+    if situation.loss:
+        text = f"{situation.loss[0].upper()}{situation.loss[1:]}"
+        yield Reason("down", "log_went_back", text, LogWentBack.default_hint)
 
 
 def _line(situation: Situation) -> Iterator[Reason]:

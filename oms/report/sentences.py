@@ -98,6 +98,11 @@ def _(event: events.DaemonStarted) -> str:
 
 
 @_say.register
+def _(event: events.LossAccepted) -> str:
+    return _with(f"A loss of events was accepted: {event.text}", event.reason)
+
+
+@_say.register
 def _(event: events.DaemonStopped) -> str:
     return _with("The daemon stopped", event.reason)
 

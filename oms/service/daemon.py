@@ -2,7 +2,8 @@
 
 Order of things, and why:
 
-1. the database is brought up to date, after a backup copy;
+1. the database is brought up to date, after a backup copy; one that lacks events which were in it
+   is left alone, unless a person accepts the loss;
 2. the log is opened under the lease, so that nobody else writes for this account and client id;
 3. `DaemonStarted` is appended: the fold turns what an earlier process left unanswered into doubt;
 4. requests that nobody took up are denied; they are too old to be what the person wants now;
@@ -39,7 +40,7 @@ from oms.service.admission import Admission, limits_of
 from oms.service.case_requests import CaseRequests
 from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
-from oms.service.lifetime import in_background, say_started, stop
+from oms.service.lifetime import LossWord, in_background, say_started, stop
 from oms.service.manager import OrderManager
 from oms.service.prices import Prices
 from oms.service.quick_check import QuickCheck
@@ -76,16 +77,24 @@ class _Base:
 
 @asynccontextmanager
 async def open_oms(
-    settings: Settings, *, actor: str = "strategy:python", clock: Clock | None = None
+    settings: Settings,
+    *,
+    actor: str = "strategy:python",
+    clock: Clock | None = None,
+    accept_loss: LossWord | None = None,
 ) -> AsyncIterator[Oms]:
     """Run the whole subsystem inside this process for as long as the block lasts.
 
     Raises `LeaseHeld` when a daemon runs on the same database for the same account and client id,
-    and `StoreUnavailable`, `MigrationNeeded` or `ChainBroken` for the log. A gateway that is away
-    is not an error: the supervisor goes on trying.
+    and `StoreUnavailable`, `MigrationNeeded` or `ChainBroken` for the log; `LogWentBack` where
+    events are missing, unless a person accepts that. A gateway that is away is not an error: the
+    supervisor goes on trying.
     """
     clock = clock or SystemClock()
-    await asyncio.to_thread(upgrade_database, settings.database_url, clock=clock)
+    loss_accepted = accept_loss is not None
+    await asyncio.to_thread(
+        upgrade_database, settings.database_url, clock=clock, loss_accepted=loss_accepted
+    )
     event_log = await EventLog.open(
         settings.database_url,
         clock=clock,
@@ -94,11 +103,12 @@ async def open_oms(
         batch_rows_max=settings.batch_rows_max,
         resident_records_max=settings.resident_records_max,
         poll_seconds=settings.poll_interval_seconds,
+        loss_accepted=loss_accepted,
     )
     try:
-        reader = await Reader.open(settings.database_url)
         # Before anything is built on the books: it opens the gap that the line has to close.
-        await say_started(event_log, settings, (await reader.head()).recorded_at)
+        await say_started(event_log, settings, accept_loss)
+        reader = await Reader.open(settings.database_url)
         # What others append from here on is kept until everything that listens stands.
         missed: list[Committed] = []
         view = View(await event_log.follow(missed.append))

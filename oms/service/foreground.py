@@ -9,11 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from oms.service.daemon import open_oms
+from oms.service.lifetime import LossWord
 from oms.settings import Settings
 from oms.telemetry import serve_metrics
 
 
-async def run_daemon(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
+async def run_daemon(
+    settings: Settings,
+    *,
+    ready: Callable[[], None] | None = None,
+    accept_loss: LossWord | None = None,
+) -> int:
     """Run until SIGTERM or SIGINT, or until the log cannot be written; returns the exit code."""
     server = (
         serve_metrics(settings.metrics_host, settings.metrics_port)
@@ -21,14 +27,16 @@ async def run_daemon(settings: Settings, *, ready: Callable[[], None] | None = N
         else None
     )
     try:
-        return await _run(settings, ready)
+        return await _run(settings, ready, accept_loss)
     finally:
         if server is not None:
             server.stop()
 
 
-async def _run(settings: Settings, ready: Callable[[], None] | None) -> int:
-    async with open_oms(settings, actor="daemon") as oms:
+async def _run(
+    settings: Settings, ready: Callable[[], None] | None, accept_loss: LossWord | None
+) -> int:
+    async with open_oms(settings, actor="daemon", accept_loss=accept_loss) as oms:
         _stop_on_signals(oms.stopping)
         _spare_the_collector()
         if ready is not None:

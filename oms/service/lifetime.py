@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oms._version import __version__
@@ -25,11 +25,26 @@ if TYPE_CHECKING:
 log = get_logger("service.daemon")
 
 
+@dataclass(frozen=True, slots=True)
+class LossWord:
+    """The word of a person who goes on with a log that lacks events which were in it."""
+
+    actor: str
+    reason: str
+
+
 async def say_started(
-    event_log: EventLog, settings: Settings, last_recorded_at: datetime | None
+    event_log: EventLog, settings: Settings, accept_loss: LossWord | None
 ) -> None:
-    """Write that a daemon has started, durably, and after which moment of the log."""
-    await event_log.append(
+    """Write that a daemon has started, durably, and after which moment of the log; before that the
+    word of a person who accepted a loss, where there is one.
+    """
+    facts: list[Pending] = []
+    if event_log.loss is not None and accept_loss is not None:
+        fact = event_log.loss.accepted(accept_loss.reason)
+        facts.append(Pending(fact, Context(actor=accept_loss.actor)))
+        log.warning("loss_accepted", actor=accept_loss.actor, loss=fact.text)
+    facts.append(
         Pending(
             DaemonStarted(
                 program_version=__version__,
@@ -37,11 +52,12 @@ async def say_started(
                 process_id=os.getpid(),
                 client_id=settings.client_id,
                 mode=settings.mode,
-                last_recorded_at=last_recorded_at,
+                last_recorded_at=event_log.head.recorded_at,
             ),
             Context(actor="daemon"),
         )
     )
+    await event_log.append_together(facts)
     log.info("daemon_started", process_id=os.getpid(), sequence=event_log.books.sequence)
 
 

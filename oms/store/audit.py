@@ -4,7 +4,7 @@ Each event carries the hash of its contents and of the event before, so a change
 sequence that does not hold. Where the chain ended is written down beside it (`checkpoints`) in the
 transaction of every append, so a log that was cut, or whose end was written anew with hashes that
 fit, shows as well. A log whose end and checkpoints were both written anew is found only by
-comparing the head's hash with one that was kept elsewhere.
+comparing the head's hash with one that was kept elsewhere: in the head file (`loss`), or by you.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from oms.errors import ChainBroken, NotFound, StoreError
 from oms.store import schema
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import SELECT_EVENTS, SELECT_HEAD, follow, head_of
+from oms.store.loss import find_loss
 
 #: Called with the number of events checked so far and the number there are.
 Progress = Callable[[int, int], None]
@@ -50,10 +51,14 @@ def verify(
     """Check every link from a sequence to the end of the log; blocks the caller and no writer.
 
     With `from_sequence` above 1 the event before it is taken at its word. Raises `ChainBroken` with
-    the first sequence that does not hold, and `NotFound` where the log does not reach that far.
+    the first sequence that does not hold, `LogWentBack` where all of it holds and the head file
+    knows of more, and `NotFound` where the log does not reach that far.
     """
     time = clock if clock is not None else SystemClock()
     started = time.monotonic()
+    loss = find_loss(url)
+    if loss is not None and not loss.found.sequence:
+        raise loss.error()
     with closing(connect(parse_url(url), "read")) as connection:
         schema.check_connection(connection)
         # Before the head: an append in between makes the log longer than its checkpoint, which is
@@ -73,6 +78,8 @@ def verify(
                 f"the log ends at {sequence}, but {marks[-1][0]} events were appended",
                 sequence=sequence + 1,
             )
+    if loss is not None:
+        raise loss.error()
     return VerifyResult(
         events=sequence - from_sequence + 1,
         head_sequence=sequence,

@@ -179,6 +179,7 @@ class Connection(ABC):
             self._begin_write()
             yield
             self.execute("COMMIT")
+            self._check_after_commit()
         except BaseException:
             self._rollback()
             raise
@@ -208,6 +209,10 @@ class Connection(ABC):
     def _begin_write(self) -> None: ...
 
     @abstractmethod
+    def _check_after_commit(self) -> None:
+        """Raise `StoreUnavailable` where what was committed may be where no reader finds it."""
+
+    @abstractmethod
     def _begin_read(self) -> None: ...
 
     @abstractmethod
@@ -233,23 +238,33 @@ class SQLiteConnection(Connection):
     def __init__(self, facade: Any, path: Path) -> None:
         super().__init__(facade)
         self._path = path
-        self._identity = _file_identity(path)
+        #: The files of the database as they were when this connection began to use them. The first
+        #: write makes `-wal` and `-shm`, or keeps those of others; nobody ends them while we run.
+        self._identities = {path: _file_identity(path)}
 
     def _begin_write(self) -> None:
-        self._check_file()
+        self._check_files()
         # As a writer: a transaction that begins as a reader can fail when it turns into a writer.
         self.execute("BEGIN IMMEDIATE")
 
-    def _check_file(self) -> None:
-        """Raise `StoreUnavailable` where the file is no longer the one that was opened.
+    def _check_after_commit(self) -> None:
+        if len(self._identities) == 1:
+            beside = (self._path.with_name(f"{self._path.name}{end}") for end in ("-wal", "-shm"))
+            self._identities |= {file: _file_identity(file) for file in beside}
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Raise `StoreUnavailable` where a file is no longer the one that was opened.
 
         Writes to a file that was moved or deleted succeed, and no reader finds them.
         """
-        if _file_identity(self._path) != self._identity:
-            raise StoreUnavailable(
-                f"the database file {self._path} was moved, replaced or deleted while it was open",
-                hint="no order is sent any more; put the file back and start the daemon again",
-            )
+        for file, identity in self._identities.items():
+            if _file_identity(file) != identity:
+                raise StoreUnavailable(
+                    f"the database file {file} was moved, replaced or deleted while it was open",
+                    hint="no order is sent any more; put the file back and start the daemon again, "
+                    "which says whether events are missing",
+                )
 
     def _begin_read(self) -> None:
         self.execute("BEGIN")  # the state is that of the first read
@@ -258,7 +273,7 @@ class SQLiteConnection(Connection):
 
     def changed_elsewhere(self) -> bool:
         """Ask SQLite's own counter, which our own commits leave alone."""
-        self._check_file()
+        self._check_files()
         before, self._data_version = self._data_version, self.rows("PRAGMA data_version")[0][0]
         return bool(before != self._data_version)
 
@@ -286,6 +301,9 @@ class PostgreSQLConnection(Connection):
     def _begin_write(self) -> None:
         self.execute("BEGIN")
         self.rows(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+
+    def _check_after_commit(self) -> None:
+        """Nothing: the server keeps its own files."""
 
     def _begin_read(self) -> None:
         self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from oms.clock import Clock
+from oms.core.codec import Head
 from oms.core.events import Pending
 from oms.core.fold.books import Books
 from oms.core.fold.records import AnyRecord
@@ -35,6 +36,7 @@ from oms.store import lease as leases
 from oms.store.backend import Connection, parse_url
 from oms.store.envelopes import Draft, draft
 from oms.store.lease import LeaseRequest
+from oms.store.loss import Loss
 from oms.store.projector import RESIDENT_RECORDS_MAX
 from oms.store.writer import Committed, Writer
 from oms.telemetry import APPEND_SECONDS, get_logger
@@ -97,11 +99,14 @@ class EventLog:
         projector: bool = True,
         poll_seconds: float = POLL_SECONDS,
         resident_records_max: int = RESIDENT_RECORDS_MAX,
+        loss_accepted: bool = False,
     ) -> EventLog:
         """Open the log of a database, with the books at its end.
 
         With a lease this is the daemon's log; without one, a writer that claims nothing (imports,
-        benchmarks). Raises `MigrationNeeded`, `LeaseHeld`, `ChainBroken` or `StoreUnavailable`.
+        benchmarks). Raises `MigrationNeeded`, `LeaseHeld`, `ChainBroken` or `StoreUnavailable`;
+        `LogWentBack` where events are missing, unless `loss_accepted`: whoever says so writes that
+        first.
         """
         writer = Writer(
             parse_url(url),
@@ -109,6 +114,7 @@ class EventLog:
             lease=lease,
             projector=projector,
             resident_records_max=resident_records_max,
+            loss_accepted=loss_accepted,
         )
         log = cls(
             writer,
@@ -133,9 +139,19 @@ class EventLog:
         return self._writer.books
 
     @property
+    def head(self) -> Head:
+        """Return where the log ends, as far as its writer has read and written it."""
+        return self._writer.head
+
+    @property
     def lease_epoch(self) -> int:
         """Return the epoch that is on every event of this writer; 0 without a lease."""
         return self._writer.lease_epoch
+
+    @property
+    def loss(self) -> Loss | None:
+        """Return what the log lacked when it was opened."""
+        return self._writer.loss
 
     @property
     def waiting(self) -> int:

@@ -25,6 +25,7 @@ from oms.store.backend import parse_url, postgresql_arguments, set_pragmas, sqli
 from oms.store.driver_errors import driver_errors, needs_driver
 from oms.store.envelopes import envelope, head_of
 from oms.store.lease import Lease, lease_of
+from oms.store.loss import find_loss
 from oms.store.tables import (
     BOOKS_CHECKPOINT,
     CHECKPOINTS,
@@ -41,18 +42,23 @@ LIMIT: Final = 1_000
 class Reader:
     """Asynchronous reads of one database. Open it with `Reader.open`, close it when done."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, url: str) -> None:
+        self.url = url
         self._engine = engine
 
     @classmethod
     async def open(cls, url: str) -> Reader:
         """Return a reader of a database that has this version's tables.
 
-        Raises `MigrationNeeded` where it has not, `StoreUnavailable` where there is none.
+        Raises `MigrationNeeded` where it has not, `StoreUnavailable` where there is none, and
+        `LogWentBack` where every event of a log is gone.
         """
         parsed = parse_url(url)
+        loss = find_loss(url)
+        if loss is not None and not loss.found.sequence:
+            raise loss.error()
         schema.check_current(url)
-        return cls(_engine(parsed))
+        return cls(_engine(parsed), url)
 
     async def close(self) -> None:
         """Close the connections."""

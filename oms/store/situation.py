@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, cast
@@ -18,6 +19,7 @@ from oms.core.fold.records import (
 )
 from oms.core.resets import Window
 from oms.core.situation import Claim, Doubt, Situation
+from oms.store.loss import find_loss
 from oms.store.reader import Reader
 from oms.store.tables import BOOKS_CHECKPOINT
 
@@ -42,12 +44,14 @@ async def read_situation(
 
     The head of the log is read first, so that everything else is at least as new as it.
     """
+    loss = await asyncio.to_thread(find_loss, reader.url)
     head = await reader.head()
     system = await reader.system()
     alarms = cast("list[Alarm]", await reader.rows("alarms", {"live": 1}))
     return Situation(
         read_at=now,
         head=head,
+        loss=loss.text if loss is not None else "",
         books_sequence=(await reader.checkpoints()).get(BOOKS_CHECKPOINT, 0),
         system=system,
         session=cast(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from oms.clock import Clock
 from oms.store import schema
 from oms.store.audit import Progress
+from oms.store.loss import refuse_loss
 from oms.store.rebuild import rebuild
 
 
@@ -18,11 +19,16 @@ def upgrade_database(
     *,
     backup: bool = True,
     clock: Clock | None = None,
+    loss_accepted: bool = False,
 ) -> schema.Upgrade:
     """Bring tables and rows to this version; see `schema.upgrade` for what it raises.
 
     A current database is left alone. `progress` hears of the fold, the only part that takes long.
+    Raises `LogWentBack`, and changes nothing, where the log lacks events that were written before,
+    unless a person has accepted that: a log that was emptied is no new one.
     """
+    if not loss_accepted:
+        refuse_loss(url)
     done = schema.upgrade(url, backup=backup, clock=clock)
     if done.before is not None and done.before != done.after:
         rebuild(url, progress, clock=clock)

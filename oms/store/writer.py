@@ -6,7 +6,9 @@
       sequence, hash, insert
       fold, write touched rows
       checkpoints
-    COMMIT                          only now are callers and subscribers told
+    COMMIT
+    head file                       the new end, beside the database (`keeper`)
+                                    only now are callers and subscribers told
 
 If the process dies before COMMIT returns, nothing of this happened and no caller was told; after
 it, everything has. A failure is raised to the caller, who must not use the writer again: the books
@@ -31,7 +33,9 @@ from oms.store import schema
 from oms.store.backend import Connection, connect
 from oms.store.chain import Chain
 from oms.store.envelopes import Draft
+from oms.store.keeper import Keeper
 from oms.store.lease import LeaseRequest
+from oms.store.loss import Loss
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
 from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger
@@ -61,6 +65,7 @@ class Writer:
         projector: bool = False,
         resident_records_max: int = RESIDENT_RECORDS_MAX,
         guard: Callable[[Connection], None] | None = None,
+        loss_accepted: bool = False,
     ) -> None:
         self._url = url
         self._clock = clock
@@ -74,6 +79,8 @@ class Writer:
         self._has_projector = projector
         self._connection: Connection
         self._chain: Chain
+        self._keeper: Keeper
+        self._loss_accepted = loss_accepted
         self._projector: Projector | None = None
 
     @property
@@ -93,16 +100,24 @@ class Writer:
         """Return the epoch that is on every event of this writer; 0 without a lease."""
         return self._chain.lease_epoch
 
+    @property
+    def loss(self) -> Loss | None:
+        """Return what the log lacked when it was opened."""
+        return self._keeper.loss
+
     def open(self) -> None:
         """Take the lease, check where the chain ends, load the books, fold what they lack.
 
         The time it takes does not depend on the length of the log. Raises `MigrationNeeded`,
-        `LeaseHeld`, `ChainBroken`; nothing is held then.
+        `LeaseHeld`, `ChainBroken`, and `LogWentBack` where the log lacks events that were written
+        before and nobody has accepted that; nothing is held then.
         """
         # Here and not in the constructor: a SQLite connection belongs to the thread that opens it.
         self._connection = connect(self._url)
         self._chain = Chain(self._connection, self._clock)
+        self._keeper = Keeper(self._url, self._connection, owns=self._lease is not None)
         try:
+            self._keeper.check(accepted=self._loss_accepted)
             schema.check_connection(self._connection)
             if self._has_projector:
                 self._projector = Projector(
@@ -112,6 +127,7 @@ class Writer:
                 self._take_lease(self._lease)
             try:
                 self._load()
+                self._keeper.begin(self.head)
             except BaseException:
                 self._release()
                 raise
@@ -132,11 +148,16 @@ class Writer:
             changes, failure = self._project(own, foreign.changes)
             if failure is None:
                 self._write_rows()
-            self._beat_if_due()
+            has_beaten = self._beat_if_due()
             logger.debug("batch_written", rows=len(own))
+        committed = Committed((*foreign.envelopes, *own), changes)
+        if committed.envelopes:
+            self._keeper.write(self.head)
+        if has_beaten:
+            self._keeper.sync()
         if failure is not None:
             raise failure
-        return receipts, Committed((*foreign.envelopes, *own), changes)
+        return receipts, committed
 
     def poll(self) -> Committed | None:
         """Notice what others did while there was nothing to append, and show a sign of life.
@@ -156,6 +177,7 @@ class Writer:
     def close(self) -> None:
         """Release the lease and close the connection."""
         try:
+            self._keeper.close()
             self._release()
         finally:
             self._connection.close()
@@ -267,10 +289,12 @@ class Writer:
             and self._clock.monotonic() - self._beat_at >= self._lease.seconds / 3
         )
 
-    def _beat_if_due(self) -> None:
-        if self._lease is not None and self._beat_is_due():
-            leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.now())
-            self._beat_at = self._clock.monotonic()
+    def _beat_if_due(self) -> bool:
+        if self._lease is None or not self._beat_is_due():
+            return False
+        leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.now())
+        self._beat_at = self._clock.monotonic()
+        return True
 
 
 def _merge(changes: ChangedRecords, more: ChangedRecords) -> ChangedRecords:

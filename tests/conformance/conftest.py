@@ -6,6 +6,7 @@ reach it, which is most of what the suite is about, and a file in the page cache
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -83,6 +84,8 @@ def postgresql_server() -> Iterator[str]:
         folder = tempfile.mkdtemp(prefix="oms-pg-")
         server = server_module.get_server(folder, cleanup_mode="delete")
     address = server.get_uri()
+    # Where the head files of its logs are kept: not in the home of whoever runs the tests.
+    os.environ["XDG_STATE_HOME"] = folder
     Place(address).sql("CREATE DATABASE oms_template")
     schema.upgrade(_database(address, "oms_template"))
     process_id = Path(folder, "postmaster.pid").read_text(encoding="utf-8").split()[0]
@@ -92,6 +95,7 @@ def postgresql_server() -> Iterator[str]:
         yield address
         guard.kill()
         server.cleanup()
+        del os.environ["XDG_STATE_HOME"]
     shutil.rmtree(folder, ignore_errors=True)
 
 

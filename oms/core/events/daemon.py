@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Literal
 
 from pydantic import AwareDatetime
 
@@ -21,6 +22,26 @@ class DaemonStarted(Event):
     #: did not listen to the broker.
     #: None for an empty log.
     last_recorded_at: AwareDatetime | None = None
+
+
+class LossAccepted(Event):
+    """A person goes on with a log that lacks events which were in it; only IB knows what they were
+    about.
+    """
+
+    #: How it shows: the database is gone, emptied, behind, another log, another past of this log;
+    #: or the head file cannot be read.
+    loss: Literal["gone", "emptied", "behind", "another_log", "another_past", "unreadable"]
+    reason: str
+    #: Where the log ended before, as the head file knows it.
+    known_sequence: int
+    known_hash: str
+    known_recorded_at: AwareDatetime | None = None
+    #: Where the log ends that goes on.
+    found_sequence: int
+    found_hash: str
+    found_recorded_at: AwareDatetime | None = None
+    text: str
 
 
 class DaemonStopped(Event):

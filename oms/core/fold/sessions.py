@@ -13,6 +13,7 @@ from oms.core.events import (
     GapClosed,
     GapOpened,
     HaltInForce,
+    LossAccepted,
     NextOrderIdReceived,
     SessionClosed,
     SessionOpened,
@@ -184,6 +185,10 @@ def _halt_in_force(books: Books, envelope: Envelope, event: HaltInForce) -> None
     """Keep nothing: what was called back has events of its own."""
 
 
+def _loss_accepted(books: Books, envelope: Envelope, event: LossAccepted) -> None:
+    """Keep nothing: the daemon's start, which follows, puts in doubt what was open."""
+
+
 def _next_order_id(books: Books, envelope: Envelope, event: NextOrderIdReceived) -> None:
     """Keep nothing: the session's first one is in SessionOpened, later ones answer reqIds."""
 
@@ -203,5 +208,6 @@ FOLDS: Final = (
     Fold(TradingHaltedByPerson, _switched, nothing),
     Fold(TradingResumed, _switched, nothing),
     Fold(HaltInForce, _halt_in_force, nothing),
+    Fold(LossAccepted, _loss_accepted, nothing),
     Fold(NextOrderIdReceived, _next_order_id, nothing),
 )

@@ -1,0 +1,165 @@
+"""Has the log gone back: the database held against the head that is kept beside it.
+
+The head file is read first and the database after it. Whoever appends writes in the other order, so
+a log that grows meanwhile is never taken for one that lacks something.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy.engine import URL
+
+from oms.core.codec import Head, time_text
+from oms.core.events import LossAccepted
+from oms.errors import LogWentBack, MigrationNeeded
+from oms.store import head_file
+from oms.store.backend import Connection, connect, parse_url
+from oms.store.envelopes import SELECT_HEAD, head_of
+from oms.store.head_file import HeadFileUnreadable, KeptHead
+
+LossKind = Literal["gone", "emptied", "behind", "another_log", "another_past", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the database lacks of the log that was written before."""
+
+    kind: LossKind
+    #: What was written before; None where the head file cannot be read.
+    kept: KeptHead | None
+    #: What is there.
+    found: Head
+    text: str
+
+    def error(self) -> LogWentBack:
+        """Return what is raised where nothing may be appended to such a log."""
+        return LogWentBack(self.text, sequence=self.found.sequence + 1)
+
+    def accepted(self, reason: str) -> LossAccepted:
+        """Return the fact that a person goes on all the same."""
+        kept = self.kept
+        return LossAccepted(
+            loss=self.kind,
+            reason=reason,
+            known_sequence=kept.head.sequence if kept else 0,
+            known_hash=kept.head.hash.hex() if kept else "",
+            known_recorded_at=kept.head.recorded_at if kept else None,
+            found_sequence=self.found.sequence,
+            found_hash=self.found.hash.hex() if self.found.sequence else "",
+            found_recorded_at=self.found.recorded_at,
+            text=self.text,
+        )
+
+
+def find_loss(url: str) -> Loss | None:
+    """Return what a database lacks, None where it lacks nothing that was kept."""
+    parsed = parse_url(url)
+    against = Against.of(parsed)
+    if against.kept is None and not against.unreadable:
+        return None
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+        return against.gone()
+    with closing(connect(parsed, "read")) as connection:
+        return against.loss_in(connection)
+
+
+def refuse_loss(url: str) -> None:
+    """Raise `LogWentBack` where a database lacks what was written before."""
+    loss = find_loss(url)
+    if loss is not None:
+        raise loss.error()
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What a head file said before the database was looked at."""
+
+    place: str
+    path: Path
+    kept: KeptHead | None
+    unreadable: str
+
+    @classmethod
+    def of(cls, url: URL) -> Against:
+        """Read the head file of a database."""
+        path = head_file.path_of(url)
+        place = url.database if url.get_backend_name() == "sqlite" else str(url)
+        try:
+            return cls(place or "", path, head_file.read(path), "")
+        except HeadFileUnreadable as error:
+            return cls(place or "", path, None, str(error))
+
+    def gone(self) -> Loss:
+        """Return the loss of a database that is not there."""
+        if self.kept is None:
+            return self._unreadable(Head())
+        text = f"the database {self.place} is not there, but {self._known()}"
+        return Loss("gone", self.kept, Head(), text)
+
+    def loss_in(self, connection: Connection) -> Loss | None:
+        """Return what a database lacks; outside of any transaction, because a table that is missing
+        ends one.
+        """
+        kept = self.kept
+        found = _end(connection)
+        if kept is None:
+            return self._unreadable(found) if self.unreadable else None
+        if not found.sequence:
+            text = f"the database {self.place} has no events, but {self._known()}"
+            return Loss("emptied", kept, found, text)
+        if _hash_at(connection, kept.head.sequence) == kept.head.hash:
+            return None
+        if _hash_at(connection, 1) != kept.log:
+            text = f"the database {self.place} is another log: {self._known()}"
+            return Loss("another_log", kept, found, text)
+        if found.sequence < kept.head.sequence:
+            text = (
+                f"the database {self.place} ends at event {found.sequence}"
+                f"{_at(found)}, but {self._known()}"
+            )
+            return Loss("behind", kept, found, text)
+        text = (
+            f"event {kept.head.sequence} of the database {self.place} is not the one that was"
+            f" written: {self._known()}"
+        )
+        return Loss("another_past", kept, found, text)
+
+    def _known(self) -> str:
+        assert self.kept is not None
+        head = self.kept.head
+        return f"{self.path.name} knows of {head.sequence} events{_at(head)}"
+
+    def _unreadable(self, found: Head) -> Loss:
+        text = (
+            f"the head file {self.path} cannot be read ({self.unreadable}), so it is not known"
+            f" whether the database {self.place}, which ends at event {found.sequence}, lacks any"
+        )
+        return Loss("unreadable", None, found, text)
+
+
+def identity(connection: Connection) -> bytes:
+    """Return which log this is: the hash of its first event, b"" for an empty one."""
+    return _hash_at(connection, 1)
+
+
+def _end(connection: Connection) -> Head:
+    try:
+        rows = connection.rows(SELECT_HEAD)
+    except MigrationNeeded:
+        return Head()
+    return head_of(rows[0]) if rows else Head()
+
+
+def _hash_at(connection: Connection, sequence: int) -> bytes:
+    rows = connection.rows("SELECT hash FROM events WHERE sequence = ?", (sequence,))
+    return bytes(rows[0][0]) if rows else b""
+
+
+def _at(head: Head) -> str:
+    return (
+        "" if head.recorded_at is None else f", the last of {time_text(head.recorded_at)[:19]} UTC"
+    )

@@ -1,0 +1,183 @@
+"""A log that lacks events which were in it is never taken for a whole one, whatever keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from oms.clock import SystemClock
+from oms.core.events import TradingHaltedByPerson
+from oms.errors import ChainBroken, LogWentBack, OmsError, StoreUnavailable
+from oms.store import audit, head_file
+from oms.store.backend import parse_url
+from oms.store.log import append_foreign
+from oms.store.loss import find_loss, refuse_loss
+from oms.store.reader import Reader
+from oms.store.upgrade import upgrade_database
+from tests.conformance.conftest import Place
+from tests.conformance.facts import gap, intent
+from tests.conformance.test_event_log import lease, opened_log
+
+EVENTS = 12
+
+
+@pytest.fixture
+async def log(place: Place) -> Place:
+    """A daemon's log of twelve events, and a way past its guards."""
+    await grown(place, EVENTS)
+    place.remove_guards()
+    return place
+
+
+async def grown(place: Place, events: int, **options: bool) -> None:
+    async with opened_log(place, lease=lease(), projector=True, **options) as opened:
+        for number in range(events):
+            await opened.append(gap(str(number)))
+
+
+def head_path(place: Place) -> Path:
+    return head_file.path_of(parse_url(place.url))
+
+
+def cut(place: Place, after: int) -> None:
+    """Make the log what an older copy of it was."""
+    place.sql(f"DELETE FROM events WHERE sequence > {after}")
+    place.sql("DELETE FROM checkpoints")
+
+
+def loss_of(place: Place) -> str | None:
+    found = find_loss(place.url)
+    return None if found is None else found.kind
+
+
+def rewrite(place: Place) -> None:
+    """Leave a log of the same beginning with other events after it."""
+    cut(place, 5)
+    append_foreign(
+        place.url, [gap("other") for _ in range(20)], clock=SystemClock(), needs_daemon=False
+    )
+
+
+KINDS: dict[str, Callable[[Place], object]] = {
+    "behind": lambda place: cut(place, EVENTS - 1),
+    "emptied": lambda place: cut(place, 0),
+    "another_past": rewrite,
+    "another_log": lambda place: place.sql(f"UPDATE events SET hash = {OTHER[place.is_sqlite]}"),
+    "unreadable": lambda place: head_path(place).write_text("nonsense"),
+}
+OTHER = {True: "randomblob(32)", False: "sha256('other'::bytea || int4send(sequence::int))"}
+
+
+async def test_head_file_names_the_end_after_every_commit(place: Place) -> None:
+    async with opened_log(place, lease=lease()) as opened:
+        for number in range(1, 6):
+            receipt = await opened.append(gap(str(number)))
+            kept = head_file.read(head_path(place))
+            assert kept is not None
+            assert (receipt.sequence, kept.head) == (number, opened.head)
+    assert loss_of(place) is None
+
+
+async def test_intent_is_covered_before_anybody_may_send_it(place: Place) -> None:
+    async with opened_log(place, lease=lease(), projector=True) as opened:
+        covered: list[int] = []
+
+        def look(_: object) -> None:
+            kept = head_file.read(head_path(place))
+            covered.append(kept.head.sequence if kept else 0)
+
+        opened.append(intent("k1")).add_done_callback(look)
+        await opened.flush()
+        assert covered == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_log_that_went_back_is_left_alone_until_a_person_accepts_it(
+    log: Place, kind: str
+) -> None:
+    KINDS[kind](log)
+    assert loss_of(log) == kind
+    for _ in range(2):
+        with pytest.raises(LogWentBack):
+            await grown(log, 1)
+        with pytest.raises(LogWentBack):
+            upgrade_database(log.url)
+        assert loss_of(log) == kind
+    if kind == "another_log":
+        return  # Its hashes do not hold, so nothing goes on with it either.
+    await grown(log, 1, loss_accepted=True)
+    assert loss_of(log) is None
+    await grown(log, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_audit_names_a_log_that_went_back(log: Place, kind: str) -> None:
+    KINDS[kind](log)
+    with pytest.raises(ChainBroken) as caught:
+        audit.verify(log.url)
+    assert caught.value.exit_code == 4
+
+
+async def test_log_whose_table_is_gone_is_no_empty_one(log: Place) -> None:
+    log.sql("DROP TABLE events")
+    assert loss_of(log) == "emptied"
+    with pytest.raises(LogWentBack):
+        audit.verify(log.url)
+    with pytest.raises(LogWentBack):
+        await Reader.open(log.url)
+    with pytest.raises(LogWentBack):
+        await grown(log, 1)
+
+
+async def test_log_that_others_wrote_on_lacks_nothing(log: Place) -> None:
+    """A halt of the shell while no daemon runs: it is covered too, and its loss is noticed."""
+    halt = gap().__class__(TradingHaltedByPerson(reason="lunch"), gap().context)
+    append_foreign(log.url, [halt], clock=SystemClock(), needs_daemon=False)
+    assert loss_of(log) is None
+    cut(log, EVENTS)
+    assert loss_of(log) == "behind"
+
+
+async def test_shell_never_makes_a_head_file_and_leaves_one_that_tells_of_a_loss(
+    log: Place,
+) -> None:
+    cut(log, 5)
+    append_foreign(log.url, [gap()], clock=SystemClock(), needs_daemon=False)
+    assert loss_of(log) == "behind"
+    head_path(log).unlink()
+    append_foreign(log.url, [gap()], clock=SystemClock(), needs_daemon=False)
+    assert not head_path(log).exists()
+    refuse_loss(log.url)
+
+
+async def test_log_without_a_head_file_gets_one(log: Place) -> None:
+    head_path(log).unlink()
+    await grown(log, 0)
+    kept = head_file.read(head_path(log))
+    assert kept is not None
+    assert kept.head.sequence == EVENTS
+
+
+async def test_daemon_that_cannot_write_the_head_file_tells_nobody_that_a_fact_is_stored(
+    log: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with opened_log(log, fails=True, lease=lease()) as opened:
+        await opened.append(gap())
+        monkeypatch.setattr("oms.store.head_file.os.pwrite", full)
+        with pytest.raises(StoreUnavailable, match="head file"):
+            await opened.append(gap())
+        monkeypatch.undo()
+    assert loss_of(log) is None
+
+
+async def test_damage_inside_the_log_is_no_loss_that_could_be_accepted(log: Place) -> None:
+    """Its own bookmark names the end that is missing: no backup looks so."""
+    log.sql(f"DELETE FROM events WHERE sequence > {EVENTS - 1}")
+    with pytest.raises(OmsError) as caught:
+        await grown(log, 1, loss_accepted=True)
+    assert type(caught.value) is ChainBroken

@@ -1,0 +1,139 @@
+"""The file that keeps where the log ended, whatever is done to it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from oms.core.codec import Head
+from oms.errors import StoreUnavailable
+from oms.store.backend import parse_url
+from oms.store.head_file import LINE_BYTES, HeadFile, HeadFileUnreadable, KeptHead, path_of, read
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def kept(sequence: int, log: bytes = b"\x01" * 32) -> KeptHead:
+    return KeptHead(log, Head(sequence, bytes([sequence % 256]) * 32, NOON))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "oms.sqlite.head"
+
+
+@pytest.fixture
+def file(path: Path) -> HeadFile:
+    made = HeadFile(path)
+    made.make(kept(1), 0o600)
+    return made
+
+
+def test_file_that_is_not_there_says_nothing(path: Path) -> None:
+    assert read(path) is None
+
+
+def test_last_write_is_read_back_by_whoever_looks(path: Path, file: HeadFile) -> None:
+    for sequence in (2, 3, 10**15):
+        file.write(kept(sequence))
+        assert read(path) == kept(sequence)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.stat().st_size == 2 * LINE_BYTES
+
+
+def test_writer_that_goes_on_leaves_the_last_line_alone(path: Path, file: HeadFile) -> None:
+    for sequence in (2, 3, 4):
+        file.close()
+        file = HeadFile(path)
+        file.open()
+        before = path.read_bytes()
+        file.write(kept(sequence))
+        after = path.read_bytes()
+        halves = [(before[i : i + LINE_BYTES], after[i : i + LINE_BYTES]) for i in (0, LINE_BYTES)]
+        assert [one == other for one, other in halves].count(True) == 1
+        assert read(path) == kept(sequence)
+
+
+@pytest.mark.parametrize("at", range(0, 2 * LINE_BYTES, 7))
+def test_flipped_byte_is_never_taken_for_another_end(path: Path, file: HeadFile, at: int) -> None:
+    """A line that is not whole is not believed; the other one is, and is older by one write."""
+    file.write(kept(2))
+    contents = bytearray(path.read_bytes())
+    contents[at] ^= 0x01
+    path.write_bytes(contents)
+    assert read(path) in (kept(1), kept(2))
+
+
+@pytest.mark.parametrize("contents", [b"", b"\0" * 640, b"nonsense", b"[]\n" * 300, b"\xff" * 640])
+def test_file_that_says_nothing_is_refused_and_not_taken_for_none(
+    path: Path, contents: bytes
+) -> None:
+    path.write_bytes(contents)
+    with pytest.raises(HeadFileUnreadable):
+        read(path)
+
+
+def test_folder_in_its_place_is_refused(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(HeadFileUnreadable, match="directory"):
+        read(path)
+
+
+@pytest.mark.parametrize("fate", ["deleted", "replaced"])
+def test_file_that_was_taken_away_is_made_again(path: Path, file: HeadFile, fate: str) -> None:
+    file.write(kept(5))
+    path.unlink()
+    if fate == "replaced":
+        HeadFile(path).make(kept(3), 0o600)
+    file.sync()
+    assert read(path) == kept(5)
+    file.write(kept(6))
+    assert read(path) == kept(6)
+
+
+def test_file_that_was_taken_away_before_the_first_write_is_made_again(
+    path: Path, file: HeadFile
+) -> None:
+    file.close()
+    file = HeadFile(path)
+    file.open()
+    path.unlink()
+    file.sync()
+    assert read(path) == kept(1)
+
+
+def test_file_that_cannot_be_made_says_which_and_why(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match=r"head file .*oms\.head cannot be written"):
+        HeadFile(tmp_path / "file" / "oms.head").make(kept(1), 0o600)
+
+
+def test_each_database_of_a_folder_has_its_own(tmp_path: Path) -> None:
+    paths = {path_of(parse_url(str(tmp_path / name))) for name in ("a.sqlite", "b.sqlite")}
+    assert paths == {tmp_path / "a.sqlite.head", tmp_path / "b.sqlite.head"}
+
+
+def test_database_of_a_server_is_known_by_its_address_and_not_by_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    server = "@host:5433/oms"
+    one, other, third = (
+        path_of(parse_url(url))
+        for url in (
+            f"postgresql://desk:secret{server}?password=secret",
+            f"postgresql://audit{server}?sslmode=require",
+            f"postgresql://desk:secret{server}2",
+        )
+    )
+    assert one == other
+    assert one != third
+    assert one.parent == tmp_path / "ib-oms"
+    assert "secret" not in one.name
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", os.fspath(tmp_path / "home"))
+    assert path_of(parse_url(f"postgresql://x{server}")).is_relative_to(tmp_path / "home")
