@@ -187,6 +187,36 @@ def test_split_is_a_small_ratio_of_quantities_and_inversely_of_costs(
     assert wanted.cause == ("split" if ratio else None)
 
 
+@pytest.mark.parametrize(
+    ("charged", "realised", "ratio"), [("3", "0", "103:100"), ("0", "0", None), ("3", "1", None)]
+)
+def test_commissions_tell_ratios_apart_that_are_near_each_other(
+    charged: str, realised: str, ratio: str | None
+) -> None:
+    ratios = [ratio] if ratio else ["8 for 7", "57 for 50"]
+    held, told = (300, 309) if ratio else (50, 57)
+    position = Position(
+        account="A",
+        contract=KO,
+        quantity=Decimal(held),
+        average_price=Decimal(60),
+        commissions=(("USD", Decimal(charged)),),
+        realised_pnl=Decimal(realised),
+        fill_count=1,
+    )
+    cost = (60 + Decimal(3) / held) * held / told
+    event = PositionReceived(
+        account="A", contract=KO, quantity=Decimal(told), average_cost=round(cost, 8)
+    )
+    finding = found_as(Adjustment(account="A", contract=KO, quantity=Decimal(told - held)))
+    (judged,) = explained(
+        [finding], {"A:1": position}, {"A:1": Row(event, 1)}, spare={}, fills=(), now=NOW
+    )
+    assert judged.proposed is not None
+    assert judged.proposed.ratio == (Ratio.parse(ratio) if ratio else None)
+    assert ratio or all(words in judged.text for words in ratios)
+
+
 def test_what_leaves_one_account_and_comes_into_another_is_a_transfer() -> None:
     assert causes(("A", KO, 10, 6, "60"), ("B", KO, 0, 4, "60")) == ["transfer", "transfer"]
     assert causes(("A", KO, 10, 6, "60"), ("B", KO, 0, 5, "60")) == [None, None]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from oms.core import codec
 from oms.core.events import Adjustment, BooksAdjusted
-from oms.core.ratio import Ratio, ratio_between
+from oms.core.ratio import Ratio, ratios_between
 from oms.errors import InvalidRequest
 from tests.lives import ACME, Life, working
 
@@ -56,8 +56,8 @@ def test_every_ratio_is_found_and_leaves_what_ib_holds(held: Decimal, new: int, 
     if not told or told == held:
         return
     cost = D(40)
-    found = ratio_between(held, told, cost, true.price_of(cost).quantize(D("0.00000001")))
-    assert found is not None
+    cost_told = true.price_of(cost).quantize(D("0.00000001"))
+    (found,) = ratios_between(held, told, cost, cost_told, is_exact=True)
     assert found.may_leave(held, told)
     life = working(f"fill {held} @ {cost}")
     assert after_split(life, told, found) == told
@@ -89,7 +89,7 @@ def test_correction_of_a_fill_before_a_split_is_multiplied_and_divided() -> None
 
 def test_split_of_a_short_position_stays_short() -> None:
     life = working("fill 100 @ 10 side=SELL")
-    assert ratio_between(D(-100), D(-33), D(10), D(30)) == Ratio(new=1, old=3)
+    assert ratios_between(D(-100), D(-33), D(10), D(30)) == (Ratio(new=1, old=3),)
     assert after_split(life, D(-33), Ratio(new=1, old=3)) == -33
 
 
@@ -104,11 +104,12 @@ def test_split_of_a_short_position_stays_short() -> None:
     ],
 )
 def test_other_changes_are_no_split(held: str, told: str, cost_told: str, why: str) -> None:
-    assert ratio_between(D(held), D(told), D(10), D(cost_told)) is None, why
+    assert ratios_between(D(held), D(told), D(10), D(cost_told)) == (), why
 
 
 def test_reverse_split_of_hundreds_into_one_is_found() -> None:
-    assert ratio_between(D(5000), D(20), D("0.1"), D(25)) == Ratio(new=1, old=250)
+    found = ratios_between(D(5000), D(20), D("0.1"), D(25), is_exact=True)
+    assert found == (Ratio(new=1, old=250),)
 
 
 @pytest.mark.parametrize(("written", "new", "old"), [("1:3", 1, 3), ("3 for 2", 3, 2)])
@@ -147,4 +148,43 @@ def test_simple_ratio_that_leaves_a_fraction_comes_before_an_odd_one_that_leaves
     """67 shares become 100 by 3 for 2, not by 100 for 67: the costs of a share would differ."""
     ratio, cost = Ratio(new=new, old=old), D(100)
     told = D(math.floor(held * new / old))
-    assert ratio_between(D(held), told, cost, ratio.price_of(cost + D(charged))) == ratio
+    assert ratios_between(D(held), told, cost, ratio.price_of(cost + D(charged))) == (ratio,)
+
+
+@pytest.mark.parametrize("percent", [1, 2, 3, 4, 6, 7, 9, 11, 13, 17, 30, 67, 99])
+@pytest.mark.parametrize("held", [300, -300, 1_000, 12_345, 101])
+def test_dividend_of_whole_percents_is_found_by_exact_costs(held: int, percent: int) -> None:
+    """103 for 100 is no 34 for 33, whose costs differ by 3 in 10,000."""
+    ratio = Ratio.parse(f"{(100 + percent) // gcd(100, percent)}:{100 // gcd(100, percent)}")
+    told = D(math.floor(abs(held) * (100 + percent) / 100)) * (1 if held > 0 else -1)
+    cost = D("40.12")
+    shown = ratio.price_of(cost).quantize(D("0.000001"))
+    assert ratios_between(D(held), told, cost, shown, is_exact=True) == (ratio,)
+
+
+@pytest.mark.parametrize(
+    ("held", "told", "rate", "named"),
+    [
+        (300, 309, "1.0302", "103:100"),
+        (50, 57, "1.1420", "8:7 57:50"),
+        (300, 501, "1.6690", "167:100"),
+        (1_000, 1_666, "1.6640", "5:3"),
+        # No usual ratio fits.
+        (891, 979, "1.0988", "89:81 100:91"),
+    ],
+)
+def test_costs_that_are_not_exact_leave_the_usual_ratio_or_name_all(
+    held: int, told: int, rate: str, named: str
+) -> None:
+    found = ratios_between(D(held), D(told), D(rate) * 100, D(100))
+    assert {str(ratio) for ratio in found} >= set(named.split()), found
+    assert len(found) == len(named.split()), found
+
+
+@pytest.mark.parametrize("held", [1, 50, 99])
+def test_whole_position_may_go_into_a_fraction_on_either_side(held: int) -> None:
+    ratio = Ratio(new=1, old=100)
+    assert ratio.may_leave(D(held), D(0))
+    assert ratio.may_leave(D(-held), D(0))
+    assert not ratio.may_leave(D(held), D(-1))
+    assert not ratio.may_leave(D(0), D(0))

@@ -21,8 +21,10 @@ from oms.core.events import Adjustment, Cause, Finding, PositionReceived
 from oms.core.fold.records import Fill, Position
 from oms.core.money import ZERO, plain
 from oms.core.money_rules import CASH_TOLERANCE, rule_of
-from oms.core.ratio import COST_TOLERANCE, Ratio, ratio_between
+from oms.core.ratio import COST_TOLERANCE, Ratio, ratios_between
 
+#: Ratios that a finding names.
+_NAMED_MAX: Final = 3
 _PRICE_STEP: Final = Decimal("0.00000001")
 #: By the key of a drift: what is to be booked, and what explains it.
 Causes = dict[str, tuple[Adjustment, str]]
@@ -54,6 +56,7 @@ def explained(
                 _split(drift, positions, rows)
                 or _transfer(drift, drifts, positions, rows)
                 or _symbol_change(drift, drifts, positions, rows)
+                or _perhaps_split(drift, positions, rows)
             )
     for drift in drifts:
         found = causes.get(drift.key)
@@ -197,22 +200,53 @@ def _split(
     drift: Finding, positions: Mapping[str, Position], rows: Mapping[str, Row[PositionReceived]]
 ) -> Causes:
     """Explain a quantity that changed by a ratio, and the cost of a unit by its inverse."""
-    wanted, contract = wanted_of(drift)
-    position, row = _at(positions, wanted), rows.get(_key(wanted))
-    if contract.sec_type != "STK" or position is None or row is None:
+    wanted, _ = wanted_of(drift)
+    told, ratios = wanted.quantity + _held(positions, wanted), _ratios(wanted, positions, rows)
+    if len(ratios) != 1:
         return {}
-    ratio = ratio_between(
-        position.quantity,
-        row.event.quantity,
-        position.average_price * contract.units,
-        row.event.average_cost or ZERO,
-    )
-    if ratio is None:
-        return {}
+    (ratio,) = ratios
     text = f"a split, {ratio.words}: what the position cost in all is the same"
-    if ratio.of(position.quantity) != row.event.quantity:
+    if ratio.of(_held(positions, wanted)) != told:
         text = f"a split, {ratio.words}; IB pays for the fraction of a share in cash"
     return {drift.key: (_changed(wanted, cause="split", ratio=ratio), text)}
+
+
+def _perhaps_split(
+    drift: Finding, positions: Mapping[str, Position], rows: Mapping[str, Row[PositionReceived]]
+) -> Causes:
+    """Name the ratios of which none explains a quantity better than another."""
+    wanted, _ = wanted_of(drift)
+    ratios = _ratios(wanted, positions, rows)
+    if not ratios:
+        return {}
+    words = " or ".join(ratio.words for ratio in ratios[:_NAMED_MAX])
+    text = f"{drift.text}; a split of {words} explains it, --ratio names the right one"
+    return {drift.key: (wanted, text)}
+
+
+def _ratios(
+    wanted: Adjustment,
+    positions: Mapping[str, Position],
+    rows: Mapping[str, Row[PositionReceived]],
+) -> tuple[Ratio, ...]:
+    position, row = _at(positions, wanted), rows.get(_key(wanted))
+    if position is None or row is None or position.contract.sec_type != "STK":
+        return ()
+    return _ratios_of(position, row.event.quantity, row.event.average_cost or ZERO)
+
+
+def _ratios_of(position: Position, told: Decimal, cost_told: Decimal) -> tuple[Ratio, ...]:
+    """Return what may have made a position another one, by its cost as IB counts it: commissions
+    included. Once a part was closed it is not known which of them were for the rest.
+    """
+    if not position.quantity:
+        return ()
+    cost = position.average_price * position.contract.units
+    charged = dict(position.commissions).get(position.contract.currency, ZERO)
+    is_exact = not position.realised_pnl and bool(charged or not position.fill_count)
+    if is_exact:
+        cost += charged / position.quantity
+    return ratios_between(position.quantity, told, cost, cost_told, is_exact=is_exact)
 
 
 def _transfer(
@@ -274,7 +308,8 @@ def _exchange(old: Position, came: Decimal, cost: Decimal) -> Ratio | None:
     if came == old.quantity:
         is_same = abs(cost - before) <= before * COST_TOLERANCE
         return Ratio(new=1, old=1) if is_same else None
-    return ratio_between(old.quantity, came, before, cost)
+    ratios = _ratios_of(old, came, cost)
+    return ratios[0] if len(ratios) == 1 else None
 
 
 def _priced(
