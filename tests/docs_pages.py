@@ -17,6 +17,7 @@ from typing import Any
 
 from oms import errors, telemetry
 from oms.core import contracts
+from oms.core.bounds import BOUNDS
 from oms.core.events import (
     EVENT_TYPES,
     base,
@@ -213,6 +214,7 @@ def events_page() -> str:
             "Every fact that the log can hold, in groups.",
             "A fact's class name is its name in the log for ever.",
             "Numbers of money are JSON strings, absent values are left out.",
+            "What each type can be stands in [bounds](bounds.md).",
             "Names that end in *Received* are broker messages: their wire fields are kept beside "
             "the payload.",
         ),
@@ -222,6 +224,21 @@ def events_page() -> str:
         source.fields_table("Envelope"),
         source.fields_table("Context"),
         *parts,
+    )
+
+
+def bounds_page() -> str:
+    rows = [(f"`{name}`", _escaped(str(row)), _escaped(row.why)) for name, row in BOUNDS.items()]
+    return _page(
+        "Bounds",
+        _lines(
+            "What each kind of number, text and time can be; `oms.core.bounds` is the table.",
+            "The fields of [events](events.md) have these types, so what the log takes, both "
+            "databases can hold. No text holds the character NUL.",
+            "What a person or a program asks for is refused above the last rows, with exit status "
+            "2; a broker message that is out of bounds is kept as unreadable.",
+        ),
+        _table(("Kind", "Can be", "Why"), rows),
     )
 
 
@@ -280,6 +297,7 @@ PAGES: dict[str, Callable[[], str]] = {
     ".env.example": env_example,
     "docs/reference/settings.md": settings_page,
     "docs/reference/events.md": events_page,
+    "docs/reference/bounds.md": bounds_page,
     "docs/reference/errors.md": errors_page,
     "docs/reference/rules.md": rules_page,
     "docs/reference/metrics.md": metrics_page,

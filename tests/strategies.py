@@ -6,11 +6,12 @@ import types
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
+from oms.core import bounds
 from oms.core.events import EVENT_TYPES, Event
 from oms.core.ratio import Ratio
 
@@ -23,7 +24,9 @@ decimals = st.builds(
 )
 prices = st.decimals(Decimal("0.01"), Decimal(1000), places=2)
 quantities = st.decimals(Decimal("0.001"), Decimal(1000), places=3)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+#: Numbers below the bound of a single one.
+numbers = decimals.map(lambda number: number.scaleb(-14))
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 moments = st.datetimes(
     datetime(2000, 1, 1),  # noqa: DTZ001 - hypothesis wants naive bounds and adds the zone
     datetime(2100, 1, 1),  # noqa: DTZ001 - the same
@@ -36,15 +39,25 @@ def events() -> st.SearchStrategy[Event]:
     return st.one_of(*(model(EVENT_TYPES[name]) for name in sorted(EVENT_TYPES)))
 
 
+#: Whole numbers by their type, up to both ends.
+_BOUNDED: dict[Any, st.SearchStrategy[Any]] = {
+    getattr(bounds, name): st.integers(row.low, row.high)
+    for name, row in bounds.BOUNDS.items()
+    if isinstance(row, bounds.Whole)
+} | {bounds.Quantity: numbers, bounds.Price: numbers}
+
+
 @cache
 def model(cls: type[BaseModel]) -> st.SearchStrategy[Any]:
     """Return any value of a model."""
-    hints = get_type_hints(cls, include_extras=False)
+    hints = get_type_hints(cls, include_extras=True)
     return st.builds(cls, **{name: _value(hints[name]) for name in cls.model_fields})
 
 
 def _value(hint: Any) -> st.SearchStrategy[Any]:
     origin = get_origin(hint)
+    if origin is Annotated:
+        return _BOUNDED[hint] if hint in _BOUNDED else _value(get_args(hint)[0])
     if origin is Literal:
         return st.sampled_from(get_args(hint))
     if origin in (Union, types.UnionType):
@@ -57,7 +70,6 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
         return model(hint)
     simple: dict[Any, st.SearchStrategy[Any]] = {
         str: texts,
-        int: st.integers(-(2**31), 2**63),
         bool: st.booleans(),
         Decimal: decimals,
         datetime: moments,

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 import pydantic
 from pydantic_core import from_json, to_json
 
+from oms.core.bounds import reason_of
 from oms.core.events import (
     EVENT_TYPES,
     CommissionReceived,
@@ -96,7 +97,8 @@ def decode(type_name: str, version: int, payload: str) -> Event:
     try:
         return cls.__pydantic_validator__.validate_json(payload)  # type: ignore[no-any-return]
     except pydantic.ValidationError as error:
-        raise UnknownEventType(f"payload of {type_name} cannot be read: {error}") from error
+        reason = reason_of(error)
+        raise UnknownEventType(f"payload of {type_name} cannot be read: {reason}") from error
 
 
 def encode_wire(fields: tuple[str, ...] | None) -> str | None:

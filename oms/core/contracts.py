@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
+from oms.core.bounds import ConId, Price, Units, Word
 from oms.core.money import ONE, Number, number, plain
 from oms.core.values import Value
 from oms.errors import InvalidRequest
@@ -21,10 +22,10 @@ Right = Literal["C", "P"]
 class ComboLeg(Value):
     """One leg of a combo: so many of a contract, bought or sold when the combo is bought."""
 
-    con_id: int
+    con_id: ConId
     side: Literal["BUY", "SELL"]
-    ratio: int = 1
-    exchange: str = ""
+    ratio: Units = 1
+    exchange: Word = ""
 
 
 #: Combos have no con_id of their own, their legs name them.
@@ -36,24 +37,24 @@ class Contract(Value):
     yet.
     """
 
-    con_id: int = 0
-    symbol: str
+    con_id: ConId = 0
+    symbol: Word
     #: IB's security type: STK, OPT, FUT, FOP, CASH, BAG, IND ...
-    sec_type: str = "STK"
-    currency: str = "USD"
+    sec_type: Word = "STK"
+    currency: Word = "USD"
     #: Where orders are routed; the venue, not a property of the contract. Often empty in position
     #: messages.
-    exchange: str = ""
-    primary_exchange: str = ""
-    local_symbol: str = ""
-    trading_class: str = ""
+    exchange: Word = ""
+    primary_exchange: Word = ""
+    local_symbol: Word = ""
+    trading_class: Word = ""
     #: yyyymm or yyyymmdd for derivatives, else empty.
-    expiry: str = ""
-    strike: Decimal | None = None
+    expiry: Word = ""
+    strike: Price | None = None
     #: C or P for options, else empty.
-    right: str = ""
+    right: Word = ""
     #: Units of the underlying per contract; None means 1.
-    multiplier: Decimal | None = None
+    multiplier: Price | None = None
     #: What a BAG is made of, else empty. IB gives combos no con_id of their own: their legs name
     #: them.
     legs: tuple[ComboLeg, ...] = ()

@@ -19,6 +19,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from oms.core.bounds import ASKED_NUMBER, MONEY, brief
 from oms.errors import InvalidRequest
 
 ZERO: Final = Decimal(0)
@@ -37,8 +38,11 @@ _UNSET_INTEGERS: Final = frozenset(
 _UNSET_NUMBERS: Final = frozenset(
     Decimal(text) for text in (*_UNSET_INTEGERS, "9223372036854776E3", "-9223372036854776E3")
 )
-#: No number of IB's is larger, but its largest double, whatever the digits of its spelling.
-_UNSET_DOUBLE_FLOOR: Final = Decimal("1e300")
+#: No number of IB's is that large, but its largest double, whatever the digits of its spelling.
+_UNSET_DOUBLES: Final = (
+    (Decimal("1e300"), Decimal("1e309")),
+    (Decimal("-1e309"), Decimal("-1e300")),
+)
 #: What IB writes for a figure that it could not calculate, in small letters.
 _NO_FIGURE: Final = frozenset(
     {"n/a", "na", "nan", "infinity", "-infinity", "inf", "-inf", "∞", "-", "--", "null", "none"}
@@ -58,12 +62,18 @@ def decimal_from_wire(text: str) -> Decimal | None:
     if not text or text in _UNSET_INTEGERS:
         return None
     try:
-        number = Decimal(text)
+        number = Decimal(text if _is_plain(text) else "")
     except InvalidOperation as error:
-        raise NotANumber(f"expected a decimal number, found {text!r}") from error
+        raise NotANumber(f"expected a decimal number, found {brief(text)}") from error
     if not number.is_finite():
-        raise NotANumber(f"expected a finite number, found {text!r}")
-    return None if number in _UNSET_NUMBERS or abs(number) > _UNSET_DOUBLE_FLOOR else number
+        raise NotANumber(f"expected a finite number, found {brief(text)}")
+    # Compared and never calculated with: the sum of 1e9999999999 and anything is an overflow.
+    if number in _UNSET_NUMBERS or any(low < number < high for low, high in _UNSET_DOUBLES):
+        return None
+    try:
+        return MONEY.check(number)
+    except ValueError as error:
+        raise NotANumber(f"a number {error}") from error
 
 
 def figure_from_wire(text: str) -> Decimal | None:
@@ -87,9 +97,14 @@ def integer_from_wire(text: str) -> int | None:
     if not text or text in _UNSET_INTEGERS:
         return None
     try:
-        return int(text)
+        return int(text if _is_plain(text) else "")
     except ValueError as error:
-        raise NotANumber(f"expected an integer, found {text!r}") from error
+        raise NotANumber(f"expected an integer, found {brief(text)}") from error
+
+
+def _is_plain(text: str) -> bool:
+    """Say whether Python's own reading, which takes 1_000 and digits of other scripts, is IB's."""
+    return text.isascii() and "_" not in text
 
 
 def parse_decimal(text: str) -> Decimal:
@@ -98,11 +113,11 @@ def parse_decimal(text: str) -> Decimal:
     try:
         found = Decimal(written)
     except InvalidOperation as error:
-        raise NotANumber(f"{text!r} is not a decimal number") from error
+        raise NotANumber(f"{brief(text)} is not a decimal number") from error
     if not found.is_finite():
-        raise NotANumber(f"{text!r} is not a finite number")
+        raise NotANumber(f"{brief(text)} is not a finite number")
     if not _WRITTEN.fullmatch(written):
-        raise NotANumber(f"{text!r} is not a decimal number in plain digits")
+        raise NotANumber(f"{brief(text)} is not a decimal number in plain digits")
     return found
 
 
@@ -115,18 +130,21 @@ def number(name: str, value: object) -> Decimal:
                 hint="write it in quotes: a binary float is not the number that you typed",
             )
         case Decimal():
-            if not value.is_finite():
-                raise InvalidRequest(f"{name} must be a number, found {value}")
-            return value
+            found = value
         case int():
-            return Decimal(value)
+            found = Decimal(value)
         case str():
             try:
-                return parse_decimal(value)
+                found = parse_decimal(value)
             except NotANumber as error:
                 raise InvalidRequest(f"{name}: {error}") from error
         case _:
-            raise InvalidRequest(f"{name} must be a Decimal or text, found {value!r}")
+            raise InvalidRequest(f"{name} must be a Decimal or text, found {brief(value)}")
+    try:
+        found = ASKED_NUMBER.check(found)
+    except ValueError as error:
+        raise InvalidRequest(f"{name} {error}") from error
+    return found if found else abs(found)  # no -0
 
 
 def plain(number: Decimal | None) -> str:

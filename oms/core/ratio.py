@@ -15,8 +15,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
+from oms.core.bounds import NUMBER, Units
 from oms.core.values import Value
 from oms.errors import InvalidRequest
 
@@ -34,21 +35,22 @@ COST_TOLERANCE: Final = Decimal("0.005")
 _EXACT: Final = Fraction(1, 50_000)
 #: IB shows parts of a share to four decimals.
 _SHOWN_STEP: Final = Fraction(1, 10_000)
-_WRITTEN: Final = re.compile(r"\s*(\d{1,6})\s*(?::|for)\s*(\d{1,6})\s*")
+_WRITTEN: Final = re.compile(r"\s*(\d{1,6})\s*(?::|for)\s*(\d{1,6})\s*", re.ASCII)
 
 
 class Ratio(Value):
     """So many new units for so many old ones: `new=1, old=3` is a reverse split."""
 
-    new: int = Field(ge=1)
-    old: int = Field(ge=1)
+    new: Units
+    old: Units
 
     @model_validator(mode="before")
     @classmethod
     def _from_quotient(cls, written: object) -> object:
         """Read what logs held before: one Decimal, made of two numbers up to 100."""
         if isinstance(written, str | Decimal):
-            exact = Fraction(written).limit_denominator(_EACH_MAX)
+            # Bounded first: a fraction spells every digit of its number out.
+            exact = Fraction(NUMBER.check(Decimal(written))).limit_denominator(_EACH_MAX)
             return {"new": exact.numerator, "old": exact.denominator}
         return written
 

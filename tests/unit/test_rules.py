@@ -146,9 +146,9 @@ def test_a_closing_order_passes_an_open_break_and_exposure_judges_how_much_it_ta
     [
         Market("BUY", 0),
         Market("BUY", "-1"),
-        Market("BUY", "1e400"),
-        Market("BUY", "1e-13"),
-        Limit("BUY", 1, "1e13"),
+        Market("BUY", 1).evolve(quantity=Decimal("1e13")),
+        Market("BUY", 1).evolve(quantity=Decimal("1e-13")),
+        Limit("BUY", 1, 1).evolve(limit_price=Decimal("1e13")),
         Market("BUY", 1, tif="WHENEVER"),
         Terms(side="BUY", quantity=Decimal(1), order_type="LMT"),
         Terms(side="BUY", quantity=Decimal(1), order_type="STP"),

@@ -50,7 +50,7 @@ def _with(terms: Terms, **changes: Any) -> Terms:
         (lambda: oms.Limit("BUY", 5, "5", display_size=2, hidden=True), "no display size"),
         (lambda: _with(LIMIT, oca_group="g"), "go together"),
         (lambda: _with(LIMIT, oca_group="g", oca_type=4), "1, 2 or 3"),
-        (lambda: _with(LIMIT, oca_group="g\0", oca_type=1), "printable"),
+        (lambda: _with(LIMIT, oca_group="g\a", oca_type=1), "printable"),
     ],
 )
 def test_terms_that_cannot_mean_an_order_are_refused_with_the_reason(

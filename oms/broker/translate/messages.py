@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from oms.broker.translate import accounts, executions, orders
 from oms.broker.translate.fields import Fields, Translated, Translator
+from oms.core.bounds import reason_of
 from oms.core.events import AnswerEndReceived, NextOrderIdReceived, NoticeReceived
 
 OLDEST_VERSION: Final = 157
@@ -56,8 +57,7 @@ def translate(fields: Fields, server_version: int, zone: ZoneInfo | None) -> Tra
 def _reason(message_id: str, fields: Fields, error: Exception) -> str:
     if isinstance(error, IndexError):
         return f"message {message_id} is short: it ends after {len(fields)} fields"
-    # pydantic's text runs over several lines and repeats the input; its first line names the class.
-    return f"message {message_id}: {str(error).splitlines()[0] if str(error) else repr(error)}"
+    return f"message {message_id}: {reason_of(error)}"
 
 
 def _notice(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
+from oms.core.bounds import ASKED_LIMIT, brief
 from oms.core.contracts import Contract
 from oms.core.money import NotANumber, parse_decimal, plain
 
@@ -129,5 +130,5 @@ def _positive(text: str) -> Decimal:
     except NotANumber as error:
         raise ValueError(str(error)) from error
     if limit <= 0:
-        raise ValueError(f"{text.strip()} must be more than 0")
-    return limit
+        raise ValueError(f"{brief(limit)} must be more than 0")
+    return ASKED_LIMIT.check(limit)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from oms.core.bounds import ASKED_NUMBER, brief
 from oms.core.events import Terms
 from oms.core.keys import ORDER_ID_LENGTH_MAX, can_be_key, is_numbered
 from oms.core.money import plain
@@ -25,9 +26,6 @@ TRAILING: Final = frozenset({"TRAIL", "TRAIL LIMIT"})
 ON_CLOSE: Final = frozenset({"MOC", "LOC"})
 _NEEDS_LIMIT: Final = frozenset({"LMT", "STP LMT", "LOC"})
 _NEEDS_STOP: Final = frozenset({"STP", "STP LMT"})
-#: Beyond these a number is a typing error, and no table could show it.
-_SIZE_MAX: Final = Decimal(10**12)
-_DECIMALS_MAX: Final = 12
 #: Of a trailing percentage; a hundred would be a stop at zero.
 _PERCENT_MAX: Final = Decimal(100)
 #: IB's order group types: cancel all with block, reduce with block, reduce without block.
@@ -142,7 +140,7 @@ def _sizes(terms: Terms) -> None:
             continue
         _above_zero(name, size)
         if size != size.to_integral_value() or size > _WHOLE_MAX:
-            raise InvalidRequest(f"{name} must be a whole number, found {_short(size)}")
+            raise InvalidRequest(f"{name} must be a whole number, found {brief(size)}")
         if size > terms.quantity:
             raise InvalidRequest(
                 f"{name} {plain(size)} is above the quantity {plain(terms.quantity)}"
@@ -175,27 +173,15 @@ _RULES: Final[tuple[Callable[[Terms], None], ...]] = (
 
 def _above_zero(name: str, value: Decimal) -> None:
     if not value.is_finite() or value <= 0:
-        raise InvalidRequest(f"{name} must be above zero, found {_short(value)}")
+        raise InvalidRequest(f"{name} must be above zero, found {brief(value)}")
     _readable(name, value)
 
 
 def _readable(name: str, value: Decimal) -> None:
-    if not value.is_finite():
-        raise InvalidRequest(f"{name} must be a number, found {value}")
-    if abs(value) > _SIZE_MAX:
-        raise InvalidRequest(f"{name} must be at most {_SIZE_MAX}, found {_short(value)}")
-    exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > _DECIMALS_MAX:
-        raise InvalidRequest(
-            f"{name} must have at most {_DECIMALS_MAX} decimals, found {_short(value)}"
-        )
-
-
-def _short(value: Decimal) -> str:
-    """Return a number in a length that fits an error, however large it is."""
-    if not value.is_finite():
-        return str(value)
-    return plain(value) if abs(value.adjusted()) <= 2 * _DECIMALS_MAX else f"{value:.6g}"
+    try:
+        ASKED_NUMBER.check(value)
+    except ValueError as error:
+        raise InvalidRequest(f"{name} {error}") from error
 
 
 def check_order_id(order_id: str) -> None:

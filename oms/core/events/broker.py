@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Literal
 
-from pydantic import AwareDatetime
-
+from oms.core.bounds import (
+    ClientId,
+    Document,
+    Instant,
+    Label,
+    Money,
+    OrderNumber,
+    PermId,
+    Price,
+    Prose,
+    Quantity,
+    SequenceNumber,
+    WireInteger,
+    Word,
+)
 from oms.core.contracts import Contract
 from oms.core.events.base import Event, Side
 
@@ -14,50 +26,50 @@ from oms.core.events.base import Event, Side
 class OrderStatusReceived(Event):
     """orderStatus (3). Sizes are None where IB wrote its marker for no value."""
 
-    broker_order_id: int
-    status: str
-    filled: Decimal | None = None
-    remaining: Decimal | None = None
-    average_fill_price: Decimal | None = None
-    perm_id: int
-    parent_broker_order_id: int = 0
-    last_fill_price: Decimal | None = None
-    client_id: int
-    why_held: str = ""
+    broker_order_id: OrderNumber
+    status: Word
+    filled: Quantity | None = None
+    remaining: Quantity | None = None
+    average_fill_price: Price | None = None
+    perm_id: PermId
+    parent_broker_order_id: OrderNumber = 0
+    last_fill_price: Price | None = None
+    client_id: ClientId
+    why_held: Label = ""
 
 
 class OpenOrderReceived(Event):
     """openOrder (5), the fields that order management needs; the rest is in the wire text."""
 
-    broker_order_id: int
-    client_id: int
-    perm_id: int
-    order_ref: str = ""
-    account: str
+    broker_order_id: OrderNumber
+    client_id: ClientId
+    perm_id: PermId
+    order_ref: Label = ""
+    account: Word
     contract: Contract
     side: Side
-    quantity: Decimal
-    order_type: str
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    tif: str
-    oca_group: str = ""
+    quantity: Quantity
+    order_type: Word
+    limit_price: Price | None = None
+    stop_price: Price | None = None
+    tif: Word
+    oca_group: Word = ""
     outside_rth: bool = False
-    parent_broker_order_id: int = 0
-    status: str
+    parent_broker_order_id: OrderNumber = 0
+    status: Word
     what_if: bool = False
-    warning_text: str = ""
-    oca_type: int = 0
-    trail_amount: Decimal | None = None
-    trail_percent: Decimal | None = None
-    trail_stop_price: Decimal | None = None
-    limit_offset: Decimal | None = None
+    warning_text: Prose = ""
+    oca_type: WireInteger = 0
+    trail_amount: Price | None = None
+    trail_percent: Price | None = None
+    trail_stop_price: Price | None = None
+    limit_offset: Price | None = None
     #: The instant that `good_till_text` names; None where it names none.
-    good_till: AwareDatetime | None = None
-    good_till_text: str = ""
+    good_till: Instant | None = None
+    good_till_text: Label = ""
     all_or_none: bool = False
-    min_quantity: Decimal | None = None
-    display_size: Decimal | None = None
+    min_quantity: Quantity | None = None
+    display_size: Quantity | None = None
     hidden: bool = False
 
 
@@ -67,43 +79,43 @@ class WhatIfReceived(Event):
     None where IB did not say; amounts are in the account's base currency.
     """
 
-    broker_order_id: int
-    client_id: int
-    account: str
-    initial_margin_before: Decimal | None = None
-    initial_margin_change: Decimal | None = None
-    initial_margin_after: Decimal | None = None
-    maintenance_margin_before: Decimal | None = None
-    maintenance_margin_change: Decimal | None = None
-    maintenance_margin_after: Decimal | None = None
-    equity_with_loan_before: Decimal | None = None
-    equity_with_loan_change: Decimal | None = None
-    equity_with_loan_after: Decimal | None = None
-    commission: Decimal | None = None
-    commission_min: Decimal | None = None
-    commission_max: Decimal | None = None
-    commission_currency: str = ""
-    warning_text: str = ""
+    broker_order_id: OrderNumber
+    client_id: ClientId
+    account: Word
+    initial_margin_before: Money | None = None
+    initial_margin_change: Money | None = None
+    initial_margin_after: Money | None = None
+    maintenance_margin_before: Money | None = None
+    maintenance_margin_change: Money | None = None
+    maintenance_margin_after: Money | None = None
+    equity_with_loan_before: Money | None = None
+    equity_with_loan_change: Money | None = None
+    equity_with_loan_after: Money | None = None
+    commission: Money | None = None
+    commission_min: Money | None = None
+    commission_max: Money | None = None
+    commission_currency: Word = ""
+    warning_text: Prose = ""
 
 
 class ExecutionReceived(Event):
     """execDetails (11). The commission is a fact of its own that may come early, late or never."""
 
-    broker_order_id: int
-    client_id: int
-    perm_id: int
-    order_ref: str = ""
-    account: str
+    broker_order_id: OrderNumber
+    client_id: ClientId
+    perm_id: PermId
+    order_ref: Label = ""
+    account: Word
     contract: Contract
-    exec_id: str
+    exec_id: Word
     side: Side
-    quantity: Decimal
-    price: Decimal
-    venue: str
+    quantity: Quantity
+    price: Price
+    venue: Word
     #: IB's own text; the envelope's occurred_at is its meaning, where the text names a zone.
-    time_text: str
-    cumulative_quantity: Decimal | None = None
-    average_price: Decimal | None = None
+    time_text: Label
+    cumulative_quantity: Quantity | None = None
+    average_price: Price | None = None
     liquidation: bool = False
     price_may_change: bool = False
     #: True when it answered reqExecutions, False when it was pushed. Not part of what makes two
@@ -114,10 +126,10 @@ class ExecutionReceived(Event):
 class CommissionReceived(Event):
     """commissionReport (59). None where IB wrote that it is not known or does not apply."""
 
-    exec_id: str
-    commission: Decimal | None = None
-    currency: str
-    realised_pnl: Decimal | None = None
+    exec_id: Word
+    commission: Money | None = None
+    currency: Word
+    realised_pnl: Money | None = None
 
 
 class NoticeReceived(Event):
@@ -126,54 +138,54 @@ class NoticeReceived(Event):
     """
 
     #: IB's id field: a broker order id, a request id, or -1.
-    subject_id: int
-    code: int
-    text: str
-    advanced_reject: str = ""
+    subject_id: WireInteger
+    code: WireInteger
+    text: Prose
+    advanced_reject: Prose = ""
 
 
 class CompletedOrderReceived(Event):
     """completedOrder (101). IB leaves order id and client id out; orderRef and perm id name it."""
 
-    perm_id: int
-    order_ref: str = ""
-    account: str
+    perm_id: PermId
+    order_ref: Label = ""
+    account: Word
     contract: Contract
     side: Side
     #: Unreliable here: 0 for filled orders in field samples (broker notes: completed orders).
-    quantity: Decimal | None = None
-    order_type: str
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    tif: str = ""
-    status: str
-    filled_quantity: Decimal | None = None
-    completed_time: str = ""
-    completed_status: str = ""
+    quantity: Quantity | None = None
+    order_type: Word
+    limit_price: Price | None = None
+    stop_price: Price | None = None
+    tif: Word = ""
+    status: Word
+    filled_quantity: Quantity | None = None
+    completed_time: Label = ""
+    completed_status: Label = ""
 
 
 class PositionReceived(Event):
     """position (61): what IB says the account holds."""
 
-    account: str
+    account: Word
     contract: Contract
-    quantity: Decimal
+    quantity: Quantity
     #: Per unit, times multiplier, commissions included (broker notes: positions); a hint, never a
     #: ledger input.
-    average_cost: Decimal | None = None
+    average_cost: Money | None = None
 
 
 class PortfolioReceived(Event):
     """updatePortfolio (7): position with IB's mark and P&L."""
 
-    account: str
+    account: Word
     contract: Contract
-    quantity: Decimal
-    market_price: Decimal | None = None
-    market_value: Decimal | None = None
-    average_cost: Decimal | None = None
-    unrealised_pnl: Decimal | None = None
-    realised_pnl: Decimal | None = None
+    quantity: Quantity
+    market_price: Price | None = None
+    market_value: Money | None = None
+    average_cost: Money | None = None
+    unrealised_pnl: Money | None = None
+    realised_pnl: Money | None = None
 
 
 class AccountValueReceived(Event):
@@ -181,31 +193,31 @@ class AccountValueReceived(Event):
     account.
     """
 
-    account: str
-    key: str
-    value: str
-    currency: str = ""
+    account: Word
+    key: Word
+    value: Prose
+    currency: Word = ""
     source: Literal["updates", "summary", "multi"]
 
 
 class NextOrderIdReceived(Event):
     """nextValidId (9)."""
 
-    broker_order_id: int
+    broker_order_id: OrderNumber
 
 
 class ManagedAccountsReceived(Event):
     """managedAccts (15)."""
 
-    accounts: tuple[str, ...]
+    accounts: tuple[Word, ...]
 
 
 class OrderBoundReceived(Event):
     """orderBound (100): a manual order got an API id."""
 
-    perm_id: int
-    client_id: int
-    broker_order_id: int
+    perm_id: PermId
+    client_id: ClientId
+    broker_order_id: OrderNumber
 
 
 class AnswerEndReceived(Event):
@@ -214,14 +226,14 @@ class AnswerEndReceived(Event):
     kind: Literal[
         "open_orders", "executions", "completed_orders", "positions", "account_summary", "account"
     ]
-    request_id: int | None = None
+    request_id: WireInteger | None = None
 
 
 class BrokerMessageUnreadable(Event):
     """A message that could not be translated; its wire fields are kept and a break opens."""
 
-    message_id: str
-    reason: str
+    message_id: Word
+    reason: Prose
 
 
 class NaturalKeyConflict(Event):
@@ -229,7 +241,7 @@ class NaturalKeyConflict(Event):
     kept.
     """
 
-    key: str
-    stored_sequence: int
-    type_name: str
-    payload: str
+    key: Prose
+    stored_sequence: SequenceNumber
+    type_name: Word
+    payload: Document

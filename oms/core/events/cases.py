@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Literal
 
+from oms.core.bounds import Label, Money, Prose, SequenceNumber, Word
 from oms.core.events.base import Event
 from oms.core.events.reconciliation import Adjustment, Finding
 
@@ -14,8 +14,8 @@ CaseAction = Literal["assign", "explain", "resolve", "adopt", "adjust", "approve
 class BreakOpened(Event):
     """A difference between our books and the broker's became a case."""
 
-    break_id: str
-    run_id: str
+    break_id: Word
+    run_id: Word
     finding: Finding
     #: What the other witness shows of the same difference: the statement beside the answers.
     also: tuple[Finding, ...] = ()
@@ -25,8 +25,8 @@ class BreakOpened(Event):
 class BreakUpdated(Event):
     """The same difference was found again, with other values or by another witness."""
 
-    break_id: str
-    run_id: str
+    break_id: Word
+    run_id: Word
     finding: Finding
     #: What the other witness shows; a witness that is not named here shows it no more.
     also: tuple[Finding, ...] = ()
@@ -35,42 +35,42 @@ class BreakUpdated(Event):
 class BreakClosed(Event):
     """Evidence made the difference go away, or a person resolved it with a reason."""
 
-    break_id: str
-    run_id: str | None = None
-    reason: str
+    break_id: Word
+    run_id: Word | None = None
+    reason: Prose
     #: The sequence of the evidence, where there is one.
-    evidence: tuple[int, ...] = ()
+    evidence: tuple[SequenceNumber, ...] = ()
     #: What the person did: resolved it by word, adopted the order, adjusted the books. Empty for a
     #: run.
     how: Literal["", "resolve", "adopt", "adjust"] = ""
     #: The second person, where the case was above the limit for one.
-    approved_by: str = ""
+    approved_by: Label = ""
 
 
 class BreakAssigned(Event):
     """Somebody is to look at the case."""
 
-    break_id: str
-    assignee: str
+    break_id: Word
+    assignee: Label
 
 
 class BreakExplained(Event):
     """A person said what the difference is; the case stays open."""
 
-    break_id: str
-    text: str
+    break_id: Word
+    text: Prose
 
 
 class CaseActionProposed(Event):
     """A person's action waits for a second person: its value is above the limit for one."""
 
-    break_id: str
+    break_id: Word
     action: CaseAction
-    reason: str
+    reason: Prose
     adjustment: Adjustment | None = None
     #: None where the value is not known, which counts as above the limit.
-    notional: Decimal | None = None
-    limit: Decimal
+    notional: Money | None = None
+    limit: Money
 
 
 class BooksAdjusted(Event):
@@ -79,9 +79,9 @@ class BooksAdjusted(Event):
     """
 
     adjustment: Adjustment
-    reason: str
-    break_id: str = ""
-    run_id: str | None = None
+    reason: Prose
+    break_id: Word = ""
+    run_id: Word | None = None
     #: Sequences of what shows it.
-    evidence: tuple[int, ...] = ()
-    approved_by: str = ""
+    evidence: tuple[SequenceNumber, ...] = ()
+    approved_by: Label = ""

@@ -36,7 +36,7 @@ class Context:
     occurred_at: datetime | None = None
     #: Joins the events of one order, one request or one reconciliation run.
     correlation_id: str | None = None
-    #: Sequence of the event that made us say this.
+    #: SequenceNumber of the event that made us say this.
     causation_sequence: int | None = None
 
 

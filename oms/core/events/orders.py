@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Literal
 
-from pydantic import AwareDatetime
-
+from oms.core.bounds import (
+    ClientId,
+    Count,
+    Instant,
+    Label,
+    OrderNumber,
+    PermId,
+    Price,
+    Prose,
+    Quantity,
+    SequenceNumber,
+    Total,
+    WireInteger,
+    Word,
+)
 from oms.core.contracts import Contract
 from oms.core.events.base import Event, Origin, Side
 from oms.core.values import Value
@@ -18,117 +30,117 @@ class Terms(Value):
     """
 
     side: Side
-    quantity: Decimal
+    quantity: Total
     #: IB's spelling. Text and not a closed set: adopted orders can be of any type that IB knows.
-    order_type: str
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    tif: str = "DAY"
+    order_type: Word
+    limit_price: Price | None = None
+    stop_price: Price | None = None
+    tif: Word = "DAY"
     outside_rth: bool = False
-    oca_group: str = ""
+    oca_group: Word = ""
     #: 1 cancel all with block, 2 reduce with block, 3 reduce without block; 0 outside a group.
-    oca_type: int = 0
+    oca_type: WireInteger = 0
     #: How far a trailing stop stays behind the market: exactly one of the two.
-    trail_amount: Decimal | None = None
-    trail_percent: Decimal | None = None
+    trail_amount: Price | None = None
+    trail_percent: Price | None = None
     #: Where a trailing stop begins; None lets IB begin at the market.
-    trail_stop_price: Decimal | None = None
+    trail_stop_price: Price | None = None
     #: How far the limit of a trailing stop-limit stays from its stop.
-    limit_offset: Decimal | None = None
+    limit_offset: Price | None = None
     #: The end of a GTD order.
-    good_till: AwareDatetime | None = None
+    good_till: Instant | None = None
     all_or_none: bool = False
     #: The least that one fill may have.
-    min_quantity: Decimal | None = None
+    min_quantity: Quantity | None = None
     #: How much of it the book shows.
-    display_size: Decimal | None = None
+    display_size: Quantity | None = None
     hidden: bool = False
 
 
 class OrderIntended(Event):
     """We are about to send this order. Durable before the first byte leaves."""
 
-    order_id: str
-    account: str
+    order_id: Word
+    account: Word
     contract: Contract
     terms: Terms
     #: Our order_id of the parent, for the children of a bracket.
-    parent_order_id: str | None = None
+    parent_order_id: Word | None = None
     #: Orders that were intended in one transaction and belong together.
-    group_id: str | None = None
+    group_id: Word | None = None
     #: False for all but the last order of a bracket: the gateway holds it until the last one comes.
     transmit: bool = True
-    reason: str = ""
+    reason: Prose = ""
     #: Names of the checks that the order passed.
-    checks: tuple[str, ...] = ()
+    checks: tuple[Word, ...] = ()
     #: It was to take from what the account held and nothing else; so it passed open breaks.
     closing: bool = False
     #: What a rule told of it and let it pass; empty where none did.
-    warning: str = ""
+    warning: Prose = ""
 
 
 class OrderDenied(Event):
     """Our own check refused the order; nothing was sent."""
 
-    order_id: str
-    account: str
+    order_id: Word
+    account: Word
     contract: Contract
     terms: Terms
-    rule: str
-    value: str
-    limit: str
-    text: str
+    rule: Word
+    value: Prose
+    limit: Prose
+    text: Prose
 
 
 class ModifyIntended(Event):
     """We are about to send new terms for an order."""
 
-    order_id: str
-    revision: int
+    order_id: Word
+    revision: Count
     terms: Terms
-    reason: str = ""
+    reason: Prose = ""
     #: As in OrderIntended.
-    warning: str = ""
+    warning: Prose = ""
 
 
 class ModifyDenied(Event):
     """Our own check refused the change; nothing was sent and the order stays as it is."""
 
-    order_id: str
-    text: str
+    order_id: Word
+    text: Prose
     #: False where it was refused before it was intended: a change that was sent before goes on
     #: waiting for IB.
     intended: bool = True
     #: As in OrderDenied; empty where no rule refused but the state of things.
-    rule: str = ""
-    value: str = ""
-    limit: str = ""
+    rule: Word = ""
+    value: Prose = ""
+    limit: Prose = ""
 
 
 class CancelIntended(Event):
     """We are about to ask for the order's cancellation."""
 
-    order_id: str
-    reason: str = ""
+    order_id: Word
+    reason: Prose = ""
 
 
 class CancelDenied(Event):
     """The order cannot be cancelled by us: it has ended, or it never left."""
 
-    order_id: str
-    text: str
+    order_id: Word
+    text: Prose
 
 
 class GlobalCancelIntended(Event):
     """We are about to ask IB to cancel everything."""
 
-    reason: str = ""
+    reason: Prose = ""
 
 
 class GlobalCancelDenied(Event):
     """The global cancel did not leave."""
 
-    text: str
+    text: Prose
 
 
 class OrderMessageSent(Event):
@@ -138,10 +150,10 @@ class OrderMessageSent(Event):
 
     #: A what_if is a question in the form of an order: what it would cost.
     kind: Literal["place", "cancel", "global_cancel", "what_if"]
-    client_id: int
-    broker_order_id: int
+    client_id: ClientId
+    broker_order_id: OrderNumber
     #: What travels in orderRef: our order_id. Empty in a cancel and a what-if.
-    order_ref: str = ""
+    order_ref: Label = ""
 
 
 class OrderNotSent(Event):
@@ -149,27 +161,27 @@ class OrderNotSent(Event):
     sent.
     """
 
-    order_id: str
-    text: str
+    order_id: Word
+    text: Prose
 
 
 class OrderDoubted(Event):
     """IB has said too little about an order for too long: whether it has it is not known."""
 
-    order_id: str
-    text: str
+    order_id: Word
+    text: Prose
 
 
 class DoubtResolved(Event):
     """Evidence, or a person, says what became of an order in doubt."""
 
-    order_id: str
+    order_id: Word
     #: A refused order is one that a code of IB named, and that IB has nowhere.
     outcome: Literal["not_received", "ended", "refused"]
-    text: str
-    run_id: str | None = None
+    text: Prose
+    run_id: Word | None = None
     #: Sequences that prove it: the questions whose complete answers do not name the order.
-    evidence: tuple[int, ...] = ()
+    evidence: tuple[SequenceNumber, ...] = ()
 
 
 class RequestNotTaken(Event):
@@ -178,32 +190,32 @@ class RequestNotTaken(Event):
     Where it arrives all the same, what IB then shows counts.
     """
 
-    order_id: str
+    order_id: Word
     request: Literal["modify", "cancel"]
-    text: str
-    run_id: str
+    text: Prose
+    run_id: Word
     #: The openOrder that showed it, and the question that it answers.
-    evidence: tuple[int, ...]
+    evidence: tuple[SequenceNumber, ...]
 
 
 class OrderAdopted(Event):
     """An order that we did not originate is taken into the books, with its provenance."""
 
-    order_id: str
+    order_id: Word
     origin: Origin
-    account: str
+    account: Word
     contract: Contract
     terms: Terms
-    perm_id: int
-    client_id: int
-    broker_order_id: int
-    order_ref: str
-    status: str
+    perm_id: PermId
+    client_id: ClientId
+    broker_order_id: OrderNumber
+    order_ref: Label
+    status: Word
     #: True where complete answers show that it has ended: IB lists it among the day's completed
     #: orders, or knows its executions and lists it nowhere.
     ended: bool = False
     #: IB's words for the end, from the completed order.
-    completed_status: str = ""
+    completed_status: Label = ""
     #: The message that showed it.
-    evidence: int
-    run_id: str | None = None
+    evidence: SequenceNumber
+    run_id: Word | None = None

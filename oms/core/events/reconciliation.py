@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Literal
 
-from pydantic import AwareDatetime
-
+from oms.core.bounds import (
+    ClientId,
+    ConId,
+    Count,
+    Instant,
+    Label,
+    Money,
+    Price,
+    Prose,
+    Quantity,
+    SequenceNumber,
+    Total,
+    WireInteger,
+    Word,
+)
 from oms.core.contracts import Contract
 from oms.core.events.base import Event
 from oms.core.ratio import Ratio
@@ -62,51 +74,51 @@ Cause = Literal[
 class QueryAsked(Event):
     """A question left for the broker."""
 
-    query_id: str
+    query_id: Word
     kind: QueryKind
-    run_id: str
-    timeout_seconds: Decimal
+    run_id: Word
+    timeout_seconds: Price
 
 
 class Question(Value):
     """How one question was answered; the proof that a report carries."""
 
-    query_id: str
+    query_id: Word
     kind: QueryKind
     outcome: Outcome
-    code: int = 0
-    text: str = ""
-    rows: int = 0
+    code: WireInteger = 0
+    text: Prose = ""
+    rows: Count = 0
     #: sha256 over the answer's rows as they are stored, empty when there is no complete answer.
-    digest: str = ""
+    digest: Word = ""
     #: Nothing before this instant can be in the answer; None where the answer is about now.
-    reaches_back_to: AwareDatetime | None = None
-    reach: str = ""
-    asked_at: AwareDatetime
-    answered_at: AwareDatetime
-    asked_sequence: int
+    reaches_back_to: Instant | None = None
+    reach: Prose = ""
+    asked_at: Instant
+    answered_at: Instant
+    asked_sequence: SequenceNumber
 
 
 class QueryAnswered(Event):
     """How the question ended. Only `complete` is an answer; silence is not emptiness."""
 
-    run_id: str
+    run_id: Word
     question: Question
 
 
 class Adjustment(Value):
     """A change of a position or of a cash balance that no execution made."""
 
-    account: str
+    account: Word
     #: None for cash.
     contract: Contract | None = None
     #: Of the cash; empty for a position.
-    currency: str = ""
+    currency: Word = ""
     #: What is added, negative for what is taken away: units of the contract, or money.
-    quantity: Decimal
+    quantity: Total
     #: Per unit, in the contract's currency, without multiplier: what the change was worth. None
     #: where it realises nothing: the position's own average stands in.
-    price: Decimal | None = None
+    price: Money | None = None
     #: New units for old ones, where the change is a split: cost is divided, nothing realised.
     ratio: Ratio | None = None
     #: True where the change moved cash by quantity times price, as an assignment does.
@@ -120,22 +132,22 @@ class Finding(Value):
 
     result: Literal["match", "break", "unknown"]
     #: What was compared: order, execution, position, commission, message.
-    subject: str
+    subject: Word
     break_class: BreakClass | None = None
     severity: Severity | None = None
     #: Identifies the difference for ever: the same difference found again has the same key.
-    key: str
-    account: str = ""
-    con_id: int = 0
-    symbol: str = ""
-    order_id: str = ""
-    ours: str = ""
-    theirs: str = ""
-    text: str = ""
+    key: Prose
+    account: Word = ""
+    con_id: ConId = 0
+    symbol: Word = ""
+    order_id: Word = ""
+    ours: Prose = ""
+    theirs: Prose = ""
+    text: Prose = ""
     #: Sequences of the events that show it.
-    evidence: tuple[int, ...] = ()
+    evidence: tuple[SequenceNumber, ...] = ()
     #: What this run did about it: backfilled, adopted, resolved, opened.
-    repair: str = ""
+    repair: Word = ""
     #: What would make both sides equal, with its cause where evidence names one. Proposed, not
     #: done: a policy or a person does it.
     proposed: Adjustment | None = None
@@ -144,20 +156,20 @@ class Finding(Value):
 class MatchCount(Value):
     """Things of one kind that agree and that a report counts instead of listing."""
 
-    subject: str
-    count: int
+    subject: Word
+    count: Count
     #: sha256 over key and values of each, in the order of their keys: who still has the answers
     #: can show that these were the things.
-    digest: str
+    digest: Word
 
 
 class ReconciliationStarted(Event):
     """A reconciliation run began."""
 
-    run_id: str
-    trigger: str
+    run_id: Word
+    trigger: Word
     #: Of the ReconciliationRequested that it answers, where a person asked.
-    request_id: str = ""
+    request_id: Word = ""
 
 
 class ReconciliationCompleted(Event):
@@ -165,18 +177,18 @@ class ReconciliationCompleted(Event):
     exactly as it was.
     """
 
-    run_id: str
-    trigger: str
-    request_id: str = ""
+    run_id: Word
+    trigger: Word
+    request_id: Word = ""
     verdict: Verdict
-    started_at: AwareDatetime
-    finished_at: AwareDatetime
-    gap_opened_at: AwareDatetime | None = None
-    server_version: int = 0
-    client_id: int = 0
-    accounts: tuple[str, ...] = ()
+    started_at: Instant
+    finished_at: Instant
+    gap_opened_at: Instant | None = None
+    server_version: WireInteger = 0
+    client_id: ClientId = 0
+    accounts: tuple[Word, ...] = ()
     #: The sequence at which our books were compared.
-    books_sequence: int
+    books_sequence: SequenceNumber
     questions: tuple[Question, ...]
     #: Every break, every unknown and every match that this run repaired, whole; other matches only
     #: where they are few, else `matches` counts them.
@@ -188,39 +200,39 @@ class ReconciliationCompleted(Event):
 class StatementCoverage(Value):
     """Which parts of a statement came, of one account: only these were compared."""
 
-    account: str
+    account: Word
     #: Activity, which was cleared, or confirmations, which only name executions.
     kind: Literal["activity", "confirmations"]
     #: The name of the Flex query.
-    query: str = ""
+    query: Label = ""
     #: YYYY-MM-DD.
-    first_day: str
-    last_day: str
+    first_day: Word
+    last_day: Word
     #: IB's word for the days, such as LastBusinessDay.
-    period: str = ""
+    period: Word = ""
     #: When IB made it, as IB writes it.
-    made: str = ""
+    made: Label = ""
     #: The elements of the sections that could be compared.
-    sections: tuple[str, ...] = ()
+    sections: tuple[Word, ...] = ()
     #: Those of an activity query that could not.
-    missing: tuple[str, ...] = ()
+    missing: tuple[Word, ...] = ()
 
 
 class StatementChecked(Event):
     """The broker's statement was compared with our books; each break is a case of its own."""
 
-    run_id: str
+    run_id: Word
     #: sha256 of the file.
-    digest: str
-    accounts: tuple[str, ...]
+    digest: Word
+    accounts: tuple[Word, ...]
     #: The statement's days, YYYY-MM-DD.
-    first_day: str
-    last_day: str
+    first_day: Word
+    last_day: Word
     #: What came of each account's statement; empty in logs of earlier versions.
     coverage: tuple[StatementCoverage, ...] = ()
     verdict: Verdict
-    deals: int
-    matches: int
+    deals: Count
+    matches: Count
     #: What did not match.
     findings: tuple[Finding, ...]
 
@@ -230,12 +242,12 @@ class OpeningPositionRecorded(Event):
     executions.
     """
 
-    account: str
+    account: Word
     contract: Contract
-    quantity: Decimal
-    average_cost: Decimal
-    evidence: int
-    run_id: str
+    quantity: Quantity
+    average_cost: Money
+    evidence: SequenceNumber
+    run_id: Word
 
 
 class CommissionRestated(Event):
@@ -245,13 +257,13 @@ class CommissionRestated(Event):
     the broker's.
     """
 
-    exec_id: str
-    commission: Decimal
-    currency: str
-    realised_pnl: Decimal | None = None
+    exec_id: Word
+    commission: Money
+    currency: Word
+    realised_pnl: Money | None = None
     #: The report that counts.
-    evidence: int
-    run_id: str
+    evidence: SequenceNumber
+    run_id: Word
 
 
 class CashOpened(Event):
@@ -259,10 +271,10 @@ class CashOpened(Event):
     compared with what fills, commissions and adjustments explain.
     """
 
-    account: str
-    currency: str
-    amount: Decimal
+    account: Word
+    currency: Word
+    amount: Money
     #: What our books had explained by then.
-    explained: Decimal
-    evidence: int
-    run_id: str
+    explained: Money
+    evidence: SequenceNumber
+    run_id: Word

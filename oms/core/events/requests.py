@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Literal
 
-from pydantic import AwareDatetime
-
+from oms.core.bounds import Instant, Money, Price, Prose, Quantity, Word
 from oms.core.contracts import Contract
 from oms.core.events.base import Event
 from oms.core.events.cases import CaseAction
@@ -20,42 +18,42 @@ class OrderRequested(Event):
     denies it.
     """
 
-    order_id: str
-    account: str
+    order_id: Word
+    account: Word
     contract: Contract
     terms: Terms
     #: Both set for a bracket: one request, three orders.
-    take_profit: Decimal | None = None
-    stop_loss: Decimal | None = None
-    reason: str = ""
+    take_profit: Price | None = None
+    stop_loss: Price | None = None
+    reason: Prose = ""
     closing: bool = False
 
 
 class ModifyRequested(Event):
     """A person asked the running daemon to change an order."""
 
-    order_id: str
-    limit_price: Decimal | None = None
-    quantity: Decimal | None = None
-    stop_price: Decimal | None = None
-    reason: str = ""
+    order_id: Word
+    limit_price: Price | None = None
+    quantity: Quantity | None = None
+    stop_price: Price | None = None
+    reason: Prose = ""
     #: None leaves a term as it is.
-    trail_amount: Decimal | None = None
-    trail_percent: Decimal | None = None
-    limit_offset: Decimal | None = None
-    tif: str | None = None
-    good_till: AwareDatetime | None = None
+    trail_amount: Price | None = None
+    trail_percent: Price | None = None
+    limit_offset: Price | None = None
+    tif: Word | None = None
+    good_till: Instant | None = None
     outside_rth: bool | None = None
     all_or_none: bool | None = None
-    min_quantity: Decimal | None = None
-    display_size: Decimal | None = None
+    min_quantity: Quantity | None = None
+    display_size: Quantity | None = None
 
 
 class CancelRequested(Event):
     """A person asked the running daemon to cancel an order."""
 
-    order_id: str
-    reason: str = ""
+    order_id: Word
+    reason: Prose = ""
 
 
 class GlobalCancelRequested(Event):
@@ -63,29 +61,29 @@ class GlobalCancelRequested(Event):
     every client and those that were entered by hand.
     """
 
-    reason: str = ""
+    reason: Prose = ""
 
 
 class DoubtResolutionRequested(Event):
     """A person who knows what became of an order in doubt asks the running daemon to write it."""
 
-    order_id: str
+    order_id: Word
     outcome: Literal["not_received", "ended"]
-    reason: str
+    reason: Prose
 
 
 class DoubtResolutionDenied(Event):
     """What a person said about a doubt cannot be; the order stays as it is."""
 
-    order_id: str
-    text: str
+    order_id: Word
+    text: Prose
 
 
 class WhatIfRequested(Event):
     """A person asked the running daemon what an order would cost; it never becomes one."""
 
-    request_id: str
-    account: str
+    request_id: Word
+    account: Word
     contract: Contract
     terms: Terms
 
@@ -93,80 +91,80 @@ class WhatIfRequested(Event):
 class WhatIfAnswered(Event):
     """What IB said to a what-if that a person asked for, or why it said nothing."""
 
-    request_id: str
+    request_id: Word
     #: Empty where there is an answer.
-    refusal: str = ""
-    initial_margin_before: Decimal | None = None
-    initial_margin_change: Decimal | None = None
-    initial_margin_after: Decimal | None = None
-    maintenance_margin_before: Decimal | None = None
-    maintenance_margin_change: Decimal | None = None
-    maintenance_margin_after: Decimal | None = None
-    equity_with_loan_before: Decimal | None = None
-    equity_with_loan_change: Decimal | None = None
-    equity_with_loan_after: Decimal | None = None
-    commission: Decimal | None = None
-    commission_min: Decimal | None = None
-    commission_max: Decimal | None = None
-    commission_currency: str = ""
-    warning_text: str = ""
+    refusal: Prose = ""
+    initial_margin_before: Money | None = None
+    initial_margin_change: Money | None = None
+    initial_margin_after: Money | None = None
+    maintenance_margin_before: Money | None = None
+    maintenance_margin_change: Money | None = None
+    maintenance_margin_after: Money | None = None
+    equity_with_loan_before: Money | None = None
+    equity_with_loan_change: Money | None = None
+    equity_with_loan_after: Money | None = None
+    commission: Money | None = None
+    commission_min: Money | None = None
+    commission_max: Money | None = None
+    commission_currency: Word = ""
+    warning_text: Prose = ""
 
 
 class QuoteRequested(Event):
     """A person asked the running daemon for the market of a contract."""
 
-    request_id: str
+    request_id: Word
     contract: Contract
 
 
 class QuoteAnswered(Event):
     """What a person who asked for a market was told; None where IB said nothing."""
 
-    request_id: str
+    request_id: Word
     #: Empty where there is an answer.
-    refusal: str = ""
+    refusal: Prose = ""
     #: As IB knows it.
     contract: Contract | None = None
-    bid: Decimal | None = None
-    ask: Decimal | None = None
-    last: Decimal | None = None
+    bid: Price | None = None
+    ask: Price | None = None
+    last: Price | None = None
     #: The previous day's closing price.
-    close: Decimal | None = None
-    bid_size: Decimal | None = None
-    ask_size: Decimal | None = None
+    close: Price | None = None
+    bid_size: Quantity | None = None
+    ask_size: Quantity | None = None
     #: When it was heard.
-    heard_at: AwareDatetime | None = None
+    heard_at: Instant | None = None
     #: live, frozen, delayed or delayed_frozen.
-    market_type: str = ""
+    market_type: Word = ""
 
 
 class ReconciliationRequested(Event):
     """A person asked the running daemon to compare the books with the broker's now."""
 
-    request_id: str
-    reason: str = ""
+    request_id: Word
+    reason: Prose = ""
     #: Compare this account only; empty: all.
-    account: str = ""
+    account: Word = ""
 
 
 class CaseRequested(Event):
     """A person asked the running daemon to do something about a case."""
 
-    request_id: str
-    break_id: str
+    request_id: Word
+    break_id: Word
     action: CaseAction
     #: The reason, the explanation, or who is to look at it.
-    text: str = ""
+    text: Prose = ""
     cause: Cause | None = None
     #: The person's own figures, where they are not those that the case proposes.
-    quantity: Decimal | None = None
-    price: Decimal | None = None
+    quantity: Quantity | None = None
+    price: Price | None = None
     ratio: Ratio | None = None
 
 
 class CaseRequestDenied(Event):
     """What a person asked for about a case was not done."""
 
-    request_id: str
-    break_id: str
-    text: str
+    request_id: Word
+    break_id: Word
+    text: Prose

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime
-
+from oms.core.bounds import Difference, Instant, Label, Prose, Word
 from oms.core.events.base import Event
 
 AlarmKind = Literal[
@@ -26,22 +25,22 @@ class AlarmRaised(Event):
     """Something has lasted too long; see `core.watch`."""
 
     #: The same for the same thing, each time that it happens.
-    alarm_id: str
+    alarm_id: Label
     kind: AlarmKind
     #: What it is about: an order, a position, the clock, the line.
-    subject: str
+    subject: Label
     #: Since when it lasts; its age counts from here.
-    since: AwareDatetime
-    text: str
-    account: str = ""
-    symbol: str = ""
-    order_id: str = ""
+    since: Instant
+    text: Prose
+    account: Word = ""
+    symbol: Word = ""
+    order_id: Word = ""
 
 
 class AlarmCleared(Event):
     """What an alarm was raised for is over."""
 
-    alarm_id: str
+    alarm_id: Label
 
 
 class ServerTimeRead(Event):
@@ -50,7 +49,7 @@ class ServerTimeRead(Event):
     IB tells whole seconds, so the offset is known to half a second and half the round trip.
     """
 
-    server_time: AwareDatetime
+    server_time: Instant
     #: The gateway's clock less ours, in milliseconds.
-    offset_ms: int
-    round_trip_ms: int
+    offset_ms: Difference
+    round_trip_ms: Difference

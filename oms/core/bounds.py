@@ -1,0 +1,276 @@
+"""What each kind of number, text and time can be: the one table that every door looks into.
+
+The models of requests and events are built from it, so what a model takes, the log, both databases
+and every fold can hold: no integer is longer than a column, no number so long or so small that
+writing it out fills the memory, no text has a NUL (PostgreSQL takes none) or is longer than an
+entry of an index may be. What a *person* may ask for is narrower and is told in the same rows:
+there a larger number is a slip of the hand.
+
+A value that is out of bounds is refused where it enters: `pydantic.ValidationError` from a model
+(`reason_of` says it in one line), `ValueError` from a row's own `check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, ValidationError
+
+_INT32: Final = 2**31 - 1
+_INT64: Final = 2**63 - 1
+#: Characters of a value that an error shows, and fields that it names.
+_SHOWN_MAX: Final = 48
+_REASONS_MAX: Final = 3
+#: A zero can have any exponent: 0E+999999999 would be written with as many zeros.
+_ZEROS_MAX: Final = 100
+#: Of the longest integer that is written out: forty digits.
+_BITS_MAX: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number."""
+
+    low: int
+    high: int
+    why: str
+
+    def check(self, value: int) -> int:
+        """Return the number; raises `ValueError` where it is out of bounds."""
+        if not self.low <= value <= self.high:
+            raise ValueError(f"must be {self}, found {brief(value)}")
+        return value
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low:,} to {self.high:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A decimal number, as large as `most` on either side of zero."""
+
+    most: Decimal
+    #: Digits after the point.
+    decimals: int
+    why: str
+    #: Whether a number below zero can be one.
+    signed: bool = True
+
+    def check(self, value: Decimal) -> Decimal:
+        """Return the number; raises `ValueError` where it is out of bounds."""
+        if not value.is_finite():
+            raise ValueError(f"must be a number, found {brief(value)}")
+        # Compared and never calculated with: `abs` of 1e9999999999 is an overflow.
+        if value > self.most or value < -self.most:
+            raise ValueError(f"must be at most {self.most:,f}, found {brief(value)}")
+        if value < 0 and not self.signed:
+            raise ValueError(f"must not be below zero, found {brief(value)}")
+        if not -self.decimals <= _exponent(value) <= _ZEROS_MAX:
+            raise ValueError(f"must have at most {self.decimals} decimals, found {brief(value)}")
+        return value
+
+    def __str__(self) -> str:
+        low = "" if self.signed else "0 or more, "
+        return f"{low}at most {self.most:,f}, {self.decimals} decimals"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text: never a NUL, never half of a surrogate pair."""
+
+    #: In characters.
+    length: int
+    why: str
+
+    def check(self, value: str) -> str:
+        """Return the text; raises `ValueError` where it is out of bounds."""
+        if len(value) > self.length:
+            raise ValueError(f"must be at most {self.length:,} characters, found {len(value):,}")
+        if "\0" in value:
+            raise ValueError(f"must not hold the character NUL, found {brief(value)}")
+        if any("\ud800" <= one <= "\udfff" for one in value):
+            raise ValueError(f"must be text in UTF-8, found {brief(value)}")
+        return value
+
+    def fitted(self, value: str) -> str:
+        """Return what can be kept of a text from outside: escaped, and without its end."""
+        known = value[: self.length].encode("utf-8", "backslashreplace").decode()
+        return known.replace("\0", "\\x00")[: self.length]
+
+    def __str__(self) -> str:
+        return f"at most {self.length:,} characters"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant, with its zone."""
+
+    first: datetime
+    last: datetime
+    why: str
+
+    def check(self, value: datetime) -> datetime:
+        """Return the instant; raises `ValueError` where it is out of bounds."""
+        if value.utcoffset() is None or not self.first <= value <= self.last:
+            raise ValueError(f"must be {self}, found {value.isoformat()}")
+        return value
+
+    def __str__(self) -> str:
+        return f"from {self.first:%Y} to {self.last:%Y}, with a time zone"
+
+
+Bound = Whole | Exact | Text | Moment
+
+# ── what can be kept ─────────────────────────────────────────────────────────────────────────────
+
+CON_ID: Final = Whole(0, _INT32, "an int on IB's wire; 0: IB has not been asked yet")
+ORDER_NUMBER: Final = Whole(-_INT32, _INT32, "an int on IB's wire; below 0: entered by hand")
+CLIENT_ID: Final = Whole(-_INT32, _INT32, "an int on IB's wire")
+PERM_ID: Final = Whole(0, _INT64, "a long on IB's newest wire; 0: not known")
+WIRE_INTEGER: Final = Whole(-_INT32, _INT32, "codes, versions, ids of questions: ints on IB's wire")
+SEQUENCE: Final = Whole(0, _INT64, "the largest whole number that both databases hold")
+COUNT: Final = Whole(0, _INT64, "the same")
+DIFFERENCE: Final = Whole(-_INT64, _INT64, "the same, of either sign")
+PORT: Final = Whole(0, 65_535, "a port of TCP; 0: off")
+UNITS: Final = Whole(1, _INT64, "units of a split or a leg")
+NUMBER: Final = Exact(
+    Decimal(10**18),
+    400,
+    "quantities, prices, distances and percents; a double on IB's wire has up to 340 decimals",
+)
+MONEY: Final = Exact(Decimal(10**60), 1_200, "products and sums of such numbers, made by our books")
+WORD: Final = Text(
+    128,
+    "what keys are made of, and IB's own words: two of them, escaped, fit an entry of an index of"
+    " PostgreSQL (2,704 bytes)",
+)
+LABEL: Final = Text(600, "keys of several words, orderRef, names: one fits such an entry")
+PROSE: Final = Text(1_000_000, "what people and IB write")
+DOCUMENT: Final = Text(100_000_000, "an event that is kept inside another one")
+MOMENT: Final = Moment(
+    datetime(1900, 1, 1, tzinfo=UTC),
+    datetime(2200, 1, 1, tzinfo=UTC),
+    "no change of zone moves it out of the calendar",
+)
+
+# ── what can be asked for ────────────────────────────────────────────────────────────────────────
+
+ASKED_NUMBER: Final = Exact(
+    Decimal(10**12), 12, "beyond these it is a slip of the hand, and no table could show it"
+)
+ASKED_LIMIT: Final = Exact(Decimal(10**15), 18, "a limit in any currency")
+ASKED_TEXT: Final = Text(10_000, "an argument, a reason, a name, from a person or a program")
+
+#: The table, in the order in which the reference shows it.
+BOUNDS: Final[dict[str, Bound]] = {
+    "ConId": CON_ID,
+    "OrderNumber": ORDER_NUMBER,
+    "ClientId": CLIENT_ID,
+    "PermId": PERM_ID,
+    "WireInteger": WIRE_INTEGER,
+    "SequenceNumber": SEQUENCE,
+    "Count": COUNT,
+    "Difference": DIFFERENCE,
+    "Port": PORT,
+    "Units": UNITS,
+    "Quantity": NUMBER,
+    "Price": NUMBER,
+    "Money": MONEY,
+    "Total": MONEY,
+    "Word": WORD,
+    "Label": LABEL,
+    "Prose": PROSE,
+    "Document": DOCUMENT,
+    "Instant": MOMENT,
+    "number asked for": ASKED_NUMBER,
+    "limit": ASKED_LIMIT,
+    "text given": ASKED_TEXT,
+}
+
+
+def _exact(row: Exact) -> Callable[[Decimal], Decimal]:
+    low, high, least = -row.most, row.most, -row.decimals
+
+    def check(value: Decimal) -> Decimal:
+        """Do as `Exact.check`, in half the time where all is well: every event passes here."""
+        if low <= value <= high and least <= _exponent(value) <= _ZEROS_MAX:
+            return value
+        return row.check(value)
+
+    return check
+
+
+def _exponent(value: Decimal) -> int:
+    exponent = value.as_tuple()[2]
+    assert isinstance(exponent, int)
+    return exponent
+
+
+_NUL: Final = r"^[^\x00]*$"
+
+# ── the fields of models, one a row ──────────────────────────────────────────────────────────────
+
+ConId = Annotated[int, Field(ge=CON_ID.low, le=CON_ID.high)]
+OrderNumber = Annotated[int, Field(ge=ORDER_NUMBER.low, le=ORDER_NUMBER.high)]
+ClientId = Annotated[int, Field(ge=CLIENT_ID.low, le=CLIENT_ID.high)]
+PermId = Annotated[int, Field(ge=PERM_ID.low, le=PERM_ID.high)]
+WireInteger = Annotated[int, Field(ge=WIRE_INTEGER.low, le=WIRE_INTEGER.high)]
+SequenceNumber = Annotated[int, Field(ge=SEQUENCE.low, le=SEQUENCE.high)]
+Count = Annotated[int, Field(ge=COUNT.low, le=COUNT.high)]
+Difference = Annotated[int, Field(ge=DIFFERENCE.low, le=DIFFERENCE.high)]
+Port = Annotated[int, Field(ge=PORT.low, le=PORT.high)]
+Units = Annotated[int, Field(ge=UNITS.low, le=UNITS.high)]
+
+Quantity = Annotated[Decimal, AfterValidator(_exact(NUMBER))]
+Price = Annotated[Decimal, AfterValidator(_exact(NUMBER))]
+Money = Annotated[Decimal, AfterValidator(_exact(MONEY))]
+#: A sum of quantities, which may be larger than each.
+Total = Annotated[Decimal, AfterValidator(_exact(MONEY))]
+
+Word = Annotated[str, StringConstraints(max_length=WORD.length, pattern=_NUL)]
+Label = Annotated[str, StringConstraints(max_length=LABEL.length, pattern=_NUL)]
+Prose = Annotated[str, StringConstraints(max_length=PROSE.length, pattern=_NUL)]
+Document = Annotated[str, StringConstraints(max_length=DOCUMENT.length, pattern=_NUL)]
+
+Instant = Annotated[AwareDatetime, AfterValidator(MOMENT.check)]
+
+
+# ── in words ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def brief(value: object) -> str:
+    """Return a value from outside in a length that fits an error, however long it is."""
+    if isinstance(value, int) and value.bit_length() > _BITS_MAX:
+        # Python itself refuses to write out an integer of more than 4,300 digits.
+        return f"a whole number of about {value.bit_length() * 3 // 10:,} digits"
+    text = repr(value) if isinstance(value, str) else str(value)
+    if len(text) <= _SHOWN_MAX:
+        return text
+    return f"{text[:_SHOWN_MAX]}... ({len(text):,} characters)"
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one line what is wrong: of a model each field, why, and its value."""
+    if not isinstance(error, ValidationError):
+        return str(error) or repr(error)
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) or error.title} {_why(one)}"
+        for one in error.errors(include_url=False)[:_REASONS_MAX]
+    )
+
+
+def _why(one: Mapping[str, Any]) -> str:
+    match one["type"]:
+        case "value_error":
+            return str(one["ctx"]["error"])
+        case "string_pattern_mismatch" if one["ctx"]["pattern"] == _NUL:
+            return "must not hold the character NUL"
+        case "string_unicode":
+            return "must be text in UTF-8"
+        case _:
+            said = str(one["msg"]).removeprefix("Input ").removeprefix("String ")
+            return f"{said.replace('should', 'must', 1)}, found {brief(one['input'])}"
