@@ -9,6 +9,7 @@ import typer
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, write
+from oms.cli.reading import warn_of_loss
 from oms.cli.terminal import progress
 from oms.store import schema
 from oms.store.upgrade import upgrade_database
@@ -53,7 +54,9 @@ def current(context: typer.Context, as_json: AsJson = False) -> None:
     oms db current
     oms db current --json
     """
-    found = schema.current(settings_of(context).database_url)
+    url = settings_of(context).database_url
+    warn_of_loss(url)
+    found = schema.current(url)
     if as_json:
         print_json("db_current", revision=found, needed=schema.HEAD)
     else:

@@ -12,7 +12,7 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.output import say
-from oms.store.loss import find_loss
+from oms.store.loss import tolerable_loss
 from oms.store.reader import Reader
 from oms.store.tables import BOOKS_CHECKPOINT
 
@@ -35,8 +35,8 @@ async def reading(context: typer.Context) -> AsyncIterator[Reader]:
 
 
 def warn_of_loss(url: str) -> None:
-    """Say it where the log lacks events that were in it."""
-    loss = find_loss(url)
+    """Say it where events of the log are missing; raises `LogWentBack` where all are."""
+    loss = tolerable_loss(url)
     if loss is not None:
         say(f"warning: {loss.text}")
         say(f"hint: {loss.error().hint}")

@@ -241,6 +241,7 @@ class SQLiteConnection(Connection):
         #: The files of the database as they were when this connection began to use them. The first
         #: write makes `-wal` and `-shm`, or keeps those of others; nobody ends them while we run.
         self._identities = {path: _file_identity(path)}
+        self._size = 0
 
     def _begin_write(self) -> None:
         self._check_files()
@@ -265,6 +266,17 @@ class SQLiteConnection(Connection):
                     hint="no order is sent any more; put the file back and start the daemon again, "
                     "which says whether events are missing",
                 )
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            return  # gone since the line above; the next look says so
+        if size < self._size:
+            # Nothing of ours makes it smaller: pages that others read are gone.
+            raise StoreUnavailable(
+                f"the database file {self._path} was cut to {size} bytes while it was open",
+                hint="no order is sent any more; see docs/operating/restore.md",
+            )
+        self._size = size
 
     def _begin_read(self) -> None:
         self.execute("BEGIN")  # the state is that of the first read

@@ -117,6 +117,7 @@ class HeadFile:
                 new.replace(path)
             except BaseException:
                 os.close(file)
+                new.unlink()
                 raise
             self._file, self._turn, self._kept = file, 0, kept
             _sync_folder(path.parent)
@@ -165,9 +166,13 @@ def _lines(found: bytes) -> tuple[bytes, bytes]:
 def _encoded(kept: KeptHead) -> bytes:
     head = kept.head
     assert head.recorded_at is not None, "a log without an event has no head to keep"
-    values = (kept.log.hex(), head.sequence, head.hash.hex(), time_text(head.recorded_at))
-    body = {"format": FORMAT, **dict(zip(_FIELDS, values, strict=True))}
-    text = json.dumps({**body, "check": _check(values)})
+    log, digest, moment = kept.log.hex(), head.hash.hex(), time_text(head.recorded_at)
+    check = _check((log, head.sequence, digest, moment))
+    # By hand: it is made for every commit, and `json.dumps` costs as much as the write.
+    text = (
+        f'{{"format": {FORMAT}, "log": "{log}", "sequence": {head.sequence}, "hash": "{digest}",'
+        f' "recorded_at": "{moment}", "check": {check}}}'
+    )
     return text.ljust(LINE_BYTES - 1).encode() + b"\n"
 
 

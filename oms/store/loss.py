@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy.engine import URL
 
@@ -21,6 +21,10 @@ from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import SELECT_HEAD, head_of
 from oms.store.head_file import HeadFileUnreadable, KeptHead
 
+_HINT_UNREADABLE: Final = (
+    "nothing is sent: where you know that this is the newest database, move the head file away; "
+    "where you do not, `oms run --accept-loss --reason TEXT` goes on; docs/operating/restore.md"
+)
 LossKind = Literal["gone", "emptied", "behind", "another_log", "another_past", "unreadable"]
 
 
@@ -37,7 +41,8 @@ class Loss:
 
     def error(self) -> LogWentBack:
         """Return what is raised where nothing may be appended to such a log."""
-        return LogWentBack(self.text, sequence=self.found.sequence + 1)
+        hint = _HINT_UNREADABLE if self.kind == "unreadable" else None
+        return LogWentBack(self.text, sequence=self.found.sequence + 1, hint=hint)
 
     def accepted(self, reason: str) -> LossAccepted:
         """Return the fact that a person goes on all the same."""
@@ -65,6 +70,16 @@ def find_loss(url: str) -> Loss | None:
         return against.gone()
     with closing(connect(parsed, "read")) as connection:
         return against.loss_in(connection)
+
+
+def tolerable_loss(url: str) -> Loss | None:
+    """Return what a database lacks where the rest of it can be read; raises `LogWentBack` where
+    nothing of it is left: an emptied log is not a log without events.
+    """
+    loss = find_loss(url)
+    if loss is not None and not loss.found.sequence:
+        raise loss.error()
+    return loss
 
 
 def refuse_loss(url: str) -> None:

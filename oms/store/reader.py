@@ -25,7 +25,7 @@ from oms.store.backend import parse_url, postgresql_arguments, set_pragmas, sqli
 from oms.store.driver_errors import driver_errors, needs_driver
 from oms.store.envelopes import envelope, head_of
 from oms.store.lease import Lease, lease_of
-from oms.store.loss import find_loss
+from oms.store.loss import tolerable_loss
 from oms.store.tables import (
     BOOKS_CHECKPOINT,
     CHECKPOINTS,
@@ -54,9 +54,7 @@ class Reader:
         `LogWentBack` where every event of a log is gone.
         """
         parsed = parse_url(url)
-        loss = find_loss(url)
-        if loss is not None and not loss.found.sequence:
-            raise loss.error()
+        tolerable_loss(url)
         schema.check_current(url)
         return cls(_engine(parsed), url)
 

@@ -15,6 +15,7 @@ from oms.store.backend import parse_url
 from oms.store.log import append_foreign
 from oms.store.loss import find_loss, refuse_loss
 from oms.store.reader import Reader
+from oms.store.situation import read_situation
 from oms.store.upgrade import upgrade_database
 from tests.conformance.conftest import Place
 from tests.conformance.facts import gap, intent
@@ -129,6 +130,19 @@ async def test_log_whose_table_is_gone_is_no_empty_one(log: Place) -> None:
         await Reader.open(log.url)
     with pytest.raises(LogWentBack):
         await grown(log, 1)
+
+
+async def test_rest_of_a_log_that_went_back_can_be_read(log: Place) -> None:
+    cut(log, 5)
+    reader = await Reader.open(log.url)
+    try:
+        assert (await reader.head()).sequence == 5
+        situation = await read_situation(
+            reader, SystemClock().now(), host="here", resets=(), reconcile_interval_seconds=0
+        )
+    finally:
+        await reader.close()
+    assert "ends at event 5" in situation.loss
 
 
 async def test_log_that_others_wrote_on_lacks_nothing(log: Place) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 import oms
+from oms.core.admit.groups import NewOrder
 from oms.core.events import LossAccepted
 from oms.core.fold.records import OrderState
-from oms.errors import LogWentBack
+from oms.errors import LogWentBack, OmsError, StoreUnavailable
 from oms.service.lifetime import LossWord
-from tests.world import AAPL, LOW, World
+from tests.programs import Program
+from tests.shell import Shell, closed_port
+from tests.simulator import Simulator
+from tests.world import AAPL, ACCOUNT, DEADLINE_SECONDS, LOW, World
 
 pytestmark = pytest.mark.slow
 WORD = LossWord("person:test", "the disk failed")
@@ -56,3 +62,128 @@ async def test_keys_that_ib_shows_are_not_sent_again_after_an_older_copy_was_res
     assert (accepted.loss, accepted.reason) == ("behind", WORD.reason)
     assert accepted.known_sequence > accepted.found_sequence > 0
     assert await world.received("k1") == 1
+
+
+async def test_key_that_was_asked_for_while_ib_was_away_is_the_order_that_ib_has(
+    world: World,
+) -> None:
+    copy = await aged(world)
+    await world.start()
+    await world.resting(order_id="k1")
+    await world.stop()
+    restore(world, copy)
+    with closed_port() as nobody:
+        manager = await world.start(ready=False, accept_loss=WORD, port=nobody)
+        wanted = NewOrder(AAPL, oms.Limit("BUY", 10, LOW), order_id="k1", account=ACCOUNT)
+        (early,) = await manager.submit_many([wanted])
+        assert early.state is OrderState.DENIED
+        await world.stop()
+    manager = await world.start()
+    again = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="k1")
+    assert (again.state, again.order.origin) == (OrderState.WORKING, "previous_session")
+    assert await world.received("k1") == 1
+
+
+async def test_order_that_the_copy_does_not_know_to_have_left_is_what_ib_shows(
+    world: World,
+) -> None:
+    """The copy was made between the intent and IB's answer, so that it holds the key."""
+    await aged(world)
+    manager = await world.start()
+    await manager.qualify(AAPL)
+    await world.simulator.do("fault", message="openOrder", direction="out", action="drop")
+    await world.simulator.do("fault", message="orderStatus", direction="out", action="drop")
+    ticket = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="k1")
+    await world.until(lambda: ticket.state is OrderState.IN_FLIGHT)
+    await world.simulator.do("clear")
+    await world.stop()
+    copy = Path(shutil.copyfile(world.database, world.database.with_suffix(".flight")))
+    await world.start()
+    await world.simulator.do("fill", order_ref="k1", price=LOW)
+    await world.until(lambda: world.state_of("k1") is OrderState.FILLED)
+    await world.stop()
+    restore(world, copy)
+    manager = await world.start(accept_loss=WORD)
+    again = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="k1")
+    assert again.state is OrderState.FILLED
+    assert await world.received("k1") == 1
+    await world.agree()
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+async def test_file_beside_the_database_that_is_deleted_ends_the_daemon(
+    world: World, end: str
+) -> None:
+    manager = await world.start()
+    await manager.qualify(AAPL)
+    world.database.with_name(world.database.name + end).unlink()
+    with pytest.raises(OmsError):
+        await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="lost")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        error = await world.oms.failure
+    assert isinstance(error, StoreUnavailable)
+    assert f"oms.sqlite{end} was moved, replaced or deleted" in str(error)
+    assert await world.received("lost") == 0
+
+
+async def test_database_that_is_cut_while_nothing_happens_ends_the_daemon(world: World) -> None:
+    await world.start()
+    with world.database.open("r+b") as file:
+        file.truncate(0)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        error = await world.oms.failure
+    assert isinstance(error, StoreUnavailable)
+    assert "was cut to 0 bytes" in str(error)
+
+
+async def test_strategy_that_repeats_its_keys_after_a_restore_sends_each_once(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    """Programs as people run them: a daemon, a kill, an older copy, the same lines once more."""
+    database = tmp_path / "oms.sqlite"
+    shell = Shell(tmp_path, {"OMS_PORT": str(simulator.port), "OMS_LEASE_SECONDS": "2"})
+    shell.settings["OMS_DATABASE_URL"] = f"sqlite:///{database}"
+    await killed(await running(shell))
+    files = [database, database.with_name("oms.sqlite-wal")]
+    copies = [shutil.copyfile(file, tmp_path / f"copy-of-{file.name}") for file in files]
+    daemon = await running(shell)
+    for key in ("k1", "k2"):
+        await shell.oms("buy", *WORDS, "--order-id", key)
+    await killed(daemon)
+
+    database.with_name("oms.sqlite-shm").unlink()
+    for copy, file in zip(copies, files, strict=True):
+        shutil.copyfile(copy, file)
+    for verb in ("run", "verify", "status", "check"):
+        said = await shell.oms(verb, expect=4)
+        assert "but oms.sqlite.head knows of" in " ".join((said.err + said.out).split())
+    assert "warning: the database" in (await shell.oms("orders")).err
+    await shell.oms("run", "--accept-loss", expect=2)
+    daemon = await running(shell, "--accept-loss", "--reason", "disk failed")
+    for key in ("k1", "k2", "k3"):
+        await shell.oms("buy", *WORDS, "--order-id", key)
+    fact = json.loads((await shell.oms("log", "--type", "LossAccepted", "--json")).out)
+    assert fact["actor"].startswith("person:")
+    rows = (await simulator.do("books"))["placements"]
+    assert {row["order_ref"]: row["received"] for row in rows} == {"k1": 1, "k2": 1, "k3": 1}
+
+    await killed(daemon)
+    files[1].unlink()
+    for verb in ("run", "verify", "status"):
+        await shell.oms(verb, expect=4)
+
+
+WORDS = ("10", "AAPL", "--limit", LOW)
+
+
+async def running(shell: Shell, *words: str) -> Program:
+    daemon = await shell.start("run", *words)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while b"reconciliation_completed" not in (line := await daemon.stderr.readline()):
+            assert line, "the daemon ended"
+    return daemon
+
+
+async def killed(daemon: Program) -> None:
+    daemon.kill()
+    await daemon.communicate()

@@ -68,6 +68,13 @@ def test_all_is_well_without_a_reason() -> None:
     assert judge(WELL).words == "All is well"
 
 
+def test_log_that_lacks_events_is_down_whatever_else_is_well() -> None:
+    health = judge(replace(WELL, loss="the database x ends at event 9"))
+    assert (health.level, codes(health)) == ("down", ["log_went_back"])
+    assert "The database x ends" in health.reasons[0].text
+    assert "--accept-loss" in health.reasons[0].advice
+
+
 def test_a_dead_daemon_is_not_believed_to_be_connected() -> None:
     dead = replace(WELL, claims=(replace(DAEMON, held=False, heartbeat_at=AN_HOUR_AGO),))
     assert (dead.running, dead.connected, dead.ready) == (False, False, False)
