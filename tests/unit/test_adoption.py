@@ -10,7 +10,7 @@ import pytest
 from oms.core.compare.adoption import adoptions
 from oms.core.compare.sides import Answers, Row, Scope
 from oms.core.events import OpenOrderReceived, OrderAdopted
-from oms.core.fold.records import Order, OrderState
+from oms.core.fold.records import BreakCase, Order, OrderState
 from oms.core.keys import numbered_id
 from tests.lives import CLIENT, START, play, terms, working
 from tests.statements import our_side, reconcile
@@ -128,16 +128,14 @@ def test_orders_without_any_number_are_reported_and_not_taken_in() -> None:
     assert "BUY 100 ACME LMT 10" in next(iter(run.findings)).theirs
 
 
-def test_case_of_an_order_without_a_number_closes_when_ib_lists_it_no_more() -> None:
+def test_case_of_an_order_without_a_number_waits_for_a_person() -> None:
     life = play("")
     row = "M: open Submitted client=0 id=0 perm=0 ref="
     assert len(reconcile(life, open_orders=row).cases()) == 1
     assert reconcile(life, open_orders=row).cases() == []
-    assert reconcile(life, unanswered={"open_orders": "timed_out"}).cases(complete=False) == []
-    # A run about another account does not close it either.
-    assert reconcile(life, open_orders=row, accounts=("DU2",)).cases() == []
-    (closed,) = reconcile(life).cases()
-    assert closed.startswith("closed unknown_order:nameless-")
+    # Whether it was filled or cancelled, IB names nobody.
+    assert reconcile(life).cases() == []
+    assert [case.live for case in life.books.all(BreakCase)] == [True]
 
 
 def test_order_without_a_number_is_adopted_once_it_has_one() -> None:

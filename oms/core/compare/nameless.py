@@ -1,7 +1,8 @@
 """Rows of answers that name no order: 0 is no permanent number, and an orderRef can be missing.
 
 A row that lacks what would tell one order from another is never taken into the books, because two
-of them would become one. It is reported as what IB said. And while a row may be an order of ours
+of them would become one. It is reported as what IB said, and its case waits for a person: that IB
+lists it no more says nothing of what became of it. And while a row may be an order of ours
 that IB has not named, that order is not "never received", and the row is no order of somebody else.
 """
 
@@ -52,7 +53,6 @@ def nameless_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator
     in_question = rows_in_question(ours, answers)
     rows: tuple[_OrderRow, ...] = (*answers.open_orders, *answers.completed_orders)
     times: Counter[str] = Counter()
-    names: set[str] = set()
     for row in rows:
         event = row.event
         if event.perm_id or ours.owner(event.order_ref, 0) is not None:
@@ -60,7 +60,6 @@ def nameless_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator
         said = _said(row)
         times[said] += 1
         name = f"{_PREFIX}{hashlib.sha256(said.encode()).hexdigest()[:8]}-{times[said]}"
-        names.add(name)
         if row.sequence in in_question or (scope.accounts and event.account not in scope.accounts):
             continue
         yield _thing(name, row, said).broken(
@@ -69,21 +68,9 @@ def nameless_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator
             "IB lists an order without a permanent number, and no order of ours has its orderRef;"
             " look for it in TWS, it is not taken into our books",
         )
-    if answers.complete("open_orders", "completed_orders"):
-        yield from _gone(names, ours, answers)
 
 
 # ── inside ──
-
-
-def _gone(names: set[str], ours: OurSide, answers: Answers) -> Iterator[Finding]:
-    asked = (answers.questions["open_orders"], answers.questions["completed_orders"])
-    for key in sorted(ours.watched):
-        name = key.removeprefix("order:")
-        if name.startswith(_PREFIX) and name not in names:
-            evidence = tuple(question.asked_sequence for question in asked)
-            gone = Thing(subject="order", name=name, theirs="not named", evidence=evidence)
-            yield gone.matched("IB lists it no more")
 
 
 def _thing(name: str, row: _OrderRow, said: str) -> Thing:
