@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oms.core.fold.records import OrderState
 from tests.lives import Life, play
@@ -127,3 +129,78 @@ def test_entry_that_moves_while_it_is_asked_for_makes_its_exits_unknown() -> Non
     run = reconcile(life, open_orders=rows, prior=prior, unanswered={"positions": "refused"})
     assert run.breaks == {}
     assert {"order:B", "order:C"} <= set(run.unknown)
+
+
+def test_exit_whose_sibling_moves_while_it_is_asked_for_is_unknown() -> None:
+    life = bracket("fill 5 @ 10\nB: open Submitted 5\nC: open Submitted 5")
+    prior = our_side(life)
+    life.play("B: fill 3 @ 12")
+    rows = "open Submitted\nB: open Submitted 5\nC: open Submitted 4"
+    run = reconcile(life, open_orders=rows, prior=prior, unanswered={"positions": "refused"})
+    assert run.breaks == {}
+    assert "order:C" in run.unknown
+
+
+SCALE_OUT = """
+    intent      BUY 20 LMT 10 transmit=no
+    sent
+    B: intent   SELL 12 LMT 12 transmit=no parent=A
+    B: sent
+    D: intent   SELL 8 LMT 13 transmit=no parent=A
+    D: sent
+    C: intent   SELL 20 STP 9 parent=A
+    C: sent
+    open        Submitted
+    B: open     PreSubmitted
+    D: open     PreSubmitted
+    C: open     PreSubmitted
+    fill 10 @ 10
+"""
+
+
+@pytest.mark.parametrize(
+    ("filled", "sizes", "breaks"),
+    [
+        # Two targets share the entry: what one has filled is taken off the stop alone.
+        ("B: fill 2 @ 12", {"B": "6", "D": "4", "C": "8"}, set()),
+        ("B: fill 2 @ 12", {"B": "10", "D": "8", "C": "8"}, set()),
+        ("B: fill 2 @ 12", {"B": "6", "D": "4", "C": "9"}, {"wrong_terms:C"}),
+        # What the stop has filled is taken off both, by number or by its part of the stop.
+        ("C: fill 5 @ 9", {"B": "3", "D": "2", "C": "10"}, set()),
+        ("C: fill 3 @ 9", {"B": "3", "D": "1", "C": "10"}, set()),
+        ("C: fill 5 @ 9", {"B": "9", "D": "6", "C": "20"}, set()),
+        ("C: fill 5 @ 9", {"B": "11", "D": "6", "C": "20"}, {"wrong_terms:B"}),
+    ],
+)
+def test_exits_that_share_an_entry_are_reduced_by_what_would_close_more_than_it(
+    filled: str, sizes: dict[str, str], breaks: set[str]
+) -> None:
+    life = play(SCALE_OUT).play(filled)
+    exits = [f"{name}: open Submitted {size}" for name, size in sizes.items()]
+    assert broken(life, "\n".join(["open Submitted", *exits])) == breaks
+
+
+@pytest.mark.parametrize("way", ["grow", "whole"])
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_pattern_of_fills_makes_a_difference(way: str, drawn: st.DataObject) -> None:
+    """Goal: an entry that fills in any parts, with exits that fill in between, agrees with IB after
+    each step, also after a new session and where IB told of no size meanwhile.
+    """
+    life, filled, closed = bracket(), 0, 0
+    while filled < 20:
+        part = drawn.draw(st.integers(1, 20 - filled))
+        filled += part
+        life.play(f"fill {part} @ 10")
+        size = 20 if way == "whole" else filled
+        if drawn.draw(st.booleans()):
+            life.play("lost\nsession")
+        if drawn.draw(st.booleans()):
+            life.play(f"B: open Submitted {size}\nC: open Submitted {size - closed}")
+        if closed < filled - 1 and drawn.draw(st.booleans()):
+            more = drawn.draw(st.integers(1, filled - closed - 1))
+            closed += more
+            life.play(f"B: fill {more} @ 12")
+        rows = f"B: open Submitted {size}\nC: open Submitted {size - closed}"
+        entry = "open Submitted\n" if filled < 20 else ""
+        assert broken(life, entry + rows) == set()

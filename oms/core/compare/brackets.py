@@ -1,7 +1,10 @@
 """What orders of one group do to each other: sizes of a bracket's exits, and what ends the others.
 
 TWS has two ways: the exits work in the size that the entry has filled, and grow with it, or keep
-their whole size. In both, what one exit has filled is taken off the other.
+their whole size. In both, what one exit has filled is taken off those that would else close more
+than there is; exits that share the entry between them need not reduce each other. Where sizes
+differ, IB may reduce by the same part instead of the same number (TWS API: one cancels
+all).
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ def unexplained_size(order: Order, size: Decimal, ours: OurSide) -> str:
     taken = _filled_by_siblings(order, ours)
     followed = {base for whole in asked for base in _bases(whole, parent)}
     # An exit that the other one has used up is shown with nothing, or less.
-    if size in asked or any(base - taken == size for base in followed) or size <= ZERO < taken:
+    if size in asked or size <= ZERO < taken:
+        return ""
+    if any(size in _reduced(base, order, parent, ours) for base in followed):
         return ""
     words = f"its entry has filled {plain(parent.filled)} of {plain(parent.terms.quantity)}"
     return f"{words}, the other exit {plain(taken)}" if taken else words
@@ -51,10 +56,31 @@ def _bases(whole: Decimal, parent: Order) -> Iterator[Decimal]:
             yield share // 1
 
 
-def _filled_by_siblings(order: Order, ours: OurSide) -> Decimal:
-    siblings = (
+def _reduced(base: Decimal, order: Order, parent: Order, ours: OurSide) -> Iterator[Decimal]:
+    """Yield what the other exits may have left of a size."""
+    rivals = [
         other
-        for other in ours.orders.values()
-        if other.parent_order_id == order.parent_order_id and other is not order
+        for other in _siblings(order, ours)
+        if _whole(order) + _whole(other) > parent.terms.quantity
+    ]
+    yield base - _filled_by_siblings(order, ours)
+    yield base - sum((other.filled for other in rivals), ZERO)
+    part = sum(
+        (other.filled * _whole(order) / _whole(other) for other in rivals if _whole(other)), ZERO
     )
-    return sum((other.filled for other in siblings), ZERO)
+    yield base - part
+    yield (base - part) // 1
+
+
+def _whole(order: Order) -> Decimal:
+    return max(order.asked_sizes, default=order.terms.quantity)
+
+
+def _siblings(order: Order, ours: OurSide) -> Iterator[Order]:
+    for other in ours.orders.values():
+        if other.parent_order_id == order.parent_order_id and other is not order:
+            yield other
+
+
+def _filled_by_siblings(order: Order, ours: OurSide) -> Decimal:
+    return sum((other.filled for other in _siblings(order, ours)), ZERO)

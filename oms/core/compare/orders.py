@@ -76,10 +76,16 @@ def _is_unreported(order: Order, ours: OurSide) -> bool:
 
 
 def _have_moved(order: Order, prior: OurSide, ours: OurSide) -> bool:
-    """Say whether the order, or the entry that it is an exit of, moved while it was asked for."""
-    moved = _has_moved(prior.orders.get(order.order_id), order)
-    entry = ours.orders.get(order.parent_order_id)
-    return moved or (entry is not None and _has_moved(prior.orders.get(entry.order_id), entry))
+    """Say whether the order, or another one of the bracket that it is an exit of, moved while it
+    was asked for.
+    """
+    entry = order.parent_order_id
+    related = (
+        other
+        for other in ours.orders.values()
+        if other is order or (entry and entry in (other.order_id, other.parent_order_id))
+    )
+    return any(_has_moved(prior.orders.get(other.order_id), other) for other in related)
 
 
 def _has_moved(was: Order | None, order: Order) -> bool:
