@@ -7,7 +7,8 @@
     │  ├─ LiveAccountRefused         exit 2
     │  └─ MigrationNeeded            exit 2
     ├─ StoreError                    exit 1
-    │  ├─ StoreUnavailable           exit 1   locked, read-only, full or gone
+    │  ├─ StoreUnavailable           exit 1   read-only, full or gone
+    │  │  └─ StoreLocked             exit 1   another program holds the database
     │  ├─ LeaseHeld                  exit 1   another daemon owns this account and client id
     │  ├─ LeaseLost                  exit 1   another daemon took over while we were not looking
     │  ├─ UnknownEventType           exit 4
@@ -98,6 +99,15 @@ class StoreUnavailable(StoreError):
 
     transient = True
     default_hint = "no order leaves until it can; check disk space, permissions and other writers"
+
+
+class StoreLocked(StoreUnavailable):
+    """Another program holds the database."""
+
+    default_hint = (
+        "end the other program (a backup, a database browser), or wait until it is done, then try"
+        " again"
+    )
 
 
 class LeaseHeld(StoreError):

@@ -291,6 +291,22 @@ class Settings(BaseSettings):
         le=5,
         description="How often the daemon looks for requests that a shell has appended.",
     )
+    database_lock_seconds_max: Seconds = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="How long another program (a backup, a database browser) may hold the database "
+        "before the daemon gives up and ends. Meanwhile nothing leaves, new orders are refused "
+        "after 10 seconds, and what IB says waits in memory, up to `queue_length_max`.",
+    )
+    disk_free_megabytes_min: Annotated[int, Unit("megabytes")] = Field(
+        256,
+        ge=0,
+        le=1_000_000,
+        description="Space on the disk of an SQLite log below which new orders are refused and an "
+        "alarm is raised, so that cancels and fills can still be written. Below 4 the daemon "
+        "stops. 0 turns it off.",
+    )
     lease_seconds: Seconds = Field(
         10,
         ge=2,

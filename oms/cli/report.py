@@ -20,6 +20,7 @@ from oms.core.events import Envelope, ReconciliationCompleted
 from oms.core.fold.records import BreakCase, RunRecord
 from oms.core.shown import shown
 from oms.errors import ConfigurationError, NotFound
+from oms.files import whole_file
 from oms.report import Report
 from oms.report.record_json import run_json
 from oms.store.reader import Reader
@@ -124,9 +125,8 @@ def write_report(context: typer.Context, report: Report, form: Format, out: Path
     if out is not None:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            # It names accounts and orders, like the log that it was made from.
-            out.touch(mode=0o600)
-            out.write_text(_text(report, form), encoding="utf-8")
+            with whole_file(out) as file:
+                file.write(_text(report, form).encode())
         except OSError as error:
             raise ConfigurationError(
                 f"{out} cannot be written: {error.strerror}", hint=""

@@ -46,6 +46,8 @@ class Claim:
     heartbeat_at: datetime | None
     #: Whether its holder shows signs of life.
     held: bool
+    #: Whether its program is seen to run on this machine, held or not.
+    alive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,17 @@ def _loss(situation: Situation) -> Iterator[Reason]:
 
 
 def _line(situation: Situation) -> Iterator[Reason]:
-    if not situation.running:
+    silent = next((claim for claim in situation.claims if claim.alive), None)
+    if not situation.running and silent is not None:
+        since = _since(silent.heartbeat_at, situation.read_at)
+        text = f"The daemon (process {silent.process_id}) has written nothing{since}"
+        advice = (
+            "another program holds the database, the disk is slow, or the process is stopped; its"
+            " messages on stderr say which. Where that process is another program, `oms run`"
+            " starts a daemon"
+        )
+        yield Reason("down", "daemon_silent", text, advice)
+    elif not situation.running:
         advice = "start it with `oms run`; its messages on stderr say why the last one ended"
         yield Reason("down", "daemon_not_running", _absence(situation), advice)
     elif not situation.connected:
@@ -283,6 +295,9 @@ _ALARM_ADVICE: Final[Mapping[AlarmKind, str]] = MappingProxyType(
         "half the market data lines of the account",
         "outage": "see that the gateway runs, is logged in and has a line to IB",
         "gap_unrecovered": "`oms report show last` names the question that IB did not answer",
+        "log_waits": "end the program that holds the database (a backup, a database browser), or"
+        " look for what slows the disk",
+        "disk_low": "free space on the disk of the log; below 4 MB the daemon stops",
         "stale_price": "set OMS_ACCOUNT_REFRESH_SECONDS above 0, so that IB is asked for prices",
     }
 )

@@ -35,6 +35,10 @@ _UNANSWERED: Final = frozenset(
 _IMMEDIATE: Final = frozenset({"MKT", "LMT", "IOC", "MTL", "MIDPRICE"})
 
 
+#: How long one transaction of the log may take before no new order is taken: it would leave when
+#: the market has moved.
+STALLED_FOR: Final = timedelta(seconds=10)
+MEGABYTE: Final = 1024 * 1024
 #: How long an alarm about the pace stands after IB's last refusal.
 _TOO_FAST_FOR: Final = timedelta(minutes=10)
 
@@ -53,6 +57,21 @@ class Tolerances:
     recovery: timedelta | None
     price_age: timedelta | None
     resets: tuple[Window, ...] = ()
+    #: Bytes that must stay free on the disk of the log.
+    disk_free: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What the log stands on, as it was at the last commit."""
+
+    #: How long the transaction under way takes already; zero between two.
+    stalled: timedelta = timedelta()
+    #: None where nobody can tell.
+    free_bytes: int | None = None
+
+
+_SOUND: Final = Storage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +101,12 @@ def conditions(
     orders: Iterable[Order],
     positions: Iterable[Position],
     tolerances: Tolerances,
+    *,
+    storage: Storage = _SOUND,
 ) -> dict[str, Condition]:
     """Return what has lasted too long at a moment, by alarm id."""
     found = [*_line(now, system, tolerances), *_clock(now, system, tolerances)]
-    found += [*_zone(system), *_pace(now, system)]
+    found += [*_zone(system), *_pace(now, system), *_storage(now, storage, tolerances)]
     for order in orders:
         found += _order(now, order, tolerances)
     for position in positions:
@@ -204,6 +225,31 @@ def _pace(now: datetime, system: SystemRecord) -> Iterator[Condition]:
             " than it is"
         )
         yield Condition("too_fast", "pace", at, text)
+
+
+def why_no_order(storage: Storage, disk_free: int | None) -> str:
+    """Return why no new order is taken while the log stands like that, "" where one is."""
+    if storage.stalled >= STALLED_FOR:
+        return (
+            f"the log has waited {storage.stalled.total_seconds():.0f} s for its database: another"
+            " program holds it, or the disk is slow"
+        )
+    free = storage.free_bytes
+    if disk_free is not None and free is not None and free < disk_free:
+        megabytes = Decimal(free) / MEGABYTE
+        return (
+            f"{megabytes:.0f} MB are free on the disk of the log, less than"
+            f" OMS_DISK_FREE_MEGABYTES_MIN ({disk_free // MEGABYTE})"
+        )
+    return ""
+
+
+def _storage(now: datetime, storage: Storage, tolerances: Tolerances) -> Iterator[Condition]:
+    closed = "; new orders are refused as long as that lasts, and cancels pass"
+    if text := why_no_order(Storage(stalled=storage.stalled), None):
+        yield Condition("log_waits", "log", now - storage.stalled, text + closed)
+    if text := why_no_order(Storage(free_bytes=storage.free_bytes), tolerances.disk_free):
+        yield Condition("disk_low", "disk", now, text + closed)
 
 
 def _order(now: datetime, order: Order, tolerances: Tolerances) -> Iterator[Condition]:

@@ -50,6 +50,7 @@ from oms.service.requests import Requests
 from oms.service.schedule import Schedule, plan_of
 from oms.service.sending import report_not_sent
 from oms.service.silence import Silence
+from oms.service.storage import disk_free_of
 from oms.service.subsystem import Oms
 from oms.service.view import View
 from oms.service.watchman import Watchman, tolerances_of
@@ -104,6 +105,7 @@ async def open_oms(
         resident_records_max=settings.resident_records_max,
         poll_seconds=settings.poll_interval_seconds,
         loss_accepted=loss_accepted,
+        lock_seconds_max=settings.database_lock_seconds_max,
     )
     try:
         # Before anything is built on the books: it opens the gap that the line has to close.
@@ -159,6 +161,8 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
         view=view,
         admission=_admission(base, gateway),
         actor=actor,
+        disk_free=disk_free_of(settings),
+        wait_seconds_max=settings.request_age_seconds_max,
     )
     reconciler = _reconciler(base, gateway)
     requests = _requests(base, gateway, manager, reconciler)

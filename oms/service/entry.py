@@ -21,6 +21,7 @@ from oms.errors import (
     InvalidRequest,
     OmsError,
     OrderDeniedError,
+    StoreUnavailable,
 )
 from oms.service.admission import Admission
 from oms.service.sending import By, Sending, denied
@@ -61,6 +62,7 @@ class Entry:
 
     async def submit_each(self, orders: Sequence[NewOrder], by: By) -> None:
         """Send what may leave and deny the rest, in one transaction."""
+        self._sending.check_log()
         intents: list[OrderIntended] = []
         denials: list[OrderDenied] = []
         earlier = await self._earlier(orders)
@@ -83,6 +85,7 @@ class Entry:
 
     async def submit_whole(self, group: Group, by: By) -> None:
         """Send the orders of a group, or deny all of them."""
+        self._sending.check_log()
         for one in group.orders:
             check_order(one)
         if await self._earlier(group.orders[:1]):
@@ -202,6 +205,8 @@ def as_denial(error: OmsError) -> Denial:
             rule = "connected"
         case BrokerError():
             rule = "broker"
+        case StoreUnavailable():
+            rule = "log"
         case _:
             rule = "request"
     return Denial(rule, type(error).__name__, "", error.message)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import platform
 import threading
 import urllib.parse
@@ -28,6 +27,7 @@ from xml.parsers import expat
 
 from oms.clock import Clock
 from oms.errors import ConfigurationError, IBConnectionError
+from oms.files import whole_file
 from oms.service.flex_answer import (
     DocumentType,
     Ordered,
@@ -210,21 +210,16 @@ class _Service:
 
     def _written(self, out: Path, head: bytes, answer: http.client.HTTPResponse) -> int | Refusal:
         """Write the whole statement or nothing: half a file looks like a statement with gaps."""
-        part = out.with_name(f"{out.name}.part")
         parser = expat.ParserCreate()
         parser.StartDoctypeDeclHandler = refuse_document_type
         size = 0
         try:
-            part.touch(mode=0o600)
-            with part.open("wb") as file:
+            with whole_file(out) as file:
                 for chunk in self._chunks(head, answer):
                     parser.Parse(chunk, False)
                     file.write(chunk)
                     size += len(chunk)
                 parser.Parse(b"", True)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(out)
         except (expat.ExpatError, DocumentType):
             return Refusal("the statement came cut off or damaged", "later", _HINT)
         except _CutOff as error:
@@ -232,9 +227,6 @@ class _Service:
         except OSError as error:
             reason = error.strerror or error
             raise ConfigurationError(f"{out} cannot be written: {reason}", hint="") from error
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
         return size
 
     def _chunks(self, head: bytes, answer: http.client.HTTPResponse) -> Iterator[bytes]:

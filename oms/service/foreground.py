@@ -45,8 +45,9 @@ async def _run(
         waiting: set[asyncio.Future[Any]] = {stopped, oms.failure}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        if oms.failure.done():
-            raise oms.failure.result()
+    # Also what failed while it stopped: then the log lacks what IB said last.
+    if oms.failure.done():
+        raise oms.failure.result()
     return 0
 
 

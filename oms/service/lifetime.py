@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oms._version import __version__
 from oms.core.events import Context, DaemonStarted, DaemonStopped, Pending
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from oms.store.log import EventLog
 
 log = get_logger("service.daemon")
+
+#: How long the end of the daemon waits for its last word to be written.
+_LAST_WORD_SECONDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +125,12 @@ async def stop(oms: Oms) -> None:
     with contextlib.suppress(OmsError):
         await oms.gateway.close("the daemon stops")
     if not oms.log.failed.done():
-        with contextlib.suppress(OmsError):
-            await oms.log.append(
-                Pending(DaemonStopped(reason=_why_stopped(oms)), Context(actor="daemon"))
-            )
+        # Not for ever: another program may hold the database.
+        with contextlib.suppress(OmsError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await oms.log.append(
+                    Pending(DaemonStopped(reason=_why_stopped(oms)), Context(actor="daemon"))
+                )
     log.info("daemon_stopping")
     await oms.reader.close()
     await oms.log.close()

@@ -80,9 +80,11 @@ class OrderManager:
         gateway: Gateway,
         view: View,
         admission: Admission,
+        disk_free: int | None,
+        wait_seconds_max: float,
         actor: str = "strategy:python",
     ) -> None:
-        """`actor` is who orders come from where a call does not say."""
+        """`actor` is who orders come from where a call does not say; for the rest see `Sending`."""
         self.view = view
         self._log = log
         self._reader = reader
@@ -91,7 +93,14 @@ class OrderManager:
         self._markets = gateway.markets
         self._admission = admission
         self._by = By(actor)
-        self._sending = Sending(log=log, session=gateway.session, outbox=gateway.outbox, view=view)
+        self._sending = Sending(
+            log=log,
+            session=gateway.session,
+            outbox=gateway.outbox,
+            view=view,
+            disk_free=disk_free,
+            wait_seconds_max=wait_seconds_max,
+        )
         self._entry = Entry(
             reader=reader, gateway=gateway, view=view, admission=admission, sending=self._sending
         )

@@ -32,6 +32,7 @@ from oms.core.fold.records import Order, OrderState
 from oms.core.outgoing import Outgoing
 from oms.core.receipt import Receipt
 from oms.errors import IBConnectionError, StoreUnavailable
+from oms.service.storage import check_takes_orders
 from oms.service.view import View
 from oms.telemetry import get_logger
 
@@ -54,14 +55,32 @@ class By:
 class Sending:
     """Makes intents durable and hands orders over, in the order in which they were intended."""
 
-    def __init__(self, *, log: EventLog, session: Session, outbox: Outbox, view: View) -> None:
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        session: Session,
+        outbox: Outbox,
+        view: View,
+        disk_free: int | None,
+        wait_seconds_max: float,
+    ) -> None:
+        """`disk_free` is how much of the disk must be free for a new order, and `wait_seconds_max`
+        how long its intent may take to become durable: later the market has moved.
+        """
         self._log = log
+        self._disk_free = disk_free
+        self._wait_seconds_max = wait_seconds_max
         self._session = session
         self._outbox = outbox
         self._view = view
         #: The numbers of orders that may still wait for their turn to leave, oldest first: a cancel
         #: needs the number before the log has it.
         self._numbers: OrderedDict[str, int] = OrderedDict()
+
+    def check_log(self) -> None:
+        """Raise `StoreUnavailable` where the log stands so that no new order may be taken."""
+        check_takes_orders(self._log, self._disk_free)
 
     async def submit(
         self,
@@ -80,6 +99,8 @@ class Sending:
         facts: list[OrderDenied | OrderIntended] = [*denials, *intents]
         if not facts:
             return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         durable = self._log.append_together(
             [Pending(one, self.context(one.order_id, by)) for one in facts]
         )
@@ -99,6 +120,14 @@ class Sending:
         for intent in taken:
             self._not_sent([intent], self._view.why_key_is_taken(intent.order_id), by)
         fresh = [one for one in fresh if one not in taken]
+        waited = loop.time() - began
+        if waited > self._wait_seconds_max:
+            text = (
+                f"the log waited {waited:.0f} s for its database, longer than"
+                " OMS_REQUEST_AGE_SECONDS_MAX allows"
+            )
+            self._not_sent(fresh, text, by)
+            return
         for intent in fresh:
             log.info("order_intended", order_id=intent.order_id)
         self._send(fresh, by)

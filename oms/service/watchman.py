@@ -15,6 +15,7 @@ from oms.clock import Clock
 from oms.core.events import AlarmKind, AlarmRaised, Context, Pending
 from oms.core.resets import windows_of
 from oms.core.watch import Tolerances, conditions, news
+from oms.service.storage import disk_free_of, storage_of
 from oms.service.view import View
 from oms.settings import Settings, duration_of
 from oms.telemetry import ALARMS_STANDING, get_logger
@@ -39,6 +40,7 @@ def tolerances_of(settings: Settings) -> Tolerances:
         outage=duration_of(settings.alarm_outage_seconds),
         recovery=duration_of(settings.alarm_recovery_seconds),
         price_age=duration_of(settings.alarm_price_age_seconds),
+        disk_free=disk_free_of(settings),
         resets=windows_of(settings.reset_region, settings.reset_windows),
     )
 
@@ -83,6 +85,7 @@ class Watchman:
             view.orders.values(),
             view.positions.values(),
             self._tolerances,
+            storage=storage_of(self._log),
         )
         standing = {a.alarm_id: a for a in view.alarms.values() if a.live}
         events = news(standing, found)
@@ -90,13 +93,14 @@ class Watchman:
             ALARMS_STANDING.labels(kind=kind).set(number)
         if not events:
             return
-        context = Context(actor=ACTOR, session_epoch=self._session.current_epoch)
-        await self._log.append_together([Pending(event, context) for event in events])
         for event in events:
+            # Before it is durable: an alarm about the log itself must not wait for the log.
             if isinstance(event, AlarmRaised):
                 log.warning("alarm_raised", alarm_id=event.alarm_id, text=event.text)
             else:
                 log.info("alarm_cleared", alarm_id=event.alarm_id)
+        context = Context(actor=ACTOR, session_epoch=self._session.current_epoch)
+        await self._log.append_together([Pending(event, context) for event in events])
 
     async def _read_clock_when_due(self) -> None:
         """Read the gateway's clock with each session, and from time to time."""

@@ -23,8 +23,10 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from oms.errors import ConfigurationError, StoreUnavailable
+from oms.errors import ConfigurationError, StoreLocked, StoreUnavailable
+from oms.store import space
 from oms.store.driver_errors import driver_errors, needs_driver
+from oms.store.tables import METADATA
 
 Access = Literal["write", "read"]
 Value = str | int | float | bytes | None
@@ -37,6 +39,8 @@ BUSY_TIMEOUT_SECONDS: Final = 5
 VALUES_MAX: Final = 4_096
 #: Of all writers of one PostgreSQL database, the one that holds this advisory lock appends.
 ADVISORY_LOCK: Final = 0x6F6D_735F_6C6F_67
+
+_TABLES: Final = ", ".join(METADATA.tables)
 
 #: Each pragma with its reason. `wal_autocheckpoint` and the page size stay at SQLite's defaults:
 #: a longer WAL makes single commits slower, because a recycled WAL is overwritten in place.
@@ -111,13 +115,27 @@ def sync_engine(url: URL, access: Access) -> Engine:
 def connect(url: URL, access: Access = "write") -> Connection:
     """Open a connection of one's own; raises `StoreUnavailable` where the database is not there."""
     engine = sync_engine(url, access)
-    with driver_errors():
+    if url.get_backend_name() == "sqlite":
+        space.check_opening(Path(url.database or ""), writing=access == "write")
+    with driver_errors(place_of(url)):
         # SQLAlchemy's facade is kept, not the driver's object alone: letting go of it closes the
         # connection under us.
         facade = engine.raw_connection()
         if url.get_backend_name() == "sqlite":
             return SQLiteConnection(facade, Path(url.database or ""))
-        return PostgreSQLConnection(facade)
+        return PostgreSQLConnection(facade, place_of(url))
+
+
+def place_of(url: URL) -> str:
+    """Return where a database is, as people may read it: without user and password."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    port = f":{url.port}" if url.port else ""
+    return f"{url.database or ''} at {url.host or 'this machine'}{port}"
+
+
+def _raise(error: StoreLocked) -> None:
+    raise error
 
 
 class Connection(ABC):
@@ -131,22 +149,26 @@ class Connection(ABC):
     #: text does not depend on their number and is compiled once.
     membership: str
 
-    def __init__(self, facade: Any) -> None:
+    def __init__(self, facade: Any, place: str) -> None:
         self._facade = facade
+        #: Where the database is, for messages.
+        self.place = place
+        #: What was free on its disk when the last transaction began; None where nobody can tell.
+        self.free_bytes: int | None = None
         # Any: the two drivers share PEP 249 but no type.
         self._driver: Any = facade.driver_connection
         self._cursor: Any = self._driver.cursor()
 
     def rows(self, statement: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
         """Run a query and return every row."""
-        with driver_errors():
+        with driver_errors(self.place):
             self._cursor.execute(self._own(statement), values)
             found: list[tuple[Any, ...]] = self._cursor.fetchall()
             return found
 
     def execute(self, statement: str, values: Sequence[Value] = ()) -> int:
         """Run a statement that returns no rows; return how many rows it changed."""
-        with driver_errors():
+        with driver_errors(self.place):
             self._cursor.execute(self._own(statement), values)
             return int(self._cursor.rowcount)
 
@@ -162,7 +184,7 @@ class Connection(ABC):
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             statement = _multi_insert(head, tail, width, len(part), self.placeholder)
-            with driver_errors():
+            with driver_errors(self.place):
                 self._cursor.execute(statement, list(chain.from_iterable(part)))
 
     def among(self, select: str, column: str, values: Sequence[str | int]) -> list[tuple[Any, ...]]:
@@ -170,13 +192,15 @@ class Connection(ABC):
         return self.rows(f"{select} WHERE {column} {self.membership}", (self.members(values),))
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, when_locked: Callable[[StoreLocked], None] = _raise) -> Iterator[None]:
         """Run a block in a transaction that no other writer can enter: all of it is durable at the
         end of the block, or nothing of it. What the block raises is raised, whatever the undoing
         of it may raise.
+
+        `when_locked` hears of each vain attempt to begin, and raises where there shall be no other.
         """
         try:
-            self._begin_write()
+            self._begin(when_locked)
             yield
             self.execute("COMMIT")
             self._check_after_commit()
@@ -193,6 +217,16 @@ class Connection(ABC):
         finally:
             self._rollback()
 
+    def _begin(self, when_locked: Callable[[StoreLocked], None]) -> None:
+        while True:
+            try:
+                self._begin_write()
+            except StoreLocked as error:
+                self._rollback()
+                when_locked(error)
+            else:
+                return
+
     def _rollback(self) -> None:
         try:
             self._cursor.execute("ROLLBACK")
@@ -201,7 +235,7 @@ class Connection(ABC):
 
     def close(self) -> None:
         """Close the connection."""
-        with driver_errors():
+        with driver_errors(self.place):
             self._cursor.close()
             self._facade.close()
 
@@ -236,7 +270,7 @@ class SQLiteConnection(Connection):
     membership = "IN (SELECT value FROM json_each(?))"
 
     def __init__(self, facade: Any, path: Path) -> None:
-        super().__init__(facade)
+        super().__init__(facade, str(path))
         self._path = path
         #: The files of the database as they were when this connection began to use them. The first
         #: write makes `-wal` and `-shm`, or keeps those of others; nobody ends them while we run.
@@ -245,6 +279,7 @@ class SQLiteConnection(Connection):
 
     def _begin_write(self) -> None:
         self._check_files()
+        self.free_bytes = space.check_writing(self._path)
         # As a writer: a transaction that begins as a reader can fail when it turns into a writer.
         self.execute("BEGIN IMMEDIATE")
 
@@ -305,14 +340,17 @@ class PostgreSQLConnection(Connection):
     binary_order = 'COLLATE "C"'
     membership = "= ANY(?)"
 
-    def __init__(self, facade: Any) -> None:
+    def __init__(self, facade: Any, place: str) -> None:
         # Transactions are opened by name here, not by the driver.
         facade.driver_connection.autocommit = True
-        super().__init__(facade)
+        super().__init__(facade, place)
 
     def _begin_write(self) -> None:
         self.execute("BEGIN")
         self.rows(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        # Now, while nothing has been folded: a table that another program has locked can be waited
+        # for. The statements to come would take the same locks.
+        self.execute(f"LOCK TABLE {_TABLES} IN ROW EXCLUSIVE MODE")
 
     def _check_after_commit(self) -> None:
         """Nothing: the server keeps its own files."""

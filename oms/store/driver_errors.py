@@ -9,16 +9,21 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
-from oms.errors import ConfigurationError, MigrationNeeded, OmsError, StoreError, StoreUnavailable
+from oms.errors import (
+    ConfigurationError,
+    MigrationNeeded,
+    OmsError,
+    StoreError,
+    StoreLocked,
+    StoreUnavailable,
+)
+from oms.store.space import FREE_SPACE
 
 #: What a driver's text holds, and what to do about it.
+_LOCKED: Final = ("locked", "lock timeout", "canceling statement due to lock")
 _UNAVAILABLE: Final = (
-    (
-        ("locked", "lock timeout", "canceling statement due to lock"),
-        "another program holds the database: end it or wait until it is done, then try again",
-    ),
     (("readonly", "read-only"), "make the file and its folder writable for this user"),
-    (("full", "no space", "disk i/o"), "free disk space, then start the daemon again"),
+    (("full", "no space", "disk i/o", "quota"), FREE_SPACE),
     (("unable to open", "permission denied"), "check the path in OMS_DATABASE_URL and its folder"),
     (("connection", "server closed"), "is PostgreSQL running at the address of OMS_DATABASE_URL?"),
 )
@@ -40,33 +45,35 @@ def needs_driver() -> Iterator[None]:
 
 
 @contextmanager
-def driver_errors() -> Iterator[None]:
-    """Turn what a driver raises into an error of our tree."""
+def driver_errors(place: str) -> Iterator[None]:
+    """Turn what a driver raises about the database of a place into an error of our tree."""
     try:
         yield
     except OmsError:
         raise
     except DBAPIError as error:
-        raise _translated(error.orig or error) from error
+        raise _translated(error.orig or error, place) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("sqlite3", "psycopg"):
             raise
-        raise _translated(error) from error
+        raise _translated(error, place) from error
 
 
-def _translated(error: BaseException) -> OmsError:
+def _translated(error: BaseException, place: str) -> OmsError:
     text = " ".join(str(error).split())
     lower = text.lower()
+    if any(mark in lower for mark in _LOCKED):
+        return StoreLocked(f"another program holds the database {place}: {text}")
     for marks, hint in _UNAVAILABLE:
         if any(mark in lower for mark in marks):
-            return StoreUnavailable(f"the log cannot be used: {text}", hint=hint)
+            return StoreUnavailable(f"the log in {place} cannot be used: {text}", hint=hint)
     if "no such table" in lower or "no such column" in lower or type(error).__name__ in _UNKNOWN:
-        return MigrationNeeded(f"the database lacks what this version needs: {text}")
+        return MigrationNeeded(f"the database {place} lacks what this version needs: {text}")
     if "not a database" in lower or "malformed" in lower:
         return StoreError(
-            f"the file is damaged, or is not a database: {text}",
+            f"the file {place} is damaged, or is not a database: {text}",
             hint="keep the file as it is and restore a backup beside it",
         )
     if isinstance(error, sqlite3.OperationalError) or type(error).__name__ in _LOST:
-        return StoreUnavailable(f"the log cannot be used: {text}")
-    return StoreError(f"the database refused: {text}")
+        return StoreUnavailable(f"the log in {place} cannot be used: {text}")
+    return StoreError(f"the database {place} refused: {text}")

@@ -65,10 +65,17 @@ class EventLog:
     """The only writer of events in a daemon. Its methods belong to the event loop's thread."""
 
     def __init__(
-        self, writer: Writer, *, queue_length_max: int, batch_rows_max: int, poll_seconds: float
+        self,
+        writer: Writer,
+        *,
+        clock: Clock,
+        queue_length_max: int,
+        batch_rows_max: int,
+        poll_seconds: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
+        self._clock = clock
         self._queue_length_max = queue_length_max
         self._batch_rows_max = batch_rows_max
         self._poll_seconds = poll_seconds
@@ -100,6 +107,7 @@ class EventLog:
         poll_seconds: float = POLL_SECONDS,
         resident_records_max: int = RESIDENT_RECORDS_MAX,
         loss_accepted: bool = False,
+        lock_seconds_max: float = 0,
     ) -> EventLog:
         """Open the log of a database, with the books at its end.
 
@@ -115,9 +123,11 @@ class EventLog:
             projector=projector,
             resident_records_max=resident_records_max,
             loss_accepted=loss_accepted,
+            lock_seconds_max=lock_seconds_max,
         )
         log = cls(
             writer,
+            clock=clock,
             queue_length_max=queue_length_max,
             batch_rows_max=batch_rows_max,
             poll_seconds=poll_seconds,
@@ -157,6 +167,19 @@ class EventLog:
     def waiting(self) -> int:
         """Return how many facts were handed over and are not durable yet."""
         return self._waiting
+
+    @property
+    def stalled_seconds(self) -> float:
+        """Return how long the transaction under way has taken so far, 0 between two: the disk is
+        slow, or another program holds the database.
+        """
+        began_at = self._writer.began_at
+        return 0 if began_at is None else self._clock.monotonic() - began_at
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Return what was free on the disk at the last commit; None where nobody can tell."""
+        return self._writer.free_bytes
 
     def append(self, pending: Pending) -> asyncio.Future[Receipt]:
         """Hand a fact over; the future is done when it is durable.
@@ -198,6 +221,7 @@ class EventLog:
         """Store what was handed over, release the lease, close the database; repeatable."""
         if not self._closed:
             self._closed = True
+            self._writer.stopping = True
             self._queue.put(None)
         await asyncio.shield(self._ended)
 
@@ -286,7 +310,9 @@ class EventLog:
                     if committed is not None:
                         self._tell(self._publish, [], [], committed)
             except Exception as error:  # noqa: BLE001  # carried by `failed` and the futures
-                self._give_up(error, groups)
+                self._tell(self._fail, error, groups)
+                if more:
+                    self._refuse_until_closed(error)
                 return
             if not more:
                 return
@@ -322,9 +348,7 @@ class EventLog:
         logger.debug("batch_committed", sequence=self._writer.head.sequence)
         self._tell(self._publish, groups, receipts, committed)
 
-    def _give_up(self, error: Exception, groups: list[_Group]) -> None:
-        """Refuse these facts and all that follow, until the log is closed."""
-        self._tell(self._fail, error, groups)
+    def _refuse_until_closed(self, error: Exception) -> None:
         while (group := self._queue.get()) is not None:
             self._tell(self._fail, error, [group])
 

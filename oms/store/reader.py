@@ -21,7 +21,13 @@ from oms.core.fold.records import TABLES, AnyRecord, SystemRecord, decode_record
 from oms.core.fold.sessions import switched
 from oms.errors import NotFound
 from oms.store import schema
-from oms.store.backend import parse_url, postgresql_arguments, set_pragmas, sqlite_url
+from oms.store.backend import (
+    parse_url,
+    place_of,
+    postgresql_arguments,
+    set_pragmas,
+    sqlite_url,
+)
 from oms.store.driver_errors import driver_errors, needs_driver
 from oms.store.envelopes import envelope, head_of
 from oms.store.lease import Lease, lease_of
@@ -45,6 +51,7 @@ class Reader:
     def __init__(self, engine: AsyncEngine, url: str) -> None:
         self.url = url
         self._engine = engine
+        self._place = place_of(parse_url(url))
 
     @classmethod
     async def open(cls, url: str) -> Reader:
@@ -184,7 +191,7 @@ class Reader:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        with driver_errors():
+        with driver_errors(self._place):
             async with self._engine.connect() as connection:
                 yield connection
 

@@ -20,8 +20,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 
 from oms.clock import Clock, SystemClock
-from oms.errors import ConfigurationError, MigrationNeeded, StoreUnavailable
-from oms.store.backend import Connection, connect, parse_url, sync_engine
+from oms.errors import ConfigurationError, MigrationNeeded, StoreError, StoreUnavailable
+from oms.store.backend import Connection, connect, parse_url, place_of, sync_engine
 from oms.store.driver_errors import driver_errors
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _migrate(url: URL) -> None:
         event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
     config = alembic_config()
     try:
-        with driver_errors(), engine.connect() as connection:
+        with driver_errors(place_of(url)), engine.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
@@ -180,9 +180,16 @@ def _copy(url: URL, revision: str, clock: Clock) -> Path:
     moment = clock.now().strftime("%Y%m%dT%H%M%S.%fZ")
     copy = path.with_name(f"{path.name}.{revision}.{moment}.bak")
     # Who may not read the log may not read its copy.
-    copy.touch(mode=stat.S_IMODE(path.stat().st_mode))
-    with driver_errors(), _plain(path) as source, _plain(copy) as target:
-        source.backup(target)
+    try:
+        copy.touch(mode=stat.S_IMODE(path.stat().st_mode))
+        with driver_errors(str(copy)), _plain(path) as source, _plain(copy) as target:
+            source.backup(target)
+    except OSError as error:
+        raise StoreUnavailable(f"no copy can be made in {copy}: {error.strerror}") from error
+    except StoreError:
+        # Half a copy would pass for one.
+        copy.unlink(missing_ok=True)
+        raise
     return copy
 
 

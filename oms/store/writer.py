@@ -17,7 +17,8 @@ in memory are ahead of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
@@ -27,7 +28,13 @@ from oms.core.codec import Head
 from oms.core.events import Envelope
 from oms.core.fold.books import Books
 from oms.core.receipt import Receipt
-from oms.errors import ChainBroken, ConfigurationError, InvariantBroken, StoreError
+from oms.errors import (
+    ChainBroken,
+    ConfigurationError,
+    InvariantBroken,
+    StoreError,
+    StoreLocked,
+)
 from oms.store import lease as leases
 from oms.store import schema
 from oms.store.backend import Connection, connect
@@ -66,6 +73,7 @@ class Writer:
         resident_records_max: int = RESIDENT_RECORDS_MAX,
         guard: Callable[[Connection], None] | None = None,
         loss_accepted: bool = False,
+        lock_seconds_max: float = 0,
     ) -> None:
         self._url = url
         self._clock = clock
@@ -73,6 +81,12 @@ class Writer:
         #: Runs inside each transaction and raises where nothing may be appended.
         self._guard = guard
         self._beat_at = 0.0
+        self._lock_seconds_max = lock_seconds_max
+        #: Since when, in monotonic time, the present transaction waits for the database; None
+        #: between transactions.
+        self.began_at: float | None = None
+        #: Set from another thread: a database that another program holds is waited for no longer.
+        self.stopping = False
         #: A change elsewhere was seen outside a transaction and has not been read yet.
         self._look_again = True
         self._resident_records_max = resident_records_max
@@ -94,6 +108,13 @@ class Writer:
     def head(self) -> Head:
         """Return where the log ends, as far as this writer has read and written it."""
         return self._chain.head
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Return what was free on the disk when the last transaction began; None where nobody can
+        tell.
+        """
+        return self._connection.free_bytes
 
     @property
     def lease_epoch(self) -> int:
@@ -140,9 +161,10 @@ class Writer:
     ) -> tuple[list[tuple[Receipt, ...]], Committed]:
         """Append every group, all or nothing, with whatever other programs appended before.
 
-        Returns the receipts of each group in order.
+        Returns the receipts of each group in order. A database that another program holds is waited
+        for; raises `StoreLocked` after the time that the settings allow.
         """
-        with self._connection.writing():
+        with self._patience(), self._connection.writing(self._wait_on):
             foreign = self._look_around()
             receipts, own = self._chain.append(groups)
             changes, failure = self._project(own, foreign.changes)
@@ -164,11 +186,12 @@ class Writer:
 
         Raises `LeaseLost` where the lease is gone.
         """
-        connection = self._connection
-        if connection.changed_elsewhere():
-            if self._lease is not None:
-                leases.check(connection, self._lease, self.lease_epoch)
-            if self._chain.end().sequence != self._chain.head.sequence:
+        with self._patience():
+            try:
+                self._look()
+            except StoreLocked as error:
+                self._wait_on(error)
+                # Looked at again with the next transaction, which waits as well.
                 self._look_again = True
         if self._look_again or self._beat_is_due():
             return self.write(())[1]
@@ -181,6 +204,39 @@ class Writer:
             self._release()
         finally:
             self._connection.close()
+
+    # ── a database that another program holds ────────────────────────────────────────────────────
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        self.began_at = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self.began_at = None
+
+    def _wait_on(self, error: StoreLocked) -> None:
+        """Return where another attempt shall be made; raises the error where not."""
+        assert self.began_at is not None
+        waited = self._clock.monotonic() - self.began_at
+        if self.stopping or self._lock_seconds_max == 0:
+            raise error
+        if waited >= self._lock_seconds_max:
+            raise StoreLocked(
+                f"another program has held the database {self._connection.place} for"
+                f" {waited:.0f} s, longer than OMS_DATABASE_LOCK_SECONDS_MAX allows",
+                hint="end the other program, then start the daemon again: it asks IB for what it"
+                " missed",
+            ) from error
+        logger.warning("database_locked", seconds=round(waited), seconds_max=self._lock_seconds_max)
+
+    def _look(self) -> None:
+        connection = self._connection
+        if connection.changed_elsewhere():
+            if self._lease is not None:
+                leases.check(connection, self._lease, self.lease_epoch)
+            if self._chain.end().sequence != self._chain.head.sequence:
+                self._look_again = True
 
     # ── start ────────────────────────────────────────────────────────────────────────────────────
 

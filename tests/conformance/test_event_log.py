@@ -34,6 +34,7 @@ from oms.errors import (
     MigrationNeeded,
     OmsError,
     StoreError,
+    StoreLocked,
     StoreUnavailable,
 )
 from oms.store import audit, backend
@@ -413,7 +414,8 @@ async def test_full_disk_is_loud(place: Place, monkeypatch: pytest.MonkeyPatch) 
     async with opened_log(place, fails=True) as log:
         with pytest.raises(StoreUnavailable, match=r"full|No space") as caught:
             await asyncio.gather(*(log.append(gap("x" * 2000)) for _ in range(20)))
-        assert "free disk space" in caught.value.hint
+        assert "free space" in caught.value.hint
+        assert backend.place_of(backend.parse_url(place.url)) in caught.value.message
         assert caught.value.transient
         assert await failure_of(log) is caught.value
         with pytest.raises(StoreUnavailable, match="failed"):
@@ -427,21 +429,66 @@ async def test_database_that_stays_locked_is_loud(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another program holds the write lock longer than we wait."""
+    _be_impatient(monkeypatch)
+    async with opened_log(place, fails=True) as log:
+        with (
+            closing(backend.connect(backend.parse_url(place.url))) as other,
+            other.writing(),
+            pytest.raises(StoreLocked, match="another program") as caught,
+        ):
+            await log.append(gap())
+        assert backend.place_of(backend.parse_url(place.url)) in caught.value.message
+        assert await failure_of(log) is caught.value
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["the database", "a table"])
+async def test_database_that_another_program_holds_for_a_while_is_waited_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Nothing is lost, and how long it lasts can be asked."""
+    _be_impatient(monkeypatch)
+    async with opened_log(place, lock_seconds_max=60) as log:
+        with closing(backend.connect(backend.parse_url(place.url))) as other:
+            if whole or place.is_sqlite:
+                other.execute("BEGIN IMMEDIATE" if place.is_sqlite else "BEGIN")
+                if not place.is_sqlite:
+                    other.rows(f"SELECT pg_advisory_xact_lock({backend.ADVISORY_LOCK})")
+            else:
+                other.execute("BEGIN")
+                other.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+            waiting = log.append(gap())
+            async with asyncio.timeout(30):
+                # Several attempts long.
+                while log.stalled_seconds < 0.5:  # noqa: ASYNC110  # another thread's state
+                    await asyncio.sleep(0.01)
+            assert not waiting.done()
+            other.execute("ROLLBACK")
+        receipt = await waiting
+        assert not log.failed.done()
+    assert (await stored(place))[-1].sequence == receipt.sequence
+
+
+async def test_end_of_a_daemon_waits_no_longer_for_a_database_that_is_held(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _be_impatient(monkeypatch)
+    async with opened_log(place, lock_seconds_max=3600, fails=True) as log:
+        with closing(backend.connect(backend.parse_url(place.url))) as other, other.writing():
+            waiting = log.append(gap())
+            async with asyncio.timeout(30):
+                await log.close()
+        with pytest.raises(StoreLocked):
+            await waiting
+
+
+def _be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one attempt at a lock be short."""
     monkeypatch.setattr(backend, "BUSY_TIMEOUT_SECONDS", 0.1)
     quick = tuple(
         "PRAGMA busy_timeout = 100" if "busy_timeout" in p else p
         for p in backend.SQLITE_WRITE_PRAGMAS
     )
     monkeypatch.setattr(backend, "SQLITE_WRITE_PRAGMAS", quick)
-    async with opened_log(place, fails=True) as log:
-        with (
-            closing(backend.connect(backend.parse_url(place.url))) as other,
-            other.writing(),
-            pytest.raises(StoreUnavailable) as caught,
-        ):
-            await log.append(gap())
-        assert "another program" in caught.value.hint
-        assert await failure_of(log) is caught.value
 
 
 @pytest.mark.parametrize("undone", [False, True], ids=["undoing works", "undoing fails"])

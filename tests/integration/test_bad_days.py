@@ -12,6 +12,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,21 @@ from ib_async import IB
 
 import oms
 from oms import telemetry
+from oms.core import watch
 from oms.core.events import (
     AccountValueReceived,
     ConnectFailed,
     DaemonStopped,
     NaturalKeyConflict,
+    NoticeReceived,
     OrderIntended,
+    OrderNotSent,
     OrderRequested,
     QueryAsked,
     SessionOpened,
 )
+from oms.core.fold.records import OrderState
+from oms.core.watch import MEGABYTE
 from oms.errors import (
     ChainBroken,
     ConfigurationError,
@@ -39,9 +45,11 @@ from oms.errors import (
     LiveAccountRefused,
     MigrationNeeded,
     OmsError,
+    StoreLocked,
     StoreUnavailable,
 )
 from oms.service.daemon import open_oms
+from oms.store import backend, space
 from tests.integration.conftest import StartSimulator
 from tests.world import AAPL, CLIENT_ID, LOW, World, a_world
 
@@ -246,18 +254,87 @@ async def test_an_order_id_that_a_person_used_twice_is_no_break(world: World) ->
     assert len(await world.log(NaturalKeyConflict)) == 1
 
 
-async def test_a_locked_database_lets_no_order_leave_and_ends_the_daemon(
-    world: World,
+async def test_a_database_that_stays_locked_lets_no_order_leave_and_ends_the_daemon(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manager = await world.start()
+    _be_impatient(monkeypatch)
+    manager = await world.start(database_lock_seconds_max=1)
     await manager.qualify(AAPL)
     with _database(world.database) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable):
             await manager.submit(AAPL, oms.Limit("BUY", 1, LOW))
         other.rollback()
-    assert isinstance(await _failure(world), StoreUnavailable)
+    error = await _failure(world)
+    assert isinstance(error, StoreLocked)
+    assert "OMS_DATABASE_LOCK_SECONDS_MAX" in str(error)
     assert (await world.books())["placements"] == []
+
+
+async def test_a_database_that_is_locked_for_a_while_delays_and_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup program holds it: what IB says waits, new orders are refused, and then it goes on;
+    the order whose intent waited too long for its market does not leave.
+    """
+    _be_impatient(monkeypatch)
+    monkeypatch.setattr(watch, "STALLED_FOR", timedelta(seconds=0.3))
+    manager = await world.start(request_age_seconds_max=1)
+    await manager.qualify(AAPL)
+    log = world.oms.log
+    with _database(world.database) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await world.notice(2104)
+        waiting = asyncio.create_task(manager.submit(AAPL, oms.Limit("BUY", 1, LOW)))
+        async with asyncio.timeout(30):
+            while log.stalled_seconds < 1.5:  # noqa: ASYNC110  # another thread's state
+                await asyncio.sleep(0.01)
+        with pytest.raises(StoreUnavailable, match="no new order is taken"):
+            await manager.submit(AAPL, oms.Limit("BUY", 2, LOW))
+        look = asyncio.create_task(world.oms.watchman.look())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        other.rollback()
+    ticket = await waiting
+    await look
+    assert "log_waits:log" in world.view.alarms
+    assert not world.oms.failure.done()
+    order = await ticket.done()
+    assert order.state is OrderState.NOT_SENT
+    [why] = await world.log(OrderNotSent)
+    assert "OMS_REQUEST_AGE_SECONDS_MAX" in why.text
+    assert (await world.books())["placements"] == []
+    assert [n.code for n in await world.log(NoticeReceived)].count(2104) >= 1
+    await world.oms.watchman.look()
+    assert "log_waits:log" not in world.view.alarms
+    await world.rest(await manager.submit(AAPL, oms.Limit("BUY", 3, LOW)))
+    await world.agree()
+
+
+async def test_a_disk_that_fills_up_refuses_new_orders_and_lets_cancels_pass(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = await world.start()
+    ticket = await manager.submit(AAPL, oms.Limit("BUY", 1, LOW))
+    await world.rest(ticket)
+    monkeypatch.setattr(space, "free_bytes", lambda _: 100 * MEGABYTE)
+    await world.notice(2104)
+    await world.until(lambda: world.oms.log.free_bytes == 100 * MEGABYTE)
+    with pytest.raises(StoreUnavailable, match="100 MB are free"):
+        await manager.submit(AAPL, oms.Limit("BUY", 1, LOW))
+    await world.oms.watchman.look()
+    assert world.view.alarms["disk_low:disk"].live
+    await ticket.cancel()
+    assert (await ticket.done()).state is OrderState.CANCELLED
+    monkeypatch.setattr(space, "free_bytes", lambda _: space.WRITING - 1)
+    await world.notice(2104)
+    error = await _failure(world)
+    assert isinstance(error, StoreUnavailable)
+    assert f"the disk of {world.database} is full" in str(error)
+    monkeypatch.undo()
+    await world.stop()
+    await world.start()
+    await world.agree()
 
 
 async def test_more_events_than_the_buffer_holds_end_the_daemon_and_none_is_dropped(
@@ -331,6 +408,15 @@ async def _gateway_of_version(version: int) -> AsyncIterator[int]:
     finally:
         server.close()
         await server.wait_closed()
+
+
+def _be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one attempt at a lock be short."""
+    quick = tuple(
+        "PRAGMA busy_timeout = 100" if "busy_timeout" in p else p
+        for p in backend.SQLITE_WRITE_PRAGMAS
+    )
+    monkeypatch.setattr(backend, "SQLITE_WRITE_PRAGMAS", quick)
 
 
 @contextmanager

@@ -156,7 +156,7 @@ TROUBLES: dict[str, Trouble] = {
     "break": Trouble("degraded", ["breaks_open"], [BREAK]),
     "halt": Trouble("degraded", ["halted"], [events.TradingHaltedByPerson(reason="earnings")]),
     "doubt": Trouble("degraded", ["orders_in_doubt"], DOUBT),
-    "stale lease": Trouble("down", ["daemon_not_running"], heartbeat="2026-01-01T00:00:00+00:00"),
+    "stale lease": Trouble("down", ["daemon_silent"], heartbeat="2026-01-01T00:00:00+00:00"),
     "stopped daemon": Trouble("down", ["daemon_not_running"], heartbeat=None),
     "unknown comparison": Trouble(
         "degraded", ["last_reconciliation_unknown"], [completed("unknown")]
@@ -227,7 +227,7 @@ def test_every_face_says_the_same_verdict_reasons_and_advice(
     assert f'oms_health{{level="{trouble.level}"}} 1.0' in metrics.text
     codes = re.findall(r'^oms_health_reason\{code="(\w+)"\} 1.0$', metrics.text, re.MULTILINE)
     assert codes == list(trouble.codes)
-    is_unwatched = "daemon_not_running" in trouble.codes
+    is_unwatched = not {"daemon_not_running", "daemon_silent"}.isdisjoint(trouble.codes)
     assert ("gap unknown, no daemon watches the line" in table) == is_unwatched
     assert ("No daemon watches the line." in shown) == is_unwatched
     assert (re.search(r"^oms_gap_open 1.0$", metrics.text, re.MULTILINE) is not None) == (

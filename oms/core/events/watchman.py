@@ -18,6 +18,8 @@ AlarmKind = Literal[
     "outage",
     "gap_unrecovered",
     "stale_price",
+    "log_waits",
+    "disk_low",
 ]
 
 
