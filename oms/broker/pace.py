@@ -9,7 +9,8 @@ for ever.
 
 The window is a little longer than a second, and what had to wait leaves in slices of a tenth of it,
 because messages do not travel equally fast: a gateway that stalls for a moment would otherwise find
-the bursts of two seconds in one. The gateway's word is the last one: at a refusal
+the bursts of two seconds in one. For the same reason what finds room at once is counted over two
+windows. The gateway's word is the last one: at a refusal
 nothing leaves for a window, then messages go at half the pace, and step by step as before.
 """
 
@@ -86,6 +87,8 @@ class Pace:
         self._by_lane: dict[int, _Place] = {}
         self._sent_at: deque[float] = deque()
         self._wake_at: float | None = None
+        #: Those that left without waiting, as bursts do.
+        self._direct_at: deque[float] = deque()
         #: How many more may leave in the slice of time that began then.
         self._slice_left, self._slice_at = 0, -_SLICE_SECONDS
         #: While IB has refused messages lately: the pace after that, and since when.
@@ -106,8 +109,9 @@ class Pace:
     def takes_turn(self, lane: Lane) -> bool:
         """Say whether a message of a lane where none waits may leave this moment; it then must."""
         place, waiting = self._by_lane[id(lane)], self._waiting()
-        if not self._has_room(place) or any(one.starves for one in waiting):
+        if not self._has_room(place) or any(one.starves for one in waiting) or self._has_burst():
             return False
+        self._direct_at.append(self._clock.monotonic())
         for one in waiting:
             one.overtaken += 1
         return True
@@ -178,6 +182,16 @@ class Pace:
         while sent_at and sent_at[0] + _WINDOW_SECONDS <= now:
             sent_at.popleft()
         return len(sent_at) < self._share(place, now) and not self._is_closed(now)
+
+    def _has_burst(self) -> bool:
+        """Say whether as much left at once lately as may: the next second's messages then leave in
+        slices, or a gateway that stalls would count two bursts in one second.
+        """
+        now, direct_at = self._clock.monotonic(), self._direct_at
+        while direct_at and direct_at[0] + 2 * _WINDOW_SECONDS <= now:
+            direct_at.popleft()
+        limit = self._limit(now)
+        return limit >= _SLICED_FROM and len(direct_at) >= limit
 
     def _is_closed(self, now: float) -> bool:
         return self._slowed_to is not None and now < self._slowed_at + _WINDOW_SECONDS

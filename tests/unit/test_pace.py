@@ -97,6 +97,21 @@ def test_what_waits_leaves_evenly_and_an_order_that_finds_room_at_once() -> None
     assert [len(stand.advance(0.11)) for _ in range(12)] == [0] * 9 + [5, 5, 5]
 
 
+def test_a_stalling_gateway_does_not_count_two_bursts_in_one_second() -> None:
+    stand, per_second, stalled = Stand(40), 50, 0.1
+    for _ in range(3):
+        for _ in range(40):
+            if not len(stand.orders) and stand.pace.takes_turn(stand.orders):
+                stand.send("direct")
+            else:
+                stand.put(stand.orders, "order")
+        stand.advance(SECOND)
+    stand.advance(SECOND)
+    assert len(stand.left) == 120
+    for first, last in zip(stand.times, stand.times[per_second:], strict=False):
+        assert last - first > 1 + stalled
+
+
 def test_a_refusal_stops_everything_for_a_second_and_halves_the_pace() -> None:
     stand = Stand()
     stand.put(stand.orders, "order", 100)
