@@ -285,7 +285,8 @@ class SQLiteConnection(Connection):
 
     def _check_after_commit(self) -> None:
         if len(self._identities) == 1:
-            beside = (self._path.with_name(f"{self._path.name}{end}") for end in ("-wal", "-shm"))
+            real = self._path.resolve()
+            beside = (real.with_name(f"{real.name}{end}") for end in ("-wal", "-shm"))
             self._identities |= {file: _file_identity(file) for file in beside}
         self._check_files()
 

@@ -3,7 +3,7 @@
 A database that is restored from a copy, emptied, or robbed of its `-wal` file is whole in itself;
 that events are missing shows only in what was kept elsewhere. So whoever appends writes the new end
 into a small file after each commit and before anybody is told of it: no order leaves whose intent
-the file does not cover. The write is one `pwrite` in place, which a killed process cannot lose; it
+the file does not cover. The write is one, in place, which a killed process cannot lose; it
 is made durable with the lease's heartbeat and at the end, so a power cut can take the last few
 seconds of it, never the file.
 
@@ -34,6 +34,7 @@ from oms.errors import StoreUnavailable
 #: Of a line, its end included: a sector of a disk is never half written, and holds one.
 LINE_BYTES: Final = 320
 FORMAT: Final = 1
+_WRITABLE: Final = os.O_RDWR | getattr(os, "O_BINARY", 0)
 _FIELDS: Final = ("log", "sequence", "hash", "recorded_at")
 
 
@@ -55,7 +56,8 @@ def path_of(url: URL) -> Path:
     this user's folder for the state of programs, under the address of the database.
     """
     if url.get_backend_name() == "sqlite":
-        path = Path(url.database or "")
+        # Beside the file itself, whatever links lead to it: there SQLite keeps its `-wal` as well.
+        path = Path(url.database or "").resolve()
         return path.with_name(f"{path.name}.head")
     states = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     # Not as whom, and not how: a password can stand among the options too.
@@ -72,7 +74,7 @@ def path_of(url: URL) -> Path:
 def read(path: Path) -> KeptHead | None:
     """Return what a head file says, None where there is none; raises `HeadFileUnreadable`."""
     try:
-        found = path.read_bytes()
+        found = _contents(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -98,8 +100,8 @@ class HeadFile:
     def open(self) -> None:
         """Go on with the file that is there and was read; nothing is written yet."""
         with _errors(self._path):
-            self._file = os.open(self._path, os.O_RDWR)
-            first, second = (_decoded(line) for line in _lines(os.pread(self._file, 2**12, 0)))
+            first, second = (_decoded(line) for line in _lines(_contents(self._path)))
+            self._file = os.open(self._path, _WRITABLE)
         is_first = second is None or (first is not None and _later(first, second))
         self._turn, self._kept = (1, first) if is_first else (0, second)
 
@@ -110,22 +112,26 @@ class HeadFile:
         with _errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             new.unlink(missing_ok=True)
-            file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
             try:
-                os.write(file, _encoded(kept) * 2)
-                os.fsync(file)
+                file = os.open(new, _WRITABLE | os.O_CREAT | os.O_EXCL, mode)
+                try:
+                    os.write(file, _encoded(kept) * 2)
+                    os.fsync(file)
+                finally:
+                    os.close(file)
                 new.replace(path)
-            except BaseException:
-                os.close(file)
-                new.unlink()
+            except OSError:
+                new.unlink(missing_ok=True)
                 raise
-            self._file, self._turn, self._kept = file, 0, kept
             _sync_folder(path.parent)
+            self._file = os.open(path, _WRITABLE)
+            self._turn, self._kept = 0, kept
 
     def write(self, kept: KeptHead) -> None:
         """Write where the log ends now; it outlives this process from here on."""
         with _errors(self._path):
-            os.pwrite(self._file, _encoded(kept), self._turn * LINE_BYTES)
+            os.lseek(self._file, self._turn * LINE_BYTES, os.SEEK_SET)
+            os.write(self._file, _encoded(kept))
         self._turn = 1 - self._turn
         self._kept = kept
 
@@ -153,6 +159,11 @@ class HeadFile:
                 os.fsync(file)
             finally:
                 os.close(file)
+
+
+def _contents(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(2 * LINE_BYTES)
 
 
 def _later(one: KeptHead, other: KeptHead) -> bool:
@@ -184,8 +195,10 @@ def _decoded(line: bytes) -> KeptHead | None:
         if body["format"] != FORMAT or body["check"] != _check(values):
             return None
         log, sequence, digest, recorded_at = values
-        head = Head(sequence, bytes.fromhex(digest), datetime.fromisoformat(recorded_at))
-        return KeptHead(bytes.fromhex(log), head)
+        moment = datetime.fromisoformat(recorded_at)
+        if moment.tzinfo is None or not isinstance(sequence, int) or not 0 < sequence < 2**63:
+            return None
+        return KeptHead(bytes.fromhex(log), Head(sequence, bytes.fromhex(digest), moment))
     except (ValueError, KeyError, TypeError):
         return None
 

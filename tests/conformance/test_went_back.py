@@ -182,7 +182,7 @@ async def test_daemon_that_cannot_write_the_head_file_tells_nobody_that_a_fact_i
 
     async with opened_log(log, fails=True, lease=lease()) as opened:
         await opened.append(gap())
-        monkeypatch.setattr("oms.store.head_file.os.pwrite", full)
+        monkeypatch.setattr("oms.store.head_file._encoded", full)
         with pytest.raises(StoreUnavailable, match="head file"):
             await opened.append(gap())
         monkeypatch.undo()

@@ -15,10 +15,11 @@ from oms.core.events import LossAccepted
 from oms.core.fold.records import OrderState
 from oms.errors import LogWentBack, OmsError, StoreUnavailable
 from oms.service.lifetime import LossWord
+from tests.integration.conftest import StartSimulator
 from tests.programs import Program
 from tests.shell import Shell, closed_port
 from tests.simulator import Simulator
-from tests.world import AAPL, ACCOUNT, DEADLINE_SECONDS, LOW, World
+from tests.world import AAPL, ACCOUNT, DEADLINE_SECONDS, LOW, World, a_world
 
 pytestmark = pytest.mark.slow
 WORD = LossWord("person:test", "the disk failed")
@@ -187,3 +188,24 @@ async def running(shell: Shell, *words: str) -> Program:
 async def killed(daemon: Program) -> None:
     daemon.kill()
     await daemon.communicate()
+
+
+async def test_lost_fill_that_ib_shows_no_more_keeps_its_contract_closed(
+    tmp_path: Path, start_simulator: StartSimulator
+) -> None:
+    """IB forgets keys at midnight, but not what they have bought."""
+    simulator = await start_simulator("--clock", "stepped")
+    async with a_world(tmp_path, simulator) as world:
+        copy = await aged(world)
+        await world.start()
+        ticket = await world.resting(order_id="k1")
+        await simulator.do("fill", order_ref="k1", price=LOW)
+        await world.until(lambda: ticket.state is OrderState.FILLED)
+        await world.stop()
+        await simulator.do("advance", seconds=str(24 * 3600))
+        restore(world, copy)
+        manager = await world.start(accept_loss=WORD)
+        assert world.open_cases() == [("quantity_drift", "AAPL")]
+        again = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="k1")
+        assert await world.rule_against(again) == "gate"
+        assert await world.received("k1") == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,6 +79,26 @@ def test_file_that_says_nothing_is_refused_and_not_taken_for_none(
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("sequence", value) for value in (2**63, 0, "7")),
+        *(("recorded_at", value) for value in ("2026-11-20T12:00", "yesterday")),
+        *(("log", "x"), ("hash", 5)),
+    ],
+)
+def test_line_that_no_writer_made_is_not_believed(
+    path: Path, file: HeadFile, name: str, value: object
+) -> None:
+    """Its check fits, as it does where somebody makes one up."""
+    body = json.loads(path.read_bytes()[:LINE_BYTES]) | {name: value}
+    values = (body[n] for n in ("log", "sequence", "hash", "recorded_at"))
+    body["check"] = zlib.crc32("\x1f".join(map(str, values)).encode())
+    path.write_text(json.dumps(body).ljust(LINE_BYTES))
+    with pytest.raises(HeadFileUnreadable):
+        read(path)
+
+
 def test_folder_in_its_place_is_refused(path: Path) -> None:
     path.mkdir()
     with pytest.raises(HeadFileUnreadable, match="directory"):
@@ -115,6 +137,12 @@ def test_file_that_cannot_be_made_says_which_and_why(tmp_path: Path) -> None:
 def test_each_database_of_a_folder_has_its_own(tmp_path: Path) -> None:
     paths = {path_of(parse_url(str(tmp_path / name))) for name in ("a.sqlite", "b.sqlite")}
     assert paths == {tmp_path / "a.sqlite.head", tmp_path / "b.sqlite.head"}
+
+
+def test_links_to_a_database_lead_to_one_head_file(tmp_path: Path) -> None:
+    (tmp_path / "link.sqlite").symlink_to(tmp_path / "oms.sqlite")
+    linked = path_of(parse_url(str(tmp_path / "link.sqlite")))
+    assert linked == path_of(parse_url(str(tmp_path / "oms.sqlite")))
 
 
 def test_database_of_a_server_is_known_by_its_address_and_not_by_who_asks(
