@@ -442,6 +442,16 @@ def test_rows_without_any_number_may_be_parts_of_an_execution(
     assert sorted(deals) == expected
 
 
+def test_a_row_that_may_be_an_execution_of_ours_explains_no_position(tmp_path: Path) -> None:
+    """The rows add up to our fill of 10.4; that IB holds 10.4 more than we do is not from them."""
+    text = (FILES / "fraction.xml").read_text()
+    more = re.sub(r' (?:ibExecID|ibOrderID)="[^"]*"', "", text)
+    more = re.sub(r' position="[^"]*"', ' position="20.8"', more)
+    books = Books.of("fill 10.4 ACME @ 12.5 order=1")
+    checked = check("fraction", books, tmp_path, (text, more))
+    assert "unknown position ACME" in found(checked)
+
+
 @pytest.mark.parametrize(
     ("price", "expected"), [("12.4", []), ("12.5", ["contradiction high ACME"])]
 )

@@ -200,6 +200,9 @@ def _holding_finding(
         return thing.matched(text)
     explained, words = _explanation(thing.con_id, tally)
     if excess == explained:
+        if thing.con_id in tally.dealt.nameless:
+            text = f"{plain(excess)} has no execution; {words} may be one that our books have"
+            return thing.unknown(text)
         return thing.matched(f"explained by {words}")
     if excess in (-late, explained - late):
         text = f"{plain(late)} of it was dealt in the evening and may count for the next day"

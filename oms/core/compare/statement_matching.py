@@ -84,6 +84,8 @@ class Dealt:
     booked: list[Deal] = field(default_factory=list)
     #: Deals that cannot be matched, which explain positions too.
     loose: list[Deal] = field(default_factory=list)
+    #: Contracts of which such a deal may be an execution that our books have.
+    nameless: set[int] = field(default_factory=set)
     #: Per contract: what the statement has more than our books, in executions.
     more: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     #: Contracts of which a row could not be read; 0 for a row that names none.
@@ -198,7 +200,10 @@ class Rest:
             yield from summed([one for one, _ in group], agreeing)
         for fills in self._unnamed.values():
             for fill in fills.values():
-                unsure = _NAMELESS if self._may_be_nameless(fill) else ""
+                unsure = ""
+                if self._may_be_nameless(fill):
+                    unsure = _NAMELESS
+                    self._dealt.nameless.add(fill.contract.con_id)
                 if fill.key not in self._certain:
                     unsure = self._unsure
                 yield _unnamed(fill, unsure, self._dealt)
