@@ -588,6 +588,20 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, description="Port on which Prometheus reads metrics; 0 turns it off."
     )
 
+    # ── who may read the pages and the metrics ───────────────────────────────────────────────────
+
+    web_password: SecretStr = Field(
+        SecretStr(""),
+        description="Password of `oms web` and of the daemon's metrics (HTTP Basic, any user name)."
+        " Needed, with 12 characters or more, on an address that other machines reach; empty means"
+        " none on this machine.",
+    )
+    web_hosts: Names = Field(
+        (),
+        description="More names under which the pages and metrics may be asked for, separated by"
+        " commas; else the address that is served and the names of this machine.",
+    )
+
     #: Where each value came from; what is not here is a default.
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 

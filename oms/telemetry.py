@@ -14,15 +14,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from socketserver import ThreadingMixIn
 from typing import Final, Literal, TextIO, cast
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from oms.access import Access
 from oms.errors import ConfigurationError
 
 LogFormat = Literal["auto", "console", "json"]
@@ -208,18 +213,34 @@ class MetricsServer:
     stop: Callable[[], None]
 
 
-def serve_metrics(host: str, port: int) -> MetricsServer:
+def serve_metrics(host: str, port: int, access: Access) -> MetricsServer:
     """Serve the metrics for Prometheus in a thread of their own; port 0 takes a free one.
 
     Raises `ConfigurationError` where the port cannot be had.
     """
+    answer = make_wsgi_app(REGISTRY)
+
+    def guarded(environ: dict[str, str], start_response: Callable[..., object]) -> Iterable[bytes]:
+        """Answer whoever may ask."""
+        refusal = access.refusal(
+            environ.get("HTTP_HOST", ""), environ.get("HTTP_AUTHORIZATION", "")
+        )
+        if refusal is None:
+            return cast(Iterable[bytes], answer(environ, start_response))
+        headers = {"content-type": "text/plain; charset=utf-8", **refusal.headers}
+        start_response(f"{refusal.status} Refused", list(headers.items()))
+        return [refusal.text.encode()]
+
     try:
-        server, thread = start_http_server(port, addr=host, registry=REGISTRY)
+        server = make_server(host, port, guarded, _server_class(host), handler_class=_Quiet)
     except OSError as error:
         raise ConfigurationError(
             f"metrics cannot be served on {host}:{port}: {error.strerror or error}",
             hint="set OMS_METRICS_PORT to a free port, or to 0 to turn metrics off",
         ) from error
+
+    thread = threading.Thread(target=server.serve_forever, name="oms-metrics", daemon=True)
+    thread.start()
 
     def stop() -> None:
         server.shutdown()
@@ -227,6 +248,25 @@ def serve_metrics(host: str, port: int) -> MetricsServer:
         thread.join()
 
     return MetricsServer(server.server_port, stop)
+
+
+class _Quiet(WSGIRequestHandler):
+    """Says nothing about each request."""
+
+    def log_message(self, format: str, *_: object) -> None:
+        """Say nothing."""
+
+
+def _server_class(host: str) -> type[WSGIServer]:
+    """Return a server that answers each request in a thread of its own."""
+
+    class Server(ThreadingMixIn, WSGIServer):
+        """Of the address's family."""
+
+        daemon_threads = True
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    return Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,17 +34,19 @@ HOUSE = {
     ),
     # Files for people, written whole: reports, statements.
     "files": allowed(),
-    "telemetry": allowed("errors core.money", "structlog prometheus_client"),
+    # Who may ask a server of ours: the pages and the daemon's metrics hold the same rule.
+    "access": allowed("errors"),
+    "telemetry": allowed("access errors core.money", "structlog prometheus_client"),
     "store": allowed(FOUNDATION, "sqlalchemy alembic"),
     "broker": allowed(FOUNDATION, "ib_async"),
-    "service": allowed(f"{FOUNDATION} files settings store broker _version"),
+    "service": allowed(f"{FOUNDATION} access files settings store broker _version"),
     "report": allowed("core", "jinja2 markupsafe rich"),
     # Beside serving, it renders: pages as report does, and metrics in Prometheus' own text.
     "web": allowed(
-        "store core report settings telemetry errors clock",
+        "access store core report settings telemetry errors clock",
         "starlette uvicorn jinja2 markupsafe prometheus_client",
     ),
-    "cli": allowed(f"{EVERYTHING} files _version", "typer rich click"),
+    "cli": allowed(f"{EVERYTHING} access files _version", "typer rich click"),
     "sim": allowed(),
     # The front door: it only re-exports.
     "": allowed(f"{EVERYTHING} _version"),

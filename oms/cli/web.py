@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from oms import telemetry
+from oms.access import is_loopback
 from oms.cli.context import settings_of
 from oms.cli.output import say
 from oms.clock import SystemClock
 from oms.errors import OmsError
 from oms.store import schema
-from oms.web.server import is_loopback, serve
+from oms.web.server import serve
 
 app = typer.Typer()
 
@@ -39,6 +40,8 @@ def web(
     /metrics   for Prometheus, from the database
     .json      after any address gives the same as JSON
 
+    On an address that other machines reach it takes OMS_WEB_PASSWORD to start and to read.
+
     \b
     oms web
     oms web --database oms.sqlite --port 8020
@@ -51,7 +54,7 @@ def web(
         # The pages say so too, and show the log once it can be read.
         say(f"warning: {error.message}; {error.hint}")
     if not is_loopback(host):
-        say(f"warning: no password: anyone who reaches {host} can read orders and positions")
+        say("warning: the password travels in clear text; put a proxy with TLS in front")
     serve(
         settings,
         host=host,

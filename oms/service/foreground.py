@@ -8,10 +8,11 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from oms.access import access_for
 from oms.service.daemon import open_oms
 from oms.service.lifetime import LossWord
 from oms.settings import Settings
-from oms.telemetry import serve_metrics
+from oms.telemetry import MetricsServer, serve_metrics
 
 
 async def run_daemon(
@@ -21,16 +22,19 @@ async def run_daemon(
     accept_loss: LossWord | None = None,
 ) -> int:
     """Run until SIGTERM or SIGINT, or until the log cannot be written; returns the exit code."""
-    server = (
-        serve_metrics(settings.metrics_host, settings.metrics_port)
-        if settings.metrics_port
-        else None
-    )
+    server = _serve_metrics(settings) if settings.metrics_port else None
     try:
         return await _run(settings, ready, accept_loss)
     finally:
         if server is not None:
             server.stop()
+
+
+def _serve_metrics(settings: Settings) -> MetricsServer:
+    host, password = settings.metrics_host, settings.web_password.get_secret_value()
+    return serve_metrics(
+        host, settings.metrics_port, access_for(host, settings.web_hosts, password)
+    )
 
 
 async def _run(

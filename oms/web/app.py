@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from oms.access import Access
 from oms.core.resets import windows_of
 from oms.core.shown import shown
 from oms.core.situation import Health, Situation, judge, unreadable
@@ -80,13 +81,11 @@ _FRONT_JSON: Final = "/overview.json"
 
 
 def create_app(
-    settings: Settings, *, now: Callable[[], datetime], hosts: frozenset[str] | None = None
+    settings: Settings, *, now: Callable[[], datetime], access: Access | None = None
 ) -> ASGIApp:
     """Return the application over the settings' database.
 
-    `now` is the clock. `hosts` are the names under which it may be called, None for any: a server
-    on this machine that answers to every name could be read by a foreign page in the operator's
-    browser, which only has to point a name of its own at 127.0.0.1.
+    `now` is the clock. `access` says who may ask; None lets everybody, where nothing listens.
     """
     site = _Site(settings, now)
     routes = [
@@ -106,7 +105,7 @@ def create_app(
         Exception: site.refuse_bug,
     }
     # Around everything, so that no answer leaves without it, that of a bug included.
-    return Guard(Starlette(routes=routes, exception_handlers=refusals), hosts)
+    return Guard(Starlette(routes=routes, exception_handlers=refusals), access)
 
 
 class _Site:

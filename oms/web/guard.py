@@ -1,7 +1,7 @@
 """What holds for every answer, whatever made it: read-only, self-contained, for one reader.
 
 - Only GET and HEAD pass. There is nothing to write to, and a test asks every address with the rest.
-- A request must call the server by a name that is its own (see `create_app`).
+- A request must call the server by a name that is its own, and bring its password (`oms.access`).
 - No page may run a script, load anything from elsewhere or be put in a frame; broker text is
   escaped by the templates, and this is the second lock on the same door.
 - Nothing is kept by a cache: an old page that looks like a new one is a lie.
@@ -14,6 +14,8 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from oms.access import Access
 
 METHODS: Final = ("GET", "HEAD")
 
@@ -36,9 +38,9 @@ HEADERS: Final = {
 class Guard:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: ASGIApp, access: Access | None) -> None:
         self._app = app
-        self._hosts = hosts
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or refuse one request; what is not HTTP passes (start and stop of the server)."""
@@ -60,14 +62,9 @@ class Guard:
         if scope["method"] not in METHODS:
             text = f"{scope['method']} is refused: these pages can only be read\n"
             return PlainTextResponse(text, 405, {"allow": ", ".join(METHODS)})
-        name = host_name(Headers(scope=scope).get("host", ""))
-        if self._hosts is not None and name not in self._hosts:
-            return PlainTextResponse(f"this server is not called {name!r}\n", 421)
-        return None
-
-
-def host_name(header: str) -> str:
-    """Return a Host header without its port, an IPv6 address without its brackets."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0].lower()
-    return header.partition(":")[0].lower()
+        headers = Headers(scope=scope)
+        asked = headers.get("host", ""), headers.get("authorization", "")
+        refusal = self._access.refusal(*asked) if self._access is not None else None
+        if refusal is None:
+            return None
+        return PlainTextResponse(refusal.text, refusal.status, refusal.headers)

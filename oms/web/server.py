@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
 
 import uvicorn
 
+from oms.access import access_for
 from oms.errors import ConfigurationError
 from oms.settings import Settings
 from oms.web.app import create_app
-
-#: Names under which this machine calls itself.
-LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def serve(
@@ -28,33 +24,24 @@ def serve(
 ) -> None:
     """Serve the pages until SIGINT or SIGTERM; `ready` is told the address.
 
-    Port 0 takes a free one. Raises `ConfigurationError` where the port cannot be had.
+    Port 0 takes a free one. Raises `ConfigurationError` where the port cannot be had,
+    and where other machines could read the pages without a password.
     """
+    access = access_for(host, settings.web_hosts, settings.web_password.get_secret_value())
     listening = _listen(host, port)
-    hosts = LOOPBACK_NAMES | {host.lower()} if is_loopback(host) else None
     config = uvicorn.Config(
-        create_app(settings, now=now, hosts=hosts),
+        create_app(settings, now=now, access=access),
         # Program messages are set up by the caller; the library's own would go elsewhere.
         log_config=None,
         access_log=False,
         server_header=False,
-        # No answer depends on who asks, so headers that name the asker are not read.
+        # Nothing depends on where a request comes from, so headers that say so are not read.
         proxy_headers=False,
         lifespan="off",
     )
     with listening:
         ready(_address(listening))
         uvicorn.Server(config).run(sockets=[listening])
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a server on this address can be reached from this machine only."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 
+from oms.access import LOOPBACK_NAMES, Access
 from oms.clock import ManualClock
 from oms.core import events
 from oms.core.contracts import Contract
@@ -33,7 +34,7 @@ from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog
 from oms.web import create_app
 from oms.web.app import PAGES
-from oms.web.server import LOOPBACK_NAMES, serve
+from oms.web.server import serve
 from tests import programs
 from tests.shell import Shell
 
@@ -543,6 +544,17 @@ async def test_server_answers_only_to_its_own_names(site: Site) -> None:
     assert "order" not in foreign.text
 
 
+async def test_no_page_answers_without_the_password(site: Site) -> None:
+    access = Access(LOOPBACK_NAMES, password="a long password")
+    async with Site.over(site.path, site.clock, access) as closed:
+        for address in (*ADDRESSES, "/nowhere"):
+            refused = await closed.client.get(address)
+            assert refused.status_code == 401, address
+            assert refused.headers["www-authenticate"].startswith("Basic")
+        assert (await closed.client.get("/", auth=("me", "a wrong password"))).status_code == 401
+        assert (await closed.client.get("/", auth=("me", "a long password"))).status_code == 200
+
+
 async def test_pages_write_nothing(site: Site) -> None:
     before = site.path.read_bytes()
     for address in ADDRESSES:
@@ -620,9 +632,9 @@ async def test_health_is_down_when_the_daemon_no_longer_beats(site: Site) -> Non
     answer = await site.get("/health")
     assert (answer.status_code, answer.json()["status"]) == (503, "down")
     reason = answer.json()["reasons"][0]
-    assert reason["code"] == "daemon_not_running"
+    assert reason["code"] == "daemon_silent"
     assert re.fullmatch(
-        r"No daemon is running; the last one died, its last sign of life was 2 min \d+ s ago",
+        r"The daemon \(process \d+\) has written nothing for 2 min \d+ s",
         reason["text"],
     )
 
@@ -722,9 +734,11 @@ class Site:
     head: int = 0
 
     @classmethod
-    def over(cls, path: Path, clock: ManualClock, **changes: Any) -> Site:
+    def over(
+        cls, path: Path, clock: ManualClock, access: Access | None = None, **changes: Any
+    ) -> Site:
         settings = Settings(database_url=f"sqlite:///{path}", **changes)
-        app = create_app(settings, now=clock.now, hosts=LOOPBACK_NAMES)
+        app = create_app(settings, now=clock.now, access=access or Access(LOOPBACK_NAMES))
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://localhost:8010")
         return cls(path, clock, client)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -14,6 +16,7 @@ import pytest
 import structlog
 
 from oms import telemetry
+from oms.access import Access
 from oms.errors import ConfigurationError
 
 
@@ -25,6 +28,9 @@ def _restore() -> Iterator[None]:
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+OPEN = Access(frozenset({"127.0.0.1"}))
 
 
 def written(level: str = "INFO", log_format: telemetry.LogFormat = "json") -> io.StringIO:
@@ -103,7 +109,7 @@ def test_auto_means_json_where_there_is_no_terminal() -> None:
 
 def test_metrics_are_served_until_stopped() -> None:
     telemetry.GAP_OPEN.set(1)
-    server = telemetry.serve_metrics("127.0.0.1", 0)
+    server = telemetry.serve_metrics("127.0.0.1", 0, OPEN)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
@@ -114,11 +120,33 @@ def test_metrics_are_served_until_stopped() -> None:
         connection.request("GET", "/metrics")
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 421),
+        ({}, 401),
+        ({"Authorization": "Basic " + base64.b64encode(b"prometheus:secret").decode()}, 200),
+    ],
+    ids=["another name", "no password", "password"],
+)
+def test_metrics_are_served_to_who_may_ask(headers: dict[str, str], status: int) -> None:
+    server = telemetry.serve_metrics("127.0.0.1", 0, replace(OPEN, password="secret"))
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    try:
+        connection.request("GET", "/metrics", headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert (b"oms_gap_open" in answer.read()) == (status == 200)
+    finally:
+        connection.close()
+        server.stop()
+
+
 def test_taken_metrics_port_is_a_configuration_error() -> None:
-    server = telemetry.serve_metrics("127.0.0.1", 0)
+    server = telemetry.serve_metrics("127.0.0.1", 0, OPEN)
     try:
         with pytest.raises(ConfigurationError, match="metrics cannot be served on 127"):
-            telemetry.serve_metrics("127.0.0.1", server.port)
+            telemetry.serve_metrics("127.0.0.1", server.port, OPEN)
     finally:
         server.stop()
 
