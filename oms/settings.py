@@ -90,9 +90,13 @@ def _durable_url(value: str) -> str:
     if scheme.split("+")[0] not in {"sqlite", "postgresql"}:
         raise ValueError(f"{scheme!r} is not supported; use sqlite or postgresql")
     try:
-        urlsplit(value).port  # noqa: B018  # reading it is the check
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  # reading it is the check
     except ValueError as error:
         raise ValueError("the port must be a number from 0 to 65535") from error
+    if parts.netloc.count("@") > 1:
+        # The driver would take the rest of the password for the host, and show it.
+        raise ValueError("a password with an @ in it must be written with %40 instead")
     if scheme.startswith("sqlite") and (not rest.lstrip("/") or ":memory:" in rest):
         raise ValueError("a log in memory is lost with the process")
     return value
@@ -777,7 +781,8 @@ def _shown(value: object) -> str:
 
 def masked(text: str) -> str:
     """Return text that may hold an address of a database, without the passwords in it."""
-    text = re.sub(r"(://[^:/@\s]+):[^@\s]*@", r"\1:***@", text)
+    # Up to the last @: a password may hold one that was not written as %40.
+    text = re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1:***@", text)
     # The driver takes a password, and that of a key, among the options of the address as well.
     return re.sub(r"([?&][^=&\s]*password=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
 

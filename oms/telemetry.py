@@ -17,6 +17,7 @@ import logging
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from socketserver import ThreadingMixIn
@@ -25,9 +26,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
 from oms.access import Access
+from oms.core.shown import shown
 from oms.errors import ConfigurationError
 
 LogFormat = Literal["auto", "console", "json"]
@@ -115,12 +117,27 @@ class _Forgiving:
 
 def _renderers(chosen: str, *, colours: bool) -> list[Processor]:
     if chosen == "console":
-        return [structlog.dev.ConsoleRenderer(colors=colours, event_key=ACTION, timestamp_key="at")]
+        console = structlog.dev.ConsoleRenderer(
+            colors=colours,
+            event_key=ACTION,
+            timestamp_key="at",
+            exception_formatter=_write_traceback,
+        )
+        return [_as_shown, console]
     return [
         structlog.processors.dict_tracebacks,
         # As text: a Decimal or a path in a message must not cost us the message.
         structlog.processors.JSONRenderer(default=str),
     ]
+
+
+def _as_shown(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
+    """Write out what a terminal would obey; JSON does so by itself."""
+    return {key: shown(value) if isinstance(value, str) else value for key, value in fields.items()}
+
+
+def _write_traceback(out: TextIO, error: ExcInfo) -> None:
+    out.write("\n" + shown("".join(traceback.format_exception(*error))))
 
 
 def _name_library(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:

@@ -36,7 +36,7 @@ HOUSE = {
     "files": allowed(),
     # Who may ask a server of ours: the pages and the daemon's metrics hold the same rule.
     "access": allowed("errors"),
-    "telemetry": allowed("access errors core.money", "structlog prometheus_client"),
+    "telemetry": allowed("access errors core.money core.shown", "structlog prometheus_client"),
     "store": allowed(FOUNDATION, "sqlalchemy alembic"),
     "broker": allowed(FOUNDATION, "ib_async"),
     "service": allowed(f"{FOUNDATION} access files settings store broker _version"),

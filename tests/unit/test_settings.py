@@ -138,6 +138,12 @@ def test_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
             "database_url = postgresql://desk:***@host:port/oms cannot be used: the port must be a"
             " number from 0 to 65535 (from OMS_DATABASE_URL)",
         ),
+        (
+            "OMS_DATABASE_URL",
+            "postgresql://desk:se@cret@host/oms",
+            "database_url = postgresql://desk:***@host/oms cannot be used: a password with an @ in"
+            " it must be written with %40 instead (from OMS_DATABASE_URL)",
+        ),
     ],
 )
 def test_wrong_value_is_named_with_bound_and_source(
@@ -200,6 +206,7 @@ def test_plain_path_becomes_a_database_url(tmp_path: Path) -> None:
     ("url", "expected"),
     [
         ("postgresql://desk:s3cret@host/oms", "postgresql://desk:***@host/oms"),
+        ("postgresql://:s3cret@host/oms", "postgresql://:***@host/oms"),
         (
             "postgresql://host/oms?user=desk&password=s3cret&sslmode=require",
             "postgresql://host/oms?user=desk&password=***&sslmode=require",

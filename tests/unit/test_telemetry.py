@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import logging
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -105,6 +106,29 @@ def test_auto_means_json_where_there_is_no_terminal() -> None:
     stream = written(log_format="auto")
     telemetry.get_logger("store").info("lease_taken")
     assert json.loads(stream.getvalue())["action"] == "lease_taken"
+
+
+#: Every character that is neither shown as it is nor a space.
+HOSTILE = "".join(
+    one
+    for one in map(chr, range(0x110000))
+    if unicodedata.category(one) in {"Cc", "Cf", "Zl", "Zp"}
+)
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_text_of_others_commands_no_terminal(log_format: telemetry.LogFormat) -> None:
+    """An order's reference is set by any client of the login."""
+    stream = written(log_format=log_format)
+    telemetry.get_logger("store").info("order_seen", order_ref=HOSTILE, short="\x1b[2J")
+    logging.getLogger("ib_async").warning("said %s", HOSTILE)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        telemetry.get_logger("store").error("failed", exc_info=True)
+    said = stream.getvalue()
+    assert not set(said) & (set(HOSTILE) - set("\n\t"))
+    assert "\\u001b[2J" in said
 
 
 def test_metrics_are_served_until_stopped() -> None:
