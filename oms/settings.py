@@ -59,7 +59,11 @@ class Unit:
 def _split(value: object) -> object:
     """Let a person write `a, b` where a program writes a list."""
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        if value and not parts:
+            # Empty can mean all: a slip of the hand must not.
+            raise ValueError("it names nothing; leave it out, or name one")
+        return parts
     return value
 
 
@@ -85,15 +89,19 @@ def _durable_url(value: str) -> str:
     if "://" not in value:
         if ":memory:" in value:
             raise ValueError("a log in memory is lost with the process")
+        if not value.strip() or Path(value).expanduser().is_dir():
+            raise ValueError("it must be the path of a file")
         return f"sqlite:///{Path(value).expanduser()}"
     scheme, rest = value.split("://", 1)
     if scheme.split("+")[0] not in {"sqlite", "postgresql"}:
         raise ValueError(f"{scheme!r} is not supported; use sqlite or postgresql")
     try:
         parts = urlsplit(value)
-        parts.port  # noqa: B018  # reading it is the check
+        port = parts.port
     except ValueError as error:
-        raise ValueError("the port must be a number from 0 to 65535") from error
+        raise ValueError("the port must be a number from 1 to 65535") from error
+    if port == 0:
+        raise ValueError("the port must be a number from 1 to 65535")
     if parts.netloc.count("@") > 1:
         # The driver would take the rest of the password for the host, and show it.
         raise ValueError("a password with an @ in it must be written with %40 instead")
@@ -722,7 +730,8 @@ def _from_file(path: Path) -> dict[str, tuple[object, str]]:
     try:
         # Numbers of money must not pass through float on their way in.
         table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    # An integer of more than 4,300 digits is a plain ValueError.
+    except (ValueError, RecursionError, OSError) as error:
         raise ConfigurationError(f"{path.name} cannot be read: {error}") from error
     return {name: (value, f"{path.name}: {name}") for name, value in table.items()}
 

@@ -16,6 +16,7 @@ from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append_requests
 from oms.cli.tables import orders_table
 from oms.cli.terminal import confirmed, show, waiting
+from oms.core.bounds import CON_ID
 from oms.core.events import CancelRequested, GlobalCancelRequested
 from oms.core.fold.records import Order
 from oms.core.words import counted
@@ -46,7 +47,13 @@ async def cancel(
     account: Annotated[str | None, typer.Option(help="With --all: only this account.")] = None,
     symbol: Annotated[str | None, typer.Option(help="With --all: only this symbol.")] = None,
     contract: Annotated[
-        int | None, typer.Option(metavar="CON_ID", help="With --all: only this contract.")
+        int | None,
+        typer.Option(
+            min=CON_ID.low,
+            max=CON_ID.high,
+            metavar="CON_ID",
+            help="With --all: only this contract.",
+        ),
     ] = None,
     wait: Wait = 10.0,
     reason: Reason = "",

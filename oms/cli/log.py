@@ -16,6 +16,7 @@ from oms.cli.ids import find_order, short
 from oms.cli.output import write_json
 from oms.cli.reading import perform, reading
 from oms.cli.terminal import show, table
+from oms.core.bounds import SEQUENCE
 from oms.core.events import EVENT_TYPES, Envelope
 from oms.errors import InvalidRequest
 from oms.store.reader import Reader
@@ -41,7 +42,12 @@ def log(
     ] = None,
     after: Annotated[
         int | None,
-        typer.Option(min=0, metavar="SEQ", help="Begin after this sequence; else at the end."),
+        typer.Option(
+            min=0,
+            max=SEQUENCE.high,
+            metavar="SEQ",
+            help="Begin after this sequence; else at the end.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Events shown at most.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", help="Go on as events are written.")] = False,

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+from oms.core.bounds import CON_ID
+
 Verb = TypeVar("Verb", bound=Callable[..., None])
 #: Name -> what typer reads and the default.
 Options = Mapping[str, tuple[Any, Any]]
@@ -71,7 +73,12 @@ CONTRACT: Final[Options] = {
     "primary_exchange": (_text("Of a stock that several exchanges list."), None),
     "currency": (_text("In which the contract trades; else USD."), None),
     "con_id": (
-        Annotated[int, typer.Option(min=0, help="IB's number of the contract, where known.")],
+        Annotated[
+            int,
+            typer.Option(
+                min=CON_ID.low, max=CON_ID.high, help="IB's number of the contract, where known."
+            ),
+        ],
         0,
     ),
     "leg": (

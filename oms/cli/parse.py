@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from oms.core.admit.validity import check_order_id, validate
+from oms.core.bounds import MOMENT
 from oms.core.contracts import Combo as combo_of
 from oms.core.contracts import ComboLeg, Contract, Forex, Future, Index, Option, Stock
 from oms.core.events import OrderRequested, Side, Terms
@@ -21,10 +22,11 @@ from oms.errors import InvalidRequest
 #: SYMBOL, SYMBOL/EXPIRY, SYMBOL/EXPIRY/STRIKE/RIGHT, each with @EXCHANGE.
 _COMPACT: Final = re.compile(
     r"(?P<symbol>[^/@]+)(/(?P<expiry>\d{6,8})(/(?P<strike>[\d.]+)/(?P<right>[A-Za-z]+))?)?"
-    r"(@(?P<exchange>[\w.]+))?"
+    r"(@(?P<exchange>[\w.]+))?",
+    re.ASCII,
 )
 _PAIR: Final = re.compile(r"[A-Za-z]{3}[./][A-Za-z]{3}")
-_LEG: Final = re.compile(r"(BUY|SELL):(\d+):(\d+)(?:@([\w.]+))?")
+_LEG: Final = re.compile(r"(BUY|SELL):(\d{1,20}):(\d{1,20})(?:@([\w.]+))?", re.ASCII)
 _SEC_TYPES: Final = ("STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND")
 _AUCTIONS: Final = ("open", "close")
 
@@ -223,7 +225,10 @@ def time_of(text: str | None) -> datetime | None:
         raise InvalidRequest(f"{text!r} is not a time such as 2026-01-05T20:00:00Z") from error
     if moment.utcoffset() is None:
         raise InvalidRequest(f"{text!r} has no time zone; end it with Z for UTC, or +01:00")
-    return moment
+    try:
+        return MOMENT.check(moment)
+    except ValueError as error:
+        raise InvalidRequest(f"the time {error}") from error
 
 
 def side_of(text: str) -> Side:

@@ -19,10 +19,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from oms.cli.output import say
-from oms.errors import OmsError
+from oms.errors import InvalidRequest, OmsError
 
 #: Options that belong to the program and are taken after the verb as well.
 _GLOBAL_OPTIONS: Final = ("--database", "--config")
+#: Characters of an argument that no table has to be asked about.
+_PLAIN_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +120,40 @@ class Verbs(TyperGroup):
         return self._listing().shell_complete(ctx, incomplete)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Move the global options before the verb."""
+        """Refuse what no argument can be, and move the global options before the verb."""
+        for argument in args:
+            # The table is loaded only for what may be beyond it.
+            if len(argument) > _PLAIN_MAX or not argument.isprintable():
+                _check(ctx, argument)
         return super().parse_args(ctx, hoisted(args))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; an error of our tree ends it."""
+        """Run the verb; an error of our tree ends it, and so does a value that a model refuses."""
         try:
             return super().invoke(ctx)
         except OmsError as error:
             fail(error)
+        except ValueError as error:
+            from oms.core.bounds import OutOfBounds, reason_of  # noqa: PLC0415  # see _check
+
+            if not isinstance(error, OutOfBounds):
+                raise
+            fail(InvalidRequest(reason_of(error)))
 
     def _listing(self) -> TyperGroup:
         """Return the group with stand-ins from the table, so that no verb is loaded to list it."""
         stand_ins = [TyperCommand(name, help=listed.summary) for name, listed in VERBS.items()]
         return TyperGroup(name=self.name, commands=stand_ins, params=self.params)
+
+
+def _check(ctx: Any, argument: str) -> None:
+    # Here, because the table loads pydantic, which `oms --help` does without.
+    from oms.core.bounds import ASKED_TEXT  # noqa: PLC0415
+
+    try:
+        ASKED_TEXT.check(argument)
+    except ValueError as error:
+        ctx.fail(f"an argument {error}")
 
 
 def _load(name: str) -> Any:

@@ -10,6 +10,7 @@ from oms.cli.context import settings_of
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, write
 from oms.cli.terminal import progress
+from oms.core.bounds import SEQUENCE
 from oms.errors import ChainBroken
 from oms.store.audit import verify as check
 
@@ -21,7 +22,10 @@ def verify(
     context: typer.Context,
     *,
     from_sequence: Annotated[
-        int, typer.Option("--from", min=1, metavar="SEQ", help="Begin at this event.")
+        int,
+        typer.Option(
+            "--from", min=1, max=SEQUENCE.high, metavar="SEQ", help="Begin at this event."
+        ),
     ] = 1,
     as_json: AsJson = False,
 ) -> None:

@@ -242,6 +242,10 @@ Instant = Annotated[AwareDatetime, AfterValidator(MOMENT.check)]
 # ── in words ─────────────────────────────────────────────────────────────────────────────────────
 
 
+#: What a model raises where it refuses a value.
+OutOfBounds = ValidationError
+
+
 def brief(value: object) -> str:
     """Return a value from outside in a length that fits an error, however long it is."""
     if isinstance(value, int) and value.bit_length() > _BITS_MAX:

@@ -224,7 +224,7 @@ _LEGS_MIN: Final = 2
 _LEGS_MAX: Final = 8
 _RATIO_MAX: Final = 10_000
 _PAIR: Final = re.compile(r"([A-Z]{3})[./]?([A-Z]{3})")
-_EXPIRY: Final = re.compile(r"\d{6}(\d{2})?")
+_EXPIRY: Final = re.compile(r"\d{6}(\d{2})?", re.ASCII)
 _RIGHTS: Final[dict[str, Right]] = {"C": "C", "CALL": "C", "P": "P", "PUT": "P"}
 
 

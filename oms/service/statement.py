@@ -13,6 +13,7 @@ same.
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -112,6 +113,9 @@ class Checked:
         return f"S{self.digest[:12]}"
 
 
+#: A year of a busy account has a tenth of it.
+_FILE_BYTES_MAX: Final = 2**31
+
 # ── checking ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -122,11 +126,28 @@ async def check_statement(reader: Reader, path: Path) -> Checked:
     that the books do not know.
     """
     try:
+        _check_file(path)
         with path.open("rb") as source:
             digest = hashlib.file_digest(source, "sha256").hexdigest()
             return await _Check(reader, Checked(digest)).run(source)
     except OSError as error:
         raise StatementUnreadable(f"{path}: {error.strerror or error}") from error
+
+
+def _check_file(path: Path) -> None:
+    """Raise `StatementUnreadable` for what has no end (a device, a pipe) or is far too long."""
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise StatementUnreadable(f"{path} is a folder, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise StatementUnreadable(
+            f"{path} is no file but a device, a pipe or a socket", hint="save it as a file first"
+        )
+    if found.st_size > _FILE_BYTES_MAX:
+        raise StatementUnreadable(
+            f"{path} has {found.st_size:,} bytes, at most {_FILE_BYTES_MAX:,} are read",
+            hint="check the statement of a shorter period",
+        )
 
 
 class _Check:

@@ -27,6 +27,8 @@ _OTHERS: Final = (
 )
 #: Elements inside one another; a statement has five.
 _DEPTH_MAX: Final = 16
+#: Of one element with its attributes, which the parser keeps whole; a statement's have 2,000.
+_ELEMENT_BYTES_MAX: Final = 2**20
 
 
 def read_statement(source: BinaryIO) -> Iterator[StatementRow]:
@@ -39,6 +41,7 @@ def read_statement(source: BinaryIO) -> Iterator[StatementRow]:
     rows: list[StatementRow] = []
     parser = _parser(rows)
     is_over = False
+    read = 0
     while not is_over:
         chunk = source.read(_CHUNK_BYTES)
         if parser.CurrentByteIndex < 0:
@@ -46,6 +49,9 @@ def read_statement(source: BinaryIO) -> Iterator[StatementRow]:
         is_over = not chunk
         try:
             parser.Parse(chunk, is_over)
+            read += len(chunk)
+            if read - max(parser.CurrentByteIndex, 0) > _ELEMENT_BYTES_MAX:
+                raise RowUnreadable(f"an element is longer than {_ELEMENT_BYTES_MAX:,} bytes")
         except expat.ExpatError as error:
             raise StatementUnreadable(
                 f"line {error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}",

@@ -136,7 +136,7 @@ def test_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
             "OMS_DATABASE_URL",
             "postgresql://desk:secret@host:port/oms",
             "database_url = postgresql://desk:***@host:port/oms cannot be used: the port must be a"
-            " number from 0 to 65535 (from OMS_DATABASE_URL)",
+            " number from 1 to 65535 (from OMS_DATABASE_URL)",
         ),
         (
             "OMS_DATABASE_URL",

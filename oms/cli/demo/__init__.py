@@ -10,6 +10,7 @@ import typer
 
 from oms.cli.demo.play import Play
 from oms.cli.demo.stage import Stage
+from oms.core.bounds import SEQUENCE
 
 app = typer.Typer()
 
@@ -19,7 +20,10 @@ def demo(
     context: typer.Context,
     *,
     seed: Annotated[
-        int, typer.Option(min=0, help="Decides symbols, prices, quantities and outcomes.")
+        int,
+        typer.Option(
+            min=0, max=SEQUENCE.high, help="Decides symbols, prices, quantities and outcomes."
+        ),
     ] = 1,
     directory: Annotated[
         Path, typer.Option(metavar="DIR", help="Where database, books, reports and logs go.")

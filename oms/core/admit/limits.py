@@ -62,6 +62,8 @@ class Scoped:
             if any(one[:2] == (scope, name) for one in exceptions):
                 raise ValueError(f"{scope}:{name} is there twice")
             exceptions.append((scope, name, limit))
+        if text.strip() and standard is None and not exceptions:
+            raise ValueError("it names no limit; leave it empty for none")
         return cls(standard, tuple(exceptions))
 
     def of(self, account: str, contract: Contract) -> Decimal | None:
