@@ -89,9 +89,14 @@ def _durable_url(value: str) -> str:
     if "://" not in value:
         if ":memory:" in value:
             raise ValueError("a log in memory is lost with the process")
-        if not value.strip() or Path(value).expanduser().is_dir():
+        try:
+            path = Path(value).expanduser()
+            names_file = bool(value.strip()) and not path.is_dir()
+        except (OSError, RuntimeError) as error:  # too long a name, an unknown user
+            raise ValueError(f"no file can have this path: {error.__class__.__name__}") from error
+        if not names_file:
             raise ValueError("it must be the path of a file")
-        return f"sqlite:///{Path(value).expanduser()}"
+        return f"sqlite:///{path}"
     scheme, rest = value.split("://", 1)
     if scheme.split("+")[0] not in {"sqlite", "postgresql"}:
         raise ValueError(f"{scheme!r} is not supported; use sqlite or postgresql")

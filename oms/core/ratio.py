@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Final, Self
 
 from pydantic import model_validator
 
-from oms.core.bounds import NUMBER, Units
+from oms.core.bounds import NUMBER, Units, brief
 from oms.core.values import Value
 from oms.errors import InvalidRequest
 
@@ -49,8 +49,12 @@ class Ratio(Value):
     def _from_quotient(cls, written: object) -> object:
         """Read what logs held before: one Decimal, made of two numbers up to 100."""
         if isinstance(written, str | Decimal):
+            try:
+                quotient = Decimal(written)
+            except InvalidOperation as error:
+                raise ValueError(f"must be a number, found {brief(written)}") from error
             # Bounded first: a fraction spells every digit of its number out.
-            exact = Fraction(NUMBER.check(Decimal(written))).limit_denominator(_EACH_MAX)
+            exact = Fraction(NUMBER.check(quotient)).limit_denominator(_EACH_MAX)
             return {"new": exact.numerator, "old": exact.denominator}
         return written
 
