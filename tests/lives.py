@@ -11,7 +11,7 @@
 One fact a line, `#` starts a comment. A line is about order A unless it names another ("B:"); the
 order with the n-th letter has the order id n and the permanent number 1000 + n. Words of the form
 `key=value` override what a fact would say by itself (perm, id, ref, client, account, con, exec,
-why, tif, next, fetched ...). The tests of this form are in unit/test_lives.py.
+under, why, tif, next, fetched ...). The tests of this form are in unit/test_lives.py.
 """
 
 from __future__ import annotations
@@ -333,6 +333,7 @@ def _open(life: Life, line: Line) -> Fact:
             tif=asked.tif,
             status=line.word(0),
             warning_text=line.options.get("warning", ""),
+            parent_broker_order_id=int(line.options.get("under", "0")),
             what_if=line.options.get("what_if") == "yes",
         ),
     )

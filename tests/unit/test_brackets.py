@@ -204,3 +204,27 @@ def test_no_pattern_of_fills_makes_a_difference(way: str, drawn: st.DataObject) 
         rows = f"B: open Submitted {size}\nC: open Submitted {size - closed}"
         entry = "open Submitted\n" if filled < 20 else ""
         assert broken(life, entry + rows) == set()
+
+
+@pytest.mark.parametrize("first", [20, 5])
+@pytest.mark.parametrize("ref", ["", "k"])
+def test_exits_that_were_sent_from_another_log_may_grow_with_their_entry(
+    first: int, ref: str
+) -> None:
+    life = play("")
+
+    def listed(size: int) -> str:
+        words = [f"{name}: open Submitted {size} ref={ref and ref + name} under=1" for name in "BC"]
+        return "\n".join([f"A: open Submitted 20 ref={ref and ref + 'A'}", *words])
+
+    reconcile(life, open_orders=listed(first))
+    for filled in (8, 12):
+        life.play("lost\nsession")
+        # The execution has its order's permanent number, wherever the order came from.
+        life.play(f"A: fill 4 @ 10 ref={ref and ref + 'A'}")
+        breaks = reconcile(
+            life, open_orders=listed(filled), unanswered={"positions": "refused"}
+        ).breaks
+        assert [key for key in breaks if key.startswith("wrong_terms")] == []
+    exit_ = life.order(ref + "B" if ref else "perm-1002")
+    assert (exit_.terms.quantity, exit_.largest_asked) == (12, max(first, 12))

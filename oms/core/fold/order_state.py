@@ -310,11 +310,22 @@ def on_open_order(
     if not order.terms_known or order.origin in _FOREIGN:
         # Nobody here asked for all of them: whoever owns the order may change it.
         changes["terms"] = terms_of(event, event.quantity)
+    elif answer is None and _is_exit_of_another_log(order, event):
+        changes["terms"] = order.terms.evolve(quantity=event.quantity)
+        changes["asked_sizes"] = (max(order.largest_asked, event.quantity),)
     elif answer is None:
         changes |= _resized(order, order.terms, order.asked_sizes, event)
     if order.announced and order.origin not in _FOREIGN:
         changes["terms"] = _as_announced(order, changes.get("terms", order.terms), event)
     return changes
+
+
+def _is_exit_of_another_log(order: Order, event: OpenOrderReceived) -> bool:
+    """Say whether IB shows an exit of ours in another size whose intent is in another log: how far
+    it may grow with its entry is not known here.
+    """
+    is_exit = order.origin == "previous_session" and bool(event.parent_broker_order_id)
+    return is_exit and event.quantity != order.terms.quantity
 
 
 def _as_announced(order: Order, terms: Terms, event: OpenOrderReceived) -> Terms:
