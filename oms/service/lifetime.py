@@ -43,10 +43,10 @@ async def say_started(
     word of a person who accepted a loss, where there is one.
     """
     facts: list[Pending] = []
-    if event_log.loss is not None and accept_loss is not None:
-        fact = event_log.loss.accepted(accept_loss.reason)
-        facts.append(Pending(fact, Context(actor=accept_loss.actor)))
-        log.warning("loss_accepted", actor=accept_loss.actor, loss=fact.text)
+    loss = event_log.loss
+    if loss is not None and accept_loss is not None:
+        accepted = loss.accepted(accept_loss.reason)
+        facts.append(Pending(accepted, Context(actor=accept_loss.actor)))
     facts.append(
         Pending(
             DaemonStarted(
@@ -61,6 +61,8 @@ async def say_started(
         )
     )
     await event_log.append_together(facts)
+    if loss is not None and accept_loss is not None:
+        log.warning("loss_accepted", actor=accept_loss.actor, loss=loss.text)
     log.info("daemon_started", process_id=os.getpid(), sequence=event_log.books.sequence)
 
 
