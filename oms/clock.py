@@ -6,9 +6,17 @@ Everything that needs the time takes a `Clock`; nothing else in the package call
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+
+#: The clock that goes on while the machine sleeps, which Linux calls CLOCK_BOOTTIME: a laptop that
+#: sleeps past its lease has lost it. `time.monotonic` stops there in a sleep, and on macOS as well,
+#: where CLOCK_MONOTONIC does not; on Windows it goes on.
+_SLEEPLESS: Final[int | None] = getattr(
+    time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None
+)
 
 
 class Clock(Protocol):
@@ -19,7 +27,9 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Return seconds that never go back; only differences mean anything."""
+        """Return seconds that never go back and count while the machine sleeps; only differences
+        mean anything.
+        """
         ...
 
 
@@ -31,8 +41,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return the machine's monotonic seconds."""
-        return time.monotonic()
+        """Return the machine's monotonic seconds, those of its sleep included."""
+        return time.monotonic() if _SLEEPLESS is None else time.clock_gettime(_SLEEPLESS)
 
 
 class ManualClock:
@@ -55,3 +65,7 @@ class ManualClock:
         assert seconds >= 0
         self._now += timedelta(seconds=seconds)
         self._monotonic += seconds
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forward or back, as a person or NTP does; no time passes."""
+        self._now += timedelta(seconds=seconds)

@@ -357,6 +357,14 @@ class Settings(BaseSettings):
         description="What a collar does with an order whose market shows no price: there is no "
         "subscription, or no trade yet.",
     )
+    order_age_seconds_max: Seconds = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="Age above which a new order or a change no longer leaves, counted from the "
+        "call or the request's take-up, the sleep of the machine included: it ends NOT_SENT, and a "
+        "person sends it again. The default lets a full queue leave at the default pace.",
+    )
     order_quote_wait_seconds: Seconds = Field(
         2,
         ge=0.05,

@@ -45,6 +45,10 @@ _ORDER_REF: Final = 26
 _PREFIX: Final = 4
 
 
+class Held(Exception):
+    """An order message may not leave this moment; nothing of it has left."""
+
+
 class Captured(NamedTuple):
     """A fact that has just been handed to the log."""
 
@@ -70,6 +74,8 @@ class Capture:
         self.market_listener: Callable[[tuple[str, ...]], None] | None = None
         #: Called for every message that was handed to the socket, order message or not.
         self.sent_listeners: list[Callable[[], None]] = []
+        #: Asked last before the bytes of an order message leave; `Held` is raised where it says no.
+        self.may_leave: Callable[[], bool] = lambda: True
         #: Our order id of what is being sent, while it is being sent; a cancel does not carry it.
         self.subject: str | None = None
         #: True while what is being sent only asks what an order would cost.
@@ -133,11 +139,15 @@ class Capture:
         if not patches.can_write(self._ib):
             # ib_async would drop it as well, and it may not be recorded as sent.
             return
+        is_order = message.startswith(_ORDER_REQUESTS, _PREFIX)
+        # Between this look and the system call of the socket nothing is made, encoded or awaited.
+        if is_order and not self.may_leave():
+            raise Held
         self._write(message)
         try:
             for listener in self.sent_listeners:
                 listener()
-            if message.startswith(_ORDER_REQUESTS, _PREFIX):
+            if is_order:
                 self._record_sent(tuple(message[_PREFIX:-1].decode().split("\0")))
         except Exception as error:  # noqa: BLE001 - the bytes have left; the caller cannot undo it
             self._fail(error)

@@ -6,6 +6,7 @@ in the outbox is reported as not sent, then the service hears of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
@@ -46,6 +47,7 @@ class Gateway:
         open_gap_sequence: int = 0,
         messages_per_second_max: int = 40,
         queue_length_max: int = 10_000,
+        order_age_seconds_max: float = math.inf,
         request_timeout_seconds: float = 20,
         market_type: MarketType = "live",
         market_lines_max: int = 100,
@@ -66,7 +68,12 @@ class Gateway:
         # The lanes of the one pace, by rank.
         self._pace = self._counted(Pace(clock, per_second_max=messages_per_second_max))
         self.outbox = Outbox(
-            *wire, self._pace, on_not_sent=on_not_sent, queue_length_max=queue_length_max
+            *wire,
+            self._pace,
+            clock=clock,
+            on_not_sent=on_not_sent,
+            queue_length_max=queue_length_max,
+            age_seconds_max=order_age_seconds_max,
         )
         questions = PacedRequests(self._pace, percent=80)
         market_requests = PacedRequests(self._pace, percent=50)

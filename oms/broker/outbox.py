@@ -8,22 +8,30 @@ later.
 Orders have the first lane of the pace, and cancels overtake everything in it but their own order.
 A change that waits when the cancel of its order comes is never sent: it would only hold it up.
 
+Waiting is watched, because a process can be stopped and a machine can sleep. While this daemon is
+not sure that the log is its own, or the gateway does not read what it was given, nothing is handed
+to the socket: messages wait, and leave when that is over. What has become too old meanwhile is not
+sent, and says so. Both are looked at again before each message, and the lease once more below the
+encoder, as the last thing before the socket (`Capture.may_leave`).
+
 Nothing here is durable. The caller has written the intent before it calls; if the process dies in
 between, the order is in doubt and the broker is asked.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, assert_never
 
 import ib_async
 
-from oms.broker.capture import Capture
+from oms.broker.capture import Capture, Held
 from oms.broker.pace import Pace
-from oms.broker.patches import can_write
+from oms.broker.patches import can_write, has_backlog
 from oms.broker.wire_forms import is_clean, order_for_ib, wire_contract
+from oms.clock import Clock
 from oms.core.outgoing import Outgoing
 from oms.errors import InvalidRequest
 
@@ -40,15 +48,21 @@ class Outbox:
         capture: Capture,
         pace: Pace,
         *,
+        clock: Clock,
         on_not_sent: Callable[[Outgoing, str], None],
         queue_length_max: int = 10_000,
+        age_seconds_max: float = math.inf,
     ) -> None:
-        """`on_not_sent` gets every message that did not leave, with the reason."""
+        """`on_not_sent` gets every message that did not leave, with the reason; new orders and
+        changes leave within `age_seconds_max` or not at all.
+        """
         self._ib = ib
         self._client: Any = ib.client
         self._capture = capture
         self._on_not_sent = on_not_sent
         self._pace = pace
+        self._clock = clock
+        self._age_seconds_max = age_seconds_max
         self._queue_length_max = queue_length_max
         self._cancels: deque[Outgoing] = deque()
         self._orders: deque[Outgoing] = deque()
@@ -62,9 +76,12 @@ class Outbox:
         if not self._line_is_up():
             self._on_not_sent(message, "there is no session with the gateway")
             return "not_sent"
+        if self._is_too_old(message):
+            self._on_not_sent(message, self._too_old(message))
+            return "not_sent"
         # Nobody waits and the pace allows it: the shortest way from a durable intent to the socket.
-        if not self._cancels and not self._orders and self._pace.takes_turn(self):
-            self._write(message)
+        is_free = not (self._cancels or self._orders or self._is_blocked())
+        if is_free and self._pace.takes_turn(self) and self._write(message):
             return "sent"
         overtakes = self._overtakes(message)
         queue = self._cancels if overtakes else self._orders
@@ -82,6 +99,11 @@ class Outbox:
 
     def __len__(self) -> int:
         return len(self._cancels) + len(self._orders)
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether what waits must go on waiting, with nothing to be said of it yet."""
+        return self._is_blocked() and not self._oldest_is_too_old()
 
     def drop(self, reason: str) -> None:
         """Report everything that waits as not sent. Called when the line is lost."""
@@ -117,10 +139,49 @@ class Outbox:
         """Send the next message, or report all where the line is lost: the socket would swallow
         them without a word.
         """
-        if self._line_is_up():
-            self._write((self._cancels or self._orders).popleft())
-        else:
+        if not self._line_is_up():
             self.drop("the line was lost")
+            return
+        if self._oldest_is_too_old():
+            self._expire()
+        queue = self._cancels or self._orders
+        if queue and not self._is_blocked():
+            message = queue.popleft()
+            if not self._write(message):
+                queue.appendleft(message)
+
+    def _is_blocked(self) -> bool:
+        """Say whether nothing may be handed to the socket: the lease may be another's, or what was
+        handed over before is not read, and would leave who knows when.
+        """
+        # Where the line is lost, `send_next` says so and waits for nothing.
+        return self._line_is_up() and (not self._capture.may_leave() or has_backlog(self._ib))
+
+    def _oldest_is_too_old(self) -> bool:
+        return bool(self._orders) and self._is_too_old(self._orders[0])
+
+    def _expire(self) -> None:
+        """Report what has become too old, and with it the cancels of orders that never left."""
+        old = [m for m in self._orders if self._is_too_old(m)]
+        placed = {m.broker_order_id for m in old if m.kind == "place"}
+        self._take_out(
+            lambda m: self._is_too_old(m) or (m.kind == "cancel" and m.broker_order_id in placed),
+            self._too_old(old[0]),
+        )
+
+    def _is_too_old(self, message: Outgoing) -> bool:
+        return self._age(message) > self._age_seconds_max
+
+    def _age(self, message: Outgoing) -> float:
+        asked_at_ms = message.asked_at_ms
+        return 0.0 if asked_at_ms is None else self._clock.monotonic() - asked_at_ms / 1000
+
+    def _too_old(self, message: Outgoing) -> str:
+        return (
+            f"it was {self._age(message):.1f} s old before it could leave, and more than"
+            f" {self._age_seconds_max:g} s (order_age_seconds_max) is too old; send it again if it"
+            " is still wanted"
+        )
 
     def _overtakes(self, message: Outgoing) -> bool:
         if message.kind != "cancel":
@@ -145,7 +206,8 @@ class Outbox:
 
     # ── the wire ─────────────────────────────────────────────────────────────────────────────────
 
-    def _write(self, message: Outgoing) -> None:
+    def _write(self, message: Outgoing) -> bool:
+        """Hand a message to the socket; False where it was held, and nothing of it has left."""
         self._capture.subject = message.order_id
         self._capture.what_if = message.kind == "what_if"
         try:
@@ -163,9 +225,12 @@ class Outbox:
                     self._client.reqGlobalCancel()
                 case _:
                     assert_never(message.kind)
+        except Held:
+            return False
         finally:
             self._capture.subject = None
             self._capture.what_if = False
+        return True
 
 
 def _check_text(message: Outgoing) -> None:

@@ -53,6 +53,11 @@ class Lane(Protocol):
         """Return how many wait."""
         ...
 
+    @property
+    def is_held(self) -> bool:
+        """Say whether what waits may not leave this moment, whatever the pace; asked again soon."""
+        ...
+
     def send_next(self) -> None:
         """Hand one message at most to the socket; one that nobody wants any more may fall away."""
         ...
@@ -135,7 +140,10 @@ class Pace:
     def schedule(self) -> None:
         """Have what waits served as soon as the pace allows."""
         now = self._clock.monotonic()
-        ready_at = min((self._ready_at(place, now) for place in self._waiting()), default=None)
+        times = [self._ready_at(place, now) for place in self._waiting()]
+        if any(len(place.lane) and place.lane.is_held for place in self._places):
+            times.append(now + _SLICE_SECONDS)
+        ready_at = min(times, default=None)
         if ready_at is not None and not self._slice_left:
             ready_at = max(ready_at, self._slice_at + _SLICE_SECONDS)
         if ready_at is None or (self._wake_at is not None and self._wake_at <= ready_at):
@@ -164,7 +172,7 @@ class Pace:
         return next(iter(starving or waiting), None)
 
     def _waiting(self) -> list[_Place]:
-        return [place for place in self._places if len(place.lane)]
+        return [place for place in self._places if len(place.lane) and not place.lane.is_held]
 
     def _count_waiting(self) -> int:
         return sum(len(place.lane) for place in self._places)

@@ -29,6 +29,11 @@ class PacedRequests:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def is_held(self) -> bool:
+        """Return False: a question changes nothing, whoever owns the log."""
+        return False
+
     def open(self) -> None:
         """Begin to send."""
         self._is_open = True

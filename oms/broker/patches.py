@@ -136,6 +136,12 @@ def can_write(ib: ib_async.IB) -> bool:
     return socket is not None and not socket.is_closing()
 
 
+def has_backlog(ib: ib_async.IB) -> bool:
+    """Say whether bytes that were handed over wait for a gateway that does not read."""
+    socket = transport(ib)
+    return socket is not None and socket.get_write_buffer_size() > 0
+
+
 def start_question(
     ib: ib_async.IB, key: int | str, contract: ib_async.Contract | None = None
 ) -> asyncio.Future[Any]:

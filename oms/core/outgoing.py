@@ -26,5 +26,8 @@ class Outgoing:
     parent_broker_order_id: int = 0
     #: False where the gateway holds it until a later order of its group comes.
     transmit: bool = True
+    #: When it was asked for, in milliseconds of the monotonic clock; None for what no age makes
+    #: wrong (a cancel).
+    asked_at_ms: int | None = None
     #: What travels in orderRef: our order id, or what an adopted order had there.
     order_ref: str = ""

@@ -40,7 +40,8 @@ from oms.service.admission import Admission, limits_of
 from oms.service.case_requests import CaseRequests
 from oms.service.halts import Halts
 from oms.service.inquiries import Inquiries
-from oms.service.lifetime import LossWord, in_background, say_started, stop
+from oms.service.left_alone import LeftAlone
+from oms.service.lifetime import LossWord, fail, in_background, say_started, stop
 from oms.service.manager import OrderManager
 from oms.service.prices import Prices
 from oms.service.quick_check import QuickCheck
@@ -148,11 +149,8 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
     settings, clock, event_log, view = base.settings, base.clock, base.log, base.view
     failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    def fail(error: BaseException) -> None:
-        if not failure.done():
-            failure.set_result(error)
-
-    gateway = _gateway(base, fail)
+    on_failure = partial(fail, failure)
+    gateway = _gateway(base, on_failure)
     session = gateway.session
     manager = OrderManager(
         log=event_log,
@@ -160,6 +158,7 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
         gateway=gateway,
         view=view,
         admission=_admission(base, gateway),
+        clock=clock,
         actor=actor,
         disk_free=disk_free_of(settings),
         wait_seconds_max=settings.request_age_seconds_max,
@@ -182,10 +181,11 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
     silence = Silence(
         log=event_log, view=view, clock=clock, seconds_max=settings.acknowledgement_seconds_max
     )
-    halts = Halts(log=event_log, session=session, outbox=gateway.outbox, manager=manager)
+    halts = Halts(log=event_log, session=session, outbox=gateway.outbox)
+    left_alone = LeftAlone(session=session, view=view, manager=manager)
     schedule = _schedule(base, gateway, reconciler)
-    _listen(base, (halts, reconciler, requests, inquiries, silence, schedule), missed)
-    event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, fail))
+    _listen(base, (halts, left_alone, reconciler, requests, inquiries, silence, schedule), missed)
+    event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, on_failure))
     return Oms(
         settings=settings,
         clock=clock,
@@ -287,6 +287,7 @@ def _gateway(base: _Base, on_failure: Callable[[BaseException], None]) -> Gatewa
         zone=ZoneInfo(settings.gateway_zone),
         request_timeout_seconds=settings.request_timeout_seconds,
         messages_per_second_max=settings.messages_per_second_max,
+        order_age_seconds_max=settings.order_age_seconds_max,
         market_type=settings.market_type,
         market_lines_max=settings.market_lines_max,
         first_epoch=system.session_epoch + 1,
@@ -295,6 +296,7 @@ def _gateway(base: _Base, on_failure: Callable[[BaseException], None]) -> Gatewa
         on_not_sent=on_not_sent,
         on_failure=on_failure,
     )
+    gateway.capture.may_leave = base.log.holds_lease
     return gateway
 
 

@@ -62,6 +62,7 @@ class Entry:
 
     async def submit_each(self, orders: Sequence[NewOrder], by: By) -> None:
         """Send what may leave and deny the rest, in one transaction."""
+        asked_at_ms = self._sending.now_ms()
         self._sending.check_log()
         intents: list[OrderIntended] = []
         denials: list[OrderDenied] = []
@@ -81,10 +82,11 @@ class Entry:
                 denials.append(denied(intent, judged))
             else:
                 intents += judged
-        await self._sending.submit(intents, denials, by=by, whole=False)
+        await self._sending.submit(intents, denials, by=by, whole=False, asked_at_ms=asked_at_ms)
 
     async def submit_whole(self, group: Group, by: By) -> None:
         """Send the orders of a group, or deny all of them."""
+        asked_at_ms = self._sending.now_ms()
         self._sending.check_log()
         for one in group.orders:
             check_order(one)
@@ -105,7 +107,7 @@ class Entry:
             denials = [denied(one, judged) for one in intents]
             await self._sending.submit([], denials, by=by, whole=True)
         else:
-            await self._sending.submit(judged, [], by=by, whole=True)
+            await self._sending.submit(judged, [], by=by, whole=True, asked_at_ms=asked_at_ms)
 
     async def what_if(self, contract: Contract, terms: Terms, account: str) -> WhatIfReceived:
         """Ask IB what an order would cost; see `OrderManager.what_if`."""

@@ -11,14 +11,10 @@ halt before it opens a session, and what waited is in doubt until IB shows that 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from oms.core.events import Context, Envelope, HaltInForce, Pending, TradingHaltedByPerson
-from oms.errors import OmsError
-from oms.service.manager import OrderManager
-from oms.service.sending import By
 from oms.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -32,14 +28,10 @@ log = get_logger("service.halts")
 class Halts:
     """Takes halts up, whoever wrote them."""
 
-    def __init__(
-        self, *, log: EventLog, session: Session, outbox: Outbox, manager: OrderManager
-    ) -> None:
+    def __init__(self, *, log: EventLog, session: Session, outbox: Outbox) -> None:
         self._log = log
         self._session = session
         self._outbox = outbox
-        self._manager = manager
-        self._cancelling: set[asyncio.Task[None]] = set()
 
     def note(self, envelopes: Iterable[Envelope]) -> None:
         """Take up the halts of a commit; called on the loop, after the view has the commit."""
@@ -58,24 +50,3 @@ class Halts:
         )
         self._log.append(Pending(event, context))
         log.warning("halt_in_force", sequence=envelope.sequence, called_back=len(called_back))
-        for order_id in self._left_alone(called_back):
-            task = asyncio.create_task(self._cancel(order_id, envelope))
-            self._cancelling.add(task)
-            task.add_done_callback(self._cancelling.discard)
-
-    def _left_alone(self, called_back: tuple[str, ...]) -> list[str]:
-        """Return the parents that left before their children were called back.
-
-        The gateway holds such an entry for the rest of its bracket, which will not come; a person
-        could let it go in TWS, without its stop-loss.
-        """
-        orders = self._manager.view.orders
-        parents = {orders[i].parent_order_id for i in called_back if i in orders} - {""}
-        return sorted(parents - set(called_back))
-
-    async def _cancel(self, order_id: str, envelope: Envelope) -> None:
-        by = By("daemon", envelope.sequence)
-        try:
-            await self._manager.cancel(order_id, reason="a halt called its children back", by=by)
-        except OmsError as error:
-            log.warning("halt_cancel_failed", order_id=order_id, reason=error.message)

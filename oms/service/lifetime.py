@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from oms._version import __version__
 from oms.core.events import Context, DaemonStarted, DaemonStopped, Pending
-from oms.errors import OmsError
+from oms.errors import OmsError, StoreUnavailable
 from oms.service.subsystem import Oms
 from oms.settings import Settings
 from oms.telemetry import get_logger
@@ -104,7 +104,19 @@ async def _fail_safe(oms: Oms, failure: asyncio.Future[BaseException]) -> None:
 
 
 def _task_ended(task: asyncio.Task[None], failure: asyncio.Future[BaseException]) -> None:
-    if not task.cancelled() and (error := task.exception()) and not failure.done():
+    if not task.cancelled() and (error := task.exception()):
+        fail(failure, error)
+
+
+def fail(failure: asyncio.Future[BaseException], error: BaseException) -> None:
+    """Say why the subsystem cannot go on; the first word counts.
+
+    Who finds the log failed is told so by an error whose cause is why it failed: a lease that was
+    lost, a full disk. That is what a person must read, whoever was the first to find it.
+    """
+    if isinstance(error, StoreUnavailable) and isinstance(error.__cause__, OmsError):
+        error = error.__cause__
+    if not failure.done():
         failure.set_result(error)
 
 

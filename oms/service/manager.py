@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from oms.clock import Clock
 from oms.core.admit.groups import (
     Group,
     NewOrder,
@@ -82,6 +83,7 @@ class OrderManager:
         admission: Admission,
         disk_free: int | None,
         wait_seconds_max: float,
+        clock: Clock,
         actor: str = "strategy:python",
     ) -> None:
         """`actor` is who orders come from where a call does not say; for the rest see `Sending`."""
@@ -98,6 +100,7 @@ class OrderManager:
             session=gateway.session,
             outbox=gateway.outbox,
             view=view,
+            clock=clock,
             disk_free=disk_free,
             wait_seconds_max=wait_seconds_max,
         )

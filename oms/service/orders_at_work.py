@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from oms.core.admit.changes import (
     cancel_refusal,
+    cancel_under_way,
     change_denial,
     check_resolution,
     number_refusal,
@@ -74,11 +75,14 @@ class OrdersAtWork:
 
     async def modify(self, order_id: str, changes: Changes, *, reason: str, by: By) -> Order:
         """Send new terms; see `OrderManager.modify`."""
+        asked_at_ms = self._sending.now_ms()
         # A change is made of the terms before it: two at a time would undo each other.
         async with self._turns.setdefault(order_id, asyncio.Lock()):
-            return await self._modify(order_id, changes, reason, by)
+            return await self._modify(order_id, changes, reason, by, asked_at_ms)
 
-    async def _modify(self, order_id: str, changes: Changes, reason: str, by: By) -> Order:
+    async def _modify(
+        self, order_id: str, changes: Changes, reason: str, by: By, asked_at_ms: int
+    ) -> Order:
         order = await self._known(order_id)
         terms = changed(order.asked_terms, changes)
         validate(terms)
@@ -93,10 +97,10 @@ class OrdersAtWork:
             warning=judged,
         )
         await self._log.append(Pending(intent, self._sending.context(order_id, by)))
-        # As with an intent: a halt that came while this one took its time on the disk counts.
-        if self.view.system.halted:
-            halted = halt_denial(self.view.system)
-            return await self._deny_change(order_id, halted, by, intended=True)
+        # As with an intent: what came while this one took its time on the disk counts.
+        denial = self._why_not_now(order_id, order)
+        if denial is not None:
+            return await self._deny_change(order_id, denial, by, intended=True)
         log.info("modify_intended", order_id=order_id, revision=intent.revision)
         message = Outgoing(
             kind="modify",
@@ -106,6 +110,7 @@ class OrdersAtWork:
             contract=order.contract,
             terms=terms,
             parent_broker_order_id=self._sending.number_of_parent(order),
+            asked_at_ms=asked_at_ms,
             order_ref=order.order_ref,
         )
         self._outbox.send(message)
@@ -176,6 +181,11 @@ class OrdersAtWork:
             return denial
         qualified = await self._lookup.qualify(order.contract)
         return await self._admission.judge_change(order, terms, qualified.rules)
+
+    def _why_not_now(self, order_id: str, order: Order) -> Denial | None:
+        if self.view.system.halted:
+            return halt_denial(self.view.system)
+        return cancel_under_way(self.view.orders.get(order_id, order))
 
     async def _known(self, order_id: str) -> Order:
         found = await self._stored(order_id)

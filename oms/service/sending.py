@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from oms.clock import Clock
 from oms.core.admit.readiness import check_world
 from oms.core.admit.rule import Denial
 from oms.core.events import (
@@ -62,12 +63,14 @@ class Sending:
         session: Session,
         outbox: Outbox,
         view: View,
+        clock: Clock,
         disk_free: int | None,
         wait_seconds_max: float,
     ) -> None:
         """`disk_free` is how much of the disk must be free for a new order, and `wait_seconds_max`
         how long its intent may take to become durable: later the market has moved.
         """
+        self._clock = clock
         self._log = log
         self._disk_free = disk_free
         self._wait_seconds_max = wait_seconds_max
@@ -89,12 +92,14 @@ class Sending:
         *,
         by: By,
         whole: bool,
+        asked_at_ms: int | None = None,
     ) -> None:
         """Store denials and intents in one transaction, then send what was intended.
 
         `whole` orders leave together or not at all: where another order has the id of one of them,
         none is sent. A caller that gives up meanwhile takes nothing back: the intents become
-        durable, and that they will not leave is said.
+        durable, and that they will not leave is said. `asked_at_ms` is when they were wanted
+        (`now_ms`): an order that has waited too long since does not leave.
         """
         facts: list[OrderDenied | OrderIntended] = [*denials, *intents]
         if not facts:
@@ -130,7 +135,11 @@ class Sending:
             return
         for intent in fresh:
             log.info("order_intended", order_id=intent.order_id)
-        self._send(fresh, by)
+        self._send(fresh, by, asked_at_ms)
+
+    def now_ms(self) -> int:
+        """Return the moment from which the age of what is asked for now counts."""
+        return int(self._clock.monotonic() * 1000)
 
     def number_of(self, order: Order) -> int:
         """Return the number under which an order left, or will leave when its turn comes; 0 where
@@ -177,7 +186,7 @@ class Sending:
             self._log.append(Pending(event, self.context(intent.order_id, by)))
             log.info("order_not_sent", order_id=intent.order_id, reason=text)
 
-    def _send(self, intents: Sequence[OrderIntended], by: By) -> None:
+    def _send(self, intents: Sequence[OrderIntended], by: By, asked_at_ms: int | None) -> None:
         denial = check_world(self._view.system)
         if denial is not None:
             self._not_sent(intents, denial.text, by)
@@ -201,6 +210,7 @@ class Sending:
                 terms=intent.terms,
                 parent_broker_order_id=self.number_of_parent(intent),
                 transmit=intent.transmit,
+                asked_at_ms=asked_at_ms,
                 order_ref=intent.order_id,
             )
             self._outbox.send(message)
@@ -246,7 +256,10 @@ def report_not_sent(event_log: EventLog, message: Outgoing, reason: str, epoch: 
             assert_never(message.kind)
     context = Context(actor="daemon", session_epoch=epoch, correlation_id=message.order_id)
     log.warning("message_not_sent", kind=message.kind, order_id=message.order_id, reason=reason)
-    event_log.append(Pending(event, context))
+    # Where the lease is lost nothing may be written here any more: the order never left, and that
+    # is what the successor finds.
+    with contextlib.suppress(StoreUnavailable):
+        event_log.append(Pending(event, context))
 
 
 def _fresh(intents: Sequence[OrderIntended], receipts: Sequence[Receipt]) -> list[OrderIntended]:

@@ -3,8 +3,15 @@
 Two daemons under one client id would throw each other out of the gateway and send orders that the
 other does not know. So a daemon takes a lease before anything else; each taking raises its epoch,
 every event carries the epoch under which it was written, and a writer whose epoch is no longer the
-lease's may not write any more. A lease ends when it is released, when its heartbeat is older than
-its seconds, or when its process is known to be dead on this machine.
+lease's may not write any more. A lease ends when it is released, when its process is known to be
+dead on this machine, or when who wants it has watched it for its seconds and saw no heartbeat.
+
+No two clocks are compared to decide who owns a log, because any of them may be set: the holder
+counts from before it asked for its last renewal, the other from the moment in which it first saw
+that renewal, each by its own monotonic clock, which counts while the machine sleeps. So the holder
+stops to send before anybody else can begin (docs/decisions/0099-the-lease-fences-the-socket.md).
+The time of a heartbeat is for people, and lets a start beside a daemon that is alive be refused at
+once.
 
 The functions here run inside the caller's transaction.
 """
@@ -18,9 +25,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from oms.clock import Clock
 from oms.core.codec import time_text
 from oms.errors import LeaseHeld, LeaseLost
 from oms.store.backend import Connection
+
+#: The part of a lease for which its holder is sure of it. The rest is for what a clock is fast or
+#: slow, and for the time between a look at the clock and the bytes at the socket.
+SURE_FRACTION: Final = 0.8
 
 _SELECT: Final = "SELECT name, holder, host, process_id, epoch, seconds, heartbeat_at FROM leases"
 
@@ -40,6 +52,28 @@ class LeaseRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Instant:
+    """A moment of this process, by both clocks of the machine."""
+
+    monotonic: float
+    wall: datetime
+
+    def since(self, earlier: Instant) -> float:
+        """Return the seconds since an earlier moment, by the clock that counts more of them.
+
+        A virtual machine that was paused may notice by its wall clock alone. A clock that was set
+        forward counts too many, which costs a renewal.
+        """
+        walled = (self.wall - earlier.wall).total_seconds()
+        return max(self.monotonic - earlier.monotonic, walled)
+
+
+def instant(clock: Clock) -> Instant:
+    """Return this moment."""
+    return Instant(clock.monotonic(), clock.now())
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A row of the table."""
 
@@ -53,9 +87,16 @@ class Lease:
 
     def held(self, now: datetime, host: str) -> bool:
         """Say whether its holder still counts as running, seen from a host."""
-        if self.heartbeat_at is None or self.age(now) >= timedelta(seconds=self.seconds):
+        if self.is_over(host):
             return False
-        return self.host != host or process_is_alive(self.process_id)
+        # Both ways: a clock that was set back leaves a heartbeat in the future, for ever perhaps.
+        return abs(self.age(now)) < timedelta(seconds=self.seconds)
+
+    def is_over(self, host: str) -> bool:
+        """Say whether it is known to be free, without a look at a clock."""
+        if self.heartbeat_at is None:
+            return True
+        return self.host == host and not process_is_alive(self.process_id)
 
     def age(self, now: datetime) -> timedelta:
         """Return how old the last heartbeat is."""
@@ -74,35 +115,63 @@ def read_all(connection: Connection, name_prefix: str = "") -> list[Lease]:
     return [lease_of(row) for row in rows if row[0].startswith(name_prefix)]
 
 
-def take(connection: Connection, request: LeaseRequest, now: datetime) -> int:
-    """Take the lease and return its epoch, one higher than any before.
+class Watched:
+    """The lease while another wants it: taken at once, refused, or watched for its seconds."""
 
-    Raises `LeaseHeld` while another holder counts as running.
-    """
-    lease = read(connection, request.name)
-    if lease is not None and lease.held(now, request.host):
-        age = lease.age(now).total_seconds()
-        raise LeaseHeld(
-            f"{request.name} is served by {lease.holder} on {lease.host}, process "
-            f"{lease.process_id}, whose last sign of life is {age:.1f} s old"
+    def __init__(self, clock: Clock, request: LeaseRequest) -> None:
+        self._clock = clock
+        self._request = request
+        self._seen: Lease | None = None
+        self._seen_at = 0.0
+
+    @property
+    def lease_words(self) -> str:
+        """Return who holds it, in words."""
+        seen = self._seen
+        return "" if seen is None else f"{seen.holder} on {seen.host}, process {seen.process_id}"
+
+    def take(self, connection: Connection) -> int | None:
+        """Take the lease and return its epoch, one higher than any before; None where it must be
+        watched longer.
+
+        Raises `LeaseHeld` where its holder shows signs of life.
+        """
+        request, lease = self._request, read(connection, self._request.name)
+        if lease is None or lease.is_over(request.host):
+            return self._taken(connection, 1 if lease is None else lease.epoch + 1)
+        before, self._seen = self._seen, lease
+        if before is None:
+            self._seen_at = self._clock.monotonic()
+        age = lease.age(self._clock.now()).total_seconds()
+        beats = before is not None and before != lease
+        if beats or (before is None and 0 <= age < lease.seconds):
+            raise LeaseHeld(
+                f"{request.name} is served by {self.lease_words}, whose last sign of life is"
+                f" {max(age, 0):.1f} s old"
+            )
+        if self._clock.monotonic() - self._seen_at < lease.seconds:
+            return None
+        return self._taken(connection, lease.epoch + 1)
+
+    def _taken(self, connection: Connection, epoch: int) -> int:
+        request = self._request
+        connection.execute(
+            "INSERT INTO leases (name, holder, host, process_id, epoch, seconds, heartbeat_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+            " holder = excluded.holder, host = excluded.host, process_id = excluded.process_id,"
+            " epoch = excluded.epoch, seconds = excluded.seconds,"
+            " heartbeat_at = excluded.heartbeat_at",
+            (
+                request.name,
+                request.holder,
+                request.host,
+                request.process_id,
+                epoch,
+                request.seconds,
+                time_text(self._clock.now()),
+            ),
         )
-    epoch = 1 if lease is None else lease.epoch + 1
-    connection.execute(
-        "INSERT INTO leases (name, holder, host, process_id, epoch, seconds, heartbeat_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder,"
-        " host = excluded.host, process_id = excluded.process_id, epoch = excluded.epoch,"
-        " seconds = excluded.seconds, heartbeat_at = excluded.heartbeat_at",
-        (
-            request.name,
-            request.holder,
-            request.host,
-            request.process_id,
-            epoch,
-            request.seconds,
-            time_text(now),
-        ),
-    )
-    return epoch
+        return epoch
 
 
 def check(connection: Connection, request: LeaseRequest, epoch: int) -> None:

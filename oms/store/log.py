@@ -158,6 +158,10 @@ class EventLog:
         """Return the epoch that is on every event of this writer; 0 without a lease."""
         return self._writer.lease_epoch
 
+    def holds_lease(self) -> bool:
+        """Say whether nobody else can hold the lease this moment; see `Writer.holds_lease`."""
+        return self._writer.holds_lease()
+
     @property
     def loss(self) -> Loss | None:
         """Return what the log lacked when it was opened."""

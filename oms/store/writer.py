@@ -17,9 +17,11 @@ in memory are ahead of the rows.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy.engine import URL
 
@@ -32,6 +34,7 @@ from oms.errors import (
     ChainBroken,
     ConfigurationError,
     InvariantBroken,
+    LeaseHeld,
     StoreError,
     StoreLocked,
 )
@@ -41,13 +44,16 @@ from oms.store.backend import Connection, connect
 from oms.store.chain import Chain
 from oms.store.envelopes import Draft
 from oms.store.keeper import Keeper
-from oms.store.lease import LeaseRequest
+from oms.store.lease import Instant, LeaseRequest
 from oms.store.loss import Loss
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
 from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger
 
 logger = get_logger("store")
+
+#: How often a lease is looked at whose holder may be alive.
+_WATCH_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,14 @@ class Writer:
         self._lease = lease
         #: Runs inside each transaction and raises where nothing may be appended.
         self._guard = guard
-        self._beat_at = 0.0
+        #: When the renewal was asked for that was confirmed last, by both clocks; None without one.
+        self._renewed: Instant | None = None
         self._lock_seconds_max = lock_seconds_max
         #: Since when, in monotonic time, the present transaction waits for the database; None
         #: between transactions.
         self.began_at: float | None = None
-        #: Set from another thread: a database that another program holds is waited for no longer.
+        #: Set from another thread: a database that another program holds, and a lease of another,
+        #: are waited for no longer.
         self.stopping = False
         #: A change elsewhere was seen outside a transaction and has not been read yet.
         self._look_again = True
@@ -108,6 +116,20 @@ class Writer:
     def head(self) -> Head:
         """Return where the log ends, as far as this writer has read and written it."""
         return self._chain.head
+
+    def holds_lease(self) -> bool:
+        """Say whether nobody else can hold the lease this moment; True where none was wanted.
+
+        Any thread may ask. It counts from before the last renewal was asked for, and ends well
+        before the lease does.
+        """
+        if self._lease is None:
+            return True
+        renewed = self._renewed
+        if renewed is None:
+            return False
+        age = leases.instant(self._clock).since(renewed)
+        return age < self._lease.seconds * leases.SURE_FRACTION
 
     @property
     def free_bytes(self) -> int | None:
@@ -164,18 +186,24 @@ class Writer:
         Returns the receipts of each group in order. A database that another program holds is waited
         for; raises `StoreLocked` after the time that the settings allow.
         """
+        asked_at = leases.instant(self._clock)
+        is_due = self._beat_is_due(asked_at)
         with self._patience(), self._connection.writing(self._wait_on):
             foreign = self._look_around()
             receipts, own = self._chain.append(groups)
             changes, failure = self._project(own, foreign.changes)
             if failure is None:
                 self._write_rows()
-            has_beaten = self._beat_if_due()
+            if self._lease is not None and is_due:
+                leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.now())
             logger.debug("batch_written", rows=len(own))
         committed = Committed((*foreign.envelopes, *own), changes)
         if committed.envelopes:
             self._keeper.write(self.head)
-        if has_beaten:
+        if is_due:
+            # Only now, and from before it was asked for: nobody can have taken the lease before
+            # its seconds have passed since.
+            self._renewed = asked_at
             self._keeper.sync()
         if failure is not None:
             raise failure
@@ -193,7 +221,7 @@ class Writer:
                 self._wait_on(error)
                 # Looked at again with the next transaction, which waits as well.
                 self._look_again = True
-        if self._look_again or self._beat_is_due():
+        if self._look_again or self._beat_is_due(leases.instant(self._clock)):
             return self.write(())[1]
         return None
 
@@ -241,10 +269,18 @@ class Writer:
     # ── start ────────────────────────────────────────────────────────────────────────────────────
 
     def _take_lease(self, request: LeaseRequest) -> None:
-        with self._connection.writing():
-            epoch = leases.take(self._connection, request, self._clock.now())
+        watched = leases.Watched(self._clock, request)
+        while True:
+            asked_at = leases.instant(self._clock)
+            with self._connection.writing():
+                epoch = watched.take(self._connection)
+            if epoch is not None:
+                break
+            if self.stopping:
+                raise LeaseHeld(f"the start was given up while {watched.lease_words} was watched")
+            time.sleep(_WATCH_SECONDS)
         self._chain.lease_epoch = epoch
-        self._beat_at = self._clock.monotonic()
+        self._renewed = asked_at
 
     def _release(self) -> None:
         if self._lease is not None:
@@ -339,18 +375,10 @@ class Writer:
         projector.write()
         self._chain.write_checkpoint(BOOKS_CHECKPOINT)
 
-    def _beat_is_due(self) -> bool:
-        return (
-            self._lease is not None
-            and self._clock.monotonic() - self._beat_at >= self._lease.seconds / 3
-        )
-
-    def _beat_if_due(self) -> bool:
-        if self._lease is None or not self._beat_is_due():
+    def _beat_is_due(self, now: Instant) -> bool:
+        if self._lease is None:
             return False
-        leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.now())
-        self._beat_at = self._clock.monotonic()
-        return True
+        return self._renewed is None or now.since(self._renewed) >= self._lease.seconds / 3
 
 
 def _merge(changes: ChangedRecords, more: ChangedRecords) -> ChangedRecords:

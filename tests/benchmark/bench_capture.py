@@ -226,7 +226,7 @@ async def placing() -> tuple[float, float]:
     capture = Capture(ib, Nowhere(), zone=None, on_failure=_raise)  # type: ignore[arg-type]
     pace = Pace(SystemClock(), per_second_max=PLACED)
     capture.sent_listeners.append(pace.note_sent)
-    outbox = Outbox(ib, capture, pace, on_not_sent=lambda *_: None)
+    outbox = Outbox(ib, capture, pace, clock=SystemClock(), on_not_sent=lambda *_: None)
     began = time.perf_counter()
     for number in range(PLACED):
         outbox.send(

@@ -355,15 +355,70 @@ async def test_lease_of_a_dead_process_on_this_host_is_taken_at_once(place: Plac
         assert log.lease_epoch == 6
 
 
-async def test_lease_of_another_host_ends_with_its_heartbeat(place: Place) -> None:
-    """A process of another machine cannot be asked; ten seconds of silence decide."""
+async def test_lease_of_another_host_ends_when_no_heartbeat_came_while_it_was_watched(
+    place: Place,
+) -> None:
+    """A process of another machine cannot be asked, and its clock may be set: silence decides that
+    this program has listened to, for all the seconds of the lease.
+    """
     claim(place, process_id=1, host="elsewhere")
     clock = ManualClock(START + timedelta(seconds=9))
     with pytest.raises(LeaseHeld, match="elsewhere"):
         await EventLog.open(place.url, clock=clock, lease=lease())
-    clock.advance(1)
-    async with opened_log(place, lease=lease(), clock=clock) as log:
+    clock.step(-3600)
+    async with watching(place, clock) as opening:
+        clock.advance(9.9)
+        await asyncio.sleep(
+            0.15
+        )  # two looks of the thread, which has a clock of its own to sleep by
+        assert not opening.done()
+        clock.advance(0.1)
+        log = await opening
         assert log.lease_epoch == 6
+        await log.close()
+
+
+@pytest.mark.parametrize("step", [-3600, 3600])
+async def test_lease_of_a_daemon_that_lives_is_not_taken_when_a_clock_is_set(
+    place: Place, step: int
+) -> None:
+    """Its last heartbeat looks an hour old, or of the future; the next one, whatever it says, is a
+    sign of life.
+    """
+    claim(place, process_id=1, host="elsewhere")
+    clock = ManualClock(START)
+    clock.step(step)
+    async with watching(place, clock) as opening:
+        clock.advance(9)
+        text = codec.time_text(START + timedelta(seconds=3))
+        place.sql("UPDATE leases SET heartbeat_at = ?", (text,))
+        with pytest.raises(LeaseHeld, match="elsewhere"):
+            await opening
+
+
+async def test_a_start_that_watches_a_lease_can_be_given_up(place: Place) -> None:
+    """Ctrl-C does not wait for the end of another's lease."""
+    claim(place, process_id=1, host="elsewhere")
+    async with watching(place, ManualClock(START + timedelta(hours=1))) as opening:
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    assert place.sql("SELECT epoch FROM leases") == [(5,)]
+
+
+async def test_a_daemon_is_sure_of_its_lease_for_less_than_its_length(place: Place) -> None:
+    """Counted from before the renewal was asked for, by the clock that counts more."""
+    clock = ManualClock(START)
+    async with opened_log(place, lease=lease(), clock=clock, poll_seconds=60) as log:
+        assert log.holds_lease()
+        clock.advance(7.9)
+        assert log.holds_lease()
+        clock.advance(0.1)
+        assert not log.holds_lease()
+        await log.append(gap())
+        assert log.holds_lease()
+        clock.step(9)  # a virtual machine that was paused: only its wall clock knows
+        assert not log.holds_lease()
 
 
 async def test_heartbeat_is_written_while_idle(place: Place) -> None:
@@ -654,6 +709,18 @@ def rebuilt_equal(place: Place) -> bool:
     result = rebuild_check(place.url)
     assert result.first_difference is None, result
     return result.equal
+
+
+@asynccontextmanager
+async def watching(place: Place, clock: Clock) -> AsyncIterator[asyncio.Task[EventLog]]:
+    """Open a log whose lease is another's, and go on once it was looked at."""
+    opening = asyncio.create_task(EventLog.open(place.url, clock=clock, lease=lease()))
+    await asyncio.sleep(0.3)
+    assert not opening.done()
+    yield opening
+    if not opening.done():
+        opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
 
 
 def claim(place: Place, *, process_id: int, host: str) -> None:

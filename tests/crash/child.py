@@ -2,9 +2,10 @@
 
     python -m tests.crash.child '{"port": ..., "database": ..., "script": "tour", "kill": [...]}'
 
-The kill rides on structlog: a processor counts an action and sends SIGKILL to the process before
-the line is written. The program itself has no hook. What an order's caller was told is printed on
-standard output, one JSON object a line, so that the parent can hold the books to it.
+Or that is stopped there, for its parent to let go on (`pauses`). Either rides on structlog: a
+processor counts an action and sends the signal to the process before the line is written. The
+program itself has no hook. What an order's caller was told is printed on standard output, one JSON
+object a line, so that the parent can hold the books to it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from tests.crash.trader import trade
 from tests.simulator import control
 from tests.world import AAPL, LOW, MSFT, settings_for
 
+log = telemetry.get_logger("tests.crash")
+
 DEADLINE_SECONDS: Final = 60.0
 #: So long a trader waits for a line that the weather may keep down.
 WEATHER_SECONDS: Final = 5.0
@@ -56,12 +59,14 @@ class Task:
     #: The action and its n-th occurrence at which the process dies; "*" counts every line.
     kill_action: str = ""
     kill_occurrence: int = 1
+    #: SIGKILL, or SIGSTOP, of which the parent is told.
+    kill_signal: int = signal.SIGKILL
     seed: str = ""
     settings: dict[str, Any] | None = None
 
 
-def arm(action: str, occurrence: int) -> None:
-    """Make the process kill itself at the n-th time that an action is logged."""
+def arm(action: str, occurrence: int, number: int = signal.SIGKILL) -> None:
+    """Make the process kill or stop itself at the n-th time that an action is logged."""
     telemetry.configure("DEBUG", "json", sys.stderr)
     counts: Counter[str] = Counter()
 
@@ -69,7 +74,9 @@ def arm(action: str, occurrence: int) -> None:
         name = fields["event"]
         counts.update((name, "*"))
         if action in (name, "*") and counts[action] == occurrence:
-            os.kill(os.getpid(), signal.SIGKILL)
+            if number != signal.SIGKILL:
+                tell(paused=True)
+            os.kill(os.getpid(), number)
         return fields
 
     processors = structlog.get_config()["processors"]
@@ -237,6 +244,21 @@ async def one_cancel_request(running: Oms, task: Task) -> None:
     await ticket.done()
 
 
+async def basket(running: Oms, task: Task) -> None:
+    """Send more orders than leave at once, and wait until each was answered or has ended."""
+    await running.ready(DEADLINE_SECONDS)
+    aapl = await running.manager.qualify(AAPL)
+    terms = oms.Limit("BUY", 1, LOW)
+    orders = [oms.NewOrder(aapl, terms, order_id=f"b-{n}") for n in range(MORE_THAN_LEAVE)]
+    tickets = await running.manager.submit_many(orders)
+    log.info("order_waits")
+    await running.view.until(lambda: any(t.order.acknowledged for t in tickets))
+    log.info("order_answered")
+    await running.view.until(lambda: all(t.order.acknowledged or t.state in ENDED for t in tickets))
+    for ticket in tickets:
+        tell(order_id=ticket.order_id, state=ticket.state.value)
+
+
 async def rest(running: Oms, task: Task) -> None:
     """Start, compare, and stop."""
     await running.ready(DEADLINE_SECONDS)
@@ -257,6 +279,7 @@ SCRIPTS: Final[dict[str, Callable[[Oms, Task], Awaitable[None]]]] = {
     "differences": differences,
     "one_order": one_order,
     "one_cancel_request": one_cancel_request,
+    "basket": basket,
     "rest": rest,
     "random": random_trade,
 }
@@ -277,7 +300,7 @@ async def live(task: Task) -> None:
 def main() -> int:
     """Live one life; the exit code is 0 where nothing killed it."""
     task = Task(**json.loads(sys.argv[1]))
-    arm(task.kill_action, task.kill_occurrence)
+    arm(task.kill_action, task.kill_occurrence, task.kill_signal)
     try:
         asyncio.run(live(task))
     except OmsError as error:

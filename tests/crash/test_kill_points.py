@@ -96,7 +96,7 @@ EXEMPT = {
     "inquiry_made": "nothing is written before or after it; the next session asks about everything",
     "books_loaded_again": "nothing is written; a start loads the same rows",
     "request_stale": "test_a_request_that_two_daemons_died_on_is_denied_by_the_third",
-    "halt_cancel_failed": "nothing follows; the entry that IB holds is in the next comparison",
+    "parent_cancel_failed": "nothing follows; the entry that IB holds is in the next comparison",
     "quote_missing": "nothing is written before or after it that hangs on it",
     "database_locked": "nothing is written before or after it; the transaction is tried again",
     "log_failed": "nothing is written any more; test_bad_days",

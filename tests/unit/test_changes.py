@@ -35,6 +35,7 @@ DOUBTFUL = WORKING.evolve(state=OrderState.IN_DOUBT, acknowledged=False)
         ({}, None),
         ({"acknowledged": False}, "state"),
         ({"state": OrderState.FILLED}, "state"),
+        ({"state": OrderState.CANCEL_PENDING, "cancel_pending": True}, "state"),
         ({"client_id": 0}, "owner"),
         ({"broker_order_id": -1}, "owner"),
         ({"filled": Decimal(10)}, "filled"),

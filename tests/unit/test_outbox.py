@@ -64,6 +64,7 @@ class Wire:
     def __init__(self) -> None:
         self.messages: list[list[str]] = []
         self.closing = False
+        self.backlog = 0
         #: Messages after which the transport finds that nobody is there; None for never.
         self.dies_after: int | None = None
 
@@ -77,6 +78,9 @@ class Wire:
     def write_eof(self) -> None: ...
 
     def close(self) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return self.backlog
 
 
 class Bench:
@@ -95,6 +99,11 @@ class Bench:
         client.connState = client.CONNECTED
         client.conn.transport = self.wire
         capture = Capture(self.ib, self, zone=None, on_failure=self._fail)  # type: ignore[arg-type]
+        #: What the log says of its lease, each time that it is asked; the last word stays.
+        self.holds_lease = [True]
+        capture.may_leave = lambda: (
+            self.holds_lease.pop(0) if len(self.holds_lease) > 1 else self.holds_lease[0]
+        )
         pace = options.pop("messages_per_second_max", 50)
         self.pace = Pace(self.clock, per_second_max=pace, call_later=self._call_later)
         capture.sent_listeners.append(self.pace.note_sent)
@@ -102,6 +111,7 @@ class Bench:
             self.ib,
             capture,
             self.pace,
+            clock=self.clock,
             on_not_sent=lambda message, reason: self.not_sent.append((message.order_id, reason)),
             **options,
         )
@@ -304,6 +314,86 @@ async def test_text_that_would_move_the_fields_on_the_wire_is_refused(
     with pytest.raises(InvalidRequest, match="zero byte"):
         bench.place(1, **changed)
     assert bench.wire.messages == []
+
+
+async def test_nothing_leaves_while_the_log_may_be_anothers_and_goes_on_when_it_is_ours() -> None:
+    bench = Bench()
+    bench.holds_lease = [False]
+    assert [bench.place(1), bench.cancel(9)] == ["queued", "queued"]
+    bench.advance(60)
+    assert (bench.sent(), bench.not_sent) == ([], [])
+    bench.holds_lease = [True]
+    bench.advance(0.2)
+    assert bench.sent() == [("4", "9"), ("3", "1")]
+
+
+async def test_an_order_is_held_where_the_lease_ends_between_the_first_look_and_the_socket() -> (
+    None
+):
+    bench = Bench()
+    bench.holds_lease = [True, False, True]
+    assert bench.place(1) == "queued"
+    assert bench.sent() == []
+    bench.advance(0.2)
+    assert bench.sent() == [("3", "1")]
+
+
+async def test_questions_leave_while_orders_are_held() -> None:
+    bench = Bench(messages_per_second_max=2)
+    bench.holds_lease = [False]
+    bench.place(1)
+    for _ in range(3):
+        bench.questions.enqueue(bench.ib.client.reqCurrentTime)
+    bench.advance(3)
+    assert len(bench.wire.messages) == 3
+    assert bench.sent() == []
+
+
+async def test_each_waiting_order_is_looked_at_when_its_turn_comes() -> None:
+    bench = Bench(messages_per_second_max=1)
+    for number in range(1, 4):
+        bench.place(number)
+    bench.advance(1.1)
+    bench.holds_lease = [False]
+    bench.advance(10)
+    assert bench.sent() == [("3", "1"), ("3", "2")]
+
+
+async def test_nothing_is_handed_to_a_socket_whose_gateway_does_not_read() -> None:
+    bench = Bench()
+    bench.place(1)
+    bench.wire.backlog = 1
+    assert bench.place(2) == "queued"
+    bench.advance(5)
+    assert bench.sent() == [("3", "1")]
+    bench.wire.backlog = 0
+    bench.advance(0.2)
+    assert bench.sent() == [("3", "1"), ("3", "2")]
+
+
+async def test_what_is_too_old_is_not_sent_and_says_so_and_cancels_have_no_age() -> None:
+    bench = Bench(age_seconds_max=30)
+    bench.holds_lease = [False]
+    bench.place(1, asked_at_ms=0)
+    bench.place(2, asked_at_ms=0, kind="modify")
+    bench.cancel(1)
+    bench.cancel(8)
+    bench.advance(20)
+    bench.place(3, asked_at_ms=20_000)
+    bench.advance(10.1)
+    # Said while it is still held: a person who waits may send it elsewhere.
+    assert [order_id for order_id, _ in bench.not_sent] == ["ref-1", "ref-2", "ref-1"]
+    assert all("30 s (order_age_seconds_max) is too old" in said for _, said in bench.not_sent)
+    bench.holds_lease = [True]
+    bench.advance(0.2)
+    assert bench.sent() == [("4", "8"), ("3", "3")]
+
+
+async def test_an_order_that_is_too_old_when_it_is_handed_over_is_not_sent() -> None:
+    bench = Bench(age_seconds_max=30)
+    bench.advance(31)
+    assert bench.place(1, asked_at_ms=0) == "not_sent"
+    assert (bench.sent(), len(bench.not_sent)) == ([], 1)
 
 
 ACTIONS = st.lists(

@@ -19,6 +19,9 @@ def change_denial(order: Order, terms: Terms, *, client_id: int) -> Denial | Non
     if not order.live or not order.acknowledged:
         text = f"the order is {state}; only a working order can be changed"
         return Denial("state", state, "working", text)
+    cancel = cancel_under_way(order)
+    if cancel is not None:
+        return cancel
     if order.number_lost:
         number = str(order.broker_order_id)
         text = f"IB has another order under its number {number}, and a change would go to that one"
@@ -30,6 +33,17 @@ def change_denial(order: Order, terms: Terms, *, client_id: int) -> Denial | Non
         text = f"{order.filled} are filled already; the new quantity must be above that"
         return Denial("filled", plain(terms.quantity), plain(order.filled), text)
     return None
+
+
+def cancel_under_way(order: Order) -> Denial | None:
+    """Return why an order whose cancel IB has not answered cannot be changed, None without one.
+
+    A change that meets the cancel on its way is refused, or brings the order back to life.
+    """
+    if not order.cancel_pending:
+        return None
+    text = "its cancel is under way; change the order once IB has refused the cancel"
+    return Denial("state", order.state.value, "no cancel under way", text)
 
 
 def cancel_refusal(order: Order, *, client_id: int, has_number: bool) -> str:
