@@ -232,7 +232,8 @@ def bounds_page() -> str:
     return _page(
         "Bounds",
         _lines(
-            "What each kind of number, text and time can be; `oms.core.bounds` is the table.",
+            "What each kind of number, text and time can be; `oms.core.bounds` is the table; "
+            "[why](../decisions/0090-one-table-of-bounds.md).",
             "The fields of [events](events.md) have these types, so what the log takes, both "
             "databases can hold. No text holds the character NUL.",
             "What a person or a program asks for is refused above the last rows, with exit status "

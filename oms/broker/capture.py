@@ -26,8 +26,14 @@ from ib_async import IB
 from oms.broker import patches
 from oms.broker.sink import Durable, Sink
 from oms.broker.ticks import MARKET_MESSAGES
-from oms.broker.translate import CONTRACT_DETAILS, Unreadable, translate, with_exchange_day
-from oms.core.events import BrokerMessageUnreadable, Context, Event, OrderMessageSent, Pending
+from oms.broker.translate import (
+    CONTRACT_DETAILS,
+    Unreadable,
+    translate,
+    unreadable,
+    with_exchange_day,
+)
+from oms.core.events import Context, Event, OrderMessageSent, Pending
 
 ACTOR: Final = "broker"
 
@@ -122,7 +128,7 @@ class Capture:
         try:
             translated = translate(wire, patches.server_version(self._ib), self._zone)
         except Unreadable as error:
-            event = BrokerMessageUnreadable(message_id=wire[0] if wire else "", reason=str(error))
+            event = unreadable(wire, error)
         else:
             if translated is None:
                 return

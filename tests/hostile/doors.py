@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from oms.broker.translate import Unreadable, translate
+from oms.broker.translate import Unreadable, translate, unreadable
 from oms.broker.translate.messages import _TRANSLATORS
 from oms.cli import main
 from oms.clock import SystemClock
@@ -67,6 +67,8 @@ def wires() -> Iterator[tuple[Thrown, tuple[str, ...]]]:
                     fields = [message_id, *[filler] * 120]
                     fields[at] = value
                     yield Thrown(f"message {message_id} field {at}", value), tuple(fields)
+    for value in TEXTS:
+        yield Thrown("message id", value), (value, "1")
 
 
 def settings() -> Iterator[tuple[Thrown, dict[str, str]]]:
@@ -137,7 +139,8 @@ def thrown_at_wire(log: Log, fields: tuple[str, ...]) -> bool:
     """Return whether the message gave a fact; the fact must be kept."""
     try:
         translated = translate(fields, 176, None)
-    except Unreadable:
+    except Unreadable as error:
+        log.keep(unreadable(fields, error))
         return False
     if translated is not None:
         log.keep(translated.event)

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from oms.broker.translate import Unreadable, translate, unreadable
 from oms.core import bounds
 from oms.core.bounds import reason_of
+from oms.core.codec import decode, encode
 from oms.core.contracts import Contract
 from oms.core.events import EVENT_TYPES, PositionReceived
 from oms.core.money import NotANumber, decimal_from_wire, integer_from_wire, number
@@ -127,6 +129,14 @@ def test_a_ratio_of_an_old_log_is_bounded_before_it_is_a_fraction() -> None:
 def test_text_from_outside_can_be_made_to_fit() -> None:
     assert bounds.WORD.fitted("a\0\udcff") == r"a\x00\udcff"
     assert len(bounds.WORD.fitted("\udcff" * 1000)) == bounds.WORD.length
+
+
+@pytest.mark.parametrize("message_id", ["\udcff\udcfe", "x" * 1_000_000, ""])
+def test_a_message_of_any_kind_can_be_kept_as_unreadable(message_id: str) -> None:
+    with pytest.raises(Unreadable) as refused:
+        translate((message_id, "1"), 176, None)
+    event = unreadable((message_id, "1"), refused.value)
+    assert decode("BrokerMessageUnreadable", 1, encode(event)) == event
 
 
 def test_an_instant_stays_in_the_calendar() -> None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from oms.broker.translate.details import CONTRACT_DETAILS, with_exchange_day
-from oms.broker.translate.messages import NEWEST_VERSION, OLDEST_VERSION, Unreadable, translate
+from oms.broker.translate.messages import (
+    NEWEST_VERSION,
+    OLDEST_VERSION,
+    Unreadable,
+    translate,
+    unreadable,
+)
 from oms.broker.translate.zones import offset_shown
 
 __all__ = [
@@ -13,5 +19,6 @@ __all__ = [
     "Unreadable",
     "offset_shown",
     "translate",
+    "unreadable",
     "with_exchange_day",
 ]

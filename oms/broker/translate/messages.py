@@ -20,8 +20,13 @@ from zoneinfo import ZoneInfo
 
 from oms.broker.translate import accounts, executions, orders
 from oms.broker.translate.fields import Fields, Translated, Translator
-from oms.core.bounds import reason_of
-from oms.core.events import AnswerEndReceived, NextOrderIdReceived, NoticeReceived
+from oms.core.bounds import PROSE, WORD, reason_of
+from oms.core.events import (
+    AnswerEndReceived,
+    BrokerMessageUnreadable,
+    NextOrderIdReceived,
+    NoticeReceived,
+)
 
 OLDEST_VERSION: Final = 157
 NEWEST_VERSION: Final = 178
@@ -52,6 +57,13 @@ def translate(fields: Fields, server_version: int, zone: ZoneInfo | None) -> Tra
         return translator(fields, server_version, zone)
     except (ValueError, LookupError, ArithmeticError) as error:
         raise Unreadable(_reason(message_id, fields, error)) from error
+
+
+def unreadable(fields: Fields, error: Unreadable) -> BrokerMessageUnreadable:
+    """Return the fact that a message could not be translated, whatever the message holds."""
+    return BrokerMessageUnreadable(
+        message_id=WORD.fitted(fields[0]) if fields else "", reason=PROSE.fitted(str(error))
+    )
 
 
 def _reason(message_id: str, fields: Fields, error: Exception) -> str:
