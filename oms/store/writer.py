@@ -255,7 +255,7 @@ class Writer:
                 f" {waited:.0f} s, longer than OMS_DATABASE_LOCK_SECONDS_MAX allows",
                 hint="end the other program, then start the daemon again: it asks IB for what it"
                 " missed",
-            ) from error
+            ) from error.__cause__
         logger.warning("database_locked", seconds=round(waited), seconds_max=self._lock_seconds_max)
 
     def _look(self) -> None:
