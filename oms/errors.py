@@ -12,8 +12,9 @@
     │  ├─ LeaseHeld                  exit 1   another daemon owns this account and client id
     │  ├─ LeaseLost                  exit 1   another daemon took over while we were not looking
     │  ├─ UnknownEventType           exit 4
-    │  └─ ChainBroken                exit 4
-    │     └─ LogWentBack             exit 4   events that were in the log are not in it any more
+    │  ├─ ChainBroken                exit 4
+    │  │  └─ LogWentBack             exit 4   events that were in the log are not in it any more
+    │  └─ DatabaseDamaged            exit 4   the log may be whole, the rest of the file is not
     ├─ BrokerError                   exit 1
     │  ├─ IBConnectionError          exit 5   nothing listens, or the line is down
     │  │  ├─ ClientIdInUse           exit 5
@@ -147,6 +148,17 @@ class LogWentBack(ChainBroken):
         "nothing is sent: put the newest database back, with its -wal file, or rename it together "
         "with its .head file; where it is lost, `oms run --accept-loss --reason TEXT` goes on with "
         "this one; docs/operating/restore.md"
+    )
+
+
+class DatabaseDamaged(StoreError):
+    """The database is not what was written."""
+
+    exit_code = 4
+    default_hint = (
+        "no order leaves; copy the file first, then `oms verify` says what is wrong and"
+        " docs/operating/damaged.md what to do: `oms rebuild` makes rows again from a log that"
+        " holds, for the rest restore a backup"
     )
 
 

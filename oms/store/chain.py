@@ -12,12 +12,13 @@ from typing import Final, NamedTuple
 
 from oms.clock import Clock
 from oms.core import codec
-from oms.core.codec import Head, time_text
+from oms.core.codec import GENESIS, Head, time_text
 from oms.core.events import Envelope, Event, NaturalKeyConflict, Pending
 from oms.core.receipt import Receipt
 from oms.errors import ChainBroken
 from oms.store.backend import Connection, Value
 from oms.store.envelopes import (
+    HASH,
     INSERT_EVENTS,
     SELECT_EVENTS,
     SELECT_HEAD,
@@ -28,10 +29,13 @@ from oms.store.envelopes import (
     follow,
     head_of,
 )
-from oms.store.tables import LOG_CHECKPOINT
+from oms.store.rows import Sums
+from oms.store.tables import BOOKS_CHECKPOINT, LOG_CHECKPOINT
 
 #: Events of other programs that are read at a time.
 PAGE_ROWS: Final = 1_000
+#: Events at the end that are checked before a daemon begins: a tenth of a second.
+TAIL_EVENTS: Final = 5_000
 
 
 class Chain:
@@ -61,14 +65,21 @@ class Chain:
         last, or has another event there.
         """
         head = self.end()
-        found = self._checkpoint(LOG_CHECKPOINT)
-        if found is not None and head.sequence < found[0]:
-            raise ChainBroken(
-                f"the log ends at {head.sequence}, but {found[0]} events were appended",
-                sequence=head.sequence + 1,
-            )
+        check_end(head.sequence, self.checkpoint(LOG_CHECKPOINT))
         self._end_written_down = self.head_at(LOG_CHECKPOINT).sequence
         return head
+
+    def check_tail(self) -> None:
+        """Raise `ChainBroken` where one of the last events is not what was appended."""
+        select = f"{SELECT_EVENTS} ORDER BY sequence DESC LIMIT {TAIL_EVENTS}"
+        rows = self._connection.rows(select)[::-1]
+        if not rows:
+            return
+        if rows[0][0] == 1:
+            follow(GENESIS, 1, rows[0])
+        digest = bytes(rows[0][HASH])
+        for number, row in enumerate(rows[1:], rows[0][0] + 1):
+            digest = follow(digest, number, row)
 
     def head_at(self, name: str) -> Head:
         """Return the head at which a checkpoint was made; raises `ChainBroken` where the log has
@@ -92,13 +103,22 @@ class Chain:
         found = self._checkpoint(name)
         return 0 if found is None else found[0]
 
-    def write_checkpoint(self, name: str) -> None:
-        """Write down that what has this name has reached the head."""
+    def write_checkpoint(self, name: str, sums: Sums | None = None) -> None:
+        """Write down that what has this name has reached the head, and what its rows add up to."""
+        stored = (None, None) if sums is None else sums.stored()
         self._connection.insert(
-            "INSERT INTO checkpoints (name, sequence, hash)",
-            [(name, self.head.sequence, self.head.hash)],
-            "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
+            "INSERT INTO checkpoints (name, sequence, hash, row_sum, live_row_sum)",
+            [(name, self.head.sequence, self.head.hash, *stored)],
+            "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash,"
+            " row_sum = excluded.row_sum, live_row_sum = excluded.live_row_sum",
         )
+
+    def row_sums(self) -> Sums:
+        """Return what the rows of the projections add up to, as it was last written down."""
+        rows = self._connection.rows(
+            "SELECT row_sum, live_row_sum FROM checkpoints WHERE name = ?", (BOOKS_CHECKPOINT,)
+        )
+        return Sums.of(*rows[0]) if rows else Sums()
 
     def _checkpoint(self, name: str) -> tuple[int, bytes] | None:
         rows = self._connection.rows(
@@ -184,6 +204,21 @@ class Chain:
         now = self._clock.now()
         last = self.head.recorded_at
         return now if last is None or now > last else last
+
+
+def check_end(ends_at: int, appended: int) -> None:
+    """Raise `ChainBroken` unless the log ends where the last append wrote down that it does."""
+    if ends_at < appended:
+        raise ChainBroken(
+            f"the log ends at {ends_at}, but {appended} events were appended",
+            sequence=ends_at + 1,
+        )
+    if ends_at > appended:
+        raise ChainBroken(
+            f"the log ends at {ends_at}, but only {appended} events were appended: what follows was"
+            " put there by other means",
+            sequence=appended + 1,
+        )
 
 
 class _Stored(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from oms.core.fold.records import TABLES, decode_record, differing_fields
 from oms.store.backend import Connection
+from oms.store.projector import row_columns
 
 PAGE_ROWS: Final = 1_000
 
@@ -49,12 +50,11 @@ class Layout(NamedTuple):
 
 
 LAYOUTS: Final = {
-    **{
-        name: Layout(name, (spec.key_name, *spec.columns, "live", "body"), 1)
-        for name, spec in TABLES.items()
-    },
+    **{name: Layout(name, row_columns(spec), 1) for name, spec in TABLES.items()},
     "order_events": Layout("order_events", ("order_id", "sequence"), 2),
 }
+#: Where the record stands in the row of a projection.
+_BODY: Final = -2
 
 
 def compare(
@@ -83,7 +83,7 @@ def _equal_rows(ours: Connection, rebuilt: Connection, layout: Layout) -> tuple[
     """
     count = 0
     after: Row | None = None
-    left, right = _pages(ours, layout, None), _pages(rebuilt, layout, None)
+    left, right = pages(ours, layout, None), pages(rebuilt, layout, None)
     for one, other in zip(left, right, strict=False):
         if one != other:
             break
@@ -116,11 +116,11 @@ def _pairs(
 
 def _ordered(connection: Connection, layout: Layout, after: Row | None = None) -> Iterator[Row]:
     """Yield the rows of a table above a key, in the order of their keys."""
-    for page in _pages(connection, layout, after):
+    for page in pages(connection, layout, after):
         yield from page
 
 
-def _pages(connection: Connection, layout: Layout, after: Row | None) -> Iterator[list[Row]]:
+def pages(connection: Connection, layout: Layout, after: Row | None) -> Iterator[list[Row]]:
     """Yield the rows above a key, by keys that are compared byte for byte as both databases can."""
     table, columns, key_width = layout
     keys = [f"{columns[0]} {connection.binary_order}", *columns[1:key_width]]
@@ -140,7 +140,8 @@ def _key(row: Row, width: int) -> tuple[Any, ...]:
 
 def _difference(table: str, key: Row, one: Row | None, other: Row | None) -> Difference:
     if table not in TABLES:
-        return Difference(table, f"{key[0]} at {key[1]}", _text(one), _text(other))
+        texts = [None if row is None else str(row[-1]) for row in (one, other)]
+        return Difference(table, f"{key[0]} at {key[1]}", texts[0], texts[1])
     if one is None or other is None:
         return Difference(table, key[0], _text(one), _text(other))
     return Difference(table, key[0], _text(one), _text(other), _fields(table, one, other))
@@ -148,10 +149,10 @@ def _difference(table: str, key: Row, one: Row | None, other: Row | None) -> Dif
 
 def _fields(table: str, one: Row, other: Row) -> tuple[str, ...]:
     """Return what differs between two rows of one key: fields of the record, else columns."""
-    if one[-1] != other[-1]:
+    if one[_BODY] != other[_BODY]:
         try:
             fields = differing_fields(
-                decode_record(table, one[-1]), decode_record(table, other[-1])
+                decode_record(table, one[_BODY]), decode_record(table, other[_BODY])
             )
         except ValueError:
             return ("body",)  # what stands there is no record of ours
@@ -162,4 +163,4 @@ def _fields(table: str, one: Row, other: Row) -> tuple[str, ...]:
 
 
 def _text(row: Row | None) -> str | None:
-    return None if row is None else str(row[-1])
+    return None if row is None else str(row[_BODY])

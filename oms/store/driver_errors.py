@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
 from oms.errors import (
     ConfigurationError,
+    DatabaseDamaged,
     MigrationNeeded,
     OmsError,
     StoreError,
@@ -26,6 +27,15 @@ _UNAVAILABLE: Final = (
     (("full", "no space", "disk i/o", "quota"), FREE_SPACE),
     (("unable to open", "permission denied"), "check the path in OMS_DATABASE_URL and its folder"),
     (("connection", "server closed"), "is PostgreSQL running at the address of OMS_DATABASE_URL?"),
+)
+#: What SQLite says of a file whose bytes cannot be: pages, the schema, the header, text.
+_DAMAGED: Final = (
+    "not a database",
+    "malformed",
+    "unsupported file format",
+    "could not decode to utf-8",
+    "invalid page",  # PostgreSQL
+    "could not read block",
 )
 #: psycopg's classes for what is not there, and for a server that is gone; as names, because the
 #: driver is optional.
@@ -62,6 +72,8 @@ def driver_errors(place: str) -> Iterator[None]:
 def _translated(error: BaseException, place: str) -> OmsError:
     text = " ".join(str(error).split())
     lower = text.lower()
+    if any(mark in lower for mark in _DAMAGED):
+        return DatabaseDamaged(f"the file {place} is damaged, or is not a database: {text}")
     if any(mark in lower for mark in _LOCKED):
         return StoreLocked(f"another program holds the database {place}: {text}")
     for marks, hint in _UNAVAILABLE:
@@ -69,11 +81,6 @@ def _translated(error: BaseException, place: str) -> OmsError:
             return StoreUnavailable(f"the log in {place} cannot be used: {text}", hint=hint)
     if "no such table" in lower or "no such column" in lower or type(error).__name__ in _UNKNOWN:
         return MigrationNeeded(f"the database {place} lacks what this version needs: {text}")
-    if "not a database" in lower or "malformed" in lower:
-        return StoreError(
-            f"the file {place} is damaged, or is not a database: {text}",
-            hint="keep the file as it is and restore a backup beside it",
-        )
     if isinstance(error, sqlite3.OperationalError) or type(error).__name__ in _LOST:
         return StoreUnavailable(f"the log in {place} cannot be used: {text}")
     return StoreError(f"the database {place} refused: {text}")

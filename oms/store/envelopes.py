@@ -109,7 +109,10 @@ def follow(previous: bytes, expected: int, row: Row) -> bytes:
     """
     if row[0] != expected:
         raise ChainBroken(f"expected event {expected}, found {row[0]}", sequence=expected)
-    digest = codec.link(previous, Header._make(row[:HASH]), row[12], row[13])
+    try:
+        digest = codec.link(previous, Header._make(row[:HASH]), row[12], row[13])
+    except UnicodeEncodeError as error:
+        raise ChainBroken(f"event {expected} is not text: {error}", sequence=expected) from error
     found = row[HASH]
     if digest != found:
         text = found.hex()[:16] if isinstance(found, bytes) else repr(found)

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from oms.core.events import Envelope
 from oms.core.fold import apply as folds
 from oms.core.fold.books import Books
 from oms.core.fold.records import TABLES, AnyRecord, TableSpec, decode_record, encode_record
 from oms.core.fold.wants import Want
+from oms.errors import DatabaseDamaged
 from oms.store.backend import Connection, Value
+from oms.store.rows import Sums, digest_of
 
 #: Touched records by table and key.
 ChangedRecords = dict[str, dict[str, AnyRecord]]
@@ -27,6 +29,15 @@ ChangedRecords = dict[str, dict[str, AnyRecord]]
 #: Ended orders and fills that stay in memory, because a late fill, correction or commission is
 #: likely to name them soon: the last minutes of a busy day. 5,000 records are about 30 MB.
 RESIDENT_RECORDS_MAX: Final = 5_000
+
+#: Where a row of a projection says whether it is live.
+LIVE: Final = -3
+
+#: What is said where no single row is wrong, and all of them together are.
+ROWS_DO_NOT_ADD_UP: Final = (
+    "{} of the projections are not those that were written: one was deleted, added, or put back as"
+    " it once was"
+)
 
 
 class Projector:
@@ -43,21 +54,42 @@ class Projector:
         self._unwritten_links: list[tuple[str, int]] = []
         #: The sequence that the rows have reached.
         self.written = 0
+        #: What the rows add up to.
+        self.sums = Sums()
+        #: What the rows in memory count for in the sums: digest, and whether the row is live.
+        self._counted: dict[str, dict[str, tuple[bytes, bool]]] = {name: {} for name in TABLES}
         self._writers = {name: _RowWriter(spec) for name, spec in TABLES.items()}
 
-    def restore(self, sequence: int) -> ChangedRecords:
-        """Start again from the live rows, which have reached a sequence, and return them."""
+    def restore(self, sequence: int, sums: Sums) -> ChangedRecords:
+        """Start again from the live rows, which have reached a sequence, and return them.
+
+        `sums` are what all rows add up to. Raises `DatabaseDamaged` where a row is not what was
+        written.
+        """
         self.books = folds.initial()
         self.books.sequence = self.written = sequence
+        self.sums = sums
+        self._counted = {name: {} for name in TABLES}
         self._unwritten = {name: {} for name in TABLES}
         self._unwritten_links = []
         changes: ChangedRecords = {}
         for table in TABLES:
-            for _, body in self._connection.rows(f"{_select(table)} WHERE live = 1"):
-                record = decode_record(table, body)
+            for row in self._connection.rows(f"{select_rows(table)} WHERE live = 1"):
+                record = self._taken(table, row)
                 self.books.restore(table, record)
                 changes.setdefault(table, {})[record.key] = record
         return changes
+
+    def check_live(self) -> None:
+        """Raise `DatabaseDamaged` unless the rows in memory are all live rows that were written;
+        only right after `restore`.
+        """
+        found = Sums()
+        for counted in self._counted.values():
+            for digest, live in counted.values():
+                found.add(digest, live=live)
+        if found.live != self.sums.live:
+            raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the live rows"))
 
     @property
     def behind(self) -> int:
@@ -88,19 +120,47 @@ class Projector:
         """Write every record that was touched since the last call, each once."""
         for table, records in self._unwritten.items():
             if records:
-                self._writers[table].write(self._connection, list(records.values()))
+                writer = self._writers[table]
+                rows = [writer.row(record) for record in records.values()]
+                self._count(table, rows)
+                writer.write(self._connection, rows)
                 self._written_since_eviction += len(records)
-        # In the order of their key: the tree is walked once, not once a row.
-        self._connection.insert(
-            "INSERT INTO order_events (order_id, sequence)",
-            sorted(self._unwritten_links),
-            "ON CONFLICT DO NOTHING",
-        )
+        self._write_links()
         self._unwritten = {name: {} for name in TABLES}
         self._unwritten_links = []
         self.written = self.books.sequence
         # Only what is written may leave memory.
         self._evict()
+
+    def _count(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Bring the sums to the rows that are about to be written."""
+        counted, sums = self._counted[table], self.sums
+        new = [row[0] for row in rows if row[0] not in counted]
+        if new:
+            # Nearly always they are new. A fold may also write a row that it did not ask for.
+            spec = TABLES[table]
+            select = f"SELECT {spec.key_name}, digest, live FROM {table}"
+            for key, digest, live in self._connection.among(select, spec.key_name, new):
+                counted[key] = (bytes(digest or b""), bool(live))
+        for row in rows:
+            key, digest, live = row[0], row[-1], bool(row[LIVE])
+            before = counted.get(key)
+            if before is not None:
+                sums.remove(before[0], live=before[1])
+            sums.add(digest, live=live)
+            counted[key] = (digest, live)
+
+    def _write_links(self) -> None:
+        # In the order of their key: the tree is walked once, not once a row.
+        links = sorted(set(self._unwritten_links))
+        select = "SELECT count(*) FROM order_events WHERE order_id = ? AND sequence = ?"
+        for link in links:
+            # An event that is in the rows already may be so with this link.
+            if link[1] > self.written or not self._connection.rows(select, link)[0][0]:
+                self.sums.add(digest_of("order_events", link), live=False)
+        self._connection.insert(
+            "INSERT INTO order_events (order_id, sequence)", links, "ON CONFLICT DO NOTHING"
+        )
 
     def _page_in(self, envelopes: Sequence[Envelope]) -> None:
         """Bring the stored rows into memory that the events may need, and those beside them."""
@@ -120,13 +180,22 @@ class Projector:
                 missing[want.table, want.column].append(want.value)
         for (table, column), values in missing.items():
             name = column or TABLES[table].key_name
-            for key, body in self._connection.among(_select(table), name, values):
+            for row in self._connection.among(select_rows(table), name, values):
                 # A record in memory is as new as its row or newer.
-                if books.get(table, key) is None:
-                    books.restore(table, decode_record(table, body))
-                found = books.get(table, key)
-                assert found is not None
+                found = books.get(table, row[0])
+                if found is None:
+                    found = self._taken(table, row)
+                    books.restore(table, found)
                 yield found
+
+    def _taken(self, table: str, row: Sequence[Any]) -> AnyRecord:
+        """Return the record of a row that comes into memory."""
+        digest = check_row(table, row)
+        self._counted[table][row[0]] = (digest, bool(row[LIVE]))
+        try:
+            return decode_record(table, row[-2])
+        except ValueError as error:
+            raise DatabaseDamaged(f"the row {row[0]!r} of {table} is no record: {error}") from error
 
     def _evict(self) -> None:
         # Asking what is evictable walks the books, so it is done once per many rows written.
@@ -136,26 +205,45 @@ class Projector:
         evictable = self.books.evictable()
         for table, key in evictable[: max(0, len(evictable) - self._resident_records_max)]:
             self.books.evict(table, key)
+            self._counted[table].pop(key, None)
 
 
 class _RowWriter:
     """Writes the rows of one projection."""
 
     def __init__(self, spec: TableSpec) -> None:
-        names = (spec.key_name, *spec.columns, "live", "body")
+        names = row_columns(spec)
+        self._table = spec.name
         self._head = f"INSERT INTO {spec.name} ({', '.join(names)})"
         self._tail = f"ON CONFLICT ({spec.key_name}) DO UPDATE SET " + ", ".join(
             f"{name} = excluded.{name}" for name in names[1:]
         )
 
-    def write(self, connection: Connection, records: Sequence[AnyRecord]) -> None:
-        connection.insert(self._head, [self._row(record) for record in records], self._tail)
+    def write(self, connection: Connection, rows: Sequence[Sequence[Value]]) -> None:
+        """Write rows, over those of the same keys."""
+        connection.insert(self._head, rows, self._tail)
 
-    def _row(self, record: AnyRecord) -> tuple[Value, ...]:
+    def row(self, record: AnyRecord) -> tuple[Any, ...]:
+        """Return the row of a record, its digest last."""
         # `columns()` names them in the order of the table.
         live = 1 if record.live else 0
-        return (record.key, *record.columns().values(), live, encode_record(record))
+        values = (record.key, *record.columns().values(), live, encode_record(record))
+        return (*values, digest_of(self._table, values))
 
 
-def _select(table: str) -> str:
-    return f"SELECT {TABLES[table].key_name}, body FROM {table}"
+def row_columns(spec: TableSpec) -> tuple[str, ...]:
+    """Return the columns of a projection in the order in which its rows are read and written."""
+    return (spec.key_name, *spec.columns, "live", "body", "digest")
+
+
+def select_rows(table: str) -> str:
+    """Return the query of a projection's rows, to which a condition can be added."""
+    return f"SELECT {', '.join(row_columns(TABLES[table]))} FROM {table}"
+
+
+def check_row(table: str, row: Sequence[Any]) -> bytes:
+    """Return the digest that a row carries; raises `DatabaseDamaged` where it is another's."""
+    digest = digest_of(table, row[:-1])
+    if row[-1] != digest:
+        raise DatabaseDamaged(f"the row {row[0]!r} of {table} is not what was written")
+    return digest

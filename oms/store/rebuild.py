@@ -105,7 +105,7 @@ def rebuild(
         rebuilt.follow(target, chain.end().sequence, progress)
         compared = first = _compare_at_end(target, chain, rebuilt)
         for _ in range(SWAPS_MAX):
-            if not compared.differing and compared.reached == rebuilt.sequence:
+            if not compared.differing and compared.written_down:
                 break
             if len(compared.differing) > SWAP_ROWS_MAX:
                 _refuse_beside_daemon(target, time)
@@ -134,8 +134,8 @@ def _result(found: Comparison, events: int, seconds: float) -> RebuildResult:
 class _Compared:
     found: Comparison
     differing: list[RowKey]
-    #: The sequence that the stored rows say they have reached.
-    reached: int
+    #: The checkpoint says which sequence the rows have reached and what they add up to.
+    written_down: bool
 
 
 def _compare_at_end(target: Connection, chain: Chain, rebuilt: Shadow) -> _Compared:
@@ -143,9 +143,9 @@ def _compare_at_end(target: Connection, chain: Chain, rebuilt: Shadow) -> _Compa
     differing: list[RowKey] = []
     with target.reading():
         rebuilt.follow(target, chain.end().sequence)
-        reached = chain.checkpoint(BOOKS_CHECKPOINT)
+        reached = (chain.checkpoint(BOOKS_CHECKPOINT), chain.row_sums())
         found = compare(target, rebuilt.connection, differing)
-    return _Compared(found, differing, reached)
+    return _Compared(found, differing, reached == (rebuilt.sequence, rebuilt.sums))
 
 
 def _refuse_beside_daemon(connection: Connection, clock: Clock) -> None:
@@ -176,7 +176,7 @@ def _swap(target: Connection, rebuilt: Shadow, differing: Sequence[RowKey], cloc
         _replace_links(target, rebuilt.connection, since, differing)
         event = ProjectionsRebuilt(up_to_sequence=rebuilt.sequence, differences=len(differing))
         chain.append([[draft(Pending(event, Context(actor="rebuild")))]])
-        chain.write_checkpoint(BOOKS_CHECKPOINT)
+        chain.write_checkpoint(BOOKS_CHECKPOINT, rebuilt.sums)
 
 
 def _replace(target: Connection, rebuilt: Connection, layout: Layout, keys: Sequence[Row]) -> None:

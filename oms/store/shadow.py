@@ -24,6 +24,7 @@ from oms.store.backend import Connection, connect
 from oms.store.differences import RowKey
 from oms.store.envelopes import SELECT_FACTS, envelope
 from oms.store.projector import Projector
+from oms.store.rows import Sums
 from oms.store.tables import ORDER_EVENTS, PROJECTIONS
 
 PAGE_ROWS: Final = 1_000
@@ -46,6 +47,11 @@ class Shadow:
         #: Of the last event that was folded.
         self.sequence = 0
         self._projector = Projector(connection, resident_records_max=resident_records_max)
+
+    @property
+    def sums(self) -> Sums:
+        """Return what its rows add up to."""
+        return self._projector.sums
 
     def follow(
         self,

@@ -5,7 +5,7 @@ everything else is a fold of it (one table per `TABLES` entry, and `order_events
 (`checkpoints`) or a claim of a running daemon (`leases`).
 
 That `events` takes no update, no delete and no gap is the work of triggers, which only the
-migration spells out.
+migrations spell out; what all of them must add up to, word for word, stands in `layout.json`.
 
 Times are text in one zone and one format, so that they sort; booleans are 0 and 1, so that both
 databases store them alike; payload and wire stand last, so that a narrow read of a SQLite row never
@@ -97,6 +97,10 @@ CHECKPOINTS: Final = Table(
     Column("name", Text, primary_key=True),
     Column("sequence", Number, nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
+    # What the rows of the projections add up to, all of them and the live ones, where the
+    # checkpoint is theirs; NULL until they were folded for the first time (`rows.Sums`).
+    Column("row_sum", LargeBinary(16)),
+    Column("live_row_sum", LargeBinary(16)),
 )
 #: The checkpoint of every appender: where the chain ended. A log that ends earlier was cut.
 LOG_CHECKPOINT: Final = "log"
@@ -141,6 +145,8 @@ def _projection(spec: TableSpec) -> Table:
         *(Column(name, _COLUMN_TYPES[kind]) for name, kind in spec.columns.items()),
         Column("live", Integer, nullable=False),
         Column("body", Text, nullable=False),
+        # Of all other columns. NULL in a row of an earlier version, until it is folded anew.
+        Column("digest", LargeBinary(16)),
     )
     for name in INDEXED.get(spec.name, ()):
         here = text(f"{name} IS NOT NULL") if (spec.name, name) in _SPARSE else None

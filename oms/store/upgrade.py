@@ -6,11 +6,15 @@ rows that an earlier one left are made anew, so that they are what `oms rebuild 
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from oms.clock import Clock
 from oms.store import schema
 from oms.store.audit import Progress
+from oms.store.backend import connect, parse_url
 from oms.store.loss import refuse_loss
 from oms.store.rebuild import rebuild
+from oms.store.tables import BOOKS_CHECKPOINT
 
 
 def upgrade_database(
@@ -30,6 +34,15 @@ def upgrade_database(
     if not loss_accepted:
         refuse_loss(url)
     done = schema.upgrade(url, backup=backup, clock=clock)
-    if done.before is not None and done.before != done.after:
+    # Not by the revision alone: a process that dies between both steps leaves the second undone.
+    if done.before is not None and (done.before != done.after or _rows_are_old(url)):
         rebuild(url, progress, clock=clock)
     return done
+
+
+def _rows_are_old(url: str) -> bool:
+    with closing(connect(parse_url(url), "read")) as connection:
+        rows = connection.rows(
+            "SELECT row_sum FROM checkpoints WHERE name = ?", (BOOKS_CHECKPOINT,)
+        )
+    return bool(rows) and rows[0][0] is None

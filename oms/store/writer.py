@@ -44,6 +44,7 @@ from oms.store.backend import Connection, connect
 from oms.store.chain import Chain
 from oms.store.envelopes import Draft
 from oms.store.keeper import Keeper
+from oms.store.layout import check_layout
 from oms.store.lease import Instant, LeaseRequest
 from oms.store.loss import Loss
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
@@ -149,11 +150,12 @@ class Writer:
         return self._keeper.loss
 
     def open(self) -> None:
-        """Take the lease, check where the chain ends, load the books, fold what they lack.
+        """Take the lease, check the end of the chain, the guards and the live rows, load the books,
+        fold what they lack.
 
         The time it takes does not depend on the length of the log. Raises `MigrationNeeded`,
-        `LeaseHeld`, `ChainBroken`, and `LogWentBack` where the log lacks events that were written
-        before and nobody has accepted that; nothing is held then.
+        `LeaseHeld`, `ChainBroken`, `DatabaseDamaged`, and `LogWentBack` where the log lacks events
+        that were written before and nobody has accepted that; nothing is held then.
         """
         # Here and not in the constructor: a SQLite connection belongs to the thread that opens it.
         self._connection = connect(self._url)
@@ -293,8 +295,11 @@ class Writer:
             if self._projector is None:
                 chain.head = end
             else:
+                chain.check_tail()
+                check_layout(self._connection)
                 chain.head = chain.head_at(BOOKS_CHECKPOINT)
-                self._projector.restore(chain.head.sequence)
+                self._projector.restore(chain.head.sequence, chain.row_sums())
+                self._projector.check_live()
         while chain.head.sequence < end.sequence:
             # Page by page: after a long absence the tail may be any length.
             with self._connection.writing():
@@ -326,7 +331,7 @@ class Writer:
                 # Another daemon on this log has folded these events into the rows already. Folding
                 # them again over rows that contain them would count them twice, so memory starts
                 # again from the rows.
-                changes = self._projector.restore(reached)
+                changes = self._projector.restore(reached, chain.row_sums())
         envelopes: list[Envelope] = []
         while chain.head.sequence < end.sequence:
             page, touched = self._follow_page()
@@ -373,7 +378,7 @@ class Writer:
         if projector is None or not projector.behind:
             return
         projector.write()
-        self._chain.write_checkpoint(BOOKS_CHECKPOINT)
+        self._chain.write_checkpoint(BOOKS_CHECKPOINT, projector.sums)
 
     def _beat_is_due(self, now: Instant) -> bool:
         if self._lease is None:

@@ -47,6 +47,7 @@ from oms.core.fold.records import TABLES, encode_record
 from oms.core.fold.wants import Want, Wants, nothing
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.projector import Projector
+from oms.store.rows import Sums
 from tests.conformance.conftest import Place
 from tests.conformance.test_event_log import opened_log, rebuilt_equal
 from tests.lives import ACCOUNT, CLIENT, START, Life, contract, number_of, perm_id_of, terms
@@ -288,7 +289,7 @@ class Forgetful:
         projector = Projector(self._connection)
         sequence = len(ended_life())
         if memory == "restarted":
-            projector.restore(sequence)
+            projector.restore(sequence, Sums())
         else:
             books = projector.books
             books.sequence = sequence

@@ -23,7 +23,7 @@ from oms.store import schema
 from oms.store.backend import parse_url, sync_engine
 from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check
-from oms.store.tables import METADATA
+from oms.store.tables import METADATA, PROJECTIONS
 from oms.store.upgrade import upgrade_database
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
@@ -70,7 +70,7 @@ def test_older_database_is_copied_before_it_is_changed(
     url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema.upgrade(url)
-    _write(path, "INSERT INTO checkpoints VALUES ('log', 0, zeroblob(32))")
+    _write(path, "INSERT INTO checkpoints (name, sequence, hash) VALUES ('log', 0, zeroblob(32))")
     _write(path, "UPDATE alembic_version SET version_num = '0000'")
     monkeypatch.setattr(schema, "REVISIONS", ("0000", *schema.REVISIONS))
     monkeypatch.setattr(schema, "_migrate", lambda _: None)
@@ -89,6 +89,11 @@ def test_older_database_is_copied_before_it_is_changed(
 
 #: What takes the tables back to the revision before each one.
 _UNDO = {
+    "0005": (
+        *(f"ALTER TABLE {table} DROP COLUMN digest" for table in PROJECTIONS),
+        "ALTER TABLE checkpoints DROP COLUMN row_sum",
+        "ALTER TABLE checkpoints DROP COLUMN live_row_sum",
+    ),
     "0004": (
         "DROP INDEX orders_order_ref",
         "ALTER TABLE orders DROP COLUMN order_ref",
@@ -99,14 +104,15 @@ _UNDO = {
 }
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
 def test_rows_that_an_earlier_version_left_are_folded_anew(
     url: str, path: Path, revision: str
 ) -> None:
     schema.upgrade(url)
     halt = Pending(TradingHaltedByPerson(reason="lunch"), Context(actor="person:test"))
     append_foreign(url, [halt], clock=ManualClock(NOON), needs_daemon=False)
-    _write(path, "INSERT INTO anomalies VALUES ('1', 'contradiction', '', 1, '{}')")
+    row = "('1', 'contradiction', '', 1, '{}')"
+    _write(path, f"INSERT INTO anomalies (anomaly_key, kind, order_id, live, body) VALUES {row}")
     for undone in (number for number in _UNDO if number > revision):
         for statement in _UNDO[undone]:
             _write(path, statement)
