@@ -214,14 +214,16 @@ class Settings(BaseSettings):
         15,
         ge=1,
         le=300,
-        description="Silence after which the gateway is asked whether it is there. TCP alone does "
-        "not notice a half-open line for hours.",
+        description="Time without an answer after which the gateway is asked for its clock. "
+        "Messages that come by themselves are no answer, and TCP does not notice a half-open line "
+        "for hours.",
     )
     probe_timeout_seconds: Seconds = Field(
         5,
         ge=0.1,
         le=60,
-        description="Longest wait for the answer to that question before the line counts as lost.",
+        description="Longest wait for the answer to that question before the line counts as lost; "
+        "up to twelve times as long while other messages come, since it may be behind them.",
     )
     reconnect_delays_seconds: Delays = Field(
         (1, 2, 4, 8, 16),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import struct
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 import ib_async
 
+from oms.broker.frames import PREFIX
 from oms.broker.translate import NEWEST_VERSION, OLDEST_VERSION
 from oms.core.admit.limits import is_paper
 from oms.core.codes import meaning
@@ -30,8 +30,6 @@ from oms.telemetry import get_logger
 
 #: Below it the gateway works, but leaves out fields that later ones send.
 COMFORTABLE_VERSION: Final = 176
-#: Bytes of the length before every frame.
-_PREFIX: Final = 4
 #: IB's code for a client id that another connection holds.
 _CLIENT_ID_IN_USE: Final = 326
 
@@ -72,7 +70,7 @@ class Handshake:
         self.server_version = 0
         self.connection_time = ""
         self._settings = settings
-        self._greeting = _Greeting()
+        self._is_greeted = False
         self._is_welcome = False
         self._refusal: OmsError | None = None
         self._over = asyncio.Event()
@@ -102,17 +100,23 @@ class Handshake:
             await _cancelled(connecting)
             await _cancelled(over)
 
-    def hear_bytes(self, received: bytes) -> None:
-        """Take bytes from the socket: the first frame is the greeting."""
-        if self._greeting.is_complete:
+    def hear_frame(self, frame: bytes) -> None:
+        """Take a frame from the socket: the first one is the greeting, which never reaches
+        ib_async's decoder: server version and connection time.
+        """
+        if self._is_greeted:
             return
-        self._greeting.feed(received)
-        if self._greeting.is_complete:
-            self.server_version = self._greeting.server_version
-            self.connection_time = self._greeting.connection_time
-            self._refuse(_objection_to_version(self.server_version))
-            if self.server_version < COMFORTABLE_VERSION:
-                _log.warning("gateway_is_old", server_version=self.server_version)
+        self._is_greeted = True
+        fields = frame[PREFIX:].decode(errors="backslashreplace").split("\0")
+        if len(fields) >= 2 and fields[0].isdecimal():
+            self.server_version, self.connection_time = int(fields[0][:9]), fields[1]
+        self._refuse(_objection_to_version(self.server_version))
+        if self.server_version < COMFORTABLE_VERSION:
+            _log.warning("gateway_is_old", server_version=self.server_version)
+
+    def hear_nonsense(self, reason: str) -> None:
+        """Take that what came is no message, or cannot be read."""
+        self._refuse(IBConnectionError(f"what answers at {self._settings.address}: {reason}"))
 
     def welcomes(self, accounts: tuple[str, ...]) -> bool:
         """Say whether a session may be opened for the accounts that the gateway manages."""
@@ -160,33 +164,6 @@ class Handshake:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.farm_timeout_seconds):
                 await self._farms_reported.wait()
-
-
-class _Greeting:
-    """Reads the gateway's first frame, which never reaches ib_async's decoder: server version and
-    connection time.
-    """
-
-    def __init__(self) -> None:
-        self.is_complete = False
-        self.server_version = 0
-        self.connection_time = ""
-        self._bytes = b""
-
-    def feed(self, received: bytes) -> None:
-        """Take the next bytes of the connection; those after the frame are of no interest."""
-        self._bytes += received
-        if len(self._bytes) < _PREFIX:
-            return
-        (length,) = struct.unpack(">I", self._bytes[:_PREFIX])
-        frame = self._bytes[_PREFIX : _PREFIX + length]
-        if len(frame) < length:
-            return
-        self.is_complete = True
-        self._bytes = b""
-        fields = frame.decode(errors="backslashreplace").split("\0")
-        if len(fields) >= 2 and fields[0].isdigit():
-            self.server_version, self.connection_time = int(fields[0]), fields[1]
 
 
 def _objection_to_version(version: int) -> OmsError | None:

@@ -31,11 +31,12 @@ TOUCHED: Final[Mapping[str, str]] = MappingProxyType(
         "client.Client.getReqId": "replaced: order ids and request ids come from one counter",
         "client.Client.sendMsg": "sends at once where `MaxRequests` is 0, and only through"
         " `conn.sendMsg`: the outbox keeps the pace",
-        "client.Client._onSocketHasData": "moved behind our listener, which alone sees the frame of"
-        " the handshake; takes the id of nextValidId and the accounts, says `apiStart`, and only"
+        "client.Client._onSocketHasData": "called with one whole frame at a time, which `frames`"
+        " has cut; takes the id of nextValidId and the accounts, says `apiStart`, and only"
         " then passes the message on; passes every other message to `decoder.interpret`",
-        "client.Client._onSocketDisconnected": "fails the questions under way with ConnectionError,"
-        " which lookups and the server clock rely on",
+        "client.Client._onSocketDisconnected": "moved behind our listener, which has the last"
+        " messages read; fails the questions under way with ConnectionError, which lookups and the"
+        " server clock rely on",
         "connection.Connection.reset": "keeps the socket in `transport`, None without one",
         "connection.Connection.sendMsg": "replaced: what leaves is recorded; drops what it is given"
         " without a transport",
@@ -96,12 +97,20 @@ def tap_sent(ib: ib_async.IB, send: Send) -> Send:
     return write
 
 
-def hear_bytes(ib: ib_async.IB, hear: Callable[[bytes], None]) -> None:
-    """Call with the bytes of each packet before ib_async reads them."""
+def read_with(
+    ib: ib_async.IB, feed: Callable[[bytes], None], finish: Callable[[], None]
+) -> Callable[[bytes], None]:
+    """Have the bytes of each packet given to `feed`, and `finish` called when the socket is gone,
+    before ib_async forgets the connection; return what takes one whole frame.
+    """
     client = _client(ib)
-    client.conn.hasData.disconnect(client._onSocketHasData)
-    client.conn.hasData.connect(hear)
-    client.conn.hasData.connect(client._onSocketHasData)
+    take: Callable[[bytes], None] = client._onSocketHasData
+    client.conn.hasData.disconnect(take)
+    client.conn.hasData.connect(feed)
+    client.conn.disconnected.disconnect(client._onSocketDisconnected)
+    client.conn.disconnected.connect(lambda _: finish(), keep_ref=True)
+    client.conn.disconnected.connect(client._onSocketDisconnected)
+    return take
 
 
 def hear_loss(ib: ib_async.IB, hear: Callable[[str], None]) -> None:

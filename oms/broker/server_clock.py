@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, timedelta
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from oms.core.events import ServerTimeRead
 
 #: The gateway tells whole seconds: on average its clock is half a second further.
 _HALF_A_SECOND: Final = timedelta(milliseconds=500)
+
+#: Deadlines that an answer has at most.
+_DEADLINES_MAX: Final = 12
 
 
 class ServerClock:
@@ -27,14 +31,29 @@ class ServerClock:
         self._clock = clock
         self._turn = asyncio.Lock()
 
-    async def ask(self, seconds_max: float) -> ServerTimeRead:
-        """Return what the gateway's clock says; raises `TimeoutError` or `ConnectionError`."""
+    async def ask(
+        self, seconds_max: float, *, more_time: Callable[[], bool] = lambda: False
+    ) -> ServerTimeRead:
+        """Return what the gateway's clock says; raises `TimeoutError` or `ConnectionError`.
+
+        When the seconds are over, `more_time` is asked whether there may be as many again, a few
+        times.
+        """
         async with self._turn:
             # IB's silence begins when the question has left.
             answer = await self._requests.ask(self._ib.reqCurrentTimeAsync)
             asked_at = self._clock.now()
-            async with asyncio.timeout(seconds_max):
-                told = await answer
+            waiting = asyncio.ensure_future(answer)
+            try:
+                for _ in range(_DEADLINES_MAX):
+                    await asyncio.wait({waiting}, timeout=seconds_max)
+                    if waiting.done() or not more_time():
+                        break
+                if not waiting.done():
+                    raise TimeoutError
+                told = waiting.result()
+            finally:
+                waiting.cancel()
             answered_at = self._clock.now()
         server_time = told.astimezone(UTC)
         took = answered_at - asked_at

@@ -2,9 +2,10 @@
 
 A supervisor task owns it. It connects with a growing delay, checks before anything else that the
 gateway is the one that the settings mean (version, accounts, paper or live), watches it with a
-question that must be answered in time (TCP alone does not notice a half-open line for hours), and
-appends what happened as facts: `SessionOpened`, `SessionClosed`, `ConnectFailed`, `GapOpened`,
-`GapClosed`. What the gaps are is decided in `core.gap`.
+question that must be answered in time (TCP alone does not notice a half-open line for hours, and
+what comes by itself proves nothing about what does not), and appends what happened as facts:
+`SessionOpened`, `SessionClosed`, `ConnectFailed`, `GapOpened`, `GapClosed`. What the gaps are is
+decided in `core.gap`.
 
 One attempt to connect is a `Handshake`; ids are drawn from `OrderIds`. What has to be asked after a
 connect is the reconciliation's business; it learns from `SessionUp` and `LineRecovered` that it is
@@ -29,6 +30,7 @@ import ib_async
 
 from oms.broker import patches
 from oms.broker.capture import Capture, Captured
+from oms.broker.frames import Frames
 from oms.broker.gap_keeper import GapKeeper
 from oms.broker.handshake import ConnectionSettings, Handshake
 from oms.broker.news import News, SessionDown, SessionUp
@@ -55,6 +57,9 @@ from oms.telemetry import get_logger
 ACTOR: Final = "daemon"
 #: The client whose orders are those that people enter in TWS as well.
 MANUAL_CLIENT_ID: Final = 0
+#: Facts that wait for the disk, above which no more is read: one transaction's worth, so that an
+#: order of ours waits for little more than the one under way.
+WAITING_MAX: Final = 2_000
 #: How long a closed socket may take to say so.
 _CLOSE_SECONDS: Final = 2.0
 
@@ -105,7 +110,9 @@ class Session:
         self._leave_reason = ""
         self._close_reason = ""
         self._transport_gone = asyncio.Event()
-        self._last_heard = 0.0
+        #: When the gateway last answered, and when a whole message last came.
+        self._answered_at = 0.0
+        self._heard_at = 0.0
         self._supervisor: asyncio.Task[None] | None = None
         self._handshake = Handshake(settings)
         self._ids = OrderIds(ib, capture, requests, highest_seen=highest_broker_order_id)
@@ -117,6 +124,14 @@ class Session:
             give_up=self._give_up,
             open_gap_sequence=open_gap_sequence,
         )
+        self._frames = Frames(
+            take=self._on_frame,
+            refuse=self._on_nonsense,
+            socket=lambda: patches.transport(ib),
+            monotonic=clock.monotonic,
+            must_wait=lambda: sink.waiting > WAITING_MAX,
+        )
+        self._read_frame = patches.read_with(ib, self._frames.feed, self._frames.finish)
         self._hook()
 
     # ── for callers ──────────────────────────────────────────────────────────────────────────────
@@ -173,6 +188,10 @@ class Session:
         await self._hang_up()
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
+
+    def leave_unanswered(self) -> None:
+        """Give the connection up, because it leaves our questions about orders unanswered."""
+        self._gap.signal(Signal.UNANSWERED, self.epoch)
 
     def next_broker_order_id(self) -> int:
         """Return an order id that was never used: above the log's, the gateway's, and every id that
@@ -237,7 +256,7 @@ class Session:
         self._handshake = Handshake(self.settings)
         # What comes before the session is announced (accounts, a refusal) belongs to it already.
         self._capture.session_epoch = self._next_epoch
-        self._last_heard = self._clock.monotonic()
+        self._answered_at = self._clock.monotonic()
         try:
             await self._handshake.run(self._ib)
         except BaseException:
@@ -249,20 +268,21 @@ class Session:
     async def _watch(self) -> None:
         """Return when the transport is gone; take care that a dead one goes."""
         while not self._transport_gone.is_set():
-            quiet = self._clock.monotonic() - self._last_heard
-            await self._wait_for_loss(self.settings.probe_interval_seconds - quiet)
+            await self._wait_for_loss(self.settings.probe_interval_seconds - self._unanswered_for())
             if self._transport_gone.is_set():
                 return
             if self._gap_is_overdue():
                 self._gap.signal(Signal.OVERDUE, self.epoch)
-            elif self._is_quiet() and not await self._answers():
+            elif self._is_probe_due() and not await self._answers():
                 self._gap.signal(Signal.SILENCE, self.epoch)
             if self._gap.state.phase == "leaving":
                 await self._hang_up()
 
-    def _is_quiet(self) -> bool:
-        quiet = self._clock.monotonic() - self._last_heard
-        return quiet >= self.settings.probe_interval_seconds
+    def _unanswered_for(self) -> float:
+        return self._clock.monotonic() - self._answered_at
+
+    def _is_probe_due(self) -> bool:
+        return self._unanswered_for() >= self.settings.probe_interval_seconds
 
     def _gap_is_overdue(self) -> bool:
         is_cut_off = self._gap.state.phase == "cut_off"
@@ -274,17 +294,24 @@ class Session:
                 await self._transport_gone.wait()
 
     async def _answers(self) -> bool:
-        """Ask for the time; anything that arrives before the deadline is a sign of life."""
-        asked_at = self._clock.monotonic()
+        """Ask for the time, and return whether the answer came in time.
+
+        While whole messages come it may be behind them, so that it has more time then, but not for
+        ever: a gateway that only talks does not listen.
+        """
+        seconds = self.settings.probe_timeout_seconds
         try:
-            await self._server_clock.ask(self.settings.probe_timeout_seconds)
+            await self._server_clock.ask(seconds, more_time=self._hears_messages)
         except TimeoutError:
-            return self._last_heard > asked_at
+            return False
         except ConnectionError:
             return True  # the transport has gone, and says so itself
-        # Counted from the answer on, also where the gateway answers with nothing but that.
-        self._last_heard = self._clock.monotonic()
+        self._answered_at = self._clock.monotonic()
         return True
+
+    def _hears_messages(self) -> bool:
+        heard_ago = self._clock.monotonic() - self._heard_at
+        return self._frames.behind or heard_ago < self.settings.probe_timeout_seconds
 
     async def read_clock(self) -> ServerTimeRead | None:
         """Return how far the gateway's clock is from ours, None where no answer comes in time."""
@@ -315,15 +342,23 @@ class Session:
     # ── hooks, called by the socket ──────────────────────────────────────────────────────────────
 
     def _hook(self) -> None:
-        patches.hear_bytes(self._ib, self._on_bytes)
         patches.hear_loss(self._ib, self._on_transport_lost)
         self._ib.client.apiStart.connect(self._on_handshake_done)
         self._capture.listeners.append(self._on_captured)
 
-    def _on_bytes(self, received: bytes) -> None:
-        self._last_heard = self._clock.monotonic()
+    def _on_frame(self, frame: bytes) -> None:
+        self._heard_at = self._clock.monotonic()
         with self._guarded():
-            self._handshake.hear_bytes(received)
+            self._handshake.hear_frame(frame)
+            try:
+                self._read_frame(frame)
+            except (ValueError, LookupError) as error:
+                # ib_async reads the handshake itself; every later message goes to our tap.
+                self._on_nonsense(f"a message of the handshake cannot be read: {error}")
+
+    def _on_nonsense(self, reason: str) -> None:
+        self._handshake.hear_nonsense(reason)
+        self._give_up(reason)
 
     def _on_handshake_done(self) -> None:
         with self._guarded():

@@ -19,6 +19,11 @@ class Sink(Protocol):
     nothing is skipped.
     """
 
+    @property
+    def waiting(self) -> int:
+        """Return how many facts were handed over and are not durable yet."""
+        ...
+
     def append(self, pending: Pending, /) -> Durable:
         """Hand a fact over, synchronously; raises `StoreError` where it cannot be taken."""
         ...

@@ -52,6 +52,7 @@ async def status(context: typer.Context, as_json: AsJson = False) -> None:
     verdict     all is well, needs a look, or down; why, and what to do
     daemon      who holds the lease on this log, and its last sign of life
     session     the connection to the gateway; ready: compared since it came up, orders may leave
+    last answer what the last comparison asked IB, and how each question ended
     gap         since when the broker may know things that we do not
     alarms      what has lasted too long, the oldest first
     orders      at work; in doubt: perhaps sent, outcome unknown
@@ -118,6 +119,7 @@ def _lines(situation: Situation, health: Health) -> list[StatusLine]:
         *_daemon_lines(situation),
         _session_line(situation),
         _broker_line(situation),
+        *_answer_lines(situation),
         _gap_line(situation),
         *_alarm_lines(situation),
         *_clock_lines(situation),
@@ -175,6 +177,15 @@ def _broker_line(situation: Situation) -> StatusLine:
         return StatusLine("last broker message", f"none in the last {HEARD_EVENTS_MAX} events")
     words = f"{age(last.recorded_at, situation.read_at)} ago, {type(last.event).__name__}"
     return StatusLine("last broker message", f"{words} #{last.sequence}")
+
+
+def _answer_lines(situation: Situation) -> Iterator[StatusLine]:
+    for question in situation.questions:
+        asked = question.kind.replace("_", " ")
+        ago = f"{age(question.answered_at, situation.read_at)} ago"
+        answered = question.outcome == "complete"
+        words = f"{asked}: answered {ago}" if answered else f"{asked}: {question.outcome}, {ago}"
+        yield StatusLine("last answer", words, not answered)
 
 
 def _gap_line(situation: Situation) -> StatusLine:

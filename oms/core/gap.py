@@ -23,6 +23,8 @@ class Signal(StrEnum):
     TRANSPORT_LOST = "transport_lost"
     #: The probe was not answered within its deadline.
     SILENCE = "silence"
+    #: Questions about orders were not answered, several times in a row.
+    UNANSWERED = "unanswered"
     #: The gap has been open for longer than the session is patient.
     OVERDUE = "overdue"
     #: We closed the line on purpose and stay down.
@@ -101,8 +103,8 @@ def step(state: GapState, signal: Signal) -> tuple[GapState, tuple[Action, ...]]
             return _restored(state, signal)
         case Signal.PORT_CHANGED:
             return _give_up(state, signal)
-        case Signal.SILENCE:
-            # TWS passes the probe on to IB, so that silence is expected while IB is out of reach;
+        case Signal.SILENCE | Signal.UNANSWERED:
+            # TWS passes questions on to IB, so that silence is expected while IB is out of reach;
             # a dead socket under a dead line is found by OVERDUE.
             return (state, ()) if state.phase == "cut_off" else _give_up(state, signal)
         case Signal.OVERDUE:

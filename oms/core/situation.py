@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from oms.core.codec import Head
-from oms.core.events import AlarmKind, Envelope, Severity
+from oms.core.events import AlarmKind, Envelope, Question, Severity
 from oms.core.fold.records import Alarm, BreakCase, Order, RunRecord, SessionRecord, SystemRecord
 from oms.core.resets import Window, end_of_reset
 from oms.core.words import ago, counted, duration
@@ -82,6 +82,8 @@ class Situation:
     runs_under_way: tuple[RunRecord, ...]
     #: The newest message of the broker; None where the newest events hold none.
     heard: Envelope | None
+    #: How the questions of the last comparison ended: what shows that IB answers about orders.
+    questions: tuple[Question, ...] = ()
     #: The hours in which IB resets its servers.
     resets: tuple[Window, ...] = ()
     #: Zero where nothing is compared on schedule.

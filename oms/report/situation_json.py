@@ -44,6 +44,15 @@ def situation_json(situation: Situation, health: Health) -> Json:
             "actor": system.halt_actor,
         },
         "last_broker_message": _heard(situation),
+        "answers": [
+            {
+                "question": question.kind,
+                "outcome": question.outcome,
+                "at": time(question.answered_at),
+                "age_seconds": age_seconds(question.answered_at, now),
+            }
+            for question in situation.questions
+        ],
         "orders": {
             "live": situation.live_orders,
             "by_state": dict(situation.orders_by_state),

@@ -39,6 +39,7 @@ from oms.service import metrics
 from oms.service.admission import Admission, limits_of
 from oms.service.case_requests import CaseRequests
 from oms.service.halts import Halts
+from oms.service.hearing import Hearing
 from oms.service.inquiries import Inquiries
 from oms.service.left_alone import LeftAlone
 from oms.service.lifetime import LossWord, fail, in_background, say_started, stop
@@ -184,7 +185,9 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
     halts = Halts(log=event_log, session=session, outbox=gateway.outbox)
     left_alone = LeftAlone(session=session, view=view, manager=manager)
     schedule = _schedule(base, gateway, reconciler)
-    _listen(base, (halts, left_alone, reconciler, requests, inquiries, silence, schedule), missed)
+    hearing = Hearing(view, session)
+    listeners = (halts, left_alone, reconciler, requests, inquiries, silence, schedule, hearing)
+    _listen(base, listeners, missed)
     event_log.failed.add_done_callback(lambda f: None if f.cancelled() else _pass_on(f, on_failure))
     return Oms(
         settings=settings,

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from oms.core.events import Envelope
+from oms.core.events import (
+    Envelope,
+    OrderMessageSent,
+    Question,
+    ReconciliationCompleted,
+)
 from oms.core.fold.records import (
     ENDED,
     Alarm,
@@ -49,6 +54,7 @@ async def read_situation(
     head = await reader.head()
     system = await reader.system()
     alarms = cast("list[Alarm]", await reader.rows("alarms", {"live": 1}))
+    last_run = cast("RunRecord | None", await reader.one("runs", system.last_run_id))
     return Situation(
         read_at=now,
         head=head,
@@ -63,9 +69,10 @@ async def read_situation(
         doubts=await _doubts(reader),
         open_breaks=tuple(cast("list[BreakCase]", await reader.rows("breaks", {"live": 1}))),
         alarms=tuple(sorted(alarms, key=lambda alarm: alarm.since)),
-        last_run=cast("RunRecord | None", await reader.one("runs", system.last_run_id)),
+        last_run=last_run,
         runs_under_way=tuple(cast("list[RunRecord]", await reader.rows("runs", {"live": 1}))),
         heard=await _heard(reader),
+        questions=await _questions(reader, last_run),
         resets=tuple(resets),
         reconcile_interval=timedelta(seconds=reconcile_interval_seconds),
     )
@@ -113,8 +120,21 @@ async def _heard(reader: Reader) -> Envelope | None:
     looked = 0
     while looked < HEARD_EVENTS_MAX:
         newest = await reader.events(before=before, reverse=True, limit=_LOOKED_AT)
-        heard = next((e for e in newest if e.context.actor == "broker"), None)
+        heard = next((e for e in newest if _is_heard(e)), None)
         if heard is not None or len(newest) < _LOOKED_AT:
             return heard
         before, looked = newest[-1].sequence, looked + len(newest)
     return None
+
+
+async def _questions(reader: Reader, run: RunRecord | None) -> tuple[Question, ...]:
+    if run is None or not run.sequence:
+        return ()
+    report = (await reader.event(run.sequence)).event
+    return report.questions if isinstance(report, ReconciliationCompleted) else ()
+
+
+def _is_heard(envelope: Envelope) -> bool:
+    """Say whether an event came from the broker; what we sent has the same actor."""
+    is_ours = isinstance(envelope.event, OrderMessageSent)
+    return envelope.context.actor == "broker" and not is_ours

@@ -117,7 +117,7 @@ async def test_a_client_of_ours_sends_at_once_and_reacts_to_nothing_by_itself() 
 async def test_the_listener_for_bytes_hears_before_the_decoder() -> None:
     ib: Any = patches.new_ib()
     order: list[str] = []
-    patches.hear_bytes(ib, lambda _: order.append("bytes"))
+    take = patches.read_with(ib, lambda b: (order.append("bytes"), take(b)), lambda: None)
     patches.tap_received(ib, lambda _: order.append("message"))
     ib.client._serverVersion, ib.client._apiReady = 178, True
     ib.client.conn.data_received(b"\0\0\0\x07" + b"9\x001\x005\x00\0")

@@ -1,0 +1,102 @@
+"""From bytes to frames: whole ones in order, however they come, and nothing that IB cannot send."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import pytest
+
+from oms.broker.frames import FRAME_BYTES_MAX, SLICE_SECONDS, Frames
+
+MESSAGES = [b"9\x001\x007\x00", b"4\x002\x00-1\x002104\x00ok\x00\x00", b"15\x001\x00DU1\x00"]
+
+
+def framed(message: bytes) -> bytes:
+    return struct.pack(">I", len(message)) + message
+
+
+class Line:
+    """A socket whose frames are taken, and what was refused."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.refused: list[str] = []
+        self.reading: list[str] = []
+        self.now = 0.0
+        self.seconds_a_frame = 0.0
+        self.log_is_full = False
+        self.frames = Frames(
+            take=self.take,
+            refuse=self.refused.append,
+            socket=lambda: self,
+            monotonic=lambda: self.now,
+            must_wait=lambda: self.log_is_full,
+        )
+
+    def take(self, frame: bytes) -> None:
+        self.taken.append(frame)
+        self.now += self.seconds_a_frame
+
+    def pause_reading(self) -> None:
+        self.reading.append("pause")
+
+    def resume_reading(self) -> None:
+        self.reading.append("resume")
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1_000])
+def test_frames_come_whole_and_in_order_however_the_bytes_come(size: int) -> None:
+    line = Line()
+    stream = b"".join(map(framed, MESSAGES))
+    for start in range(0, len(stream), size):
+        line.frames.feed(stream[start : start + size])
+    assert line.taken == [framed(message) for message in MESSAGES]
+    assert (line.frames.waiting_bytes, line.refused) == (0, [])
+
+
+@pytest.mark.parametrize("length", [0, FRAME_BYTES_MAX + 1, 2**31 - 1, 2**32 - 1])
+def test_a_length_that_ib_does_not_send_ends_the_stream(length: int) -> None:
+    line = Line()
+    line.frames.feed(framed(MESSAGES[0]) + struct.pack(">I", length) + framed(MESSAGES[1]))
+    line.frames.feed(framed(MESSAGES[2]))
+    assert line.taken == [framed(MESSAGES[0])]
+    assert [f"{length:,} bytes" in reason for reason in line.refused] == [True]
+
+
+def test_the_next_connection_begins_with_a_frame() -> None:
+    line = Line()
+    line.frames.feed(framed(MESSAGES[0])[:-2])
+    line.frames.finish()
+    line.frames.feed(framed(MESSAGES[1]))
+    assert line.taken == [framed(MESSAGES[1])]
+
+
+async def test_the_loop_has_its_turn_and_the_socket_waits() -> None:
+    """A slice is short, and no more is read until what has come is taken."""
+    line = Line()
+    line.seconds_a_frame = SLICE_SECONDS / 16
+    line.frames.feed(framed(MESSAGES[0]) * 100)
+    assert (len(line.taken), line.reading) == (16, ["pause"])
+    while line.frames.behind:  # noqa: ASYNC110 - the loop's turns are what is tested
+        await asyncio.sleep(0)
+    assert (len(line.taken), line.reading) == (100, ["pause", "resume"])
+
+
+async def test_no_more_is_taken_while_the_log_has_much_to_write() -> None:
+    line = Line()
+    line.log_is_full = True
+    line.frames.feed(framed(MESSAGES[0]) * 100)
+    assert len(line.taken) == 16
+    line.log_is_full = False
+    while line.frames.behind:  # noqa: ASYNC110 - the loop's turns are what is tested
+        await asyncio.sleep(0)
+    assert len(line.taken) == 100
+
+
+async def test_what_had_come_is_taken_when_the_socket_goes() -> None:
+    line = Line()
+    line.log_is_full = True
+    line.frames.feed(framed(MESSAGES[0]) * 100)
+    line.frames.finish()
+    assert (len(line.taken), line.frames.behind) == (100, False)
