@@ -63,6 +63,9 @@ def driver_errors(place: str) -> Iterator[None]:
         raise
     except DBAPIError as error:
         raise _translated(error.orig or error, place) from error
+    except UnicodeDecodeError as error:
+        # SQLite's own message repeats a damaged name, and the driver cannot read it.
+        raise DatabaseDamaged(f"the file {place} is damaged: {error}") from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("sqlite3", "psycopg"):
             raise

@@ -81,7 +81,7 @@ def folder() -> Iterator[Path]:
 
 def remove(path: Path) -> None:
     """Remove a SQLite database with the files beside it."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", ".head"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
