@@ -32,7 +32,7 @@ from zoneinfo import ZoneInfo
 from oms.broker.gateway import Gateway
 from oms.broker.handshake import ConnectionSettings
 from oms.broker.news import LineLost, LineRecovered, News, SessionDown, SessionUp
-from oms.clock import Clock, SystemClock
+from oms.clock import Clock, SteadyClock, SystemClock
 from oms.core.events import Envelope, ProjectionsRebuilt
 from oms.core.outgoing import Outgoing
 from oms.service import metrics
@@ -72,7 +72,7 @@ class _Base:
     """What every part stands on."""
 
     settings: Settings
-    clock: Clock
+    clock: SteadyClock
     log: EventLog
     reader: Reader
     view: View
@@ -93,7 +93,7 @@ async def open_oms(
     events are missing, unless a person accepts that. A gateway that is away is not an error: the
     supervisor goes on trying.
     """
-    clock = clock or SystemClock()
+    clock = SteadyClock(clock or SystemClock())
     loss_accepted = accept_loss is not None
     await asyncio.to_thread(
         upgrade_database, settings.database_url, clock=clock, loss_accepted=loss_accepted
@@ -113,6 +113,9 @@ async def open_oms(
         # Before anything is built on the books: it opens the gap that the line has to close.
         await say_started(event_log, settings, accept_loss)
         reader = await Reader.open(settings.database_url)
+        head = await reader.head()
+        assert head.recorded_at is not None, "the start itself was recorded"
+        clock.go_on_from(head.recorded_at)
         # What others append from here on is kept until everything that listens stands.
         missed: list[Committed] = []
         view = View(await event_log.follow(missed.append))
@@ -223,6 +226,8 @@ def _listen(base: _Base, listeners: Sequence[_Listener], missed: list[Committed]
     event_log, view = base.log, base.view
 
     def note(committed: Committed) -> None:
+        if committed.envelopes:
+            base.clock.go_on_from(committed.envelopes[-1].recorded_at)
         if any(isinstance(e.event, ProjectionsRebuilt) for e in committed.envelopes):
             log.warning("books_loaded_again", sequence=committed.envelopes[-1].sequence)
             view.restart(committed.changes)

@@ -70,7 +70,7 @@ class Instant:
 
 def instant(clock: Clock) -> Instant:
     """Return this moment."""
-    return Instant(clock.monotonic(), clock.now())
+    return Instant(clock.monotonic(), clock.wall())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Watched:
         before, self._seen = self._seen, lease
         if before is None:
             self._seen_at = self._clock.monotonic()
-        age = lease.age(self._clock.now()).total_seconds()
+        age = lease.age(self._clock.wall()).total_seconds()
         beats = before is not None and before != lease
         if beats or (before is None and 0 <= age < lease.seconds):
             raise LeaseHeld(
@@ -168,7 +168,7 @@ class Watched:
                 request.process_id,
                 epoch,
                 request.seconds,
-                time_text(self._clock.now()),
+                time_text(self._clock.wall()),
             ),
         )
         return epoch

@@ -197,7 +197,7 @@ class Writer:
             if failure is None:
                 self._write_rows()
             if self._lease is not None and is_due:
-                leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.now())
+                leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.wall())
             logger.debug("batch_written", rows=len(own))
         committed = Committed((*foreign.envelopes, *own), changes)
         if committed.envelopes:
