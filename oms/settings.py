@@ -326,6 +326,14 @@ class Settings(BaseSettings):
         "alarm is raised, so that cancels and fills can still be written. Below 4 the daemon "
         "stops. 0 turns it off.",
     )
+    recheck_interval_seconds: Seconds = Field(
+        900,
+        ge=0,
+        le=604_800,
+        description="Time between two checks of the whole database beside the running daemon: "
+        "pages, indexes, triggers and the hash of every event. Where one fails, new orders are "
+        "refused and an alarm is raised. 0 checks once after each start.",
+    )
     lease_seconds: Seconds = Field(
         10,
         ge=2,

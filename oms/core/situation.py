@@ -300,6 +300,8 @@ _ALARM_ADVICE: Final[Mapping[AlarmKind, str]] = MappingProxyType(
         "log_waits": "end the program that holds the database (a backup, a database browser), or"
         " look for what slows the disk",
         "disk_low": "free space on the disk of the log; below 4 MB the daemon stops",
+        "log_damaged": "copy the database, run `oms verify` on the copy, and see"
+        " docs/operating/damaged.md; the daemon checks again by itself",
         "stale_price": "set OMS_ACCOUNT_REFRESH_SECONDS above 0, so that IB is asked for prices",
     }
 )

@@ -63,12 +63,14 @@ class Tolerances:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What the log stands on, as it was at the last commit."""
+    """What the log stands on, as it was at the last commit and at the last check."""
 
     #: How long the transaction under way takes already; zero between two.
     stalled: timedelta = timedelta()
     #: None where nobody can tell.
     free_bytes: int | None = None
+    #: What a check of the whole database has found wrong, "" for nothing.
+    damage: str = ""
 
 
 _SOUND: Final = Storage()
@@ -229,6 +231,8 @@ def _pace(now: datetime, system: SystemRecord) -> Iterator[Condition]:
 
 def why_no_order(storage: Storage, disk_free: int | None) -> str:
     """Return why no new order is taken while the log stands like that, "" where one is."""
+    if storage.damage:
+        return f"the database is damaged: {storage.damage}"
     if storage.stalled >= STALLED_FOR:
         return (
             f"the log has waited {storage.stalled.total_seconds():.0f} s for its database: another"
@@ -246,6 +250,8 @@ def why_no_order(storage: Storage, disk_free: int | None) -> str:
 
 def _storage(now: datetime, storage: Storage, tolerances: Tolerances) -> Iterator[Condition]:
     closed = "; new orders are refused as long as that lasts, and cancels pass"
+    if text := why_no_order(Storage(damage=storage.damage), None):
+        yield Condition("log_damaged", "log", now, text + closed)
     if text := why_no_order(Storage(stalled=storage.stalled), None):
         yield Condition("log_waits", "log", now - storage.stalled, text + closed)
     if text := why_no_order(Storage(free_bytes=storage.free_bytes), tolerances.disk_free):

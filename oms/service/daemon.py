@@ -46,6 +46,7 @@ from oms.service.lifetime import LossWord, fail, in_background, say_started, sto
 from oms.service.manager import OrderManager
 from oms.service.prices import Prices
 from oms.service.quick_check import QuickCheck
+from oms.service.recheck import Rechecks
 from oms.service.reconciler import Reconciler, Waits
 from oms.service.refusals import Refusals
 from oms.service.requests import Requests
@@ -60,6 +61,7 @@ from oms.settings import Settings
 from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog
 from oms.store.reader import Reader
+from oms.store.recheck import Recheck
 from oms.store.upgrade import upgrade_database
 from oms.store.writer import Committed
 from oms.telemetry import get_logger
@@ -206,6 +208,12 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
         schedule=schedule,
         silence=silence,
         watchman=_watchman(base, gateway),
+        rechecks=Rechecks(
+            log=event_log,
+            check=Recheck(settings.database_url, clock),
+            view=view,
+            interval_seconds=settings.recheck_interval_seconds,
+        ),
         stopping=asyncio.Event(),
         failure=failure,
     )

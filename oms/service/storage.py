@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def storage_of(log: EventLog) -> Storage:
     """Return how a log's database and disk are."""
-    return Storage(timedelta(seconds=log.stalled_seconds), log.free_bytes)
+    return Storage(timedelta(seconds=log.stalled_seconds), log.free_bytes, log.damage)
 
 
 def disk_free_of(settings: Settings) -> int | None:

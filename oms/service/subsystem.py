@@ -11,6 +11,7 @@ from oms.core.events import ConnectFailed
 from oms.errors import IBConnectionError
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
+from oms.service.recheck import Rechecks
 from oms.service.reconciler import Reconciler
 from oms.service.requests import Requests
 from oms.service.schedule import Schedule
@@ -42,6 +43,7 @@ class Oms:
     schedule: Schedule
     silence: Silence
     watchman: Watchman
+    rechecks: Rechecks
     #: Set when somebody asked it to stop.
     stopping: asyncio.Event
     #: Why it cannot go on, once it cannot.

@@ -217,6 +217,11 @@ class Connection(ABC):
         finally:
             self._rollback()
 
+    def interrupt(self) -> None:
+        """End the statement that another thread runs on this connection, with an error there."""
+        with driver_errors(self.place):
+            self._interrupt()
+
     def _begin(self, when_locked: Callable[[StoreLocked], None]) -> None:
         while True:
             try:
@@ -248,6 +253,9 @@ class Connection(ABC):
 
     @abstractmethod
     def _begin_read(self) -> None: ...
+
+    @abstractmethod
+    def _interrupt(self) -> None: ...
 
     @abstractmethod
     def changed_elsewhere(self) -> bool:
@@ -317,6 +325,9 @@ class SQLiteConnection(Connection):
     def _begin_read(self) -> None:
         self.execute("BEGIN")  # the state is that of the first read
 
+    def _interrupt(self) -> None:
+        self._driver.interrupt()
+
     _data_version = 0
 
     def changed_elsewhere(self) -> bool:
@@ -358,6 +369,9 @@ class PostgreSQLConnection(Connection):
 
     def _begin_read(self) -> None:
         self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def _interrupt(self) -> None:
+        self._driver.cancel()
 
     def changed_elsewhere(self) -> bool:
         """Return True: the server does not tell, so the caller must look."""

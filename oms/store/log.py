@@ -87,6 +87,8 @@ class EventLog:
         self._closed = False
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        #: What a check of the whole database has found wrong, "" for nothing.
+        self.damage = ""
         #: Resolves with the exception when the log can no longer be written; await it beside the
         #: daemon's work. Stays pending when the log is closed in good order.
         self.failed: asyncio.Future[None] = self._loop.create_future()

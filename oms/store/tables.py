@@ -106,6 +106,8 @@ CHECKPOINTS: Final = Table(
 LOG_CHECKPOINT: Final = "log"
 #: The checkpoint of the projector: the sequence that the projection rows have reached.
 BOOKS_CHECKPOINT: Final = "books"
+#: The checkpoint of the check beside a daemon: the sequence that it has verified last.
+VERIFIED_CHECKPOINT: Final = "verified"
 
 ORDER_EVENTS: Final = Table(
     "order_events",

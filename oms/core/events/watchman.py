@@ -20,6 +20,7 @@ AlarmKind = Literal[
     "stale_price",
     "log_waits",
     "disk_low",
+    "log_damaged",
 ]
 
 
