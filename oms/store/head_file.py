@@ -7,21 +7,25 @@ the file does not cover. The write is one, in place, which a killed process cann
 is made durable with the lease's heartbeat and at the end, so a power cut can take the last few
 seconds of it, never the file.
 
-The file holds two lines that are written in turn, each with its own check, so that one of them is
-whole at any moment. Of two readable ones the higher sequence counts.
+The file holds two lines, each with its own check, of which the older is overwritten, so that one of
+them is whole at any moment. Of two readable ones the higher sequence counts.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-import stat
+import sys
+import tempfile
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -35,6 +39,10 @@ from oms.errors import StoreUnavailable
 LINE_BYTES: Final = 320
 FORMAT: Final = 1
 _WRITABLE: Final = os.O_RDWR | getattr(os, "O_BINARY", 0)
+#: How often, and after what pause, a file is looked at that another process holds: some seconds,
+#: where a write takes microseconds.
+_LOCK_LOOKS_MAX: Final = 5_000
+_LOCK_LOOK_SECONDS: Final = 0.001
 _FIELDS: Final = ("log", "sequence", "hash", "recorded_at")
 
 
@@ -88,66 +96,42 @@ def read(path: Path) -> KeptHead | None:
 class HeadFile:
     """The head file of a log that is written here. Not thread-safe, like the writer it belongs to.
 
-    Every method raises `StoreUnavailable` where the file cannot be written.
+    Several processes may write one file (a daemon and the shell's requests): each write holds a
+    lock, and none takes the file back. Every method raises `StoreUnavailable` where the file cannot
+    be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mode: int | None) -> None:
         self._path = path
+        #: Of a file that is made where there is none; None: none is made.
+        self._mode = mode
         self._file = -1
-        self._turn = 0
         self._kept: KeptHead | None = None
 
-    def open(self) -> None:
-        """Go on with the file that is there and was read; nothing is written yet."""
-        with _errors(self._path):
-            first, second = (_decoded(line) for line in _lines(_contents(self._path)))
-            self._file = os.open(self._path, _WRITABLE)
-        is_first = second is None or (first is not None and _later(first, second))
-        self._turn, self._kept = (1, first) if is_first else (0, second)
+    def write(self, kept: KeptHead, *, replaces: bool = False) -> None:
+        """Write where the log ends now; it outlives this process from here on.
 
-    def make(self, kept: KeptHead, mode: int) -> None:
-        """Put a new file in the place of the old one, durably."""
-        path, new = self._path, self._path.with_name(f"{self._path.name}.new")
-        self.close()
-        with _errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new.unlink(missing_ok=True)
-            try:
-                file = os.open(new, _WRITABLE | os.O_CREAT | os.O_EXCL, mode)
+        A file that knows of a later end of this log stays as it is, unless that one is replaced.
+        """
+        with _errors(self._path):
+            while True:
                 try:
-                    os.write(file, _encoded(kept) * 2)
-                    os.fsync(file)
-                finally:
-                    os.close(file)
-                new.replace(path)
-            except OSError:
-                new.unlink(missing_ok=True)
-                raise
-            _sync_folder(path.parent)
-            self._file = os.open(path, _WRITABLE)
-            self._turn, self._kept = 0, kept
-
-    def write(self, kept: KeptHead) -> None:
-        """Write where the log ends now; it outlives this process from here on."""
-        with _errors(self._path):
-            os.lseek(self._file, self._turn * LINE_BYTES, os.SEEK_SET)
-            os.write(self._file, _encoded(kept))
-        self._turn = 1 - self._turn
+                    with self._locked() as file:
+                        self._put(file, kept, replaces=replaces)
+                    break
+                except FileNotFoundError:
+                    if self._mode is None:
+                        raise
+                    self._make(kept, self._mode)
         self._kept = kept
 
     def sync(self) -> None:
         """Make durable what was written, in a new file where the old one was taken away."""
-        with _errors(self._path):
-            here = os.fstat(self._file)
-            try:
-                there = self._path.stat()
-            except FileNotFoundError:
-                there = None
-            if there is not None and os.path.samestat(here, there):
-                os.fsync(self._file)
-                return
         if self._kept is not None:
-            self.make(self._kept, stat.S_IMODE(here.st_mode))
+            self.write(self._kept)
+        with _errors(self._path):
+            if self._file >= 0:
+                os.fsync(self._file)
 
     def close(self) -> None:
         """Make durable what was written, and let go of the file; repeatable."""
@@ -160,14 +144,73 @@ class HeadFile:
             finally:
                 os.close(file)
 
+    def _put(self, file: int, kept: KeptHead, *, replaces: bool) -> None:
+        os.lseek(file, 0, os.SEEK_SET)
+        first, second = (_decoded(line) for line in _lines(os.read(file, 2 * LINE_BYTES)))
+        of_this_log = (one for one in (first, second) if one is not None and one.log == kept.log)
+        newest = max(of_this_log, key=lambda one: one.head.sequence, default=None)
+        if replaces or (newest is None and self._mode is not None):
+            _write_at(file, 0, _encoded(kept) * 2)
+            os.ftruncate(file, 2 * LINE_BYTES)
+        elif newest is not None and newest.head.sequence < kept.head.sequence:
+            _write_at(file, LINE_BYTES if newest is first else 0, _encoded(kept))
+
+    def _make(self, kept: KeptHead, mode: int) -> None:
+        """Put a new file, which is whole and durable, where there is none."""
+        path = self._path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+        new = Path(name)
+        try:
+            try:
+                new.chmod(mode)
+                os.write(file, _encoded(kept) * 2)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            try:
+                # Never over the file of another process that was quicker.
+                path.hardlink_to(new)
+            except FileExistsError:
+                return
+            except OSError:
+                new.replace(path)  # a file system without hard links
+        finally:
+            new.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Hold the file that is in its place now, alone among those who write it."""
+        for _ in range(_LOCK_LOOKS_MAX):
+            if self._file < 0:
+                self._file = os.open(self._path, _WRITABLE)
+            is_held = _lock(self._file)
+            if not os.path.samestat(os.fstat(self._file), self._path.stat()):
+                os.close(self._file)
+                self._file = -1
+            elif is_held:
+                break
+            else:
+                time.sleep(_LOCK_LOOK_SECONDS)
+        else:
+            raise BlockingIOError(errno.EAGAIN, "another program holds it")
+        try:
+            yield self._file
+        finally:
+            _unlock(self._file)
+
 
 def _contents(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(2 * LINE_BYTES)
 
 
-def _later(one: KeptHead, other: KeptHead) -> bool:
-    return one.head.sequence >= other.head.sequence
+def _write_at(file: int, place: int, text: bytes) -> None:
+    os.lseek(file, place, os.SEEK_SET)
+    written = os.write(file, text)
+    if written < len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _lines(found: bytes) -> tuple[bytes, bytes]:
@@ -187,6 +230,7 @@ def _encoded(kept: KeptHead) -> bytes:
     return text.ljust(LINE_BYTES - 1).encode() + b"\n"
 
 
+@lru_cache(maxsize=4)
 def _decoded(line: bytes) -> KeptHead | None:
     """Return what a line says, None where it is not whole."""
     try:
@@ -205,6 +249,40 @@ def _decoded(line: bytes) -> KeptHead | None:
 
 def _check(values: tuple[object, ...]) -> int:
     return zlib.crc32("\x1f".join(map(str, values)).encode())
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _seek_and_lock(file: int, mode: int) -> bool:
+        # Behind the lines: there a lock keeps nobody from reading them.
+        os.lseek(file, 2 * LINE_BYTES, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, mode, 1)
+        except OSError:
+            return False
+        return True
+
+    def _lock(file: int) -> bool:
+        return _seek_and_lock(file, msvcrt.LK_NBLCK)
+
+    def _unlock(file: int) -> None:
+        _seek_and_lock(file, msvcrt.LK_UNLCK)
+
+else:
+    import fcntl
+
+    def _lock(file: int) -> bool:
+        try:
+            # Of this opening of the file, not of the process: two logs of one process exclude each
+            # other too.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -35,10 +35,10 @@ class Keeper:
         self._against = Against.of(url)
         self._connection = connection
         self._owns = owns
-        self._file = HeadFile(self._against.path)
-        self._mode = _mode_of(url)
+        self._file = HeadFile(self._against.path, mode=_mode_of(url) if owns else None)
         self._log = b""
-        self._is_open = False
+        #: Whether the file goes on with the log.
+        self._goes_on = False
         #: What the log lacks; a file that says so stays as it is until `write`.
         self.loss: Loss | None = None
 
@@ -52,39 +52,38 @@ class Keeper:
 
     def begin(self, head: Head) -> None:
         """Take the file up, now that the log is read up to a head."""
-        if self.loss is not None:
+        if self.loss is not None or not (self._owns or self._against.kept):
             return
-        if self._against.kept is not None:
-            with self._tolerated():
-                self._file.open()
-                self._is_open = True
-        elif self._owns and head.sequence:
-            self._make(head)
-            logger.warning("head_file_made", path=str(self._against.path), sequence=head.sequence)
+        self._goes_on = True
+        if self._owns and head.sequence:
+            # What others appended meanwhile is in it from here on, and that it can be written is
+            # known before anything else happens.
+            self.write(head)
+            if self._against.kept is None:
+                path = str(self._against.path)
+                logger.warning("head_file_made", path=path, sequence=head.sequence)
 
     def write(self, head: Head) -> None:
         """Write that the log ends here, after the commit and before anybody is told of it."""
-        if self._is_open:
+        # The first commit of a daemon on a log that lacks something is the fact that a person
+        # accepted it.
+        replaces = self._owns and not self._goes_on
+        if self._goes_on or replaces:
             with self._tolerated():
-                self._file.write(KeptHead(self._identity(), head))
-        elif self._owns:
-            # The first event of a new log, or the fact that a loss was accepted.
-            self._make(head)
+                self._file.write(KeptHead(self._identity(), head), replaces=replaces)
+                self._goes_on = True
 
     def sync(self) -> None:
         """Make durable what was written."""
-        if self._is_open:
-            self._file.sync()
+        if self._goes_on:
+            with self._tolerated():
+                self._file.sync()
 
     def close(self) -> None:
         """Make durable what was written, and let go of the file."""
-        self._is_open = False
+        self._goes_on = False
         with self._tolerated():
             self._file.close()
-
-    def _make(self, head: Head) -> None:
-        self._file.make(KeptHead(self._identity(), head), self._mode)
-        self._is_open = True
 
     def _identity(self) -> bytes:
         self._log = self._log or identity(self._connection)
@@ -97,7 +96,7 @@ class Keeper:
         except StoreUnavailable as error:
             if self._owns:
                 raise
-            self._is_open = False
+            self._goes_on = False
             logger.info("head_file_left", reason=str(error))
 
 

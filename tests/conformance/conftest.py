@@ -37,6 +37,32 @@ class Place:
             connection.execute(statement, values)
             return []
 
+    def save(self, name: str) -> None:
+        """Make a backup copy while nothing runs."""
+        if self.is_sqlite:
+            shutil.copyfile(self._file, self._file.with_name(name))
+        else:
+            self._on_server(f'CREATE DATABASE "{self._name}_{name}" TEMPLATE "{self._name}"')
+
+    def restore(self, name: str) -> None:
+        """Put a backup copy in the place of the log."""
+        if self.is_sqlite:
+            shutil.copyfile(self._file.with_name(name), self._file)
+        else:
+            self._on_server(f'DROP DATABASE "{self._name}"')
+            self._on_server(f'CREATE DATABASE "{self._name}" TEMPLATE "{self._name}_{name}"')
+
+    @property
+    def _file(self) -> Path:
+        return Path(parse_url(self.url).database or "")
+
+    @property
+    def _name(self) -> str:
+        return parse_url(self.url).database or ""
+
+    def _on_server(self, statement: str) -> None:
+        Place(self.url.replace(f"/{self._name}?", "/postgres?")).sql(statement)
+
     def remove_guards(self) -> None:
         """Do what the owner of a database can do: take the triggers away."""
         if self.is_sqlite:
@@ -107,7 +133,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
         return Place(f"sqlite:///{path}")
     address = request.getfixturevalue("postgresql_server")
-    name = f"log_{tmp_path.name.lower().replace('-', '_')}_{abs(hash(request.node.nodeid))}"[:60]
+    name = f"log_{tmp_path.name.lower().replace('-', '_')}_{abs(hash(request.node.nodeid))}"[:50]
     Place(address).sql(f'CREATE DATABASE "{name}" TEMPLATE oms_template')
     return Place(_database(address, name))
 

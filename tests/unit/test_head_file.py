@@ -30,9 +30,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def file(path: Path) -> HeadFile:
-    made = HeadFile(path)
-    made.make(kept(1), 0o600)
+    made = writer(path)
+    made.write(kept(1))
     return made
+
+
+def writer(path: Path) -> HeadFile:
+    return HeadFile(path, mode=0o600)
 
 
 def test_file_that_is_not_there_says_nothing(path: Path) -> None:
@@ -50,8 +54,7 @@ def test_last_write_is_read_back_by_whoever_looks(path: Path, file: HeadFile) ->
 def test_writer_that_goes_on_leaves_the_last_line_alone(path: Path, file: HeadFile) -> None:
     for sequence in (2, 3, 4):
         file.close()
-        file = HeadFile(path)
-        file.open()
+        file = writer(path)
         before = path.read_bytes()
         file.write(kept(sequence))
         after = path.read_bytes()
@@ -110,7 +113,7 @@ def test_file_that_was_taken_away_is_made_again(path: Path, file: HeadFile, fate
     file.write(kept(5))
     path.unlink()
     if fate == "replaced":
-        HeadFile(path).make(kept(3), 0o600)
+        writer(path).write(kept(3))
     file.sync()
     assert read(path) == kept(5)
     file.write(kept(6))
@@ -121,17 +124,76 @@ def test_file_that_was_taken_away_before_the_first_write_is_made_again(
     path: Path, file: HeadFile
 ) -> None:
     file.close()
-    file = HeadFile(path)
-    file.open()
+    file = writer(path)
     path.unlink()
-    file.sync()
-    assert read(path) == kept(1)
+    file.write(kept(2))
+    assert read(path) == kept(2)
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
 def test_file_that_cannot_be_made_says_which_and_why(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match=r"head file .*oms\.head cannot be written"):
-        HeadFile(tmp_path / "file" / "oms.head").make(kept(1), 0o600)
+        writer(tmp_path / "file" / "oms.head").write(kept(1))
+
+
+def test_writer_that_comes_late_takes_the_file_not_back(path: Path, file: HeadFile) -> None:
+    """It was stopped between its commit and its write, while others went on."""
+    others = [writer(path) for _ in range(3)]
+    for sequence, other in enumerate(others, start=2):
+        other.write(kept(sequence))
+    file.write(kept(2))
+    assert read(path) == kept(4)
+    file.sync()
+    assert read(path) == kept(4)
+
+
+def test_makers_of_one_file_do_not_meet(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second makes the file while the first is about to put its own in the place."""
+    true_link = Path.hardlink_to
+
+    def quicker(self: Path, target: Path) -> None:
+        monkeypatch.setattr(Path, "hardlink_to", true_link)
+        writer(path).write(kept(7))
+        true_link(self, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", quicker)
+    writer(path).write(kept(3))
+    assert read(path) == kept(7)
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_file_system_without_links_gets_its_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    writer(path).write(kept(3))
+    assert read(path) == kept(3)
+
+
+def test_file_that_another_process_never_lets_go_is_named(
+    path: Path, file: HeadFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oms.store.head_file._LOCK_LOOKS_MAX", 2)
+    with (
+        writer(path)._locked(),
+        pytest.raises(StoreUnavailable, match="another program holds it"),
+    ):
+        file.write(kept(2))
+    file.write(kept(2))
+    assert read(path) == kept(2)
+
+
+def test_who_does_not_own_the_file_makes_none_and_leaves_one_of_another_log(path: Path) -> None:
+    guest = HeadFile(path, mode=None)
+    with pytest.raises(StoreUnavailable, match="No such file"):
+        guest.write(kept(1))
+    writer(path).write(kept(5, log=b"\x02" * 32))
+    guest.write(kept(9))
+    assert read(path) == kept(5, log=b"\x02" * 32)
 
 
 def test_each_database_of_a_folder_has_its_own(tmp_path: Path) -> None:
