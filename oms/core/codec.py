@@ -21,11 +21,12 @@ from typing import Final, NamedTuple
 import pydantic
 from pydantic_core import from_json, to_json
 
-from oms.core.bounds import reason_of
+from oms.core.bounds import LABEL, PROSE, reason_of
 from oms.core.events import (
     EVENT_TYPES,
     CommissionReceived,
     Event,
+    EventSetAside,
     ExecutionReceived,
     OrderIntended,
     OrderRequested,
@@ -99,6 +100,41 @@ def decode(type_name: str, version: int, payload: str) -> Event:
     except pydantic.ValidationError as error:
         reason = reason_of(error)
         raise UnknownEventType(f"payload of {type_name} cannot be read: {reason}") from error
+
+
+def decode_stored(type_name: str, version: int, payload: str) -> Event:
+    """Return the event that a row holds, `EventSetAside` where its text is not one.
+
+    Raises `UnknownEventType` for what only a newer program can have written: a type, a version, a
+    field or a word that this one does not know. It must not be passed over.
+    """
+    try:
+        return decode(type_name, version, payload)
+    except UnknownEventType as error:
+        cause = error.__cause__
+        if not isinstance(cause, pydantic.ValidationError) or _NEWER.intersection(
+            one["type"] for one in cause.errors(include_url=False, include_context=False)
+        ):
+            raise
+        return EventSetAside(
+            type_name=type_name,
+            reason=PROSE.fitted(error.message),
+            order_id=_text_at(payload, "order_id"),
+            account=_text_at(payload, "account"),
+        )
+
+
+#: What a payload of a newer program fails by.
+_NEWER: Final = frozenset({"extra_forbidden", "literal_error"})
+
+
+def _text_at(payload: str, name: str) -> str:
+    try:
+        found = from_json(payload)
+    except ValueError:
+        return ""
+    value = found.get(name) if isinstance(found, dict) else None
+    return LABEL.fitted(value) if isinstance(value, str) else ""
 
 
 def encode_wire(fields: tuple[str, ...] | None) -> str | None:

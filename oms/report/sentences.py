@@ -469,6 +469,11 @@ def _(event: events.BrokerMessageUnreadable) -> str:
 
 
 @_say.register
+def _(event: events.EventSetAside) -> str:
+    return f"An event {event.type_name} cannot be read, and the books lack it: {event.reason}"
+
+
+@_say.register
 def _(event: events.NaturalKeyConflict) -> str:
     return (
         f"A second {event.type_name} claims {event.key}, which event {event.stored_sequence} "

@@ -119,6 +119,12 @@ BREAKS: Final[dict[BreakClass, BreakWords]] = {
         "The gateway sent something that this program does not understand.",
         "It is kept verbatim; look at it with `oms log` and report it with the gateway's version.",
     ),
+    "set_aside": BreakWords(
+        "Event left out of the books",
+        "The log holds an event that the books cannot take; nothing of it is in them.",
+        "`oms log` shows it. A version that can take it does so by `oms rebuild`; else close the"
+        " case, and the event stays out.",
+    ),
     "order_id_rollback": BreakWords(
         "Order ids went back",
         "The gateway announced an order id that was already used.",

@@ -195,7 +195,7 @@ class Chain:
             return {}
         select = "SELECT natural_key, sequence, type, version, payload FROM events"
         rows = self._connection.among(select, "natural_key", keys)
-        return {row[0]: _Stored(row[1], codec.decode(*row[2:])) for row in rows}
+        return {row[0]: _Stored(row[1], codec.decode_stored(*row[2:])) for row in rows}
 
     def _moment(self) -> datetime:
         """Return the time of this transaction; the log's time never goes back, whatever a clock

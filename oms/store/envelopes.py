@@ -88,7 +88,7 @@ def envelope(row: Row) -> Envelope:
     occurred_at = row[4]
     return Envelope(
         sequence=row[0],
-        event=codec.decode(row[1], row[2], row[12]),
+        event=codec.decode_stored(row[1], row[2], row[12]),
         context=Context(
             actor=row[7],
             session_epoch=row[6],

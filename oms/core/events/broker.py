@@ -236,6 +236,16 @@ class BrokerMessageUnreadable(Event):
     reason: Prose
 
 
+class EventSetAside(Event):
+    """Stands in memory for a stored event whose text cannot be read; the log keeps that text."""
+
+    type_name: Word
+    reason: Prose
+    #: As far as the text says them.
+    order_id: Label = ""
+    account: Label = ""
+
+
 class NaturalKeyConflict(Event):
     """A second message claimed the natural key of a stored fact with different contents; both are
     kept.

@@ -47,6 +47,7 @@ BreakClass = Literal[
     "not_answered",
     "contradiction",
     "unreadable_message",
+    "set_aside",
     "order_id_rollback",
 ]
 

@@ -6,6 +6,9 @@ the books and the envelope alone. The books are changed in place, because copyin
 orders for each event is what a fold at 100,000 events a second cannot afford; a record inside is
 replaced and never changed, so whoever got one keeps what it was.
 
+An event that a fold cannot take, or whose stored text cannot be read, changes nothing but one
+record that says so: it is set aside, and the reconciler makes a break of it.
+
 Records that have ended may leave memory (`evictable`). `wanted` names the stored rows that an event
 can touch and `companions` those that must stand beside them; the caller puts them back (`restore`)
 before it applies the event, and the books are the same as if nothing had ever left. If the process
@@ -19,8 +22,10 @@ from typing import Any, Final
 
 from oms.core.events import Context, Envelope, Event
 from oms.core.fold import alarms, cases, fills, orders, sessions
+from oms.core.fold import set_aside as left_out
 from oms.core.fold.books import Books
 from oms.core.fold.fold import Fold
+from oms.core.fold.set_aside import set_aside
 from oms.core.fold.wants import Wants, companions
 
 __all__ = ["FOLDS", "apply", "companions", "initial", "wanted"]
@@ -42,7 +47,7 @@ def by_event_type(folds: Iterable[Fold[Any]]) -> dict[type[Event], Fold[Any]]:
 
 #: Every fold there is. A type of event without one changes nothing in the books.
 FOLDS: Final = by_event_type(
-    (*orders.FOLDS, *fills.FOLDS, *sessions.FOLDS, *cases.FOLDS, *alarms.FOLDS)
+    (*orders.FOLDS, *fills.FOLDS, *sessions.FOLDS, *cases.FOLDS, *alarms.FOLDS, *left_out.FOLDS)
 )
 
 
@@ -60,7 +65,15 @@ def apply(books: Books, envelope: Envelope) -> Books:
     event = envelope.event
     fold = FOLDS.get(type(event))
     if fold is not None:
-        fold.apply(books, envelope, event)
+        books.begin()
+        try:
+            fold.apply(books, envelope, event)
+        except (MemoryError, OSError):
+            raise  # Not the event's fault: the next attempt may succeed.
+        except Exception as error:  # noqa: BLE001  # shown as a break until a person has seen it
+            books.undo()
+            reason = f"{type(error).__name__}: {error}"
+            set_aside(books, envelope, reason, fold.wants(event, envelope.context, books))
     return books
 
 

@@ -12,7 +12,7 @@ order of ours later.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, TypeVar
 
 from oms.core.events import Envelope, Event, ExecutionReceived
@@ -49,6 +49,9 @@ class Books:
     sequence: int = 0
     _touched: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in TABLES})
     _links: list[tuple[str, int]] = field(default_factory=list)
+    #: What each record was before the event that is being applied, None for a new one.
+    _before: dict[tuple[str, str], AnyRecord | None] = field(default_factory=dict)
+    _links_before: int = 0
     _by_perm_id: dict[int, str] = field(default_factory=dict)
     _by_broker_key: dict[str, str] = field(default_factory=dict)
     #: Orders of others by the key that they have beside their ids.
@@ -103,6 +106,28 @@ class Books:
         self._touched = {name: set() for name in TABLES}
         self._links = []
 
+    def begin(self) -> None:
+        """Remember from here what an event changes, for `undo`."""
+        self._before.clear()
+        self._links_before = len(self._links)
+
+    def undo(self) -> None:
+        """Take back everything since `begin`; the indexes are made again from the records."""
+        for (table, key), record in self._before.items():
+            if record is None:
+                self.tables[table].pop(key, None)
+                self._touched[table].discard(key)
+            else:
+                self.tables[table][key] = record
+        del self._links[self._links_before :]
+        clean = Books()
+        for table, records in self.tables.items():
+            for record in records.values():
+                clean.restore(table, record)
+        clean.sequence, clean._touched, clean._links = self.sequence, self._touched, self._links
+        for one in fields(self):
+            setattr(self, one.name, getattr(clean, one.name))
+
     def evictable(self) -> list[tuple[str, str]]:
         """Return the records that may leave memory, oldest first."""
         return list(self._ended)
@@ -127,6 +152,7 @@ class Books:
     def put(self, record: AnyRecord) -> None:
         """Write a record: keep it, index it, mark it for the store."""
         table, key = TABLE_OF[type(record)], record.key
+        self._before.setdefault((table, key), self.tables[table].get(key))
         self._keep(table, key, record)
         self._touched[table].add(key)
 

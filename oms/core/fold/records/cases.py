@@ -124,7 +124,9 @@ class Anomaly(Evolving):
     COLUMNS: ClassVar[dict[str, ColumnType]] = {"kind": "text", "order_id": "text"}
 
     sequence: int
-    kind: Literal["unreadable_message", "contradiction", "two_perm_ids", "order_id_rollback"]
+    kind: Literal[
+        "unreadable_message", "set_aside", "contradiction", "two_perm_ids", "order_id_rollback"
+    ]
     text: str
     order_id: str = ""
     account: str = ""

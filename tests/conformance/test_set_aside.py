@@ -1,0 +1,72 @@
+"""A log that holds what the books cannot take opens, says so, and goes on."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from oms.clock import SystemClock
+from oms.core.codec import Head
+from oms.core.events import Context, EventSetAside, OrderRequested, Pending
+from oms.core.fold.records import Anomaly
+from oms.store import schema
+from oms.store.backend import connect, parse_url
+from oms.store.chain import Chain
+from oms.store.envelopes import INSERT_EVENTS, chained, draft
+from oms.store.log import EventLog
+from oms.store.reader import Reader
+from oms.store.rebuild import rebuild_check
+from tests.conformance.conftest import Place
+from tests.conformance.facts import gap, intent
+
+TOO_LARGE = 2**63
+
+
+def poisoned(place: Place, order_id: str) -> None:
+    """Append what `oms buy 1 KO --con-id 9223372036854775808` once wrote, with its place in the
+    chain.
+    """
+    asked = intent("order-1", 1).event
+    request = OrderRequested(
+        order_id=order_id, account=asked.account, contract=asked.contract, terms=asked.terms
+    )
+    known = f'"con_id":{asked.contract.con_id}'
+    fact = draft(Pending(request, Context("person:ann")))
+    assert known in fact.payload
+    fact = replace(fact, payload=fact.payload.replace(known, f'"con_id":{TOO_LARGE}'))
+    with closing(connect(parse_url(place.url))) as connection, connection.writing():
+        schema.check_connection(connection)
+        chain = Chain(connection, SystemClock())
+        end = chain.end()
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        row, digest = chained(end.hash, fact, end.sequence + 1, at, 0)
+        connection.insert(INSERT_EVENTS, [row])
+        chain.head = Head(end.sequence + 1, digest)
+        chain.write_checkpoint("log")
+
+
+async def test_log_with_a_request_that_no_table_can_hold_opens_and_goes_on(place: Place) -> None:
+    log = await EventLog.open(place.url, clock=SystemClock(), lease=None)
+    await log.append(intent("order-1", 100))
+    await log.close()
+    poisoned(place, "poison")
+    log = await EventLog.open(place.url, clock=SystemClock(), lease=None)
+    try:
+        found = [a for a in log.books.all(Anomaly) if a.kind == "set_aside"]
+        assert [(a.sequence, a.order_id, a.severity) for a in found] == [(2, "poison", "high")]
+        poisoned(place, "later")  # Beside a log that is open.
+        await log.append(gap())
+        await log.append(intent("order-2", 5))
+        assert not log.failed.done()
+        assert log.books.order("order-2") is not None
+    finally:
+        await log.close()
+    result = rebuild_check(place.url)
+    assert (result.equal, result.events) == (True, 5), result
+    reader = await Reader.open(place.url)
+    try:
+        events = await reader.events(limit=10)
+    finally:
+        await reader.close()
+    assert [e.sequence for e in events if isinstance(e.event, EventSetAside)] == [2, 3]
