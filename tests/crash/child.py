@@ -252,7 +252,7 @@ async def basket(running: Oms, task: Task) -> None:
     orders = [oms.NewOrder(aapl, terms, order_id=f"b-{n}") for n in range(MORE_THAN_LEAVE)]
     tickets = await running.manager.submit_many(orders)
     log.info("order_waits")
-    await running.view.until(lambda: any(t.order.acknowledged for t in tickets))
+    await running.view.until(lambda: any(t.order.acknowledged or t.state in ENDED for t in tickets))
     log.info("order_answered")
     await running.view.until(lambda: all(t.order.acknowledged or t.state in ENDED for t in tickets))
     for ticket in tickets:

@@ -17,8 +17,10 @@ import asyncio
 import json
 import random
 import signal
+import sqlite3
 import sys
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -103,6 +105,8 @@ async def play(directory: Path, pause: Pause) -> Played:
         stop = {"kill_signal": signal.SIGSTOP}
         program = await begin(world, "basket", action, occurrence, settings=settings, **stop)
         told = await _until_stopped(program)
+        if pause.successor:
+            await _outside_a_transaction(program, world.database)
         await asyncio.sleep(pause.seconds)
         if pause.successor:
             # Another client id: the gateway lets none in twice, and a stopped client hangs up on
@@ -140,6 +144,29 @@ async def _until_stopped(program: Program) -> list[dict[str, Any]]:
     return told[:-1]
 
 
+async def _outside_a_transaction(program: Program, database: Path) -> None:
+    """Let a stopped daemon finish its transaction, and stop it again: while it holds the database
+    nobody can take over, and nothing is left to show.
+    """
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while _is_locked(database):
+            program.send_signal(signal.SIGCONT)
+            await asyncio.sleep(0.002)
+            program.send_signal(signal.SIGSTOP)
+            while not _is_stopped(program.pid):  # noqa: ASYNC110 - nothing tells that it stopped
+                await asyncio.sleep(0)
+
+
+def _is_locked(database: Path) -> bool:
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.execute("ROLLBACK")
+        return False
+
+
 def _is_stopped(process_id: int) -> bool:
     stat = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii", errors="replace")
     return stat.rpartition(")")[2].split()[0] == "T"
@@ -166,7 +193,9 @@ def every() -> list[Pause]:
 
 def at_random(rng: random.Random) -> Pause:
     """Return a pause that nobody thought of."""
-    seconds, successor = rng.uniform(0, 3 * LEASE_SECONDS), rng.random() < 0.5
+    seconds = rng.uniform(0, 3 * LEASE_SECONDS)
+    # Earlier than that a successor is refused.
+    successor = seconds > LEASE_SECONDS and rng.random() < 0.7
     return Pause(rng.choice(list(STEPS)), round(seconds, 2), successor)
 
 
