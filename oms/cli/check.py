@@ -143,7 +143,11 @@ def _daemon(settings: Settings) -> str:
         return "none has run here yet"
     now, host = SystemClock().now(), socket.gethostname()
     with closing(connect(parse_url(settings.database_url), "read")) as connection:
-        held = [one for one in leases.read_all(connection) if one.held(now, host)]
+        found = leases.read_all(connection)
+    held = [one for one in found if one.held(now, host)]
+    silent = next((one for one in found if one.is_alive(host)), None)
+    if not held and silent is not None:
+        return f"process {silent.process_id} runs and writes nothing: `oms status` says more"
     if not held:
         return "not running"
     return "; ".join(f"{one.name} runs on {one.host}, process {one.process_id}" for one in held)

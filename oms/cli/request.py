@@ -106,6 +106,7 @@ async def looks(reader: Reader, seconds: float) -> AsyncIterator[None]:
 
 
 async def daemon_runs(reader: Reader) -> bool:
-    """Say whether any daemon on this log shows signs of life."""
+    """Say whether any daemon on this log shows signs of life, or runs here and waits to write."""
     now, host = SystemClock().now(), socket.gethostname()
-    return any(lease.held(now, host) for lease in await reader.leases())
+    leases = await reader.leases()
+    return any(lease.held(now, host) or lease.is_alive(host) for lease in leases)

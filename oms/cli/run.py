@@ -64,7 +64,12 @@ def run(
     chosen = settings_of(context)
     telemetry.configure(chosen.log_level, chosen.log_format)
     with progress("rebuilding") as report:
-        done = upgrade_database(chosen.database_url, report, loss_accepted=accept_loss)
+        done = upgrade_database(
+            chosen.database_url,
+            report,
+            loss_accepted=accept_loss,
+            lock_seconds_max=chosen.database_lock_seconds_max,
+        )
     if done.before is None:
         say(f"made the tables of an empty database, revision {done.after}")
     elif done.before != done.after:

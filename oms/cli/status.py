@@ -139,6 +139,11 @@ def _verdict_lines(health: Health) -> Iterator[StatusLine]:
 
 def _daemon_lines(situation: Situation) -> list[StatusLine]:
     now = situation.read_at
+    silent = situation.silent
+    if silent is not None:
+        beat = age(silent.heartbeat_at, now)
+        words = f"process {silent.process_id} runs and writes nothing, sign of life {beat} ago"
+        return [StatusLine("daemon", words, True)]
     if not situation.running:
         stopped = age(situation.system.daemon_stopped_at, now)
         words = f"not running, stopped {stopped} ago" if stopped else "not running"

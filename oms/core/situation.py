@@ -107,6 +107,11 @@ class Situation:
         return bool(self.holders)
 
     @property
+    def silent(self) -> Claim | None:
+        """Return the claim of a daemon whose process runs and writes nothing; None without one."""
+        return None if self.running else next((c for c in self.claims if c.alive), None)
+
+    @property
     def connected(self) -> bool:
         """Say whether there is a session; what a dead daemon wrote is not believed."""
         return self.running and self.system.connected
@@ -199,8 +204,8 @@ def _loss(situation: Situation) -> Iterator[Reason]:
 
 
 def _line(situation: Situation) -> Iterator[Reason]:
-    silent = next((claim for claim in situation.claims if claim.alive), None)
-    if not situation.running and silent is not None:
+    silent = situation.silent
+    if silent is not None:
         since = _since(silent.heartbeat_at, situation.read_at)
         text = f"The daemon (process {silent.process_id}) has written nothing{since}"
         advice = (

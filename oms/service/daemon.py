@@ -98,7 +98,11 @@ async def open_oms(
     clock = SteadyClock(clock or SystemClock())
     loss_accepted = accept_loss is not None
     await asyncio.to_thread(
-        upgrade_database, settings.database_url, clock=clock, loss_accepted=loss_accepted
+        upgrade_database,
+        settings.database_url,
+        clock=clock,
+        loss_accepted=loss_accepted,
+        lock_seconds_max=settings.database_lock_seconds_max,
     )
     event_log = await EventLog.open(
         settings.database_url,

@@ -98,6 +98,10 @@ class Lease:
             return True
         return self.host == host and not process_is_alive(self.process_id)
 
+    def is_alive(self, host: str) -> bool:
+        """Say whether its process is known to run on a host, whatever its signs of life."""
+        return self.heartbeat_at is not None and self.host == host and not self.is_over(host)
+
     def age(self, now: datetime) -> timedelta:
         """Return how old the last heartbeat is."""
         assert self.heartbeat_at is not None

@@ -179,7 +179,7 @@ class EventLog:
         """Return how long the transaction under way has taken so far, 0 between two: the disk is
         slow, or another program holds the database.
         """
-        began_at = self._writer.began_at
+        began_at = self._writer.patience.began_at
         return 0 if began_at is None else self._clock.monotonic() - began_at
 
     @property
@@ -227,7 +227,7 @@ class EventLog:
         """Store what was handed over, release the lease, close the database; repeatable."""
         if not self._closed:
             self._closed = True
-            self._writer.stopping = True
+            self._writer.patience.stopping = True
             self._queue.put(None)
         await asyncio.shield(self._ended)
 
@@ -395,8 +395,15 @@ def append_foreign(
         """Raise `DaemonNotRunning` unless a daemon holds one of the leases."""
         now = clock.now()
         held = leases.read_all(connection, lease_name_prefix)
-        if not any(lease.held(now, host) for lease in held):
-            raise DaemonNotRunning
+        if any(lease.held(now, host) for lease in held):
+            return
+        if silent := next((lease for lease in held if lease.is_alive(host)), None):
+            raise DaemonNotRunning(
+                f"the daemon (process {silent.process_id}) has written nothing for a while; nothing"
+                " was asked of it",
+                hint="`oms status` says since when and why; repeat when it writes again",
+            )
+        raise DaemonNotRunning
 
     writer = Writer(parse_url(url), clock=clock, guard=guard if needs_daemon else None)
     writer.open()

@@ -24,7 +24,6 @@ from oms.core.fold.records import (
 )
 from oms.core.resets import Window
 from oms.core.situation import Claim, Doubt, Situation
-from oms.store.lease import process_is_alive
 from oms.store.loss import find_loss
 from oms.store.reader import Reader
 from oms.store.tables import BOOKS_CHECKPOINT
@@ -88,9 +87,7 @@ async def _claims(reader: Reader, now: datetime, host: str) -> tuple[Claim, ...]
             epoch=lease.epoch,
             heartbeat_at=lease.heartbeat_at,
             held=lease.held(now, host),
-            alive=lease.heartbeat_at is not None
-            and lease.host == host
-            and process_is_alive(lease.process_id),
+            alive=lease.is_alive(host),
         )
         for lease in await reader.leases()
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from oms.clock import Clock
+from oms.clock import Clock, SystemClock
+from oms.errors import StoreLocked
 from oms.store import schema
 from oms.store.audit import Progress
-from oms.store.backend import connect, parse_url
+from oms.store.backend import connect, parse_url, place_of
 from oms.store.loss import refuse_loss
+from oms.store.patience import Patience
 from oms.store.rebuild import rebuild
 from oms.store.tables import BOOKS_CHECKPOINT
 
@@ -24,15 +26,30 @@ def upgrade_database(
     backup: bool = True,
     clock: Clock | None = None,
     loss_accepted: bool = False,
+    lock_seconds_max: float = 0,
 ) -> schema.Upgrade:
     """Bring tables and rows to this version; see `schema.upgrade` for what it raises.
 
     A current database is left alone. `progress` hears of the fold, the only part that takes long.
     Raises `LogWentBack`, and changes nothing, where the log lacks events that were written before,
-    unless a person has accepted that: a log that was emptied is no new one.
+    unless a person has accepted that: a log that was emptied is no new one. A database that another
+    program holds is waited for until the work begins.
     """
-    if not loss_accepted:
-        refuse_loss(url)
+    parsed = parse_url(url)
+    patience = Patience(clock or SystemClock(), place_of(parsed), lock_seconds_max)
+    with patience.waiting():
+        while True:
+            try:
+                if not loss_accepted:
+                    refuse_loss(url)
+                before = schema.current(url)
+                break
+            except StoreLocked as error:
+                patience.wait_on(error)
+        if before not in (None, schema.HEAD):
+            # Before the copy is made: it shall be of what is upgraded, and one.
+            with closing(connect(parsed)) as connection, connection.writing(patience.wait_on):
+                pass
     done = schema.upgrade(url, backup=backup, clock=clock)
     # Not by the revision alone: a process that dies between both steps leaves the second undone.
     if done.before is not None and (done.before != done.after or _rows_are_old(url)):

@@ -18,8 +18,7 @@ in memory are ahead of the rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,13 +39,14 @@ from oms.errors import (
 )
 from oms.store import lease as leases
 from oms.store import schema
-from oms.store.backend import Connection, connect
+from oms.store.backend import Connection, connect, place_of
 from oms.store.chain import Chain
 from oms.store.envelopes import Draft
 from oms.store.keeper import Keeper
 from oms.store.layout import check_layout
 from oms.store.lease import Instant, LeaseRequest
 from oms.store.loss import Loss
+from oms.store.patience import Patience
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
 from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger
@@ -89,13 +89,7 @@ class Writer:
         self._guard = guard
         #: When the renewal was asked for that was confirmed last, by both clocks; None without one.
         self._renewed: Instant | None = None
-        self._lock_seconds_max = lock_seconds_max
-        #: Since when, in monotonic time, the present transaction waits for the database; None
-        #: between transactions.
-        self.began_at: float | None = None
-        #: Set from another thread: a database that another program holds, and a lease of another,
-        #: are waited for no longer.
-        self.stopping = False
+        self.patience = Patience(clock, place_of(url), lock_seconds_max)
         #: A change elsewhere was seen outside a transaction and has not been read yet.
         self._look_again = True
         self._resident_records_max = resident_records_max
@@ -155,8 +149,17 @@ class Writer:
 
         The time it takes does not depend on the length of the log. Raises `MigrationNeeded`,
         `LeaseHeld`, `ChainBroken`, `DatabaseDamaged`, and `LogWentBack` where the log lacks events
-        that were written before and nobody has accepted that; nothing is held then.
+        that were written before and nobody has accepted that; nothing is held then. A database that
+        another program holds is waited for, as in `write`.
         """
+        with self.patience.waiting():
+            while True:
+                try:
+                    return self._open()
+                except StoreLocked as error:
+                    self.patience.wait_on(error)
+
+    def _open(self) -> None:
         # Here and not in the constructor: a SQLite connection belongs to the thread that opens it.
         self._connection = connect(self._url)
         self._chain = Chain(self._connection, self._clock)
@@ -188,9 +191,12 @@ class Writer:
         Returns the receipts of each group in order. A database that another program holds is waited
         for; raises `StoreLocked` after the time that the settings allow.
         """
-        asked_at = leases.instant(self._clock)
-        is_due = self._beat_is_due(asked_at)
-        with self._patience(), self._connection.writing(self._wait_on):
+        patience = self.patience
+        with patience.waiting(), self._connection.writing(patience.wait_on):
+            # After any wait for the database: nobody can have taken the lease before its seconds
+            # have passed since the commit, and from here on nobody else commits.
+            asked_at = leases.instant(self._clock)
+            is_due = self._beat_is_due(asked_at)
             foreign = self._look_around()
             receipts, own = self._chain.append(groups)
             changes, failure = self._project(own, foreign.changes)
@@ -203,8 +209,6 @@ class Writer:
         if committed.envelopes:
             self._keeper.write(self.head)
         if is_due:
-            # Only now, and from before it was asked for: nobody can have taken the lease before
-            # its seconds have passed since.
             self._renewed = asked_at
             self._keeper.sync()
         if failure is not None:
@@ -216,11 +220,11 @@ class Writer:
 
         Raises `LeaseLost` where the lease is gone.
         """
-        with self._patience():
+        with self.patience.waiting():
             try:
                 self._look()
             except StoreLocked as error:
-                self._wait_on(error)
+                self.patience.wait_on(error)
                 # Looked at again with the next transaction, which waits as well.
                 self._look_again = True
         if self._look_again or self._beat_is_due(leases.instant(self._clock)):
@@ -234,31 +238,6 @@ class Writer:
             self._release()
         finally:
             self._connection.close()
-
-    # ── a database that another program holds ────────────────────────────────────────────────────
-
-    @contextmanager
-    def _patience(self) -> Iterator[None]:
-        self.began_at = self._clock.monotonic()
-        try:
-            yield
-        finally:
-            self.began_at = None
-
-    def _wait_on(self, error: StoreLocked) -> None:
-        """Return where another attempt shall be made; raises the error where not."""
-        assert self.began_at is not None
-        waited = self._clock.monotonic() - self.began_at
-        if self.stopping or self._lock_seconds_max == 0:
-            raise error
-        if waited >= self._lock_seconds_max:
-            raise StoreLocked(
-                f"another program has held the database {self._connection.place} for"
-                f" {waited:.0f} s, longer than OMS_DATABASE_LOCK_SECONDS_MAX allows",
-                hint="end the other program, then start the daemon again: it asks IB for what it"
-                " missed",
-            ) from error.__cause__
-        logger.warning("database_locked", seconds=round(waited), seconds_max=self._lock_seconds_max)
 
     def _look(self) -> None:
         connection = self._connection
@@ -278,7 +257,7 @@ class Writer:
                 epoch = watched.take(self._connection)
             if epoch is not None:
                 break
-            if self.stopping:
+            if self.patience.stopping:
                 raise LeaseHeld(f"the start was given up while {watched.lease_words} was watched")
             time.sleep(_WATCH_SECONDS)
         self._chain.lease_epoch = epoch

@@ -523,6 +523,55 @@ async def test_database_that_another_program_holds_for_a_while_is_waited_for(
     assert (await stored(place))[-1].sequence == receipt.sequence
 
 
+async def test_start_waits_for_a_database_that_another_program_holds(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _be_impatient(monkeypatch)
+    with closing(backend.connect(backend.parse_url(place.url))) as other:
+        with other.writing():
+            opening = asyncio.create_task(
+                EventLog.open(place.url, clock=SystemClock(), lease=lease(), lock_seconds_max=60)
+            )
+            # Several attempts long.
+            done, _ = await asyncio.wait({opening}, timeout=0.8)
+            assert not done
+        log = await opening
+    assert log.holds_lease()
+    await log.close()
+
+
+async def test_start_gives_up_a_database_that_stays_held_and_holds_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _be_impatient(monkeypatch)
+    with (
+        closing(backend.connect(backend.parse_url(place.url))) as other,
+        other.writing(),
+        pytest.raises(StoreLocked, match="OMS_DATABASE_LOCK_SECONDS_MAX"),
+    ):
+        await EventLog.open(place.url, clock=SystemClock(), lease=lease(), lock_seconds_max=0.1)
+    async with opened_log(place, lease=lease()):
+        pass
+
+
+async def test_lease_is_renewed_with_the_first_commit_after_a_wait(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait was longer than the lease: what follows it may leave at once."""
+    _be_impatient(monkeypatch)
+    clock = ManualClock(START)
+    async with opened_log(place, lease=lease(), clock=clock, lock_seconds_max=3600) as log:
+        with closing(backend.connect(backend.parse_url(place.url))) as other, other.writing():
+            waiting = log.append(gap())
+            async with asyncio.timeout(30):
+                while log._writer.patience.began_at is None:  # noqa: ASYNC110  # of a thread
+                    await asyncio.sleep(0.01)
+            clock.advance(60)
+            assert not log.holds_lease()
+        await waiting
+        assert log.holds_lease()
+
+
 async def test_end_of_a_daemon_waits_no_longer_for_a_database_that_is_held(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,6 +233,9 @@ def test_every_face_says_the_same_verdict_reasons_and_advice(
     assert (re.search(r"^oms_gap_open 1.0$", metrics.text, re.MULTILINE) is not None) == (
         is_unwatched or "gap_open" in trouble.codes
     )
+    is_silent = "daemon_silent" in trouble.codes
+    assert ("runs and writes nothing, sign of life" in table) == is_silent
+    assert ("daemon not running" in table) == ("daemon_not_running" in trouble.codes)
     is_explained = "OMS_RESET_WINDOWS" in trouble.settings
     assert [reason["expected"] for reason in reasons] == [is_explained] * len(reasons)
 
