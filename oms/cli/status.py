@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from oms.errors import LogWentBack
 from oms.report.situation_json import situation_json
 from oms.settings import Settings
 from oms.store.situation import HEARD_EVENTS_MAX, read_situation
+from oms.store.soundness import find_damage
 
 app = typer.Typer()
 
@@ -59,7 +61,8 @@ async def status(context: typer.Context, as_json: AsJson = False) -> None:
     breaks      open differences between our books and the broker's
     log         last sequence and its age; the books must have reached the same sequence
 
-    The exit status is 4 where the log lacks events that were in it.
+    The exit status is 4 where the log lacks events that were in it, or the database
+    is damaged.
 
     \b
     oms status
@@ -73,6 +76,7 @@ async def status(context: typer.Context, as_json: AsJson = False) -> None:
             host=socket.gethostname(),
             resets=windows_of(settings.reset_region, settings.reset_windows),
             reconcile_interval_seconds=settings.reconcile_interval_seconds,
+            damage=await asyncio.to_thread(find_damage, settings.database_url),
         )
     health = judge(situation)
     database, size = _database(settings), _size(settings.database_url)
@@ -84,7 +88,7 @@ async def status(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         log = _log_lines(situation, database, size)
         show(_table([*_lines(situation, health), *log]))
-    if situation.loss:
+    if situation.loss or situation.damage:
         raise typer.Exit(LogWentBack.exit_code)
 
 

@@ -21,7 +21,7 @@ from oms.core.events import AlarmKind, Envelope, Question, Severity
 from oms.core.fold.records import Alarm, BreakCase, Order, RunRecord, SessionRecord, SystemRecord
 from oms.core.resets import Window, end_of_reset
 from oms.core.words import ago, counted, duration
-from oms.errors import LogWentBack
+from oms.errors import DatabaseDamaged, LogWentBack
 
 Level = Literal["ok", "degraded", "down"]
 
@@ -90,6 +90,8 @@ class Situation:
     reconcile_interval: timedelta = timedelta()
     #: What the log lacks of what was written before; "" for nothing.
     loss: str = ""
+    #: What of the database is not what was written; "" for nothing.
+    damage: str = ""
 
     @property
     def behind(self) -> int:
@@ -186,6 +188,7 @@ def judge(situation: Situation) -> Health:
     """Return the verdict of a situation."""
     reasons = [
         *_loss(situation),
+        *_damage(situation),
         *_line(situation),
         *_gate(situation),
         *_differences(situation),
@@ -201,6 +204,12 @@ def _loss(situation: Situation) -> Iterator[Reason]:
     if situation.loss:
         text = f"{situation.loss[0].upper()}{situation.loss[1:]}"
         yield Reason("down", "log_went_back", text, LogWentBack.default_hint)
+
+
+def _damage(situation: Situation) -> Iterator[Reason]:
+    if situation.damage:
+        text = f"The database is damaged, and no daemon starts on it: {situation.damage}"
+        yield Reason("down", "database_damaged", text, DatabaseDamaged.default_hint)
 
 
 def _line(situation: Situation) -> Iterator[Reason]:

@@ -44,8 +44,11 @@ async def read_situation(
     host: str,
     resets: Sequence[Window],
     reconcile_interval_seconds: float,
+    damage: str = "",
 ) -> Situation:
     """Return the situation at a moment, seen from a host.
+
+    `damage` is what `soundness.find_damage` has found.
 
     The head of the log is read first, so that everything else is at least as new as it.
     """
@@ -58,6 +61,7 @@ async def read_situation(
         read_at=now,
         head=head,
         loss=loss.text if loss is not None else "",
+        damage=damage,
         books_sequence=(await reader.checkpoints()).get(BOOKS_CHECKPOINT, 0),
         system=system,
         session=cast(

@@ -9,12 +9,12 @@ from contextlib import closing
 
 from oms.clock import SystemClock
 from oms.core.fold.records import TABLES
-from oms.errors import DatabaseDamaged
+from oms.errors import ChainBroken, DatabaseDamaged
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.chain import Chain
 from oms.store.differences import LAYOUTS, pages
 from oms.store.layout import check_layout
-from oms.store.projector import LIVE, ROWS_DO_NOT_ADD_UP, check_row
+from oms.store.projector import LIVE, ROWS_DO_NOT_ADD_UP, check_row, select_rows
 from oms.store.rows import Sums, digest_of
 
 
@@ -26,6 +26,31 @@ def check_database(url: str) -> None:
         check_layout(connection)
         check_indexes(connection)
         check_rows(connection)
+
+
+def find_damage(url: str) -> str:
+    """Return what would keep a daemon from starting on a database, "" for nothing; blocks the
+    caller, for about as long as a start.
+    """
+    with closing(connect(parse_url(url), "read")) as connection:
+        try:
+            check_layout(connection)
+            with connection.reading():
+                chain = Chain(connection, SystemClock())
+                chain.check_tail()
+                _check_live_rows(connection, chain.row_sums())
+        except (ChainBroken, DatabaseDamaged) as error:
+            return error.message
+    return ""
+
+
+def _check_live_rows(connection: Connection, written: Sums) -> None:
+    found = Sums()
+    for table in TABLES:
+        for row in connection.rows(f"{select_rows(table)} WHERE live = 1"):
+            found.add(check_row(table, row), live=True)
+    if found.live != written.live:
+        raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the live rows"))
 
 
 def check_indexes(connection: Connection) -> None:

@@ -7,10 +7,11 @@ where a connection kept open would go on reading a file that is no longer writte
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from starlette.applications import Starlette
@@ -40,6 +41,7 @@ from oms.settings import Settings, masked
 from oms.store import schema
 from oms.store.reader import Reader
 from oms.store.situation import read_situation
+from oms.store.soundness import find_damage
 from oms.telemetry import get_logger
 from oms.web import cases, holdings, journal, metrics, orders, overview
 from oms.web.guard import Guard
@@ -79,6 +81,8 @@ PLACES: Final = (
 #: Where the first page's JSON is, which has no name to put an ending on.
 _FRONT_JSON: Final = "/overview.json"
 
+_DAMAGE_KNOWN_FOR: Final = timedelta(seconds=10)
+
 
 def create_app(
     settings: Settings, *, now: Callable[[], datetime], access: Access | None = None
@@ -115,6 +119,8 @@ class _Site:
         self._settings = settings
         self._now = now
         self._host = socket.gethostname()
+        self._damage_known = ""
+        self._damage_known_at: datetime | None = None
 
     def endpoint(self, spec: Spec) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers at a page's address."""
@@ -179,7 +185,19 @@ class _Site:
             host=self._host,
             resets=windows_of(settings.reset_region, settings.reset_windows),
             reconcile_interval_seconds=settings.reconcile_interval_seconds,
+            damage=await self._damage(),
         )
+
+    async def _damage(self) -> str:
+        """Return what is wrong with the database, looked for from time to time: it costs as much as
+        ten pages.
+        """
+        now = self._now()
+        if self._damage_known_at is None or now - self._damage_known_at >= _DAMAGE_KNOWN_FOR:
+            url = self._settings.database_url
+            self._damage_known = await asyncio.to_thread(find_damage, url)
+            self._damage_known_at = now
+        return self._damage_known
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Reader]:
