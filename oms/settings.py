@@ -604,6 +604,39 @@ class Settings(BaseSettings):
         description="Where HTML copies of reconciliation reports are written.",
     )
 
+    # ── evidence ─────────────────────────────────────────────────────────────────────────────────
+
+    signing_key_file: Path | None = Field(
+        None,
+        description="Key that signs checkpoints of the log, made by `oms key new`; a secret. Empty "
+        "means that nothing is signed.",
+    )
+    checkpoint_file: Path | None = Field(
+        None,
+        description="Where signed checkpoints are appended; best on another disk or machine. Empty "
+        "means beside the SQLite database.",
+    )
+    checkpoint_command: str = Field(
+        "",
+        description="A command that gets each signed checkpoint on its standard input, such as one "
+        "that mails it. Empty means none.",
+    )
+    checkpoint_timestamp_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="Time stamp authority (RFC 3161) that stamps each signed checkpoint. It gets a"
+        " hash, no content. Empty means none.",
+    )
+    checkpoint_events: Annotated[int, Unit("events")] = Field(
+        10_000, ge=1, le=1_000_000, description="After so many events a checkpoint is signed."
+    )
+    checkpoint_seconds: Seconds = Field(
+        3_600,
+        ge=1,
+        le=86_400,
+        description="After so long a checkpoint is signed, where there is anything new.",
+    )
+
     # ── telemetry ────────────────────────────────────────────────────────────────────────────────
 
     log_level: Annotated[

@@ -23,6 +23,7 @@ from oms.core.events import (
     base,
     broker,
     cases,
+    checkpoints,
     daemon,
     envelope,
     orders,
@@ -41,7 +42,10 @@ LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
 #: The modules of the events, in the order in which the page tells of them.
-EVENT_MODULES = (daemon, orders, requests, broker, reconciliation, cases, watchman, base, envelope)
+EVENT_MODULES = (
+    *(daemon, orders, requests, broker, reconciliation, cases, watchman, checkpoints),
+    *(base, envelope),
+)
 
 
 def settings_page() -> str:
@@ -203,7 +207,7 @@ def events_page() -> str:
                 parts.append(f"Version {cls.VERSION}.")
             parts.append(source.fields_table(cls.__name__))
     parts.append("## Values inside events")
-    for name in ("Terms", "Question", "Finding"):
+    for name in ("Terms", "Question", "Finding", "CheckpointKept"):
         parts += [f"### {name}", source.describe(name), source.fields_table(name)]
     contract = Source(contracts)
     parts += ["### Contract", contract.describe("Contract"), contract.fields_table("Contract")]

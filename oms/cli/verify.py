@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -11,9 +12,13 @@ from oms.cli.options import AsJson
 from oms.cli.output import print_json, write
 from oms.cli.terminal import progress
 from oms.core.bounds import SEQUENCE
-from oms.errors import ChainBroken, DatabaseDamaged
+from oms.core.words import counted
+from oms.errors import ChainBroken, DatabaseDamaged, InvalidRequest
+from oms.service.checkpoints import signing
+from oms.settings import Settings
 from oms.store.audit import verify as check
 from oms.store.soundness import check_database
+from oms.verify import Checkpoint, UncheckableError, read_expected
 
 app = typer.Typer()
 
@@ -28,23 +33,33 @@ def verify(
             "--from", min=1, max=SEQUENCE.high, metavar="SEQ", help="Begin at this event."
         ),
     ] = 1,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SEQ:HASH", help="A head that you noted; may be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the hash chain, and that tables, triggers, indexes and rows are what was written.
 
-    Prints how many events hold and the head's hash. Keep that hash elsewhere: a person who can
-    rewrite the whole file can rewrite the whole chain. With --from, the hash of the event before
-    SEQ is trusted. The exit status is 4 where anything does not hold, and the first such thing is
+    Prints how many events hold and the head's hash. Keep that hash elsewhere, or have checkpoints
+    signed (`oms key new`): a person who can rewrite the whole file can rewrite the whole chain. Our
+    own signed checkpoints are checked as well. With --from, the hash of the event before SEQ is
+    trusted. The exit status is 4 where anything does not hold, and the first such thing is
     named. `oms rebuild --check` folds the log again and compares the rows with it.
 
     \b
     oms verify
     oms verify --from 1000000 --json
+    oms verify --expect 120:5c1f0ab2...
     """
-    url = settings_of(context).database_url
+    settings = settings_of(context)
+    url = settings.database_url
     try:
+        noted = _noted(expect or ())
+        signed = {one.last: one.head.hex() for one in _checkpoints(settings)}
         with progress("verifying") as moved:
-            result = check(url, moved, from_sequence=from_sequence)
+            held = {**signed, **noted}
+            result = check(url, moved, from_sequence=from_sequence, expected=held)
             check_database(url)
     except (ChainBroken, DatabaseDamaged) as error:
         if as_json:
@@ -59,7 +74,25 @@ def verify(
             sequence=result.head_sequence,
             hash=result.head_hash,
             seconds=round(result.seconds, 3),
+            signed_to=max(signed, default=None),
         )
         return
     write(f"ok  {result.events:,} events hold, in {result.seconds:.2f} s")
     write(f"head {result.head_sequence} {result.head_hash}")
+    if signed:
+        checkpoints = counted(len(signed), "signed checkpoint")
+        write(f"signed  {checkpoints}, to event {max(signed)}")
+
+
+def _noted(texts: Iterable[str]) -> dict[int, str]:
+    try:
+        return dict(map(read_expected, texts))
+    except UncheckableError as error:
+        raise InvalidRequest(str(error), hint="as `oms verify` prints it: head SEQ HASH") from None
+
+
+def _checkpoints(settings: Settings) -> list[Checkpoint]:
+    if settings.signing_key_file is None:
+        return []
+    signer, places = signing(settings)
+    return places.file.checkpoints(signer)

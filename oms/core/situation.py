@@ -316,6 +316,8 @@ _ALARM_ADVICE: Final[Mapping[AlarmKind, str]] = MappingProxyType(
         "disk_low": "free space on the disk of the log; below 4 MB the daemon stops",
         "log_damaged": "copy the database, run `oms verify` on the copy, and see"
         " docs/operating/damaged.md; the daemon checks again by itself",
+        "checkpoint_lost": "see OMS_CHECKPOINT_FILE, OMS_CHECKPOINT_COMMAND and"
+        " OMS_CHECKPOINT_TIMESTAMP_URL; then run `oms checkpoint`",
         "stale_price": "set OMS_ACCOUNT_REFRESH_SECONDS above 0, so that IB is asked for prices",
     }
 )

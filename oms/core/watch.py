@@ -109,6 +109,7 @@ def conditions(
     """Return what has lasted too long at a moment, by alarm id."""
     found = [*_line(now, system, tolerances), *_clock(now, system, tolerances)]
     found += [*_zone(system), *_pace(now, system), *_storage(now, storage, tolerances)]
+    found += _checkpoint(now, system)
     for order in orders:
         found += _order(now, order, tolerances)
     for position in positions:
@@ -256,6 +257,14 @@ def _storage(now: datetime, storage: Storage, tolerances: Tolerances) -> Iterato
         yield Condition("log_waits", "log", now - storage.stalled, text + closed)
     if text := why_no_order(Storage(free_bytes=storage.free_bytes), tolerances.disk_free):
         yield Condition("disk_low", "disk", now, text + closed)
+
+
+def _checkpoint(now: datetime, system: SystemRecord) -> Iterator[Condition]:
+    if system.checkpoint_lost:
+        text = (
+            f"the checkpoint at event {system.signed_sequence} was lost: {system.checkpoint_lost}"
+        )
+        yield Condition("checkpoint_lost", "log", system.signed_at or now, text)
 
 
 def _order(now: datetime, order: Order, tolerances: Tolerances) -> Iterator[Condition]:

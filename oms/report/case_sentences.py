@@ -161,6 +161,13 @@ def _(event: events.ServerTimeRead) -> str:
 
 
 @_say.register
+def _(event: events.CheckpointSigned) -> str:
+    lost = ", ".join(kept.place for kept in event.kept if not kept.ok)
+    said = f"The events #{event.first} to #{event.last} were signed"
+    return f"{said}; the checkpoint did not reach: {lost}" if lost else said
+
+
+@_say.register
 def _(event: events.ProjectionsRebuilt) -> str:
     rows = counted(event.differences, "row")
     return f"The stored rows were folded again up to #{event.up_to_sequence}: {rows} differed"

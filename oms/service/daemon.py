@@ -38,6 +38,7 @@ from oms.core.outgoing import Outgoing
 from oms.service import metrics
 from oms.service.admission import Admission, limits_of
 from oms.service.case_requests import CaseRequests
+from oms.service.checkpoints import Checkpoints
 from oms.service.halts import Halts
 from oms.service.hearing import Hearing
 from oms.service.inquiries import Inquiries
@@ -217,6 +218,9 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
             check=Recheck(settings.database_url, clock),
             view=view,
             interval_seconds=settings.recheck_interval_seconds,
+        ),
+        checkpoints=Checkpoints(
+            settings, log=event_log, reader=base.reader, view=view, clock=clock
         ),
         stopping=asyncio.Event(),
         failure=failure,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from oms.clock import Clock
 from oms.core.events import ConnectFailed
 from oms.errors import IBConnectionError
+from oms.service.checkpoints import Checkpoints
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
 from oms.service.recheck import Rechecks
@@ -44,6 +45,7 @@ class Oms:
     silence: Silence
     watchman: Watchman
     rechecks: Rechecks
+    checkpoints: Checkpoints
     #: Set when somebody asked it to stop.
     stopping: asyncio.Event
     #: Why it cannot go on, once it cannot.

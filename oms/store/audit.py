@@ -9,9 +9,10 @@ comparing the head's hash with one that was kept elsewhere: in the head file (`l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from oms.clock import Clock, SystemClock
@@ -46,11 +47,13 @@ def verify(
     progress: Progress | None = None,
     *,
     from_sequence: int = 1,
+    expected: Mapping[int, str] = MappingProxyType({}),
     clock: Clock | None = None,
 ) -> VerifyResult:
     """Check every link from a sequence to the end of the log; blocks the caller and no writer.
 
-    With `from_sequence` above 1 the event before it is taken at its word. Raises `ChainBroken` with
+    With `from_sequence` above 1 the event before it is taken at its word. `expected` has hashes, in
+    hexadecimal, that were noted elsewhere, by their sequence. Raises `ChainBroken` with
     the first sequence that does not hold, `LogWentBack` where all of it holds and the head file
     knows of more, and `NotFound` where the log does not reach that far.
     """
@@ -71,9 +74,14 @@ def verify(
             sequence, digest = link
             if sequence in marked:
                 _check_marks(sequence, digest, marks)
-        if marks and sequence < marks[-1][0]:
+            if sequence in expected and expected[sequence] != digest.hex():
+                raise ChainBroken(
+                    f"event {sequence} has another hash than was noted", sequence=sequence
+                )
+        appended = max((*expected, *(mark[0] for mark in marks)), default=0)
+        if sequence < appended:
             raise ChainBroken(
-                f"the log ends at {sequence}, but {marks[-1][0]} events were appended",
+                f"the log ends at {sequence}, but {appended} events were appended",
                 sequence=sequence + 1,
             )
     if loss is not None:

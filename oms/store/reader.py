@@ -35,6 +35,7 @@ from oms.store.loss import tolerable_loss
 from oms.store.tables import (
     BOOKS_CHECKPOINT,
     CHECKPOINTS,
+    EVENT_COLUMNS,
     EVENTS,
     LEASES,
     ORDER_EVENTS,
@@ -74,6 +75,12 @@ class Reader:
         columns = (EVENTS.c.sequence, EVENTS.c.hash, EVENTS.c.recorded_at)
         rows = await self._rows(select(*columns).order_by(EVENTS.c.sequence.desc()).limit(1))
         return head_of(rows[0]) if rows else Head()
+
+    async def hashes(self, first: int, last: int) -> list[bytes]:
+        """Return the hashes of the events from `first` to `last`, both included, in order."""
+        inside = EVENTS.c.sequence.between(first, last)
+        query = select(EVENTS.c.hash).where(inside).order_by(EVENTS.c.sequence)
+        return [bytes(digest) for (digest,) in await self._rows(query)]
 
     async def events(
         self,
@@ -119,6 +126,13 @@ class Reader:
         story = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id == order_id)
         query = select(EVENTS).where(EVENTS.c.sequence.in_(story)).order_by(EVENTS.c.sequence)
         return [envelope(row) for row in await self._rows(query)]
+
+    async def stored_columns(self, order_id: str) -> Sequence[Sequence[Any]]:
+        """Return the columns that the hash covers of each event of an order, as they are stored."""
+        story = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id == order_id)
+        columns = [EVENTS.c[name] for name in EVENT_COLUMNS if name != "hash"]
+        query = select(*columns).where(EVENTS.c.sequence.in_(story)).order_by(EVENTS.c.sequence)
+        return await self._rows(query)
 
     async def one(self, table: str, key: str) -> AnyRecord | None:
         """Return the record of a projection with that key, None where there is none."""

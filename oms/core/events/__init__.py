@@ -17,6 +17,7 @@ from typing import Final
 from oms.core.events.base import *
 from oms.core.events.broker import *
 from oms.core.events.cases import *
+from oms.core.events.checkpoints import *
 from oms.core.events.daemon import *
 from oms.core.events.envelope import *
 from oms.core.events.orders import *

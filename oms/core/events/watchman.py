@@ -21,6 +21,7 @@ AlarmKind = Literal[
     "log_waits",
     "disk_low",
     "log_damaged",
+    "checkpoint_lost",
 ]
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from oms.core.events import Context, Envelope, Event
-from oms.core.fold import alarms, cases, fills, orders, sessions
+from oms.core.fold import alarms, cases, checkpoints, fills, orders, sessions
 from oms.core.fold import set_aside as left_out
 from oms.core.fold.books import Books
 from oms.core.fold.fold import Fold
@@ -47,7 +47,10 @@ def by_event_type(folds: Iterable[Fold[Any]]) -> dict[type[Event], Fold[Any]]:
 
 #: Every fold there is. A type of event without one changes nothing in the books.
 FOLDS: Final = by_event_type(
-    (*orders.FOLDS, *fills.FOLDS, *sessions.FOLDS, *cases.FOLDS, *alarms.FOLDS, *left_out.FOLDS)
+    (
+        *(*orders.FOLDS, *fills.FOLDS, *sessions.FOLDS, *cases.FOLDS, *alarms.FOLDS),
+        *(*checkpoints.FOLDS, *left_out.FOLDS),
+    )
 )
 
 

@@ -135,6 +135,12 @@ class SystemRecord(Evolving):
     unread_time_at: datetime | None = None
     #: When IB last refused messages because too many came in a second.
     too_fast_at: datetime | None = None
+    #: The last event under a signed checkpoint, when that was signed, and the event that says so.
+    signed_sequence: int = 0
+    signed_at: datetime | None = None
+    signed_event_sequence: int = 0
+    #: What did not take the last checkpoint, and why; empty where all did.
+    checkpoint_lost: str = ""
     process_id: int = 0
     daemon_started_at: datetime | None = None
     daemon_started_sequence: int = 0

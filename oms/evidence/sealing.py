@@ -1,0 +1,185 @@
+"""Making checkpoints of a log, and giving them to the places where they are kept.
+
+A checkpoint is worth something once it stands where whoever can change the log cannot change it:
+in a file on another disk, with a command that carries it away, or under the stamp of a time stamp
+authority (RFC 3161). Each place is optional; what became of each is in the log.
+
+If the process dies between signing and the event that says so, the file is ahead of the log, which
+is right: the next checkpoint follows the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import shlex
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from oms.clock import Clock
+from oms.core.codec import time_text
+from oms.core.events import CheckpointKept, CheckpointSigned
+from oms.errors import ChainBroken
+from oms.evidence.checkpoints import NONE_BEFORE, CheckpointFile, checkpoint_text, newest
+from oms.evidence.keys import Signer
+from oms.store.reader import Reader
+from oms.verify import Note
+
+#: Events under one checkpoint at most: a proof of one of them reads the hashes of all.
+RANGE_MAX: Final = 100_000
+#: How long a command or a time stamp authority may take.
+KEEP_SECONDS: Final = 30
+#: Of an answer of a time stamp authority; a stamp has a few kilobytes.
+STAMP_BYTES_MAX: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where checkpoints are kept."""
+
+    file: CheckpointFile
+    #: A command that gets the note on its standard input; empty for none.
+    command: str = ""
+    #: The address of a time stamp authority; empty for none.
+    timestamp_url: str = ""
+
+
+async def seal(
+    reader: Reader, signer: Signer, places: Places, clock: Clock
+) -> AsyncIterator[CheckpointSigned]:
+    """Sign what the log has beyond the last checkpoint, keep it, and yield what is to be written.
+
+    One checkpoint, or several where there is much. Raises `ChainBroken` where the log is not the
+    one that was signed before.
+    """
+    notes = places.file.notes()
+    if not notes:
+        # The file is new, or was lost: the log remembers every note.
+        notes = await _remembered(reader)
+        for note in notes:
+            await asyncio.to_thread(places.file.append, note)
+    before = newest(notes)
+    end = (await reader.head()).sequence
+    last, digest, log = 0, NONE_BEFORE, ""
+    if before is not None:
+        last, digest, log = before.last, before.note.digest, before.log
+        found = await reader.hashes(last, last)
+        if [one.hex() for one in found] != [before.head.hex()]:
+            raise ChainBroken(
+                f"the log does not have the event {last} that was signed: it was changed, cut, or "
+                "an older copy was put in its place",
+                sequence=before.first,
+            )
+    while last < end:
+        first, last = last + 1, min(end, last + RANGE_MAX)
+        hashes = await reader.hashes(first, last)
+        log = log or hashes[0].hex()
+        text = checkpoint_text(log, first, hashes, digest, time_text(clock.now()))
+        note = signer.sign(text)
+        digest = note.digest
+        yield await _keep(note, first, last, places)
+
+
+async def _remembered(reader: Reader) -> list[Note]:
+    notes: list[Note] = []
+    after = 0
+    while page := await reader.events(after, type=CheckpointSigned.__name__):
+        after = page[-1].sequence
+        notes += [Note.read(e.event.note) for e in page if isinstance(e.event, CheckpointSigned)]
+    return notes
+
+
+async def _keep(note: Note, first: int, last: int, places: Places) -> CheckpointSigned:
+    kept = [await _in_file(note, places.file)]
+    if places.command:
+        kept.append(await _with_command(note, places.command))
+    stamp = b""
+    if places.timestamp_url:
+        with_stamp, stamp = await asyncio.to_thread(_stamped, note, places.timestamp_url)
+        kept.append(with_stamp)
+    return CheckpointSigned(
+        first=first,
+        last=last,
+        note=str(note),
+        timestamp=base64.b64encode(stamp).decode(),
+        kept=tuple(kept),
+    )
+
+
+async def _in_file(note: Note, file: CheckpointFile) -> CheckpointKept:
+    try:
+        await asyncio.to_thread(file.append, note)
+    except OSError as error:
+        return CheckpointKept(place="file", ok=False, text=str(error))
+    return CheckpointKept(place="file", ok=True)
+
+
+async def _with_command(note: Note, command: str) -> CheckpointKept:
+    try:
+        program = await asyncio.create_subprocess_exec(
+            *shlex.split(command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except (OSError, ValueError) as error:
+        return CheckpointKept(place="command", ok=False, text=f"it does not start: {error}")
+    try:
+        async with asyncio.timeout(KEEP_SECONDS):
+            _, said = await program.communicate(str(note).encode())
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            program.kill()
+        await program.wait()
+        return CheckpointKept(place="command", ok=False, text=f"no end after {KEEP_SECONDS} s")
+    if program.returncode == 0:
+        return CheckpointKept(place="command", ok=True)
+    words = said.decode(errors="replace").strip()[:200]
+    return CheckpointKept(
+        place="command", ok=False, text=f"exit status {program.returncode}: {words}"
+    )
+
+
+def _stamped(note: Note, url: str) -> tuple[CheckpointKept, bytes]:
+    """Return how a time stamp authority answered, and its stamp."""
+    try:
+        from rfc3161_client import (  # noqa: PLC0415 - an extra, which few need
+            PKIStatus,
+            TimestampRequestBuilder,
+            decode_timestamp_response,
+        )
+    except ImportError:
+        words = "install the extra: pip install 'ib-oms[timestamp]'"
+        return CheckpointKept(place="timestamp", ok=False, text=words), b""
+    asked = TimestampRequestBuilder().data(str(note).encode()).build()
+    request = urllib.request.Request(
+        url, asked.as_bytes(), {"Content-Type": "application/timestamp-query"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=KEEP_SECONDS) as answer:
+            stamp: bytes = answer.read(STAMP_BYTES_MAX)
+        found = decode_timestamp_response(stamp)
+    except (OSError, ValueError) as error:  # URLError is an OSError
+        return CheckpointKept(place="timestamp", ok=False, text=str(error)[:200]), b""
+    if found.status != PKIStatus.GRANTED:
+        return CheckpointKept(place="timestamp", ok=False, text=f"refused: {found.status}"), b""
+    return CheckpointKept(place="timestamp", ok=True), stamp
+
+
+def failures(signed: Sequence[CheckpointSigned]) -> list[str]:
+    """Return what did not take a checkpoint, in words."""
+    return [
+        f"the {kept.place} did not take the checkpoint at {one.last}: {kept.text}"
+        for one in signed
+        for kept in one.kept
+        if not kept.ok
+    ]
+
+
+def places_of(file: Path, command: str, timestamp_url: str) -> Places:
+    """Return the places that settings name."""
+    return Places(CheckpointFile(file), command, timestamp_url)

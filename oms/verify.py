@@ -1,0 +1,703 @@
+"""Check a log, an export, a pack or a proof, with this file and nothing else of the program.
+
+    python verify.py FILE [--key PUB ...] [--checkpoints FILE] [--expect SEQ:HASH] [--json]
+
+It needs Python 3.11 or later, and the package `cryptography` where signatures are checked. Copy it
+to wherever the auditor works: it opens what it checks for reading only, and imports nothing of the
+program whose log it judges. docs/reference/log-format.md describes what it checks, well enough that
+a stranger can write another one.
+
+FILE is a SQLite database, a folder or `.zip` with a `manifest.json` (an export or an examination
+pack), a `.jsonl` of events, or a proof. The exit status is 0 where all of it holds, 4 where
+something does not, 2 where it could not be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import hashlib
+import json
+import re
+import sqlite3
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+#: The hash before the first event.
+GENESIS: Final = bytes(32)
+#: The columns of an event that its hash covers, in their order.
+HASHED: Final = (
+    "sequence",
+    "type",
+    "version",
+    "recorded_at",
+    "occurred_at",
+    "lease_epoch",
+    "session_epoch",
+    "actor",
+    "correlation_id",
+    "causation_sequence",
+    "natural_key",
+    "payload",
+    "wire",
+)
+#: The first line of what a signature stands under says what was signed.
+CHECKPOINT: Final = "ib-oms checkpoint 1"
+NEW_KEY: Final = "ib-oms new key 1"
+#: The algorithm byte of Ed25519 in signed notes (C2SP signed-note).
+ED25519: Final = b"\x01"
+#: Events of a database that are read at a time.
+PAGE_ROWS: Final = 2_000
+
+
+class DamageError(Exception):
+    """Something does not hold."""
+
+    def __init__(self, message: str, sequence: int | None = None) -> None:
+        super().__init__(message)
+        #: The first event that does not hold; None where none can be named.
+        self.sequence = sequence
+
+
+class UncheckableError(Exception):
+    """What was given cannot be checked: it is no log, or something is missing."""
+
+
+# ── the chain ────────────────────────────────────────────────────────────────────────────────────
+
+
+def event_hash(previous: bytes, columns: Sequence[object]) -> bytes:
+    """Return the hash of an event from the hash of the one before and its columns in `HASHED`."""
+    text = "\x1f".join("" if column is None else str(column) for column in columns)
+    return hashlib.sha256(previous + text.encode()).digest()
+
+
+def leaf_hash(content: bytes) -> bytes:
+    """Return the hash of a leaf of a Merkle tree (RFC 6962, 2.1)."""
+    return hashlib.sha256(b"\x00" + content).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of a node of a Merkle tree (RFC 6962, 2.1)."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Tree:
+    """The root of a Merkle tree over leaves that come one after the other (RFC 6962, 2.1)."""
+
+    def __init__(self) -> None:
+        #: Hashes of the perfect subtrees so far, the largest first, with the number of leaves.
+        self._peaks: list[tuple[int, bytes]] = []
+        self.size = 0
+
+    def add(self, content: bytes) -> None:
+        """Add a leaf."""
+        size, top = 1, leaf_hash(content)
+        while self._peaks and self._peaks[-1][0] == size:
+            top = node_hash(self._peaks.pop()[1], top)
+            size *= 2
+        self._peaks.append((size, top))
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the root; the hash of nothing for a tree without leaves."""
+        if not self._peaks:
+            return hashlib.sha256().digest()
+        top = self._peaks[-1][1]
+        for _, peak in reversed(self._peaks[:-1]):
+            top = node_hash(peak, top)
+        return top
+
+
+def root_from_path(index: int, size: int, content: bytes, path: Sequence[bytes]) -> bytes:
+    """Return the root that an inclusion path leads to (RFC 9162, 2.1.3.2).
+
+    Raises `DamageError` for a path of the wrong length.
+    """
+    node, last = index, size - 1
+    top = leaf_hash(content)
+    for sibling in path:
+        if last == 0:
+            raise DamageError("the proof's path is longer than its tree is high")
+        if node & 1 or node == last:
+            top = node_hash(sibling, top)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            top = node_hash(top, sibling)
+        node, last = node >> 1, last >> 1
+    if last != 0 or not 0 <= index < size:
+        raise DamageError("the proof's path is shorter than its tree is high")
+    return top
+
+
+# ── signed notes ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A key that signatures are checked with; its text is `NAME+HASH+BASE64`, one line."""
+
+    name: str
+    #: 32 bytes of Ed25519.
+    key: bytes
+
+    @property
+    def hash(self) -> bytes:
+        """Return the four bytes by which a signature names its key."""
+        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.key).digest()[:4]
+
+    def __str__(self) -> str:
+        """Return the line that `read` takes."""
+        key = base64.b64encode(ED25519 + self.key).decode()
+        return f"{self.name}+{self.hash.hex()}+{key}"
+
+    @classmethod
+    def read(cls, text: str) -> PublicKey:
+        """Return the key that a line holds; raises `UncheckableError`."""
+        name, _, rest = text.strip().partition("+")
+        digest, _, encoded = rest.partition("+")
+        try:
+            raw = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            raw = b""
+        found = cls(name, raw[1:])
+        if raw[:1] != ED25519 or len(raw) != 33 or found.hash.hex() != digest:
+            raise UncheckableError(f"not a public key: {text.strip()[:80]!r}")
+        return found
+
+
+@dataclass(frozen=True)
+class Note:
+    """A text and the signature under it, as C2SP's signed-note format has them."""
+
+    #: Ends with a line feed; the signature covers its bytes.
+    text: str
+    signer: str
+    key_hash: bytes
+    signature: bytes
+
+    @property
+    def kind(self) -> str:
+        """Return the first line: what was signed."""
+        return self.text.partition("\n")[0]
+
+    @property
+    def digest(self) -> str:
+        """Return the hash by which the next note names this one."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def fields(self) -> dict[str, str]:
+        """Return the lines `NAME VALUE` after the first."""
+        lines = self.text.splitlines()[1:]
+        return dict(line.partition(" ")[::2] for line in lines)
+
+    def __str__(self) -> str:
+        """Return the note as it is stored."""
+        signature = base64.b64encode(self.key_hash + self.signature).decode()
+        return f"{self.text}\n— {self.signer} {signature}\n"
+
+    @classmethod
+    def read(cls, text: str) -> Note:
+        """Return the note that a text holds; raises `DamageError`."""
+        body, separator, line = text.rpartition("\n\n— ")
+        signer, _, encoded = line.strip().partition(" ")
+        try:
+            raw = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            raw = b""
+        if not separator or len(raw) != 68:
+            raise DamageError(f"not a signed note: {text[:60]!r}")
+        return cls(body + "\n", signer, raw[:4], raw[4:])
+
+    def check(self, keys: Iterable[PublicKey]) -> None:
+        """Raise `DamageError` unless one of the keys has signed this."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - only where needed
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+            Ed25519PublicKey,
+        )
+
+        for key in keys:
+            if key.name == self.signer and key.hash == self.key_hash:
+                try:
+                    public = Ed25519PublicKey.from_public_bytes(key.key)
+                    public.verify(self.signature, self.text.encode())
+                except InvalidSignature:
+                    raise DamageError(
+                        f"the signature of {self.signer} does not fit what it stands under"
+                    ) from None
+                return
+        raise DamageError(f"{self.signer} {self.key_hash.hex()} signed, a key that was not given")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a signed checkpoint says of the log: these events, with this root, end in this hash."""
+
+    note: Note
+    log: str
+    first: int
+    last: int
+    head: bytes
+    root: bytes
+    previous: str
+
+    @classmethod
+    def of(cls, note: Note) -> Checkpoint:
+        """Return what a note says; raises `DamageError`."""
+        found = note.fields()
+        try:
+            return cls(
+                note,
+                found["log"],
+                int(found["first"]),
+                int(found["last"]),
+                bytes.fromhex(found["head"]),
+                bytes.fromhex(found["root"]),
+                found["previous"],
+            )
+        except (KeyError, ValueError) as error:
+            raise DamageError(f"a checkpoint without a readable {error}") from None
+
+
+def checked_checkpoints(notes: Iterable[Note], keys: Sequence[PublicKey]) -> list[Checkpoint]:
+    """Return the checkpoints whose signatures and links hold, oldest first.
+
+    A key that a trusted one has signed as its successor is trusted from there on. Raises
+    `DamageError` where one is not signed, or does not follow the one before.
+    """
+    trusted = list(keys)
+    found: list[Checkpoint] = []
+    for note in notes:
+        note.check(trusted)
+        if note.kind == NEW_KEY:
+            trusted.append(PublicKey.read(note.fields().get("key", "")))
+        elif note.kind == CHECKPOINT:
+            one = Checkpoint.of(note)
+            if found:
+                _check_follows(found[-1], one)
+            found.append(one)
+        else:
+            raise DamageError(f"a note of a kind that is not known: {note.kind!r}")
+    return found
+
+
+def _check_follows(before: Checkpoint, one: Checkpoint) -> None:
+    if one.log != before.log:
+        raise DamageError(f"the checkpoint at {one.last} is of another log")
+    if one.first != before.last + 1 or one.previous != before.note.digest:
+        raise DamageError(
+            f"the checkpoint at {one.last} does not follow the one at {before.last}",
+            sequence=before.last + 1,
+        )
+
+
+# ── what is checked ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Finding:
+    """What was checked, and what held."""
+
+    events: int = 0
+    first: int = 0
+    last: int = 0
+    head: str = ""
+    files: int = 0
+    #: Signed checkpoints that the events were held against, and the last event under one.
+    checkpoints: int = 0
+    signed_to: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+class Walk:
+    """Follows the chain event by event and holds it against checkpoints and noted hashes."""
+
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint] = (),
+        expected: dict[int, str] | None = None,
+        *,
+        before: tuple[int, bytes] = (0, GENESIS),
+    ) -> None:
+        """`before` is the event that the walk begins after, and its hash."""
+        self.found = Finding(first=before[0] + 1, last=before[0], head=before[1].hex())
+        self._digest = before[1]
+        self._by_end = {one.last: one for one in checkpoints}
+        self._first_of = {one.first for one in checkpoints}
+        self._checkpoints = checkpoints
+        self._expected = dict(expected or {})
+        self._tree: Tree | None = None
+        if before[0] in self._by_end and self._by_end[before[0]].head != before[1]:
+            raise DamageError(
+                f"event {before[0]} is not the one that a checkpoint was signed at", before[0]
+            )
+
+    def step(self, columns: Sequence[object], stored: object) -> None:
+        """Take the next event: its columns in `HASHED` and its stored hash, bytes or hexadecimal.
+
+        Raises `DamageError` where it does not follow.
+        """
+        expected = self.found.last + 1
+        if columns[0] != expected:
+            raise DamageError(f"expected event {expected}, found {columns[0]}", expected)
+        digest = event_hash(self._digest, columns)
+        kept = stored.hex() if isinstance(stored, bytes) else stored
+        if kept != digest.hex():
+            raise DamageError(
+                f"event {expected} does not carry the hash of its contents and of the event before",
+                expected,
+            )
+        self._digest = digest
+        self.found.events += 1
+        self.found.last = expected
+        self.found.head = digest.hex()
+        if expected == 1 and self._checkpoints and self._checkpoints[0].log != digest.hex():
+            raise DamageError("the checkpoints are of another log", 1)
+        if expected in self._expected and self._expected.pop(expected) != digest.hex():
+            raise DamageError(f"event {expected} has another hash than was noted", expected)
+        self._hold_against_checkpoint(expected, digest)
+
+    def expect(self, sequence: int, digest: str) -> None:
+        """Take a hash that was noted elsewhere; raises `DamageError` where two differ."""
+        if self._expected.setdefault(sequence, digest) != digest:
+            raise DamageError(f"event {sequence} has another hash than was noted", sequence)
+
+    def end(self) -> Finding:
+        """Return what held; raises `DamageError` where the log ends before it should."""
+        last = self._checkpoints[-1].last if self._checkpoints else 0
+        noted = max(self._expected, default=0)
+        if max(last, noted) > self.found.last:
+            raise DamageError(
+                f"the log ends at {self.found.last}, but had {max(last, noted)} events",
+                self.found.last + 1,
+            )
+        for sequence in self._expected:
+            self.found.notes.append(f"event {sequence}, of which a hash was noted, is not in this")
+        return self.found
+
+    def _hold_against_checkpoint(self, sequence: int, digest: bytes) -> None:
+        if sequence in self._first_of:
+            self._tree = Tree()
+        if self._tree is not None:
+            self._tree.add(digest)
+        mark = self._by_end.get(sequence)
+        if mark is None:
+            return
+        if mark.head != digest:
+            raise DamageError(
+                f"the events {mark.first} to {mark.last} are not those that were signed",
+                mark.first,
+            )
+        if self._tree is not None and self._tree.root() != mark.root:
+            raise DamageError(f"the checkpoint at {mark.last} has another root", mark.first)
+        self.found.checkpoints += 1
+        self.found.signed_to = sequence
+
+
+def walk_database(path: Path, walk: Walk, progress: Callable[[int], None]) -> None:
+    """Follow the log of a SQLite database to its end."""
+    select = f"SELECT {', '.join(HASHED)}, hash FROM events WHERE sequence > ? ORDER BY sequence"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            # The end that the program wrote down beside the log, before the log may grow further.
+            marks = "SELECT sequence, hash FROM checkpoints WHERE name = 'log' AND sequence > 0"
+            for sequence, digest in database.execute(marks).fetchall():
+                walk.expect(sequence, digest.hex())
+            # Pages: one long read would keep a daemon's write-ahead log from being emptied.
+            page = f"{select} LIMIT {PAGE_ROWS}"
+            while rows := database.execute(page, (walk.found.last,)).fetchall():
+                for row in rows:
+                    walk.step(row[:-1], row[-1])
+                progress(walk.found.last)
+    except sqlite3.Error as error:
+        after = walk.found.last + 1
+        raise DamageError(f"the database cannot be read at event {after}: {error}", after) from None
+
+
+def walk_lines(lines: Iterable[str], walk: Walk) -> None:
+    """Follow the events of a JSONL export."""
+    for line in lines:
+        try:
+            row = json.loads(line)
+            columns = [row[name] for name in HASHED]
+            stored = row["hash"]
+        except (ValueError, KeyError, TypeError):
+            after = walk.found.last + 1
+            raise DamageError(f"the line of event {after} cannot be read", after) from None
+        walk.step(columns, stored)
+
+
+# ── folders and archives ─────────────────────────────────────────────────────────────────────────
+
+
+class Parcel:
+    """Files with a manifest: an export's folder, or a pack's archive."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it; raises `UncheckableError` where there is no manifest that can be read."""
+        self._path = path
+        self._archive = zipfile.ZipFile(path) if path.is_file() else None
+        try:
+            with self.open("manifest.json") as file:
+                self.manifest: dict[str, Any] = json.load(file)
+            self.files: dict[str, str] = {
+                entry["name"]: entry["sha256"] for entry in self.manifest["files"]
+            }
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise UncheckableError(f"{path} has no manifest.json that can be read") from error
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open one of the files; raises `DamageError` where it is missing."""
+        try:
+            if self._archive is not None:
+                return self._archive.open(name)
+            return (self._path / name).open("rb")
+        except (OSError, KeyError):
+            raise DamageError(f"{name} is missing") from None
+
+    def check_files(self) -> int:
+        """Hold each file against the digest that the manifest has of it; return how many."""
+        for name, digest in self.files.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise DamageError(f"the manifest names {name!r}, which lies outside")
+            with self.open(name) as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:  # type: ignore[arg-type]
+                    raise DamageError(f"{name} is not the file that the manifest was made for")
+        return len(self.files)
+
+    def lines(self, name: str) -> Iterator[str]:
+        """Yield the lines of a file."""
+        with self.open(name) as file:
+            for line in file:
+                yield line.decode()
+
+
+def check_parcel(path: Path, options: Options) -> Finding:
+    """Check an export or a pack: digests of its files, its events, its checkpoints."""
+    parcel = Parcel(path)
+    files = parcel.check_files()
+    checkpoints = options.checkpoints
+    if not checkpoints and options.keys and "checkpoints.jsonl" in parcel.files:
+        notes = read_notes(parcel.lines("checkpoints.jsonl"))
+        checkpoints = checked_checkpoints(notes, options.keys)
+    chain = parcel.manifest.get("chain")
+    if chain is None:
+        found = Finding(notes=["no events in it: only the digests of its files were checked"])
+    else:
+        before = (int(chain["first"]) - 1, bytes.fromhex(chain["hash_before"]))
+        inside = [one for one in checkpoints if one.last <= int(chain["last"])]
+        walk = Walk(inside, options.expected, before=before)
+        walk_lines(parcel.lines(chain["file"]), walk)
+        found = walk.end()
+        if (found.last, found.head) != (int(chain["last"]), chain["head"]):
+            raise DamageError(f"its events end at {found.last}, not at {chain['last']}")
+    found.files = files
+    return found
+
+
+# ── a proof of some events ───────────────────────────────────────────────────────────────────────
+
+
+def check_proof(proof: dict[str, Any], keys: Sequence[PublicKey]) -> Finding:
+    """Check that each event of a proof stands in the log under a signed checkpoint.
+
+    It shows the events of one order, and of all others no more than hashes.
+    """
+    notes = [Note.read(text) for text in proof["notes"]]
+    trusted = list(keys)
+    for note in notes:
+        note.check(trusted)
+        if note.kind == NEW_KEY:
+            trusted.append(PublicKey.read(note.fields().get("key", "")))
+    by_end = {one.last: one for one in map(Checkpoint.of, _of_kind(notes, CHECKPOINT))}
+    found = Finding(checkpoints=len(by_end))
+    for entry in proof["events"]:
+        sequence = int(entry["columns"][0])
+        mark = by_end.get(int(entry["checkpoint"]))
+        if mark is None or not mark.first <= sequence <= mark.last:
+            raise DamageError(f"event {sequence} stands under no checkpoint of the proof", sequence)
+        digest = event_hash(bytes.fromhex(entry["hash_before"]), entry["columns"])
+        path = [bytes.fromhex(sibling) for sibling in entry["path"]]
+        size = mark.last - mark.first + 1
+        if root_from_path(sequence - mark.first, size, digest, path) != mark.root:
+            raise DamageError(f"event {sequence} is not one that was signed", sequence)
+        found.events += 1
+        found.first = min(found.first or sequence, sequence)
+        found.last = max(found.last, sequence)
+        found.signed_to = max(found.signed_to, mark.last)
+    return found
+
+
+def _of_kind(notes: Iterable[Note], kind: str) -> Iterator[Note]:
+    return (note for note in notes if note.kind == kind)
+
+
+# ── the program ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Options:
+    """What the check is given beside the file."""
+
+    keys: list[PublicKey] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    #: Hashes that somebody noted, by sequence.
+    expected: dict[int, str] = field(default_factory=dict)
+
+
+def read_keys(path: Path) -> list[PublicKey]:
+    """Return the public keys of a file, one a line; raises `UncheckableError`."""
+    lines = [line for line in _text_of(path).splitlines() if line.strip()]
+    if not lines:
+        raise UncheckableError(f"{path} holds no public key")
+    return [PublicKey.read(line) for line in lines]
+
+
+def read_notes(lines: Iterable[str]) -> list[Note]:
+    """Return the signed notes of a checkpoint file, one JSON object with `note` a line."""
+    notes: list[Note] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            text = json.loads(line)["note"]
+        except (ValueError, KeyError, TypeError):
+            raise DamageError(f"line {number} of the checkpoints cannot be read") from None
+        notes.append(Note.read(text))
+    return notes
+
+
+def read_expected(text: str) -> tuple[int, str]:
+    """Return the sequence and the hash of `SEQ:HASH`; raises `UncheckableError`."""
+    sequence, _, digest = text.partition(":")
+    digest = digest.strip().lower()
+    if not sequence.strip().isdecimal() or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise UncheckableError(f"not SEQ:HASH with 64 hexadecimal digits: {text[:90]!r}")
+    return int(sequence), digest
+
+
+def check(
+    path: Path, options: Options, progress: Callable[[int], None] = lambda _: None
+) -> Finding:
+    """Check whatever a path holds.
+
+    Raises `DamageError` where something does not hold, and `UncheckableError` where it is nothing
+    that this program knows.
+    """
+    if path.is_dir():
+        return check_parcel(path, options)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise UncheckableError(f"{path} cannot be read: {error.strerror}") from None
+    if start.startswith(b"PK"):
+        return check_parcel(path, options)
+    if start.startswith(b"SQLite format 3\0"):
+        walk = Walk(options.checkpoints, options.expected)
+        walk_database(path, walk, progress)
+        return walk.end()
+    if start.startswith(b'{"sequence"'):
+        return _check_lines(path, options)
+    try:
+        proof = json.loads(_text_of(path))
+        is_proof = proof["proof"] == 1
+    except (ValueError, KeyError, TypeError):
+        is_proof = False
+    if not is_proof:
+        raise UncheckableError(
+            f"{path} is no SQLite database, export, pack or proof of this program"
+        )
+    if not options.keys:
+        raise UncheckableError("a proof is checked with a public key: give --key")
+    return check_proof(proof, options.keys)
+
+
+def _check_lines(path: Path, options: Options) -> Finding:
+    with path.open(encoding="utf-8") as file:
+        walk = Walk(options.checkpoints, options.expected)
+        walk_lines(file, walk)
+        return walk.end()
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UncheckableError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UncheckableError(f"{path} is no text") from None
+
+
+def _options(given: argparse.Namespace) -> Options:
+    options = Options(expected=dict(map(read_expected, given.expect)))
+    for path in given.key:
+        options.keys += read_keys(path)
+    if given.checkpoints is not None:
+        if not options.keys:
+            raise UncheckableError("checkpoints are checked with a public key: give --key")
+        lines = _text_of(given.checkpoints).splitlines()
+        options.checkpoints = checked_checkpoints(read_notes(lines), options.keys)
+    return options
+
+
+def _say(found: Finding) -> Iterator[str]:
+    if found.events:
+        yield f"ok  {found.events:,} events hold, {found.first} to {found.last}"
+    if found.head:
+        yield f"head {found.last}:{found.head}"
+    if found.files:
+        yield f"{found.files} files are those of the manifest"
+    if found.checkpoints:
+        yield f"{found.checkpoints} signed checkpoints hold, to event {found.signed_to}"
+    else:
+        yield "no signature was checked: whoever can write the file can make a log that holds"
+    yield from found.notes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="verify", description="Check a log, an export, a pack or a proof."
+    )
+    parser.add_argument("file", type=Path, help="a database, a folder, an archive, or a proof")
+    parser.add_argument("--key", type=Path, action="append", default=[], help="a public key")
+    parser.add_argument("--checkpoints", type=Path, help="the file of signed checkpoints")
+    parser.add_argument(
+        "--expect", action="append", default=[], metavar="SEQ:HASH", help="a hash that you noted"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args(arguments)
+    try:
+        found = check(given.file, _options(given))
+    except DamageError as error:
+        _print(given.json, {"ok": False, "sequence": error.sequence, "text": str(error)})
+        return 4
+    except UncheckableError as error:
+        _print(given.json, {"ok": None, "text": str(error)})
+        return 2
+    except ImportError:
+        _print(given.json, {"ok": None, "text": "install the Python package cryptography first"})
+        return 2
+    if given.json:
+        sys.stdout.write(json.dumps({"ok": True, **vars(found)}) + "\n")
+    else:
+        sys.stdout.write("\n".join(_say(found)) + "\n")
+    return 0
+
+
+def _print(as_json: bool, said: dict[str, Any]) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(said) + "\n")
+    else:
+        word = "not checked" if said["ok"] is None else "damaged"
+        sys.stdout.write(f"{word}: {said['text']}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
