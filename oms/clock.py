@@ -84,6 +84,32 @@ class ManualClock:
         self._now += timedelta(seconds=seconds)
 
 
+class Steps:
+    """Finds where the wall clock was set, by the clock that nobody sets."""
+
+    #: What one clock may be fast against the other.
+    DRIFT: Final = 0.001
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall, self._at = self._both()
+
+    def step(self, least: timedelta) -> timedelta:
+        """Return how far it was set since the last look, 0 for less than so much."""
+        before, at_before = self._wall, self._at
+        self._wall, self._at = self._both()
+        passed = self._at - at_before
+        step = self._wall - before - timedelta(seconds=passed)
+        return step if abs(step) > least + timedelta(seconds=passed * self.DRIFT) else timedelta()
+
+    def _both(self) -> tuple[datetime, float]:
+        while True:
+            at, wall = self._clock.monotonic(), self._clock.wall()
+            # The program may have been stopped between the two.
+            if self._clock.monotonic() - at < 0.1:
+                return wall, at
+
+
 class SteadyClock:
     """The time of one log: it never goes back, and a wall clock that is set moves it slowly.
 

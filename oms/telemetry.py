@@ -204,7 +204,7 @@ ALARMS_STANDING: Final = Gauge(
     "oms_alarms_standing",
     "Things that have lasted too long, by kind: order_silent, order_waiting, foreign_order, "
     "clock_drift, wrong_zone, unreadable_time, too_fast, outage, gap_unrecovered, stale_price, "
-    "log_waits, disk_low, log_damaged or checkpoint_lost.",
+    "log_waits, disk_low, log_damaged, checkpoint_lost or clock_stepped.",
     ["kind"],
     registry=REGISTRY,
 )

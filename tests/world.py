@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
 import oms
-from oms.clock import SystemClock
+from oms.clock import Clock, SystemClock
 from oms.core.contracts import Contract
 from oms.core.events import (
     Context,
@@ -100,6 +101,20 @@ def disagreements(database: Path, books: dict[str, Any]) -> dict[str, tuple[str,
     return found
 
 
+class SetClock(SystemClock):
+    """The machine's clocks, whose wall clock a test sets and on which it lets time pass."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+        self.set_by = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.passed + self.set_by)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.passed
+
+
 @dataclass
 class World:
     """A simulator, a log, and at most one OMS at a time."""
@@ -107,6 +122,7 @@ class World:
     simulator: Simulator
     database: Path
     running: Oms | None = None
+    clock: Clock = field(default_factory=SystemClock)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     # ── the OMS ──────────────────────────────────────────────────────────────────────────────────
@@ -117,7 +133,7 @@ class World:
         """Start the OMS, and wait until orders may leave unless told otherwise."""
         assert self.running is None
         settings = settings_for(self.simulator.port, self.database, **changed)
-        opened = open_oms(settings, accept_loss=accept_loss)
+        opened = open_oms(settings, accept_loss=accept_loss, clock=self.clock)
         self.running = await self._stack.enter_async_context(opened)
         if ready:
             await self.running.ready(DEADLINE_SECONDS)
@@ -195,7 +211,7 @@ class World:
             lambda committed: published.extend(e.sequence for e in committed.envelopes)
         )
         try:
-            receipts = await asyncio.to_thread(append_foreign, url, pendings, clock=SystemClock())
+            receipts = await asyncio.to_thread(append_foreign, url, pendings, clock=self.clock)
             sequences = [receipt.sequence for receipt in receipts]
             await self.until(lambda: sequences[-1] in published)
         finally:

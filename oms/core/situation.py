@@ -318,6 +318,8 @@ _ALARM_ADVICE: Final[Mapping[AlarmKind, str]] = MappingProxyType(
         " docs/operating/damaged.md; the daemon checks again by itself",
         "checkpoint_lost": "see OMS_CHECKPOINT_FILE, OMS_CHECKPOINT_COMMAND and"
         " OMS_CHECKPOINT_TIMESTAMP_URL; then run `oms checkpoint`",
+        "clock_stepped": "see that the clock is right (NTP); where it is, a restart of the"
+        " daemon while no order is in doubt brings the log to its time at once",
         "stale_price": "set OMS_ACCOUNT_REFRESH_SECONDS above 0, so that IB is asked for prices",
     }
 )

@@ -20,7 +20,7 @@ from typing import Final
 from oms.core.events import AlarmCleared, AlarmKind, AlarmRaised
 from oms.core.fold.records import Alarm, Order, OrderState, Position, SystemRecord
 from oms.core.resets import Window, end_of_reset
-from oms.core.words import describe_origin
+from oms.core.words import describe_origin, duration
 
 #: States in which the broker owes an answer.
 _UNANSWERED: Final = frozenset(
@@ -39,6 +39,11 @@ _IMMEDIATE: Final = frozenset({"MKT", "LMT", "IOC", "MTL", "MIDPRICE"})
 #: the market has moved.
 STALLED_FOR: Final = timedelta(seconds=10)
 MEGABYTE: Final = 1024 * 1024
+#: How far the machine's clock may be from the time of the log, or be set at once: NTP corrects
+#: less, and a person sets more.
+STEP: Final = timedelta(seconds=2)
+#: How long an alarm about a clock that was set stands at most; the log follows such a clock slowly.
+_STEPPED_FOR: Final = timedelta(days=1)
 #: How long an alarm about the pace stands after IB's last refusal.
 _TOO_FAST_FOR: Final = timedelta(minutes=10)
 
@@ -77,6 +82,19 @@ _SOUND: Final = Storage()
 
 
 @dataclass(frozen=True, slots=True)
+class Clocks:
+    """How the machine's clock and the time of the log are to each other."""
+
+    #: The machine's clock less the time of the log.
+    apart: timedelta = timedelta()
+    #: Since when they differ by more than a correction; None where they do not.
+    since: datetime | None = None
+
+
+_TOGETHER: Final = Clocks()
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """Something that has lasted too long."""
 
@@ -105,11 +123,13 @@ def conditions(
     tolerances: Tolerances,
     *,
     storage: Storage = _SOUND,
+    clocks: Clocks = _TOGETHER,
 ) -> dict[str, Condition]:
     """Return what has lasted too long at a moment, by alarm id."""
     found = [*_line(now, system, tolerances), *_clock(now, system, tolerances)]
     found += [*_zone(system), *_pace(now, system), *_storage(now, storage, tolerances)]
     found += _checkpoint(now, system)
+    found += _apart(now, clocks)
     for order in orders:
         found += _order(now, order, tolerances)
     for position in positions:
@@ -176,6 +196,18 @@ def _clock(now: datetime, system: SystemRecord, tolerances: Tolerances) -> Itera
         seconds = Decimal(abs(offset)) / 1000
         text = f"the gateway's clock is {seconds} s {ahead} ours"
         yield Condition("clock_drift", "clock", at, text)
+
+
+def _apart(now: datetime, clocks: Clocks) -> Iterator[Condition]:
+    if clocks.since is None or now - clocks.since >= _STEPPED_FOR:
+        return
+    side = "ahead of" if clocks.apart > timedelta() else "behind"
+    text = (
+        f"this machine's clock is {duration(abs(clocks.apart))} {side} the time of the log: it was"
+        " set. Waits and limits go on by the seconds that passed; the time of the log comes nearer"
+        " to the clock by six minutes an hour"
+    )
+    yield Condition("clock_stepped", "machine", clocks.since, text)
 
 
 def _zone(system: SystemRecord) -> Iterator[Condition]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from oms.core import events
 from oms.core.money import plain
-from oms.core.words import counted
+from oms.core.words import counted, duration
 from oms.report.sentences import _say, _with, name_of
 
 
@@ -165,6 +167,14 @@ def _(event: events.CheckpointSigned) -> str:
     lost = ", ".join(kept.place for kept in event.kept if not kept.ok)
     said = f"The events #{event.first} to #{event.last} were signed"
     return f"{said}; the checkpoint did not reach: {lost}" if lost else said
+
+
+@_say.register
+def _(event: events.ClockStepped) -> str:
+    span = duration(timedelta(milliseconds=abs(event.step_ms)))
+    if event.at_start:
+        return f"At the start this machine's clock was {span} before the last time of the log"
+    return f"This machine's clock was set {'back' if event.step_ms < 0 else 'forward'} by {span}"
 
 
 @_say.register

@@ -8,13 +8,22 @@ them in the books and clears those whose condition is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, get_args
 
-from oms.clock import Clock
-from oms.core.events import AlarmKind, AlarmRaised, Context, Pending
+from oms.clock import Clock, Steps
+from oms.core.events import (
+    AlarmCleared,
+    AlarmKind,
+    AlarmRaised,
+    ClockStepped,
+    Context,
+    Event,
+    Pending,
+)
 from oms.core.resets import windows_of
-from oms.core.watch import Tolerances, conditions, news
+from oms.core.watch import STEP, Clocks, Tolerances, conditions, news
 from oms.service.storage import disk_free_of, storage_of
 from oms.service.view import View
 from oms.settings import Settings, duration_of
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
 log = get_logger("service.watchman")
 
 ACTOR: Final = "watchman"
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def tolerances_of(settings: Settings) -> Tolerances:
@@ -68,6 +78,9 @@ class Watchman:
         self._clock_seconds = clock_seconds
         self._clock_read_in = 0
         self._clock_read_at = 0.0
+        self._steps = Steps(clock)
+        self._has_looked = False
+        self._apart_since: datetime | None = None
 
     async def serve(self) -> None:
         """Look for ever."""
@@ -79,6 +92,7 @@ class Watchman:
     async def look(self) -> None:
         """Raise what is new, clear what is gone, and return when that is durable."""
         view = self._view
+        stepped = [*self._step()]
         found = conditions(
             self._clock.now(),
             view.system,
@@ -86,9 +100,10 @@ class Watchman:
             view.positions.values(),
             self._tolerances,
             storage=storage_of(self._log),
+            clocks=self._clocks(),
         )
         standing = {a.alarm_id: a for a in view.alarms.values() if a.live}
-        events = news(standing, found)
+        events: list[Event] = [*stepped, *news(standing, found)]
         for kind, number in _counts(found).items():
             ALARMS_STANDING.labels(kind=kind).set(number)
         if not events:
@@ -97,10 +112,34 @@ class Watchman:
             # Before it is durable: an alarm about the log itself must not wait for the log.
             if isinstance(event, AlarmRaised):
                 log.warning("alarm_raised", alarm_id=event.alarm_id, text=event.text)
-            else:
+            elif isinstance(event, AlarmCleared):
                 log.info("alarm_cleared", alarm_id=event.alarm_id)
         context = Context(actor=ACTOR, session_epoch=self._session.current_epoch)
         await self._log.append_together([Pending(event, context) for event in events])
+
+    def _step(self) -> Iterator[ClockStepped]:
+        """Yield that the machine's clock was set since the last look, or is before the log."""
+        step, apart = self._steps.step(STEP), self._apart()
+        at_start = not self._has_looked and apart < -STEP
+        self._has_looked = True
+        if step or at_start:
+            found = apart if at_start else step
+            log.warning("clock_stepped", seconds=found.total_seconds(), at_start=at_start)
+            yield ClockStepped(
+                step_ms=found // _MILLISECOND, offset_ms=apart // _MILLISECOND, at_start=at_start
+            )
+
+    def _clocks(self) -> Clocks:
+        apart = self._apart()
+        if abs(apart) <= STEP:
+            self._apart_since = None
+        elif self._apart_since is None:
+            self._apart_since = self._clock.now()
+        return Clocks(apart, self._apart_since)
+
+    def _apart(self) -> timedelta:
+        now = self._clock.now()
+        return self._clock.wall() - now
 
     async def _read_clock_when_due(self) -> None:
         """Read the gateway's clock with each session, and from time to time."""

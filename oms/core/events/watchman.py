@@ -22,6 +22,7 @@ AlarmKind = Literal[
     "disk_low",
     "log_damaged",
     "checkpoint_lost",
+    "clock_stepped",
 ]
 
 
@@ -57,3 +58,16 @@ class ServerTimeRead(Event):
     #: The gateway's clock less ours, in milliseconds.
     offset_ms: Difference
     round_trip_ms: Difference
+
+
+class ClockStepped(Event):
+    """The machine's clock was set, or a start found it before the last time of the log.
+
+    Waits and limits go on by the seconds that passed; see `oms.clock.SteadyClock`.
+    """
+
+    #: How far it was set; below 0 is back. At a start, how far it is from the log's last time.
+    step_ms: Difference
+    #: The machine's clock less the time of the log, after that.
+    offset_ms: Difference
+    at_start: bool
