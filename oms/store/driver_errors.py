@@ -25,7 +25,11 @@ _LOCKED: Final = ("locked", "lock timeout", "canceling statement due to lock")
 _UNAVAILABLE: Final = (
     (("readonly", "read-only"), "make the file and its folder writable for this user"),
     (("full", "no space", "disk i/o", "quota"), FREE_SPACE),
-    (("unable to open", "permission denied"), "check the path in OMS_DATABASE_URL and its folder"),
+    (
+        ("unable to open", "permission denied"),
+        "check the path in OMS_DATABASE_URL, and that its folder can be written: SQLite needs that"
+        " to read, too",
+    ),
     (("connection", "server closed"), "is PostgreSQL running at the address of OMS_DATABASE_URL?"),
 )
 #: What SQLite says of a file whose bytes cannot be: pages, the schema, the header, text.

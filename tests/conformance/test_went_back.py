@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from oms.clock import SystemClock
 from oms.core.events import TradingHaltedByPerson
 from oms.errors import ChainBroken, LogWentBack, OmsError, StoreUnavailable
-from oms.store import audit, head_file
+from oms.store import audit, head_file, schema
 from oms.store.backend import parse_url
 from oms.store.log import append_foreign
 from oms.store.loss import find_loss, refuse_loss
@@ -190,6 +192,27 @@ async def test_daemon_that_cannot_write_the_head_file_tells_nobody_that_a_fact_i
             await opened.append(gap())
         monkeypatch.undo()
     assert loss_of(log) is None
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {one.name: stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()}
+
+
+async def test_every_file_of_a_log_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        path = tmp_path / "oms.sqlite"
+        schema.upgrade(str(path))
+        schema._copy(parse_url(str(path)), "0001", SystemClock())
+        place = Place(f"sqlite:///{path}")
+        async with opened_log(place, lease=lease()) as opened:
+            await opened.append(gap())
+            modes = modes_in(tmp_path)
+    finally:
+        os.umask(before)
+    beside = {f"oms.sqlite{ending}" for ending in ("", "-wal", "-shm", ".head")}
+    assert beside < modes.keys()
+    assert set(modes.values()) == {0o600}
 
 
 async def test_damage_inside_the_log_is_no_loss_that_could_be_accepted(log: Place) -> None:

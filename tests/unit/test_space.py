@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -128,7 +129,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     image, where = tmp_path / "image", tmp_path / "disk"
     where.mkdir()
     with image.open("wb") as file:
-        file.truncate(24 * 1024 * 1024)
+        file.truncate(8 * 1024 * 1024)
     subprocess.run(["mkfs.ext4", "-F", "-q", "-m", "0", "-b", "1024", image], check=True)
     if subprocess.run(["mount", "-o", "loop", image, where], check=False).returncode:
         pytest.skip("this machine mounts no loop devices")
@@ -144,7 +145,7 @@ def test_no_verb_dies_of_a_signal_however_full_the_disk_is(disk: Path) -> None:
     schema.upgrade(str(database))
     ballast = disk / "ballast"
     # Between a WAL index that cannot be made and one that fits, some were killed: 6 and 7 KiB.
-    for free in range(0, 16_384, 1024):
+    for free in (0, 6 * 1024, 7 * 1024, 12 * 1024):
         _fill(ballast, free)
         for verb in (["status"], ["halt", "why"]):
             line = [sys.executable, "-m", "oms.cli", *verb, "--database", str(database)]
@@ -160,10 +161,10 @@ def _fill(ballast: Path, free: int) -> None:
     ballast.unlink(missing_ok=True)
     os.sync()
     with ballast.open("wb", buffering=0) as file:
-        try:
-            while file.write(b"x" * 1024):
-                pass
-        except OSError:
-            os.fsync(file.fileno())
+        for size in (64 * 1024, 1024):
+            with contextlib.suppress(OSError):
+                while file.write(b"x" * size) == size:
+                    pass
+        os.fsync(file.fileno())
         file.truncate(max(file.tell() - free, 0))
         os.fsync(file.fileno())
