@@ -108,6 +108,9 @@ def sync_engine(url: URL, access: Access) -> Engine:
         return create_engine(
             url.set(drivername="postgresql+psycopg"),
             poolclass=NullPool,
+            # The end of a connection undoes what is open; where the server has cut it, a rollback
+            # before that would only print a traceback.
+            pool_reset_on_return=None,
             connect_args=postgresql_arguments(access),
         )
 
