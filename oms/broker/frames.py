@@ -99,7 +99,7 @@ class Frames:
             if count % _LOOK_EVERY == 0 and (self._monotonic() >= ends_at or self._must_wait()):
                 self._go_on_later(was_behind)
                 return
-        # A new buffer, so that a flood leaves no memory behind.
+        # A new buffer: the old one is as long as the largest packet that ever waited.
         self._bytes, self._at = self._bytes[self._at :], 0
         if was_behind and (socket := self._socket()) is not None:
             socket.resume_reading()

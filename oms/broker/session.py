@@ -363,34 +363,43 @@ class Session:
     def _on_handshake_done(self) -> None:
         with self._guarded():
             accounts = tuple(self._ib.client.getAccounts())
-            if self._handshake.welcomes(accounts):
-                self._open_session(accounts)
+            if not self._handshake.welcomes(accounts):
+                return
+            try:
+                opened = self._opened(accounts)
+            except ValueError:
+                self._on_nonsense(
+                    "its connection time, accounts or first order id are none that IB sends"
+                )
+                return
+            self._open_session(opened)
 
-    def _open_session(self, accounts: tuple[str, ...]) -> None:
+    def _opened(self, accounts: tuple[str, ...]) -> SessionOpened:
+        connection_time = self._handshake.connection_time
+        return SessionOpened(
+            host=self.settings.host,
+            port=self.settings.port,
+            client_id=self.settings.client_id,
+            server_version=self._handshake.server_version,
+            connection_time=connection_time,
+            accounts=accounts,
+            # The client has just taken the number from nextValidId; nothing was drawn since.
+            next_broker_order_id=patches.offered_order_id(self._ib),
+            gateway_zone="" if self._zone is None else self._zone.key,
+            zone_utc_offset_minutes=self._zone_offset(),
+            shown_utc_offset_minutes=offset_shown(connection_time, self._clock.now()),
+        )
+
+    def _open_session(self, opened: SessionOpened) -> None:
         self.epoch = self._next_epoch
         self._next_epoch += 1
-        self.accounts = accounts
-        self.server_version = self._handshake.server_version
-        self.connection_time = self._handshake.connection_time
-        # The client has just taken the number from nextValidId; nothing was drawn since.
-        next_valid_id = patches.offered_order_id(self._ib)
-        self._ids.stay_above(next_valid_id - 1)
+        self.accounts = opened.accounts
+        self.server_version = opened.server_version
+        self.connection_time = opened.connection_time
+        self._ids.stay_above(opened.next_broker_order_id - 1)
         self._is_open = True
         self._requests.open()
-        self._append(
-            SessionOpened(
-                host=self.settings.host,
-                port=self.settings.port,
-                client_id=self.settings.client_id,
-                server_version=self.server_version,
-                connection_time=self.connection_time,
-                accounts=accounts,
-                next_broker_order_id=next_valid_id,
-                gateway_zone="" if self._zone is None else self._zone.key,
-                zone_utc_offset_minutes=self._zone_offset(),
-                shown_utc_offset_minutes=offset_shown(self.connection_time, self._clock.now()),
-            )
-        )
+        self._append(opened)
         self._gap.signal(Signal.TRANSPORT_UP, self.epoch)
         if self.client_id == MANUAL_CLIENT_ID:
             # Those entered from now on; `queries` binds those that were there before.

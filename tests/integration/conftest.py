@@ -53,6 +53,8 @@ class Journal:
     pendings: list[Pending] = field(default_factory=list)
     #: Set by a test to make every append fail from now on.
     broken: Exception | None = None
+    #: A log in memory is never behind.
+    waiting: int = 0
     _grown: asyncio.Event = field(default_factory=asyncio.Event)
 
     def append(self, pending: Pending) -> asyncio.Future[Receipt]:

@@ -85,7 +85,9 @@ async def test_a_gateway_that_only_talks_does_not_listen(
 )
 async def test_silence_about_orders_alone_shuts_the_gate(world: World, request_name: str) -> None:
     """The probe is answered all the time; a session that is deaf about orders is not ready."""
-    manager = await world.start(request_timeout_seconds=1)
+    manager = await world.start(
+        request_timeout_seconds=1, alarm_recovery_seconds=0.5, watch_interval_seconds=0.05
+    )
     await world.simulator.do("silence", request=request_name, mode="answer")
     for _ in range(3):
         assert world.view.system.ready
@@ -99,9 +101,28 @@ async def test_silence_about_orders_alone_shuts_the_gate(world: World, request_n
     for _ in range(3):
         await world.reconcile()
     assert len(await world.log(SessionClosed)) == 1
+    await world.until(lambda: standing(world) == {"gap_unrecovered"})
     await world.simulator.do("unsilence")
+    await world.reconcile()
     await world.oms.ready(30)
+    await world.until(lambda: not standing(world))
     await world.agree()
+
+
+def standing(world: World) -> set[str]:
+    return {alarm.kind for alarm in world.view.alarms.values()}
+
+
+async def test_silence_about_positions_alone_stays_ready_and_is_told(world: World) -> None:
+    """Orders are heard; what is held is unknown, which the report says."""
+    await world.start(request_timeout_seconds=1)
+    await world.simulator.do("silence", request="reqPositions", mode="answer")
+    for _ in range(4):
+        report = await world.reconcile()
+    outcomes = {question.kind: question.outcome for question in report.questions}
+    assert (outcomes["positions"], outcomes["open_orders"]) == ("timed_out", "complete")
+    assert world.view.system.ready
+    assert await world.log(SessionClosed) == []
 
 
 async def test_silence_about_orders_is_expected_while_ib_is_out_of_reach(world: World) -> None:
@@ -179,8 +200,8 @@ async def test_messages_that_make_no_sense_are_kept_and_break_nothing(world: Wor
 async def test_an_order_of_ours_passes_before_a_flood(
     world: World, thousands: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A buy leaves before most of the foreign messages are read; none of them is lost, and their
-    memory is given back.
+    """A buy leaves before most of the foreign messages are read; none of them is lost, and what
+    waits for the disk is bounded.
     """
     await world.start()
     # What AAPL is has to be known: an answer of IB comes behind the flood.

@@ -178,12 +178,17 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def write(path: Path, said: Sequence[Event], lease: LeaseRequest | None = None) -> None:
+async def write(
+    path: Path,
+    said: Sequence[Event],
+    lease: LeaseRequest | None = None,
+    actor: str = "test",
+) -> None:
     log = await EventLog.open(f"sqlite:///{path}", clock=ManualClock(BEGAN), lease=lease)
     epoch = 0 if lease else 1
     for event in said:
         epoch += isinstance(event, events.SessionOpened)
-        await log.append(Pending(event, Context(actor="test", session_epoch=epoch)))
+        await log.append(Pending(event, Context(actor=actor, session_epoch=epoch)))
     await log.close()
 
 
@@ -261,3 +266,57 @@ async def browse(settings: Settings) -> list[httpx.Response]:
         return [
             await client.get(address) for address in ("/", "/overview.json", "/health", "/metrics")
         ]
+
+
+def test_status_says_of_each_question_whether_ib_answered(
+    well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(kind: events.QueryKind, outcome: events.Outcome) -> events.Question:
+        return events.Question(
+            query_id="q",
+            kind=kind,
+            outcome=outcome,
+            asked_at=BEGAN,
+            asked_sequence=1,
+            answered_at=BEGAN,
+        )
+
+    report = completed("unknown").model_copy(
+        update={"questions": (asked("open_orders", "timed_out"), asked("executions", "complete"))}
+    )
+    path = copied(well, tmp_path, monkeypatch)
+    asyncio.run(write(path, [report]))
+    table = " ".join(CliRunner().invoke(app, ["status"]).stdout.split())
+    assert "last answer open orders: timed_out, 3 d" in table
+    assert "last answer executions: answered 3 d" in table
+    answers = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["answers"]
+    assert [(one["question"], one["outcome"]) for one in answers] == [
+        ("open_orders", "timed_out"),
+        ("executions", "complete"),
+    ]
+
+
+def test_the_last_message_of_the_broker_is_older_than_what_we_sent(
+    well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What leaves has the broker's actor too, and says nothing about whether IB is there."""
+    path = copied(well, tmp_path, monkeypatch)
+    notice = events.NoticeReceived(subject_id=-1, code=2104, text="ok")
+    sent = events.OrderMessageSent(kind="cancel", client_id=1, broker_order_id=17)
+    asyncio.run(write(path, [notice, sent, sent], actor="broker"))
+    heard = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["last_broker_message"]
+    with closing(sqlite3.connect(path)) as connection:
+        (received,) = connection.execute(
+            "SELECT max(sequence) FROM events WHERE type = 'NoticeReceived'"
+        ).fetchone()
+    assert heard["sequence"] == received
+
+
+def copied(well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy a log in which all is well, and have the program use the copy."""
+    path = tmp_path / "oms.sqlite"
+    shutil.copyfile(well, path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMS_DATABASE_URL", str(path))
+    monkeypatch.setenv("OMS_RECONCILE_INTERVAL_SECONDS", "0")
+    return path
