@@ -75,7 +75,7 @@ def test_a_misspelt_verb_is_refused_with_those_close_to_it() -> None:
 def test_list_of_verbs_fits_the_screen() -> None:
     said = CliRunner().invoke(app, ["--help"])
     for name, listed in VERBS.items():
-        assert f"  {name:<11}{listed.summary}\n" in said.stdout
+        assert f"  {name:<12}{listed.summary}\n" in said.stdout
 
 
 def test_main_returns_the_exit_status_and_can_be_called_again(
