@@ -95,8 +95,8 @@ async def _settled(
     async for _ in looks(reader, seconds):
         after = await current(reader, order_id)
         for one in await reader.events(sequence, type=DoubtResolutionDenied.__name__):
-            if one.context.causation_sequence == sequence:
-                assert isinstance(one.event, DoubtResolutionDenied)
+            is_answer = one.context.causation_sequence == sequence
+            if is_answer and isinstance(one.event, DoubtResolutionDenied):
                 return one.event.text, after
         if after.state.value != "IN_DOUBT":
             return "", after

@@ -26,7 +26,7 @@ from oms.core.admit.rules import Ruling, rulings
 from oms.core.codec import encode
 from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested
-from oms.core.fold.records import BreakCase, Order, Position, SessionRecord
+from oms.core.fold.records import Anomaly, BreakCase, Order, Position, SessionRecord
 from oms.core.order_types import as_changes, changed
 from oms.report.sentences import describe_terms
 from oms.service.admission import limits_of
@@ -118,6 +118,7 @@ async def _proposal(
     where = {"live": 1, "account": account, "con_id": contract.con_id}
     found = await reader.rows("breaks", {"live": 1})
     breaks = tuple(one for one in found if isinstance(one, BreakCase))
+    left_out = await reader.rows("anomalies", {"live": 1, "kind": "set_aside"})
     keys = [f"{account}:{con_id}" for con_id in con_ids_of(contract)]
     rows = [await reader.one("positions", key) for key in keys]
     positions = {one.key: one for one in rows if isinstance(one, Position)}
@@ -133,6 +134,7 @@ async def _proposal(
         managed_accounts=managed,
         system=system,
         open_breaks=breaks,
+        set_aside=tuple(one for one in left_out if isinstance(one, Anomaly)),
         closing=request.closing,
         order_id=request.order_id,
         parent_order_id=(

@@ -110,7 +110,11 @@ async def show_report(
 async def report_of(reader: Reader, envelope: Envelope) -> Report:
     """Return the report of a run with the cases that were open when it ended."""
     event = envelope.event
-    assert isinstance(event, ReconciliationCompleted)
+    if not isinstance(event, ReconciliationCompleted):
+        raise NotFound(
+            f"the report at event {envelope.sequence} cannot be read",
+            hint="see docs/operating/set-aside.md; `oms reconcile` makes a new one",
+        )
     cases = [row for row in await reader.rows("breaks") if isinstance(row, BreakCase)]
     then_open = reports.open_when(cases, envelope)
     evidence = [await reader.event(sequence) for sequence in reports.evidence_of(event)]

@@ -16,12 +16,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypedDict
 
 import pydantic
 from pydantic_core import from_json, to_json
 
-from oms.core.bounds import LABEL, PROSE, reason_of
+from oms.core.bounds import CON_ID, LABEL, PROSE, reason_of
 from oms.core.events import (
     EVENT_TYPES,
     CommissionReceived,
@@ -117,10 +117,7 @@ def decode_stored(type_name: str, version: int, payload: str) -> Event:
         ):
             raise
         return EventSetAside(
-            type_name=type_name,
-            reason=PROSE.fitted(error.message),
-            order_id=_text_at(payload, "order_id"),
-            account=_text_at(payload, "account"),
+            type_name=type_name, reason=PROSE.fitted(error.message), **_named_in(payload)
         )
 
 
@@ -128,13 +125,33 @@ def decode_stored(type_name: str, version: int, payload: str) -> Event:
 _NEWER: Final = frozenset({"extra_forbidden", "literal_error"})
 
 
-def _text_at(payload: str, name: str) -> str:
+class _Named(TypedDict, total=False):
+    order_id: str
+    account: str
+    con_id: int
+    symbol: str
+
+
+def _named_in(payload: str) -> _Named:
+    """Return what a text that is no event still says of its order, account and contract."""
     try:
         found = from_json(payload)
     except ValueError:
-        return ""
-    value = found.get(name) if isinstance(found, dict) else None
-    return LABEL.fitted(value) if isinstance(value, str) else ""
+        return {}
+    named: _Named = {}
+    match found:
+        case {"order_id": str(order_id)} | {"order_ref": str(order_id)}:
+            named["order_id"] = LABEL.fitted(order_id)
+    match found:
+        case {"account": str(account)}:
+            named["account"] = LABEL.fitted(account)
+    match found:
+        case {"contract": {"con_id": int(con_id)}} if CON_ID.low < con_id <= CON_ID.high:
+            named["con_id"] = con_id
+    match found:
+        case {"contract": {"symbol": str(symbol)}}:
+            named["symbol"] = LABEL.fitted(symbol)
+    return named
 
 
 def encode_wire(fields: tuple[str, ...] | None) -> str | None:

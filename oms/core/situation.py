@@ -18,7 +18,15 @@ from typing import Final, Literal, get_args
 
 from oms.core.codec import Head
 from oms.core.events import AlarmKind, Envelope, Question, Severity
-from oms.core.fold.records import Alarm, BreakCase, Order, RunRecord, SessionRecord, SystemRecord
+from oms.core.fold.records import (
+    Alarm,
+    Anomaly,
+    BreakCase,
+    Order,
+    RunRecord,
+    SessionRecord,
+    SystemRecord,
+)
 from oms.core.resets import Window, end_of_reset
 from oms.core.words import ago, counted, duration
 from oms.errors import DatabaseDamaged, LogWentBack
@@ -31,6 +39,8 @@ LEVELS: Final[Mapping[Level, str]] = MappingProxyType(
 )
 #: Missed schedules before the last reconciliation counts as overdue.
 INTERVALS_MISSED_MAX: Final = 2
+#: Accounts and contracts that one line names.
+_PLACES_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,8 @@ class Situation:
     #: The oldest doubt first.
     doubts: tuple[Doubt, ...]
     open_breaks: tuple[BreakCase, ...]
+    #: Events that the books could not take, for as long as nobody has closed their breaks.
+    set_aside: tuple[Anomaly, ...]
     #: What has lasted too long, the oldest first.
     alarms: tuple[Alarm, ...]
     last_run: RunRecord | None
@@ -190,6 +202,7 @@ def judge(situation: Situation) -> Health:
         *_loss(situation),
         *_damage(situation),
         *_line(situation),
+        *_set_aside(situation),
         *_gate(situation),
         *_differences(situation),
         *_alarms(situation),
@@ -250,6 +263,39 @@ def _unless_reset(situation: Situation, level: Level, code: str, text: str, advi
         return Reason(level, code, text, advice)
     words = f"{text}; expected, IB resets its servers until {until:%H:%M} UTC"
     return Reason(level, code, words, "wait until then; the daemon connects by itself", True)
+
+
+def _set_aside(situation: Situation) -> Iterator[Reason]:
+    found = situation.set_aside
+    if not found:
+        return
+    more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+    text = f"{set_aside_words(situation)} ({found[0].text}{more})"
+    advice = (
+        "`oms reconcile` makes a break of each, and `oms breaks` lists them; `oms rebuild` with a"
+        " version that can take the event, or `oms resolve BREAK` where it is to stay out, lets new"
+        " orders leave again; see docs/operating/set-aside.md"
+    )
+    yield Reason("degraded", "events_set_aside", text, advice)
+
+
+def set_aside_words(situation: Situation) -> str:
+    """Return in one line how much is left out of the books, and for what new orders wait."""
+    found = situation.set_aside
+    places = sorted({_place(one) for one in found})
+    shown = ", ".join(places[:_PLACES_SHOWN])
+    more = f" and {len(places) - _PLACES_SHOWN} more" if len(places) > _PLACES_SHOWN else ""
+    return (
+        f"{counted(len(found), 'event')} could not be taken into the books; no new order leaves for"
+        f" {shown}{more}"
+    )
+
+
+def _place(one: Anomaly) -> str:
+    contract = one.symbol or (f"contract {one.con_id}" if one.con_id else "")
+    if contract and one.account:
+        return f"{contract} in {one.account}"
+    return contract or one.account or "any account"
 
 
 def _gate(situation: Situation) -> Iterator[Reason]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from oms.core.fold.records import Alarm
+from oms.core.fold.records import Alarm, Anomaly
 from oms.core.situation import Claim, Health, Situation
 from oms.report.record_json import run_json, time
 
@@ -63,6 +63,7 @@ def situation_json(situation: Situation, health: Health) -> Json:
             "by_severity": {name: n for name, n in situation.severities.items() if n},
             "oldest_opened_at": time(situation.oldest_break_at),
         },
+        "set_aside": [_set_aside(one) for one in situation.set_aside],
         "last_reconciliation": None
         if run is None
         else {**run_json(run), "age_seconds": age_seconds(run.finished_at, now)},
@@ -146,6 +147,17 @@ def _alarm(alarm: Alarm, now: datetime) -> Json:
         "raised_at": time(alarm.raised_at),
         "sequence": alarm.raised_sequence,
         "times": alarm.times,
+    }
+
+
+def _set_aside(one: Anomaly) -> Json:
+    return {
+        "sequence": one.sequence,
+        "text": one.text,
+        "order_id": one.order_id,
+        "account": one.account,
+        "con_id": one.con_id,
+        "symbol": one.symbol,
     }
 
 

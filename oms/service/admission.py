@@ -67,9 +67,9 @@ class Admission:
             late = [one for one in page if one.recorded_at > since]
             for one in late:
                 event = one.event
-                assert isinstance(event, OrderIntended)
-                like = likeness(event.account, event.contract, event.terms)
-                found.append(Recent(event.order_id, one.recorded_at, like))
+                if isinstance(event, OrderIntended):
+                    like = likeness(event.account, event.contract, event.terms)
+                    found.append(Recent(event.order_id, one.recorded_at, like))
             if len(late) < _PAGE:
                 break
             before = late[-1].sequence
@@ -161,6 +161,7 @@ class Admission:
             managed_accounts=self._session.accounts,
             system=self._view.system,
             open_breaks=self._view.open_breaks(),
+            set_aside=self._view.set_aside(),
             closing=intent.closing,
             order_id=intent.order_id,
             parent_order_id=intent.parent_order_id or "",

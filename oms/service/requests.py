@@ -140,7 +140,8 @@ class Requests:
         # In one pass: each goes through everything that the last daemon wrote.
         since, until = system.served_from_sequence, system.daemon_started_sequence
         for envelope in await _events(reader, kinds, since, until):
-            by_type[type(envelope.event)].append(envelope)
+            if type(envelope.event) in by_type:  # Else its text cannot be read: it was set aside.
+                by_type[type(envelope.event)].append(envelope)
         for envelope in by_type[OrderRequested]:
             event = envelope.event
             assert isinstance(event, OrderRequested)

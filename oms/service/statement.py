@@ -368,7 +368,7 @@ class _Check:
                 type=BooksAdjusted.__name__, before=before, reverse=True, limit=_PAGE_ROWS
             )
             late = [one for one in page if one.recorded_at >= since]
-            found += late
+            found += [one for one in late if isinstance(one.event, BooksAdjusted)]
             if len(late) < _PAGE_ROWS:
                 return found[::-1]
             before = page[-1].sequence

@@ -39,8 +39,8 @@ class View:
         self.orders: dict[str, Order] = {}
         self.positions: dict[str, Position] = {}
         self.breaks: dict[str, BreakCase] = {}
-        self.anomalies: dict[str, Anomaly] = {}
         #: Those that stand.
+        self.anomalies: dict[str, Anomaly] = {}
         self.alarms: dict[str, Alarm] = {}
         #: Those that IB has named and that our books still lack.
         self.unknown_orders: dict[str, UnknownOrder] = {}
@@ -112,6 +112,10 @@ class View:
         """Return the open cases."""
         return tuple(c for c in self.breaks.values() if c.live)
 
+    def set_aside(self) -> tuple[Anomaly, ...]:
+        """Return what stands for events that the books could not take."""
+        return tuple(one for one in self.anomalies.values() if one.kind == "set_aside")
+
     def why_key_is_taken(self, order_id: str) -> str:
         """Say which order of somebody else has this key, as IB shows it; "" where none does."""
         named = self.orders.get(order_id)
@@ -130,7 +134,7 @@ class View:
             case BreakCase():
                 self.breaks[record.key] = record
             case Anomaly():
-                self.anomalies[record.key] = record
+                _keep_live(self.anomalies, record)
             case SessionRecord():
                 if self.session is None or record.epoch >= self.session.epoch:
                     self.session = record
@@ -162,7 +166,7 @@ class View:
             del self.orders[oldest]
 
 
-_Ending = TypeVar("_Ending", Alarm, UnknownOrder)
+_Ending = TypeVar("_Ending", Alarm, Anomaly, UnknownOrder)
 
 
 def _keep_live(held: dict[str, _Ending], record: _Ending) -> None:

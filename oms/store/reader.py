@@ -96,7 +96,8 @@ class Reader:
     ) -> list[Envelope]:
         """Return events with `after < sequence < before` that meet every condition given.
 
-        In order of sequence, the newest first with `reverse`; at most `limit`.
+        In order of sequence, the newest first with `reverse`; at most `limit`. One whose text
+        cannot be read is an `EventSetAside`, whatever type was asked for.
         """
         query = select(EVENTS).where(EVENTS.c.sequence > after)
         if before is not None:

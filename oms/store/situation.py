@@ -16,6 +16,7 @@ from oms.core.events import (
 from oms.core.fold.records import (
     ENDED,
     Alarm,
+    Anomaly,
     BreakCase,
     Order,
     OrderState,
@@ -71,6 +72,9 @@ async def read_situation(
         orders_by_state=await _orders_by_state(reader),
         doubts=await _doubts(reader),
         open_breaks=tuple(cast("list[BreakCase]", await reader.rows("breaks", {"live": 1}))),
+        set_aside=tuple(
+            cast("list[Anomaly]", await reader.rows("anomalies", {"live": 1, "kind": "set_aside"}))
+        ),
         alarms=tuple(sorted(alarms, key=lambda alarm: alarm.since)),
         last_run=last_run,
         runs_under_way=tuple(cast("list[RunRecord]", await reader.rows("runs", {"live": 1}))),

@@ -93,9 +93,10 @@ async def build_runs(visit: Visit) -> Page:
     )
     running = () if verdict else visit.situation.runs_under_way
     runs = [*running, *(run for run in cast("list[RunRecord]", rows) if not run.live)]
-    checks = await visit.reader.events(
+    stored = await visit.reader.events(
         type=StatementChecked.__name__, reverse=True, limit=CHECKS_SHOWN_MAX
     )
+    checks = [check for check in stored if isinstance(check.event, StatementChecked)]
     return Page(
         title="Reconciliation reports",
         template="reports",

@@ -60,6 +60,8 @@ def _place(code: str, situation: Situation) -> str:
             return "/reports"
         case "orders_in_doubt":
             return "/orders?state=IN_DOUBT"
+        case "events_set_aside":
+            return f"/log/{situation.set_aside[0].sequence}"
         case "breaks_open":
             return "/breaks"
         case _ if code.startswith("alarm_"):

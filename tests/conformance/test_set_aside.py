@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import replace
-from datetime import UTC, datetime
-
 from oms.clock import SystemClock
-from oms.core.codec import Head
 from oms.core.events import Context, EventSetAside, OrderRequested, Pending
 from oms.core.fold.records import Anomaly
-from oms.store import schema
-from oms.store.backend import connect, parse_url
-from oms.store.chain import Chain
-from oms.store.envelopes import INSERT_EVENTS, chained, draft
 from oms.store.log import EventLog
 from oms.store.reader import Reader
 from oms.store.rebuild import rebuild_check
 from tests.conformance.conftest import Place
 from tests.conformance.facts import gap, intent
+from tests.poisoned import append_altered
 
 TOO_LARGE = 2**63
 
 
 def poisoned(place: Place, order_id: str) -> None:
-    """Append what `oms buy 1 KO --con-id 9223372036854775808` once wrote, with its place in the
-    chain.
-    """
+    """Append what `oms buy 1 KO --con-id 9223372036854775808` once wrote."""
     asked = intent("order-1", 1).event
     request = OrderRequested(
         order_id=order_id, account=asked.account, contract=asked.contract, terms=asked.terms
     )
-    known = f'"con_id":{asked.contract.con_id}'
-    fact = draft(Pending(request, Context("person:ann")))
-    assert known in fact.payload
-    fact = replace(fact, payload=fact.payload.replace(known, f'"con_id":{TOO_LARGE}'))
-    with closing(connect(parse_url(place.url))) as connection, connection.writing():
-        schema.check_connection(connection)
-        chain = Chain(connection, SystemClock())
-        end = chain.end()
-        at = datetime.now(UTC).isoformat(timespec="microseconds")
-        row, digest = chained(end.hash, fact, end.sequence + 1, at, 0)
-        connection.insert(INSERT_EVENTS, [row])
-        chain.head = Head(end.sequence + 1, digest)
-        chain.write_checkpoint("log")
+    con_id = '"con_id":'
+    pending = Pending(request, Context("person:ann"))
+    known = f"{con_id}{asked.contract.con_id}"
+    append_altered(place.url, pending, known, f"{con_id}{TOO_LARGE}")
 
 
 async def test_log_with_a_request_that_no_table_can_hold_opens_and_goes_on(place: Place) -> None:

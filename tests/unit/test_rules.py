@@ -16,9 +16,9 @@ from oms.core.admit.rule import Denial
 from oms.core.admit.rules import RULES, check, check_change, in_force, rulings
 from oms.core.admit.validity import validate
 from oms.core.admit.venue import VenueRules
-from oms.core.contracts import ComboLeg, Stock
+from oms.core.contracts import ComboLeg, Contract, Stock
 from oms.core.events import Finding, Terms
-from oms.core.fold.records import BreakCase, SystemRecord
+from oms.core.fold.records import Anomaly, BreakCase, SystemRecord
 from oms.core.order_types import Limit, Market, Stop, StopLimit, TrailingStop, TrailingStopLimit
 from oms.errors import InvalidRequest
 
@@ -130,6 +130,45 @@ def test_open_break_of_high_severity_closes_the_gate_for_its_account_and_contrac
     assert (denied.rule, denied.value) == ("gate", "B1")
     elsewhere = (case("medium"), case("high", account="DU2"), case("high", con_id=1))
     assert check(replace(order, open_breaks=elsewhere), Limits()) is None
+
+
+def left_out(account: str = "", con_id: int = 0, symbol: str = "") -> Anomaly:
+    return Anomaly(
+        sequence=7, kind="set_aside", text="x", account=account, con_id=con_id, symbol=symbol
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "closed"),
+    [
+        (left_out(), True),
+        (left_out("DU1"), True),
+        (left_out("DU1", 756733), True),
+        (left_out("", 756733, "SPY"), True),
+        (left_out("DU1", 0, "SPY"), True),
+        (left_out("DU2"), False),
+        (left_out("DU1", 1), False),
+        (left_out("DU1", 1, "SPY"), False),
+        (left_out("DU1", 0, "KO"), False),
+        (left_out("", 0, "KO"), False),
+    ],
+)
+def test_event_left_out_closes_all_that_it_can_be_about(event: Anomaly, closed: bool) -> None:
+    order = replace(proposal(Market("BUY", 1)), set_aside=(event,))
+    denied = check(order, Limits())
+    assert (None if denied is None else (denied.rule, denied.value)) == (
+        ("gate", "event 7") if closed else None
+    )
+
+
+def test_event_left_out_in_a_symbol_closes_every_combo_of_its_account() -> None:
+    legs = (ComboLeg(con_id=1, side="BUY"), ComboLeg(con_id=2, side="SELL"))
+    combo = Contract(symbol="USD", sec_type="BAG", legs=legs)
+    order = replace(proposal(Market("BUY", 1)), contract=combo)
+    denied = check(replace(order, set_aside=(left_out("DU1", 0, "KO"),)), Limits())
+    assert denied is not None
+    assert denied.rule == "gate"
+    assert check(replace(order, set_aside=(left_out("DU1", 3, "KO"),)), Limits()) is None
 
 
 def test_a_closing_order_passes_an_open_break_and_exposure_judges_how_much_it_takes() -> None:

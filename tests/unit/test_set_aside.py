@@ -23,10 +23,10 @@ def anomalies(books: Books) -> list[Anomaly]:
 
 
 def test_stored_request_with_a_number_out_of_bounds_is_set_aside() -> None:
-    text = f'{{"order_id":"A","account":"DU1","contract":{{"con_id":{TOO_LARGE}}}}}'
+    text = f'{{"order_id":"A","account":"DU1","contract":{{"con_id":{TOO_LARGE},"symbol":"KO"}}}}'
     event = decode_stored("OrderRequested", 1, text)
     assert isinstance(event, EventSetAside)
-    assert (event.order_id, event.account) == ("A", "DU1")
+    assert (event.order_id, event.account, event.con_id, event.symbol) == ("A", "DU1", 0, "KO")
 
 
 def test_text_that_is_no_json_is_set_aside() -> None:

@@ -12,7 +12,7 @@ import pytest
 from oms.core.codec import Head
 from oms.core.contracts import Contract
 from oms.core.events import Terms
-from oms.core.fold.records import Alarm, Order, RunRecord, SystemRecord
+from oms.core.fold.records import Alarm, Anomaly, Order, RunRecord, SystemRecord
 from oms.core.resets import windows_of
 from oms.core.situation import Claim, Doubt, Health, Situation, judge, unreadable
 
@@ -33,6 +33,7 @@ WELL = Situation(
     orders_by_state={},
     doubts=(),
     open_breaks=(),
+    set_aside=(),
     alarms=(),
     last_run=RUN,
     runs_under_way=(),
@@ -73,6 +74,18 @@ def test_log_that_lacks_events_is_down_whatever_else_is_well() -> None:
     assert (health.level, codes(health)) == ("down", ["log_went_back"])
     assert "The database x ends" in health.reasons[0].text
     assert "--accept-loss" in health.reasons[0].advice
+
+
+def test_event_left_out_of_the_books_is_a_reason_of_its_own() -> None:
+    one = Anomaly(sequence=3, kind="set_aside", text="event 3 is left out", account="DU1")
+    two = Anomaly(sequence=5, kind="set_aside", text="event 5 is left out", symbol="KO")
+    health = judge(replace(WELL, set_aside=(one, two)))
+    assert (health.level, codes(health)) == ("degraded", ["events_set_aside"])
+    text, advice = health.reasons[0].text, health.reasons[0].advice
+    assert text.startswith("2 events could not be taken into the books; no new order leaves for")
+    assert "DU1, KO" in text
+    assert "event 3 is left out; and 1 more" in text
+    assert "oms resolve" in advice
 
 
 def test_a_dead_daemon_is_not_believed_to_be_connected() -> None:

@@ -14,7 +14,7 @@ from oms.core.admit.holding import Unfilled
 from oms.core.admit.venue import VenueRules
 from oms.core.contracts import Contract
 from oms.core.events import Terms
-from oms.core.fold.records import BreakCase, Order, SystemRecord
+from oms.core.fold.records import Anomaly, BreakCase, Order, SystemRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Proposal:
     managed_accounts: tuple[str, ...]
     system: SystemRecord
     open_breaks: tuple[BreakCase, ...] = ()
+    #: Events that the books could not take, for as long as nobody has closed their breaks.
+    set_aside: tuple[Anomaly, ...] = ()
     #: It is to take from what the account holds and nothing else.
     closing: bool = False
     order_id: str = ""

@@ -8,7 +8,7 @@ from oms.core.admit.holding import con_ids_of
 from oms.core.admit.limits import Limits
 from oms.core.admit.proposal import Proposal
 from oms.core.admit.rule import Denial, Rule, unidentified
-from oms.core.fold.records import SystemRecord
+from oms.core.fold.records import Anomaly, SystemRecord
 
 
 def check_world(system: SystemRecord) -> Denial | None:
@@ -54,6 +54,15 @@ def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
     """
     if proposal.closing:
         return None
+    for left_out in proposal.set_aside:
+        if _can_be_about(left_out, proposal):
+            return Denial(
+                "gate",
+                f"event {left_out.sequence}",
+                "every event in the books",
+                f"event {left_out.sequence} of the log is left out of the books, and can be about"
+                " this account and contract; see `oms status`",
+            )
     for case in proposal.open_breaks:
         finding = case.finding
         if finding.severity != "high" or finding.account != proposal.account:
@@ -67,6 +76,20 @@ def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
                 " contract; see `oms breaks`",
             )
     return None
+
+
+def _can_be_about(left_out: Anomaly, proposal: Proposal) -> bool:
+    """Say whether an event can be about this account and contract: what it does not name, it can
+    be about.
+    """
+    if left_out.account not in {"", proposal.account}:
+        return False
+    contract = proposal.contract
+    moved = con_ids_of(contract)
+    if left_out.con_id and 0 not in moved:
+        return left_out.con_id in moved
+    # The symbol of a combo says nothing of its legs.
+    return left_out.symbol in {"", contract.symbol} or bool(contract.legs)
 
 
 HALT: Final = Rule(
@@ -90,7 +113,7 @@ RECONCILED: Final = Rule(
 )
 GATE: Final = Rule(
     name="gate",
-    reads="open breaks of high severity",
+    reads="open breaks of high severity, and events that are left out of the books",
     refuses="an order where our books of this account and contract are known to be wrong; a closing"
     " order passes",
     refuse=_gate,

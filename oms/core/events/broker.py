@@ -6,6 +6,7 @@ from typing import Literal
 
 from oms.core.bounds import (
     ClientId,
+    ConId,
     Document,
     Instant,
     Label,
@@ -244,6 +245,8 @@ class EventSetAside(Event):
     #: As far as the text says them.
     order_id: Label = ""
     account: Label = ""
+    con_id: ConId = 0
+    symbol: Label = ""
 
 
 class NaturalKeyConflict(Event):

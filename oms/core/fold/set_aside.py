@@ -29,8 +29,8 @@ def set_aside(books: Books, envelope: Envelope, reason: str, wants: Wants) -> No
             if order is not None
             else getattr(event, "order_id", None) or "",
             account=getattr(event, "account", "") or (order.account if order is not None else ""),
-            con_id=0 if contract is None else contract.con_id,
-            symbol="" if contract is None else contract.symbol,
+            con_id=getattr(event, "con_id", 0) if contract is None else contract.con_id,
+            symbol=getattr(event, "symbol", "") if contract is None else contract.symbol,
         )
     )
     if order is not None:
