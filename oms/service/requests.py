@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -49,6 +50,7 @@ from oms.core.events import (
 from oms.core.fold.records import Order, SystemRecord
 from oms.core.order_types import as_changes
 from oms.core.quotes import Quote
+from oms.core.watch import STEP
 from oms.errors import OmsError
 from oms.service.case_requests import CaseRequests
 from oms.service.entry import as_denial
@@ -123,7 +125,15 @@ class Requests:
         """Queue the requests of a commit; called on the loop with every commit."""
         for envelope in envelopes:
             if isinstance(envelope.event, Request):
-                self._queue.put_nowait(envelope)
+                self._queue.put_nowait(self._dated(envelope))
+
+    def _dated(self, envelope: Envelope) -> Envelope:
+        """Date a request by when it is heard where the machine's clock is behind the log: its
+        writer could only take the last time of the log, which may be old.
+        """
+        now = self._clock.now()
+        is_behind = self._clock.wall() < now - STEP
+        return replace(envelope, recorded_at=now) if is_behind else envelope
 
     async def deny_stale(self, reader: Reader) -> None:
         """Deny what was asked of earlier daemons and what they did not take up.

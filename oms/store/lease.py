@@ -62,10 +62,10 @@ class Instant:
         """Return the seconds since an earlier moment, by the clock that counts more of them.
 
         A virtual machine that was paused may notice by its wall clock alone. A clock that was set
-        forward counts too many, which costs a renewal.
+        forward or back counts too many, which costs a renewal: others read the heartbeat by it.
         """
         walled = (self.wall - earlier.wall).total_seconds()
-        return max(self.monotonic - earlier.monotonic, walled)
+        return max(self.monotonic - earlier.monotonic, abs(walled))
 
 
 def instant(clock: Clock) -> Instant:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from oms.core.events import AlarmCleared, ClockStepped
-from tests.world import SetClock, World
+import oms
+from oms.core.events import AlarmCleared, ClockStepped, OrderRequested
+from oms.core.fold.records import OrderState
+from tests.world import AAPL, LOW, SetClock, World
 
 pytestmark = pytest.mark.slow
 HOUR = 3600
@@ -59,3 +61,57 @@ async def test_a_correction_and_a_sleep_of_the_machine_are_no_step(
     await world.oms.watchman.look()
     assert await world.log(ClockStepped) == []
     assert "clock_stepped:machine" not in world.view.alarms
+
+
+async def test_an_hour_back_while_an_order_is_in_doubt_does_not_prolong_the_doubt(
+    world: World, clock: SetClock
+) -> None:
+    manager = await world.start(acknowledgement_seconds_max=0.2, doubt_settle_seconds=1)
+    await world.simulator.do("drop_next", message="placeOrder", direction="in")
+    ticket = await manager.submit(AAPL, oms.Limit("BUY", 1, LOW))
+    await world.rest(ticket, OrderState.IN_DOUBT)
+    clock.set_by = -HOUR
+    assert (await ticket.resolved(30)).state is OrderState.NOT_SENT
+    await world.agree()
+
+
+async def test_an_hour_back_before_a_restart_prolongs_no_limit(
+    world: World, clock: SetClock
+) -> None:
+    limits = {"orders_per_minute_max": 1, "order_duplicate_seconds": 60}
+    manager = await world.start(**limits)
+    await world.rest(await manager.submit(AAPL, oms.Limit("BUY", 1, LOW)))
+    await world.stop()
+    clock.set_by = -HOUR
+    manager = await world.start(**limits)
+    denied = await manager.submit(AAPL, oms.Limit("BUY", 1, LOW))
+    assert await world.rule_against(denied) in {"rate", "duplicate"}
+    clock.passed += 67  # a minute, and the tenth by which the log comes nearer to the clock
+    await world.rest(await manager.submit(AAPL, oms.Limit("BUY", 1, LOW)))
+    await world.agree()
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+async def test_a_shells_request_after_a_step_is_carried_out(
+    world: World, clock: SetClock, step: int
+) -> None:
+    """The shell's clock is the machine's; where that was set back, the last time of the log is all
+    that its request can bear.
+    """
+    manager = await world.start(
+        watch_interval_seconds=0.05, request_age_seconds_max=30, lease_seconds=300
+    )
+    epoch = world.oms.log.lease_epoch
+    await world.rest(await manager.submit(AAPL, oms.Limit("BUY", 1, LOW)))
+    clock.set_by = step
+    await world.until_logged(ClockStepped)
+    await world.until(lambda: "clock_stepped:machine" in world.view.alarms)
+    clock.passed += 45  # the log is quiet
+    asked = OrderRequested(
+        order_id="asked", account="", contract=AAPL, terms=oms.Limit("BUY", 2, LOW), reason="test"
+    )
+    await world.person(asked)
+    await world.until(lambda: world.state_of("asked") is OrderState.WORKING)
+    assert world.oms.log.lease_epoch == epoch
+    assert not world.oms.failure.done()
+    await world.agree()
