@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from oms.errors import (
     ConfigurationError,
     DatabaseDamaged,
-    MigrationNeeded,
     OmsError,
     StoreError,
     StoreLocked,
@@ -87,7 +86,8 @@ def _translated(error: BaseException, place: str) -> OmsError:
         if any(mark in lower for mark in marks):
             return StoreUnavailable(f"the log in {place} cannot be used: {text}", hint=hint)
     if "no such table" in lower or "no such column" in lower or type(error).__name__ in _UNKNOWN:
-        return MigrationNeeded(f"the database {place} lacks what this version needs: {text}")
+        # Whether the database is of this version was asked before.
+        return DatabaseDamaged(f"the database {place} is damaged: {text}")
     if isinstance(error, sqlite3.OperationalError) or type(error).__name__ in _LOST:
         return StoreUnavailable(f"the log in {place} cannot be used: {text}")
     return StoreError(f"the database {place} refused: {text}")

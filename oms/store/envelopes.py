@@ -84,22 +84,25 @@ def chained(
 
 
 def envelope(row: Row) -> Envelope:
-    """Return the fact that a row of the log holds."""
+    """Return the fact that a row of the log holds; raises `ChainBroken` where it can hold none."""
     occurred_at = row[4]
-    return Envelope(
-        sequence=row[0],
-        event=codec.decode_stored(row[1], row[2], row[12]),
-        context=Context(
-            actor=row[7],
-            session_epoch=row[6],
-            occurred_at=None if occurred_at is None else datetime.fromisoformat(occurred_at),
-            correlation_id=row[8],
-            causation_sequence=row[9],
-        ),
-        recorded_at=datetime.fromisoformat(row[3]),
-        lease_epoch=row[5],
-        wire=codec.decode_wire(row[13]),
-    )
+    try:
+        return Envelope(
+            sequence=row[0],
+            event=codec.decode_stored(row[1], row[2], row[12]),
+            context=Context(
+                actor=row[7],
+                session_epoch=row[6],
+                occurred_at=None if occurred_at is None else datetime.fromisoformat(occurred_at),
+                correlation_id=row[8],
+                causation_sequence=row[9],
+            ),
+            recorded_at=datetime.fromisoformat(row[3]),
+            lease_epoch=row[5],
+            wire=codec.decode_wire(row[13]),
+        )
+    except (ValueError, TypeError) as error:
+        raise ChainBroken(f"event {row[0]} cannot be read: {error}", sequence=row[0]) from error
 
 
 def follow(previous: bytes, expected: int, row: Row) -> bytes:
@@ -125,5 +128,8 @@ def follow(previous: bytes, expected: int, row: Row) -> bytes:
 
 
 def head_of(row: Row) -> Head:
-    """Return the head that a row of `SELECT_HEAD` names."""
-    return Head(row[0], bytes(row[1]), datetime.fromisoformat(row[2]))
+    """Return the head that a row of `SELECT_HEAD` names; raises `ChainBroken` for none."""
+    try:
+        return Head(row[0], bytes(row[1]), datetime.fromisoformat(row[2]))
+    except (ValueError, TypeError) as error:
+        raise ChainBroken(f"event {row[0]} cannot be read: {error}", sequence=row[0]) from error

@@ -18,6 +18,7 @@ The functions here run inside the caller's transaction.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from typing import Any, Final
 
 from oms.clock import Clock
 from oms.core.codec import time_text
-from oms.errors import LeaseHeld, LeaseLost
+from oms.errors import DatabaseDamaged, LeaseHeld, LeaseLost
 from oms.store.backend import Connection
 
 #: The part of a lease for which its holder is sure of it. The rest is for what a clock is fast or
@@ -206,10 +207,19 @@ def release(connection: Connection, request: LeaseRequest, epoch: int) -> None:
 
 
 def lease_of(row: Sequence[Any]) -> Lease:
-    """Return the lease that a row of the table holds, its columns in the order of the fields."""
+    """Return the lease that a row holds, its columns in the order of the fields; raises
+    `DatabaseDamaged` where it can hold none.
+    """
     name, holder, host, process_id, epoch, seconds, beat_at = row
-    moment = None if beat_at is None else datetime.fromisoformat(beat_at)
-    return Lease(name, holder, host, process_id, epoch, seconds, moment)
+    try:
+        moment = None if beat_at is None else datetime.fromisoformat(beat_at)
+        numbers = operator.index(process_id), operator.index(epoch), float(seconds)
+        lease = Lease(name, f"{holder}", f"{host}", *numbers, moment)
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError("its time has no zone")
+    except (ValueError, TypeError) as error:
+        raise DatabaseDamaged(f"the lease {name!r} cannot be read: {error}") from error
+    return lease
 
 
 def process_is_alive(process_id: int) -> bool:

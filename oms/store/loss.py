@@ -15,8 +15,8 @@ from sqlalchemy.engine import URL
 
 from oms.core.codec import Head, time_text
 from oms.core.events import LossAccepted
-from oms.errors import LogWentBack, MigrationNeeded
-from oms.store import head_file
+from oms.errors import LogWentBack
+from oms.store import head_file, schema
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import SELECT_HEAD, head_of
 from oms.store.head_file import HeadFileUnreadable, KeptHead
@@ -162,10 +162,7 @@ def identity(connection: Connection) -> bytes:
 
 
 def _end(connection: Connection) -> Head:
-    try:
-        rows = connection.rows(SELECT_HEAD)
-    except MigrationNeeded:
-        return Head()
+    rows = connection.rows(SELECT_HEAD) if schema.has_log(connection) else []
     return head_of(rows[0]) if rows else Head()
 
 

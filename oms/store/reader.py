@@ -19,7 +19,7 @@ from oms.core.codec import Head
 from oms.core.events import Envelope, TradingHaltedByPerson, TradingResumed
 from oms.core.fold.records import TABLES, AnyRecord, SystemRecord, decode_record
 from oms.core.fold.sessions import switched
-from oms.errors import NotFound
+from oms.errors import DatabaseDamaged, NotFound
 from oms.store import schema
 from oms.store.backend import (
     parse_url,
@@ -140,7 +140,7 @@ class Reader:
         found = PROJECTIONS[table]
         query = select(found.c.body).where(found.c[TABLES[table].key_name] == key)
         rows = await self._rows(query)
-        return decode_record(table, rows[0][0]) if rows else None
+        return _record(table, rows[0][0]) if rows else None
 
     async def rows(
         self,
@@ -161,7 +161,7 @@ class Reader:
         key = found.c[TABLES[table].key_name]
         by = (found.c[order], key) if order else (key,)
         query = query.order_by(*(c.desc() if reverse else c for c in by)).limit(limit)
-        return [decode_record(table, body) for (body,) in await self._rows(query)]
+        return [_record(table, body) for (body,) in await self._rows(query)]
 
     async def count(self, table: str, where: Mapping[str, object] | None = None) -> int:
         """Return how many records of a projection have the values given."""
@@ -214,6 +214,13 @@ class Reader:
         async with self._connection() as connection:
             rows: Sequence[Any] = (await connection.execute(query)).all()
             return rows
+
+
+def _record(table: str, body: str) -> AnyRecord:
+    try:
+        return decode_record(table, body)
+    except ValueError as error:
+        raise DatabaseDamaged(f"a row of {table} is no record: {error}") from error
 
 
 def _conditions(table: Table, where: Mapping[str, object] | None) -> Iterator[ColumnElement[bool]]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
+from oms.errors import DatabaseDamaged
+
 DIGEST_BYTES: Final = 16
 #: Sums are taken modulo this, so that they stay as wide as a digest. Not an exclusive or: two equal
 #: rows would cancel each other.
@@ -52,5 +54,8 @@ class Sums:
 
     @classmethod
     def of(cls, every: bytes | None, live: bytes | None) -> Sums:
-        """Return the sums that were stored; of nothing where nothing was."""
-        return cls(int.from_bytes(every or b""), int.from_bytes(live or b""))
+        """Return the sums that were stored, of nothing for none; raises `DatabaseDamaged`."""
+        try:
+            return cls(int.from_bytes(every or b""), int.from_bytes(live or b""))
+        except TypeError as error:  # text, where SQLite was told so
+            raise DatabaseDamaged(f"what the rows add up to cannot be read: {error}") from error

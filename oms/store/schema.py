@@ -8,6 +8,7 @@ backup, which is consistent also while other programs write.
 from __future__ import annotations
 
 import importlib.resources
+import re
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -20,9 +21,16 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 
 from oms.clock import Clock, SystemClock
-from oms.errors import ConfigurationError, MigrationNeeded, StoreError, StoreUnavailable
+from oms.errors import (
+    ConfigurationError,
+    DatabaseDamaged,
+    MigrationNeeded,
+    StoreError,
+    StoreUnavailable,
+)
 from oms.store.backend import Connection, connect, parse_url, place_of, sync_engine
 from oms.store.driver_errors import driver_errors
+from oms.store.layout import differences
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -36,6 +44,11 @@ _TABLE_EXISTS: Final = {
     "sqlite": "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'",
     "postgresql": "SELECT count(*) FROM pg_tables WHERE tablename = 'alembic_version'"
     " AND schemaname = current_schema()",
+}
+
+
+_EVENTS_EXIST: Final = {
+    name: query.replace("alembic_version", "events") for name, query in _TABLE_EXISTS.items()
 }
 
 
@@ -56,17 +69,24 @@ def current(url: str) -> str | None:
     if _is_absent(parsed):
         return None
     with closing(connect(parsed, "read")) as connection:
-        return _revision(connection, parsed.get_backend_name())
+        return _revision(connection)
 
 
 def check_current(url: str) -> None:
-    """Raise `MigrationNeeded` unless the database has the tables of this version."""
+    """Raise `MigrationNeeded` unless the database has the tables of this version, and
+    `DatabaseDamaged` where it says nothing of its tables or something that is not so.
+    """
     _check(current(url))
 
 
 def check_connection(connection: Connection) -> None:
     """Do the same on a connection that is open."""
-    _check(_revision(connection, connection.backend_name))
+    _check(_revision(connection))
+
+
+def has_log(connection: Connection) -> bool:
+    """Say whether a database has the table of events, of whatever version."""
+    return bool(connection.rows(_EVENTS_EXIST[connection.backend_name])[0][0])
 
 
 def upgrade(url: str, *, backup: bool = True, clock: Clock | None = None) -> Upgrade:
@@ -136,11 +156,27 @@ def _check_known(revision: str) -> None:
         )
 
 
-def _revision(connection: Connection, backend_name: str) -> str | None:
-    if not connection.rows(_TABLE_EXISTS[backend_name])[0][0]:
+def _revision(connection: Connection) -> str | None:
+    """Return the revision that a database says it has, None where it has no tables at all; raises
+    `DatabaseDamaged` where what it says is missing, or is not so.
+    """
+    exists = connection.rows(_TABLE_EXISTS[connection.backend_name])[0][0]
+    rows = connection.rows("SELECT version_num FROM alembic_version") if exists else []
+    if not rows and has_log(connection):
+        raise DatabaseDamaged("the database does not say of which revision its tables are")
+    if not rows:
         return None
-    rows = connection.rows("SELECT version_num FROM alembic_version")
-    return str(rows[0][0]) if rows else None
+    revision = rows[0][0]
+    if len(rows) > 1 or not re.fullmatch(r"\d{4}", str(revision), re.ASCII):
+        raise DatabaseDamaged(f"the database is at revision {revision!r}, which never was one")
+    if revision != HEAD and not differences(connection):
+        raise DatabaseDamaged(
+            f"the database says that it is at revision {revision}, but its tables are those of"
+            f" {HEAD}",
+            hint="were it written by a newer version, upgrade ib-oms; if not, the row of"
+            " alembic_version was altered: docs/operating/damaged.md",
+        )
+    return str(revision)
 
 
 def _migrate(url: URL) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
-from oms.errors import StoreUnavailable
+from oms.errors import ChainBroken
 from oms.store.audit import Progress
 from oms.store.backend import Connection, connect
 from oms.store.differences import RowKey
@@ -63,7 +64,7 @@ class Shadow:
     ) -> None:
         """Fold the events of a log up to a sequence, and add the rows that they touch to `touched`.
 
-        Raises `StoreUnavailable` where the log ends before it.
+        Raises `ChainBroken` where one of them is missing.
         """
         first = self.sequence
         with self.connection.writing(), _collector_at_rest():
@@ -79,8 +80,10 @@ class Shadow:
             f" LIMIT {PAGE_ROWS}",
             (self.sequence, to),
         )
-        if not rows:
-            raise StoreUnavailable(f"the log has no event {self.sequence + 1}")
+        expected = range(self.sequence + 1, min(self.sequence + PAGE_ROWS, to) + 1)
+        gone = next((n for n, row in zip_longest(expected, rows) if row is None or row[0] != n), 0)
+        if gone:
+            raise ChainBroken(f"the log has no event {gone}", sequence=gone)
         changes = self._projector.fold([envelope(row) for row in rows])
         self.sequence = rows[-1][0]
         if self._projector.behind >= EVENTS_PER_WRITE:

@@ -10,6 +10,7 @@ from contextlib import closing
 from oms.clock import SystemClock
 from oms.core.fold.records import TABLES
 from oms.errors import ChainBroken, DatabaseDamaged
+from oms.store import lease as leases
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.chain import Chain
 from oms.store.differences import LAYOUTS, pages
@@ -26,6 +27,7 @@ def check_database(url: str) -> None:
         check_layout(connection)
         check_indexes(connection)
         check_rows(connection)
+        leases.read_all(connection)
 
 
 def find_damage(url: str) -> str:

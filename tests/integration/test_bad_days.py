@@ -148,7 +148,8 @@ async def test_a_log_that_lost_its_end_is_not_opened(world: World) -> None:
 
 async def test_a_database_of_a_newer_version_is_left_alone(world: World) -> None:
     with _database(world.database) as database:
-        database.execute("UPDATE alembic_version SET version_num = 'from-tomorrow'")
+        database.execute("CREATE TABLE of_tomorrow (name TEXT)")
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
     before = world.database.read_bytes()
     with pytest.raises(MigrationNeeded) as needed:
         await world.start()

@@ -71,6 +71,7 @@ def test_older_database_is_copied_before_it_is_changed(
 ) -> None:
     schema.upgrade(url)
     _write(path, "INSERT INTO checkpoints (name, sequence, hash) VALUES ('log', 0, zeroblob(32))")
+    _write(path, "DROP INDEX events_natural_key")
     _write(path, "UPDATE alembic_version SET version_num = '0000'")
     monkeypatch.setattr(schema, "REVISIONS", ("0000", *schema.REVISIONS))
     monkeypatch.setattr(schema, "_migrate", lambda _: None)
@@ -127,6 +128,7 @@ def test_rows_that_an_earlier_version_left_are_folded_anew(
 
 def test_newer_database_is_refused_and_left_alone(url: str, path: Path) -> None:
     schema.upgrade(url)
+    _write(path, "CREATE TABLE of_tomorrow (name TEXT)")
     _write(path, "UPDATE alembic_version SET version_num = '9999'")
     before = path.read_bytes()
     for attempt in (schema.check_current, schema.upgrade):

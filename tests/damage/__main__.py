@@ -1,0 +1,38 @@
+"""Plays every kind of damage to the files of a database, and prints the figures.
+
+    python -m tests.damage [--each 100] [--seed 1]
+
+Exit status 0 when each is found or proven to change nothing, and no verb ends with a traceback or
+another status than 0 and 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import structlog
+
+from tests.damage.play import play
+
+
+def main() -> int:
+    """Play; return the exit status."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--each", type=int, default=100, help="of each kind that goes by chance")
+    words.add_argument("--seed", type=int, default=1)
+    given = words.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = play(Path(folder), given.seed, given.each)
+    print(figures)
+    for fault in figures.faults:
+        print(f"  {fault}")
+    return 1 if figures.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
