@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from oms.errors import ConfigurationError, DatabaseDamaged, StoreLocked, StoreUnavailable
+from oms.errors import ConfigurationError, StoreLocked, StoreUnavailable
 from oms.store import space
 from oms.store.driver_errors import driver_errors, needs_driver
 from oms.store.tables import METADATA
@@ -40,8 +40,6 @@ VALUES_MAX: Final = 4_096
 #: Of all writers of one PostgreSQL database, the one that holds this advisory lock appends.
 ADVISORY_LOCK: Final = 0x6F6D_735F_6C6F_67
 
-#: Where the header of a SQLite file has the version that may write it, at most 2.
-_WRITE_VERSION: Final = 18
 _TABLES: Final = ", ".join(METADATA.tables)
 
 #: Each pragma with its reason. `wal_autocheckpoint` and the page size stay at SQLite's defaults:
@@ -122,7 +120,6 @@ def connect(url: URL, access: Access = "write") -> Connection:
     engine = sync_engine(url, access)
     if url.get_backend_name() == "sqlite":
         space.check_opening(Path(url.database or ""), writing=access == "write")
-        _check_header(Path(url.database or ""))
     with driver_errors(place_of(url)):
         # SQLAlchemy's facade is kept, not the driver's object alone: letting go of it closes the
         # connection under us.
@@ -130,20 +127,6 @@ def connect(url: URL, access: Access = "write") -> Connection:
         if url.get_backend_name() == "sqlite":
             return SQLiteConnection(facade, Path(url.database or ""))
         return PostgreSQLConnection(facade, place_of(url))
-
-
-def _check_header(path: Path) -> None:
-    """Raise `DatabaseDamaged` where a SQLite file says that only a later SQLite can write it, which
-    SQLite takes for a file that it may not write.
-    """
-    try:
-        with path.open("rb") as file:
-            header = file.read(_WRITE_VERSION + 1)
-    except OSError:
-        return  # opening it says why
-    version = header[_WRITE_VERSION:]
-    if header.startswith(b"SQLite format 3\0") and version > b"\x02":
-        raise DatabaseDamaged(f"the file {path} is damaged: its write version is {version[0]}")
 
 
 def place_of(url: URL) -> str:
