@@ -251,7 +251,10 @@ def brief(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > _BITS_MAX:
         # Python itself refuses to write out an integer of more than 4,300 digits.
         return f"a whole number of about {value.bit_length() * 3 // 10:,} digits"
-    text = repr(value) if isinstance(value, str) else str(value)
+    try:
+        text = repr(value) if isinstance(value, str) else str(value)
+    except ValueError:  # such an integer inside of something
+        text = f"a {type(value).__name__}"
     if len(text) <= _SHOWN_MAX:
         return text
     return f"{text[:_SHOWN_MAX]}... ({len(text):,} characters)"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from oms.clock import Clock
 from oms.core.admit.rule import Denial
+from oms.core.asked import in_words
 from oms.core.contracts import Contract
 from oms.core.events import (
     BreakAssigned,
@@ -190,7 +191,9 @@ class Requests:
             await asyncio.wait({before})
         log.info("request_taken", sequence=envelope.sequence, request=type(envelope.event).__name__)
         try:
-            await self._carry_out(envelope)
+            # Words that fit the request may be too long for what is made of them.
+            with in_words():
+                await self._carry_out(envelope)
         except OmsError as error:
             log.warning(
                 "request_refused",

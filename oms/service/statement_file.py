@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import BinaryIO, Final
 from xml.parsers import expat
 
+from oms.core.bounds import LABEL
 from oms.core.compare.statement_coverage import SECTIONS
 from oms.core.compare.statement_fields import RowUnreadable
 from oms.core.compare.statement_rows import Heading, PassedOver, Section, StatementRow, read_row
@@ -59,6 +60,12 @@ def read_statement(source: BinaryIO) -> Iterator[StatementRow]:
             ) from error
         except RowUnreadable as error:
             raise StatementUnreadable(f"line {parser.CurrentLineNumber}: {error}") from error
+        except (LookupError, ValueError) as error:
+            raise StatementUnreadable(
+                f"line {parser.CurrentLineNumber}: the encoding that the file names cannot be"
+                f" read: {error}",
+                hint="IB's files are in UTF-8; download it again",
+            ) from error
         yield from rows
         rows.clear()
 
@@ -74,7 +81,7 @@ def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
             raise RowUnreadable(_not_a_statement(tag))
         path.append(tag)
         if len(path) > _DEPTH_MAX:
-            raise RowUnreadable(f"<{tag}> is nested more than {_DEPTH_MAX} deep")
+            raise RowUnreadable(f"<{tag[:40]}> is nested more than {_DEPTH_MAX} deep")
         if len(path) == 1:
             query.update(attributes)
         parent = path[-2] if len(path) > 1 else ""
@@ -85,7 +92,8 @@ def _parser(rows: list[StatementRow]) -> expat.XMLParserType:
         place = (parser.CurrentLineNumber, parser.CurrentColumnNumber)
         row = read_row(tag, attributes, place)
         if isinstance(row, Heading):
-            row = replace(row, query=query.get("queryName", ""), kind=query.get("type", ""))
+            name = LABEL.fitted(query.get("queryName", ""))
+            row = replace(row, query=name, kind=query.get("type", ""))
         elif row is None and parent in SECTIONS:
             row = PassedOver(attributes.get("accountId", ""), parent)
         if row is not None:
@@ -121,4 +129,4 @@ def _refuse_other_files(head: bytes) -> None:
 def _not_a_statement(tag: str) -> str:
     if tag == "FlexStatementResponse":
         return "this is the Flex service's answer to a request, not the statement itself"
-    return f"the root is <{tag}>, not <FlexQueryResponse>: choose XML as the query's format"
+    return f"the root is <{tag[:40]}>, not <FlexQueryResponse>: choose XML as the query's format"

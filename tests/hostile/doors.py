@@ -11,7 +11,7 @@ import io
 import os
 import signal
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -40,6 +40,15 @@ SECONDS_MAX = 20
 EXIT_CODES = frozenset(range(7))
 #: Verbs that serve until they are stopped, or start programs of their own.
 SERVING = frozenset({"run", "web", "demo"})
+#: What a parameter is given where another one is hostile; "1" where nothing else stands here.
+PLAIN = {
+    "contract": "AAPL",
+    "side": "BUY",
+    "take_profit": "900",
+    "stop_loss": "1",
+    "cause": "transfer",
+    "outcome": "not_received",
+}
 
 
 class Thrown(NamedTuple):
@@ -78,8 +87,8 @@ def settings() -> Iterator[tuple[Thrown, dict[str, str]]]:
             yield Thrown(env_name(name), value), {env_name(name): value}
 
 
-def lines() -> Iterator[tuple[Thrown, tuple[str, ...]]]:
-    """Yield every argument and option of every verb with every value."""
+def lines(plain: Mapping[str, str] = PLAIN) -> Iterator[tuple[Thrown, tuple[str, ...]]]:
+    """Yield every argument and option of every verb with every value, beside plain ones."""
     import click  # the pages' own way to read a command
 
     for path, verb in verbs(command_line(), ""):
@@ -87,7 +96,10 @@ def lines() -> Iterator[tuple[Thrown, tuple[str, ...]]]:
         if words[0] in SERVING:
             continue
         parameters = [one for one in verb.get_params(click.Context(verb)) if one.name != "help"]
-        needed = {one.name: _given(one, "1") for one in parameters if one.required}
+        needed = {one.name: _given(one, plain.get(one.name, "1")) for one in parameters}
+        needed = {one.name: needed[one.name] for one in parameters if one.required}
+        # What asks a person first is not asked for here.
+        yes = ["--yes"] if any(one.name == "yes" for one in parameters) else []
         for one in parameters:
             if getattr(one, "is_flag", False):
                 continue
@@ -95,7 +107,7 @@ def lines() -> Iterator[tuple[Thrown, tuple[str, ...]]]:
                 given = needed | {one.name: _given(one, value)}
                 options = [w for p in parameters if p.name in given for w in given[p.name][0]]
                 arguments = [w for p in parameters if p.name in given for w in given[p.name][1]]
-                line = (*words, *options, "--", *arguments)
+                line = (*words, *yes, *options, "--", *arguments)
                 yield Thrown(f"oms {path.strip()} {one.name}", value), line
 
 

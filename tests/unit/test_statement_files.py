@@ -610,3 +610,51 @@ def test_no_number_of_a_row_ends_the_check(attribute: str, value: str, tmp_path:
     edit = (text, re.sub(rf' {attribute}="[^"]*"', f' {attribute}="{value}"', text))
     checked = check("cancel-and-rebook", Books.of(TABLE[0][1]), tmp_path, edit)
     assert checked.verdict != "clean"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        *((name, "x" * 129) for name in ("symbol", "accountId", "currency", "ibExecID", "tradeID")),
+        *(("conid", value) for value in ("2147483648", "9223372036854775808", "9" * 400, "-1")),
+        ("tradeDate", "9" * 400),
+        ("quantity", "9" * 400),
+        ("dateTime", "x" * 20_000),
+    ],
+)
+def test_an_absurd_word_makes_one_row_unreadable_and_no_more(
+    attribute: str, value: str, tmp_path: Path
+) -> None:
+    text = (FILES / "cancel-alone.xml").read_text()
+    (row,) = re.findall(r"<Trade .*?/>", text, re.DOTALL)[:1]
+    assert f' {attribute}="' in row
+    odd = re.sub(rf' {attribute}="[^"]*"', f' {attribute}="{value}"', row)
+    checked = check("cancel-alone", Books.of(""), tmp_path, (row, odd))
+    assert checked.verdict != "clean"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ('fromDate="00010101"', "fromDate='00010101' is not a day"),
+        ('toDate="99991231"', "toDate='99991231' is not a day"),
+        (f'period="{"x" * 129}"', "period=.* is longer than any of IB's"),
+    ],
+)
+def test_an_absurd_heading_is_refused_with_its_line(
+    fields: str, reason: str, tmp_path: Path
+) -> None:
+    text = (FILES / "cancel-alone.xml").read_text()
+    name = fields.partition("=")[0]
+    edit = (text, re.sub(rf' {name}="[^"]*"', f" {fields}", text, count=1))
+    with pytest.raises(StatementUnreadable, match=rf"line \d+: .*{reason}"):
+        check("cancel-alone", Books.of(""), tmp_path, edit)
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "gb2312", "no-such", "base64", "idna", "x" * 900])
+def test_an_encoding_that_cannot_be_read_is_named(encoding: str, tmp_path: Path) -> None:
+    text = (FILES / "cancel-alone.xml").read_text()
+    bare = re.sub(r"<\?xml.*?\?>\s*", "", text)
+    edit = (text, f'<?xml version="1.0" encoding="{encoding}"?>\n{bare}')
+    with pytest.raises(StatementUnreadable, match="line 1: "):
+        check("cancel-alone", Books.of(""), tmp_path, edit)

@@ -123,7 +123,7 @@ def read_deal(row: Attributes, place: tuple[int, int] = (0, 0)) -> Deal | None:
         return None
     exec_id = row.text("ibExecID", "execID")
     kind = _kind(row, exec_id)
-    con_id = row.whole("conid")
+    con_id = row.con_id("conid")
     if not con_id and not exec_id:
         raise row.without("conid")
     charge = row.number_or_none("ibCommission", "commission")

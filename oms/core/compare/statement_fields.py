@@ -15,10 +15,13 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from oms.core.bounds import CON_ID, MOMENT, PERM_ID, PROSE, WORD, Whole
+
 #: IB's words for no value.
 _NONE: Final = frozenset({"", "--", "N/A", "MULTI"})
 #: Before the point, and behind it: more than any amount has, and few enough to calculate with.
 _DIGITS: Final = 15
+_ID_DIGITS_MAX: Final = 18
 _FORM: Final = re.compile(
     r"(?P<day>\d{8}|\d{4}-\d\d-\d\d|\d\d?/\d\d?/(?:\d{4}|\d\d)|\d\d?-[A-Za-z]{3}-(?:\d{4}|\d\d))"
     r"(?:[;,T ]\s*|)(?P<time>\d{6}|\d\d:\d\d:\d\d|)"
@@ -68,9 +71,23 @@ class Attributes:
         """Return the first text of those names that says something, else ""."""
         for name in names:
             value = self._values.get(name, "").strip()
+            if len(value) > WORD.length:
+                found = f"{value[:40]!r} and {len(value) - 40:,} more characters"
+                raise RowUnreadable(f"<{self.tag}> {name}={found} is longer than any of IB's")
             if value not in _NONE:
                 return value
         return ""
+
+    def text_if_short(self, name: str) -> str:
+        """Return a text, "" where it is too long to be one of IB's."""
+        try:
+            return self.text(name)
+        except RowUnreadable:
+            return ""
+
+    def prose(self, name: str) -> str:
+        """Return what people at IB wrote, however long."""
+        return PROSE.fitted(self._values.get(name, "").strip())
 
     def needed(self, name: str) -> str:
         """Return a text that must be there."""
@@ -109,21 +126,21 @@ class Attributes:
             raise RowUnreadable(f"<{self.tag}> {names[0]}={text[:40]!r} is no amount of IB's")
         return value
 
-    def whole(self, *names: str) -> int:
-        """Return an id, 0 where the row has none."""
+    def con_id(self, *names: str) -> int:
+        """Return the id of a contract, 0 where the row has none."""
         text = self.text(*names)
         if not text:
             return 0
-        if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        found = _id_of(text, CON_ID)
+        if found is None:
             raise RowUnreadable(f"<{self.tag}> {names[0]}={text[:40]!r} is not an id")
-        return int(text)
+        return found
 
     def number_of(self, *names: str) -> int:
         """Return a number that IB gave to something, 0 where there is none: no row is unreadable
         for the lack of it.
         """
-        text = self.text(*names)
-        return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else 0
+        return _id_of(self.text(*names), PERM_ID) or 0
 
     def day(self, name: str) -> date:
         """Return a day that must be there."""
@@ -153,6 +170,13 @@ class Attributes:
         return None
 
 
+def _id_of(text: str, bound: Whole) -> int | None:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _ID_DIGITS_MAX):
+        return None
+    found = int(text)
+    return found if found <= bound.high else None
+
+
 def _moment(text: str, *, needs_time: bool = False) -> datetime | None:
     parts = _FORM.fullmatch(text)
     if parts is None or (needs_time and not parts["time"]):
@@ -174,7 +198,10 @@ def _moment(text: str, *, needs_time: bool = False) -> datetime | None:
 def _day(text: str) -> date | None:
     """Return the one day that a text can be."""
     days = {found.date() for form in _DAYS if (found := _read(text, form))}
-    return days.pop() if len(days) == 1 else None
+    found_day = days.pop() if len(days) == 1 else None
+    # A day at the end of the calendar has none beside it.
+    is_one = found_day and MOMENT.first.date() <= found_day < MOMENT.last.date()
+    return found_day if is_one else None
 
 
 def _clock(text: str) -> time | None:

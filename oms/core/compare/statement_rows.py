@@ -170,10 +170,10 @@ def read_row(
         return read(row) if read else None
     except RowUnreadable as error:
         return Unread(
-            account=row.text("accountId"),
+            account=row.text_if_short("accountId"),
             tag=tag,
-            con_id=row.number_of("conid"),
-            symbol=row.text("symbol"),
+            con_id=_id_if_one(row),
+            symbol=row.text_if_short("symbol"),
             reason=str(error),
             line=place[0],
         )
@@ -232,7 +232,7 @@ def _corporate_action(row: Attributes) -> Change | None:
         symbol=row.text("symbol"),
         quantity=row.number("quantity"),
         kind=_ACTION_KINDS.get(row.text("type"), "corporate_action"),
-        text=row.text("actionDescription"),
+        text=row.prose("actionDescription"),
     )
 
 
@@ -261,7 +261,7 @@ def _dealt_elsewhere(row: Attributes) -> Change:
         symbol=row.text("symbol"),
         quantity=row.number("quantity"),
         kind="transfer",
-        text=row.text("brokerName"),
+        text=row.prose("brokerName"),
     )
 
 
@@ -282,8 +282,15 @@ def _is_lot(row: Attributes) -> bool:
     return "LOT" in row.text("levelOfDetail")
 
 
+def _id_if_one(row: Attributes) -> int:
+    try:
+        return row.con_id("conid")
+    except RowUnreadable:
+        return 0
+
+
 def _con_id(row: Attributes) -> int:
-    found = row.whole("conid")
+    found = row.con_id("conid")
     if not found:
         raise row.without("conid")
     return found

@@ -168,7 +168,7 @@ class ReconciliationStarted(Event):
     """A reconciliation run began."""
 
     run_id: Word
-    trigger: Word
+    trigger: Prose
     #: Of the ReconciliationRequested that it answers, where a person asked.
     request_id: Word = ""
 
@@ -179,7 +179,7 @@ class ReconciliationCompleted(Event):
     """
 
     run_id: Word
-    trigger: Word
+    trigger: Prose
     request_id: Word = ""
     verdict: Verdict
     started_at: Instant
