@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from pydantic_settings import (
 )
 
 from oms.core.admit.limits import Scoped
+from oms.core.bounds import ASKED_LIMIT, brief
 from oms.core.money import plain
 from oms.core.resets import Region, parse_window
 from oms.errors import ConfigurationError
@@ -47,6 +49,10 @@ CONFIG_VARIABLE: Final = "OMS_CONFIG"
 TEST_PREFIX: Final = "OMS_TEST_"
 CONFIG_FILE: Final = "oms.toml"
 ENV_FILE: Final = ".env"
+#: Of a file of settings; one with every setting and its text has 60,000.
+_FILE_BYTES_MAX: Final = 2**20
+#: Characters of a refused value that an error shows.
+_SAID_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,7 @@ Causes = Annotated[
 Zone = Annotated[str, AfterValidator(_known_zone)]
 DatabaseUrl = Annotated[str, AfterValidator(_durable_url)]
 Limit = Annotated[Scoped, BeforeValidator(_limit)]
+Amount = Annotated[Decimal, AfterValidator(ASKED_LIMIT.check)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 
 
@@ -468,7 +475,7 @@ class Settings(BaseSettings):
         description="Causes of a position difference (assignment, exercise, expiry, split, "
         "symbol_change, transfer) that are booked without a person where evidence names them.",
     )
-    break_notional_max: Annotated[Decimal | None, Unit("currency of the contract")] = Field(
+    break_notional_max: Annotated[Amount | None, Unit("currency of the contract")] = Field(
         None,
         ge=0,
         description="Value of a break above which closing or adjusting it takes a second person. A "
@@ -731,7 +738,7 @@ def load(
     directory = directory if directory is not None else Path()
     given = {name: value for name, value in arguments.items() if value is not None}
     variables = _variables(environment)
-    dotenv = DotEnvSettingsSource(Settings, env_file=directory / ENV_FILE).env_vars
+    dotenv = _dotenv(directory / ENV_FILE)
     file = _config_file(directory, variables, dotenv)
     # Lowest priority first, so that the later ones write over it.
     layers = (
@@ -774,12 +781,51 @@ def _config_file(directory: Path, *variables: Mapping[str, str | None]) -> Path 
     for mapping in variables:
         named = mapping.get(CONFIG_VARIABLE.lower())
         if named:
-            path = directory / Path(named).expanduser()
-            if not path.is_file():
-                raise ConfigurationError(f"{CONFIG_VARIABLE} names {named}, which is not a file")
+            name = f"{CONFIG_VARIABLE} names {_said(named)}, which"
+            try:
+                path = directory / Path(named).expanduser()
+            except RuntimeError as error:  # ~ of nobody
+                raise ConfigurationError(f"{name} cannot be found: {error}") from error
+            if not _is_there(path, name):
+                raise ConfigurationError(f"{name} is not a file")
             return path
     path = directory / CONFIG_FILE
-    return path if path.is_file() else None
+    return path if _is_there(path, CONFIG_FILE) else None
+
+
+def _is_there(path: Path, name: str) -> bool:
+    """Say whether there is a file of settings; raises `ConfigurationError` for what is none, which
+    is not passed over: whoever put it there means it.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{name} cannot be read: {_reason(error)}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(
+            f"{name} is not a file", hint="put the settings into a file, or rename what is there"
+        )
+    if found.st_size > _FILE_BYTES_MAX:
+        raise ConfigurationError(
+            f"{name} is no file of settings: it has {found.st_size:,} bytes, at most"
+            f" {_FILE_BYTES_MAX:,} are read"
+        )
+    return True
+
+
+def _dotenv(path: Path) -> Mapping[str, str | None]:
+    if not _is_there(path, ENV_FILE):
+        return {}
+    try:
+        return DotEnvSettingsSource(Settings, env_file=path).env_vars
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(f"{ENV_FILE} cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _from_file(path: Path) -> dict[str, tuple[object, str]]:
@@ -822,10 +868,16 @@ def _explained(
         reason = str(problem["msg"]).removeprefix("Value error, ")
         allowed = f"; allowed: {bounds}" if bounds else ""
         sentences.append(
-            f"{name} = {_shown(value)} cannot be used: {reason[:1].lower()}{reason[1:]}"
+            f"{name} = {_said(value)} cannot be used: {reason[:1].lower()}{reason[1:]}"
             f" (from {source}{allowed})"
         )
     return ConfigurationError("\n".join(sentences))
+
+
+def _said(value: object) -> str:
+    """Return a value that is refused, in a length that fits an error."""
+    text = masked(value) if isinstance(value, str) else brief(value)
+    return text if len(text) <= _SAID_MAX else f"{text[:_SAID_MAX]}... ({len(text):,} characters)"
 
 
 def _shown(value: object) -> str:

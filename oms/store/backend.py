@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
+from oms.core.bounds import ASKED_TEXT
 from oms.errors import ConfigurationError, StoreLocked, StoreUnavailable
 from oms.store import space
 from oms.store.driver_errors import driver_errors, needs_driver
@@ -75,6 +76,10 @@ def parse_url(text: str) -> URL:
 
     A bare path means a SQLite file.
     """
+    try:
+        ASKED_TEXT.check(text)
+    except ValueError as error:
+        raise ConfigurationError(f"the address of a database {error}") from error
     if "://" not in text:
         # Not pasted into a URL: in a path, a question mark is a letter like any other.
         return URL.create("sqlite", database=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -235,3 +236,46 @@ def test_every_duration_and_maximum_has_a_unit_and_a_bound() -> None:
     ]
     bare = [row.name for row in rows if not row.unit or not row.bounds]
     assert bare == ["reconnect_delays_seconds"]  # its bounds are those of its members
+
+
+@pytest.mark.parametrize("name", [".env", "oms.toml"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "bytes", "long"])
+def test_what_is_no_file_of_settings_is_refused_and_not_passed_over(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "bytes":
+            path.write_bytes(b"\xff\xfe=1\n")
+        case _:
+            path.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(ConfigurationError, match=f"^{name} "):
+        load(directory=tmp_path, environment={})
+
+
+@pytest.mark.parametrize(
+    "named", ["/dev/zero", "/", "a\nb", "x" * 5_000, "a\0b", "~nobody-of-this-name/x"]
+)
+def test_a_named_file_that_cannot_be_one_is_refused(named: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="OMS_CONFIG names ") as refused:
+        load(directory=tmp_path, environment={"OMS_CONFIG": named})
+    assert len(refused.value.message) < 300
+
+
+@pytest.mark.parametrize("value", ["1e9999999999", "1e-9999999999", "9" * 400, "NaN", "-1"])
+def test_a_bound_of_money_is_a_number_that_can_be_written_out(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="break_notional_max = ") as refused:
+        load(environment={"OMS_BREAK_NOTIONAL_MAX": value})
+    assert len(refused.value.message) < 500
+
+
+def test_a_number_of_a_file_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "oms.toml").write_text("port = 1e9999999999\n")
+    with pytest.raises(ConfigurationError, match=r"port = 1E\+9999999999 cannot be used"):
+        load(directory=tmp_path, environment={})
