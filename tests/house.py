@@ -29,7 +29,7 @@ HOUSE = {
     "clock": allowed(),
     "core": allowed("errors", "pydantic pydantic_core"),
     "settings": allowed(
-        "errors core.money core.admit.limits core.resets",
+        "errors core.bounds core.money core.admit.limits core.resets",
         "pydantic pydantic_settings annotated_types",
     ),
     # Files for people, written whole: reports, statements.
