@@ -835,7 +835,23 @@ def _from_file(path: Path) -> dict[str, tuple[object, str]]:
     # An integer of more than 4,300 digits is a plain ValueError.
     except (ValueError, RecursionError, OSError) as error:
         raise ConfigurationError(f"{path.name} cannot be read: {error}") from error
+    for name, value in table.items():
+        _check_numbers(f"{name} = {_said(value)} cannot be used (from {path.name})", value)
     return {name: (value, f"{path.name}: {name}") for name, value in table.items()}
+
+
+def _check_numbers(what: str, value: object) -> None:
+    """Raise `ConfigurationError` for a number that no setting has, before it is calculated with:
+    1e9999999999 as an integer would be written out.
+    """
+    if isinstance(value, list):
+        for part in value:
+            _check_numbers(what, part)
+    elif isinstance(value, Decimal):
+        try:
+            ASKED_LIMIT.check(value)
+        except ValueError as error:
+            raise ConfigurationError(f"{what}: it {error}") from error
 
 
 def _from_variables(

@@ -275,7 +275,15 @@ def test_a_bound_of_money_is_a_number_that_can_be_written_out(value: str) -> Non
     assert len(refused.value.message) < 500
 
 
-def test_a_number_of_a_file_is_refused_in_a_line(tmp_path: Path) -> None:
-    (tmp_path / "oms.toml").write_text("port = 1e9999999999\n")
-    with pytest.raises(ConfigurationError, match=r"port = 1E\+9999999999 cannot be used"):
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("port = 1e9999999999", r"port = 1E\+9999999999 cannot be used"),
+        ("lease_seconds = nan", "lease_seconds = NaN cannot be used"),
+        ("reconnect_delays_seconds = [1, 1e9999999999]", "reconnect_delays_seconds = "),
+    ],
+)
+def test_a_number_of_a_file_is_refused_in_a_line(line: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "oms.toml").write_text(f"{line}\n")
+    with pytest.raises(ConfigurationError, match=found):
         load(directory=tmp_path, environment={})
