@@ -544,15 +544,3 @@ def test_missing_commission_that_comes_later_closes_its_case() -> None:
     assert missing.cases() == ["opened commission_missing:DU1:x.1"]
     life.play("commission x.1.01 1.5")
     assert reconcile(life, **answer).cases() == ["closed commission_missing:DU1:x.1"]
-
-
-@pytest.mark.parametrize("notice", ["", "\nnotice 100 id=-1"])
-def test_new_order_of_which_ib_has_said_nothing_is_unknown_and_not_lost(notice: str) -> None:
-    """IB refuses messages that come too fast without the number of their order (code 100)."""
-    life = play(f"intent BUY 10 LMT 10\nsent{notice}")
-    run = reconcile(life)
-    assert run.breaks == {}
-    assert "IB has said nothing of it yet" in run.finding("order:A").text
-    # Seen at IB, and on no list any more: that is lost.
-    life.play("open Submitted")
-    assert reconcile(life).breaks == {"lost_order:A": "high"}

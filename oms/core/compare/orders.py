@@ -332,17 +332,14 @@ def _unlisted_finding(named: _Named, answers: Answers) -> Finding | Match:
         return named.match()  # Nothing has left yet, so there is nothing to find at IB.
     if not answers.complete("open_orders", "completed_orders"):
         return named.thing.unknown("open and completed orders were not answered whole")
-    heard = answered_with(order)
-    if heard:
+    if not order.acknowledged and order.answered_sequence:
+        heard = answered_with(order)
         return named.thing.unknown(f"IB answered it with {heard} and has said no more of it yet")
     if not order.transmit and not order.acknowledged:
         # A group is sent in a moment; what stays behind of one comes into doubt.
         return named.thing.unknown("the gateway holds it until the rest of its group has come")
     if order.sent_sequence > answers.questions["open_orders"].asked_sequence:
         return named.thing.unknown(MOVED)
-    if not order.acknowledged and not order.perm_ids:
-        # Refused by a notice without a number (100), or on its way: silence makes it a doubt.
-        return named.thing.unknown("IB has said nothing of it yet")
     found = "it was executed in part" if named.was_executed else "no execution names it"
     reaches = answers.questions["completed_orders"].reaches_back_to
     if reaches is not None and order.updated_at is not None and order.updated_at < reaches:
