@@ -26,8 +26,9 @@ def run() -> None:
 
 
 def migrate(connection: object) -> None:
-    # transaction_per_migration stays off: an upgrade over several revisions is one step or none.
-    context.configure(connection=connection, target_metadata=METADATA)
+    # An upgrade over several revisions is one step or none; for SQLite, Alembic would make each
+    # revision a step of its own if it were not told that tables can be made in a transaction.
+    context.configure(connection=connection, target_metadata=METADATA, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
 

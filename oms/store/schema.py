@@ -160,23 +160,25 @@ def _revision(connection: Connection) -> str | None:
     """Return the revision that a database says it has, None where it has no tables at all; raises
     `DatabaseDamaged` where what it says is missing, or is not so.
     """
-    exists = connection.rows(_TABLE_EXISTS[connection.backend_name])[0][0]
-    rows = connection.rows("SELECT version_num FROM alembic_version") if exists else []
-    if not rows and has_log(connection):
-        raise DatabaseDamaged("the database does not say of which revision its tables are")
-    if not rows:
-        return None
-    revision = rows[0][0]
-    if len(rows) > 1 or not re.fullmatch(r"\d{4}", str(revision), re.ASCII):
-        raise DatabaseDamaged(f"the database is at revision {revision!r}, which never was one")
-    if revision != HEAD and not differences(connection):
-        raise DatabaseDamaged(
-            f"the database says that it is at revision {revision}, but its tables are those of"
-            f" {HEAD}",
-            hint="were it written by a newer version, upgrade ib-oms; if not, the row of"
-            " alembic_version was altered: docs/operating/damaged.md",
-        )
-    return str(revision)
+    # One state of it: between two looks a daemon's first start may make the tables.
+    with connection.reading():
+        exists = connection.rows(_TABLE_EXISTS[connection.backend_name])[0][0]
+        rows = connection.rows("SELECT version_num FROM alembic_version") if exists else []
+        if not rows and has_log(connection):
+            raise DatabaseDamaged("the database does not say of which revision its tables are")
+        if not rows:
+            return None
+        revision = rows[0][0]
+        if len(rows) > 1 or not re.fullmatch(r"\d{4}", str(revision), re.ASCII):
+            raise DatabaseDamaged(f"the database is at revision {revision!r}, which never was one")
+        if revision != HEAD and not differences(connection):
+            raise DatabaseDamaged(
+                f"the database says that it is at revision {revision}, but its tables are those of"
+                f" {HEAD}",
+                hint="were it written by a newer version, upgrade ib-oms; if not, the row of"
+                " alembic_version was altered: docs/operating/damaged.md",
+            )
+        return str(revision)
 
 
 def _migrate(url: URL) -> None:

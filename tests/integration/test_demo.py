@@ -42,7 +42,7 @@ async def test_demo_tells_the_same_story_for_the_same_seed(tmp_path: Path) -> No
     (one, first), (two, second) = await asyncio.gather(
         demo(tmp_path, 3, "--directory", "one"), demo(tmp_path, 3, "--directory", "two")
     )
-    assert (one, two) == (0, 0)
+    assert (one, two) == (0, 0), f"{first}\n{second}"
     assert told(first) == told(second)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sqlite3
 import stat
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,14 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect
+from sqlalchemy.engine import Engine
 
 from oms.clock import ManualClock
 from oms.core.events import Context, Pending, TradingHaltedByPerson
 from oms.errors import ConfigurationError, MigrationNeeded, StoreError, StoreUnavailable
 from oms.store import schema
-from oms.store.backend import parse_url, sync_engine
+from oms.store.backend import Connection, Value, connect, parse_url, sync_engine
 from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check
 from oms.store.tables import METADATA, PROJECTIONS
@@ -114,10 +116,7 @@ def test_rows_that_an_earlier_version_left_are_folded_anew(
     append_foreign(url, [halt], clock=ManualClock(NOON), needs_daemon=False)
     row = "('1', 'contradiction', '', 1, '{}')"
     _write(path, f"INSERT INTO anomalies (anomaly_key, kind, order_id, live, body) VALUES {row}")
-    for undone in (number for number in _UNDO if number > revision):
-        for statement in _UNDO[undone]:
-            _write(path, statement)
-    _write(path, f"UPDATE alembic_version SET version_num = '{revision}'")
+    _undo_to(path, revision)
     done = upgrade_database(url, clock=ManualClock(NOON))
     assert (done.before, done.after) == (revision, schema.HEAD)
     assert rebuild_check(url).equal
@@ -149,6 +148,48 @@ def test_upgrade_that_fails_leaves_nothing_half_done(
     with closing(sqlite3.connect(path)) as connection:
         names = connection.execute("SELECT name FROM sqlite_master").fetchall()
     assert names == [("order_events",)]
+
+
+def test_upgrade_over_several_revisions_is_one_commit(url: str) -> None:
+    commits = []
+
+    def count(connection: object) -> None:
+        commits.append(connection)
+
+    event.listen(Engine, "commit", count)
+    try:
+        schema.upgrade(url)
+    finally:
+        event.remove(Engine, "commit", count)
+    assert len(commits) == 1
+
+
+@pytest.mark.parametrize("revision", [None, "0004"])
+def test_look_while_the_tables_are_made_sees_them_before_or_after(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch, revision: str | None
+) -> None:
+    """The demo looked while its daemon made the tables, and called them damaged."""
+    if revision is None:
+        path.touch()
+        connect(parse_url(url)).close()
+    else:
+        schema.upgrade(url)
+        _undo_to(path, revision)
+    read = Connection.rows
+    looks = 0
+
+    def rows(connection: Connection, statement: str, values: Sequence[Value] = ()) -> object:
+        """Have the tables made between the first answer and the next question."""
+        nonlocal looks
+        found = read(connection, statement, values)
+        looks += 1
+        if looks == 1:
+            schema.upgrade(url, backup=False)
+        return found
+
+    monkeypatch.setattr(Connection, "rows", rows)
+    assert schema.current(url) == revision
+    assert schema.current(url) == schema.HEAD
 
 
 def test_database_without_tables_is_refused(url: str, path: Path) -> None:
@@ -204,6 +245,14 @@ def _rights(path: Path) -> str:
 def _write(path: Path, statement: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(statement)
+
+
+def _undo_to(path: Path, revision: str) -> None:
+    """Take the tables back to an earlier revision."""
+    for undone in (number for number in _UNDO if number > revision):
+        for statement in _UNDO[undone]:
+            _write(path, statement)
+    _write(path, f"UPDATE alembic_version SET version_num = '{revision}'")
 
 
 def _indexes(connection: object, table: str) -> list[dict[str, object]]:

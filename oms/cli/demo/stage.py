@@ -7,12 +7,12 @@ killed at any moment can be run again on the same directory.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
@@ -170,8 +170,10 @@ class Stage:
         seen: Seen | None = None
         while not seen and clock.monotonic() <= deadline and not self._daemon_failed():
             # The daemon makes its tables when it starts; until then there is nothing to read.
-            with contextlib.suppress(MigrationNeeded, StoreUnavailable):
+            try:
                 seen = self.look(ask)
+            except (MigrationNeeded, StoreUnavailable):
+                time.sleep(_LOOK_SECONDS)
         if self._daemon is not None and self._daemon_failed():
             status = self._daemon.returncode
             raise OmsError(f"the daemon ended with status {status}", hint=self._see("daemon.log"))
