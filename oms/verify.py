@@ -17,12 +17,17 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import csv
+import gzip
 import hashlib
+import io
 import json
 import re
 import sqlite3
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -50,10 +55,27 @@ HASHED: Final = (
 #: The first line of what a signature stands under says what was signed.
 CHECKPOINT: Final = "ib-oms checkpoint 1"
 NEW_KEY: Final = "ib-oms new key 1"
+MANIFEST: Final = "ib-oms manifest 1"
 #: The algorithm byte of Ed25519 in signed notes (C2SP signed-note).
 ED25519: Final = b"\x01"
 #: Events of a database that are read at a time.
 PAGE_ROWS: Final = 2_000
+#: Beside the files that a manifest names: itself, the signature under it, and the digests of both.
+SEALS: Final = ("manifest.json", "manifest.note", "manifest.sha256")
+#: In the archive of a pack every file is stored as it is, with the first day that an archive can
+#: say, and the rights and the maker that Unix would give: so its bytes follow from its files.
+DOS_DAY: Final = (1 << 5) | 1
+MADE_BY: Final = (3 << 8) | 20
+RIGHTS: Final = 0o100644 << 16
+#: What reading an altered archive can end in.
+ARCHIVE_ERRORS: Final = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, csv.Error),
+)
+
+
+#: An event as a file has it: its columns in `HASHED`, and its hash as bytes or hexadecimal digits.
+Stored = tuple[Sequence[object], object]
 
 
 class DamageError(Exception):
@@ -272,20 +294,31 @@ def checked_checkpoints(notes: Iterable[Note], keys: Sequence[PublicKey]) -> lis
     A key that a trusted one has signed as its successor is trusted from there on. Raises
     `DamageError` where one is not signed, or does not follow the one before.
     """
-    trusted = list(keys)
+    given = list(notes)
+    followers(given, keys)
     found: list[Checkpoint] = []
-    for note in notes:
-        note.check(trusted)
-        if note.kind == NEW_KEY:
-            trusted.append(PublicKey.read(note.fields().get("key", "")))
-        elif note.kind == CHECKPOINT:
+    for note in given:
+        if note.kind == CHECKPOINT:
             one = Checkpoint.of(note)
             if found:
                 _check_follows(found[-1], one)
             found.append(one)
-        else:
+        elif note.kind != NEW_KEY:
             raise DamageError(f"a note of a kind that is not known: {note.kind!r}")
     return found
+
+
+def followers(notes: Iterable[Note], keys: Sequence[PublicKey]) -> list[PublicKey]:
+    """Return the keys given and those that they, or one of theirs, signed as the next.
+
+    Raises `DamageError` for a note that none of them signed.
+    """
+    trusted = list(keys)
+    for note in notes:
+        note.check(trusted)
+        if note.kind == NEW_KEY:
+            trusted.append(PublicKey.read(note.fields().get("key", "")))
+    return trusted
 
 
 def _check_follows(before: Checkpoint, one: Checkpoint) -> None:
@@ -310,6 +343,8 @@ class Finding:
     last: int = 0
     head: str = ""
     files: int = 0
+    #: Of an export or a pack: whether the signature under its manifest was checked.
+    manifest_signed: bool = False
     #: Signed checkpoints that the events were held against, and the last event under one.
     checkpoints: int = 0
     signed_to: int = 0
@@ -328,6 +363,8 @@ class Walk:
     ) -> None:
         """`before` is the event that the walk begins after, and its hash."""
         self.found = Finding(first=before[0] + 1, last=before[0], head=before[1].hex())
+        #: The hash of event 1, where the walk came by it: which log this is.
+        self.log = ""
         self._digest = before[1]
         self._by_end = {one.last: one for one in checkpoints}
         self._first_of = {one.first for one in checkpoints}
@@ -358,6 +395,8 @@ class Walk:
         self.found.events += 1
         self.found.last = expected
         self.found.head = digest.hex()
+        if expected == 1:
+            self.log = digest.hex()
         if expected == 1 and self._checkpoints and self._checkpoints[0].log != digest.hex():
             raise DamageError("the checkpoints are of another log", 1)
         if expected in self._expected and self._expected.pop(expected) != digest.hex():
@@ -421,37 +460,109 @@ def walk_database(path: Path, walk: Walk, progress: Callable[[int], None]) -> No
         raise DamageError(f"the database cannot be read at event {after}: {error}", after) from None
 
 
-def walk_lines(lines: Iterable[str], walk: Walk) -> None:
-    """Follow the events of a JSONL export."""
-    for line in lines:
+def walk_events(events: Iterator[Stored], walk: Walk) -> None:
+    """Follow the events of a file; one that cannot be read is damage at its sequence."""
+    while True:
         try:
-            row = json.loads(line)
-            columns = [row[name] for name in HASHED]
-            stored = row["hash"]
-        except (ValueError, KeyError, TypeError):
+            columns, stored = next(events)
+        except StopIteration:
+            return
+        except (ValueError, KeyError, TypeError, csv.Error):
             after = walk.found.last + 1
             raise DamageError(f"the line of event {after} cannot be read", after) from None
         walk.step(columns, stored)
 
 
+def json_events(lines: Iterable[str]) -> Iterator[Stored]:
+    """Yield the events of JSON lines."""
+    for line in lines:
+        row = json.loads(line)
+        yield [row[name] for name in HASHED], row["hash"]
+
+
+def csv_events(file: IO[bytes]) -> Iterator[Stored]:
+    """Yield the events of a CSV file. Text that a spreadsheet would take for a formula has an
+    apostrophe in front.
+    """
+    # A payload is longer than the field of a table that people type.
+    csv.field_size_limit(2**31 - 1)
+    for row in csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline="")):
+        texts = [row[name].removeprefix("'") for name in HASHED]
+        yield [int(row["sequence"]), *texts[1:]], row["hash"]
+
+
+def parquet_events(file: IO[bytes]) -> Iterator[Stored]:
+    """Yield the events of a Parquet file."""
+    try:
+        from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - only where needed
+    except ImportError:
+        raise UncheckableError(
+            "its files are those of the manifest, but its events are in Parquet: install the "
+            "Python package pyarrow to check their chain"
+        ) from None
+    with ParquetFile(file) as table:
+        for batch in table.iter_batches(PAGE_ROWS, columns=[*HASHED, "hash"]):
+            for row in batch.to_pylist():
+                columns = [row[name] for name in HASHED]
+                times = [c and c.isoformat(timespec="microseconds") for c in columns[3:5]]
+                yield [*columns[:3], *times, *columns[5:]], row["hash"]
+
+
 # ── folders and archives ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in the archive of a pack."""
+
+    name: str
+    size: int
+    crc: int
+
+    @property
+    def header(self) -> bytes:
+        """Return what stands before its bytes: stored as they are, of no time."""
+        name = self.name.encode()
+        fields = (20, 0, 0, 0, DOS_DAY, self.crc, self.size, self.size, len(name), 0)
+        return struct.pack("<4s5H3L2H", b"PK\x03\x04", *fields) + name
+
+
+def archive_end(members: Sequence[Member]) -> bytes:
+    """Return what stands behind the last member of a pack: its table of contents."""
+    table, offset = b"", 0
+    for one in members:
+        name = one.name.encode()
+        sizes = (one.crc, one.size, one.size, len(name), 0, 0, 0, 0)
+        fields = (MADE_BY, 20, 0, 0, 0, DOS_DAY, *sizes, RIGHTS, offset)
+        table += struct.pack("<4s6H3L5H2L", b"PK\x01\x02", *fields) + name
+        offset += len(one.header) + one.size
+    count = len(members)
+    counts = (0, 0, count, count, len(table), offset, 0)
+    return table + struct.pack("<4s4H2LH", b"PK\x05\x06", *counts)
 
 
 class Parcel:
     """Files with a manifest: an export's folder, or a pack's archive."""
 
     def __init__(self, path: Path) -> None:
-        """Open it; raises `UncheckableError` where there is no manifest that can be read."""
+        """Open it; raises `UncheckableError` where there is no manifest, and `DamageError` where
+        the manifest is not the one that was written.
+        """
         self._path = path
         self._archive = zipfile.ZipFile(path) if path.is_file() else None
+        if "manifest.json" not in self._names():
+            raise UncheckableError(f"{path} has no manifest.json: it is no export and no pack")
+        self._check_seals()
+        manifest = self.read("manifest.json")
         try:
-            with self.open("manifest.json") as file:
-                self.manifest: dict[str, Any] = json.load(file)
+            self.manifest: dict[str, Any] = json.loads(manifest)
             self.files: dict[str, str] = {
                 entry["name"]: entry["sha256"] for entry in self.manifest["files"]
             }
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise UncheckableError(f"{path} has no manifest.json that can be read") from error
+        except (KeyError, ValueError, TypeError) as error:
+            raise DamageError(f"the manifest of {path} cannot be read") from error
+        self.digest = hashlib.sha256(manifest).hexdigest()
+        self.log = str(self.manifest.get("log", ""))
 
     def open(self, name: str) -> IO[bytes]:
         """Open one of the files; raises `DamageError` where it is missing."""
@@ -462,6 +573,11 @@ class Parcel:
         except (OSError, KeyError):
             raise DamageError(f"{name} is missing") from None
 
+    def read(self, name: str) -> bytes:
+        """Return all of one of the files."""
+        with self.open(name) as file:
+            return file.read()
+
     def check_files(self) -> int:
         """Hold each file against the digest that the manifest has of it; return how many."""
         for name, digest in self.files.items():
@@ -470,35 +586,124 @@ class Parcel:
             with self.open(name) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:  # type: ignore[arg-type]
                     raise DamageError(f"{name} is not the file that the manifest was made for")
+        beside = self._names() - self.files.keys() - set(SEALS)
+        if beside:
+            raise DamageError(f"{min(beside)} is not in the manifest")
+        if self._archive is not None and self.manifest.get("kind") == "pack":
+            self._check_frame(self._archive)
         return len(self.files)
 
+    def note(self) -> Note | None:
+        """Return the signature under the manifest, None where there is none."""
+        if "manifest.note" not in self._names():
+            return None
+        note = Note.read(self.read("manifest.note").decode())
+        said = note.fields()
+        if note.kind != MANIFEST or said.get("sha256") != self.digest:
+            raise DamageError("the note beside the manifest is not of this manifest")
+        if said.get("log") != self.log:
+            raise DamageError("the note beside the manifest is of another log")
+        return note
+
     def lines(self, name: str) -> Iterator[str]:
-        """Yield the lines of a file."""
+        """Yield the lines of a file, without the compression of one that ends in `.gz`."""
         with self.open(name) as file:
-            for line in file:
-                yield line.decode()
+            if name.endswith(".gz"):
+                with gzip.open(file) as plain:
+                    yield from map(bytes.decode, plain)
+            else:
+                yield from map(bytes.decode, file)
+
+    def events(self, name: str) -> Iterator[Stored]:
+        """Yield the events of a file."""
+        if name.endswith(".parquet"):
+            with self.open(name) as file:
+                yield from parquet_events(file)
+        elif name.endswith(".csv"):
+            with self.open(name) as file:
+                yield from csv_events(file)
+        else:
+            yield from json_events(self.lines(name))
+
+    def _names(self) -> set[str]:
+        if self._archive is not None:
+            return set(self._archive.namelist())
+        inside = self._path.rglob("*")
+        # Programs that look at a folder leave hidden files in it.
+        names = {p.relative_to(self._path).as_posix() for p in inside if p.is_file()}
+        return {name for name in names if not name.startswith(".")}
+
+    def _check_seals(self) -> None:
+        """Hold manifest and note against the line that `sha256sum -c` reads."""
+        seals = [name for name in SEALS[:2] if name in self._names()]
+        lines = (f"{hashlib.sha256(self.read(name)).hexdigest()}  {name}\n" for name in seals)
+        if self.read(SEALS[2]) != "".join(lines).encode():
+            raise DamageError("the manifest is not the one that its digest was made for")
+
+    def _check_frame(self, archive: zipfile.ZipFile) -> None:
+        """Check that nothing but its files is in a pack, and each where it belongs."""
+        members = [Member(one.filename, one.file_size, one.CRC) for one in archive.infolist()]
+        end = archive_end(members)
+        with self._path.open("rb") as file:
+            for one in members:
+                if file.read(len(one.header)) != one.header:
+                    raise DamageError(f"the archive was altered before {one.name}")
+                file.seek(one.size, io.SEEK_CUR)
+            if file.read(len(end) + 1) != end:
+                raise DamageError("the archive was altered behind its last file")
 
 
 def check_parcel(path: Path, options: Options) -> Finding:
-    """Check an export or a pack: digests of its files, its events, its checkpoints."""
-    parcel = Parcel(path)
+    """Check an export or a pack: digests of its files, its signature, its events, its
+    checkpoints.
+    """
+    try:
+        return _check_parcel(Parcel(path), options)
+    except UncheckableError:
+        raise
+    except ARCHIVE_ERRORS as error:
+        raise DamageError(f"{path} cannot be read: {error}") from None
+
+
+def _check_parcel(parcel: Parcel, options: Options) -> Finding:
     files = parcel.check_files()
-    checkpoints = options.checkpoints
-    if not checkpoints and options.keys and "checkpoints.jsonl" in parcel.files:
+    notes: list[Note] = []
+    if options.keys and "checkpoints.jsonl" in parcel.files:
         notes = read_notes(parcel.lines("checkpoints.jsonl"))
-        checkpoints = checked_checkpoints(notes, options.keys)
+    checkpoints = options.checkpoints or checked_checkpoints(notes, options.keys)
+    if checkpoints and checkpoints[0].log != parcel.log:
+        raise DamageError("this is of another log than the checkpoints")
+    seal, said = parcel.note(), []
+    if seal is None and options.keys:
+        raise DamageError("nobody signed this: without --key its digests alone are checked")
+    if seal is not None:
+        if options.keys:
+            seal.check(followers(notes, options.keys))
+        words = "holds" if options.keys else "was not checked: give --key"
+        said.append(f"the signature of {seal.signer} under the manifest {words}")
+    found = _check_chain(parcel, checkpoints, options)
+    found.files = files
+    found.manifest_signed = bool(options.keys)
+    found.notes[:0] = said
+    return found
+
+
+def _check_chain(parcel: Parcel, checkpoints: Sequence[Checkpoint], options: Options) -> Finding:
     chain = parcel.manifest.get("chain")
     if chain is None:
-        found = Finding(notes=["no events in it: only the digests of its files were checked"])
-    else:
-        before = (int(chain["first"]) - 1, bytes.fromhex(chain["hash_before"]))
-        inside = [one for one in checkpoints if one.last <= int(chain["last"])]
-        walk = Walk(inside, options.expected, before=before)
-        walk_lines(parcel.lines(chain["file"]), walk)
-        found = walk.end()
-        if (found.last, found.head) != (int(chain["last"]), chain["head"]):
-            raise DamageError(f"its events end at {found.last}, not at {chain['last']}")
-    found.files = files
+        if options.expected:
+            raise UncheckableError("it has no whole range of events: leave --expect out")
+        return Finding(notes=["no whole range of events is in it: it has no chain to check"])
+    before = (int(chain["first"]) - 1, bytes.fromhex(chain["hash_before"]))
+    inside = [one for one in checkpoints if one.last <= int(chain["last"])]
+    walk = Walk(inside, options.expected, before=before)
+    for name in chain["files"]:
+        walk_events(parcel.events(name), walk)
+    found = walk.end()
+    if (found.last, found.head) != (int(chain["last"]), chain["head"]):
+        raise DamageError(f"its events end at {found.last}, not at {chain['last']}")
+    if before[0] == 0 and found.events and walk.log != parcel.log:
+        raise DamageError("its events are of another log than its manifest", 1)
     return found
 
 
@@ -511,11 +716,7 @@ def check_proof(proof: dict[str, Any], keys: Sequence[PublicKey]) -> Finding:
     It shows the events of one order, and of all others no more than hashes.
     """
     notes = [Note.read(text) for text in proof["notes"]]
-    trusted = list(keys)
-    for note in notes:
-        note.check(trusted)
-        if note.kind == NEW_KEY:
-            trusted.append(PublicKey.read(note.fields().get("key", "")))
+    followers(notes, keys)
     by_end = {one.last: one for one in map(Checkpoint.of, _of_kind(notes, CHECKPOINT))}
     found = Finding(checkpoints=len(by_end))
     for entry in proof["events"]:
@@ -596,7 +797,7 @@ def check(
             start = file.read(16)
     except OSError as error:
         raise UncheckableError(f"{path} cannot be read: {error.strerror}") from None
-    if start.startswith(b"PK"):
+    if start.startswith(b"PK") or path.suffix == ".zip":
         return check_parcel(path, options)
     if start.startswith(b"SQLite format 3\0"):
         walk = Walk(options.checkpoints, options.expected)
@@ -621,7 +822,7 @@ def check(
 def _check_lines(path: Path, options: Options) -> Finding:
     with path.open(encoding="utf-8") as file:
         walk = Walk(options.checkpoints, options.expected)
-        walk_lines(file, walk)
+        walk_events(json_events(file), walk)
         return walk.end()
 
 
@@ -655,7 +856,7 @@ def _say(found: Finding) -> Iterator[str]:
         yield f"{found.files} files are those of the manifest"
     if found.checkpoints:
         yield f"{found.checkpoints} signed checkpoints hold, to event {found.signed_to}"
-    else:
+    elif not found.manifest_signed:
         yield "no signature was checked: whoever can write the file can make a log that holds"
     yield from found.notes
 

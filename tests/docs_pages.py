@@ -207,7 +207,10 @@ def events_page() -> str:
                 parts.append(f"Version {cls.VERSION}.")
             parts.append(source.fields_table(cls.__name__))
     parts.append("## Values inside events")
-    for name in ("Terms", "Question", "Finding", "CheckpointKept"):
+    for name in (
+        *("Terms", "Question", "Finding", "CheckpointKept"),
+        *("PartVersion", "SettingInForce"),
+    ):
         parts += [f"### {name}", source.describe(name), source.fields_table(name)]
     contract = Source(contracts)
     parts += ["### Contract", contract.describe("Contract"), contract.fields_table("Contract")]

@@ -40,7 +40,7 @@ HOUSE = {
     "store": allowed(FOUNDATION, "sqlalchemy alembic"),
     "broker": allowed(FOUNDATION, "ib_async"),
     # Alone, because it judges the others: an auditor copies this one file.
-    "verify": allowed("", "cryptography"),
+    "verify": allowed("", "cryptography pyarrow"),
     "evidence": allowed("core errors clock store verify", "cryptography rfc3161_client"),
     "service": allowed(f"{FOUNDATION} access files settings store broker evidence _version"),
     "report": allowed("core", "jinja2 markupsafe rich"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version as installed
 
 import typer
 
-from oms._version import __version__
+from oms._version import __version__, libraries
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, write
 
@@ -22,10 +21,9 @@ def version(as_json: AsJson = False) -> None:
     oms version
     oms version --json
     """
-    libraries = {name: installed(name) for name in ("ib_async", "SQLAlchemy", "pydantic")}
     if as_json:
         python = platform.python_version()
-        print_json("version", version=__version__, python=python, libraries=libraries)
+        print_json("version", version=__version__, python=python, libraries=libraries())
         return
-    others = ", ".join(f"{name} {number}" for name, number in libraries.items())
+    others = ", ".join(f"{name} {number}" for name, number in libraries().items())
     write(f"ib-oms {__version__} (Python {platform.python_version()}, {others})")

@@ -17,6 +17,7 @@ import shlex
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from oms.errors import ChainBroken
 from oms.evidence.checkpoints import NONE_BEFORE, CheckpointFile, checkpoint_text, newest
 from oms.evidence.keys import Signer
 from oms.store.reader import Reader
-from oms.verify import Note
+from oms.verify import MANIFEST, SEALS, Note
 
 #: Events under one checkpoint at most: a proof of one of them reads the hashes of all.
 RANGE_MAX: Final = 100_000
@@ -183,3 +184,19 @@ def failures(signed: Sequence[CheckpointSigned]) -> list[str]:
 def places_of(file: Path, command: str, timestamp_url: str) -> Places:
     """Return the places that settings name."""
     return Places(CheckpointFile(file), command, timestamp_url)
+
+
+def sealed_manifest(manifest: bytes, log: str, at: str, signer: Signer | None) -> dict[str, bytes]:
+    """Return the manifest of an export or a pack and the files that hold it fast, by name.
+
+    `log` is the hash of the log's first event. Without a signer, whoever can write the files can
+    make others that agree with each other.
+    """
+    name, note, digests = SEALS
+    files = {name: manifest}
+    if signer is not None:
+        text = f"{MANIFEST}\nlog {log}\nsha256 {sha256(manifest).hexdigest()}\nat {at}\n"
+        files[note] = str(signer.sign(text)).encode()
+    lines = (f"{sha256(content).hexdigest()}  {named}\n" for named, content in files.items())
+    files[digests] = "".join(lines).encode()
+    return files

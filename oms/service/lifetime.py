@@ -9,10 +9,19 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from oms._version import __version__
-from oms.core.events import Context, DaemonStarted, DaemonStopped, Pending
+from oms._version import __version__, parts
+from oms.core.bounds import LABEL, PROSE, WORD
+from oms.core.events import (
+    Context,
+    DaemonStarted,
+    DaemonStopped,
+    PartVersion,
+    Pending,
+    SettingInForce,
+)
 from oms.errors import OmsError, StoreUnavailable
 from oms.service.subsystem import Oms
 from oms.settings import Settings
@@ -56,6 +65,11 @@ async def say_started(
                 client_id=settings.client_id,
                 mode=settings.mode,
                 last_recorded_at=event_log.head.recorded_at,
+                parts=tuple(
+                    PartVersion(name=name, version=WORD.fitted(version))
+                    for name, version in parts().items()
+                ),
+                settings=_in_force(settings),
             ),
             Context(actor="daemon"),
         )
@@ -64,6 +78,24 @@ async def say_started(
     if loss is not None and accept_loss is not None:
         log.warning("loss_accepted", actor=accept_loss.actor, loss=loss.text)
     log.info("daemon_started", process_id=os.getpid(), sequence=event_log.books.sequence)
+
+
+def _in_force(settings: Settings) -> tuple[SettingInForce, ...]:
+    return tuple(
+        SettingInForce(
+            name=row.name,
+            # A command line can carry a password where nobody can tell it from the rest.
+            value=PROSE.fitted(_named_only(row.value) if "command" in row.name else row.value),
+            source=LABEL.fitted(row.source),
+        )
+        for row in settings.describe()
+    )
+
+
+def _named_only(command: str) -> str:
+    """Return the program that a command runs, and by what a change of the rest shows."""
+    program, _, rest = command.partition(" ")
+    return f"{program} (sha256 {sha256(command.encode()).hexdigest()[:16]})" if rest else command
 
 
 @asynccontextmanager

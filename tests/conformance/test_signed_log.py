@@ -23,7 +23,7 @@ from oms.core.events import Context, Pending
 from oms.evidence.checkpoints import CheckpointFile, checkpoint_text, inclusion_path
 from oms.evidence.keys import Signer, make_key, read_key
 from oms.evidence.proof import prove_order
-from oms.evidence.sealing import Places, seal
+from oms.evidence.sealing import Places, seal, sealed_manifest
 from oms.store.reader import Reader
 from tests import second_verifier
 from tests.conformance.conftest import Place
@@ -85,12 +85,12 @@ async def log(tmp_path: Path, sqlite_template: Path, signer: Signer) -> Signed:
         ]
         await filled(place, facts)
         if mark != EVENTS:
-            await sealed(found)
+            await checkpointed(found)
         done = mark
     return found
 
 
-async def sealed(log: Signed) -> None:
+async def checkpointed(log: Signed) -> None:
     reader = await Reader.open(f"sqlite:///{log.database}")
     try:
         places = Places(CheckpointFile(log.checkpoints))
@@ -253,7 +253,7 @@ async def test_a_key_is_followed_by_another(log: Signed, tmp_path: Path) -> None
     """Whoever trusts the first key trusts what the second one signs, and nobody else's."""
     successor = make_key(tmp_path / "next.key", "paper")
     CheckpointFile(log.checkpoints).append(log.signer.follow_with(successor.public, "2026-01-01"))
-    await sealed(Signed(log.database, log.checkpoints, successor))
+    await checkpointed(Signed(log.database, log.checkpoints, successor))
     assert log.verdict() == (None, "")
     assert log.second() == ""
     lost = Signed(log.database, log.checkpoints, make_key(tmp_path / "other.key", "paper"))
@@ -274,7 +274,7 @@ async def test_a_lost_checkpoint_file_is_made_again_from_the_log(log: Signed) ->
     events = [signed[0].evolve(note=note) for note in notes] + signed
     await filled(place, [Pending(event, Context("daemon")) for event in events])
     log.checkpoints.unlink()
-    await sealed(log)
+    await checkpointed(log)
     assert log.checkpoints.read_text(encoding="utf-8").startswith(before)
     assert log.verdict() == (None, "")
 
@@ -286,7 +286,7 @@ async def test_an_older_copy_of_the_log_is_not_signed_again(log: Signed) -> None
         connection.execute("DELETE FROM events WHERE sequence > 20")
         connection.commit()
     with pytest.raises(Exception, match="does not have the event 30 that was signed"):
-        await sealed(log)
+        await checkpointed(log)
 
 
 # ── proofs and parcels ───────────────────────────────────────────────────────────────────────────
@@ -335,7 +335,7 @@ def test_every_leaf_of_a_tree_of_any_size_has_its_path(size: int) -> None:
 
 
 async def test_a_parcel_is_checked_file_by_file(log: Signed, tmp_path: Path) -> None:
-    """A folder and an archive with a manifest: digests, events, checkpoints."""
+    """A folder and an archive with a manifest: digests, signature, events, checkpoints."""
     folder = tmp_path / "export"
     folder.mkdir()
     names = ", ".join(verify.HASHED)
@@ -344,6 +344,7 @@ async def test_a_parcel_is_checked_file_by_file(log: Signed, tmp_path: Path) -> 
             f"SELECT {names}, hash FROM events WHERE sequence BETWEEN 10 AND 33 ORDER BY sequence"
         ).fetchall()
         (before,) = connection.execute("SELECT hash FROM events WHERE sequence = 9").fetchone()
+        (one,) = connection.execute("SELECT hash FROM events WHERE sequence = 1").fetchone()
     lines = [dict(zip((*verify.HASHED, "hash"), (*r[:-1], r[-1].hex()), strict=True)) for r in rows]
     (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     shutil.copyfile(log.checkpoints, folder / "checkpoints.jsonl")
@@ -351,17 +352,36 @@ async def test_a_parcel_is_checked_file_by_file(log: Signed, tmp_path: Path) -> 
         {"name": name, "sha256": sha256((folder / name).read_bytes()).hexdigest()}
         for name in ("events.jsonl", "checkpoints.jsonl")
     ]
-    chain = {"file": "events.jsonl", "first": 10, "last": 33, "hash_before": before.hex()}
-    manifest = {"files": files, "chain": {**chain, "head": lines[-1]["hash"]}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    chain = {"files": ["events.jsonl"], "first": 10, "last": 33, "hash_before": before.hex()}
+    chain["head"] = lines[-1]["hash"]
+    manifest = json.dumps({"log": one.hex(), "files": files, "chain": chain}).encode()
+
+    def seal(signer: Signer | None) -> None:
+        for name, content in sealed_manifest(manifest, one.hex(), "2026", signer).items():
+            (folder / name).write_bytes(content)
+
+    seal(log.signer)
     archive = tmp_path / "pack.zip"
-    with zipfile.ZipFile(archive, "w") as file:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in folder.iterdir():
             file.write(path, path.name)
     options = verify.Options([log.signer.public])
     for place in (folder, archive):
         found = verify.check(place, options)
         assert (found.events, found.files, found.signed_to) == (24, 2, 30)
+        assert found.manifest_signed
+    (folder / "more.csv").touch()
+    with pytest.raises(verify.DamageError, match=r"more\.csv is not in the manifest"):
+        verify.check(folder, options)
+    (folder / "more.csv").unlink()
+    seal(make_key(tmp_path / "stranger.key", "paper"))
+    with pytest.raises(verify.DamageError, match="a key that was not given"):
+        verify.check(folder, options)
+    seal(None)
+    (folder / "manifest.note").unlink()
+    assert verify.check(folder, verify.Options()).events == 24
+    with pytest.raises(verify.DamageError, match="nobody signed this"):
+        verify.check(folder, options)
     with (folder / "events.jsonl").open("a") as file:
         file.write("{}\n")
     with pytest.raises(verify.DamageError, match=r"events\.jsonl is not the file"):

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from oms import verify
-from oms.core.events import AlarmRaised, CheckpointSigned
+from oms.core.codec import encode
+from oms.core.events import AlarmRaised, CheckpointSigned, DaemonStarted
 from oms.evidence.checkpoints import CheckpointFile
+from oms.settings import Settings
 from tests.shell import Shell
 from tests.world import World
 
@@ -75,3 +77,25 @@ async def test_the_daemon_signs_by_itself_and_says_what_was_lost(
     assert (alarm.kind, "command: exit status 1" in alarm.text) == ("checkpoint_lost", True)
     notes = CheckpointFile(Path(f"{world.database}.checkpoints")).notes()
     assert [str(notes[0]), len(notes) > 1] == [first.note, True]
+
+
+async def test_each_start_says_what_ran_and_with_which_settings(
+    world: World, tmp_path: Path
+) -> None:
+    """Versions, defaults, what was set and by whom; no password, and no arguments of a command."""
+    secret = "pass-word-0123"
+    command = f"{shutil.which('true')} --token {secret}"
+    await world.start(
+        signing_key_file=None, flex_token=secret, web_password=secret, checkpoint_command=command
+    )
+    (started,) = await world.log(DaemonStarted)
+    assert {part.name for part in started.parts} >= {"python", "system", "ib_async"}
+    found = {row.name: row for row in started.settings}
+    assert set(found) == set(Settings.model_fields)
+    assert (found["order_age_seconds_max"].value, found["order_age_seconds_max"].source) == (
+        "300",
+        "default",
+    )
+    assert found["web_password"].value == "**********"
+    assert found["checkpoint_command"].value.startswith(f"{shutil.which('true')} (sha256 ")
+    assert secret not in encode(started)

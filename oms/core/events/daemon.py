@@ -19,6 +19,23 @@ from oms.core.bounds import (
     Word,
 )
 from oms.core.events.base import Event
+from oms.core.values import Value
+
+
+class PartVersion(Value):
+    """A part of what runs, and its version."""
+
+    name: Word
+    version: Word
+
+
+class SettingInForce(Value):
+    """A setting as the daemon ran with it, without passwords."""
+
+    name: Word
+    value: Prose
+    #: `default`, `argument`, or the variable and file that said it.
+    source: Label
 
 
 class DaemonStarted(Event):
@@ -33,6 +50,10 @@ class DaemonStarted(Event):
     #: did not listen to the broker.
     #: None for an empty log.
     last_recorded_at: Instant | None = None
+    #: Python, the machine's system, and the libraries; empty in logs of earlier versions.
+    parts: tuple[PartVersion, ...] = ()
+    #: Every setting, the defaults too; empty in logs of earlier versions.
+    settings: tuple[SettingInForce, ...] = ()
 
 
 class LossAccepted(Event):
