@@ -37,7 +37,7 @@ HOUSE = {
     # Who may ask a server of ours: the pages and the daemon's metrics hold the same rule.
     "access": allowed("errors"),
     "telemetry": allowed("access errors core.money core.shown", "structlog prometheus_client"),
-    "store": allowed(FOUNDATION, "sqlalchemy alembic"),
+    "store": allowed(f"{FOUNDATION} files", "sqlalchemy alembic"),
     "broker": allowed(FOUNDATION, "ib_async"),
     # Alone, because it judges the others: an auditor copies this one file.
     "verify": allowed("", "cryptography pyarrow"),

@@ -62,36 +62,50 @@ def verify(
     loss = tolerable_loss(url)
     with closing(connect(parse_url(url), "read")) as connection:
         schema.check_connection(connection)
-        # Before the head: an append in between makes the log longer than its checkpoint, which is
-        # right, never the other way round.
-        marks = connection.rows("SELECT sequence, name, hash FROM checkpoints ORDER BY sequence")
-        rows = connection.rows(SELECT_HEAD)
-        head = head_of(rows[0]) if rows else Head()
-        sequence = from_sequence - 1
-        digest = _hash_before(connection, from_sequence)
-        marked = {mark[0] for mark in marks}
-        for link in _links(connection, sequence, head.sequence, digest, progress):
-            sequence, digest = link
-            if sequence in marked:
-                _check_marks(sequence, digest, marks)
-            if sequence in expected and expected[sequence] != digest.hex():
-                raise ChainBroken(
-                    f"event {sequence} has another hash than was noted", sequence=sequence
-                )
-        appended = max((*expected, *(mark[0] for mark in marks)), default=0)
-        if sequence < appended:
-            raise ChainBroken(
-                f"the log ends at {sequence}, but {appended} events were appended",
-                sequence=sequence + 1,
-            )
+        head = check_chain(connection, progress, from_sequence=from_sequence, expected=expected)
     if loss is not None:
         raise loss.error()
     return VerifyResult(
-        events=sequence - from_sequence + 1,
-        head_sequence=sequence,
-        head_hash=digest.hex(),
+        events=head.sequence - from_sequence + 1,
+        head_sequence=head.sequence,
+        head_hash=head.hash.hex(),
         seconds=time.monotonic() - started,
     )
+
+
+def check_chain(
+    connection: Connection,
+    progress: Progress | None = None,
+    *,
+    from_sequence: int = 1,
+    expected: Mapping[int, str] = MappingProxyType({}),
+) -> Head:
+    """Check every link of a log whose tables are of any version, and return where it ends; raises
+    `ChainBroken`, and `NotFound` where it does not reach `from_sequence`.
+    """
+    # Before the head: an append in between makes the log longer than its checkpoint, which is
+    # right, never the other way round.
+    marks = connection.rows("SELECT sequence, name, hash FROM checkpoints ORDER BY sequence")
+    rows = connection.rows(SELECT_HEAD)
+    head = head_of(rows[0]) if rows else Head()
+    sequence = from_sequence - 1
+    digest = _hash_before(connection, from_sequence)
+    marked = {mark[0] for mark in marks}
+    for link in _links(connection, sequence, head.sequence, digest, progress):
+        sequence, digest = link
+        if sequence in marked:
+            _check_marks(sequence, digest, marks)
+        if sequence in expected and expected[sequence] != digest.hex():
+            raise ChainBroken(
+                f"event {sequence} has another hash than was noted", sequence=sequence
+            )
+    appended = max((*expected, *(mark[0] for mark in marks)), default=0)
+    if sequence < appended:
+        raise ChainBroken(
+            f"the log ends at {sequence}, but {appended} events were appended",
+            sequence=sequence + 1,
+        )
+    return Head(sequence, digest, head.recorded_at)
 
 
 def _hash_before(connection: Connection, sequence: int) -> bytes:

@@ -69,7 +69,7 @@ def current(url: str) -> str | None:
     if _is_absent(parsed):
         return None
     with closing(connect(parsed, "read")) as connection:
-        return _revision(connection)
+        return revision_of(connection)
 
 
 def check_current(url: str) -> None:
@@ -81,7 +81,32 @@ def check_current(url: str) -> None:
 
 def check_connection(connection: Connection) -> None:
     """Do the same on a connection that is open."""
-    _check(_revision(connection))
+    _check(revision_of(connection))
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision that a database says it has, None where it has no tables at all; raises
+    `DatabaseDamaged` where what it says is missing, or is not so.
+    """
+    # One state of it: between two looks a daemon's first start may make the tables.
+    with connection.reading():
+        exists = connection.rows(_TABLE_EXISTS[connection.backend_name])[0][0]
+        rows = connection.rows("SELECT version_num FROM alembic_version") if exists else []
+        if not rows and has_log(connection):
+            raise DatabaseDamaged("the database does not say of which revision its tables are")
+        if not rows:
+            return None
+        revision = rows[0][0]
+        if len(rows) > 1 or not re.fullmatch(r"\d{4}", str(revision), re.ASCII):
+            raise DatabaseDamaged(f"the database is at revision {revision!r}, which never was one")
+        if revision != HEAD and not differences(connection):
+            raise DatabaseDamaged(
+                f"the database says that it is at revision {revision}, but its tables are those of"
+                f" {HEAD}",
+                hint="were it written by a newer version, upgrade ib-oms; if not, the row of"
+                " alembic_version was altered: docs/operating/damaged.md",
+            )
+        return str(revision)
 
 
 def has_log(connection: Connection) -> bool:
@@ -110,6 +135,20 @@ def upgrade(url: str, *, backup: bool = True, clock: Clock | None = None) -> Upg
             copy = _copy(parsed, before, clock if clock is not None else SystemClock())
     _migrate(parsed)
     return Upgrade(before, HEAD, copy)
+
+
+def create(path: Path, revision: str) -> None:
+    """Make a SQLite file with the tables of a revision, and no rows; raises `ConfigurationError`
+    for a revision that this program does not know, and `StoreUnavailable`.
+    """
+    if revision not in REVISIONS:
+        raise ConfigurationError(
+            f"{revision!r} is no revision of the tables",
+            hint=f"this version knows {', '.join(REVISIONS)}; `oms db current` names the newest",
+        )
+    url = URL.create("sqlite", database=str(path))
+    _create(url)
+    _migrate(url, revision)
 
 
 def script_location() -> Path:
@@ -156,32 +195,7 @@ def _check_known(revision: str) -> None:
         )
 
 
-def _revision(connection: Connection) -> str | None:
-    """Return the revision that a database says it has, None where it has no tables at all; raises
-    `DatabaseDamaged` where what it says is missing, or is not so.
-    """
-    # One state of it: between two looks a daemon's first start may make the tables.
-    with connection.reading():
-        exists = connection.rows(_TABLE_EXISTS[connection.backend_name])[0][0]
-        rows = connection.rows("SELECT version_num FROM alembic_version") if exists else []
-        if not rows and has_log(connection):
-            raise DatabaseDamaged("the database does not say of which revision its tables are")
-        if not rows:
-            return None
-        revision = rows[0][0]
-        if len(rows) > 1 or not re.fullmatch(r"\d{4}", str(revision), re.ASCII):
-            raise DatabaseDamaged(f"the database is at revision {revision!r}, which never was one")
-        if revision != HEAD and not differences(connection):
-            raise DatabaseDamaged(
-                f"the database says that it is at revision {revision}, but its tables are those of"
-                f" {HEAD}",
-                hint="were it written by a newer version, upgrade ib-oms; if not, the row of"
-                " alembic_version was altered: docs/operating/damaged.md",
-            )
-        return str(revision)
-
-
-def _migrate(url: URL) -> None:
+def _migrate(url: URL, revision: str = HEAD) -> None:
     from alembic import command
 
     engine = sync_engine(url, "write")
@@ -192,7 +206,7 @@ def _migrate(url: URL) -> None:
     try:
         with driver_errors(place_of(url)), engine.connect() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     finally:
         engine.dispose()
 

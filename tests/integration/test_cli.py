@@ -401,3 +401,24 @@ async def until_said(daemon: Program, action: bytes) -> None:
     async with asyncio.timeout(60):
         while action not in await daemon.stderr.readline():
             assert daemon.returncode is None
+
+
+async def test_backup_beside_a_daemon_is_a_file_that_every_verb_reads(
+    world: World, shell: Shell, tmp_path: Path
+) -> None:
+    await world.start()
+    await world.resting(order_id="k1")
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    made = (await shell.oms("db", "backup", str(folder), "--keep", "1", "--json")).json
+    shell.settings["OMS_DATABASE_URL"] = made["path"]
+    (order,) = (await shell.oms("orders", "--json")).json["orders"]
+    assert order["order_id"] == "k1"
+    assert (await shell.oms("verify", "--json")).json["hash"] == made["manifest"]["hash"]
+    again = await shell.oms("db", "backup", str(folder / "a.sqlite"))
+    assert (
+        again.out.splitlines()[1]
+        == f"head {made['manifest']['sequence']} " + (made["manifest"]["hash"])
+    )
+    await shell.oms("db", "backup", str(folder / "a.sqlite"), expect=2)
+    await shell.oms("db", "backup", str(tmp_path / "none" / "a.sqlite"), expect=1)
