@@ -230,6 +230,8 @@ def events_page() -> str:
         "comes with the fact.",
         source.fields_table("Envelope"),
         source.fields_table("Context"),
+        "A message that passed the socket has a stamp.",
+        source.fields_table("Stamp"),
         *parts,
     )
 

@@ -18,6 +18,7 @@ asked for again by the reconciliation of the next start.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -28,12 +29,24 @@ from oms.broker.sink import Durable, Sink
 from oms.broker.ticks import MARKET_MESSAGES
 from oms.broker.translate import (
     CONTRACT_DETAILS,
+    DECODER,
     Unreadable,
     translate,
     unreadable,
     with_exchange_day,
 )
-from oms.core.events import Context, Event, OrderMessageSent, Pending
+from oms.clock import Clock
+from oms.core.events import (
+    CompletedOrderReceived,
+    Context,
+    Event,
+    ExecutionReceived,
+    OpenOrderReceived,
+    OrderMessageSent,
+    Pending,
+    Stamp,
+)
+from oms.core.keys import can_be_key
 
 ACTOR: Final = "broker"
 
@@ -43,6 +56,8 @@ _OURS_ALONE: Final = frozenset(
     {"3", "5", "6", "7", "11", "53", "54", "55", "59", "61", "62", "63", "64"}
     | {"71", "72", "73", "74", "100", "101", "102"}
 )
+#: Facts of IB's that carry what an order was given for a name.
+_NAMING: Final = (OpenOrderReceived, ExecutionReceived, CompletedOrderReceived)
 #: placeOrder, cancelOrder, reqGlobalCancel.
 _ORDER_REQUESTS: Final = (b"3\0", b"4\0", b"58\0")
 #: Where orderRef stands in placeOrder, the same in every version that we speak.
@@ -53,6 +68,15 @@ _PREFIX: Final = 4
 
 class Held(Exception):
     """An order message may not leave this moment; nothing of it has left."""
+
+
+class Cause(NamedTuple):
+    """Why a message came: it answers something that we asked."""
+
+    #: Of the run, or of the question.
+    correlation_id: str
+    #: Of the event that asked; None where none did.
+    sequence: int | None = None
 
 
 class Captured(NamedTuple):
@@ -71,11 +95,16 @@ class Capture:
         ib: IB,
         sink: Sink,
         *,
+        clock: Clock,
         zone: ZoneInfo | None,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """Install the tap. `zone` is the time zone that TWS was logged in with."""
         self.listeners: list[Callable[[Captured], None]] = []
+        #: Each says of a fact, before it is handed over, which question of its own it answers.
+        self.askers: list[Callable[[Event, tuple[str, ...]], Cause | None]] = []
+        #: When the bytes of the message that is being read came.
+        self.received_at = clock.now()
         #: Called with every message about a market; these are not stored (decision D1).
         self.market_listener: Callable[[tuple[str, ...]], None] | None = None
         #: Called for every message that was handed to the socket, order message or not.
@@ -87,6 +116,8 @@ class Capture:
         #: True while what is being sent only asks what an order would cost.
         self.what_if = False
         self._sink = sink
+        self._clock = clock
+        self._stamp = Stamp(self.received_at, 0, DECODER)
         self._zone = zone
         self._on_failure = on_failure
         self._failed = False
@@ -123,21 +154,36 @@ class Capture:
             self._interpret_rest(fields)
 
     def _record_received(self, wire: tuple[str, ...]) -> None:
-        context = self._context
+        version = patches.server_version(self._ib)
         event: Event
+        occurred_at = None
         try:
-            translated = translate(wire, patches.server_version(self._ib), self._zone)
+            translated = translate(wire, version, self._zone)
         except Unreadable as error:
             event = unreadable(wire, error)
         else:
             if translated is None:
                 return
             event, occurred_at = translated
-            if occurred_at is not None:
-                context = Context(
-                    actor=ACTOR, session_epoch=context.session_epoch, occurred_at=occurred_at
-                )
-        self._append(event, context, wire)
+        if self._stamp.at is not self.received_at or self._stamp.server_version != version:
+            self._stamp = Stamp(self.received_at, version, DECODER)
+        self._append(event, self._context_of(event, wire, occurred_at), wire, self._stamp)
+
+    def _context_of(
+        self, event: Event, wire: tuple[str, ...], occurred_at: datetime | None
+    ) -> Context:
+        """Return what is known of a message: the question that it answers, else the order whose
+        name it carries. A status carries none; whose it is, the fold says (decision D1).
+        """
+        correlation_id, cause = None, None
+        answers = next((found for ask in self.askers if (found := ask(event, wire))), None)
+        if answers is not None:
+            correlation_id, cause = answers
+        elif isinstance(event, _NAMING) and can_be_key(event.order_ref):
+            correlation_id = event.order_ref
+        if occurred_at is None and correlation_id is None:
+            return self._context
+        return Context(ACTOR, self._context.session_epoch, occurred_at, correlation_id, cause)
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -185,12 +231,13 @@ class Capture:
             session_epoch=self._context.session_epoch,
             correlation_id=self.subject or event.order_ref or None,
         )
-        self._append(event, context, wire)
+        stamp = Stamp(self._clock.now(), patches.server_version(self._ib))
+        self._append(event, context, wire, stamp)
 
     # ── the log ──────────────────────────────────────────────────────────────────────────────────
 
-    def _append(self, event: Event, context: Context, wire: tuple[str, ...]) -> None:
-        durable = self._sink.append(Pending(event, context, wire))
+    def _append(self, event: Event, context: Context, wire: tuple[str, ...], stamp: Stamp) -> None:
+        durable = self._sink.append(Pending(event, context, wire, stamp))
         self._latest = durable
         if self._watched is None:
             self._watch(durable)

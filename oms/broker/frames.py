@@ -4,6 +4,8 @@ ib_async waits for ever for a frame that announces two gigabytes, and copies all
 for every message in it. So the frames are cut here, and it is given one at a time. A length that no
 gateway sends means that the stream can no longer be read: nothing that follows would be heard.
 
+Each frame comes with the time at which its last byte was read, however long it then waits here.
+
 After each slice the loop has its turn, and no more is taken while the log has much to write: so an
 order of ours is not behind a hundred thousand of others. As long as messages wait here, nothing
 more is read from the socket, and the gateway keeps what it has.
@@ -12,7 +14,9 @@ more is read from the socket, and the gateway keeps what it has.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final, Protocol
 
 #: Bytes of the length before every frame.
@@ -43,22 +47,27 @@ class Frames:
     def __init__(
         self,
         *,
-        take: Callable[[bytes], None],
+        take: Callable[[bytes, datetime], None],
         refuse: Callable[[str], None],
         socket: Callable[[], Socket | None],
+        now: Callable[[], datetime],
         monotonic: Callable[[], float],
         must_wait: Callable[[], bool],
     ) -> None:
-        """`take` gets each frame, its length in front; `refuse` hears once a connection why the
-        stream cannot be read any further; `must_wait` says that the log has too much to write.
+        """`take` gets each frame, its length in front, and when it came; `refuse` hears once a
+        connection why the stream cannot be read any further; `must_wait` says that the log has too
+        much to write.
         """
         self._take = take
         self._refuse = refuse
         self._socket = socket
+        self._now = now
         self._monotonic = monotonic
         self._must_wait = must_wait
         self._bytes = bytearray()
         self._at = 0
+        #: Where each packet ends that holds frames which wait, in `_bytes`, and when it was read.
+        self._packets: deque[tuple[int, datetime]] = deque()
         self._refused = False
         self._next: asyncio.Handle | None = None
 
@@ -77,6 +86,7 @@ class Frames:
         if self._refused:
             return
         self._bytes += received
+        self._packets.append((len(self._bytes), self._now()))
         if self._next is None:
             self._slice()
 
@@ -86,21 +96,24 @@ class Frames:
             self._next.cancel()
             self._next = None
         while (frame := self._cut()) is not None:
-            self._take(frame)
+            self._take(frame, self._packets[0][1])
         self._bytes, self._at, self._refused = bytearray(), 0, False
+        self._packets.clear()
 
     def _slice(self) -> None:
         was_behind, self._next = self.behind, None
         ends_at = self._monotonic() + SLICE_SECONDS
         count = 0
         while (frame := self._cut()) is not None:
-            self._take(frame)
+            self._take(frame, self._packets[0][1])
             count += 1
             if count % _LOOK_EVERY == 0 and (self._monotonic() >= ends_at or self._must_wait()):
                 self._go_on_later(was_behind)
                 return
         # A new buffer: the old one is as long as the largest packet that ever waited.
         self._bytes, self._at = self._bytes[self._at :], 0
+        # What is left is no whole frame: it comes with a later packet.
+        self._packets.clear()
         if was_behind and (socket := self._socket()) is not None:
             socket.resume_reading()
 
@@ -127,4 +140,6 @@ class Frames:
             return None
         frame = bytes(self._bytes[self._at : end])
         self._at = end
+        while self._packets[0][0] < end:
+            self._packets.popleft()
         return frame

@@ -63,7 +63,7 @@ class Gateway:
         """
         self._ib = new_ib()
         reroute(self._ib)
-        self.capture = Capture(self._ib, sink, zone=zone, on_failure=on_failure)
+        self.capture = Capture(self._ib, sink, clock=clock, zone=zone, on_failure=on_failure)
         wire, seconds = (self._ib, self.capture), request_timeout_seconds
         # The lanes of the one pace, by rank.
         self._pace = self._counted(Pace(clock, per_second_max=messages_per_second_max))

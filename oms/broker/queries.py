@@ -34,7 +34,7 @@ from zoneinfo import ZoneInfo
 
 import ib_async
 
-from oms.broker.capture import Capture, Captured
+from oms.broker.capture import Capture, Captured, Cause
 from oms.broker.news import News, SessionDown
 from oms.broker.paced_requests import PacedRequests
 from oms.broker.session import MANUAL_CLIENT_ID, Session
@@ -112,6 +112,7 @@ class _Open:
     """A question under way."""
 
     kind: QueryKind
+    cause: Cause
     request_id: int | None
     ended: asyncio.Future[tuple[Outcome, int, str]]
     rows: list[tuple[Event, Durable]] = field(default_factory=list)
@@ -164,6 +165,7 @@ class Queries:
         #: The session in which orders were bound that were entered before it.
         self._bound_in = 0
         capture.listeners.append(self._on_captured)
+        capture.askers.append(self._asked)
         session.listeners.append(self._on_news)
 
     async def ask(self, kind: QueryKind, run_id: str) -> Answer:
@@ -186,9 +188,10 @@ class Queries:
             ),
             run_id,
         )
+        cause = Cause(run_id, asked.sequence)
         if kind == "open_orders" and self._is_to_bind():
-            await self._bind()
-        open_ = self._opened(kind)
+            await self._bind(cause)
+        open_ = self._opened(kind, cause)
         outcome, code, text = await self._await_end(open_)
         rows = tuple([Row(event, (await durable).sequence) for event, durable in open_.rows])
         last = (await open_.last).sequence if open_.last is not None else asked.sequence
@@ -212,10 +215,10 @@ class Queries:
         await self._append(QueryAnswered(run_id=run_id, question=question), run_id)
         return Answer(question, rows, max(last, *(row.sequence for row in rows), asked.sequence))
 
-    async def _bind(self) -> None:
+    async def _bind(self, cause: Cause) -> None:
         """Have the orders bound that a person has entered, whose rows come like any others."""
         self._bound_in = self._session.epoch
-        outcome, _, _ = await self._await_end(self._opened("open_orders", binds=True))
+        outcome, _, _ = await self._await_end(self._opened("open_orders", cause, binds=True))
         if outcome != "complete":
             # A refusal names no request: this one may be answered all the same.
             self._owed.add("open_orders")
@@ -224,10 +227,10 @@ class Queries:
         is_bound = self._bound_in == self._session.epoch
         return self._session.client_id == MANUAL_CLIENT_ID and not is_bound
 
-    def _opened(self, kind: QueryKind, *, binds: bool = False) -> _Open:
+    def _opened(self, kind: QueryKind, cause: Cause, *, binds: bool = False) -> _Open:
         ended: asyncio.Future[tuple[Outcome, int, str]]
         ended = asyncio.get_running_loop().create_future()
-        return _Open(kind, None, ended, an_end_is_owed=kind in self._owed, binds=binds)
+        return _Open(kind, cause, None, ended, an_end_is_owed=kind in self._owed, binds=binds)
 
     async def _await_end(self, open_: _Open) -> tuple[Outcome, int, str]:
         if not self._session.is_up:
@@ -296,6 +299,16 @@ class Queries:
 
     # ── from the tap ─────────────────────────────────────────────────────────────────────────────
 
+    def _asked(self, event: Event, wire: tuple[str, ...]) -> Cause | None:
+        """Return the question that a fact answers.
+
+        Where the end of an earlier question may still come, what comes may be that one's.
+        """
+        for open_ in self._open:
+            if not (open_.ended.done() or open_.an_end_is_owed) and _answers(open_, event, wire):
+                return open_.cause
+        return None
+
     def _on_captured(self, captured: Captured) -> None:
         event = captured.event
         if isinstance(event, AnswerEndReceived) and event.request_id is None:
@@ -340,6 +353,19 @@ def _end(open_: _Open, durable: Durable) -> None:
     # Rows before it may belong to the earlier answer, whose first rows we did not keep.
     open_.an_end_is_owed, open_.saw_owed_end = False, True
     open_.rows.clear()
+
+
+def _answers(open_: _Open, event: Event, wire: tuple[str, ...]) -> bool:
+    """Say whether a fact is a row, the end or the refusal of an answer."""
+    match event:
+        case AnswerEndReceived(kind=kind, request_id=request_id):
+            return kind == open_.kind and request_id == open_.request_id
+        case NoticeReceived(subject_id=subject, code=code):
+            return _refuses(open_, subject, code)
+        case BrokerMessageUnreadable(message_id=message_id):
+            return message_id in _ROW_IDS[open_.kind]
+        case _:
+            return _belongs(open_, event, wire)
 
 
 def _belongs(open_: _Open, event: Event, wire: tuple[str, ...]) -> bool:

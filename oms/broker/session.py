@@ -21,7 +21,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
@@ -128,6 +128,7 @@ class Session:
             take=self._on_frame,
             refuse=self._on_nonsense,
             socket=lambda: patches.transport(ib),
+            now=clock.now,
             monotonic=clock.monotonic,
             must_wait=lambda: sink.waiting > WAITING_MAX,
         )
@@ -346,7 +347,8 @@ class Session:
         self._ib.client.apiStart.connect(self._on_handshake_done)
         self._capture.listeners.append(self._on_captured)
 
-    def _on_frame(self, frame: bytes) -> None:
+    def _on_frame(self, frame: bytes, received_at: datetime) -> None:
+        self._capture.received_at = received_at
         self._heard_at = self._clock.monotonic()
         with self._guarded():
             self._handshake.hear_frame(frame)

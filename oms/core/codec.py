@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, NamedTuple, TypedDict
 
 import pydantic
@@ -30,6 +31,7 @@ from oms.core.events import (
     ExecutionReceived,
     OrderIntended,
     OrderRequested,
+    Stamp,
 )
 from oms.errors import UnknownEventType
 
@@ -154,8 +156,8 @@ def _named_in(payload: str) -> _Named:
     return named
 
 
-def encode_wire(fields: tuple[str, ...] | None) -> str | None:
-    """Return the wire fields as a JSON array, or None for facts of our own.
+def encode_wire(fields: tuple[str, ...] | None, stamp: Stamp | None = None) -> str | None:
+    """Return the stored text of a message's wire fields, or None for facts of our own.
 
     IB sends text in whatever encoding its user typed; what is not UTF-8 reaches us as surrogates,
     which JSON cannot carry, so they are written as escapes that `decode_wire` leaves readable.
@@ -163,14 +165,43 @@ def encode_wire(fields: tuple[str, ...] | None) -> str | None:
     if fields is None:
         return None
     try:
-        return to_json(fields).decode()
+        text = to_json(fields).decode()
     except (UnicodeEncodeError, ValueError):
-        return to_json([f.encode("utf-8", "backslashreplace").decode() for f in fields]).decode()
+        text = to_json([f.encode("utf-8", "backslashreplace").decode() for f in fields]).decode()
+    return text if stamp is None else f'{_stamp_text(stamp)}"fields":{text}}}'
 
 
-def decode_wire(text: str | None) -> tuple[str, ...] | None:
-    """Return the wire fields that a stored text holds."""
-    return None if text is None else tuple(from_json(text))
+@lru_cache(maxsize=64)
+def _stamp_text(stamp: Stamp) -> str:
+    """Return the beginning of a stamped text; all messages of one packet share it."""
+    at, server, decoder = time_text(stamp.at), stamp.server_version, stamp.decoder
+    if decoder:
+        return f'{{"received_at":"{at}","server":{server},"decoder":{decoder},'
+    return f'{{"sent_at":"{at}","server":{server},'
+
+
+def decode_wire(text: str | None) -> tuple[tuple[str, ...] | None, Stamp | None]:
+    """Return the wire fields that a stored text holds, and the stamp; no stamp in the text of a log
+    before there was one, which is the array of fields alone.
+
+    Raises ValueError for what is neither.
+    """
+    if text is None:
+        return None, None
+    match from_json(text):
+        case [*fields]:
+            return tuple(fields), None
+        case {
+            "received_at": str(at),
+            "server": int(server),
+            "decoder": int(decoder),
+            "fields": [*fields],
+        }:
+            return tuple(fields), Stamp(datetime.fromisoformat(at), server, decoder)
+        case {"sent_at": str(at), "server": int(server), "fields": [*fields]}:
+            return tuple(fields), Stamp(datetime.fromisoformat(at), server)
+        case _:
+            raise ValueError("the wire text is neither an array nor a stamped message")
 
 
 def time_text(moment: datetime) -> str:

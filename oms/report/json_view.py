@@ -102,6 +102,8 @@ def event_json(envelope: Envelope) -> dict[str, Any]:
         "type": type(envelope.event).__name__,
         "sentence": sentence(envelope),
         "recorded_at": _time(envelope.recorded_at),
+        "received_at": _time(envelope.received_at),
+        "sent_at": _time(envelope.sent_at),
         "occurred_at": _time(context.occurred_at),
         "actor": context.actor,
         "session_epoch": context.session_epoch,
@@ -110,6 +112,8 @@ def event_json(envelope: Envelope) -> dict[str, Any]:
         "causation_sequence": context.causation_sequence,
         "payload": json.loads(encode(envelope.event)),
         "wire": _list(envelope.wire),
+        "server_version": None if envelope.stamp is None else envelope.stamp.server_version,
+        "decoder": None if envelope.stamp is None else envelope.stamp.decoder or None,
     }
 
 

@@ -180,7 +180,7 @@ class Chain:
                 row, digest = chained(digest, new, sequence, recorded_at, epoch)
                 rows.append(row)
                 envelopes.append(
-                    Envelope(sequence, new.event, new.context, moment, epoch, new.wire)
+                    Envelope(sequence, new.event, new.context, moment, epoch, new.wire, new.stamp)
                 )
                 if new.natural_key:
                     stored[new.natural_key] = _Stored(sequence, new.event)
@@ -235,4 +235,4 @@ def _conflict(known: _Stored, fact: Draft) -> Draft:
         type_name=type(fact.event).__name__,
         payload=fact.payload,
     )
-    return draft(Pending(event, fact.context, fact.wire))
+    return draft(Pending(event, fact.context, fact.wire, fact.stamp))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from oms.core import codec
 from oms.core.codec import Head, Header
-from oms.core.events import Context, Envelope, Event, Pending
+from oms.core.events import Context, Envelope, Event, Pending, Stamp
 from oms.errors import ChainBroken
 from oms.store.backend import Value
 from oms.store.tables import EVENT_COLUMNS
@@ -41,6 +41,7 @@ class Draft:
     wire_text: str | None
     occurred_at: str | None
     natural_key: str | None
+    stamp: Stamp | None
 
 
 def draft(pending: Pending) -> Draft:
@@ -54,9 +55,10 @@ def draft(pending: Pending) -> Draft:
         context,
         pending.wire,
         codec.encode(pending.event),
-        codec.encode_wire(pending.wire),
+        codec.encode_wire(pending.wire, pending.stamp),
         None if moment is None else codec.time_text(moment.astimezone(UTC)),
         codec.natural_key(pending.event),
+        pending.stamp,
     )
 
 
@@ -87,6 +89,7 @@ def envelope(row: Row) -> Envelope:
     """Return the fact that a row of the log holds; raises `ChainBroken` where it can hold none."""
     occurred_at = row[4]
     try:
+        wire, stamp = codec.decode_wire(row[13])
         return Envelope(
             sequence=row[0],
             event=codec.decode_stored(row[1], row[2], row[12]),
@@ -99,7 +102,8 @@ def envelope(row: Row) -> Envelope:
             ),
             recorded_at=datetime.fromisoformat(row[3]),
             lease_epoch=row[5],
-            wire=codec.decode_wire(row[13]),
+            wire=wire,
+            stamp=stamp,
         )
     except (ValueError, TypeError) as error:
         raise ChainBroken(f"event {row[0]} cannot be read: {error}", sequence=row[0]) from error

@@ -135,7 +135,7 @@ class Nowhere:
 async def tapped(chunks: list[bytes], _: int) -> float:
     """Seconds of framing, tap and translation alone."""
     ib = connected()
-    Capture(ib, Nowhere(), zone=None, on_failure=_raise)  # type: ignore[arg-type]
+    Capture(ib, Nowhere(), clock=SystemClock(), zone=None, on_failure=_raise)  # type: ignore[arg-type]
     with quiet_collector():
         return await _feed(ib, chunks)
 
@@ -149,7 +149,7 @@ async def durable(chunks: list[bytes], orders: int) -> float:
         log = await EventLog.open(url, clock=SystemClock(), lease=lease)
         await _open_orders(log, orders)
         ib = connected()
-        capture = Capture(ib, log, zone=None, on_failure=_raise)
+        capture = Capture(ib, log, clock=SystemClock(), zone=None, on_failure=_raise)
         capture.session_epoch = 1
         with quiet_collector():
             seconds = await _feed(ib, chunks, log.flush)
@@ -208,6 +208,9 @@ class Wire:
     def is_closing(self) -> bool:
         return False
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def write_eof(self) -> None: ...
 
     def close(self) -> None: ...
@@ -223,7 +226,7 @@ async def placing() -> tuple[float, float]:
         order = ib_async.LimitOrder("BUY", 300, 187.42, account="DU1", orderRef=str(number))
         ib.client.placeOrder(number, form, order)
     alone = time.perf_counter() - began
-    capture = Capture(ib, Nowhere(), zone=None, on_failure=_raise)  # type: ignore[arg-type]
+    capture = Capture(ib, Nowhere(), clock=SystemClock(), zone=None, on_failure=_raise)  # type: ignore[arg-type]
     pace = Pace(SystemClock(), per_second_max=PLACED)
     capture.sent_listeners.append(pace.note_sent)
     outbox = Outbox(ib, capture, pace, clock=SystemClock(), on_not_sent=lambda *_: None)

@@ -21,7 +21,7 @@ import pytest
 
 from oms.clock import Clock, ManualClock, SystemClock
 from oms.core import codec
-from oms.core.events import Context, Envelope, GapClosed, NaturalKeyConflict, Pending
+from oms.core.events import Context, Envelope, GapClosed, NaturalKeyConflict, Pending, Stamp
 from oms.core.fold import apply as folds
 from oms.core.fold.books import Books
 from oms.core.fold.records import Order
@@ -67,12 +67,14 @@ async def test_what_was_appended_is_read_back_as_it_was(place: Place) -> None:
     """Every part of a fact and its context survives the way through the database."""
     context = Context("person:ann", 4, START, "run-1", 1)
     wire = ("4", "weird \x00\x1f text", "\u00e9\U0001f4c8")
+    stamp = Stamp(START, 178, 1)
     async with opened_log(place, lease=lease()) as log:
         await log.append(gap())
-        await log.append(Pending(gap("second").event, context, wire))
+        await log.append(Pending(gap("second").event, context, wire, stamp))
         epoch = log.lease_epoch
     last = (await stored(place))[-1]
     assert (last.event, last.context, last.wire) == (gap("second").event, context, wire)
+    assert (last.stamp, last.received_at, last.sent_at) == (stamp, START, None)
     assert (last.lease_epoch, epoch) == (1, 1)
 
 

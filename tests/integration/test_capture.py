@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import struct
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oms.broker.capture import Capture
+from oms.broker.translate import DECODER
+from oms.clock import ManualClock
 from oms.core.contracts import Stock
 from oms.core.events import (
     BrokerMessageUnreadable,
@@ -33,6 +36,7 @@ from tests.integration.conftest import Desk, Journal, MakeDesk, Simulator
 
 pytestmark = pytest.mark.slow
 
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 AAPL = Stock("AAPL")
 MARKET = Terms(side="BUY", quantity=Decimal(10), order_type="MKT")
 LIMIT = Terms(side="BUY", quantity=Decimal(10), order_type="LMT", limit_price=Decimal(100))
@@ -84,6 +88,28 @@ async def test_every_message_of_a_session_is_kept_once_in_order_with_its_wire_fi
 
 
 SENT = {OrderMessageSent}
+
+
+async def test_each_message_is_stamped_at_the_socket_and_named_after_its_order(desk: Desk) -> None:
+    before = datetime.now(UTC)
+    place(desk, "ref-1")
+    await desk.journal.first(CommissionReceived)
+    after = datetime.now(UTC)
+    (sent,) = (p for p in desk.journal.pendings if type(p.event) in SENT)
+    assert sent.stamp is not None
+    assert (sent.stamp.server_version, sent.stamp.decoder) == (178, 0)
+    came = [p for p in desk.journal.pendings if p.wire and type(p.event) not in SENT]
+    assert {(p.stamp.server_version, p.stamp.decoder) for p in came if p.stamp} == {(178, DECODER)}
+    moments = [p.stamp.at for p in came if p.stamp]
+    assert len(moments) == len(came)
+    assert moments == sorted(moments)
+    (answered,) = [p.stamp.at for p in came if type(p.event) is ExecutionReceived and p.stamp]
+    assert before <= sent.stamp.at < answered <= after
+    names = {type(p.event): p.context.correlation_id for p in came}
+    assert names[ExecutionReceived] == names[OpenOrderReceived] == "ref-1"
+    # A status carries no name, and nobody has asked for these.
+    assert names[OrderStatusReceived] is None
+    assert {p.context.causation_sequence for p in came} == {None}
 
 
 async def test_every_execution_in_the_brokers_books_is_in_the_log(
@@ -210,7 +236,7 @@ def offline(sink: Any, failures: list[BaseException]) -> tuple[Any, Capture]:
     client.decoder.serverVersion = 178
     client.connState = client.CONNECTED
     # Kept by the caller: the IB object disconnects when nobody holds it.
-    return ib, Capture(ib, sink, zone=None, on_failure=failures.append)
+    return ib, Capture(ib, sink, clock=ManualClock(NOON), zone=None, on_failure=failures.append)
 
 
 async def test_an_append_that_fails_later_is_reported_once() -> None:

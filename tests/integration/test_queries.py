@@ -92,6 +92,23 @@ async def test_a_complete_answer_has_the_brokers_rows(simulator: Simulator, desk
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_what_answers_a_question_names_it(
+    kind: QueryKind, simulator: Simulator, desk: Desk
+) -> None:
+    await trade(simulator, desk)
+    pushed = len(desk.journal.pendings)
+    answer = await desk.gateway.queries.ask(kind, "run-1")
+    asked = answer.question.asked_sequence
+    rows = {
+        (p.context.causation_sequence, p.context.correlation_id)
+        for p in desk.journal.pendings[pushed:]
+        if p.wire is not None
+    }
+    assert rows == {(asked, "run-1")}
+    assert not any(p.context.causation_sequence for p in desk.journal.pendings[:pushed])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_complete_answer_carries_its_proof(kind: QueryKind, desk: Desk) -> None:
     before = datetime.now(UTC)
     answer = await desk.gateway.queries.ask(kind, "run-1")

@@ -20,10 +20,18 @@ from oms.core.codec import (
     same_fact,
     time_text,
 )
-from oms.core.events import CommissionReceived, ExecutionReceived, GapOpened, OrderStatusReceived
+from oms.core.events import (
+    CommissionReceived,
+    ExecutionReceived,
+    GapOpened,
+    OrderStatusReceived,
+    Stamp,
+)
 from oms.errors import UnknownEventType
 from tests.lives import START, Life, play
 
+RECEIVED = Stamp(START, 178, 1)
+SENT = Stamp(START, 178)
 HEADER = Header(
     sequence=1,
     type_name="GapOpened",
@@ -82,12 +90,42 @@ def test_older_shape_is_lifted_step_by_step(monkeypatch: pytest.MonkeyPatch) -> 
     "fields", [None, (), ("3", "1", "Submitted"), ("", "Zürich", "a\x1fb", 'quote"')]
 )
 def test_wire_text_reads_back(fields: tuple[str, ...] | None) -> None:
-    assert decode_wire(encode_wire(fields)) == fields
+    for stamp in (None, RECEIVED, SENT) if fields is not None else (None,):
+        assert decode_wire(encode_wire(fields, stamp)) == (fields, stamp)
 
 
 def test_wire_text_that_is_not_utf8_stays_readable() -> None:
     broken = b"caf\xe9".decode("utf-8", "surrogateescape")
-    assert decode_wire(encode_wire(("4", broken))) == ("4", "caf\\udce9")
+    assert decode_wire(encode_wire(("4", broken), RECEIVED)) == (("4", "caf\\udce9"), RECEIVED)
+
+
+def test_wire_text_says_when_a_message_passed_the_socket() -> None:
+    assert encode_wire(("3", "1"), RECEIVED) == (
+        '{"received_at":"2026-03-02T14:30:00.000000+00:00","server":178,"decoder":1,'
+        '"fields":["3","1"]}'
+    )
+    assert encode_wire(("4", "1"), SENT) == (
+        '{"sent_at":"2026-03-02T14:30:00.000000+00:00","server":178,"fields":["4","1"]}'
+    )
+
+
+def test_wire_text_of_a_log_before_there_were_stamps_is_read() -> None:
+    assert decode_wire('["3","1"]') == (("3", "1"), None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "7",
+        "{}",
+        '{"received_at":"noon","server":1,"decoder":1,"fields":[]}',
+        '{"sent_at":"2026-03-02T14:30:00.000000+00:00","server":178}',
+    ],
+)
+def test_wire_text_that_is_neither_form_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_wire(text)
 
 
 def test_time_sorts_as_text() -> None:

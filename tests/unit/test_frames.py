@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from oms.broker.frames import FRAME_BYTES_MAX, SLICE_SECONDS, Frames
 
 MESSAGES = [b"9\x001\x007\x00", b"4\x002\x00-1\x002104\x00ok\x00\x00", b"15\x001\x00DU1\x00"]
+
+MIDNIGHT = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def framed(message: bytes) -> bytes:
@@ -21,6 +24,8 @@ class Line:
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
+        #: When each frame came, in seconds.
+        self.came: list[float] = []
         self.refused: list[str] = []
         self.reading: list[str] = []
         self.now = 0.0
@@ -30,12 +35,14 @@ class Line:
             take=self.take,
             refuse=self.refused.append,
             socket=lambda: self,
+            now=lambda: MIDNIGHT + timedelta(seconds=self.now),
             monotonic=lambda: self.now,
             must_wait=lambda: self.log_is_full,
         )
 
-    def take(self, frame: bytes) -> None:
+    def take(self, frame: bytes, came: datetime) -> None:
         self.taken.append(frame)
+        self.came.append((came - MIDNIGHT).total_seconds())
         self.now += self.seconds_a_frame
 
     def pause_reading(self) -> None:
@@ -100,3 +107,28 @@ async def test_what_had_come_is_taken_when_the_socket_goes() -> None:
     line.frames.feed(framed(MESSAGES[0]) * 100)
     line.frames.finish()
     assert (len(line.taken), line.frames.behind) == (100, False)
+
+
+async def test_a_frame_came_when_its_last_byte_was_read_however_long_it_waits() -> None:
+    line = Line()
+    line.log_is_full = True
+    first, second = framed(MESSAGES[0]) * 20, framed(MESSAGES[1])
+    line.frames.feed(first)
+    line.now = 1.0
+    line.frames.feed(second[:3])
+    line.now = 2.0
+    line.frames.feed(second[3:])
+    line.now = 9.0
+    line.log_is_full = False
+    while line.frames.behind:  # noqa: ASYNC110 - the loop's turns are what is tested
+        await asyncio.sleep(0)
+    assert line.came == [0.0] * 20 + [2.0]
+
+
+def test_a_frame_in_two_packets_came_with_the_second() -> None:
+    line = Line()
+    both = framed(MESSAGES[0]) + framed(MESSAGES[1])
+    line.frames.feed(both[:-4])
+    line.now = 1.0
+    line.frames.feed(both[-4:] + framed(MESSAGES[2]))
+    assert line.came == [0.0, 1.0, 1.0]

@@ -24,7 +24,7 @@ class Stand:
         self.sent: list[str] = []
         self.ib.client.connState, self.ib.client._apiReady = self.ib.client.CONNECTED, True
         self.ib.client.decoder.serverVersion = 178
-        capture = Capture(self.ib, self, zone=None, on_failure=self._fail)
+        capture = Capture(self.ib, self, clock=SystemClock(), zone=None, on_failure=self._fail)
         patches.tap_sent(self.ib, lambda message: self.sent.append(message[4:].decode()))
         requests = PacedRequests(Pace(SystemClock(), per_second_max=50), percent=100)
         requests.open()

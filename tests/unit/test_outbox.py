@@ -98,7 +98,13 @@ class Bench:
         client._serverVersion, client._apiReady, client.clientId = 178, True, 7
         client.connState = client.CONNECTED
         client.conn.transport = self.wire
-        capture = Capture(self.ib, self, zone=None, on_failure=self._fail)  # type: ignore[arg-type]
+        capture = Capture(
+            self.ib,
+            self,  # type: ignore[arg-type]
+            clock=self.clock,
+            zone=None,
+            on_failure=self._fail,
+        )
         #: What the log says of its lease, each time that it is asked; the last word stays.
         self.holds_lease = [True]
         capture.may_leave = lambda: (

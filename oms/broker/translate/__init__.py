@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oms.broker.translate.details import CONTRACT_DETAILS, with_exchange_day
 from oms.broker.translate.messages import (
+    DECODER,
     NEWEST_VERSION,
     OLDEST_VERSION,
     Unreadable,
@@ -14,6 +15,7 @@ from oms.broker.translate.zones import offset_shown
 
 __all__ = [
     "CONTRACT_DETAILS",
+    "DECODER",
     "NEWEST_VERSION",
     "OLDEST_VERSION",
     "Unreadable",

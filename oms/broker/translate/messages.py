@@ -28,6 +28,10 @@ from oms.core.events import (
     NoticeReceived,
 )
 
+#: The number of this translation, which the log keeps beside each fact: one more whenever a message
+#: of some kind gives another fact than it did, so that the older ones can be told.
+DECODER: Final = 1
+
 OLDEST_VERSION: Final = 157
 NEWEST_VERSION: Final = 178
 

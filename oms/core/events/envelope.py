@@ -41,13 +41,28 @@ class Context:
 
 
 @_value
+class Stamp:
+    """When a message passed the socket, and how to read its fields."""
+
+    #: Aware UTC: when the bytes of one that came were read, before anything waited; when those of
+    #: one that left were handed over.
+    at: datetime
+    #: The version of TWS's protocol in which its fields stand; 0 where it was not agreed yet.
+    server_version: int
+    #: The number of the translation that made the fact; 0 for a message of ours.
+    decoder: int = 0
+
+
+@_value
 class Pending:
     """A fact on its way into the log."""
 
     event: Event
     context: Context
-    #: The broker message's fields as they stood on the wire; None for facts of our own.
+    #: The message's fields as they stood on the wire; None for facts of our own.
     wire: tuple[str, ...] | None = None
+    #: None for facts of our own.
+    stamp: Stamp | None = None
 
 
 @_value
@@ -63,4 +78,17 @@ class Envelope:
     #: Epoch of the daemon's lease under which it was written; 0 for a writer without one (the
     #: shell).
     lease_epoch: int = 0
+    #: The message's fields as they stood on the wire; None for facts of our own.
     wire: tuple[str, ...] | None = None
+    #: None for facts of our own, and for messages of logs before there was one.
+    stamp: Stamp | None = None
+
+    @property
+    def received_at(self) -> datetime | None:
+        """Return when the message came; None where nobody wrote that down, or none came."""
+        return self.stamp.at if self.stamp is not None and self.stamp.decoder else None
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """Return when the message left; None where nobody wrote that down, or none left."""
+        return self.stamp.at if self.stamp is not None and not self.stamp.decoder else None
