@@ -156,9 +156,8 @@ class DatabaseDamaged(StoreError):
 
     exit_code = 4
     default_hint = (
-        "no order leaves; copy the file first, then `oms verify` says what is wrong and"
-        " docs/operating/damaged.md what to do: `oms rebuild` makes rows again from a log that"
-        " holds, for the rest restore a backup"
+        "no order leaves; stop the daemon, copy the file, then `oms rebuild`: it makes again what"
+        " follows from the log, and says what needs a backup; docs/operating/damaged.md"
     )
 
 

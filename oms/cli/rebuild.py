@@ -13,6 +13,7 @@ from oms.cli.reading import warn_of_loss
 from oms.cli.terminal import progress
 from oms.store import rebuild as rebuilding
 from oms.store.loss import refuse_loss
+from oms.store.mend import mend
 from oms.store.rebuild import RebuildResult
 
 app = typer.Typer()
@@ -29,10 +30,11 @@ def rebuild(
 ) -> None:
     """Fold the whole log from its first event, and compare with the stored books row for row.
 
-    Without --check, rows that differ are swapped in one transaction, also beside a running daemon:
-    readers see the old rows or the new ones, and the daemon loads its books again. Where more rows
-    differ than its next append can wait for, stop the daemon first. The exit status of --check is 4
-    where a row differs.
+    Without --check, tables of the books, indexes, triggers and leases that are missing or not as
+    they were made are made again; stop the daemon for that. Then rows that differ are swapped in
+    one transaction, also beside a running daemon: readers see the old rows or the new ones, and the
+    daemon loads its books again. Where more rows differ than its next append can wait for, stop the
+    daemon first. The exit status is 4 where anything was not as it should be, also when it is now.
 
     \b
     events   how many were folded
@@ -43,22 +45,28 @@ def rebuild(
     oms rebuild --json
     """
     url = settings_of(context).database_url
+    mended: tuple[str, ...] = ()
     if only_check:
         warn_of_loss(url)
     else:
         refuse_loss(url)
+        mended = mend(url)
     with progress("folding") as moved:
-        work = rebuilding.rebuild_check if only_check else rebuilding.rebuild
-        result = work(url, moved)
+        if only_check:
+            result = rebuilding.rebuild_check(url, moved)
+        else:
+            result = rebuilding.rebuild(url, moved, mended=mended)
     if as_json:
-        print_json("rebuild", **_rebuild_json(result, only_check))
+        print_json("rebuild", **_rebuild_json(result, mended, only_check))
     else:
-        _print_rebuild(result, only_check)
-    if only_check and not result.equal:
+        _print_rebuild(result, mended, only_check)
+    if mended or not result.equal:
         raise typer.Exit(4)
 
 
-def _print_rebuild(result: RebuildResult, only_check: bool) -> None:
+def _print_rebuild(result: RebuildResult, mended: tuple[str, ...], only_check: bool) -> None:
+    for one in mended:
+        write(f"FAILED  {one} was missing or not as it was made; made again")
     rows = sum(result.tables.values())
     folded = f"{result.events:,} events folded, {rows:,} rows compared, in {result.seconds:.2f} s"
     if result.equal:
@@ -75,10 +83,13 @@ def _print_rebuild(result: RebuildResult, only_check: bool) -> None:
     write(", ".join(f"{name} {count:,}" for name, count in result.tables.items() if count))
 
 
-def _rebuild_json(result: RebuildResult, only_check: bool) -> dict[str, object]:
+def _rebuild_json(
+    result: RebuildResult, mended: tuple[str, ...], only_check: bool
+) -> dict[str, object]:
     first = result.first_difference
     return {
-        "ok": result.equal,
+        "ok": result.equal and not mended,
+        "mended": mended,
         "replaced": not only_check and not result.equal,
         "events": result.events,
         "rows": result.tables,

@@ -180,4 +180,7 @@ def _(event: events.ClockStepped) -> str:
 @_say.register
 def _(event: events.ProjectionsRebuilt) -> str:
     rows = counted(event.differences, "row")
-    return f"The stored rows were folded again up to #{event.up_to_sequence}: {rows} differed"
+    mended = f"; made again: {', '.join(event.mended)}" if event.mended else ""
+    return (
+        f"The stored rows were folded again up to #{event.up_to_sequence}: {rows} differed{mended}"
+    )

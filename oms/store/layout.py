@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from oms.errors import DatabaseDamaged
 from oms.store.backend import Connection
@@ -27,6 +27,13 @@ _QUERIES: Final = {
         " AND substr(name, 1, 7) <> 'sqlite_'",
     ),
     "postgresql": (
+        # What it is, whether it outlives a crash, and what may stand between it and its rows.
+        "SELECT 'table', relname, relkind::text || relpersistence::text"
+        " || CASE WHEN relrowsecurity THEN ' SECURED' ELSE '' END FROM pg_class"
+        " WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')"
+        f" AND relname IN ({_TABLES})",
+        "SELECT 'rule', rulename || ' ON ' || tablename, definition FROM pg_rules"
+        f" WHERE schemaname = current_schema() AND tablename IN ({_TABLES})",
         "SELECT 'column', table_name || '.' || column_name, data_type || ' ' || is_nullable"
         " || ' ' || coalesce(collation_name, '') FROM information_schema.columns"
         f" WHERE table_schema = current_schema() AND table_name IN ({_TABLES})",
@@ -57,17 +64,37 @@ def layout_of(connection: Connection) -> dict[str, str]:
     }
 
 
+class Compared(NamedTuple):
+    """Objects that are not as they must be, by kind and name."""
+
+    missing: list[str]
+    altered: list[str]
+    #: Those that nobody of us made.
+    foreign: list[str]
+
+    @property
+    def every(self) -> list[str]:
+        """Return all of them."""
+        return [*self.missing, *self.altered, *self.foreign]
+
+
+def compared(connection: Connection) -> Compared:
+    """Return what of a database is not what the migrations make."""
+    wanted, found = expected(connection.backend_name), layout_of(connection)
+    return Compared(
+        sorted(wanted.keys() - found.keys()),
+        sorted(name for name in wanted.keys() & found.keys() if wanted[name] != found[name]),
+        sorted(found.keys() - wanted.keys()),
+    )
+
+
 def differences(connection: Connection) -> list[str]:
-    """Return what is missing, what is not as it was made, and what nobody of us made."""
-    expected, found = _expected()[connection.backend_name], layout_of(connection)
+    """Return the same in words."""
+    found = compared(connection)
     return [
-        *(f"the {name} is missing" for name in sorted(expected.keys() - found.keys())),
-        *(
-            f"the {name} is not as it was made"
-            for name in sorted(expected.keys() & found.keys())
-            if expected[name] != found[name]
-        ),
-        *(f"the {name} is not ours" for name in sorted(found.keys() - expected.keys())),
+        *(f"the {name} is missing" for name in found.missing),
+        *(f"the {name} is not as it was made" for name in found.altered),
+        *(f"the {name} is not ours" for name in found.foreign),
     ]
 
 
@@ -79,8 +106,13 @@ def check_layout(connection: Connection) -> None:
         raise DatabaseDamaged(f"{', '.join(found[:_NAMED_MAX])}{more}")
 
 
+def expected(backend_name: str) -> dict[str, str]:
+    """Return the text of each object that a database of this version has, by kind and name."""
+    return _expected()[backend_name]
+
+
 @cache
 def _expected() -> dict[str, dict[str, str]]:
     text = importlib.resources.files("oms.store").joinpath("layout.json").read_text("utf-8")
-    expected: dict[str, dict[str, str]] = json.loads(text)
-    return expected
+    found: dict[str, dict[str, str]] = json.loads(text)
+    return found

@@ -143,7 +143,8 @@ class Watched:
         """
         request, lease = self._request, read(connection, self._request.name)
         if lease is None or lease.is_over(request.host):
-            return self._taken(connection, 1 if lease is None else lease.epoch + 1)
+            before_it = _last_epoch(connection) if lease is None else lease.epoch
+            return self._taken(connection, before_it + 1)
         before, self._seen = self._seen, lease
         if before is None:
             self._seen_at = self._clock.monotonic()
@@ -177,6 +178,16 @@ class Watched:
             ),
         )
         return epoch
+
+
+def _last_epoch(connection: Connection) -> int:
+    """Return the epoch of the last event that a daemon wrote: the row of its lease may be gone, and
+    no epoch may come twice.
+    """
+    rows = connection.rows(
+        "SELECT lease_epoch FROM events WHERE lease_epoch > 0 ORDER BY sequence DESC LIMIT 1"
+    )
+    return int(rows[0][0]) if rows else 0
 
 
 def check(connection: Connection, request: LeaseRequest, epoch: int) -> None:

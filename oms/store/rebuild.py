@@ -6,7 +6,6 @@ that they do is what makes them projections and not a second truth.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,14 +14,14 @@ from typing import Final
 from oms.clock import Clock, SystemClock
 from oms.core.events import Context, Pending, ProjectionsRebuilt
 from oms.core.fold.records import TABLES
-from oms.errors import LeaseHeld, StoreUnavailable
-from oms.store import lease as leases
+from oms.errors import StoreUnavailable
 from oms.store import schema
 from oms.store.audit import Progress
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.chain import Chain
 from oms.store.differences import LAYOUTS, Comparison, Difference, Layout, Row, RowKey, compare
 from oms.store.envelopes import draft
+from oms.store.mend import refuse_beside_daemon
 from oms.store.shadow import SHADOW_RECORDS_MAX, Shadow, temporary_shadow
 from oms.store.tables import BOOKS_CHECKPOINT
 
@@ -67,13 +66,10 @@ def rebuild_check(
     ):
         schema.check_connection(source)
         chain = Chain(source, time)
-        rebuilt.follow(source, chain.checkpoint(BOOKS_CHECKPOINT), progress)
-        # The daemon has gone on since: what is left is small, and both sides are compared in one
-        # snapshot.
-        with source.reading():
-            rebuilt.follow(source, chain.checkpoint(BOOKS_CHECKPOINT))
-            found = compare(source, rebuilt.connection)
-        return _result(found, rebuilt.sequence, time.monotonic() - started)
+        rebuilt.follow(source, _reached(chain), progress)
+        # The daemon has gone on since: what is left is small.
+        compared = _compare(source, chain, rebuilt)
+        return _result(compared, rebuilt.sequence, time.monotonic() - started)
 
 
 def rebuild(
@@ -82,6 +78,7 @@ def rebuild(
     *,
     clock: Clock | None = None,
     resident_records_max: int = SHADOW_RECORDS_MAX,
+    mended: tuple[str, ...] = (),
 ) -> RebuildResult:
     """Fold the log into a shadow, and swap the rows that differ, while readers and a daemon go on.
 
@@ -90,9 +87,9 @@ def rebuild(
     its books again from the rows. Then both are compared once more, because the daemon may have
     written from wrong books between the comparison and the swap.
 
-    Returns what differed at first. Raises `LeaseHeld`, and changes nothing, where a daemon is at
-    work and more rows differ than its append can wait for, and `ChainBroken` where the end of the
-    log is missing.
+    Returns what differed at first; what was mended before (`mend`) is written down with it. Raises
+    `LeaseHeld`, and changes nothing, where a daemon is at work and more rows differ than its append
+    can wait for, and `ChainBroken` where the end of the log is missing.
     """
     time = clock if clock is not None else SystemClock()
     started = time.monotonic()
@@ -102,30 +99,36 @@ def rebuild(
     ):
         schema.check_connection(target)
         chain = Chain(target, time)
-        rebuilt.follow(target, chain.end().sequence, progress)
-        compared = first = _compare_at_end(target, chain, rebuilt)
+        rebuilt.follow(target, _reached(chain), progress)
+        compared = first = _compare(target, chain, rebuilt)
         for _ in range(SWAPS_MAX):
-            if not compared.differing and compared.written_down:
+            if not compared.differing and compared.written_down and not mended:
                 break
             if len(compared.differing) > SWAP_ROWS_MAX:
-                _refuse_beside_daemon(target, time)
-            _swap(target, rebuilt, compared.differing, time)
-            compared = _compare_at_end(target, chain, rebuilt)
+                refuse_beside_daemon(target, time)
+            _swap(target, rebuilt, compared.differing, time, mended)
+            mended = ()
+            compared = _compare(target, chain, rebuilt)
         else:
             raise StoreUnavailable(
                 f"rows differ from the log again after {SWAPS_MAX} swaps",
                 hint="stop the daemon, rebuild, and start it again",
             )
-        return _result(first.found, rebuilt.sequence, time.monotonic() - started)
+        return _result(first, rebuilt.sequence, time.monotonic() - started)
 
 
-def _result(found: Comparison, events: int, seconds: float) -> RebuildResult:
+def _result(compared: _Compared, events: int, seconds: float) -> RebuildResult:
+    found = compared.found
+    differences, first = found.differences, found.first
+    if not differences and not compared.written_down:
+        differences = 1
+        first = Difference("checkpoints", BOOKS_CHECKPOINT, None, None, ("row_sum",))
     return RebuildResult(
-        equal=found.differences == 0,
+        equal=differences == 0,
         events=events,
         tables=found.counts,
-        differences=found.differences,
-        first_difference=found.first,
+        differences=differences,
+        first_difference=first,
         seconds=seconds,
     )
 
@@ -138,28 +141,30 @@ class _Compared:
     written_down: bool
 
 
-def _compare_at_end(target: Connection, chain: Chain, rebuilt: Shadow) -> _Compared:
-    """Compare both sides in one snapshot, at the end of the log as it is in it."""
+def _compare(ours: Connection, chain: Chain, rebuilt: Shadow) -> _Compared:
+    """Compare both sides in one snapshot, where the stored rows have come to in it: what was
+    appended since, while no daemon ran, is no difference.
+    """
     differing: list[RowKey] = []
-    with target.reading():
-        rebuilt.follow(target, chain.end().sequence)
+    with ours.reading():
+        rebuilt.follow(ours, _reached(chain))
         reached = (chain.checkpoint(BOOKS_CHECKPOINT), chain.row_sums())
-        found = compare(target, rebuilt.connection, differing)
+        found = compare(ours, rebuilt.connection, differing)
     return _Compared(found, differing, reached == (rebuilt.sequence, rebuilt.sums))
 
 
-def _refuse_beside_daemon(connection: Connection, clock: Clock) -> None:
-    host, now = socket.gethostname(), clock.now()
-    for lease in leases.read_all(connection):
-        if lease.held(now, host):
-            raise LeaseHeld(
-                f"{lease.name} is served by {lease.holder} on {lease.host}, process "
-                f"{lease.process_id}; its books are in memory",
-                hint="stop the daemon, rebuild, and start it again",
-            )
+def _reached(chain: Chain) -> int:
+    """Return how far the stored rows have come, at most to the end of the log."""
+    return min(chain.checkpoint(BOOKS_CHECKPOINT), chain.end().sequence)
 
 
-def _swap(target: Connection, rebuilt: Shadow, differing: Sequence[RowKey], clock: Clock) -> None:
+def _swap(
+    target: Connection,
+    rebuilt: Shadow,
+    differing: Sequence[RowKey],
+    clock: Clock,
+    mended: tuple[str, ...],
+) -> None:
     """Put the shadow's rows in place of those that differ, and say so in the log: a daemon that
     follows it finds the rows ahead of its books, and loads them again.
     """
@@ -174,7 +179,9 @@ def _swap(target: Connection, rebuilt: Shadow, differing: Sequence[RowKey], cloc
                 found = [key for name, key in keys if name == table]
                 _replace(target, rebuilt.connection, layout, found)
         _replace_links(target, rebuilt.connection, since, differing)
-        event = ProjectionsRebuilt(up_to_sequence=rebuilt.sequence, differences=len(differing))
+        event = ProjectionsRebuilt(
+            up_to_sequence=rebuilt.sequence, differences=len(differing), mended=mended
+        )
         chain.append([[draft(Pending(event, Context(actor="rebuild")))]])
         chain.write_checkpoint(BOOKS_CHECKPOINT, rebuilt.sums)
 

@@ -318,7 +318,7 @@ async def test_rebuild_check_ends_with_4_and_rebuild_repairs(world: World, shell
         connection.execute("UPDATE orders SET state = 'WORKING'")
     broken = await shell.oms("rebuild", "--check", expect=4)
     assert broken.out.startswith("FAILED")
-    await shell.oms("rebuild")
+    await shell.oms("rebuild", expect=4)
     assert (await shell.oms("rebuild", "--check")).out.startswith("ok")
 
 

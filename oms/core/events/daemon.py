@@ -166,3 +166,5 @@ class ProjectionsRebuilt(Event):
     up_to_sequence: SequenceNumber
     #: Rows that differed from the log.
     differences: Count
+    #: Guards, indexes, tables and leases that were missing or not as they were made.
+    mended: tuple[Prose, ...] = ()
