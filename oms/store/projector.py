@@ -14,14 +14,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from oms.core.bounds import reason_of
 from oms.core.events import Envelope
 from oms.core.fold import apply as folds
 from oms.core.fold.books import Books
-from oms.core.fold.records import TABLES, AnyRecord, TableSpec, decode_record, encode_record
+from oms.core.fold.records import (
+    TABLE_OF,
+    TABLES,
+    AnyRecord,
+    TableSpec,
+    decode_record,
+    encode_record,
+)
 from oms.core.fold.wants import Want
-from oms.errors import DatabaseDamaged
+from oms.errors import ConfigurationError, DatabaseDamaged, StoreError
 from oms.store.backend import Connection, Value
-from oms.store.rows import Sums, digest_of
+from oms.store.rows import Sums, Unfit, check_fits, digest_of
 
 #: Touched records by table and key.
 ChangedRecords = dict[str, dict[str, AnyRecord]]
@@ -29,6 +37,9 @@ ChangedRecords = dict[str, dict[str, AnyRecord]]
 #: Ended orders and fills that stay in memory, because a late fill, correction or commission is
 #: likely to name them soon: the last minutes of a busy day. 5,000 records are about 30 MB.
 RESIDENT_RECORDS_MAX: Final = 5_000
+
+#: Faults of the disk, the database or the memory.
+_NOT_THE_EVENTS: Final = (StoreError, ConfigurationError, MemoryError, OSError)
 
 #: Where a row of a projection says whether it is live.
 LIVE: Final = -3
@@ -97,15 +108,37 @@ class Projector:
         return self.books.sequence - self.written
 
     def fold(self, envelopes: Sequence[Envelope]) -> ChangedRecords:
-        """Apply events in memory and return every record that they touched.
-
-        Raises what the fold raises, and the books are void then.
-        """
+        """Apply events in memory and return every record that they touched."""
         self._page_in(envelopes)
         apply, books = folds.apply, self.books
         for envelope in envelopes:
-            books = apply(books, envelope)
+            books = apply(books, envelope, prepared=True)
         self.books = books
+        return self._changes()
+
+    def fold_checked(self, envelopes: Iterable[Envelope]) -> ChangedRecords:
+        """Do as `fold` from the rows on, and set each event aside that makes a row which no
+        database can hold.
+
+        `envelopes` are all events since the last `write`, which raised `Unfit`. Returns every
+        record in memory: what `fold` said of these events is void.
+        """
+        changes = self.restore(self.written, self.sums)
+        for envelope in envelopes:
+            self._page_in((envelope,))
+            self.books = folds.apply(self.books, envelope, self._check_fits, prepared=True)
+            for table, records in self._changes().items():
+                changes.setdefault(table, {}).update(records)
+        return changes
+
+    def _check_fits(self, record: AnyRecord) -> None:
+        spec = TABLES[TABLE_OF[type(record)]]
+        check_fits(spec, self._writers[spec.name].row(record))
+        # Read back as the next start reads it.
+        decode_record(spec.name, encode_record(record))
+
+    def _changes(self) -> ChangedRecords:
+        books = self.books
         changes: ChangedRecords = {}
         for table, keys in books.touched().items():
             if keys:
@@ -117,20 +150,33 @@ class Projector:
         return changes
 
     def write(self) -> None:
-        """Write every record that was touched since the last call, each once."""
-        for table, records in self._unwritten.items():
-            if records:
-                writer = self._writers[table]
-                rows = [writer.row(record) for record in records.values()]
-                self._count(table, rows)
-                writer.write(self._connection, rows)
-                self._written_since_eviction += len(records)
+        """Write every record that was touched since the last call, each once.
+
+        Raises `Unfit`, before anything is written, where no database can hold one of the rows.
+        """
+        made = {name: self._rows(name) for name, records in self._unwritten.items() if records}
+        for table, rows in made.items():
+            self._count(table, rows)
+            self._writers[table].write(self._connection, rows)
+            self._written_since_eviction += len(rows)
         self._write_links()
         self._unwritten = {name: {} for name in TABLES}
         self._unwritten_links = []
         self.written = self.books.sequence
         # Only what is written may leave memory.
         self._evict()
+
+    def _rows(self, table: str) -> list[tuple[Any, ...]]:
+        writer, spec = self._writers[table], TABLES[table]
+        try:
+            rows = [writer.row(record) for record in self._unwritten[table].values()]
+        except _NOT_THE_EVENTS:
+            raise
+        except Exception as error:
+            raise Unfit(f"no text can be made of a row of {table}: {reason_of(error)}") from error
+        for row in rows:
+            check_fits(spec, row)
+        return rows
 
     def _count(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         """Bring the sums to the rows that are about to be written."""
@@ -164,8 +210,20 @@ class Projector:
 
     def _page_in(self, envelopes: Sequence[Envelope]) -> None:
         """Bring the stored rows into memory that the events may need, and those beside them."""
+        try:
+            self._read_in(envelopes)
+        except _NOT_THE_EVENTS:
+            raise
+        except Exception as error:  # noqa: BLE001  # of one event, which is set aside
+            if len(envelopes) == 1:
+                folds.cannot_prepare(self.books, envelopes[0], error)
+            else:
+                for envelope in envelopes:
+                    self._page_in((envelope,))
+
+    def _read_in(self, envelopes: Sequence[Envelope]) -> None:
         books, wanted = self.books, folds.wanted
-        wants = {w for e in envelopes for w in wanted(e.event, e.context, books)}
+        wants = {w for e in envelopes for w in wanted(e, books)}
         while wants:
             beside: set[Want] = set()
             for record in self._read(wants):

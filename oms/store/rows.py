@@ -1,4 +1,4 @@
-"""What the rows of the projections add up to, so that damage to one of them shows.
+"""Which rows both databases can hold, and what all of them add up to, so that damage to one shows.
 
 Each row carries a digest of its table and its other columns, and the sums of all digests stand in
 the checkpoint of the books, written in the transaction of the rows: a row that was altered does not
@@ -13,12 +13,46 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
+from oms.core.bounds import COUNT, brief
+from oms.core.fold.records import TableSpec
 from oms.errors import DatabaseDamaged
+from oms.store.tables import INDEXED
 
+#: An entry of an index of PostgreSQL has at most 2,704, its own words included.
+_INDEXED_BYTES_MAX: Final = 2_680
 DIGEST_BYTES: Final = 16
 #: Sums are taken modulo this, so that they stay as wide as a digest. Not an exclusive or: two equal
 #: rows would cancel each other.
 _MODULUS: Final = 1 << 8 * DIGEST_BYTES
+
+
+class Unfit(Exception):
+    """A row that not every database can hold: a fault of a fold."""
+
+
+def check_fits(spec: TableSpec, row: Sequence[Any]) -> None:
+    """Raise `Unfit` where one of the databases would refuse a row, the key first, then its columns.
+
+    Both databases by the same rule, so that the same events are set aside in a rebuild, whose rows
+    are kept in SQLite.
+    """
+    names = (spec.key_name, *spec.columns)
+    for name, value in zip(names, row, strict=False):
+        match value:
+            case bool():
+                pass
+            case int() if -COUNT.high <= value <= COUNT.high:
+                pass
+            case str() if "\0" not in value and (
+                len(value) * 4 <= _INDEXED_BYTES_MAX
+                or len(value.encode()) <= _INDEXED_BYTES_MAX
+                or name not in (spec.key_name, *INDEXED.get(spec.name, ()))
+            ):
+                pass
+            case None if name != spec.key_name:
+                pass
+            case _:
+                raise Unfit(f"no database can hold {brief(value)} as {name} of {spec.name}")
 
 
 def digest_of(table: str, values: Sequence[Any]) -> bytes:

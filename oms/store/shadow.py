@@ -24,8 +24,8 @@ from oms.store.audit import Progress
 from oms.store.backend import Connection, connect
 from oms.store.differences import RowKey
 from oms.store.envelopes import SELECT_FACTS, envelope
-from oms.store.projector import Projector
-from oms.store.rows import Sums
+from oms.store.projector import ChangedRecords, Projector
+from oms.store.rows import Sums, Unfit
 from oms.store.tables import ORDER_EVENTS, PROJECTIONS
 
 PAGE_ROWS: Final = 1_000
@@ -72,7 +72,17 @@ class Shadow:
                 self._fold_page(source, to, touched)
                 if progress is not None:
                     progress(self.sequence - first, to - first)
-            self._projector.write()
+            self._write(source, touched)
+
+    def _write(self, source: Connection, touched: set[RowKey] | None) -> None:
+        projector = self._projector
+        try:
+            projector.write()
+        except Unfit:
+            select = f"{SELECT_FACTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
+            rows = source.rows(select, (projector.written, self.sequence))
+            _note(touched, projector.fold_checked(map(envelope, rows)))
+            projector.write()
 
     def _fold_page(self, source: Connection, to: int, touched: set[RowKey] | None) -> None:
         rows = source.rows(
@@ -86,10 +96,14 @@ class Shadow:
             raise ChainBroken(f"the log has no event {gone}", sequence=gone)
         changes = self._projector.fold([envelope(row) for row in rows])
         self.sequence = rows[-1][0]
+        _note(touched, changes)
         if self._projector.behind >= EVENTS_PER_WRITE:
-            self._projector.write()
-        if touched is not None:
-            touched.update((table, (key,)) for table, found in changes.items() for key in found)
+            self._write(source, touched)
+
+
+def _note(touched: set[RowKey] | None, changes: ChangedRecords) -> None:
+    if touched is not None:
+        touched.update((table, (key,)) for table, found in changes.items() for key in found)
 
 
 @contextmanager

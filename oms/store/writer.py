@@ -48,6 +48,7 @@ from oms.store.lease import Instant, LeaseRequest
 from oms.store.loss import Loss
 from oms.store.patience import Patience
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
+from oms.store.rows import Unfit
 from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger
 
@@ -201,7 +202,7 @@ class Writer:
             receipts, own = self._chain.append(groups)
             changes, failure = self._project(own, foreign.changes)
             if failure is None:
-                self._write_rows()
+                changes = self._write_rows((*foreign.envelopes, *own)) or changes
             if self._lease is not None and is_due:
                 leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.wall())
             logger.debug("batch_written", rows=len(own))
@@ -282,8 +283,7 @@ class Writer:
         while chain.head.sequence < end.sequence:
             # Page by page: after a long absence the tail may be any length.
             with self._connection.writing():
-                self._follow_page()
-                self._write_rows()
+                self._write_rows(self._follow_page()[0])
 
     # ── what others did ──────────────────────────────────────────────────────────────────────────
 
@@ -351,13 +351,24 @@ class Writer:
             failure.__cause__ = error
             return changes, failure
 
-    def _write_rows(self) -> None:
-        """Write the rows that the transaction's events touched."""
+    def _write_rows(self, envelopes: Sequence[Envelope]) -> ChangedRecords:
+        """Write the rows that the transaction's events touched.
+
+        Returns nothing, or every record as it is where an event had to be set aside for its rows.
+        """
         projector = self._projector
         if projector is None or not projector.behind:
-            return
-        projector.write()
+            return {}
+        changes: ChangedRecords = {}
+        try:
+            projector.write()
+        except Unfit:
+            changes = projector.fold_checked(
+                [one for one in envelopes if one.sequence > projector.written]
+            )
+            projector.write()
         self._chain.write_checkpoint(BOOKS_CHECKPOINT, projector.sums)
+        return changes
 
     def _beat_is_due(self, now: Instant) -> bool:
         if self._lease is None:

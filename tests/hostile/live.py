@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +26,11 @@ from tests.simulator import Simulator, running_simulator
 SECONDS_MAX = 30
 #: Lines at a time: most of a verb's time is waiting.
 AT_A_TIME = 4
+#: A line that was slow, perhaps on a busy machine, is run again alone, with this long: so many.
+ALONE_SECONDS_MAX = 60
+ALONE_MAX = 5
+#: The lines that took longest, in the figures.
+SLOWEST_SHOWN = 5
 #: Of what a daemon said before it ended.
 LINES_SHOWN = 20
 #: Verbs that append something, or ask the daemon for it.
@@ -64,9 +72,42 @@ def live_lines(seed: int) -> Iterator[tuple[Thrown, tuple[str, ...]]]:
     yield from found
 
 
-async def play_live(folder: Path, seed: int, most: int) -> Figures:
-    """Throw so many lines at a served database; return what came of them."""
-    figures = Figures("live")
+@dataclass
+class LiveFigures(Figures):
+    """What came of the lines, how long they took, and whether all of them were thrown."""
+
+    wanted: int = 0
+    seconds: dict[tuple[str, ...], float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        slowest = nlargest(SLOWEST_SHOWN, self.seconds.items(), key=lambda one: one[1])
+        mean = sum(self.seconds.values()) / max(1, len(self.seconds))
+        return "\n".join(
+            (
+                super().__str__(),
+                *(
+                    [f"  the time was up after {self.thrown} of {self.wanted} lines"]
+                    if self.thrown < self.wanted
+                    else []
+                ),
+                f"  a line took {mean:.1f} s; slowest:",
+                *(f"  {took:5.1f} s  {_shown(words)}" for words, took in slowest),
+            )
+        )
+
+
+def _shown(words: tuple[str, ...]) -> str:
+    return "oms " + " ".join(map(brief, words))
+
+
+async def play_live(
+    folder: Path, seed: int, most: int, seconds_max: float = float("inf")
+) -> LiveFigures:
+    """Throw so many lines at a served database, as many as the time allows; return what came of
+    them.
+    """
+    figures = LiveFigures("live", wanted=most)
+    ends_at = time.monotonic() + seconds_max
     async with running_simulator("--books", str(folder / "gateway.sqlite")) as simulator:
         settings = {
             "OMS_DATABASE_URL": "oms.sqlite",
@@ -83,12 +124,19 @@ async def play_live(folder: Path, seed: int, most: int) -> Figures:
         try:
             await desk.until_ready()
             gate = asyncio.Semaphore(AT_A_TIME)
+            slow: list[tuple[Thrown, tuple[str, ...]]] = []
 
             async def throw(thrown: Thrown, words: tuple[str, ...]) -> None:
                 """Throw one line when there is room for it."""
                 async with gate:
+                    if time.monotonic() > ends_at:
+                        return
                     figures.thrown += 1
-                    said = await desk.say(words)
+                    said = await desk.say(words, SECONDS_MAX)
+                    figures.seconds[words] = said.seconds
+                    if said.hung:
+                        slow.append((thrown, words))
+                        return
                     figures.taken += said.code == 0
                     if fault := _fault_of(said):
                         figures.faults.append(f"{thrown.door} = {brief(thrown.value)}: {fault}")
@@ -96,13 +144,24 @@ async def play_live(folder: Path, seed: int, most: int) -> Figures:
             async with asyncio.TaskGroup() as tasks:
                 for thrown, words in islice(live_lines(seed), most):
                     tasks.create_task(throw(thrown, words))
+            for thrown, words in slow[:ALONE_MAX]:
+                if (await desk.say(words, ALONE_SECONDS_MAX)).hung:
+                    fault = f"still at it after {ALONE_SECONDS_MAX} s, with nothing beside it"
+                    figures.faults.append(f"{thrown.door} = {brief(thrown.value)}: {fault}")
+            if len(slow) > ALONE_MAX:
+                figures.faults.append(f"{len(slow)} lines took more than {SECONDS_MAX} s")
             figures.faults += [one async for one in desk.faults()]
             if daemon.returncode is not None:
                 words = b"".join(said).decode()
                 figures.faults.append(f"the daemon ended with {daemon.returncode}: {words}")
         finally:
             daemon.terminate()
-            await daemon.wait()
+            try:
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    await daemon.wait()
+            except TimeoutError:
+                figures.faults.append(f"the daemon did not stop within {DEADLINE_SECONDS} s")
+                daemon.kill()
             await listening
     return figures
 
@@ -110,6 +169,14 @@ async def play_live(folder: Path, seed: int, most: int) -> Figures:
 async def _listen(stream: asyncio.StreamReader, said: deque[bytes]) -> None:
     async for line in stream:
         said.append(line)
+
+
+@dataclass(frozen=True)
+class SaidOfLine(Said):
+    """What a line wrote, how it ended, and how long it took."""
+
+    seconds: float
+    hung: bool = False
 
 
 class Desk:
@@ -132,9 +199,10 @@ class Desk:
         await self._new_order()
         await self._new_break()
 
-    async def say(self, words: tuple[str, ...]) -> Said:
-        """Run a line to its end, and make good what it has ended; status -9 for one that hangs."""
-        said = await self._run(tuple(self._stands_for.get(word, word) for word in words))
+    async def say(self, words: tuple[str, ...], seconds_max: float) -> SaidOfLine:
+        """Run a line to its end, or so long, and make good what it has ended."""
+        line = tuple(self._stands_for.get(word, word) for word in words)
+        said = await self._run(line, seconds_max)
         async with self._making:
             match words[0], said.code:
                 case "halt", 0 | 6:
@@ -147,6 +215,8 @@ class Desk:
 
     async def faults(self) -> AsyncIterator[str]:
         """Yield what does not hold after all lines."""
+        # A line may have bought for more than the account has.
+        await self._simulator.do("cash", amount="1000000000")
         for words in (
             ("resume", "the end", "--yes"),
             ("verify",),
@@ -164,16 +234,18 @@ class Desk:
         session = (await self.shell.oms("status", "--json")).json["session"]
         return bool(session and session["ready"])
 
-    async def _run(self, words: tuple[str, ...]) -> Said:
+    async def _run(self, words: tuple[str, ...], seconds_max: float) -> SaidOfLine:
+        began_at = time.monotonic()
         program = await self.shell.start(*words)
         try:
-            async with asyncio.timeout(SECONDS_MAX):
+            async with asyncio.timeout(seconds_max):
                 out, err = await program.communicate()
         except TimeoutError:
             program.kill()
-            return Said(await program.wait(), "", f"still at it after {SECONDS_MAX} s")
+            return SaidOfLine(await program.wait(), "", "", seconds_max, hung=True)
         assert program.returncode is not None
-        return Said(program.returncode, out.decode(), err.decode())
+        took = time.monotonic() - began_at
+        return SaidOfLine(program.returncode, out.decode(), err.decode(), took)
 
     async def _new_order(self) -> None:
         self._made += 1

@@ -36,6 +36,6 @@ async def test_a_daemon_lives_through_the_lines_that_once_ended_it(
 
 @pytest.mark.long
 async def test_a_daemon_lives_through_a_thousand_hostile_lines(seed: int, tmp_path: Path) -> None:
-    figures = await play_live(tmp_path, seed, 1_100)
+    figures = await play_live(tmp_path, seed, 1_100, seconds_max=600)
     assert figures.faults == []
     assert figures.taken > 0

@@ -44,7 +44,7 @@ class Stored:
 
     def page_in(self, books: Books, envelope: Envelope) -> None:
         """Bring in what an event needs, and what must stand beside it."""
-        wants = set(wanted(envelope.event, envelope.context, books))
+        wants = set(wanted(envelope, books))
         while wants:
             beside: set[Want] = set()
             for want in wants:

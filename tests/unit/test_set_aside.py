@@ -79,3 +79,18 @@ def test_fault_of_the_memory_is_not_the_events(monkeypatch: pytest.MonkeyPatch) 
     )
     with pytest.raises(MemoryError):
         life.apply(GapOpened(cause="1100"))
+
+
+def test_fold_that_cannot_say_which_rows_it_needs_is_set_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def wants(event: object, context: object, books: Books) -> tuple[()]:
+        raise KeyError("a bug")
+
+    life = working()
+    true = folds.FOLDS[GapOpened]
+    monkeypatch.setitem(folds.FOLDS, GapOpened, Fold(GapOpened, true.apply, wants))
+    life.apply(GapOpened(cause="1100"))
+    (found,) = anomalies(life.books)
+    assert "the rows it needs are not known: KeyError" in found.text
+    assert life.books.system.gap_sequence == 0

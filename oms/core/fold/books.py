@@ -52,6 +52,8 @@ class Books:
     #: What each record was before the event that is being applied, None for a new one.
     _before: dict[tuple[str, str], AnyRecord | None] = field(default_factory=dict)
     _links_before: int = 0
+    #: Events whose rows could not be found out, with the reason, by sequence.
+    unprepared: dict[int, str] = field(default_factory=dict)
     _by_perm_id: dict[int, str] = field(default_factory=dict)
     _by_broker_key: dict[str, str] = field(default_factory=dict)
     #: Orders of others by the key that they have beside their ids.
@@ -111,6 +113,10 @@ class Books:
         self._before.clear()
         self._links_before = len(self._links)
 
+    def changed(self) -> list[AnyRecord]:
+        """Return every record that was written since `begin`, as it is now."""
+        return [self.tables[table][key] for table, key in self._before]
+
     def undo(self) -> None:
         """Take back everything since `begin`; the indexes are made again from the records."""
         for (table, key), record in self._before.items():
@@ -125,6 +131,7 @@ class Books:
             for record in records.values():
                 clean.restore(table, record)
         clean.sequence, clean._touched, clean._links = self.sequence, self._touched, self._links
+        clean.unprepared = self.unprepared
         for one in fields(self):
             setattr(self, one.name, getattr(clean, one.name))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from oms.core.bounds import ASKED_TEXT
 from oms.core.events import Context, Envelope, EventSetAside
 from oms.core.fold.books import Books
 from oms.core.fold.fold import Fold
@@ -24,7 +25,9 @@ def set_aside(books: Books, envelope: Envelope, reason: str, wants: Wants) -> No
         Anomaly(
             sequence=envelope.sequence,
             kind="set_aside",
-            text=f"event {envelope.sequence} ({name}) is left out of the books: {reason}",
+            text=ASKED_TEXT.fitted(
+                f"event {envelope.sequence} ({name}) is left out of the books: {reason}"
+            ),
             order_id=order.order_id
             if order is not None
             else getattr(event, "order_id", None) or "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Final
+from typing import Final, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
@@ -71,6 +71,11 @@ _DECIMAL_DEFAULTS: Final = {
     record: tuple(f.name for f in fields(record) if isinstance(f.default, Decimal))
     for record in _ADAPTERS
 }
+#: Fields of a record that are never None.
+_NEVER_NONE: Final = {
+    record: tuple(f.name for f in fields(record) if type(None) not in get_args(hints[f.name]))
+    for record, hints in ((one, get_type_hints(one)) for one in _ADAPTERS)
+}
 
 
 def encode_record(record: AnyRecord) -> str:
@@ -80,12 +85,26 @@ def encode_record(record: AnyRecord) -> str:
     Of an order's fields more than half say "nothing of the kind": without them its row is 40 %
     shorter, and a burst writes as much less. 0.00 is a zero as well, but not the one that would
     come back, so a record that holds it is written whole.
+
+    Raises ValueError for a field that is not of its type: what could not be read back is not
+    written.
     """
     to_json, values = _SERIALISERS[type(record)], record.__dict__
     for name in _DECIMAL_DEFAULTS[type(record)]:
         if not values[name] and str(values[name]) != "0":
-            return to_json(record, exclude_none=True).decode()
-    return to_json(record, exclude_defaults=True).decode()
+            _check_not_none(record)
+            return to_json(record, exclude_none=True, warnings="error").decode()
+    text = to_json(record, exclude_defaults=True, warnings="error").decode()
+    if '":null' in text:
+        _check_not_none(record)
+    return text
+
+
+def _check_not_none(record: AnyRecord) -> None:
+    """Do what the serialiser does not: it takes None for a value of any type."""
+    for name in _NEVER_NONE[type(record)]:
+        if getattr(record, name) is None:
+            raise ValueError(f"{name} of {type(record).__name__} must have a value, found none")
 
 
 def decode_record(table: str, body: str) -> AnyRecord:
