@@ -22,16 +22,17 @@ def append_altered(url: str, pending: Pending, known: str, other: str) -> int:
     fact = draft(pending)
     assert known in fact.payload
     fact = replace(fact, payload=fact.payload.replace(known, other))
-    with closing(connect(parse_url(url))) as connection, connection.writing():
+    with closing(connect(parse_url(url))) as connection:
         schema.check_connection(connection)
-        chain = Chain(connection, SystemClock())
-        end = chain.end()
-        # Never before the event that it follows.
-        at = max(datetime.now(UTC), end.recorded_at or datetime.now(UTC))
-        row, digest = chained(
-            end.hash, fact, end.sequence + 1, at.isoformat(timespec="microseconds"), 0
-        )
-        connection.insert(INSERT_EVENTS, [row])
-        chain.head = Head(end.sequence + 1, digest)
-        chain.write_checkpoint("log")
+        with connection.writing():
+            chain = Chain(connection, SystemClock())
+            end = chain.end()
+            # Never before the event that it follows.
+            at = max(datetime.now(UTC), end.recorded_at or datetime.now(UTC))
+            row, digest = chained(
+                end.hash, fact, end.sequence + 1, at.isoformat(timespec="microseconds"), 0
+            )
+            connection.insert(INSERT_EVENTS, [row])
+            chain.head = Head(end.sequence + 1, digest)
+            chain.write_checkpoint("log")
     return end.sequence + 1
