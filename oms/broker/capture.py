@@ -47,6 +47,7 @@ from oms.core.events import (
     Stamp,
 )
 from oms.core.keys import can_be_key
+from oms.core.outgoing import Outgoing
 
 ACTOR: Final = "broker"
 
@@ -71,11 +72,11 @@ class Held(Exception):
 
 
 class Cause(NamedTuple):
-    """Why a message came: it answers something that we asked."""
+    """Why something is said: a run or a question of ours is under way."""
 
     #: Of the run, or of the question.
     correlation_id: str
-    #: Of the event that asked; None where none did.
+    #: Of the event that made us ask; None where none did.
     sequence: int | None = None
 
 
@@ -111,10 +112,8 @@ class Capture:
         self.sent_listeners: list[Callable[[], None]] = []
         #: Asked last before the bytes of an order message leave; `Held` is raised where it says no.
         self.may_leave: Callable[[], bool] = lambda: True
-        #: Our order id of what is being sent, while it is being sent; a cancel does not carry it.
-        self.subject: str | None = None
-        #: True while what is being sent only asks what an order would cost.
-        self.what_if = False
+        #: What is being sent, while it is being sent; the bytes of a cancel do not name its order.
+        self.sending: Outgoing | None = None
         self._sink = sink
         self._clock = clock
         self._stamp = Stamp(self.received_at, 0, DECODER)
@@ -205,9 +204,9 @@ class Capture:
             self._fail(error)
 
     def _record_sent(self, wire: tuple[str, ...]) -> None:
-        client_id = self._ib.client.clientId
+        client_id, sending = self._ib.client.clientId, self.sending
         match wire[0]:
-            case "3" if self.what_if:
+            case "3" if sending is not None and sending.kind == "what_if":
                 event = OrderMessageSent(
                     kind="what_if", client_id=client_id, broker_order_id=int(wire[1])
                 )
@@ -229,7 +228,8 @@ class Capture:
         context = Context(
             actor=ACTOR,
             session_epoch=self._context.session_epoch,
-            correlation_id=self.subject or event.order_ref or None,
+            correlation_id=(sending.order_id if sending else "") or event.order_ref or None,
+            causation_sequence=sending.intent_sequence if sending else None,
         )
         stamp = Stamp(self._clock.now(), patches.server_version(self._ib))
         self._append(event, context, wire, stamp)

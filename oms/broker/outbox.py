@@ -208,8 +208,7 @@ class Outbox:
 
     def _write(self, message: Outgoing) -> bool:
         """Hand a message to the socket; False where it was held, and nothing of it has left."""
-        self._capture.subject = message.order_id
-        self._capture.what_if = message.kind == "what_if"
+        self._capture.sending = message
         try:
             match message.kind:
                 case "place" | "modify" | "what_if":
@@ -228,8 +227,7 @@ class Outbox:
         except Held:
             return False
         finally:
-            self._capture.subject = None
-            self._capture.what_if = False
+            self._capture.sending = None
         return True
 
 

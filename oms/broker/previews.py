@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from oms.broker.capture import Capture, Captured
+from oms.broker.capture import Capture, Captured, Cause
 from oms.broker.news import News, SessionDown
 from oms.broker.outbox import Outbox
 from oms.broker.session import Session
@@ -35,7 +35,10 @@ class Previews:
         self._timeout_seconds = timeout_seconds
         #: By the number under which it was asked.
         self._open: dict[int, asyncio.Future[WhatIfReceived]] = {}
+        #: The question asked under that number, by its name.
+        self._names: dict[int, str] = {}
         capture.listeners.append(self._on_captured)
+        capture.askers.append(self._asked)
         session.listeners.append(self._on_news)
 
     async def ask(self, *, account: str, contract: Contract, terms: Terms) -> WhatIfReceived:
@@ -54,6 +57,7 @@ class Previews:
                 contract=contract,
                 terms=terms,
             )
+            self._names[broker_order_id] = question.order_id
             handed = self._outbox.send(question)
             if handed == "not_sent":
                 raise IBConnectionError("the what-if could not leave: there is no line")
@@ -70,6 +74,16 @@ class Previews:
             ) from error
         finally:
             del self._open[broker_order_id]
+            self._names.pop(broker_order_id, None)
+
+    def _asked(self, event: Event, wire: tuple[str, ...]) -> Cause | None:
+        """Return the what-if that a fact answers, by its number."""
+        match event:
+            case WhatIfReceived(broker_order_id=number) | NoticeReceived(subject_id=number):
+                name = self._names.get(number)
+                return None if name is None else Cause(name)
+            case _:
+                return None
 
     def _on_captured(self, captured: Captured) -> None:
         if not self._open:

@@ -168,15 +168,15 @@ class Queries:
         capture.askers.append(self._asked)
         session.listeners.append(self._on_news)
 
-    async def ask(self, kind: QueryKind, run_id: str) -> Answer:
-        """Ask one question and return how it ended.
+    async def ask(self, kind: QueryKind, run_id: str, *, cause: int | None = None) -> Answer:
+        """Ask one question and return how it ended; `cause` is the event that made us ask.
 
         Raises only what the log raises; the broker's silence and its refusals are answers here.
         """
         async with self._turns.get(kind, self.without_id):
-            return await self._ask(kind, run_id)
+            return await self._ask(kind, run_id, cause)
 
-    async def _ask(self, kind: QueryKind, run_id: str) -> Answer:
+    async def _ask(self, kind: QueryKind, run_id: str, asked_by: int | None) -> Answer:
         query_id = self._new_id()
         asked_at = self._clock.now()
         asked = await self._append(
@@ -186,7 +186,7 @@ class Queries:
                 run_id=run_id,
                 timeout_seconds=Decimal(str(self._timeout_seconds)),
             ),
-            run_id,
+            Cause(run_id, asked_by),
         )
         cause = Cause(run_id, asked.sequence)
         if kind == "open_orders" and self._is_to_bind():
@@ -212,7 +212,7 @@ class Queries:
             answered_at=self._clock.now(),
             asked_sequence=asked.sequence,
         )
-        await self._append(QueryAnswered(run_id=run_id, question=question), run_id)
+        await self._append(QueryAnswered(run_id=run_id, question=question), cause)
         return Answer(question, rows, max(last, *(row.sequence for row in rows), asked.sequence))
 
     async def _bind(self, cause: Cause) -> None:
@@ -340,8 +340,8 @@ class Queries:
                 text = f"the connection was lost after {len(open_.rows)} rows"
                 open_.end("partial", 0, text)
 
-    async def _append(self, event: Event, run_id: str) -> Any:
-        context = Context(actor=ACTOR, session_epoch=self._session.epoch, correlation_id=run_id)
+    async def _append(self, event: Event, cause: Cause) -> Any:
+        context = Context(ACTOR, self._session.epoch, None, *cause)
         return await self._sink.append(Pending(event, context))
 
 

@@ -31,3 +31,5 @@ class Outgoing:
     asked_at_ms: int | None = None
     #: What travels in orderRef: our order id, or what an adopted order had there.
     order_ref: str = ""
+    #: Sequence of the intent that it carries out; None for what needs none (a what-if).
+    intent_sequence: int | None = None

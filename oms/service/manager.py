@@ -51,6 +51,7 @@ from oms.core.order_types import Changes
 from oms.core.outgoing import Outgoing
 from oms.core.portfolio import Account, mark_of
 from oms.core.quotes import FeedKind, Quote
+from oms.core.receipt import Receipt
 from oms.errors import IBConnectionError, InvalidRequest
 from oms.service.admission import Admission
 from oms.service.entry import Entry
@@ -292,8 +293,9 @@ class OrderManager:
         """
         if not self._session.current_epoch:
             raise IBConnectionError("there is no session with the gateway; nothing was sent")
-        await self._say(GlobalCancelIntended(reason=reason), by)
-        self._outbox.send(Outgoing(kind="global_cancel"))
+        intended = await self._say(GlobalCancelIntended(reason=reason), by)
+        message = Outgoing(kind="global_cancel", intent_sequence=intended.sequence)
+        self._outbox.send(message)
 
     async def halt(self, reason: str, *, by: By | None = None) -> None:
         """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.
@@ -348,15 +350,16 @@ class OrderManager:
     def _ticket(self, order_id: str) -> Ticket:
         return Ticket(self._at_work, order_id, self._by)
 
-    async def _say(self, event: Event, by: By | None) -> None:
+    async def _say(self, event: Event, by: By | None) -> Receipt:
         by = by or self._by
         context = Context(
             actor=by.actor,
             session_epoch=self._session.current_epoch,
             causation_sequence=by.causation_sequence,
         )
-        await self._log.append(Pending(event, context))
+        receipt = await self._log.append(Pending(event, context))
         log.warning("trading_switched", actor=by.actor, switch=type(event).__name__)
+        return receipt
 
 
 def _new_order_id() -> str:

@@ -96,7 +96,7 @@ class OrdersAtWork:
             reason=reason,
             warning=judged,
         )
-        await self._log.append(Pending(intent, self._sending.context(order_id, by)))
+        receipt = await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         # As with an intent: what came while this one took its time on the disk counts.
         denial = self._why_not_now(order_id, order)
         if denial is not None:
@@ -112,6 +112,7 @@ class OrdersAtWork:
             parent_broker_order_id=self._sending.number_of_parent(order),
             asked_at_ms=asked_at_ms,
             order_ref=order.order_ref,
+            intent_sequence=receipt.sequence,
         )
         self._outbox.send(message)
         log.info("modify_handed_over", order_id=order_id, revision=intent.revision)
@@ -132,7 +133,7 @@ class OrdersAtWork:
             await self._log.append(Pending(event, self._sending.context(order_id, by)))
             return self.order(order_id)
         intent = CancelIntended(order_id=order_id, reason=reason)
-        await self._log.append(Pending(intent, self._sending.context(order_id, by)))
+        receipt = await self._log.append(Pending(intent, self._sending.context(order_id, by)))
         log.info("cancel_intended", order_id=order_id)
         # As with a change: what came while the intent took its time on the disk counts.
         order = self.view.orders.get(order_id, order)
@@ -141,7 +142,13 @@ class OrdersAtWork:
             event = CancelDenied(order_id=order_id, text=number_refusal(order))
             await self._log.append(Pending(event, self._sending.context(order_id, by)))
             return self.order(order_id)
-        self._outbox.send(Outgoing(kind="cancel", order_id=order_id, broker_order_id=number))
+        message = Outgoing(
+            kind="cancel",
+            order_id=order_id,
+            broker_order_id=number,
+            intent_sequence=receipt.sequence,
+        )
+        self._outbox.send(message)
         log.info("cancel_handed_over", order_id=order_id)
         return self.order(order_id)
 

@@ -122,6 +122,8 @@ class Reconciler:
         self._waits = waits or Waits()
         self._policy = frozenset(policy)
         self._one_run = asyncio.Lock()
+        #: The event that made the run say what it says: who asked for it, then its start.
+        self._cause: int | None = None
         self._runs = 0
         #: Since when the broker may know things that we do not; until a run answers everything.
         self._gap_since: datetime | None = (
@@ -140,9 +142,15 @@ class Reconciler:
                 self._gap_since = envelope.recorded_at
 
     async def run(
-        self, trigger: str, *, request_id: str = "", account: str = ""
+        self,
+        trigger: str,
+        *,
+        request_id: str = "",
+        account: str = "",
+        asked_by: int | None = None,
     ) -> ReconciliationCompleted:
-        """Ask, compare and write; returns the report that the log now holds.
+        """Ask, compare and write; returns the report that the log now holds. `asked_by` is the
+        sequence of the event that asked for it.
 
         A run for one account compares and repairs only that; it lets no orders leave, and what was
         missed in a gap stays open. Raises `InvalidRequest` for an account that is not of this
@@ -150,7 +158,7 @@ class Reconciler:
         """
         async with self._one_run:
             self._accounts(account)  # an account that is not ours is refused before it is asked
-            return await self._run(trigger, request_id, account)
+            return await self._run(trigger, request_id, account, asked_by)
 
     def _accounts(self, account: str) -> tuple[str, ...]:
         managed = self._view.session.accounts if self._view.session else ()
@@ -161,16 +169,20 @@ class Reconciler:
             )
         return (account,) if account else managed
 
-    async def _run(self, trigger: str, request_id: str, account: str) -> ReconciliationCompleted:
+    async def _run(
+        self, trigger: str, request_id: str, account: str, asked_by: int | None
+    ) -> ReconciliationCompleted:
         started_at = self._clock.now()
         self._runs += 1
         run_id = f"R{started_at:%Y%m%dT%H%M%S}-{self._session.current_epoch}.{self._runs}"
+        self._cause = asked_by
         started = await self._log.append(
             self._fact(
                 ReconciliationStarted(run_id=run_id, trigger=trigger, request_id=request_id),
                 run_id,
             )
         )
+        self._cause = started.sequence
         # Only now: the gap that the last session left may have waited for the writer until here,
         # and it is not one that the answers below could be older than.
         line = self._line()
@@ -293,7 +305,7 @@ class Reconciler:
     ) -> Answers:
         """Return the answers with those to some questions renewed, in the order of QUESTIONS."""
         for kind in kinds:
-            answer = await self._queries.ask(kind, run_id)
+            answer = await self._queries.ask(kind, run_id, cause=self._cause)
             answers = answers.with_answer(answer.question, answer.rows)
         return answers
 
@@ -336,6 +348,9 @@ class Reconciler:
 
     def _fact(self, event: Event, run_id: str) -> Pending:
         context = Context(
-            actor="reconciler", session_epoch=self._session.current_epoch, correlation_id=run_id
+            actor="reconciler",
+            session_epoch=self._session.current_epoch,
+            correlation_id=run_id,
+            causation_sequence=self._cause,
         )
         return Pending(event, context)

@@ -67,7 +67,10 @@ class Refusals:
             *_doubts(ours, answers, order_ids),
         ]
         context = Context(
-            actor="reconciler", session_epoch=self._session.current_epoch, correlation_id=run_id
+            actor="reconciler",
+            session_epoch=self._session.current_epoch,
+            correlation_id=run_id,
+            causation_sequence=max(q.asked_sequence for q in answers.questions.values()),
         )
         if facts:
             await self._log.append_together([Pending(fact, context) for fact in facts])

@@ -226,7 +226,7 @@ class Requests:
             case GlobalCancelRequested() as event:
                 await self._manager.cancel_everything(reason=event.reason, by=by)
                 # IB tells a client about its own orders; what became of others has to be asked.
-                await self._reconciler.run("global cancel")
+                await self._reconciler.run("global cancel", asked_by=envelope.sequence)
             case CaseRequested():
                 await self._cases.carry_out(envelope)
             case ReconciliationRequested() as event:
@@ -235,6 +235,7 @@ class Requests:
                     event.reason or "request",
                     request_id=event.request_id,
                     account=event.account,
+                    asked_by=envelope.sequence,
                 )
             case _ as unknown:
                 assert_never(unknown)

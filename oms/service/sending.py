@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
@@ -116,14 +116,17 @@ class Sending:
             raise
         for denial in denials:
             log.info("order_denied", order_id=denial.order_id, rule=denial.rule, text=denial.text)
+        by_intent = _by_intent(intents, receipts[len(denials) :], by)
         fresh = _fresh(intents, receipts[len(denials) :])
         # The intent took its time on the disk, and IB may have shown its key meanwhile.
         taken = [one for one in fresh if self._view.why_key_is_taken(one.order_id)]
         if whole and len(fresh) - len(taken) < len(intents):
-            self._not_sent(fresh, "another order has the id of a leg of its group", by)
+            text = "another order has the id of a leg of its group"
+            self._not_sent(fresh, text, by_intent)
             return
         for intent in taken:
-            self._not_sent([intent], self._view.why_key_is_taken(intent.order_id), by)
+            text = self._view.why_key_is_taken(intent.order_id)
+            self._not_sent([intent], text, by_intent)
         fresh = [one for one in fresh if one not in taken]
         waited = loop.time() - began
         if waited > self._wait_seconds_max:
@@ -131,11 +134,11 @@ class Sending:
                 f"the log waited {waited:.0f} s for its database, longer than"
                 " OMS_REQUEST_AGE_SECONDS_MAX allows"
             )
-            self._not_sent(fresh, text, by)
+            self._not_sent(fresh, text, by_intent)
             return
         for intent in fresh:
             log.info("order_intended", order_id=intent.order_id)
-        self._send(fresh, by, asked_at_ms)
+        self._send(fresh, by_intent, asked_at_ms)
 
     def now_ms(self) -> int:
         """Return the moment from which the age of what is asked for now counts."""
@@ -177,26 +180,36 @@ class Sending:
         if not durable.cancelled() and durable.exception() is None:
             # Where the log is closed by now, the next start doubts the order and asks the broker.
             with contextlib.suppress(StoreUnavailable):
-                fresh = _fresh(intents, durable.result()[denied:])
-                self._not_sent(fresh, "the caller gave up before it left", by)
+                receipts = durable.result()[denied:]
+                by_intent = _by_intent(intents, receipts, by)
+                text = "the caller gave up before it left"
+                self._not_sent(_fresh(intents, receipts), text, by_intent)
 
-    def _not_sent(self, intents: Iterable[OrderIntended], text: str, by: By) -> None:
+    def _not_sent(
+        self, intents: Iterable[OrderIntended], text: str, by_intent: Mapping[str, By]
+    ) -> None:
         for intent in intents:
             event = OrderNotSent(order_id=intent.order_id, text=text)
-            self._log.append(Pending(event, self.context(intent.order_id, by)))
+            context = self.context(intent.order_id, by_intent[intent.order_id])
+            self._log.append(Pending(event, context))
             log.info("order_not_sent", order_id=intent.order_id, reason=text)
 
-    def _send(self, intents: Sequence[OrderIntended], by: By, asked_at_ms: int | None) -> None:
+    def _send(
+        self,
+        intents: Sequence[OrderIntended],
+        by_intent: Mapping[str, By],
+        asked_at_ms: int | None,
+    ) -> None:
         denial = check_world(self._view.system)
         if denial is not None:
-            self._not_sent(intents, denial.text, by)
+            self._not_sent(intents, denial.text, by_intent)
             return
         try:
             # Now and not before the intent: IB refuses a number below one that it has seen (103),
             # and orders that were intended side by side must leave in the order of their numbers.
             numbers = {intent.order_id: self._session.next_broker_order_id() for intent in intents}
         except IBConnectionError as error:
-            self._not_sent(intents, error.message, by)
+            self._not_sent(intents, error.message, by_intent)
             return
         self._forget_numbers()
         self._numbers.update(numbers)
@@ -212,6 +225,7 @@ class Sending:
                 transmit=intent.transmit,
                 asked_at_ms=asked_at_ms,
                 order_ref=intent.order_id,
+                intent_sequence=by_intent[intent.order_id].causation_sequence,
             )
             self._outbox.send(message)
             log.info("order_handed_over", order_id=intent.order_id)
@@ -254,12 +268,27 @@ def report_not_sent(event_log: EventLog, message: Outgoing, reason: str, epoch: 
             event = CancelDenied(order_id=message.order_id, text=f"not sent: {reason}")
         case _:
             assert_never(message.kind)
-    context = Context(actor="daemon", session_epoch=epoch, correlation_id=message.order_id)
+    context = Context(
+        actor="daemon",
+        session_epoch=epoch,
+        correlation_id=message.order_id or None,
+        causation_sequence=message.intent_sequence,
+    )
     log.warning("message_not_sent", kind=message.kind, order_id=message.order_id, reason=reason)
     # Where the lease is lost nothing may be written here any more: the order never left, and that
     # is what the successor finds.
     with contextlib.suppress(StoreUnavailable):
         event_log.append(Pending(event, context))
+
+
+def _by_intent(
+    intents: Sequence[OrderIntended], receipts: Sequence[Receipt], by: By
+) -> dict[str, By]:
+    """Return, for each order, who wants it and the intent that says so: what follows carries that
+    intent out.
+    """
+    both = zip(intents, receipts, strict=True)
+    return {intent.order_id: By(by.actor, receipt.sequence) for intent, receipt in both}
 
 
 def _fresh(intents: Sequence[OrderIntended], receipts: Sequence[Receipt]) -> list[OrderIntended]:

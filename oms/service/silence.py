@@ -100,5 +100,6 @@ class Silence:
             actor="daemon",
             session_epoch=self._view.system.session_epoch,
             correlation_id=order.order_id,
+            causation_sequence=order.sent_sequence or None,
         )
         return Pending(OrderDoubted(order_id=order.order_id, text=text), context)

@@ -22,6 +22,7 @@ from oms.core.events import (
     Event,
     Pending,
 )
+from oms.core.fold.records import Alarm
 from oms.core.resets import windows_of
 from oms.core.watch import STEP, Clocks, Tolerances, conditions, news
 from oms.service.storage import disk_free_of, storage_of
@@ -114,8 +115,9 @@ class Watchman:
                 log.warning("alarm_raised", alarm_id=event.alarm_id, text=event.text)
             elif isinstance(event, AlarmCleared):
                 log.info("alarm_cleared", alarm_id=event.alarm_id)
-        context = Context(actor=ACTOR, session_epoch=self._session.current_epoch)
-        await self._log.append_together([Pending(event, context) for event in events])
+        epoch = self._session.current_epoch
+        facts = [Pending(event, _context(event, standing, epoch)) for event in events]
+        await self._log.append_together(facts)
 
     def _step(self) -> Iterator[ClockStepped]:
         """Yield that the machine's clock was set since the last look, or is before the log."""
@@ -151,6 +153,18 @@ class Watchman:
         read = await self._session.read_clock()
         if read is not None:
             await self._log.append(Pending(read, Context(actor=ACTOR, session_epoch=epoch)))
+
+
+def _context(event: Event, standing: Mapping[str, Alarm], epoch: int) -> Context:
+    """Say of what an alarm is, and of an end, which alarm it ends."""
+    match event:
+        case AlarmRaised(order_id=order_id):
+            return Context(ACTOR, epoch, None, order_id or None)
+        case AlarmCleared(alarm_id=alarm_id):
+            raised = standing[alarm_id]
+            return Context(ACTOR, epoch, None, raised.order_id or None, raised.raised_sequence)
+        case _:
+            return Context(ACTOR, epoch)
 
 
 def _counts(found: Mapping[str, object]) -> dict[str, int]:
