@@ -19,6 +19,7 @@ from oms.cli.terminal import show, table
 from oms.core.bounds import SEQUENCE
 from oms.core.events import EVENT_TYPES, Envelope
 from oms.errors import InvalidRequest
+from oms.report.wire import wire_text
 from oms.store.reader import Reader
 
 app = typer.Typer()
@@ -140,7 +141,7 @@ def _table(envelopes: list[Envelope], *, wire: bool) -> Table:
     for envelope in envelopes:
         said = Text(report.sentence(envelope))
         if wire and envelope.wire is not None:
-            said.append("\n" + " | ".join(envelope.wire), style="dim")
+            said.append(f"\n{wire_text(envelope)}", style="dim")
         made.add_row(
             str(envelope.sequence),
             f"{envelope.recorded_at.astimezone(UTC):%m-%d %H:%M:%S.%f}"[:-3],

@@ -16,6 +16,7 @@ from oms.core.words import counted, duration
 from oms.report.case_sentences import describe_adjustment
 from oms.report.reconciliation import Report, Span
 from oms.report.sentences import sentence
+from oms.report.wire import wire_text
 from oms.report.words import (
     BREAKS,
     OUTCOMES,
@@ -53,6 +54,7 @@ def reconciliation_html(report: Report) -> str:
         "commands": _commands,
         "before_words": before_words,
         "adjustment": describe_adjustment,
+        "wire_text": wire_text,
     }
     return environment.get_template("reconciliation.html.j2").render(
         report=report,

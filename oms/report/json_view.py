@@ -20,6 +20,7 @@ from oms.report.reconciliation import Report
 from oms.report.record_json import order_json
 from oms.report.sentences import sentence
 from oms.report.story import Story, StoryEntry
+from oms.report.wire import wire_fields
 
 SCHEMA: Final = 1
 
@@ -112,6 +113,7 @@ def event_json(envelope: Envelope) -> dict[str, Any]:
         "causation_sequence": context.causation_sequence,
         "payload": json.loads(encode(envelope.event)),
         "wire": _list(envelope.wire),
+        "wire_names": _list(envelope.wire and [name for name, _ in wire_fields(envelope)]),
         "server_version": None if envelope.stamp is None else envelope.stamp.server_version,
         "decoder": None if envelope.stamp is None else envelope.stamp.decoder or None,
     }

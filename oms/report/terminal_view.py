@@ -22,6 +22,7 @@ from oms.core.fold.records import BreakCase
 from oms.core.words import counted, duration
 from oms.report.reconciliation import BreakGroup, Item, RepairGroup, Report
 from oms.report.story import Story, StoryEntry
+from oms.report.wire import wire_text
 from oms.report.words import (
     BREAKS,
     OUTCOMES,
@@ -107,7 +108,7 @@ def _story_cells(entry: StoryEntry, *, wire: bool) -> tuple[str, str, str, str, 
     if envelope.context.actor != "broker":
         said.append(f"  [{envelope.context.actor}]", style="dim")
     if wire and envelope.wire is not None:
-        said.append("\n" + " | ".join(envelope.wire), style="dim")
+        said.append(f"\n{wire_text(envelope)}", style="dim")
     # What the sentence names already need not stand beside it again.
     said_already = set(re.split(r"[\s,()]+", entry.sentence))
     ids = " ".join(f"{label} {value}" for label, value in entry.ids if value not in said_already)

@@ -22,6 +22,7 @@ from oms.core.fold.records import Order
 from oms.core.words import ago, counted, duration
 from oms.report.html_view import shown_in_markup
 from oms.report.sentences import describe_terms, name_of, sentence
+from oms.report.wire import wire_fields, wire_text
 from oms.report.words import (
     BREAKS,
     coverage_words,
@@ -69,6 +70,8 @@ def environment() -> Environment:
         "trigger_words": trigger_words,
         "witness": witness_words,
         "coverage": coverage_words,
+        "wire_fields": wire_fields,
+        "wire_text": wire_text,
     }
     made.globals |= {
         "counted": counted,

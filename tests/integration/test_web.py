@@ -217,7 +217,7 @@ async def test_order_in_doubt_says_why_and_since_when(site: Site) -> None:
 
 async def test_story_has_the_wire_text_one_click_away(site: Site) -> None:
     page = (await site.get(f"/orders/{FILLED}")).text
-    assert "<details><summary>as it came over the wire</summary><pre>11 | -1 | 17 | AAPL" in page
+    assert "<summary>as it came over the wire</summary><pre>message=11 | reqId=-1" in page
 
 
 async def test_beginning_of_an_order_id_leads_to_the_order(site: Site) -> None:
