@@ -26,6 +26,7 @@ from oms.core.events import (
     checkpoints,
     daemon,
     envelope,
+    keeping,
     orders,
     reconciliation,
     requests,
@@ -44,7 +45,7 @@ LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 #: The modules of the events, in the order in which the page tells of them.
 EVENT_MODULES = (
     *(daemon, orders, requests, broker, reconciliation, cases, watchman, checkpoints),
-    *(base, envelope),
+    *(keeping, base, envelope),
 )
 
 

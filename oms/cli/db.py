@@ -11,12 +11,15 @@ import typer
 from oms._version import __version__
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
-from oms.cli.output import print_json, write
+from oms.cli.output import print_json, say, write
 from oms.cli.reading import warn_of_loss
+from oms.cli.request import person
 from oms.cli.terminal import progress
+from oms.cli.verify import signed_heads
 from oms.core.words import counted
 from oms.store import schema
 from oms.store.backup import back_up, manifest_path
+from oms.store.restore import restore as restore_log
 from oms.store.upgrade import upgrade_database
 
 app = typer.Typer(name="db", no_args_is_help=True, help="The database's tables.")
@@ -117,3 +120,60 @@ def backup(
     write(f"{made.path}, described by {manifest_path(made.path).name}")
     if made.removed:
         write(f"removed {counted(len(made.removed), 'older backup')}")
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    *,
+    backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `oms db backup` wrote.")],
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The empty place; the database of the settings if not."),
+    ] = None,
+    head: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The head file of the database that was backed up."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the log of a backup into an empty place, SQLite or PostgreSQL.
+
+    The chain of the backup is checked first, against its manifest, and against our own signed
+    checkpoints where there are some. Its events and leases are taken; all rows are folded anew. A
+    place that is not empty is refused: move the old database away, and leave its .head file.
+
+    A backup rarely has the newest events, so the daemon then starts with --accept-loss only, and
+    lets no order leave before IB has told all that it knows. Where the head file of the place, or
+    the one that --head names, ends where the backup does, nothing is missing and nothing must be
+    accepted: that is how a stopped log moves to another place. See docs/operating/backup.md.
+
+    \b
+    oms db restore friday.sqlite
+    oms db restore moved.sqlite --to postgresql://oms@db/oms --head oms.sqlite.head
+    """
+    settings = settings_of(context)
+    url = settings.database_url if to is None else to
+    with progress("restoring") as report:
+        done = restore_log(
+            backup, url, report, head=head, expected=signed_heads(settings), actor=person()
+        )
+    if as_json:
+        print_json(
+            "db_restore",
+            database=done.place,
+            backup_sequence=done.backup.sequence,
+            sequence=done.head.sequence,
+            hash=done.head.hash.hex(),
+            missing=done.missing,
+            text=done.text,
+            seconds=round(done.seconds, 3),
+        )
+    else:
+        write(f"ok  {done.backup.sequence:,} events in {done.place}, in {done.seconds:.2f} s")
+        write(f"head {done.head.sequence} {done.head.hash.hex()}")
+    if done.manifest is None:
+        say("no manifest stands beside the backup: only its own chain was checked")
+    if done.text:
+        say(f"warning: {done.text}")
+        say("hint: stop what sends orders, then `oms run --accept-loss --reason TEXT`")

@@ -18,7 +18,7 @@ from oms.service.checkpoints import signing
 from oms.settings import Settings
 from oms.store.audit import verify as check
 from oms.store.soundness import check_database
-from oms.verify import Checkpoint, UncheckableError, read_expected
+from oms.verify import UncheckableError, read_expected
 
 app = typer.Typer()
 
@@ -56,7 +56,7 @@ def verify(
     url = settings.database_url
     try:
         noted = _noted(expect or ())
-        signed = {one.last: one.head.hex() for one in _checkpoints(settings)}
+        signed = signed_heads(settings)
         with progress("verifying") as moved:
             held = {**signed, **noted}
             result = check(url, moved, from_sequence=from_sequence, expected=held)
@@ -91,8 +91,9 @@ def _noted(texts: Iterable[str]) -> dict[int, str]:
         raise InvalidRequest(str(error), hint="as `oms verify` prints it: head SEQ HASH") from None
 
 
-def _checkpoints(settings: Settings) -> list[Checkpoint]:
+def signed_heads(settings: Settings) -> dict[int, str]:
+    """Return the hashes that our signed checkpoints name, by sequence; none without a key."""
     if settings.signing_key_file is None:
-        return []
+        return {}
     signer, places = signing(settings)
-    return places.file.checkpoints(signer)
+    return {one.last: one.head.hex() for one in places.file.checkpoints(signer)}

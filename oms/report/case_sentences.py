@@ -170,6 +170,17 @@ def _(event: events.CheckpointSigned) -> str:
 
 
 @_say.register
+def _(event: events.BackupRestored) -> str:
+    beyond = {
+        "nothing": "which was the end of the log",
+        "events": "and events after it are lost",
+        "unknown": "and nobody knows whether there were events after it",
+    }
+    end = f"which ends at #{event.sequence}, {beyond[event.missing]}"
+    return f"The log was restored from {event.backup}, {end}"
+
+
+@_say.register
 def _(event: events.ClockStepped) -> str:
     span = duration(timedelta(milliseconds=abs(event.step_ms)))
     if event.at_start:

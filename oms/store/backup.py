@@ -12,11 +12,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy.engine import URL
@@ -36,8 +37,9 @@ from oms.store import schema
 from oms.store.audit import Progress, check_chain
 from oms.store.backend import connect, parse_url, place_of
 from oms.store.copying import copy_database
+from oms.store.envelopes import SELECT_HEAD
 from oms.store.loss import identity
-from oms.store.soundness import check_database, check_indexes
+from oms.store.soundness import check_indexes, check_open_database
 
 FORMAT: Final = 1
 KIND: Final = "oms_backup"
@@ -46,7 +48,6 @@ MANIFEST_SUFFIX: Final = ".json"
 PART_SUFFIX: Final = ".part"
 #: Of the files in a folder of backups.
 _FILE_SUFFIX: Final = ".sqlite"
-_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,15 @@ def back_up(
             "--keep needs a folder, in which backups are counted", hint="name a folder to write to"
         )
     tables = revision if revision is not None else found
-    with _part(path) as part:
+    with unfinished(path, "no backup was made") as part:
         copy_database(parsed, part, tables, time, progress)
-        log, head = check_copy(part, tables)
+        copy = URL.create("sqlite", database=str(part))
+        log, head = check_copy(copy)
+        with closing(connect(copy, "read")) as connection:
+            if tables == schema.HEAD:
+                check_open_database(connection)
+            else:
+                check_indexes(connection)
         if head.recorded_at is None:
             raise NotFound(f"the log in {place_of(parsed)} has no events: nothing to back up")
         manifest = Manifest(
@@ -136,8 +143,9 @@ def back_up(
             program=program,
             database=place_of(parsed),
             bytes=part.stat().st_size,
-            sha256=durable_digest(part),
+            sha256=file_digest(part),
         )
+        sync_file(part)
         put_in_place(part, path)
     with _written(manifest_path(path)), whole_file(manifest_path(path)) as file:
         text = json.dumps({"kind": KIND, "format": FORMAT, **asdict(manifest)}, indent=1)
@@ -147,19 +155,24 @@ def back_up(
     return Backup(path, manifest, removed, time.monotonic() - started)
 
 
-def check_copy(path: Path, revision: str, progress: Progress | None = None) -> tuple[str, Head]:
-    """Check a copy whose tables are of a revision: its chain, and what else can be checked there.
+def check_copy(
+    url: URL,
+    progress: Progress | None = None,
+    *,
+    expected: Mapping[int, str] = MappingProxyType({}),
+) -> tuple[str, Head]:
+    """Check the chain of a copy whose tables are of any revision; return which log it is of, and
+    where it ends.
 
-    Returns which log it is of, and where it ends. Raises `ChainBroken` or `DatabaseDamaged`.
+    `expected` has hashes that were noted elsewhere, of events that the copy may not have. Raises
+    `ChainBroken` or `DatabaseDamaged`.
     """
-    url = URL.create("sqlite", database=str(path))
     with closing(connect(url, "read")) as connection:
-        head = check_chain(connection, progress)
-        log = identity(connection).hex()
-        check_indexes(connection)
-    if revision == schema.HEAD:
-        check_database(str(path))
-    return log, head
+        ends = connection.rows(SELECT_HEAD) if schema.has_log(connection) else []
+        last = ends[0][0] if ends else 0
+        held = {sequence: digest for sequence, digest in expected.items() if sequence <= last}
+        head = check_chain(connection, progress, expected=held) if ends else Head()
+        return identity(connection).hex() if ends else "", head
 
 
 def manifest_path(path: Path) -> Path:
@@ -201,16 +214,18 @@ def _manifest(found: Any) -> Manifest:
     return manifest
 
 
-def durable_digest(path: Path) -> str:
-    """Make a file durable, and return the sha256 of its bytes. No program may have it open as a
-    database: closing it here would end SQLite's locks on it.
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes. This program must not have it open as a database:
+    closing it here would end SQLite's locks on it.
     """
-    digest = hashlib.sha256()
     with _written(path), path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """Make durable what a file holds, on the same condition."""
+    with _written(path), path.open("rb") as file:
         os.fsync(file.fileno())
-    return digest.hexdigest()
 
 
 def put_in_place(part: Path, path: Path) -> None:
@@ -255,8 +270,10 @@ def _exists(path: Path) -> ConfigurationError:
 
 
 @contextmanager
-def _part(path: Path) -> Iterator[Path]:
-    """Give the name under which a backup is written, which is free and is free again afterwards."""
+def unfinished(path: Path, said: str) -> Iterator[Path]:
+    """Give the name under which a database is written until it is whole; it is free again after the
+    block. Damage that is met there is told after what is `said`.
+    """
     part = path.with_name(path.name + PART_SUFFIX)
     try:
         with _written(path):
@@ -265,10 +282,10 @@ def _part(path: Path) -> Iterator[Path]:
         try:
             yield part
         except ChainBroken as error:
-            text = f"no backup was made: {error.message}"
+            text = f"{said}: {error.message}"
             raise ChainBroken(text, sequence=error.sequence, hint=error.hint) from error
         except DatabaseDamaged as error:
-            text = f"no backup was made: {error.message}"
+            text = f"{said}: {error.message}"
             raise DatabaseDamaged(text, hint=error.hint) from error
     finally:
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,19 +46,24 @@ def copy_database(
     room.
     """
     with closing(connect(url, "read")) as source:
-        room = _Room(url, path, source)
+        room = Room(url, path, source)
         same = schema.revision_of(source) == revision
         if same and isinstance(source, SQLiteConnection):
             source.copy_to(path, _paced(room, clock, progress))
             return
         schema.create(path, revision)
-        with closing(connect(URL.create("sqlite", database=str(path)))) as target:
-            # Until it is whole it is of no use.
-            target.rows("PRAGMA journal_mode = OFF")
-            target.execute("PRAGMA synchronous = OFF")
-            with source.reading():
-                copy_log(source, target, rows=same, progress=progress, step=room.check)
-            target.rows("PRAGMA journal_mode = DELETE")
+        with filling(path) as target, source.reading():
+            copy_log(source, target, rows=same, progress=progress, step=room.check)
+
+
+@contextmanager
+def filling(path: Path) -> Iterator[Connection]:
+    """Open a new SQLite file that is of no use until it is whole; it is one file afterwards."""
+    with closing(connect(URL.create("sqlite", database=str(path)))) as target:
+        target.rows("PRAGMA journal_mode = OFF")
+        target.execute("PRAGMA synchronous = OFF")
+        yield target
+        target.rows("PRAGMA journal_mode = DELETE")
 
 
 def copy_log(
@@ -118,7 +123,7 @@ def _insert(
     target.insert(f"INSERT INTO {table} ({', '.join(columns)})", rows)
 
 
-class _Room:
+class Room:
     """Room on the disk of a copy, and on the disk of a log that is written meanwhile."""
 
     def __init__(self, url: URL, path: Path, source: Connection) -> None:
@@ -144,7 +149,7 @@ class _Room:
             )
 
 
-def _paced(room: _Room, clock: Clock, progress: Progress | None) -> Callable[[int, int], None]:
+def _paced(room: Room, clock: Clock, progress: Progress | None) -> Callable[[int, int], None]:
     """Return what `SQLiteConnection.copy_to` calls with each step: it leaves the disk to others for
     as long as it was used.
     """

@@ -44,6 +44,7 @@ _WRITABLE: Final = os.O_RDWR | getattr(os, "O_BINARY", 0)
 _LOCK_LOOKS_MAX: Final = 5_000
 _LOCK_LOOK_SECONDS: Final = 0.001
 _FIELDS: Final = ("log", "sequence", "hash", "recorded_at")
+_RESTORED: Final = "restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class KeptHead:
     #: Which log: the hash of its first event.
     log: bytes
     head: Head
+    #: It is where a backup ended that was restored, and nobody knows whether the log went on.
+    restored: bool = False
 
 
 class HeadFileUnreadable(Exception):
@@ -221,11 +224,12 @@ def _encoded(kept: KeptHead) -> bytes:
     head = kept.head
     assert head.recorded_at is not None, "a log without an event has no head to keep"
     log, digest, moment = kept.log.hex(), head.hash.hex(), time_text(head.recorded_at)
-    check = _check((log, head.sequence, digest, moment))
+    check = _check((log, head.sequence, digest, moment), restored=kept.restored)
+    mark = f'"{_RESTORED}": true, ' if kept.restored else ""
     # By hand: it is made for every commit, and `json.dumps` costs as much as the write.
     text = (
         f'{{"format": {FORMAT}, "log": "{log}", "sequence": {head.sequence}, "hash": "{digest}",'
-        f' "recorded_at": "{moment}", "check": {check}}}'
+        f' "recorded_at": "{moment}", {mark}"check": {check}}}'
     )
     return text.ljust(LINE_BYTES - 1).encode() + b"\n"
 
@@ -236,19 +240,22 @@ def _decoded(line: bytes) -> KeptHead | None:
     try:
         body = json.loads(line)
         values = tuple(body[name] for name in _FIELDS)
-        if body["format"] != FORMAT or body["check"] != _check(values):
+        restored = body.get(_RESTORED, False) is True
+        if body["format"] != FORMAT or body["check"] != _check(values, restored=restored):
             return None
         log, sequence, digest, recorded_at = values
         moment = datetime.fromisoformat(recorded_at)
         if moment.tzinfo is None or not isinstance(sequence, int) or not 0 < sequence < 2**63:
             return None
-        return KeptHead(bytes.fromhex(log), Head(sequence, bytes.fromhex(digest), moment))
-    except (ValueError, KeyError, TypeError):
+        head = Head(sequence, bytes.fromhex(digest), moment)
+        return KeptHead(bytes.fromhex(log), head, restored)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _check(values: tuple[object, ...]) -> int:
-    return zlib.crc32("\x1f".join(map(str, values)).encode())
+def _check(values: tuple[object, ...], *, restored: bool) -> int:
+    marked = (*values, _RESTORED) if restored else values
+    return zlib.crc32("\x1f".join(map(str, marked)).encode())
 
 
 if sys.platform == "win32":

@@ -25,7 +25,14 @@ _HINT_UNREADABLE: Final = (
     "nothing is sent: where you know that this is the newest database, move the head file away; "
     "where you do not, `oms run --accept-loss --reason TEXT` goes on; docs/operating/restore.md"
 )
-LossKind = Literal["gone", "emptied", "behind", "another_log", "another_past", "unreadable"]
+_HINT_RESTORED: Final = (
+    "nothing is sent: orders may have left after the backup, and nobody here knows their keys;"
+    " `oms run --accept-loss --reason TEXT` goes on once you have looked; docs/operating/backup.md"
+)
+_HINTS: Final = {"unreadable": _HINT_UNREADABLE, "restored": _HINT_RESTORED}
+LossKind = Literal[
+    "gone", "emptied", "behind", "another_log", "another_past", "unreadable", "restored"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class Loss:
 
     def error(self) -> LogWentBack:
         """Return what is raised where nothing may be appended to such a log."""
-        hint = _HINT_UNREADABLE if self.kind == "unreadable" else None
+        hint = _HINTS.get(self.kind)
         return LogWentBack(self.text, sequence=self.found.sequence + 1, hint=hint)
 
     def accepted(self, reason: str) -> LossAccepted:
@@ -127,7 +134,7 @@ class Against:
             text = f"the database {self.place} has no events, but {self._known()}"
             return Loss("emptied", kept, found, text)
         if _hash_at(connection, kept.head.sequence) == kept.head.hash:
-            return None
+            return self._restored(found) if kept.restored else None
         if _hash_at(connection, 1) != kept.log:
             text = f"the database {self.place} is another log: {self._known()}"
             return Loss("another_log", kept, found, text)
@@ -142,6 +149,15 @@ class Against:
             f" written: {self._known()}"
         )
         return Loss("another_past", kept, found, text)
+
+    def _restored(self, found: Head) -> Loss:
+        assert self.kept is not None
+        end = self.kept.head
+        text = (
+            f"the database {self.place} was restored from a backup that ends at event"
+            f" {end.sequence}{_at(end)}: whether the log had more events is not known"
+        )
+        return Loss("restored", self.kept, found, text)
 
     def _known(self) -> str:
         assert self.kept is not None

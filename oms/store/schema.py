@@ -109,6 +109,13 @@ def revision_of(connection: Connection) -> str | None:
         return str(revision)
 
 
+def check_known(connection: Connection) -> None:
+    """Raise `MigrationNeeded` where a database has no tables, or those of a newer version."""
+    revision = revision_of(connection)
+    if revision != HEAD:
+        _check_known(revision or "none")
+
+
 def has_log(connection: Connection) -> bool:
     """Say whether a database has the table of events, of whatever version."""
     return bool(connection.rows(_EVENTS_EXIST[connection.backend_name])[0][0])

@@ -24,10 +24,15 @@ def check_database(url: str) -> None:
     and no writer.
     """
     with closing(connect(parse_url(url), "read")) as connection:
-        check_layout(connection)
-        check_indexes(connection)
-        check_rows(connection)
-        leases.read_all(connection)
+        check_open_database(connection)
+
+
+def check_open_database(connection: Connection) -> None:
+    """Do the same on a connection that is open."""
+    check_layout(connection)
+    check_indexes(connection)
+    check_rows(connection)
+    leases.read_all(connection)
 
 
 def find_damage(url: str) -> str:

@@ -149,7 +149,7 @@ def test_a_backup_for_an_earlier_version_has_its_tables_and_every_event(
     for revision in schema.REVISIONS[:-1]:
         made = back_up(log.url, tmp_path / f"{revision}.sqlite", revision=revision)
         assert schema.current(str(made.path)) == revision
-        assert check_copy(made.path, revision)[1].sequence == made.manifest.sequence
+        assert check_copy(parse_url(str(made.path)))[1].sequence == made.manifest.sequence
         with closing(connect(parse_url(str(made.path)), "read")) as connection:
             found = sorted(_rows(connection, "events"), key=repr)
             assert connection.rows("SELECT count(*) FROM orders") == [(0,)]

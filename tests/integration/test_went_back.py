@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
 import oms
+from oms.clock import SystemClock
 from oms.core.admit.groups import NewOrder
-from oms.core.events import LossAccepted
+from oms.core.events import Context, LossAccepted, Pending, TradingHaltedByPerson
 from oms.core.fold.records import OrderState
 from oms.errors import LogWentBack, OmsError, StoreUnavailable
 from oms.service.lifetime import LossWord
+from oms.store import schema
+from oms.store.lease import LeaseRequest
+from oms.store.log import EventLog
+from tests.conftest import ROOT
 from tests.integration.conftest import StartSimulator
 from tests.programs import Program
 from tests.shell import Shell, closed_port
 from tests.simulator import Simulator
-from tests.world import AAPL, ACCOUNT, DEADLINE_SECONDS, LOW, World, a_world
+from tests.world import (
+    AAPL,
+    ACCOUNT,
+    DEADLINE_SECONDS,
+    LOW,
+    World,
+    a_world,
+    disagreements,
+    new_database,
+)
 
 pytestmark = pytest.mark.slow
+LEASE = LeaseRequest("DU1234567/7", "tests", "here", 1)
 WORD = LossWord("person:test", "the disk failed")
 
 
@@ -174,6 +191,45 @@ async def test_strategy_that_repeats_its_keys_after_a_restore_sends_each_once(
         await shell.oms(verb, expect=4)
 
 
+async def test_backup_beside_a_daemon_takes_the_place_of_a_log_that_was_lost(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    """Orders leave before, while and after it is made; the machine's log is lost after a kill."""
+    database = tmp_path / "oms.sqlite"
+    shell = Shell(tmp_path, {"OMS_PORT": str(simulator.port), "OMS_LEASE_SECONDS": "2"})
+    shell.settings["OMS_DATABASE_URL"] = f"sqlite:///{database}"
+    daemon = await running(shell)
+    await shell.oms("buy", *WORDS, "--order-id", "k1")
+    made, _ = await asyncio.gather(
+        shell.oms("db", "backup", "night.sqlite", "--json"),
+        shell.oms("buy", *WORDS, "--order-id", "k2"),
+    )
+    await shell.oms("buy", *WORDS, "--order-id", "k3")
+    await simulator.do("fill", order_ref="k3", price=LOW)
+    await killed(daemon)
+
+    await shell.oms("db", "restore", "night.sqlite", expect=2)
+    for end in ("", "-wal", "-shm"):
+        database.with_name(f"oms.sqlite{end}").unlink()
+    done = await shell.oms("db", "restore", "night.sqlite", "--json")
+    assert done.json["backup_sequence"] == made.json["manifest"]["sequence"]
+    assert done.json["missing"] == "events"
+    assert "--accept-loss" in done.err
+    await shell.oms("rebuild", "--check")
+    await shell.oms("run", expect=4)
+    daemon = await running(shell, "--accept-loss", "--reason", "disk failed")
+    for key in ("k1", "k2", "k3"):
+        await shell.oms("buy", *WORDS, "--order-id", key)
+    books = await simulator.do("books")
+    received = {row["order_ref"]: row["received"] for row in books["placements"]}
+    assert received == {"k1": 1, "k2": 1, "k3": 1}
+    (held,) = (await shell.oms("positions", "--json")).json["positions"]
+    assert held["quantity"] == "10"
+    await killed(daemon)
+    # The log never intended what left after the backup; all else is as IB has it.
+    assert disagreements(database, books).keys() <= {"placed_once"}
+
+
 WORDS = ("10", "AAPL", "--limit", LOW)
 
 
@@ -209,3 +265,26 @@ async def test_lost_fill_that_ib_shows_no_more_keeps_its_contract_closed(
         again = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="k1")
         assert await world.rule_against(again) == "gate"
         assert await world.received("k1") == 1
+
+
+async def test_commands_of_the_page_about_backups_do_what_it_says(tmp_path: Path) -> None:
+    new_database(tmp_path / "oms.sqlite")
+    url = f"sqlite:///{tmp_path}/oms.sqlite"
+    halt = Pending(TradingHaltedByPerson(reason="lunch"), Context(actor="person:test"))
+    log = await EventLog.open(url, clock=SystemClock(), lease=LEASE)
+    await log.append(halt)
+    await log.close()
+    shell = Shell(tmp_path, {"OMS_DATABASE_URL": "oms.sqlite"})
+    page = (ROOT / "docs" / "operating" / "backup.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            if line.startswith("oms "):
+                await shell.oms(*shlex.split(line)[1:])
+            else:
+                done = await asyncio.create_subprocess_shell(line, cwd=tmp_path)
+                assert await done.wait() == 0, line
+    assert schema.current(str(tmp_path / "back.sqlite")) == "0004"
+    facts = (await shell.oms("--database", "new.sqlite", "log", "--json")).out.splitlines()
+    said = [json.loads(fact) for fact in facts]
+    assert [one["type"] for one in said[-2:]] == ["BackupRestored"] * 2
+    assert [one["payload"]["missing"] for one in said[-2:]] == ["nothing"] * 2

@@ -20,6 +20,7 @@ from oms.core.events.cases import *
 from oms.core.events.checkpoints import *
 from oms.core.events.daemon import *
 from oms.core.events.envelope import *
+from oms.core.events.keeping import *
 from oms.core.events.orders import *
 from oms.core.events.reconciliation import *
 from oms.core.events.requests import *

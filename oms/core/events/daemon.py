@@ -62,8 +62,11 @@ class LossAccepted(Event):
     """
 
     #: How it shows: the database is gone, emptied, behind, another log, another past of this log;
-    #: or the head file cannot be read.
-    loss: Literal["gone", "emptied", "behind", "another_log", "another_past", "unreadable"]
+    #: or the head file cannot be read; or it was restored from a backup after which there may
+    #: have been more.
+    loss: Literal[
+        "gone", "emptied", "behind", "another_log", "another_past", "unreadable", "restored"
+    ]
     reason: Prose
     #: Where the log ended before, as the head file knows it.
     known_sequence: SequenceNumber
