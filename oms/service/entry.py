@@ -12,7 +12,8 @@ from oms.core.admit.venue import VenueRules
 from oms.core.admit.venue_rules import denial_of
 from oms.core.contracts import Contract
 from oms.core.events import OrderDenied, OrderIntended, Terms, WhatIfReceived
-from oms.core.fold.records import Order
+from oms.core.fold.books import name_of
+from oms.core.fold.records import AnyRecord, Order, UnknownOrder
 from oms.errors import (
     BrokerError,
     ContractAmbiguous,
@@ -161,9 +162,7 @@ class Entry:
             if one.order_id in found:
                 check_same(one, found[one.order_id])
         await self._check_free([k for k in keys if k not in found or found[k].origin != "ours"])
-        for key in keys:
-            if key not in found and (taken := self._view.why_key_is_taken(key)):
-                raise InvalidRequest(taken, hint=KEY_TAKEN)
+        await self._check_not_shown([key for key in keys if key not in found])
         return frozenset(found)
 
     async def _check_free(self, keys: Sequence[str]) -> None:
@@ -175,13 +174,28 @@ class Entry:
                 hint=KEY_TAKEN,
             )
 
+    async def _check_not_shown(self, keys: Sequence[str]) -> None:
+        """Raise `InvalidRequest` where IB has shown a key and no comparison has seen it yet."""
+        names = [name_of(0, key) for key in keys]
+        for row in await self._rows("unknown_orders", "order_name", names):
+            if isinstance(row, UnknownOrder) and not row.taken_in:
+                raise InvalidRequest(
+                    f"IB has shown an order with the key {row.order_ref} that our books do not have"
+                    " yet",
+                    hint=KEY_TAKEN,
+                )
+
     async def _stored(self, column: str, keys: Sequence[str]) -> list[Order]:
         """Return the stored orders with one of these keys in a column."""
-        found: list[Order] = []
-        for first in range(0, len(keys), _KEYS_A_QUERY):
-            some = keys[first : first + _KEYS_A_QUERY]
-            rows = await self._reader.rows("orders", {column: some})
-            found += [row for row in rows if isinstance(row, Order)]
+        rows = await self._rows("orders", column, keys)
+        return [row for row in rows if isinstance(row, Order)]
+
+    async def _rows(self, table: str, column: str, values: Sequence[str]) -> list[AnyRecord]:
+        """Return the stored rows with one of these values in a column."""
+        found: list[AnyRecord] = []
+        for first in range(0, len(values), _KEYS_A_QUERY):
+            some = values[first : first + _KEYS_A_QUERY]
+            found += await self._reader.rows(table, {column: some})
         return found
 
     def _why_not_attach(self, intent: OrderIntended, group: Group) -> Denial | None:

@@ -118,7 +118,7 @@ class Sending:
             log.info("order_denied", order_id=denial.order_id, rule=denial.rule, text=denial.text)
         by_intent = _by_intent(intents, receipts[len(denials) :], by)
         fresh = _fresh(intents, receipts[len(denials) :])
-        # The intent took its time on the disk, and IB may have shown its key meanwhile.
+        # IB may have shown its key before the intent was durable.
         taken = [one for one in fresh if self._view.why_key_is_taken(one.order_id)]
         if whole and len(fresh) - len(taken) < len(intents):
             text = "another order has the id of a leg of its group"

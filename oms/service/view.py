@@ -25,7 +25,6 @@ from oms.core.fold.records import (
     Position,
     SessionRecord,
     SystemRecord,
-    UnknownOrder,
 )
 
 #: Ended orders that stay at hand; older ones are read from the store.
@@ -42,8 +41,6 @@ class View:
         #: Those that stand.
         self.anomalies: dict[str, Anomaly] = {}
         self.alarms: dict[str, Alarm] = {}
-        #: Those that IB has named and that our books still lack.
-        self.unknown_orders: dict[str, UnknownOrder] = {}
         self.session: SessionRecord | None = None
         self.system = SystemRecord()
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -85,7 +82,6 @@ class View:
             ("breaks", self.breaks),
             ("anomalies", self.anomalies),
             ("alarms", self.alarms),
-            ("unknown_orders", self.unknown_orders),
         ):
             fresh = changes.get(name, {})
             for key in [k for k, r in held.items() if r.live and k not in fresh]:
@@ -117,12 +113,12 @@ class View:
         return tuple(one for one in self.anomalies.values() if one.kind == "set_aside")
 
     def why_key_is_taken(self, order_id: str) -> str:
-        """Say which order of somebody else has this key, as IB shows it; "" where none does."""
+        """Say that an order of somebody else has the key of one that has not left, as IB shows it;
+        "" where none does.
+        """
         named = self.orders.get(order_id)
-        if named is not None and named.origin != "ours":
+        if named is not None and (named.origin != "ours" or named.named):
             return f"IB has shown an order with the key {order_id}"
-        if any(one.order_ref == order_id for one in self.unknown_orders.values()):
-            return f"IB has shown an order with the key {order_id} that our books do not have yet"
         return ""
 
     def _take_one(self, record: AnyRecord) -> None:
@@ -140,8 +136,6 @@ class View:
                     self.session = record
             case Alarm():
                 _keep_live(self.alarms, record)
-            case UnknownOrder():
-                _keep_live(self.unknown_orders, record)
             case SystemRecord():
                 self.system = record
             case _:
@@ -166,7 +160,7 @@ class View:
             del self.orders[oldest]
 
 
-_Ending = TypeVar("_Ending", Alarm, Anomaly, UnknownOrder)
+_Ending = TypeVar("_Ending", Alarm, Anomaly)
 
 
 def _keep_live(held: dict[str, _Ending], record: _Ending) -> None:

@@ -89,6 +89,8 @@ LEASES: Final = Table(
     Column("seconds", Float, nullable=False),
     #: NULL once it was released.
     Column("heartbeat_at", Text),
+    # The log's time at the heartbeat; NULL from a version that did not write it.
+    Column("log_time_at", Text),
 )
 
 CHECKPOINTS: Final = Table(
@@ -130,7 +132,7 @@ _COLUMN_TYPES: Final[dict[ColumnType, TypeEngine[str] | TypeEngine[int]]] = {
 #: one on every column a burst was written a tenth slower.
 INDEXED: Final[dict[str, tuple[str, ...]]] = {
     "orders": ("state", "perm_id", "broker_key", "parent_order_id", "order_ref"),
-    "fills": ("exec_id", "order_id", "position_key", "booked_sequence"),
+    "fills": ("exec_id", "order_id", "position_key", "perm_id", "booked_sequence"),
     "breaks": ("status", "order_id"),
     "runs": ("sequence",),
     "anomalies": ("order_id",),

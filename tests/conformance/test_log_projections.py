@@ -19,7 +19,19 @@ from oms.store.differences import Difference
 from oms.store.log import append_foreign
 from oms.store.reader import Reader
 from tests.conformance.conftest import Place
-from tests.conformance.facts import NOON, commission, execution, gap, intent, lives, session, status
+from tests.conformance.facts import (
+    BROKER,
+    NOON,
+    commission,
+    execution,
+    gap,
+    intent,
+    lives,
+    opened,
+    sent,
+    session,
+    status,
+)
 from tests.conformance.test_event_log import filled, lease, opened_log, rebuilt_equal
 
 
@@ -61,6 +73,27 @@ async def test_ended_orders_leave_memory_and_come_back(place: Place) -> None:
     assert isinstance(order, Order)
     assert (order.filled, order.notional) == (100, 1100)
     assert [str(amount) for _, amount in order.commissions] == ["2.50"]
+    assert rebuilt_equal(place)
+
+
+async def test_orders_and_fills_of_others_leave_memory_and_are_still_theirs(place: Place) -> None:
+    """A gateway may show any number of them; none of ours takes the number or the key of one."""
+    async with opened_log(place, resident_records_max=4) as log:
+        await log.append(session())
+        for number in range(1, 60):
+            shown = opened(f"strat-{number}", number).event.model_copy(update={"client_id": 9})
+            await log.append(Pending(shown, BROKER))
+            await log.append(
+                execution(f"e.{number}.01", order_id=f"strat-{number}", broker_order_id=number)
+            )
+            held = log.books.tables
+            assert len(held["unknown_orders"]) + len(held["fills"]) < 12
+        await log.append(intent("strat-1"))
+        assert log.books.tables["orders"]["strat-1"].named
+        await log.append(intent("ours"))
+        await log.append(sent("ours", 1))
+        await log.append(status(1, "Submitted"))
+        assert log.books.order("ours").perm_ids == ()
     assert rebuilt_equal(place)
 
 

@@ -58,6 +58,9 @@ Links = set[tuple[str, int]]
 #: Orders by how they ended. G leaves the position flat; a commission came early; of the second
 #: contract there was never a fill; H had two permanent numbers, and its row is found by the last; I
 #: is somebody else's, who wrote another name into orderRef; of J only its number has joined all.
+#: K was refused, and IB has shown an order of somebody else under its permanent number, which has
+#: fills; of L IB has shown the key before anybody sent with it; M was refused as well, and nobody
+#: has claimed the fills of its permanent number.
 LIFE: Final = """
     session
     A: intent BUY 100 LMT 10
@@ -100,17 +103,32 @@ LIFE: Final = """
     H: status Cancelled 0 perm=2008
     I: adopt Submitted client=1 id=9 ref=strategy
     I: status Cancelled 0
+    K: intent BUY 100 LMT 10
+    K: sent
+    K: notice 201
+    K: open Submitted client=5 id=11 ref=other
+    K: fill 100 @ 10 client=5 id=11 ref=other exec=k.1.01
+    K: fill 100 @ 10 client=5 id=11 ref=other side=SELL exec=k.2.01
+    L: open Submitted client=5 id=12
+    L: fill 100 @ 10 client=5 id=12 exec=l.1.01
+    L: fill 100 @ 10 client=5 id=12 side=SELL exec=l.2.01
+    M: intent BUY 100 LMT 10
+    M: sent
+    M: notice 201
+    M: fill 100 @ 10 client=5 id=13 ref= exec=m.1.01
+    M: fill 100 @ 10 client=5 id=13 ref= side=SELL exec=m.2.01
     position 0 0
     position 0 0 con=2
     unreadable
 """
-ORDERS: Final = "ABCDEFGHIJ"
+ORDERS: Final = "ABCDEFGHIJKLM"
 #: What IB shows as the orderRef of an order whose id is another.
 REFS: Final = {"I": "strategy"}
 #: Executions of the life, their corrections, and new ones of every order.
 EXECUTIONS: Final = (
     *("a.1.01", "a.1.02", "e.1.01", "e.1.02", "e.1.03"),
     *("a.9.01", "d.9.01", "f.9.01", "h.9.01", "i.9.01", "j.9.01"),
+    *("k.9.01", "l.9.01", "m.9.01"),
 )
 #: What memory has when the event comes: the live rows only, all but what has ended, or all but what
 #: has ended of one table. Rows of the others are needed alone.

@@ -6,9 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +20,7 @@ from oms.core.events import (
 )
 from oms.core.fold.records import OrderState
 from oms.store.situation import read_situation
-from tests.world import AAPL, CLIENT_ID, LOW, World
+from tests.world import AAPL, LOW, World
 
 pytestmark = pytest.mark.slow
 
@@ -191,49 +188,3 @@ async def test_messages_that_make_no_sense_are_kept_and_break_nothing(world: Wor
     ticket = await world.bought(1)
     assert ticket.order.filled == 1
     assert await world.log(SessionClosed) == []
-
-
-# ── floods ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("thousands", [20, pytest.param(200, marks=pytest.mark.long)])
-async def test_an_order_of_ours_passes_before_a_flood(
-    world: World, thousands: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A buy leaves before most of the foreign messages are read; none of them is lost, and what
-    waits for the disk is bounded.
-    """
-    await world.start()
-    # What AAPL is has to be known: an answer of IB comes behind the flood.
-    await world.resting()
-    person = {"symbol": "MSFT", "side": "BUY", "quantity": "1", "limit_price": "1"}
-    foreign = await world.simulator.do("manual_order", **person, client_id=9, order_id=1)
-    memory, before = resident_megabytes(), world.oms.log.head.sequence
-    for _ in range(thousands // 10):
-        await world.simulator.do(
-            "send", message="openOrder", perm_id=foreign["perm_id"], times=10_000, to=CLIENT_ID
-        )
-    count, read = 1_000 * thousands, world.oms.log.head.sequence - before
-    began = time.perf_counter()
-    await world.oms.manager.submit(AAPL, oms.Limit("BUY", 1, LOW))
-    seconds = time.perf_counter() - began
-    async with asyncio.timeout(600):
-        await world.view.until(lambda: world.oms.log.head.sequence >= before + count)
-    took = time.perf_counter() - began
-    grown = resident_megabytes() - memory
-    with capsys.disabled():
-        print(
-            f"\n{count:,} messages: a buy was durable after {seconds:.2f} s, {count - read:,} still"
-            f" to be read; all were after {took:.1f} s; {grown:.0f} MB more than before"
-        )
-    assert seconds < 5
-    assert grown < 150
-    assert len(await world.log(SessionClosed)) == 0
-
-
-def resident_megabytes() -> float:
-    """Return how much memory this process holds now, after a collection."""
-    gc.collect()
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024

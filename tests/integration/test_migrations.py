@@ -92,6 +92,7 @@ def test_older_database_is_copied_before_it_is_changed(
 
 #: What takes the tables back to the revision before each one.
 _UNDO = {
+    "0006": ("ALTER TABLE leases DROP COLUMN log_time_at", "DROP INDEX fills_perm_id"),
     "0005": (
         *(f"ALTER TABLE {table} DROP COLUMN digest" for table in PROJECTIONS),
         "ALTER TABLE checkpoints DROP COLUMN row_sum",
@@ -107,7 +108,7 @@ _UNDO = {
 }
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
 def test_rows_that_an_earlier_version_left_are_folded_anew(
     url: str, path: Path, revision: str
 ) -> None:

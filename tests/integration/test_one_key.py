@@ -11,6 +11,7 @@ import pytest
 
 import oms
 from oms.core.events import (
+    OpenOrderReceived,
     OrderAdopted,
     OrderDenied,
     OrderIntended,
@@ -19,7 +20,7 @@ from oms.core.events import (
     OrderStatusReceived,
     ReconciliationCompleted,
 )
-from oms.core.fold.records import OrderState
+from oms.core.fold.records import OrderState, UnknownOrder
 from oms.errors import InvalidRequest
 from oms.service.adapter import IBBrokerAdapter
 from oms.service.sending import By
@@ -137,11 +138,12 @@ async def test_key_that_ib_shows_on_two_orders_is_refused_in_clear_words(
 async def test_key_of_an_order_that_no_comparison_has_seen_is_refused(world: World) -> None:
     manager = await world.start()
     await _by_another(world, client_id=CLIENT_ID, order_id=900, order_ref="k1")
-    await world.until(lambda: world.view.unknown_orders)
+    await world.until_logged(OpenOrderReceived)
     with pytest.raises(InvalidRequest, match="that our books do not have yet"):
         await manager.submit(AAPL, oms.Limit("BUY", 1, LOW), order_id="k1")
     await world.reconcile()
-    assert world.view.unknown_orders == {}
+    shown = await world.oms.reader.rows("unknown_orders")
+    assert [row.taken_in for row in shown if isinstance(row, UnknownOrder)] == [True, True]
     ticket = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="k1")
     assert ticket.order.origin == "previous_session"
     assert await world.log(OrderMessageSent) == []
@@ -152,7 +154,7 @@ async def test_intent_that_ib_was_faster_than_does_not_leave(world: World) -> No
     manager = await world.start()
     contract = await manager.qualify(AAPL)
     await _by_another(world, client_id=CLIENT_ID, order_id=900, order_ref="k1")
-    await world.until(lambda: world.view.unknown_orders)
+    await world.until_logged(OpenOrderReceived)
     intent = OrderIntended(
         order_id="k1", account=ACCOUNT, contract=contract, terms=oms.Limit("BUY", 10, LOW)
     )

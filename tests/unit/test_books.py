@@ -408,10 +408,28 @@ def test_what_has_ended_may_leave_and_what_is_live_may_not() -> None:
     assert leaving == {"A", "DU1:x.1", "DU1:Cash:"}
 
 
-def test_unclaimed_fill_stays_until_an_order_claims_it() -> None:
-    life = play("fill 10 @ 10 ref= id=0")
-    assert ("fills", "DU1:x.1") not in life.books.evictable()
-    assert ("fills", "DU1:x.1") in life.play("adopt Submitted").books.evictable()
+def test_what_ib_shows_of_others_may_leave_and_is_asked_for_by_its_names() -> None:
+    """There can be any number of it: an order of somebody else and a fill that nobody claims."""
+    life = play("open Submitted client=5 ref=k\nfill 10 @ 10 client=5 ref=")
+    names = {("unknown_orders", "perm:1001"), ("unknown_orders", "ref:k"), ("fills", "DU1:x.1")}
+    assert names <= set(life.books.evictable())
+    life.play("adopt Submitted client=5 ref=k")
+    for table, key in [("orders", "A"), *names]:
+        life.books.evict(table, key)
+    assert wanted(life.envelopes[-1], life.books) == (
+        Want("orders", "", "A"),
+        Want("unknown_orders", "", "ref:k"),
+        Want("unknown_orders", "", "perm:1001"),
+        Want("fills", "perm_id", 1001),
+    )
+
+
+def test_fill_of_nobody_that_a_correction_gives_another_number_is_that_ones() -> None:
+    life = play("fill 10 @ 10 client=5 ref= perm=7 exec=x.1.01")
+    life.play("fill 10 @ 11 client=5 ref= perm=8 exec=x.1.02")
+    assert life.books.unclaimed(7) == []
+    life.play("intent BUY 10 LMT 10\nsent\nfill 10 @ 12 perm=9 exec=x.1.03")
+    assert (life.books.unclaimed(8), life.order().filled) == ([], Decimal(10))
 
 
 def test_evicted_order_is_found_again_after_it_was_restored() -> None:
@@ -434,20 +452,19 @@ def test_restoring_never_replaces_what_is_newer() -> None:
 
 def test_late_code_for_an_evicted_order_asks_for_it_by_its_number() -> None:
     life = working("status Cancelled 0\nnotice 202")
-    event, context = life.envelopes[-1].event, life.envelopes[-1].context
-    assert wanted(event, context, life.books) == (Want("orders", "broker_key", "1:1:1"),)
+    assert wanted(life.envelopes[-1], life.books) == (Want("orders", "broker_key", "1:1:1"),)
 
 
 def test_late_commission_asks_for_order_and_position_of_its_fill() -> None:
     life = working("fill 100 @ 10 exec=x.1.01\ncommission x.1.01 1")
-    event, fill = life.envelopes[-1].event, life.fills()[0]
+    charged, fill = life.envelopes[-1], life.fills()[0]
     beside = (Want("positions", "", "DU1:1"), Want("orders", "", "A"))
-    assert wanted(event, Context("broker", 1), life.books) == beside
+    assert wanted(charged, life.books) == beside
     life.books.evict("fills", fill.key)
     by_exec_id = Want("fills", "exec_id", "x.1.01")
     early = Want("early_commissions", "", "x.1.01")
     by_key = Want("fills", "", "DU1:x.1")  # in case that it is corrected by now
-    assert set(wanted(event, Context("broker", 1), life.books)) == {by_exec_id, early, by_key}
+    assert set(wanted(charged, life.books)) == {by_exec_id, early, by_key}
     assert companions(fill) == beside
 
 
@@ -456,7 +473,7 @@ def test_every_want_names_a_table_and_a_column_that_exist() -> None:
         "fill 10 @ 10 exec=x.1.02\ncommission x.1.02 1\nopening 1 1\ncompleted Filled 10"
     )
     for envelope in life.envelopes:
-        for want in wanted(envelope.event, envelope.context, life.books):
+        for want in wanted(envelope, life.books):
             columns = {"", *TABLES[want.table].columns}
             assert want.column in columns, want
 

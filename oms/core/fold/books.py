@@ -153,6 +153,8 @@ class Books:
                 self._by_shared_ref[record.shared_ref].discard(key)
         elif isinstance(record, Fill):
             self._fill_by_exec_id.pop(record.exec_id, None)
+            if record.is_unclaimed:
+                self._forget_unclaimed(record)
 
     # ── what the folds need ──
 
@@ -261,8 +263,11 @@ class Books:
 
     def is_unknown(self, perm_id: int) -> bool:
         """Say whether a permanent number is that of an order that our books do not have."""
-        found = self.tables["unknown_orders"].get(name_of(perm_id, ""))
-        return found is not None and found.live
+        return self._is_unknown(name_of(perm_id, ""))
+
+    def is_shown(self, order_ref: str) -> bool:
+        """Say whether IB has shown an orderRef on an order that our books do not have."""
+        return self._is_unknown(name_of(0, order_ref))
 
     def fills_at(self, position_key: str) -> list[Fill]:
         """Return the fills of a position that are in memory."""
@@ -278,6 +283,10 @@ class Books:
     def link(self, order_id: str, sequence: int) -> None:
         """Say that an event is part of an order's story."""
         self._links.append((order_id, sequence))
+
+    def _is_unknown(self, name: str) -> bool:
+        found = self.tables["unknown_orders"].get(name)
+        return isinstance(found, UnknownOrder) and not found.taken_in
 
     def _keep(self, table: str, key: str, record: AnyRecord) -> None:
         rows = self.tables[table]
@@ -343,13 +352,16 @@ class Books:
             if before is not None:
                 del self._fill_by_exec_id[before.exec_id]
             self._fill_by_exec_id[fill.exec_id] = key
-        if fill.live:
+        if before is not None and before.is_unclaimed:
+            self._forget_unclaimed(before)
+        if fill.is_unclaimed:
             self._unclaimed.setdefault(fill.perm_id, set()).add(key)
-        elif before is not None and before.live:
-            waiting = self._unclaimed[fill.perm_id]
-            waiting.discard(key)
-            if not waiting:
-                del self._unclaimed[fill.perm_id]
+
+    def _forget_unclaimed(self, fill: Fill) -> None:
+        waiting = self._unclaimed[fill.perm_id]
+        waiting.discard(fill.key)
+        if not waiting:
+            del self._unclaimed[fill.perm_id]
 
 
 def _waits_at(order: Order) -> tuple[int, int] | None:
@@ -511,7 +523,9 @@ def note_shown_order_id(books: Books, client_id: int, broker_order_id: int) -> N
 
 def take_in(books: Books, perm_id: int, order_ref: str = "") -> None:
     """Note that an order of our books has these names now."""
-    for name in {name_of(perm_id, ""), name_of(0, order_ref)} - {""}:
+    numbered = books.get("unknown_orders", name_of(perm_id, ""))
+    shown = numbered.order_ref if isinstance(numbered, UnknownOrder) else ""
+    for name in {name_of(perm_id, ""), name_of(0, order_ref), name_of(0, shown)} - {""}:
         found = books.get("unknown_orders", name)
-        if isinstance(found, UnknownOrder) and found.live:
+        if isinstance(found, UnknownOrder) and not found.taken_in:
             books.put(found.evolve(taken_in=True))

@@ -59,6 +59,7 @@ from oms.core.fold.wants import (
     order_named,
     order_numbered,
     position_in,
+    unknown_named,
 )
 from oms.core.money import ZERO
 
@@ -95,7 +96,8 @@ def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> No
         fill = _with_early_commission(books, fill)
         if order is not None:
             fill = _held_against(books, order, fill)
-            changes |= counted(order, fill, earlier)
+            counts_it = earlier is not None and earlier.order_id == order.order_id
+            changes |= counted(order, fill, earlier if counts_it else None)
         books.put(fill)
         _move_position(books, envelope, fill, earlier)
     if order is not None:
@@ -445,6 +447,7 @@ def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> 
         # A correction folds the position again over all its fills.
         *((Want("fills", "position_key", position.value),) if revision > 1 else ()),
         *order_named(books, event.order_ref, event.perm_id),
+        *unknown_named(books, event.perm_id),
         *order_numbered(context, event.client_id, event.broker_order_id),
         *fills_in_question(books, context, event),
     )

@@ -60,7 +60,17 @@ from oms.core.fold.ownership import (
 )
 from oms.core.fold.records import AccountValue, Anomaly, Order, OrderChanges, OrderState
 from oms.core.fold.times import note_time
-from oms.core.fold.wants import Want, Wants, nothing, order_named, order_numbered, our_order
+from oms.core.fold.wants import (
+    Want,
+    Wants,
+    fills_unclaimed,
+    key_shown,
+    nothing,
+    order_named,
+    order_numbered,
+    our_order,
+    unknown_named,
+)
 
 
 def _requested(
@@ -93,6 +103,8 @@ def _intended(books: Books, envelope: Envelope, event: OrderIntended) -> None:
         closing=event.closing,
         rule_warning=event.warning,
         order_ref=event.order_id,
+        # Whoever asks after the intent sees it, and does not send.
+        named=books.is_shown(event.order_id),
         created_at=envelope.recorded_at,
         intent_sequence=envelope.sequence,
     )
@@ -416,20 +428,32 @@ def _for_message_sent(event: OrderMessageSent, context: Context, books: Books) -
     return tuple(Want("orders", "", name) for name in names if name)
 
 
+def _for_intended(event: OrderIntended, context: Context, books: Books) -> Wants:
+    return our_order(event, context, books) + key_shown(event.order_id)
+
+
+def _for_adopted(event: OrderAdopted, context: Context, books: Books) -> Wants:
+    names = (Want("orders", "", event.order_id), *key_shown(event.order_ref))
+    return names + unknown_named(books, event.perm_id) + fills_unclaimed(books, event.perm_id)
+
+
 def _for_status(event: OrderStatusReceived, context: Context, books: Books) -> Wants:
     by_id = order_numbered(context, event.client_id, event.broker_order_id)
-    return order_named(books, "", event.perm_id) + by_id
+    by_name = order_named(books, "", event.perm_id) + unknown_named(books, event.perm_id)
+    return by_name + by_id + fills_unclaimed(books, event.perm_id)
 
 
 def _for_open_order(event: OpenOrderReceived, context: Context, books: Books) -> Wants:
     by_id = order_numbered(context, event.client_id, event.broker_order_id)
     by_name = order_named(books, event.order_ref, event.perm_id)
-    return by_name + by_id + fills_in_question(books, context, event)
+    new = unknown_named(books, event.perm_id) + fills_unclaimed(books, event.perm_id)
+    return by_name + by_id + new + fills_in_question(books, context, event)
 
 
 def _for_completed(event: CompletedOrderReceived, context: Context, books: Books) -> Wants:
     by_name = order_named(books, event.order_ref, event.perm_id)
-    return by_name + fills_in_question(books, context, event)
+    new = unknown_named(books, event.perm_id) + fills_unclaimed(books, event.perm_id)
+    return by_name + new + fills_in_question(books, context, event)
 
 
 def _for_notice(event: NoticeReceived, context: Context, books: Books) -> Wants:
@@ -446,7 +470,7 @@ FOLDS: Final = (
     Fold(CancelRequested, _requested, nothing),
     Fold(DoubtResolutionRequested, _requested, nothing),
     Fold(DoubtResolutionDenied, _resolution_denied, our_order),
-    Fold(OrderIntended, _intended, our_order),
+    Fold(OrderIntended, _intended, _for_intended),
     Fold(OrderDenied, _denied, our_order),
     Fold(ModifyIntended, _modify_intended, our_order),
     Fold(ModifyDenied, _modify_denied, our_order),
@@ -457,7 +481,7 @@ FOLDS: Final = (
     Fold(OrderDoubted, _doubted, nothing),
     Fold(DoubtResolved, _doubt_resolved, nothing),
     Fold(RequestNotTaken, _not_taken, nothing),
-    Fold(OrderAdopted, _adopted, our_order),
+    Fold(OrderAdopted, _adopted, _for_adopted),
     Fold(OrderStatusReceived, _order_status, _for_status),
     Fold(OpenOrderReceived, _open_order, _for_open_order),
     Fold(CompletedOrderReceived, _completed, _for_completed),

@@ -60,10 +60,10 @@ def note_unknown(books: Books, envelope: Envelope, event: Shown) -> None:
 
     An execution or a completed order that lost its orderRef may still turn out to be ours.
     """
-    name = name_of(event.perm_id, event.order_ref)
-    if name and (event.order_ref or isinstance(event, OpenOrderReceived)):
+    if event.order_ref or isinstance(event, OpenOrderReceived):
         key = event.order_ref if can_be_key(event.order_ref) else ""
-        books.put(UnknownOrder(name, event.perm_id, key, envelope.sequence))
+        for name in {name_of(event.perm_id, ""), name_of(0, key)} - {""}:
+            books.put(UnknownOrder(name, event.perm_id, key, envelope.sequence))
 
 
 def named_by(order: Order, order_ref: str) -> OrderChanges:

@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol
 
 from oms.core.contracts import Contract
 from oms.core.events import Context, Event
-from oms.core.fold.books import NO_ORDER_IDS, Books, broker_key
-from oms.core.fold.records import AnyRecord, Fill, Order
+from oms.core.fold.books import NO_ORDER_IDS, Books, broker_key, name_of
+from oms.core.fold.records import AnyRecord, Fill, Order, UnknownOrder
 from oms.core.keys import can_be_key
 
 
@@ -56,6 +56,28 @@ def order_named(books: Books, order_ref: str, perm_id: int) -> Wants:
     return (*found, Want("orders", "order_ref", order_ref)) if can_be_key(order_ref) else found
 
 
+def unknown_named(books: Books, perm_id: int) -> Wants:
+    """Name the order that has a permanent number where our books do not have it; where an order in
+    memory has the number, no other has it.
+    """
+    if not perm_id or books.owner_of(perm_id) is not None:
+        return ()
+    return (Want("unknown_orders", "", name_of(perm_id, "")),)
+
+
+def fills_unclaimed(books: Books, perm_id: int) -> Wants:
+    """Name the fills that an order gets with its permanent number."""
+    if not perm_id or books.owner_of(perm_id) is not None:
+        return ()
+    return (Want("fills", "perm_id", perm_id),)
+
+
+def key_shown(order_ref: str) -> Wants:
+    """Name what is remembered of an orderRef that IB has shown and that none of our orders has."""
+    name = name_of(0, order_ref)
+    return (Want("unknown_orders", "", name),) if name else ()
+
+
 def order_numbered(context: Context, client_id: int, broker_order_id: int) -> Wants:
     """Name an order by its id in the session that the message came in."""
     if broker_order_id in NO_ORDER_IDS:
@@ -73,8 +95,11 @@ def companions(record: AnyRecord) -> Wants:
     """Return the stored rows that must be in memory beside one that an event needs.
 
     A late commission names a fill, and moves the fill's order and position. An order that only its
-    number names can lose its fills with that number.
+    number names can lose its fills with that number. An order that becomes ours takes both records
+    of its names with it.
     """
+    if isinstance(record, UnknownOrder):
+        return key_shown(record.order_ref)
     if isinstance(record, Order):
         by_number = record.is_executed and not record.named
         return (Want("fills", "order_id", record.order_id),) if by_number else ()

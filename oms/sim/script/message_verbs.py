@@ -85,13 +85,17 @@ def _base_values(
     return {}
 
 
-@verb("messages", "fields", "client_id?")
+@verb("messages", "fields", "times?", "client_id?")
 def raw(context: Context, fields: Fields) -> Answer:
-    """Send a field list as it is, past every fault and hold."""
+    """Send a field list as it is, past every fault and hold; where it is sent several times, `{n}`
+    in a field stands for the number of the copy, from 1.
+    """
     chosen = [one for one in context.sessions(fields) if one.ready]
     frame = fields.texts("fields")
+    times = fields.integer("times", 1, least=1, most=TIMES_MAX)
     for session in chosen:
-        session.send_raw(frame)
+        for number in range(1, times + 1):
+            session.send_raw([one.replace("{n}", str(number)) for one in frame])
     return {"sent": len(chosen)}
 
 

@@ -76,11 +76,14 @@ class Fill(Evolving):
         return self.occurred_at or self.booked_at
 
     @property
-    def live(self) -> bool:
-        """Say whether an order may still claim it; others are read back when something names
-        them.
-        """
+    def is_unclaimed(self) -> bool:
+        """Say whether an order may still claim it."""
         return not self.order_id and self.perm_id != 0
+
+    @property
+    def live(self) -> bool:
+        """Never needed in memory: it is read back when something names it."""
+        return False
 
     @property
     def position_key(self) -> str:

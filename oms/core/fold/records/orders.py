@@ -349,7 +349,7 @@ class UnknownOrder(Evolving):
 
     COLUMNS: ClassVar[dict[str, ColumnType]] = {}
 
-    #: What names it: its permanent number, else its orderRef.
+    #: What names it: its permanent number or its orderRef. One that has both has two records.
     name: str
     perm_id: int
     #: Its orderRef where that can be a key of a caller's, else "".
@@ -366,9 +366,9 @@ class UnknownOrder(Evolving):
 
     @property
     def live(self) -> bool:
-        """Say whether our books still lack it."""
-        return not self.taken_in
+        """Never needed in memory: there can be any number, and it is found by its name."""
+        return False
 
     def columns(self) -> dict[str, Column]:
-        """Return nothing: the live ones are in memory."""
+        """Return nothing: it is found by its name."""
         return {}

@@ -1,0 +1,128 @@
+"""Floods of the gateway: an order of ours passes, nothing is lost, and the memory goes back.
+
+`pytest -s tests/integration/test_floods.py -m "long or not long"` plays the long ones as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import oms
+from oms.core.events import (
+    Event,
+    ExecutionReceived,
+    NoticeReceived,
+    OpenOrderReceived,
+    OrderStatusReceived,
+    SessionClosed,
+)
+from tests.world import AAPL, LOW, World
+
+pytestmark = pytest.mark.slow
+
+#: Messages of one call of the simulator, the most that it takes.
+COPIES = 10_000
+
+
+@dataclass(frozen=True)
+class Flood:
+    """A message of the gateway that comes without an end."""
+
+    kind: type[Event]
+    #: Fields of a true message of this kind that are another's, by where they stand; `@` is the
+    #: number of the copy.
+    fields: dict[int, str]
+
+
+FLOODS = {
+    "openOrder of one order": Flood(OpenOrderReceived, {1: "9", 24: "9", 25: "70", 23: "strat"}),
+    "openOrder of as many orders": Flood(
+        OpenOrderReceived, {1: "@", 24: "9", 25: "7@", 23: "strat-@"}
+    ),
+    "orderStatus of as many orders": Flood(OrderStatusReceived, {1: "@", 6: "7@", 9: "9"}),
+    "executions of as many orders": Flood(
+        ExecutionReceived, {2: "@", 14: "0000aaaa.@.01.01", 21: "7@", 22: "9", 26: "strat-@"}
+    ),
+    "errors": Flood(NoticeReceived, {2: "-1", 3: "321"}),
+}
+
+
+@pytest.mark.parametrize("thousands", [10, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", FLOODS)
+async def test_an_order_of_ours_passes_before_a_flood_and_memory_goes_back(
+    world: World, name: str, thousands: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A buy leaves before most of the foreign messages are read; none of them is lost, what waits
+    for the disk is bounded, and afterwards the books hold what they held.
+    """
+    flood = FLOODS[name]
+    await world.start()
+    # What AAPL is has to be known: an answer of IB comes behind the flood.
+    await world.resting()
+    await world.bought(1)
+    await world.notice(399)
+    await world.until_logged(flood.kind)
+    (model, *_) = await world.oms.reader.events(type=flood.kind.__name__, limit=1)
+    before, memory = world.oms.log.head.sequence, resident_megabytes()
+    async with watched_memory() as peak:
+        for chunk in range(10, 10 + thousands * 1000 // COPIES):
+            changed = {at: text.replace("@", f"{chunk}{{n}}") for at, text in flood.fields.items()}
+            wire = [changed.get(at, one) for at, one in enumerate(model.wire or ())]
+            await world.simulator.do("raw", fields=wire, times=COPIES)
+        count, read = 1_000 * thousands, world.oms.log.head.sequence - before
+        began = time.perf_counter()
+        await world.oms.manager.submit(AAPL, oms.Limit("BUY", 1, LOW))
+        seconds = time.perf_counter() - began
+        async with asyncio.timeout(600):
+            await world.view.until(lambda: world.oms.log.head.sequence >= before + count)
+        took = time.perf_counter() - began
+    after = resident_megabytes()
+    with capsys.disabled():
+        print(
+            f"\n{count:,} x {name}: a buy was durable after {seconds:.2f} s, {count - read:,} still"
+            f" to be read; all were after {took:.1f} s; memory {memory:.0f} MB before, at most"
+            f" {max(peak):.0f}, {after:.0f} after"
+        )
+    assert seconds < 5
+    assert after - memory < 150
+    assert await world.log(SessionClosed) == []
+
+
+@asynccontextmanager
+async def watched_memory() -> AsyncIterator[list[float]]:
+    """Look at the memory of this process for as long as the block lasts."""
+    seen: list[float] = [_resident()]
+
+    async def look() -> None:
+        while True:
+            seen.append(_resident())
+            await asyncio.sleep(0.2)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield seen
+    finally:
+        looking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await looking
+
+
+def resident_megabytes() -> float:
+    """Return how much memory this process holds now, after a collection."""
+    gc.collect()
+    return _resident()
+
+
+def _resident() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
