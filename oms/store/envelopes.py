@@ -104,9 +104,18 @@ def envelope(row: Row) -> Envelope:
             lease_epoch=row[5],
             wire=wire,
             stamp=stamp,
+            hash=bytes(row[HASH] or b""),
         )
     except (ValueError, TypeError) as error:
         raise ChainBroken(f"event {row[0]} cannot be read: {error}", sequence=row[0]) from error
+
+
+def moment_of(sequence: int, text: object) -> datetime:
+    """Return the time that a column of an event holds; raises `ChainBroken` where it holds none."""
+    try:
+        return datetime.fromisoformat(text)  # type: ignore[arg-type]  # whatever stands there
+    except (ValueError, TypeError) as error:
+        raise ChainBroken(f"event {sequence} cannot be read: {error}", sequence=sequence) from error
 
 
 def follow(previous: bytes, expected: int, row: Row) -> bytes:

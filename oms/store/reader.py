@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, event, func, literal_column, select
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from oms.core.codec import Head
+from oms.core.codec import GENESIS, Head
 from oms.core.events import Envelope, TradingHaltedByPerson, TradingResumed
 from oms.core.fold.records import TABLES, AnyRecord, SystemRecord, decode_record
 from oms.core.fold.sessions import switched
-from oms.errors import DatabaseDamaged, NotFound
+from oms.errors import ChainBroken, DatabaseDamaged, NotFound
 from oms.store import schema
 from oms.store.backend import (
     parse_url,
@@ -29,7 +30,7 @@ from oms.store.backend import (
     sqlite_url,
 )
 from oms.store.driver_errors import driver_errors, needs_driver
-from oms.store.envelopes import envelope, head_of
+from oms.store.envelopes import HASH, envelope, follow, head_of, moment_of
 from oms.store.lease import Lease, lease_of
 from oms.store.loss import tolerable_loss
 from oms.store.tables import (
@@ -49,22 +50,25 @@ LIMIT: Final = 1_000
 class Reader:
     """Asynchronous reads of one database. Open it with `Reader.open`, close it when done."""
 
-    def __init__(self, engine: AsyncEngine, url: str) -> None:
+    def __init__(self, engine: AsyncEngine, url: str, *, checked: bool = True) -> None:
         self.url = url
+        self._checked = checked
         self._engine = engine
         self._place = place_of(parse_url(url))
 
     @classmethod
-    async def open(cls, url: str) -> Reader:
+    async def open(cls, url: str, *, checked: bool = True) -> Reader:
         """Return a reader of a database that has this version's tables.
 
+        Each event that it returns has its hash checked, unless `checked` is False: the daemon
+        hears of damage from its own check, and cancels must pass also where an event was altered.
         Raises `MigrationNeeded` where it has not, `StoreUnavailable` where there is none, and
         `LogWentBack` where every event of a log is gone.
         """
         parsed = parse_url(url)
         tolerable_loss(url)
         schema.check_current(url)
-        return cls(_engine(parsed), url)
+        return cls(_engine(parsed), url, checked=checked)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -113,7 +117,46 @@ class Reader:
         if session is not None:
             query = query.where(EVENTS.c.session_epoch == session)
         by = EVENTS.c.sequence.desc() if reverse else EVENTS.c.sequence
-        return [envelope(row) for row in await self._rows(query.order_by(by).limit(limit))]
+        return await self._envelopes(query.order_by(by).limit(limit))
+
+    async def envelopes(self, sequences: Sequence[int], *, reverse: bool = False) -> list[Envelope]:
+        """Return the events with these sequences, in their order."""
+        by = EVENTS.c.sequence.desc() if reverse else EVENTS.c.sequence
+        inside = EVENTS.c.sequence.in_(sequences)
+        return await self._envelopes(select(EVENTS).where(inside).order_by(by))
+
+    async def recorded_at(self, sequence: int) -> datetime:
+        """Return when an event was recorded; raises `NotFound`."""
+        rows = await self._rows(select(EVENTS.c.recorded_at).where(EVENTS.c.sequence == sequence))
+        if not rows:
+            raise NotFound(f"the log has no event {sequence}")
+        return moment_of(sequence, rows[0][0])
+
+    async def links(self, sequences: Sequence[int]) -> list[tuple[int, str]]:
+        """Return which of these events are about which orders."""
+        inside = ORDER_EVENTS.c.sequence.in_(sequences)
+        query = select(ORDER_EVENTS.c.sequence, ORDER_EVENTS.c.order_id).where(inside)
+        return [(int(sequence), str(order_id)) for sequence, order_id in await self._rows(query)]
+
+    async def sequences_of(self, order_ids: Sequence[str]) -> list[int]:
+        """Return the sequences of every event about some orders."""
+        query = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id.in_(order_ids))
+        return [int(sequence) for (sequence,) in await self._rows(query)]
+
+    async def sequences_in(self, states: Sequence[str], first: int, last: int) -> list[int]:
+        """Return the sequences, inside of a range, of events about orders in one of some states."""
+        orders = PROJECTIONS["orders"]
+        query = (
+            select(ORDER_EVENTS.c.sequence)
+            .join(orders, orders.c.order_id == ORDER_EVENTS.c.order_id)
+            .where(orders.c.state.in_(states), ORDER_EVENTS.c.sequence.between(first, last))
+        )
+        return [int(sequence) for (sequence,) in await self._rows(query)]
+
+    async def sequences_correlated(self, correlation_id: str) -> list[int]:
+        """Return the sequences of every event of one correlation."""
+        query = select(EVENTS.c.sequence).where(EVENTS.c.correlation_id == correlation_id)
+        return [int(sequence) for (sequence,) in await self._rows(query)]
 
     async def event(self, sequence: int) -> Envelope:
         """Return one event; raises `NotFound`."""
@@ -126,7 +169,7 @@ class Reader:
         """Return the whole story of an order, in order of sequence."""
         story = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id == order_id)
         query = select(EVENTS).where(EVENTS.c.sequence.in_(story)).order_by(EVENTS.c.sequence)
-        return [envelope(row) for row in await self._rows(query)]
+        return await self._envelopes(query)
 
     async def stored_columns(self, order_id: str) -> Sequence[Sequence[Any]]:
         """Return the columns that the hash covers of each event of an order, as they are stored."""
@@ -169,6 +212,14 @@ class Reader:
         query = select(func.count()).select_from(found).where(*_conditions(found, where))
         return int((await self._rows(query))[0][0])
 
+    async def beginning(self, table: str, column: str, prefix: str) -> list[AnyRecord]:
+        """Return the records of a projection whose column begins so."""
+        found = PROJECTIONS[table]
+        # A range and no pattern: SQLite finds a pattern by an index only where case counts.
+        column_, end = found.c[column], prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else ""
+        query = select(found.c.body).where(column_ >= prefix, column_ < end).limit(LIMIT)
+        return [_record(table, body) for (body,) in await self._rows(query)]
+
     async def keys(self, table: str, prefix: str, *, limit: int = LIMIT) -> list[str]:
         """Return the keys of a projection that begin so, in their order."""
         key = PROJECTIONS[table].c[TABLES[table].key_name]
@@ -203,6 +254,31 @@ class Reader:
         """Return the sequence that each fold has reached."""
         rows = await self._rows(select(CHECKPOINTS.c.name, CHECKPOINTS.c.sequence))
         return {name: int(sequence) for name, sequence in rows}
+
+    async def _envelopes(self, query: Select[Any]) -> list[Envelope]:
+        rows = await self._rows(query)
+        if self._checked and rows:
+            await self._check(rows)
+        return [envelope(row) for row in rows]
+
+    async def _check(self, rows: Sequence[Any]) -> None:
+        """Raise `ChainBroken` with the first of these events that is not what was written.
+
+        The event after each is looked at as well: who alters an event and its hash breaks the next
+        link.
+        """
+        shown = {row[0]: row for row in rows}
+        beside = {number for one in shown for number in (one - 1, one + 1)} - shown.keys()
+        found = await self._rows(select(EVENTS).where(EVENTS.c.sequence.in_(sorted(beside))))
+        every = {**shown, **{row[0]: row for row in found}}
+        for sequence in sorted({*shown, *(one + 1 for one in shown)}):
+            row = every.get(sequence)
+            if row is None:
+                continue
+            before = every.get(sequence - 1)
+            if before is None and sequence > 1:
+                raise ChainBroken(f"the log has no event {sequence - 1}", sequence=sequence - 1)
+            follow(GENESIS if before is None else bytes(before[HASH]), sequence, row)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:

@@ -119,6 +119,8 @@ ORDER_EVENTS: Final = Table(
     # The primary key is the whole row: one tree instead of two.
     sqlite_with_rowid=False,
 )
+# Which orders an event is about. Events come in order, so it grows at its end alone.
+Index("order_events_sequence", ORDER_EVENTS.c.sequence)
 
 _COLUMN_TYPES: Final[dict[ColumnType, TypeEngine[str] | TypeEngine[int]]] = {
     "text": Text(),

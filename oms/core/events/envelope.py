@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar, dataclass_transform
 
@@ -11,7 +11,7 @@ from oms.core.events.base import Event
 _T = TypeVar("_T")
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def _value(cls: type[_T]) -> type[_T]:
     """Make a dataclass that is frozen for the type checker and plain at run time.
 
@@ -82,6 +82,8 @@ class Envelope:
     wire: tuple[str, ...] | None = None
     #: None for facts of our own, and for messages of logs before there was one.
     stamp: Stamp | None = None
+    #: As the log has it, 32 bytes; empty where the event was not read from the log.
+    hash: bytes = field(default=b"", compare=False)
 
     @property
     def received_at(self) -> datetime | None:

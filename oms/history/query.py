@@ -1,0 +1,324 @@
+"""What can be asked of the log, and its answer: one language for the shell, the pages and Python.
+
+A query is a set of conditions that all must hold; of one with several values, one must. Events are
+found by what `terms` names, through the index that stands beside the log; what the index has not
+taken yet, or where there is none, is read from the log itself, so that the answer is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Final, get_args
+
+from oms.core.bounds import CON_ID, SEQUENCE, WIRE_INTEGER, Label, SequenceNumber, brief
+from oms.core.events import EVENT_TYPES, BreakClass, Envelope
+from oms.core.fold.records import OrderState
+from oms.core.values import Value
+from oms.errors import InvalidRequest
+from oms.history import index
+from oms.history.index import Bits, Postings
+from oms.history.moments import Calendar, Moment, moment_of
+from oms.history.names import resolve
+from oms.history.terms import KINDS
+from oms.store.reader import Reader
+
+_PAGE: Final = 500
+SECURITY_TYPES: Final = (
+    *("STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND", "CFD", "BOND", "FUND", "CMDTY", "WAR"),
+    *("CRYPTO", "NEWS", "CONTFUT", "FUT+CONTFUT", "IOPT"),
+)
+
+Words = tuple[Label, ...]
+
+
+class Query(Value):
+    """A question about events, or about what they brought into the books."""
+
+    #: Any name of an order (`names.resolve`).
+    order: Words = ()
+    account: Words = ()
+    symbol: Words = ()
+    con_id: tuple[int, ...] = ()
+    #: Security types, classes of breaks.
+    klass: Words = ()
+    side: Words = ()
+    #: Of the order, as it is now.
+    state: Words = ()
+    code: tuple[int, ...] = ()
+    actor: Words = ()
+    strategy: Words = ()
+    session: tuple[int, ...] = ()
+    type: Words = ()
+    correlation: Label | None = None
+    #: From this moment on: when the log recorded it, or from this sequence on.
+    since: datetime | SequenceNumber | None = None
+    #: Before this moment: neither the time nor the sequence itself is part of it.
+    until: datetime | SequenceNumber | None = None
+    #: Pages: what comes after this sequence, and what comes before it.
+    after: SequenceNumber | None = None
+    before: SequenceNumber | None = None
+    sort: Label | None = None
+    reverse: bool = False
+    limit: int | None = None
+
+    @property
+    def values(self) -> dict[str, tuple[str, ...]]:
+        """Return the conditions that the index answers, by kind."""
+        named = {kind: getattr(self, "klass" if kind == "class" else kind) for kind in KINDS}
+        return {kind: tuple(map(str, one)) for kind, one in named.items() if one}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many events have each value of a key, the most frequent first."""
+
+    key: str
+    total: int
+    #: Value and count; an event with two values is counted in both, one with none under "".
+    counts: tuple[tuple[str, int], ...]
+
+
+#: What can be counted by.
+KEYS: Final = KINDS
+
+
+# ── from words ──
+
+
+def parse(words: Mapping[str, object], calendar: Calendar | None = None) -> Query:
+    """Return the query that options, parameters or keywords make; None and "" set no condition.
+
+    Raises `InvalidRequest` for what is no value of its condition, and for an empty range of time.
+    """
+    known = calendar if calendar is not None else Calendar()
+    found: dict[str, object] = {}
+    for name, given in words.items():
+        if given in (None, "", (), []):
+            continue
+        reading = _READINGS.get("klass" if name == "class" else name)
+        if reading is None:
+            close = difflib.get_close_matches(name, [*_READINGS], 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_READINGS)}"
+            raise InvalidRequest(f"{name!r} is no condition of a query", hint=hint)
+        field = "klass" if name == "class" else name
+        found[field] = reading(name, given, known)
+    query = Query.model_validate(found)
+    if query.since is not None and type(query.since) is type(query.until):
+        assert query.until is not None
+        if query.since >= query.until:  # type: ignore[operator]
+            raise InvalidRequest(
+                f"nothing is from {_shown(query.since)} on and before {_shown(query.until)}",
+                hint="--until is not part of the range: of one day, it is the day after",
+            )
+    if query.after is not None and query.before is not None and query.after + 1 >= query.before:
+        raise InvalidRequest(f"nothing is after {query.after} and before {query.before}")
+    return query
+
+
+def _shown(moment: Moment) -> str:
+    return str(moment) if isinstance(moment, int) else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+Reading = Callable[[str, object, Calendar], object]
+
+
+def _several(read: Callable[[str, str], object]) -> Reading:
+    def reading(name: str, given: object, _: Calendar) -> object:
+        many = given if isinstance(given, list | tuple) else (given,)
+        return tuple(dict.fromkeys(read(name, str(one).strip()) for one in many))
+
+    return reading
+
+
+def _word(name: str, text: str) -> str:
+    return text
+
+
+def _upper(name: str, text: str) -> str:
+    return text.upper()
+
+
+def _one_of(options: Iterable[str], see: str = "") -> Callable[[str, str], str]:
+    by_lower = {option.lower(): option for option in options}
+
+    def read(name: str, text: str) -> str:
+        found = by_lower.get(text.lower().replace("-", "_")) or by_lower.get(text.lower())
+        if found is None:
+            close = difflib.get_close_matches(text.lower(), by_lower, 3)
+            hint = (
+                f"did you mean {' or '.join(by_lower[one] for one in close)}?"
+                if close
+                else see or f"one of: {', '.join(by_lower.values())}"
+            )
+            raise InvalidRequest(f"no {name} is called {brief(text)}", hint=hint)
+        return found
+
+    return read
+
+
+def _number(low: int, high: int) -> Callable[[str, str], int]:
+    def read(name: str, text: str) -> int:
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= 19):
+            raise InvalidRequest(f"{name} is a whole number, found {brief(text)}")
+        if not low <= int(text) <= high:
+            raise InvalidRequest(f"{name} is a whole number from {low} to {high}, found {text}")
+        return int(text)
+
+    return read
+
+
+def _alone(read: Callable[[str, str], object]) -> Reading:
+    return lambda name, given, _: read(name, str(given).strip())
+
+
+def _moment(name: str, given: object, calendar: Calendar) -> object:
+    if isinstance(given, datetime):
+        if given.utcoffset() is None:
+            raise InvalidRequest(f"{name} has no time zone: {given.isoformat()}")
+        return given
+    return moment_of(str(given), calendar)
+
+
+_sequence: Final = _alone(_number(0, SEQUENCE.high))
+_READINGS: Final[dict[str, Reading]] = {
+    "order": _several(_word),
+    "account": _several(_word),
+    "symbol": _several(_upper),
+    "con_id": _several(_number(1, CON_ID.high)),
+    "klass": _several(_one_of((*SECURITY_TYPES, *get_args(BreakClass)))),
+    "side": _several(_one_of(("BUY", "SELL"))),
+    "state": _several(_one_of([state.value for state in OrderState])),
+    "code": _several(_number(WIRE_INTEGER.low, WIRE_INTEGER.high)),
+    "actor": _several(_word),
+    "strategy": _several(_word),
+    "session": _several(_number(1, WIRE_INTEGER.high)),
+    "type": _several(_one_of(EVENT_TYPES, "docs/reference/events.md lists them")),
+    "correlation": _alone(_word),
+    "since": _moment,
+    "until": _moment,
+    "after": _sequence,
+    "before": _sequence,
+    "sort": _alone(_word),
+    "reverse": lambda _, given, __: bool(given),
+    "limit": _alone(_number(1, 1_000_000)),
+}
+
+
+# ── the answer ──
+
+
+async def search(reader: Reader, query: Query) -> AsyncIterator[Envelope]:
+    """Yield the events that meet a query in the order of the log, the newest first with `reverse`.
+
+    Each has its hash checked: raises `ChainBroken` with the first sequence that does not hold.
+    """
+    found = await _found(reader, query)
+    wanted = index.sequences(found.bits, reverse=query.reverse)
+    left = query.limit
+    while left is None or left > 0:
+        page = list(islice(wanted, _PAGE if left is None else min(_PAGE, left)))
+        if not page:
+            return
+        for envelope in await reader.envelopes(page, reverse=query.reverse):
+            yield envelope
+        left = None if left is None else left - len(page)
+
+
+async def count(reader: Reader, query: Query, by: str = "") -> Counted:
+    """Return how many events meet a query, and how many of them have each value of a key."""
+    if by:
+        by = _one_of(KEYS)("key", by)
+    found = await _found(reader, query, (by,) if by else ())
+    total = index.size(found.bits)
+    if not by:
+        return Counted(by, total, ())
+    counts = []
+    named: Bits = {}
+    for term, bits in found.postings.items():
+        if term[0] == by and (shared := index.both(found.bits, bits)):
+            counts.append((term[1], index.size(shared)))
+            named = index.either(named, shared)
+    nameless = total - index.size(named)
+    if nameless:
+        counts.append(("", nameless))
+    return Counted(by, total, tuple(sorted(counts, key=lambda one: (-one[1], one[0]))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    bits: Bits
+    postings: Postings
+
+
+async def _found(reader: Reader, query: Query, kinds: Sequence[str] = ()) -> _Found:
+    """Return the sequences that meet a query, and the sets of every term of some kinds."""
+    first, last = await range_of(reader, query)
+    if first > last:
+        return _Found({}, Postings())
+    wanted = [(kind, one) for kind, many in query.values.items() for one in many]
+    postings = await asyncio.to_thread(
+        index.postings_of, reader.url, wanted, kinds, within=(first, last)
+    )
+    bits = index.span(first, last)
+    for kind, many in query.values.items():
+        any_of: Bits = {}
+        for one in many:
+            any_of = index.either(any_of, postings.of((kind, one)))
+        bits = index.both(bits, any_of)
+    if query.order:
+        orders = [await resolve(reader, name) for name in query.order]
+        bits = index.both(bits, index.set_of(await reader.sequences_of(orders)))
+    if query.state and bits:
+        bits = index.both(bits, index.set_of(await reader.sequences_in(query.state, first, last)))
+    if query.correlation is not None:
+        found = await reader.sequences_correlated(query.correlation)
+        bits = index.both(bits, index.set_of(found))
+    return _Found(bits, postings)
+
+
+async def range_of(reader: Reader, query: Query) -> tuple[int, int]:
+    """Return the first and the last sequence that a query's moments and page leave.
+
+    Raises `InvalidRequest` where its end is before the first event.
+    """
+    last = (await reader.head()).sequence
+    first = 1
+    if query.since is not None:
+        first = max(first, await sequence_at(reader, last, query.since))
+    if query.until is not None:
+        until = await sequence_at(reader, last, query.until)
+        if until <= 1 and last:
+            begin = (await reader.event(1)).recorded_at
+            raise InvalidRequest(
+                f"the log has nothing before {_shown(query.until)}",
+                hint=f"its first event was recorded at {_shown(begin)}",
+            )
+        last = min(last, until - 1)
+    if query.after is not None:
+        first = max(first, query.after + 1)
+    if query.before is not None:
+        last = min(last, query.before - 1)
+    return first, last
+
+
+async def sequence_at(reader: Reader, head: int, moment: Moment) -> int:
+    """Return the first sequence recorded at a moment or later; one past the head where none was.
+
+    Sequences have no holes and the appender's clock goes forward, so halving finds it.
+    """
+    if isinstance(moment, int):
+        return min(moment, head + 1)
+    low, high = 1, head + 1
+    while low < high:
+        middle = (low + high) // 2
+        if await reader.recorded_at(middle) < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
