@@ -205,6 +205,11 @@ class Settings(BaseSettings):
         description="Accounts to serve, separated by commas; empty means every account that the "
         "gateway manages.",
     )
+    day_zone: Zone = Field(
+        "UTC",
+        description="Time zone of a day in a question that names none (IANA name): with "
+        "Europe/Berlin, `--since 2026-06-01` begins at midnight in Berlin.",
+    )
     gateway_zone: Zone = Field(
         "America/New_York",
         description="Time zone set in the gateway's login window (IANA name). It gives meaning to "

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from oms.cli.ids import find_order
 from oms.cli.options import AsJson, Reason, Wait
 from oms.cli.outcome import cancelled, current, everything_cancelled, report_orders
 from oms.cli.output import print_json, say
@@ -21,6 +20,7 @@ from oms.core.events import CancelRequested, GlobalCancelRequested
 from oms.core.fold.records import Order
 from oms.core.words import counted
 from oms.errors import InvalidRequest, RequestTimedOut
+from oms.history.names import find_order
 from oms.report.record_json import order_json
 from oms.store.reader import Reader
 

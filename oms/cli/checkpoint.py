@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from oms.cli.context import settings_of
-from oms.cli.ids import find_order
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, say, write, write_json
 from oms.cli.reading import asynchronous, reading
@@ -16,6 +15,7 @@ from oms.clock import SystemClock
 from oms.core.words import counted
 from oms.evidence.proof import prove_order
 from oms.evidence.sealing import failures, seal
+from oms.history.names import find_order
 from oms.service.checkpoints import signing
 
 app = typer.Typer()

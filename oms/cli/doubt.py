@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from oms.cli.ids import find_order
 from oms.cli.options import AsJson, WaitForDaemon, Yes
 from oms.cli.outcome import current, refuse, report_orders
 from oms.cli.reading import asynchronous, reading
@@ -16,6 +15,7 @@ from oms.cli.terminal import confirmed, show, waiting
 from oms.core.events import DoubtResolutionDenied, DoubtResolutionRequested
 from oms.core.fold.records import Order
 from oms.errors import InvalidRequest, RequestTimedOut
+from oms.history.names import find_order
 from oms.store.reader import Reader
 
 app = typer.Typer(

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from oms.cli.ids import find_order
 from oms.cli.options import Account, AsJson, Limit, Symbol
 from oms.cli.output import print_json
 from oms.cli.reading import asynchronous, reached, reading, where
 from oms.cli.tables import fills_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import Fill
+from oms.history.names import find_order
 from oms.report.record_json import fill_json
 
 app = typer.Typer()

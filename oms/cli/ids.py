@@ -1,7 +1,7 @@
-"""Finding what a person means: any unique beginning of an id names it, as in git.
+"""Ids as tables show them, and the break or the run that a beginning of one names, as in git.
 
 Ids of ours are 32 hexadecimal digits, and the legs of a bracket add `-tp` and `-sl`. Tables show
-the first eight with the leg, and what they show is accepted everywhere.
+the first eight with the leg, and what they show is accepted everywhere (`history.names`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, cast
 
-from oms.core.fold.records import AnyRecord, BreakCase, Order, RunRecord
+from oms.core.fold.records import AnyRecord, BreakCase, RunRecord
 from oms.errors import InvalidRequest, NotFound
 from oms.store.reader import Reader
 
@@ -26,12 +26,6 @@ def short(order_id: str) -> str:
     """Return what tables show of an order id."""
     head, leg = _split(order_id)
     return head[:SHOWN_LENGTH] + leg if _MADE.fullmatch(head) else order_id
-
-
-async def find_order(reader: Reader, text: str) -> Order:
-    """Return the order that a text names; raises `NotFound`, or `InvalidRequest` for several."""
-    hint = "`oms orders --all` lists them"
-    return cast(Order, await _find(reader, "orders", text, "order", hint))
 
 
 async def find_break(reader: Reader, text: str) -> BreakCase:
@@ -55,19 +49,15 @@ async def _find(reader: Reader, table: str, text: str, noun: str, hint: str) -> 
     exact = await reader.one(table, text)
     if exact is not None:
         return exact
-    head, leg = _split(text)
-    keys = await reader.keys(table, head, limit=_CANDIDATES_MAX) if head else []
-    matching = [key for key in keys if key.startswith(text) or (leg and key.endswith(leg))]
+    matching = await reader.keys(table, text, limit=_CANDIDATES_MAX) if text else []
     if not matching:
         raise NotFound(f"there is no {noun} {text!r}", hint=hint)
-    first = matching[0]
-    # The legs of a bracket begin with their parent's id; who means a leg says so.
-    if any(not key.startswith(f"{first}-") for key in matching[1:]):
+    if len(matching) > 1:
         shown = ", ".join(matching[:4]) + (" ..." if len(matching) > 4 else "")
         raise InvalidRequest(
             f"{text!r} fits {len(matching)} {noun}s: {shown}", hint="give more of the id"
         )
-    record = await reader.one(table, first)
+    record = await reader.one(table, matching[0])
     if record is None:
         raise NotFound(f"there is no {noun} {text!r}", hint=hint)
     return record

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from datetime import UTC
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from oms import report
-from oms.cli.ids import find_order, short
+from oms.cli.asking import COUNTS, FILTERS, Question, asked, show_count
+from oms.cli.ids import short
+from oms.cli.options import with_options
 from oms.cli.output import write_json
 from oms.cli.reading import perform, reading
 from oms.cli.terminal import show, table
-from oms.core.bounds import SEQUENCE
-from oms.core.events import EVENT_TYPES, Envelope
+from oms.core.events import Envelope
 from oms.errors import InvalidRequest
+from oms.history.query import Query, count, search
 from oms.report.wire import wire_text
 from oms.store.reader import Reader
 
@@ -27,37 +28,30 @@ app = typer.Typer()
 #: How often `--follow` looks for new events.
 FOLLOW_SECONDS: Final = 0.2
 
-#: Events of one look.
-_PAGE: Final = 1_000
+#: Events that are shown where no limit is given.
+_SHOWN: Final = 50
 
 
-@app.command()
+@app.command(cls=Question)
+@with_options(FILTERS, COUNTS)
 def log(
     context: typer.Context,
     *,
-    order_id: Annotated[
-        str | None, typer.Option("--order", metavar="ORDER", help="Only events about this order.")
-    ] = None,
     type_name: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help="Only events of this type.")
+        list[str] | None,
+        typer.Option("--type", metavar="TYPE", help="Only events of this type."),
     ] = None,
-    after: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=SEQUENCE.high,
-            metavar="SEQ",
-            help="Begin after this sequence; else at the end.",
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Events shown at most.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", help="Go on as events are written.")] = False,
     wire: Annotated[bool, typer.Option("--wire", help="The broker's own fields, too.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per event and line.")
     ] = False,
+    **words: Any,
 ) -> None:
-    """Show events of the log: the last LIMIT, or with --after the first LIMIT from there.
+    """Show events of the log: the last ones, or with --after the first ones from there.
+
+    An event that names no account or contract, such as a status, is found by those of its order.
+    Each event that is shown has its hash checked; a wrong one ends the verb with status 4.
 
     \b
     seq       index in the whole log, gapless
@@ -67,23 +61,25 @@ def log(
     order     the order, run or request that it belongs to
 
     \b
+    oms log --code 201 --since 2026-06-01 --until 2026-07-01 --count --by symbol
     oms log --order 3f9a12c4 --wire
     oms log --type ExecutionReceived --follow --json
     """
+    query = asked(context, {**words, "type": type_name}, _SHOWN)
+    if follow and words["count"]:
+        raise InvalidRequest("--count counts what is there; it does not go with --follow")
 
     async def work() -> None:
         async with reading(context) as reader:
-            order = (await find_order(reader, order_id)).order_id if order_id else None
-            type_known = _known_type(type_name)
-            sequence = after if after is not None else 0
-            found = await reader.events(
-                sequence, limit=limit, type=type_known, order_id=order, reverse=after is None
-            )
+            if words["count"]:
+                show_count(await count(reader, query, words["by"] or ""), as_json=as_json)
+                return
+            found = [envelope async for envelope in search(reader, query)]
             envelopes = sorted(found, key=lambda envelope: envelope.sequence)
             _print(envelopes, wire=wire, as_json=as_json)
             if follow:
                 last = envelopes[-1].sequence if envelopes else (await reader.head()).sequence
-                await _follow(reader, last, type_known, order, wire=wire, as_json=as_json)
+                await _follow(reader, last, query, wire=wire, as_json=as_json)
 
     try:
         perform(work())
@@ -91,36 +87,14 @@ def log(
         return  # the way to end --follow
 
 
-async def _follow(
-    reader: Reader,
-    last: int,
-    type_name: str | None,
-    order_id: str | None,
-    *,
-    wire: bool,
-    as_json: bool,
-) -> None:
+async def _follow(reader: Reader, last: int, query: Query, *, wire: bool, as_json: bool) -> None:
     while True:
-        new = await reader.events(last, limit=_PAGE, type=type_name, order_id=order_id)
-        _print(new, wire=wire, as_json=as_json)
-        last = new[-1].sequence if new else last
-        if len(new) < _PAGE:
-            await asyncio.sleep(FOLLOW_SECONDS)
-
-
-def _known_type(name: str | None) -> str | None:
-    if name is None or name in EVENT_TYPES:
-        return name
-    by_lower = {known.lower(): known for known in EVENT_TYPES}
-    if name.lower() in by_lower:
-        return by_lower[name.lower()]
-    close = difflib.get_close_matches(name.lower(), by_lower, 3)
-    raise InvalidRequest(
-        f"no event type is called {name!r}",
-        hint="did you mean " + ", ".join(by_lower[c] for c in close) + "?"
-        if close
-        else "docs/reference/events.md lists them",
-    )
+        head = (await reader.head()).sequence
+        if head > last:
+            page = query.evolve(after=last, before=head + 1, limit=None, reverse=False)
+            _print([one async for one in search(reader, page)], wire=wire, as_json=as_json)
+            last = head
+        await asyncio.sleep(FOLLOW_SECONDS)
 
 
 def _print(envelopes: list[Envelope], *, wire: bool, as_json: bool) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from oms.cli.dry_run import show_change
-from oms.cli.ids import find_order
 from oms.cli.options import TERMS, AsJson, Reason, Wait, with_options
 from oms.cli.outcome import modified, refuse, report_orders
 from oms.cli.parse import changes_of
@@ -15,6 +14,7 @@ from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append_requests
 from oms.cli.terminal import waiting
 from oms.core.events import ModifyRequested
+from oms.history.names import find_order
 
 app = typer.Typer()
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any, cast
 import typer
 
 from oms import report
-from oms.cli.ids import find_order
 from oms.cli.options import Account, All, AsJson, Limit, Symbol
 from oms.cli.output import print_json, say, write_json
 from oms.cli.reading import asynchronous, reached, reading
 from oms.cli.tables import orders_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import AnyRecord, Order
+from oms.history.names import find_order
 from oms.report.record_json import order_json
 from oms.store.reader import Reader
 

@@ -85,7 +85,9 @@ def _day(said: str, zone: tzinfo, now: datetime) -> date | None:
     try:
         return date(*(int(part) for part in said.split("-")))
     except ValueError as error:
-        raise InvalidRequest(f"there is no day {said}: {error}") from error
+        raise InvalidRequest(
+            f"there is no day {said}: {error}", hint=f"write {_EXAMPLES}"
+        ) from error
 
 
 def _zone(name: str) -> tzinfo:

@@ -100,6 +100,7 @@ def event_json(envelope: Envelope) -> dict[str, Any]:
     context = envelope.context
     return {
         "sequence": envelope.sequence,
+        "hash": envelope.hash.hex() or None,
         "type": type(envelope.event).__name__,
         "sentence": sentence(envelope),
         "recorded_at": _time(envelope.recorded_at),

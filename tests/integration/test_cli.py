@@ -235,7 +235,7 @@ async def test_ambiguous_and_unknown_ids_are_named(world: World, shell: Shell) -
         shell.oms("order", "nothing", expect=1),
         shell.oms("log", "--type", "OrderIntend", expect=2),
     )
-    assert "'twin' fits 2 orders: twin-1, twin-2" in twin.err
+    assert "'twin' names 2 orders: twin-1 (our id), twin-2 (our id)" in twin.err
     assert "there is no order 'nothing'" in none.err
     assert "did you mean OrderIntended" in kind.err
 

@@ -1,0 +1,107 @@
+"""The question that a list verb is asked: the same options everywhere, read by the one parser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand
+
+from oms.cli.context import settings_of
+from oms.cli.options import Options
+from oms.cli.output import print_json
+from oms.cli.terminal import show, table
+from oms.clock import SystemClock
+from oms.errors import InvalidRequest
+from oms.history.moments import Calendar
+from oms.history.query import KEYS, Counted, Query, parse
+
+_WHICH: Final = "Which ones (each can be given more than once: one of the values)"
+_WHEN: Final = "From when to when"
+_HOW_MANY: Final = "How many, in which order"
+
+
+def _several(metavar: str, help_: str, *names: str) -> tuple[Any, Any]:
+    option = typer.Option(*names, metavar=metavar, help=help_, rich_help_panel=_WHICH)
+    return Annotated[list[str] | None, option], None
+
+
+def _one(metavar: str, help_: str, panel: str, *names: str) -> tuple[Any, Any]:
+    option = typer.Option(*names, metavar=metavar, help=help_, rich_help_panel=panel)
+    return Annotated[str | None, option], None
+
+
+#: What every list takes; docs/reference/query.md has the whole language.
+FILTERS: Final[Options] = {
+    "order": _several("ORDER", "Of this order, by any of its names."),
+    "account": _several("ACCOUNT", "In this account."),
+    "symbol": _several("SYMBOL", "Of this symbol."),
+    "con_id": _several("CON_ID", "Of the contract with this number of IB's."),
+    "klass": _several("CLASS", "Of this security type (STK) or class of break.", "--class"),
+    "side": _several("SIDE", "BUY or SELL."),
+    "state": _several("STATE", "About orders in this state now."),
+    "code": _several("CODE", "With this code of IB's."),
+    "actor": _several("ACTOR", "Of who did it: broker, daemon, person:NAME, strategy:NAME."),
+    "strategy": _several("NAME", "Of this strategy, and of all its orders."),
+    "session": _several("NUMBER", "In this session with the gateway."),
+    "since": _one("MOMENT", "From then on: a day, a time with its zone, a sequence.", _WHEN),
+    "until": _one("MOMENT", "Before then: it is not part of the range itself.", _WHEN),
+    "zone": _one("ZONE", "In which days begin, as Europe/Berlin; else OMS_DAY_ZONE.", _WHEN),
+    "after": _one("SEQ", "The first ones after this sequence: the next page.", _HOW_MANY),
+    "before": _one("SEQ", "The last ones before this sequence: the page before.", _HOW_MANY),
+    "limit": _one("N", "At most so many.", _HOW_MANY),
+}
+COUNTS: Final[Options] = {
+    "count": (
+        Annotated[
+            bool,
+            typer.Option("--count", help="Only how many there are.", rich_help_panel=_HOW_MANY),
+        ],
+        False,
+    ),
+    "by": _one("KEY", f"With --count, for each value of {', '.join(KEYS)}.", _HOW_MANY),
+}
+
+
+class Question(TyperCommand):
+    """A verb whose help shows its options in groups, as plain text."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the verb's own options first, and then each group under its name."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                panel = getattr(parameter, "rich_help_panel", None) or "Options"
+                groups.setdefault(panel, []).append(record)
+        for panel, records in groups.items():
+            with formatter.section(panel):
+                formatter.write_dl(records)
+
+
+def asked(context: typer.Context, words: Mapping[str, Any], limit: int | None = None) -> Query:
+    """Return the query that the options of a verb make.
+
+    Pages go forward from `--after`; else the newest are found first. Raises `InvalidRequest`.
+    """
+    given = {name: value for name, value in words.items() if name not in {"count", "by", "zone"}}
+    if words.get("by") and not words.get("count"):
+        raise InvalidRequest("--by goes with --count", hint="`--count --by symbol`")
+    zone = words.get("zone") or settings_of(context).day_zone
+    given["limit"] = given.get("limit") or limit
+    given["reverse"] = given.get("after") is None
+    return parse(given, Calendar(zone, SystemClock().now()))
+
+
+def show_count(counted: Counted, *, as_json: bool) -> None:
+    """Print how many there are, for each value of a key where one was named."""
+    if as_json:
+        values = [{"value": value, "count": number} for value, number in counted.counts]
+        print_json("count", by=counted.key or None, total=counted.total, counts=values)
+        return
+    made = table(counted.key or "", "count", right=("count",))
+    for value, number in counted.counts:
+        made.add_row(value or "(none)", f"{number:,}")
+    made.add_row("all", f"{counted.total:,}")
+    show(made)
