@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: Every revision that this program knows, oldest first; the last one is what it needs. A test
 #: compares them with the scripts.
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD: Final = REVISIONS[-1]
 
 _TABLE_EXISTS: Final = {

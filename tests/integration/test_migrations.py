@@ -92,6 +92,7 @@ def test_older_database_is_copied_before_it_is_changed(
 
 #: What takes the tables back to the revision before each one.
 _UNDO = {
+    "0007": ("DROP INDEX order_events_sequence",),
     "0006": ("ALTER TABLE leases DROP COLUMN log_time_at", "DROP INDEX fills_perm_id"),
     "0005": (
         *(f"ALTER TABLE {table} DROP COLUMN digest" for table in PROJECTIONS),

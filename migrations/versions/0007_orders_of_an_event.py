@@ -1,14 +1,14 @@
 """Finds the orders that an event is about by the event.
 
-Revision: 0006, after 0005
+Revision: 0007, after 0006
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
