@@ -7,8 +7,10 @@ compares the two.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from alembic import context
+from sqlalchemy import Connection, inspect, text
 
 from oms.store.backend import parse_url, sync_engine
 from oms.store.tables import METADATA
@@ -25,12 +27,29 @@ def run() -> None:
     engine.dispose()
 
 
-def migrate(connection: object) -> None:
+def migrate(connection: Connection) -> None:
+    applied: list[Any] = []
     # An upgrade over several revisions is one step or none; for SQLite, Alembic would make each
     # revision a step of its own if it were not told that tables can be made in a transaction.
-    context.configure(connection=connection, target_metadata=METADATA, transactional_ddl=True)
+    context.configure(
+        connection=connection,
+        target_metadata=METADATA,
+        transactional_ddl=True,
+        on_version_apply=lambda **step: applied.append(step),
+    )
     with context.begin_transaction():
         context.run_migrations()
+        if applied:
+            forget_sums(connection)
+
+
+def forget_sums(connection: Connection) -> None:
+    """Have the rows folded anew: a process that dies after the tables and before the rows leaves a
+    database on which no daemon of this version begins before that is done.
+    """
+    columns = {column["name"] for column in inspect(connection).get_columns("checkpoints")}
+    if {"row_sum", "live_row_sum"} <= columns:
+        connection.execute(text("UPDATE checkpoints SET row_sum = NULL, live_row_sum = NULL"))
 
 
 run()

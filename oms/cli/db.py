@@ -30,13 +30,15 @@ def upgrade(
     context: typer.Context,
     *,
     backup: Annotated[
-        bool, typer.Option(help="Copy a SQLite database beside itself before it is changed.")
+        bool, typer.Option(help="Back the database up, and check that, before it is changed.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Bring the database to the tables of this version; makes the SQLite file where there is none.
 
-    Rows of an earlier version are folded again from the log.
+    Rows of an earlier version are folded again from the log; stored events never change. A checked
+    backup of the database as it was is made first, and named. To go back to the version before
+    without losing an event, write the log with that version's tables: see `oms db backup`.
 
     \b
     oms db upgrade
@@ -50,8 +52,11 @@ def upgrade(
     elif done.before == done.after:
         write(f"already at revision {done.after}")
     else:
-        copied = f", copy in {done.backup}" if done.backup is not None else ""
-        write(f"revision {done.before or 'none'} -> {done.after}{copied}")
+        write(f"revision {done.before or 'none'} -> {done.after}")
+        if done.backup is not None:
+            write(f"backup {done.backup}")
+            way = f"`oms db backup FILE --revision {done.before}`"
+            say(f"to go back: {way}; docs/operating/backup.md")
 
 
 @app.command()

@@ -38,7 +38,7 @@ def run(
 
     It connects to the gateway of the settings (default: a paper gateway on 127.0.0.1:4002),
     reconnects for ever, compares the books after every connect, and carries out what the other
-    verbs ask for. An empty or older database is brought up to date first, after a backup copy.
+    verbs ask for. An empty or older database is brought up to date first, after a backup.
     Program messages go to stderr; nothing goes to stdout.
 
     A database that lacks events which were in it (an older copy, an emptied file, a -wal file that
@@ -73,6 +73,7 @@ def run(
     if done.before is None:
         say(f"made the tables of an empty database, revision {done.after}")
     elif done.before != done.after:
-        say(f"upgraded the database from {done.before} to {done.after}, copy in {done.backup}")
+        copied = f", backup {done.backup}" if done.backup is not None else ""
+        say(f"upgraded the database from {done.before} to {done.after}{copied}")
 
     raise typer.Exit(perform(run_daemon(chosen, accept_loss=word)))

@@ -1,18 +1,14 @@
 """Which version of the tables a database has, and how it gets the newest one.
 
 Alembic does the work and is imported only then: a daemon that starts on a current database asks one
-question. Before an existing SQLite database is changed, a copy is made beside it with SQLite's own
-backup, which is consistent also while other programs write.
+question.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import re
-import sqlite3
-import stat
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,12 +16,10 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import event
 from sqlalchemy.engine import URL
 
-from oms.clock import Clock, SystemClock
 from oms.errors import (
     ConfigurationError,
     DatabaseDamaged,
     MigrationNeeded,
-    StoreError,
     StoreUnavailable,
 )
 from oms.store.backend import Connection, connect, parse_url, place_of, sync_engine
@@ -59,8 +53,8 @@ class Upgrade:
     #: None for a database that was empty.
     before: str | None
     after: str
-    #: The copy that was made before, where there was something to copy.
-    backup: Path | None
+    #: What was made before, where there were events and a backup was wanted.
+    backup: Path | None = None
 
 
 def current(url: str) -> str | None:
@@ -121,27 +115,23 @@ def has_log(connection: Connection) -> bool:
     return bool(connection.rows(_EVENTS_EXIST[connection.backend_name])[0][0])
 
 
-def upgrade(url: str, *, backup: bool = True, clock: Clock | None = None) -> Upgrade:
+def upgrade(url: str) -> Upgrade:
     """Bring a database to the tables of this version, creating the SQLite file where needed.
 
     Returns what it did; an up-to-date database is left alone. Raises `MigrationNeeded` where the
     database is newer than this program, and `StoreUnavailable` where it cannot be written; it is
-    unchanged then. PostgreSQL databases are not copied: that is the work of its own tools.
+    unchanged then.
     """
     parsed = parse_url(url)
     before = current(url)
     if before == HEAD:
-        return Upgrade(before, HEAD, None)
+        return Upgrade(before, HEAD)
     if before is not None:
         _check_known(before)
-    copy = None
-    if parsed.get_backend_name() == "sqlite":
-        if before is None:
-            _create(parsed)
-        elif backup:
-            copy = _copy(parsed, before, clock if clock is not None else SystemClock())
+    elif parsed.get_backend_name() == "sqlite":
+        _create(parsed)
     _migrate(parsed)
-    return Upgrade(before, HEAD, copy)
+    return Upgrade(before, HEAD)
 
 
 def create(path: Path, revision: str) -> None:
@@ -197,8 +187,9 @@ def _check_known(revision: str) -> None:
     if revision not in REVISIONS:
         raise MigrationNeeded(
             f"the database is at revision {revision}, which this version does not know",
-            hint="it was written by a newer version: upgrade ib-oms, or restore the backup "
-            "copy that the upgrade made",
+            hint="it was written by a newer version: upgrade ib-oms; or go back with what that"
+            " version's `oms db backup FILE --revision " + HEAD + "` writes, or with the backup"
+            " that its upgrade made",
         )
 
 
@@ -232,30 +223,3 @@ def _create(url: URL) -> None:
             f"{path} cannot be created: {error.strerror}",
             hint="check the path in OMS_DATABASE_URL and its folder",
         ) from error
-
-
-def _copy(url: URL, revision: str, clock: Clock) -> Path:
-    path = Path(url.database or "")
-    moment = clock.now().strftime("%Y%m%dT%H%M%S.%fZ")
-    copy = path.with_name(f"{path.name}.{revision}.{moment}.bak")
-    # Who may not read the log may not read its copy.
-    try:
-        copy.touch(mode=stat.S_IMODE(path.stat().st_mode))
-        with driver_errors(str(copy)), _plain(path) as source, _plain(copy) as target:
-            source.backup(target)
-    except OSError as error:
-        raise StoreUnavailable(f"no copy can be made in {copy}: {error.strerror}") from error
-    except StoreError:
-        # Half a copy would pass for one.
-        copy.unlink(missing_ok=True)
-        raise
-    return copy
-
-
-@contextmanager
-def _plain(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(path)
-    try:
-        yield connection
-    finally:
-        connection.close()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -20,13 +23,24 @@ from sqlalchemy.engine import Engine
 
 from oms.clock import ManualClock
 from oms.core.events import Context, Pending, TradingHaltedByPerson
-from oms.errors import ConfigurationError, MigrationNeeded, StoreError, StoreUnavailable
-from oms.store import schema
+from oms.errors import (
+    ChainBroken,
+    ConfigurationError,
+    MigrationNeeded,
+    StoreError,
+    StoreUnavailable,
+)
+from oms.store import schema, space
 from oms.store.backend import Connection, Value, connect, parse_url, sync_engine
+from oms.store.backup import back_up, check_copy, read_manifest
+from oms.store.envelopes import SELECT_HEAD, head_of
+from oms.store.head_file import HeadFile, KeptHead, path_of
 from oms.store.log import append_foreign
+from oms.store.loss import find_loss, identity
 from oms.store.rebuild import rebuild_check
 from oms.store.tables import METADATA, PROJECTIONS
 from oms.store.upgrade import upgrade_database
+from tests.conftest import ROOT
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 
@@ -68,26 +82,95 @@ def test_upgrade_of_a_current_database_changes_nothing(url: str, path: Path) -> 
     assert path.read_bytes() == before
 
 
-def test_older_database_is_copied_before_it_is_changed(
+def test_older_database_is_backed_up_before_it_is_changed(url: str, path: Path) -> None:
+    events = a_log(url)
+    _undo_to(path, "0004")
+    with pytest.raises(MigrationNeeded, match="revision 0004, this version needs"):
+        schema.check_current(url)
+    done = upgrade_database(url, clock=ManualClock(NOON))
+    copy = path.with_name("log #1.sqlite.0004.20261120T123000.000000Z.bak")
+    assert done == schema.Upgrade("0004", schema.HEAD, copy)
+    assert schema.current(str(copy)) == "0004"
+    assert check_copy(parse_url(str(copy)))[1].sequence == len(events)
+    assert events_of(copy) == events
+    manifest = read_manifest(copy)
+    assert manifest is not None
+    assert manifest.revision == "0004"
+    assert _rights(copy) == "-rw-------"
+
+
+def test_upgrade_without_a_backup_is_refused_where_one_cannot_be_made(
     url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    a_log(url)
+    _undo_to(path, "0004")
+    monkeypatch.setattr(space, "free_bytes", lambda _: 10_000_000)
+    with pytest.raises(StoreUnavailable, match="no copy can be made"):
+        upgrade_database(url)
+    assert schema.current(url) == "0004"
+    assert not list(path.parent.glob("*.bak*"))
+    assert upgrade_database(url, backup=False).after == schema.HEAD
+
+
+def test_damaged_log_is_not_upgraded(url: str, path: Path) -> None:
+    a_log(url)
+    _undo_to(path, "0004")
+    _write(path, "DROP TRIGGER events_refuse_update")
+    _write(path, "UPDATE events SET payload = payload || ' ' WHERE sequence = 1")
+    with pytest.raises(ChainBroken, match="no backup was made: event 1"):
+        upgrade_database(url)
+    assert schema.current(url) == "0004"
+
+
+@pytest.mark.parametrize("revision", schema.REVISIONS[:-1])
+def test_the_way_back_and_forth_keeps_every_event(url: str, path: Path, revision: str) -> None:
+    """What is written since an upgrade goes back with it; the head file sees nothing missing."""
+    a_log(url)
+    kept = HeadFile(path_of(parse_url(url)), mode=0o600)
+    events = a_log(url)
+    with closing(connect(parse_url(url), "read")) as connection:
+        (end,) = connection.rows(SELECT_HEAD)
+        kept.write(KeptHead(identity(connection), head_of(end)))
+    kept.close()
+    back = back_up(url, path.with_name("back.sqlite"), revision=revision).path
+    path.unlink()
+    back.rename(path)
+    assert schema.current(url) == revision
+    assert find_loss(url) is None
+    assert events_of(path) == events
+    done = upgrade_database(url, clock=ManualClock(NOON))
+    assert (done.before, done.after) == (revision, schema.HEAD)
+    assert events_of(path)[: len(events)] == events
+    assert rebuild_check(url).equal
+
+
+@pytest.mark.slow
+def test_upgrade_that_is_killed_leaves_a_database_that_each_version_opens_or_refuses(
+    tmp_path: Path,
+) -> None:
+    """kill -9 at many of its statements; see `tests/crash/upgrades.py`."""
+    script = [sys.executable, "-m", "tests.crash.upgrades", str(tmp_path), "12"]
+    done = subprocess.run(script, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {one["revision"] for one in found} == set(schema.REVISIONS[-2:])
+    assert [one["wrong"] for one in found if one["wrong"]] == []
+
+
+def a_log(url: str) -> list[tuple[object, ...]]:
+    """Write some events, and return all of the log."""
     schema.upgrade(url)
-    _write(path, "INSERT INTO checkpoints (name, sequence, hash) VALUES ('log', 0, zeroblob(32))")
-    _write(path, "DROP INDEX events_natural_key")
-    _write(path, "UPDATE alembic_version SET version_num = '0000'")
-    monkeypatch.setattr(schema, "REVISIONS", ("0000", *schema.REVISIONS))
-    monkeypatch.setattr(schema, "_migrate", lambda _: None)
-    with pytest.raises(MigrationNeeded, match="revision 0000, this version needs"):
-        schema.check_current(url)
-    result = schema.upgrade(url, clock=ManualClock(NOON))
-    copy = path.with_name("log #1.sqlite.0000.20261120T123000.000000Z.bak")
-    assert result == schema.Upgrade("0000", schema.HEAD, copy)
-    assert schema.current(str(copy)) == "0000"
-    assert _rights(copy) == _rights(path)
-    with closing(sqlite3.connect(copy)) as connection:
-        assert connection.execute("SELECT name FROM checkpoints").fetchall() == [("log",)]
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert schema.upgrade(url, backup=False).backup is None
+    halts = [
+        Pending(TradingHaltedByPerson(reason=f"lunch {number}"), Context(actor="person:test"))
+        for number in range(5)
+    ]
+    append_foreign(url, halts, clock=ManualClock(NOON), needs_daemon=False)
+    return events_of(Path(url))
+
+
+def events_of(path: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT * FROM events ORDER BY sequence").fetchall()
 
 
 #: What takes the tables back to the revision before each one.
@@ -186,7 +269,7 @@ def test_look_while_the_tables_are_made_sees_them_before_or_after(
         found = read(connection, statement, values)
         looks += 1
         if looks == 1:
-            schema.upgrade(url, backup=False)
+            schema.upgrade(url)
         return found
 
     monkeypatch.setattr(Connection, "rows", rows)

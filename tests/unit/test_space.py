@@ -103,21 +103,6 @@ def test_room_is_looked_at_before_each_transaction(
     connection.close()
 
 
-def test_copy_before_an_upgrade_is_whole_or_not_there(
-    database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schema, "current", lambda _: "0001")
-    monkeypatch.setattr(schema, "HEAD", "next")
-
-    def fail(*_: object) -> None:
-        raise StoreUnavailable("database or disk is full")
-
-    monkeypatch.setattr(schema, "_plain", fail)
-    with pytest.raises(StoreUnavailable):
-        schema.upgrade(str(database))
-    assert not list(database.parent.glob("*.bak"))
-
-
 # ── a real disk ──────────────────────────────────────────────────────────────────────────────────
 
 
