@@ -7,7 +7,8 @@ part. Market data goes to `market_data`, with its wire text. What the rest of ib
 (contract details, errors of requests) is passed on after it was recorded.
 
 Promises: one fact per message, in the order of arrival, with its wire fields; a message that cannot
-be translated is stored as `BrokerMessageUnreadable`; market data is not stored. A fact that the log
+be translated is stored as `BrokerMessageUnreadable`, and counted (`repeats`) where it comes word
+for word again; market data is not stored. A fact that the log
 does not take is never dropped in silence: `on_failure` is called, once, and its business is to stop
 the daemon. Nothing is raised into the socket's callback, where ib_async would swallow it.
 
@@ -25,6 +26,7 @@ from zoneinfo import ZoneInfo
 from ib_async import IB
 
 from oms.broker import patches
+from oms.broker.repeats import Repeats, is_stored
 from oms.broker.sink import Durable, Sink
 from oms.broker.ticks import MARKET_MESSAGES
 from oms.broker.translate import (
@@ -37,6 +39,7 @@ from oms.broker.translate import (
 )
 from oms.clock import Clock
 from oms.core.events import (
+    BrokerMessageUnreadable,
     CompletedOrderReceived,
     Context,
     Event,
@@ -120,6 +123,7 @@ class Capture:
         self._zone = zone
         self._on_failure = on_failure
         self._failed = False
+        self._repeats = Repeats()
         self._context = Context(actor=ACTOR)
         self._latest: Durable | None = None
         self._watched: Durable | None = None
@@ -159,14 +163,37 @@ class Capture:
         try:
             translated = translate(wire, version, self._zone)
         except Unreadable as error:
-            event = unreadable(wire, error)
+            self._record_unreadable(unreadable(wire, error), wire, version)
+            return
         else:
             if translated is None:
                 return
             event, occurred_at = translated
+        self._keep(event, wire, version, occurred_at)
+
+    def _keep(
+        self,
+        event: Event,
+        wire: tuple[str, ...],
+        version: int,
+        occurred_at: datetime | None = None,
+    ) -> Durable:
         if self._stamp.at is not self.received_at or self._stamp.server_version != version:
             self._stamp = Stamp(self.received_at, version, DECODER)
-        self._append(event, self._context_of(event, wire, occurred_at), wire, self._stamp)
+        context = self._context_of(event, wire, occurred_at)
+        return self._append(event, context, wire, self._stamp)
+
+    def _record_unreadable(
+        self, event: BrokerMessageUnreadable, wire: tuple[str, ...], version: int
+    ) -> None:
+        repeat = self._repeats.came(wire)
+        if repeat.durable is None or is_stored(repeat.times):
+            event = event.evolve(times=repeat.unstored_times)
+            repeat.stored(self._keep(event, wire, version))
+            return
+        # No listener may take silence for it: an answer with such a row is not whole.
+        for listener in self.listeners:
+            listener(Captured(event, wire, repeat.durable))
 
     def _context_of(
         self, event: Event, wire: tuple[str, ...], occurred_at: datetime | None
@@ -236,7 +263,9 @@ class Capture:
 
     # ── the log ──────────────────────────────────────────────────────────────────────────────────
 
-    def _append(self, event: Event, context: Context, wire: tuple[str, ...], stamp: Stamp) -> None:
+    def _append(
+        self, event: Event, context: Context, wire: tuple[str, ...], stamp: Stamp
+    ) -> Durable:
         durable = self._sink.append(Pending(event, context, wire, stamp))
         self._latest = durable
         if self._watched is None:
@@ -244,6 +273,7 @@ class Capture:
         captured = Captured(event, wire, durable)
         for listener in self.listeners:
             listener(captured)
+        return durable
 
     def _watch(self, durable: Durable) -> None:
         # One callback at a time is enough: once an append has failed, all later ones fail.

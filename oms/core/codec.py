@@ -29,6 +29,7 @@ from oms.core.events import (
     Event,
     EventSetAside,
     ExecutionReceived,
+    NaturalKeyConflict,
     OrderIntended,
     OrderRequested,
     Stamp,
@@ -36,6 +37,8 @@ from oms.core.events import (
 from oms.errors import UnknownEventType
 
 GENESIS: Final = bytes(32)
+#: Ends the natural key of a broker's fact that is stored again, because the first was set aside.
+AGAIN: Final = ":again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,8 @@ def natural_key(event: Event) -> str | None:
 
     An execution revision exists once per account, whether it was pushed, fetched or both; a
     commission report is resent with every fetch, and IB's "not known yet" is no report; an order id
-    is intended once, which makes it the caller's idempotence key.
+    is intended once, which makes it the caller's idempotence key; what contradicts a stored fact in
+    the same words contradicts it once.
     """
     match event:
         case ExecutionReceived():
@@ -231,6 +235,9 @@ def natural_key(event: Event) -> str | None:
             return f"intent:{event.order_id}"
         case OrderRequested():
             return f"request:{event.order_id}"
+        case NaturalKeyConflict():
+            claim = f"{event.key}\x1f{event.payload}".encode()
+            return f"conflict:{hashlib.sha256(claim).hexdigest()}"
         case _:
             return None
 

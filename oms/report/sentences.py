@@ -463,8 +463,10 @@ def _(event: events.AnswerEndReceived) -> str:
 
 @_say.register
 def _(event: events.BrokerMessageUnreadable) -> str:
+    again = f" (it came {event.times:,} times since it was kept last)" if event.times > 1 else ""
     return (
-        f"IB: message {event.message_id} could not be read; it is kept as it came: {event.reason}"
+        f"IB: message {event.message_id} could not be read; it is kept as it came{again}:"
+        f" {event.reason}"
     )
 
 

@@ -6,14 +6,23 @@ writer can enter (`Connection.writing`), and what else is committed in it is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from oms.clock import Clock
 from oms.core import codec
 from oms.core.codec import GENESIS, Head, time_text
-from oms.core.events import Envelope, Event, NaturalKeyConflict, Pending
+from oms.core.events import (
+    CommissionReceived,
+    Envelope,
+    Event,
+    EventSetAside,
+    ExecutionReceived,
+    NaturalKeyConflict,
+    Pending,
+)
 from oms.core.receipt import Receipt
 from oms.errors import ChainBroken
 from oms.store.backend import Connection, Value
@@ -32,6 +41,8 @@ from oms.store.envelopes import (
 from oms.store.rows import Sums
 from oms.store.tables import BOOKS_CHECKPOINT, LOG_CHECKPOINT
 
+#: Facts with a natural key that the broker tells again when it is asked.
+_FROM_BROKER: Final = frozenset({ExecutionReceived.__name__, CommissionReceived.__name__})
 #: Events of other programs that are read at a time.
 PAGE_ROWS: Final = 1_000
 #: Events at the end that are checked before a daemon begins: a tenth of a second.
@@ -49,6 +60,8 @@ class Chain:
         self.head = Head()
         #: Stands on every event that is appended; 0 without a lease.
         self.lease_epoch = 0
+        #: Says of an event whether it was set aside and nobody has closed its break.
+        self.is_set_aside: Callable[[int], bool] = lambda sequence: False
         self._connection = connection
         self._clock = clock
         self._end_written_down = 0
@@ -171,11 +184,11 @@ class Chain:
         for group in groups:
             given: list[Receipt] = []
             for fact in group:
-                known = stored.get(fact.natural_key) if fact.natural_key else None
-                if known is not None and codec.same_fact(known.event, fact.event):
-                    given.append(Receipt(known.sequence, duplicate=True))
+                new, known = self._placed(fact, stored)
+                if known is not None:
+                    is_conflict = not codec.same_fact(known.event, fact.event)
+                    given.append(Receipt(known.sequence, not is_conflict, is_conflict))
                     continue
-                new = fact if known is None else _conflict(known, fact)
                 sequence += 1
                 row, digest = chained(digest, new, sequence, recorded_at, epoch)
                 rows.append(row)
@@ -183,19 +196,49 @@ class Chain:
                     Envelope(sequence, new.event, new.context, moment, epoch, new.wire, new.stamp)
                 )
                 if new.natural_key:
-                    stored[new.natural_key] = _Stored(sequence, new.event)
-                given.append(Receipt(sequence, False, known is not None))
+                    name = type(new.event).__name__
+                    stored[new.natural_key] = _Stored(sequence, name, new.event)
+                given.append(Receipt(sequence, False, isinstance(new.event, NaturalKeyConflict)))
             receipts.append(tuple(given))
         if rows:
             self.head = Head(sequence, digest, moment)
         return receipts, envelopes, rows
+
+    def _placed(self, fact: Draft, stored: dict[str, _Stored]) -> tuple[Draft, _Stored | None]:
+        """Return what is to be stored of a fact, and what is stored of it already.
+
+        What the broker says again is stored a second time where the books lack the first one.
+        """
+        known = stored.get(fact.natural_key) if fact.natural_key else None
+        if known is not None and self._is_left_out(known):
+            assert fact.natural_key is not None
+            again = replace(fact, natural_key=fact.natural_key + codec.AGAIN)
+            fact, known = again, self._found(again, stored)
+        if known is None or codec.same_fact(known.event, fact.event):
+            return fact, known
+        claim = _conflict(known, fact)
+        return claim, self._found(claim, stored)
+
+    def _is_left_out(self, known: _Stored) -> bool:
+        """Say whether the books lack a fact of the broker's that is in the log. Of ours none is
+        said again: an order id that was used stays used.
+        """
+        if known.type_name not in _FROM_BROKER:
+            return False
+        return isinstance(known.event, EventSetAside) or self.is_set_aside(known.sequence)
+
+    def _found(self, fact: Draft, stored: dict[str, _Stored]) -> _Stored | None:
+        assert fact.natural_key is not None
+        if fact.natural_key not in stored:
+            stored.update(self._stored([fact.natural_key]))
+        return stored.get(fact.natural_key)
 
     def _stored(self, keys: list[str]) -> dict[str, _Stored]:
         if not keys:
             return {}
         select = "SELECT natural_key, sequence, type, version, payload FROM events"
         rows = self._connection.among(select, "natural_key", keys)
-        return {row[0]: _Stored(row[1], codec.decode_stored(*row[2:])) for row in rows}
+        return {row[0]: _Stored(row[1], row[2], codec.decode_stored(*row[2:])) for row in rows}
 
     def _moment(self) -> datetime:
         """Return the time of this transaction; the log's time never goes back, whatever a clock
@@ -223,6 +266,7 @@ def check_end(ends_at: int, appended: int) -> None:
 
 class _Stored(NamedTuple):
     sequence: int
+    type_name: str
     event: Event
 
 

@@ -21,6 +21,7 @@ from oms.core.fold.books import Books
 from oms.core.fold.records import (
     TABLE_OF,
     TABLES,
+    Anomaly,
     AnyRecord,
     TableSpec,
     decode_record,
@@ -101,6 +102,11 @@ class Projector:
                 found.add(digest, live=live)
         if found.live != self.sums.live:
             raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the live rows"))
+
+    def is_set_aside(self, sequence: int) -> bool:
+        """Say whether an event is left out of the books, and nobody has closed its break."""
+        found = self.books.get("anomalies", str(sequence))
+        return isinstance(found, Anomaly) and found.kind == "set_aside" and found.live
 
     @property
     def behind(self) -> int:

@@ -172,6 +172,7 @@ class Writer:
                 self._projector = Projector(
                     self._connection, resident_records_max=self._resident_records_max
                 )
+                self._chain.is_set_aside = self._projector.is_set_aside
             if self._lease is not None:
                 self._take_lease(self._lease)
             try:

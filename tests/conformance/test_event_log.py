@@ -226,6 +226,23 @@ async def test_other_fact_under_a_stored_key_is_kept_as_a_conflict(place: Place)
     assert codec.decode(conflict.type_name, 1, conflict.payload) == intent("order-1", 200).event
 
 
+async def test_what_contradicts_a_stored_fact_again_is_stored_once(place: Place) -> None:
+    """A broker alternates between two prices of one execution: both are kept, each once."""
+    async with opened_log(place) as log:
+        await log.append(execution("e.01", price="10.25"))
+        other, third = execution("e.01", price="11"), execution("e.01", price="12")
+        assert await log.append(other) == Receipt(2, conflict=True)
+        assert await log.append(other) == Receipt(2, conflict=True)
+        assert await log.append(third) == Receipt(3, conflict=True)
+    async with opened_log(place) as log:
+        group = log.append_together([third, execution("e.01", price="10.25"), other])
+        assert await group == (
+            Receipt(3, conflict=True),
+            Receipt(1, duplicate=True),
+            Receipt(2, conflict=True),
+        )
+
+
 async def test_same_exec_id_in_two_accounts_is_two_facts(place: Place) -> None:
     """The natural key of an execution contains its account."""
     other = execution("e.01")

@@ -284,6 +284,15 @@ async def feed(*chunks: bytes) -> Journal:
     return journal
 
 
+async def test_message_that_cannot_be_read_is_stored_again_only_as_its_number_doubles() -> None:
+    journal = await feed(*[wire(5, "broken")] * 100_000, wire(5, "other"))
+    events = [p.event for p in journal.pendings]
+    assert all(isinstance(event, BrokerMessageUnreadable) for event in events)
+    assert [event.times for event in events[:5]] == [1, 1, 2, 4, 8]  # type: ignore[attr-defined]
+    assert len(events) == 18
+    assert [p.wire for p in journal.pendings[-2:]] == [("5", "broken"), ("5", "other")]
+
+
 async def test_nothing_is_lost_wherever_the_network_cuts_the_stream() -> None:
     whole = (await feed(STREAM)).pendings
     assert [type(p.event) for p in whole][:4] == EXPECTED

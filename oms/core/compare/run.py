@@ -124,4 +124,4 @@ def _anomalies(ours: OurSide) -> Iterator[Finding]:
             order_id=anomaly.order_id,
             evidence=(anomaly.sequence,),
         )
-        yield thing.broken(anomaly.kind, anomaly.severity, anomaly.text)
+        yield thing.broken(anomaly.kind, anomaly.severity, anomaly.shown)

@@ -7,6 +7,7 @@ from typing import Literal
 from oms.core.bounds import (
     ClientId,
     ConId,
+    Count,
     Document,
     Instant,
     Label,
@@ -235,6 +236,9 @@ class BrokerMessageUnreadable(Event):
 
     message_id: Word
     reason: Prose
+    #: How often it came, word for word, since the event before this one that keeps it: the same
+    #: text is stored when it comes for the first, second, fourth, eighth ... time.
+    times: Count = 1
 
 
 class EventSetAside(Event):

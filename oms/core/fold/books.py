@@ -12,6 +12,7 @@ order of ours later.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import Final, TypeVar
 
@@ -36,6 +37,8 @@ _R = TypeVar("_R", bound=AnyRecord)
 #: What IB writes where an order has no id in this session: manual orders, executions of other
 #: sessions, and errors about nothing (INC-22, INC-26, INC-169).
 NO_ORDER_IDS: Final = frozenset({0, -1, 2147483647})
+#: Open anomalies that count their repeats: more kinds at a time are one kind.
+KINDS_MAX: Final = 50
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class Books:
     _unanswered_at: dict[tuple[int, int], set[str]] = field(default_factory=dict)
     #: Live orders by the groups in which the fill of one ends the others.
     _by_group: dict[str, set[str]] = field(default_factory=dict)
+    #: Open anomalies that count later ones of the same kind, by what they are about.
+    _counting: dict[str, str] = field(default_factory=dict)
     #: What may leave memory, oldest first.
     _ended: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
 
@@ -273,6 +278,18 @@ class Books:
         """Return the fills of a position that are in memory."""
         return [f for f in self.all(Fill) if f.position_key == position_key]
 
+    @property
+    def counted(self) -> Collection[str]:
+        """Return what the open anomalies that count are about."""
+        return self._counting.keys()
+
+    def counting(self, about: str) -> Anomaly | None:
+        """Return the open anomaly that counts what is about this."""
+        key = self._counting.get(about)
+        found = None if key is None else self.tables["anomalies"][key]
+        assert found is None or isinstance(found, Anomaly)
+        return found
+
     def unclaimed(self, perm_id: int) -> list[Fill]:
         """Return the fills of a permanent number that no order has claimed."""
         keys = self._unclaimed.get(perm_id)
@@ -298,6 +315,11 @@ class Books:
             self._index_order(key, before, record)
         elif isinstance(record, Fill):
             self._index_fill(key, before, record)
+        elif isinstance(record, Anomaly) and record.about:
+            if record.live:
+                self._counting[record.about] = key
+            elif self._counting.get(record.about) == key:
+                del self._counting[record.about]
         live = record.live
         if before is not None and before.live is live:
             return
@@ -458,6 +480,23 @@ def _contradiction(order: Order, sequence: int, text: str) -> Anomaly:
         symbol=order.contract.symbol,
         severity="medium",
     )
+
+
+def count(books: Books, anomaly: Anomaly) -> None:
+    """Keep something that may come again and again: the open one about the same counts it.
+
+    Beyond `KINDS_MAX` things at a time the rest is one thing, so that no flood of new kinds makes a
+    flood of cases.
+    """
+    known = books.counting(anomaly.about)
+    if known is None and len(books.counted) >= KINDS_MAX:
+        anomaly = anomaly.evolve(about="others")
+        known = books.counting(anomaly.about)
+    if known is None:
+        books.put(anomaly)
+    else:
+        times = known.times + anomaly.times
+        books.put(known.evolve(times=times, last_sequence=anomaly.sequence))
 
 
 def show(books: Books, anomaly: Anomaly) -> None:

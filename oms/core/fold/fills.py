@@ -24,6 +24,7 @@ from oms.core.fold import combos, positions
 from oms.core.fold import order_state as orders
 from oms.core.fold.books import (
     Books,
+    count,
     learn_perm_id,
     set_system,
     settle,
@@ -383,7 +384,16 @@ def _conflict(books: Books, envelope: Envelope, event: NaturalKeyConflict) -> No
             f"{event.key} came again with other contents; event {event.stored_sequence} has the"
             " first"
         )
-        books.put(Anomaly(sequence=envelope.sequence, kind="contradiction", text=text))
+        count(
+            books,
+            Anomaly(
+                sequence=envelope.sequence,
+                kind="contradiction",
+                text=text,
+                about=f"key {event.key}",
+                last_sequence=envelope.sequence,
+            ),
+        )
 
 
 def _commission_in(event: NaturalKeyConflict) -> CommissionReceived | None:

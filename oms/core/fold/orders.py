@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from oms.core.bounds import ASKED_TEXT
 from oms.core.codes import TOO_FAST
 from oms.core.events import (
     AccountValueReceived,
@@ -38,6 +39,7 @@ from oms.core.fold import order_state as orders
 from oms.core.fold.books import (
     NO_ORDER_IDS,
     Books,
+    count,
     learn_order_id,
     learn_perm_id,
     note_broker_order_id,
@@ -420,7 +422,17 @@ def _bound(books: Books, envelope: Envelope, event: OrderBoundReceived) -> None:
 
 def _unreadable(books: Books, envelope: Envelope, event: BrokerMessageUnreadable) -> None:
     text = f"message {event.message_id} could not be translated: {event.reason}"
-    books.put(Anomaly(sequence=envelope.sequence, kind="unreadable_message", text=text))
+    count(
+        books,
+        Anomaly(
+            sequence=envelope.sequence,
+            kind="unreadable_message",
+            text=ASKED_TEXT.fitted(text),
+            about=f"message {event.message_id}",
+            times=event.times,
+            last_sequence=envelope.sequence,
+        ),
+    )
 
 
 def _for_message_sent(event: OrderMessageSent, context: Context, books: Books) -> Wants:

@@ -133,6 +133,12 @@ class Anomaly(Evolving):
     con_id: int = 0
     symbol: str = ""
     severity: Severity = "high"
+    #: What it has in common with later ones, which are counted here and open no case of their own;
+    #: empty where each stands for itself.
+    about: str = ""
+    times: int = 1
+    #: Of the last event that is counted; 0 for one alone.
+    last_sequence: int = 0
     #: True once a person has closed its break: no answer of IB can.
     closed: bool = False
 
@@ -145,6 +151,13 @@ class Anomaly(Evolving):
     def live(self) -> bool:
         """Say whether it still has to be shown."""
         return not self.closed
+
+    @property
+    def shown(self) -> str:
+        """Return the text with how often it came."""
+        if self.times == 1:
+            return self.text
+        return f"{self.text} ({self.times:,} times, the last is event {self.last_sequence})"
 
     def columns(self) -> dict[str, Column]:
         """Return the values that readers search by."""
