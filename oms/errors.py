@@ -30,6 +30,7 @@
     ├─ DaemonNotRunning              exit 1
     ├─ RequestTimedOut               exit 6
     ├─ NotFound                      exit 1   no such order, fill, break or report
+    ├─ ExportFailed                  exit 1   the disk is full, or does not keep what is written
     └─ InvariantBroken               exit 1   a bug of ours; never caught below the daemon
 
 The class docstring is the message when none is given. `hint` says what the operator should do next,
@@ -266,3 +267,9 @@ if not TYPE_CHECKING:  # a type checker would believe every name of this module
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         warnings.warn(ORDER_DENIED_RENAMED, DeprecationWarning, stacklevel=2)
         return OrderDeniedError
+
+
+class ExportFailed(OmsError):
+    """An export could not be written."""
+
+    default_hint = "free space on that disk, or name a place on another one, then repeat"

@@ -486,9 +486,10 @@ def csv_events(file: IO[bytes]) -> Iterator[Stored]:
     """
     # A payload is longer than the field of a table that people type.
     csv.field_size_limit(2**31 - 1)
-    for row in csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline="")):
-        texts = [row[name].removeprefix("'") for name in HASHED]
-        yield [int(row["sequence"]), *texts[1:]], row["hash"]
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        for row in csv.DictReader(text):
+            texts = [row[name].removeprefix("'") for name in HASHED]
+            yield [int(row["sequence"]), *texts[1:]], row["hash"]
 
 
 def parquet_events(file: IO[bytes]) -> Iterator[Stored]:

@@ -253,6 +253,136 @@ def bounds_page() -> str:
     )
 
 
+def export_page() -> str:
+    """Return the reference of exports, from the table that their files are made by."""
+    from oms.history.columns import CLOCKS, COLUMNS, ORDER_EVENTS
+    from oms.history.formats import DECIMALS, DIGITS, FORMULA, PART_ROWS
+
+    def columns(table: Iterable[Any]) -> str:
+        rows = [
+            (f"`{one.name}`", one.kind + (", personal" if one.personal else ""), one.meaning)
+            for one in table
+        ]
+        return _table(("Column", "Kind", "Meaning"), rows)
+
+    signs = " ".join(f"`{sign}`" for sign in FORMULA if sign.isprintable())
+    return _page(
+        "Exports",
+        _lines(
+            "`oms export WHAT OUT` writes events, orders, fills, positions or cases to the new "
+            "folder OUT; `--format` is `jsonl`, `csv` or `parquet`.",
+            "Which rows, is said with the conditions that every list takes: `oms export --help`.",
+            "`--since` and `--until` mean when the log recorded a thing; the end is not part of "
+            "it.",
+            "Events are as they are stored; orders, fills, positions and cases are as the books "
+            "have them when the export is made.",
+        ),
+        "## Kinds",
+        _kinds(),
+        _lines(
+            "Nothing is rounded but a quotient in Parquet, which comes of a division and has no "
+            "last digit.",
+            f"A number of {10**0}0^{DIGITS - DECIMALS} or more, or with more than {DECIMALS} "
+            "decimals, is refused in Parquet with its name; the other forms hold every number of "
+            "[the bounds](bounds.md).",
+            "What is absent is `null`; in CSV it is empty.",
+        ),
+        "## Files",
+        _lines(
+            "`events.jsonl` and the like have one JSON object a line.",
+            "`events.csv` is UTF-8 with a byte order mark, has commas, and begins with the names "
+            "of the columns; a spreadsheet opens it.",
+            f"Text that begins with {signs}, a tab or a line end gets an apostrophe in front, "
+            "because a spreadsheet would calculate it; take one apostrophe away to have the text.",
+            f"Parquet has a folder `events` with files of {PART_ROWS:,} rows, compressed with "
+            "zstd; it needs `pip install 'ib-oms[parquet]'`.",
+            "`manifest.json` says what was asked, `first` and `last` event of the range, how many "
+            "rows, versions, columns, the digest of each file, and for a whole range of events "
+            "the [chain](log-format.md#exports-and-packs).",
+            "`sha256sum -c manifest.sha256` checks the manifest; `python -m oms.verify OUT` checks "
+            "everything.",
+            "With a signing key in the settings `manifest.note` is its signature: "
+            "`python -m oms.verify OUT --key oms.key.pub`.",
+        ),
+        _lines(
+            "OUT is there when all of it is durable, or not at all.",
+            "Until then it is `OUT.part`; after an interruption the same command checks what is "
+            "there and goes on, to the same bytes.",
+            "Where the books have moved on meanwhile, their rows are written anew.",
+            "On a full disk nothing is left.",
+        ),
+        "## Reading it",
+        "With DuckDB:",
+        "```python\n" + _READ_DUCKDB + "```",
+        "With pandas:",
+        "```python\n" + _READ_PANDAS + "```",
+        "## Masks",
+        _masks(),
+        *(part for name, table in COLUMNS.items() for part in (f"## {name}", columns(table))),
+        *("## In a pack: order_events.csv", columns(ORDER_EVENTS)),
+        *("## In a pack: clocks.csv", columns(CLOCKS)),
+    )
+
+
+def _masks() -> str:
+    return _lines(
+        "`--mask --key FILE` writes pseudonyms such as `masked-h3t6w2k4q7ab` for accounts and "
+        "names: of people, strategies, machines, groups, orderRefs of others, and numbers of "
+        "cases, which are made of an account.",
+        "They are replaced in columns, in payloads, in wire fields and in free text; what "
+        "looks like an account of IB's is replaced even where no field named it.",
+        "The pseudonym is the first 60 bits of HMAC-SHA256 under the key: the same key gives "
+        "the same pseudonym in every export, and without the key nobody can tell who it is.",
+        "Make a key with `(umask 077; head -c 32 /dev/urandom > mask.key)`; whoever has it can "
+        "find out who is who by trying names.",
+        "A masked export has no hashes and no chain, because whoever tries all account numbers "
+        "would find the one whose hash fits; `log` in its manifest is a pseudonym too.",
+        "What it does not find: a name that no field of the log has ever named, in a text that "
+        "a person wrote. A name of at most four letters is replaced where it stands alone.",
+    )
+
+
+def _kinds() -> str:
+    from oms.history.formats import DECIMALS, DIGITS
+
+    rounded = f"the same, rounded to {DECIMALS} decimals, half to even"
+    kinds = [
+        ("text", "text", "text", "string"),
+        ("integer", "number", "digits", "int64"),
+        ("number", "text, every digit", "every digit", f"decimal128({DIGITS}, {DECIMALS})"),
+        ("quotient", "text, every digit", "every digit", rounded),
+        ("time", "ISO 8601, UTC, microseconds", "the same", "timestamp(us, UTC)"),
+        ("flag", "`true`, `false`", "`true`, `false`", "bool"),
+        ("json", "text that holds JSON", "the same", "string"),
+    ]
+    return _table(("Kind", "JSON lines", "CSV", "Parquet"), kinds)
+
+
+_READ_DUCKDB = """\
+import duckdb
+
+fills = duckdb.sql("SELECT * FROM 'fills/fills/*.parquet'")
+paid = duckdb.sql(
+    "SELECT symbol, currency, sum(value) AS value, sum(commission) AS commission"
+    " FROM fills WHERE status <> 'busted' GROUP BY ALL ORDER BY ALL"
+)
+print(paid.fetchall())
+kinds = duckdb.sql("SELECT type, count(*) AS events FROM 'events/events.jsonl' GROUP BY type")
+print(kinds.fetchall())
+"""
+
+_READ_PANDAS = """\
+import pandas
+
+fills = pandas.read_parquet("fills/fills", dtype_backend="pyarrow")
+print(fills.groupby("commission_currency")["commission"].sum())
+sheet = pandas.read_csv(
+    "sheet/fills.csv", dtype={"quantity": "str", "price": "str"}, parse_dates=["occurred_at"]
+)
+print(sheet[["occurred_at", "symbol", "side", "quantity", "price"]].head())
+"""
+
+
 def commands_page() -> str:
     """Return the command reference, from the command line program itself."""
     import click
@@ -309,6 +439,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings_page,
     "docs/reference/events.md": events_page,
     "docs/reference/bounds.md": bounds_page,
+    "docs/reference/export.md": export_page,
     "docs/reference/errors.md": errors_page,
     "docs/reference/rules.md": rules_page,
     "docs/reference/metrics.md": metrics_page,

@@ -45,7 +45,9 @@ HOUSE = {
     "service": allowed(f"{FOUNDATION} access files settings store broker evidence _version"),
     "report": allowed("core", "jinja2 markupsafe rich"),
     # Questions about the past; what makes them fast stands beside the log.
-    "history": allowed("core errors clock store report", "pydantic_core"),
+    "history": allowed(
+        "core errors clock store report verify evidence files _version", "pydantic_core pyarrow"
+    ),
     # Beside serving, it renders: pages as report does, and metrics in Prometheus' own text.
     "web": allowed(
         "access store core history report settings telemetry errors clock",

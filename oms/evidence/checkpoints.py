@@ -108,6 +108,11 @@ class CheckpointFile:
             os.fsync(file.fileno())
 
 
+def notes_until(notes: Iterable[Note], last: int) -> list[Note]:
+    """Return the notes about keys, and the checkpoints of events up to one."""
+    return [n for n in notes if n.kind != CHECKPOINT or Checkpoint.of(n).last <= last]
+
+
 def newest(notes: Iterable[Note]) -> Checkpoint | None:
     """Return the last checkpoint among notes."""
     found: Checkpoint | None = None

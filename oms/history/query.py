@@ -250,6 +250,11 @@ async def count(reader: Reader, query: Query, by: str = "") -> Counted:
     return Counted(by, total, tuple(sorted(counts, key=lambda one: (-one[1], one[0]))))
 
 
+async def matching(reader: Reader, query: Query) -> Bits:
+    """Return the sequences of the events that meet a query."""
+    return (await _found(reader, query)).bits
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     bits: Bits

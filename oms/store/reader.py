@@ -178,6 +178,39 @@ class Reader:
         query = select(*columns).where(EVENTS.c.sequence.in_(story)).order_by(EVENTS.c.sequence)
         return await self._rows(query)
 
+    async def stored(self, sequences: Sequence[int]) -> Sequence[Sequence[Any]]:
+        """Return of some events what is stored: the columns that the hash covers, the hash, and
+        that of the event before (None where there is none), in the order of the log.
+        """
+        before = EVENTS.alias("before")
+        columns = [EVENTS.c[name] for name in EVENT_COLUMNS if name != "hash"]
+        query = (
+            select(*columns, EVENTS.c.hash, before.c.hash)
+            .select_from(EVENTS)
+            .outerjoin(before, before.c.sequence == EVENTS.c.sequence - 1)
+            .where(EVENTS.c.sequence.in_(sequences))
+            .order_by(EVENTS.c.sequence)
+        )
+        return await self._rows(query)
+
+    async def stream(self, table: str) -> AsyncIterator[list[AnyRecord]]:
+        """Yield all records of a projection as they are at one moment, in pages: orders and fills
+        in the order in which they came to the books, others by key.
+        """
+        found = PROJECTIONS[table]
+        key = found.c[TABLES[table].key_name]
+        by: list[Any] = [key]
+        if table == "orders":
+            first = select(func.min(ORDER_EVENTS.c.sequence)).where(ORDER_EVENTS.c.order_id == key)
+            by.insert(0, first.scalar_subquery())
+        elif table == "fills":
+            by.insert(0, found.c.booked_sequence)
+        query = select(found.c.body).order_by(*by).execution_options(yield_per=LIMIT)
+        async with self._connection() as connection:
+            result = await connection.stream(query)
+            async for page in result.partitions():
+                yield [_record(table, body) for (body,) in page]
+
     async def one(self, table: str, key: str) -> AnyRecord | None:
         """Return the record of a projection with that key, None where there is none."""
         found = PROJECTIONS[table]

@@ -1,0 +1,163 @@
+"""The verbs `export` and `pack`: files for other programs, accountants and examiners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from oms.cli.asking import FILTERS, Question, asked
+from oms.cli.context import settings_of
+from oms.cli.options import AsJson, Options, with_options
+from oms.cli.output import print_json, say, write
+from oms.cli.reading import perform, reading
+from oms.cli.terminal import progress
+from oms.core.words import counted
+from oms.errors import InvalidRequest
+from oms.evidence.keys import Signer, read_key
+from oms.history import mask as masks
+from oms.history.columns import Subject
+from oms.history.export import Request
+from oms.history.export import export as run_export
+from oms.history.formats import Form
+from oms.history.pack import pack as run_pack
+from oms.service.checkpoints import signing
+from oms.settings import Settings
+
+app = typer.Typer()
+
+UNSIGNED: Final = "the manifest is not signed: no signing key is set (`oms key new`)"
+
+
+#: An export has all rows that meet the conditions.
+CONDITIONS: Final[Options] = {name: one for name, one in FILTERS.items() if name != "limit"}
+TIMES: Final[Options] = {name: FILTERS[name] for name in ("since", "until", "zone")}
+
+
+@app.command(cls=Question)
+@with_options(CONDITIONS)
+def export(
+    context: typer.Context,
+    *,
+    subject: Annotated[
+        Subject, typer.Argument(metavar="WHAT", help="events, orders, fills, positions or cases.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet.")],
+    type_name: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="TYPE", help="Only events of this type."),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="Parquet needs the extra ib-oms[parquet].")
+    ] = "jsonl",
+    masked: Annotated[
+        bool, typer.Option("--mask", help="Write pseudonyms for accounts and names; needs --key.")
+    ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of --mask: the same key gives the same pseudonyms."),
+    ] = None,
+    as_json: AsJson = False,
+    **conditions: Any,
+) -> None:
+    """Write WHAT to files in the new folder OUT, with a manifest.
+
+    OUT is there when all of it is durable, or not at all. Where it was interrupted, the same
+    command goes on. Numbers are exact and times are UTC; docs/reference/export.md describes each
+    column, how a mask works, and how to read the files. `python -m oms.verify OUT` checks them;
+    the manifest is signed where OMS_SIGNING_KEY_FILE is set.
+
+    \b
+    oms export fills q2 --since 2026-04-01 --until 2026-07-01 --format csv
+    oms export events june --since 2026-06-01 --until 2026-07-01 --format parquet --mask --key m.key
+    """
+    if masked and key is None:
+        raise InvalidRequest(
+            "--mask needs --key FILE", hint="(umask 077; head -c 32 /dev/urandom > mask.key)"
+        )
+    if key is not None and not masked:
+        raise InvalidRequest("--key is the key of --mask", hint="add --mask, or leave --key out")
+    mask_key = masks.read_key(key) if key is not None else b""
+    query = asked(context, {**conditions, "type": type_name}).evolve(reverse=False)
+    request = Request(subject, form, query, mask_key)
+    signer = signer_of(settings_of(context))
+
+    async def work() -> None:
+        async with reading(context) as reader:
+            with progress("exporting") as moved:
+                made = await run_export(reader, request, out, signer=signer, moved=moved)
+        names = [one.name for one in made.files]
+        if as_json:
+            print_json(
+                "export",
+                out=str(out),
+                rows=made.rows,
+                resumed=made.resumed,
+                as_of_sequence=made.last,
+                files=names,
+                signed=signer is not None,
+            )
+            return
+        write(f"{out}: {counted(made.rows, 'row')} in {', '.join(names)}")
+        if made.resumed:
+            say(f"{made.resumed:,} of them were there from a run that was interrupted")
+        if signer is None:
+            say(UNSIGNED)
+
+    perform(work())
+
+
+def signer_of(settings: Settings) -> Signer | None:
+    """Return the key that signs; None where the settings name none."""
+    path = settings.signing_key_file
+    return read_key(path) if path is not None else None
+
+
+@app.command(cls=Question)
+@with_options(TIMES)
+def pack(
+    context: typer.Context,
+    *,
+    out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="A file that does not exist yet.")],
+    as_json: AsJson = False,
+    **times: Any,
+) -> None:
+    """Write an examination pack: all that happened in a time, in one archive that checks itself.
+
+    It has every event with its hash, orders event by event, fills, cases, reconciliations, checks
+    of statements, clocks, versions and settings, signed checkpoints, and a dictionary; README.txt
+    in it says what is where. The same log and time give the same bytes. Who has verify.py and the
+    public key checks it without this program: docs/operating/examination.md.
+
+    \b
+    oms pack q2.zip --since 2026-04-01 --until 2026-07-01
+    oms pack june.zip --since 2026-06-01 --until 2026-07-01 --json
+    """
+    settings = settings_of(context)
+    query = asked(context, times).evolve(reverse=False)
+    signer, notes = None, []
+    if settings.signing_key_file is not None:
+        signer, places = signing(settings)
+        notes = places.file.notes()
+
+    async def work() -> None:
+        async with reading(context) as reader:
+            with progress("packing") as moved:
+                made = await run_pack(reader, query, out, signer=signer, notes=notes, moved=moved)
+        if as_json:
+            print_json(
+                "pack",
+                out=str(out),
+                first=made.first,
+                last=made.last,
+                files=made.files,
+                checkpoints=made.checkpoints,
+                signed=signer is not None,
+            )
+            return
+        write(f"{out}: events {made.first} to {made.last}, {counted(made.files, 'file')}")
+        if signer is None:
+            say(UNSIGNED)
+
+    perform(work())

@@ -1,0 +1,791 @@
+"""Exports and packs: exact, whole or not there, the same after an interruption, and checked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import random
+import shutil
+import subprocess
+import sys
+import warnings
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oms import verify
+from oms.clock import SystemClock
+from oms.core.events import BreakAssigned, Context, DaemonStarted, NoticeReceived, Pending
+from oms.core.wire_names import names_of
+from oms.errors import ChainBroken, ConfigurationError, InvalidRequest
+from oms.evidence.checkpoints import CheckpointFile
+from oms.evidence.keys import Signer, make_key
+from oms.evidence.sealing import Places, seal
+from oms.history.columns import COLUMNS, Subject
+from oms.history.export import Exported, Request, export
+from oms.history.formats import Form, writer_of
+from oms.history.pack import pack
+from oms.history.query import Query, parse
+from oms.store.reader import Reader
+from tests.conformance.conftest import Place
+from tests.conformance.facts import ACCOUNT, commission, execution, gap, intent, lives, status
+from tests.conformance.test_event_log import filled
+from tests.shell import Shell
+
+FORMS: tuple[Form, ...] = ("jsonl", "csv", "parquet")
+SUBJECTS: tuple[Subject, ...] = ("events", "orders", "fills", "positions", "cases")
+KEY = b"a key of thirty-two bytes or so."
+
+
+def needs(form: Form) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra ib-oms[parquet] is not installed")
+
+
+@asynccontextmanager
+async def reading(place: Place) -> AsyncIterator[Reader]:
+    reader = await Reader.open(place.url)
+    try:
+        yield reader
+    finally:
+        await reader.close()
+
+
+async def exported(
+    place: Place, out: Path, subject: Subject = "events", form: Form = "jsonl", **more: Any
+) -> Exported:
+    """Export with conditions, `key` of a mask and `signer`."""
+    key, signer = more.pop("key", b""), more.pop("signer", None)
+    async with reading(place) as reader:
+        return await export(reader, Request(subject, form, parse(more), key), out, signer=signer)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def rows_of(folder: Path, subject: Subject, form: Form) -> list[dict[str, Any]]:
+    """Read an export as another program would, every value as text of the JSON form."""
+    if form == "jsonl":
+        text = (folder / f"{subject}.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+    kinds = {column.name: column.kind for column in COLUMNS[subject]}
+    if form == "csv":
+        text = (folder / f"{subject}.csv").read_bytes().decode("utf-8-sig")
+        found = csv.DictReader(io.StringIO(text, newline=""))
+        return [{name: _typed(kinds[name], one) for name, one in row.items()} for row in found]
+    from pyarrow import parquet
+
+    table = parquet.read_table(folder / subject)
+    return [{name: _plain(one) for name, one in row.items()} for row in table.to_pylist()]
+
+
+def _typed(kind: str, text: str) -> Any:
+    if not text:
+        return None
+    match kind:
+        case "integer":
+            return int(text)
+        case "flag":
+            return text == "true"
+        case _:
+            return text.removeprefix("'")
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            text = f"{value:f}"
+            return text.rstrip("0").rstrip(".") if "." in text else text
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="microseconds")
+        case _:
+            return value
+
+
+def without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """CSV knows no difference between no text and an empty one."""
+    return [{n: v for n, v in row.items() if v not in (None, "")} for row in rows]
+
+
+def rounded(rows: list[dict[str, Any]], subject: Subject, form: Form) -> list[dict[str, Any]]:
+    """Parquet has eighteen decimals of what came of a division, which has no end."""
+    quotients = {column.name for column in COLUMNS[subject] if column.kind == "quotient"}
+    if form != "parquet":
+        return rows
+    step = Decimal("1e-18")
+    return [
+        {
+            name: _plain(Decimal(value).quantize(step)) if name in quotients and value else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+
+
+@pytest.fixture
+async def log(tmp_path: Path, sqlite_template: Path) -> Place:
+    """A log of sixty lives with corrections and commissions that come late."""
+    path = tmp_path / "log.sqlite"
+    shutil.copyfile(sqlite_template, path)
+    place = Place(f"sqlite:///{path}")
+    await filled(place, list(lives(7, 60)))
+    return place
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_every_form_has_the_same_rows_and_is_checked(
+    place: Place, tmp_path: Path, form: Form
+) -> None:
+    """What the JSON lines say is what the others say, on both databases, and it verifies."""
+    needs(form)
+    await filled(place, list(lives(3, 25)))
+    for subject in SUBJECTS:
+        out = tmp_path / subject
+        made = await exported(place, out, subject, form)
+        await exported(place, tmp_path / f"{subject}.lines", subject, "jsonl")
+        wanted = rows_of(tmp_path / f"{subject}.lines", subject, "jsonl")
+        found_rows = without_empty(rows_of(out, subject, form))
+        assert found_rows == without_empty(rounded(wanted, subject, form))
+        found = verify.check(out, verify.Options())
+        assert found.events == (made.rows if subject == "events" else 0)
+        assert made.rows == len(wanted) > 0 or subject == "cases"
+
+
+async def test_a_fills_file_has_what_accountants_ask_for(log: Place, tmp_path: Path) -> None:
+    """Commission, currency and value; a correction says what it replaced, a bust is a zero."""
+    facts = [
+        intent("mine"),
+        execution("0001.a.01.01", 7, order_id="mine", price="10.25"),
+        commission("0001.a.01.01", "1.05"),
+        execution("0001.a.01.02", 0, order_id="mine", price="10.25"),
+        execution("0002.a.01.01", 3, order_id="mine", price="0.10"),
+    ]
+    await filled(log, facts)
+    await exported(log, tmp_path / "out", "fills", order="mine")
+    busted, booked = rows_of(tmp_path / "out", "fills", "jsonl")
+    assert (busted["status"], busted["quantity"], json.loads(busted["superseded"])) == (
+        *("busted", "0"),
+        ["0001.a.01.01"],
+    )
+    wanted = {
+        "status": "booked",
+        "account": ACCOUNT,
+        "order_id": "mine",
+        "side": "BUY",
+        "quantity": "3",
+        "price": "0.1",
+        "value": "0.3",
+        "currency": "USD",
+        "symbol": "S0",
+        "date_utc": "2026-11-20",
+        "occurred_at": "2026-11-20T12:00:00.000000+00:00",
+        "time_text": "20261120 12:00:01 UTC",
+        "commission": None,
+        "superseded": "[]",
+    }
+    assert {name: booked[name] for name in wanted} == wanted
+
+
+async def test_what_a_spreadsheet_would_calculate_is_text(tmp_path: Path) -> None:
+    """An apostrophe in front, another before one that was there; numbers stay numbers."""
+    columns = COLUMNS["positions"]
+    names = [column.name for column in columns]
+    row: list[Any] = [None] * len(columns)
+    for name, text in {
+        "account": "=cmd|' /C calc'!A0",
+        "symbol": "'quoted",
+        "local_symbol": "@SUM(A1)",
+        "sec_type": "＝1",
+        "quantity": "-5",
+        "currency": "\t=1",
+        "exchange": "a\r\nb,c",
+    }.items():
+        row[names.index(name)] = text
+    writer = writer_of("csv", tmp_path, "positions", columns)
+    writer.write([row])
+    writer.end()
+    text = (tmp_path / "positions.csv").read_bytes().decode("utf-8-sig")
+    (found,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert found["account"] == "'=cmd|' /C calc'!A0"
+    assert (found["symbol"], found["local_symbol"]) == ("''quoted", "'@SUM(A1)")
+    assert (found["sec_type"], found["currency"]) == ("'＝1", "'\t=1")
+    assert (found["quantity"], found["exchange"]) == ("-5", "a\r\nb,c")
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [
+        ("99999999999999999999.999999999999999999", True),
+        ("-0.000000000000000001", True),
+        ("100000000000000000000", False),
+        ("0.0000000000000000001", False),
+        ("1" + "0" * 60, False),
+    ],
+)
+async def test_parquet_holds_a_number_exactly_or_names_it(
+    tmp_path: Path, number: str, fits: bool
+) -> None:
+    """Twenty digits before the point and eighteen behind it; the other forms hold all."""
+    needs("parquet")
+    columns = COLUMNS["positions"]
+    row: list[Any] = [None] * len(columns)
+    row[[column.name for column in columns].index("quantity")] = number
+    for form in FORMS:
+        writer = writer_of(form, tmp_path, "positions", columns)
+        writer.write([row])
+        if fits or form != "parquet":
+            writer.end()
+            (found,) = rows_of(tmp_path, "positions", form)
+            assert found["quantity"] == number
+        else:
+            with pytest.raises(ConfigurationError, match=r"quantity of .* is "):
+                writer.end()
+
+
+async def test_a_part_of_the_log_has_its_own_chain(log: Place, tmp_path: Path) -> None:
+    """A range is checked from the hash before it; a choice of events has no chain."""
+    await exported(log, tmp_path / "range", since=20, until=60)
+    found = verify.check(tmp_path / "range", verify.Options())
+    assert (found.events, found.first, found.last) == (40, 20, 59)
+    await exported(log, tmp_path / "some", type="OrderIntended")
+    manifest = json.loads((tmp_path / "some" / "manifest.json").read_text())
+    assert "chain" not in manifest
+    assert manifest["rows"] == 60
+    assert verify.check(tmp_path / "some", verify.Options()).events == 0
+
+
+async def test_what_was_altered_in_the_database_is_not_exported(log: Place, tmp_path: Path) -> None:
+    """An export that would hide damage ends with it, and nothing is there."""
+    log.remove_guards()
+    log.sql("UPDATE events SET payload = payload || ' ' WHERE sequence = 40")
+    with pytest.raises(ChainBroken) as error:
+        await exported(log, tmp_path / "out")
+    assert error.value.sequence == 40
+    assert not (tmp_path / "out").exists()
+
+
+# ── interrupted ──────────────────────────────────────────────────────────────────────────────────
+
+
+def left_in(folder: Path) -> set[str]:
+    """Return what stands beside the log and its files."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith("log.")}
+
+
+CHILD = """
+import asyncio, os, sys
+from pathlib import Path
+from oms.history import export, formats
+from oms.history.query import Query
+from oms.store.reader import Reader
+export._PAGE, export._KEPT_ROWS = 20, 40
+formats.PART_ROWS, formats.GROUP_ROWS = 60, 20
+url, out, subject, form, steps = sys.argv[1:]
+left = int(steps)
+def moved(done, total):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), 9)
+async def main():
+    reader = await Reader.open(url)
+    request = export.Request(subject, form, Query(), b"")
+    made = await export.export(reader, request, Path(out), moved=moved)
+    await reader.close()
+    print(made.resumed)
+asyncio.run(main())
+"""
+
+
+def child(place: Place, out: Path, form: Form, steps: int, subject: str = "events") -> int:
+    """Export in a process that kills itself after so many pages; return what it had resumed."""
+    arguments = [place.url, str(out), subject, form, str(steps)]
+    ended = subprocess.run(
+        [sys.executable, "-c", CHILD, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == (-9 if steps else 0), ended.stderr
+    return int(ended.stdout) if not steps else -1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_killed_export_goes_on_to_the_same_bytes(
+    log: Place, tmp_path: Path, form: Form
+) -> None:
+    """Killed twice, it holds what one run would have, though the log has grown meanwhile."""
+    needs(form)
+    child(log, tmp_path / "whole", form, 0)
+    child(log, tmp_path / "cut", form, 7)
+    assert not (tmp_path / "cut").exists()
+    await filled(log, [status(1, "Filled")])
+    child(log, tmp_path / "cut", form, 5)
+    resumed = child(log, tmp_path / "cut", form, 0)
+    assert resumed >= 180
+    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+    assert left_in(tmp_path) == {"whole", "cut"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+async def test_what_was_altered_meanwhile_is_made_anew(
+    log: Place, tmp_path: Path, form: Form
+) -> None:
+    """Nothing that an earlier run left is trusted; nor are rows of books that have moved on."""
+    needs(form)
+    child(log, tmp_path / "whole", form, 0)
+    child(log, tmp_path / "cut", form, 7)
+    part = next(path for path in (tmp_path / "cut.part").rglob("*.*") if path.is_file())
+    with part.open("r+b") as file:
+        file.seek(100)
+        file.write(b"X")
+    assert child(log, tmp_path / "cut", form, 0) == 0
+    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of a file's size")
+async def test_a_full_disk_leaves_nothing(
+    sqlite_template: Path, tmp_path: Path, form: Form
+) -> None:
+    """No folder, no part of one; the error says what to do."""
+    needs(form)
+    shutil.copyfile(sqlite_template, tmp_path / "log.sqlite")
+    log = Place(f"sqlite:///{tmp_path / 'log.sqlite'}")
+    await filled(log, list(lives(7, 400)))
+    verb = f"{sys.executable} -m oms.cli --database {log.url} export events out"
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", f"ulimit -f 60; exec {verb} --format {form}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "nothing of it was left" in ended.stderr
+    assert left_in(tmp_path) == set()
+
+
+async def test_places_that_cannot_be_used_are_refused(log: Place, tmp_path: Path) -> None:
+    """What is there is never overwritten, and a folder that is missing is not made."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "mine.part").mkdir()
+    (tmp_path / "mine.part" / "kept").touch()
+    for out, words in (
+        (tmp_path / "out", "exists already"),
+        (tmp_path / "no" / "x", "no folder"),
+        (tmp_path / "mine", "is not of an export"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            await exported(log, out)
+        with pytest.raises(ConfigurationError, match=words):
+            async with reading(log) as reader:
+                await pack(reader, Query(), out)
+    assert (tmp_path / "mine.part" / "kept").exists()
+
+
+# ── altered ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A signed export and a pack of one log."""
+
+    folder: Path
+    archive: Path
+    signer: Signer
+
+    def verdict(self, path: Path) -> str:
+        try:
+            verify.check(path, verify.Options([self.signer.public]))
+        except verify.DamageError as error:
+            return str(error)
+        return ""
+
+
+@pytest.fixture
+async def sealed(log: Place, tmp_path: Path) -> Sealed:
+    signer = make_key(tmp_path / "oms.key", "paper")
+    places = Places(CheckpointFile(tmp_path / "log.checkpoints"))
+    async with reading(log) as reader:
+        async for one in seal(reader, signer, places, SystemClock()):
+            assert one.last
+        notes = places.file.notes()
+        await pack(reader, Query(), tmp_path / "pack.zip", signer=signer, notes=notes)
+        await pack(reader, Query(), tmp_path / "again.zip", signer=signer, notes=notes)
+    assert (tmp_path / "pack.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+    await exported(log, tmp_path / "out", signer=signer)
+    return Sealed(tmp_path / "out", tmp_path / "pack.zip", signer)
+
+
+def flip(content: bytes, dice: random.Random) -> bytes:
+    at = dice.randrange(len(content))
+    return content[:at] + bytes([content[at] ^ 1 << dice.randrange(8)]) + content[at + 1 :]
+
+
+def cut(content: bytes, dice: random.Random) -> bytes:
+    return content[: dice.randrange(len(content))]
+
+
+def delete_line(content: bytes, dice: random.Random) -> bytes:
+    lines = content.splitlines(keepends=True)
+    del lines[dice.randrange(len(lines))]
+    return b"".join(lines)
+
+
+def swap_lines(content: bytes, dice: random.Random) -> bytes:
+    lines = content.splitlines(keepends=True)
+    at = dice.randrange(max(1, len(lines) - 1))
+    lines[at : at + 2] = lines[at : at + 2][::-1]
+    return b"".join(lines)
+
+
+def insert(content: bytes, dice: random.Random) -> bytes:
+    at = dice.randrange(len(content))
+    return content[:at] + bytes([dice.randrange(256)]) + content[at:]
+
+
+HOW = (flip, cut, delete_line, swap_lines, insert)
+
+
+def rehashed(folder: Path, dice: random.Random) -> None:
+    """Do what an adversary does who knows the format: write digests and hashes anew."""
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    at = dice.randrange(len(lines))
+    lines[at]["payload"] = lines[at]["payload"].replace("1", "2")
+    previous = verify.GENESIS
+    for line in lines:
+        previous = verify.event_hash(previous, [line[name] for name in verify.HASHED])
+        line["hash"] = previous.hex()
+    (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["chain"]["head"] = previous.hex()
+    manifest["log"] = lines[0]["hash"]
+    manifest["files"][0]["sha256"] = digests(folder)["events.jsonl"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    seals = "".join(f"{digests(folder)[name]}  {name}\n" for name in verify.SEALS[:2])
+    (folder / "manifest.sha256").write_text(seals)
+
+
+async def test_whatever_is_altered_in_an_export_or_a_pack_is_found(
+    sealed: Sealed, tmp_path: Path
+) -> None:
+    """Two hundred alterations, of every file and of the archive's own bytes."""
+    assert sealed.verdict(sealed.folder) == sealed.verdict(sealed.archive) == ""
+    names = sorted(digests(sealed.folder))
+    altered = tmp_path / "altered"
+    for seed in range(200):
+        dice = random.Random(seed)
+        how = HOW[seed % len(HOW)]
+        if seed % 2:
+            target = altered.with_suffix(".zip")
+            before = sealed.archive.read_bytes()
+            target.write_bytes(after := how(before, dice))
+        else:
+            target = altered
+            shutil.rmtree(altered, ignore_errors=True)
+            shutil.copytree(sealed.folder, altered)
+            file = altered / dice.choice(names)
+            before = file.read_bytes()
+            file.write_bytes(after := how(before, dice))
+        if after != before:
+            assert sealed.verdict(target), f"seed {seed}: {how.__name__}"
+            assert verify.main([str(target)]) == 4 or "manifest.note" in str(file), seed
+
+
+async def test_an_adversary_who_hashes_all_anew_is_found_by_the_signature(
+    sealed: Sealed, tmp_path: Path
+) -> None:
+    """Without the key it holds, which is why the page says what needs one."""
+    for seed in range(10):
+        altered = tmp_path / f"altered-{seed}"
+        shutil.copytree(sealed.folder, altered)
+        rehashed(altered, random.Random(seed))
+        assert "not of this manifest" in sealed.verdict(altered)
+        (altered / "manifest.note").unlink()
+        manifest = digests(altered)["manifest.json"]
+        (altered / "manifest.sha256").write_text(f"{manifest}  manifest.json\n")
+        assert verify.main([str(altered)]) == 0
+        assert "nobody signed this" in sealed.verdict(altered)
+
+
+async def test_a_pack_is_checked_with_nothing_but_the_verifier(
+    sealed: Sealed, tmp_path: Path
+) -> None:
+    """One file and `cryptography`, in a Python that finds nothing else."""
+    import cryptography
+
+    place = tmp_path / "auditor"
+    place.mkdir()
+    shutil.copyfile(str(verify.__file__), place / "verify.py")
+    (place / "oms.pub").write_text(f"{sealed.signer.public}\n")
+    packages = place / "packages"
+    packages.mkdir()
+    installed = Path(cryptography.__file__).parent
+    for name in (installed.name, "cffi", "_cffi_backend", "pycparser"):
+        for path in installed.parent.glob(f"{name}*"):
+            (packages / path.name).symlink_to(path)
+    code = (
+        "import sys, runpy; sys.path[:0] = [sys.argv.pop(1)]; "
+        "runpy.run_path('verify.py', run_name='__main__')"
+    )
+
+    def checked(*arguments: str) -> tuple[int, str]:
+        ended = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code, packages, *arguments],
+            cwd=place,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return ended.returncode, ended.stdout + ended.stderr
+
+    code_, said = checked(str(sealed.archive), "--key", "oms.pub")
+    assert code_ == 0, said
+    assert "the signature of paper under the manifest holds" in said
+    assert "signed checkpoints hold" in said
+    stranger = make_key(tmp_path / "stranger.key", "paper")
+    (place / "oms.pub").write_text(f"{stranger.public}\n")
+    code_, said = checked(str(sealed.archive), "--key", "oms.pub")
+    assert (code_, "a key that was not given" in said) == (4, True)
+
+
+async def test_a_pack_of_another_log_is_refused(
+    sealed: Sealed, sqlite_template: Path, tmp_path: Path
+) -> None:
+    """The checkpoints of one log say nothing for another."""
+    path = tmp_path / "other.sqlite"
+    shutil.copyfile(sqlite_template, path)
+    other = Place(f"sqlite:///{path}")
+    await filled(other, list(lives(8, 5)))
+    async with reading(other) as reader:
+        await pack(reader, Query(), tmp_path / "other.zip", signer=sealed.signer)
+    keys = [sealed.signer.public]
+    lines = (tmp_path / "log.checkpoints").read_text().splitlines()
+    checkpoints = verify.checked_checkpoints(verify.read_notes(lines), keys)
+    verify.check(tmp_path / "other.zip", verify.Options(keys))
+    with pytest.raises(verify.DamageError, match="of another log"):
+        verify.check(tmp_path / "other.zip", verify.Options(keys, checkpoints))
+
+
+async def test_a_pack_has_every_file_that_it_names(sealed: Sealed) -> None:
+    """Orders event by event with who and when, books, and a dictionary of all of it."""
+    with zipfile.ZipFile(sealed.archive) as archive:
+        names = archive.namelist()
+        assert names[:3] == ["manifest.json", "manifest.note", "manifest.sha256"]
+        text = archive.read("order_events.csv").decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        assert {row["actor"] for row in rows} >= {"strategy:test", "broker"}
+        first = next(row for row in rows if row["type"] == "OrderIntended")
+        assert first["said"].startswith("We are about to send: BUY 100")
+        dictionary = json.loads(archive.read("dictionary.json"))
+        assert dictionary["events"]["OrderDenied"]["meaning"].startswith("Our own check refused")
+        assert "shape" not in dictionary["events"]["Terms"]["fields"]
+        for name in names:
+            if name.endswith(".csv"):
+                assert name in dictionary["files"]
+
+
+# ── masked ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, form: Form) -> None:
+    """Accounts, people, strategies, machines: in columns, payloads, wire fields and free words."""
+    needs(form)
+    said = Context("broker", session_epoch=1)
+    of_model = [
+        {"modelCode": "Smith Family", "acctNumber": "F1112223"}.get(name, "11")
+        for name in names_of(["11"] * 31, 178)
+    ]
+    facts = [
+        Pending(gap("the line to tower.home").event, Context("daemon"), tuple(of_model)),
+        Pending(
+            NoticeReceived(
+                subject_id=3, code=201, text=f"Order rejected: {ACCOUNT} of Anna Müller"
+            ),
+            said,
+            ("4", "2", "3", "201", f"Rejected for U7654321 and xx{ACCOUNT}xx", "x"),
+        ),
+        Pending(
+            BreakAssigned(break_id="B12345678", assignee="Anna Müller"), Context("person:anna")
+        ),
+        Pending(
+            DaemonStarted(
+                program_version="1", host="tower.home", process_id=1, client_id=1, mode="paper"
+            ),
+            Context("daemon"),
+        ),
+        Pending(NoticeReceived(subject_id=3, code=399, text="ask ANNA at tower.home"), said),
+    ]
+    await filled(log, facts)
+    assert {"Smith Family", "F1112223"} < set(of_model)
+    names = (
+        ACCOUNT,
+        "U7654321",
+        "F1112223",
+        "Smith Family",
+        "anna",
+        "Müller",
+        "tower.home",
+        "strategy:test",
+        "B12345678",
+    )
+    seen: set[str] = set()
+    for subject in SUBJECTS:
+        out = tmp_path / subject
+        await exported(
+            log, out, subject, form, key=KEY, account=ACCOUNT if subject == "fills" else None
+        )
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert "chain" not in manifest
+        assert manifest["masked"]
+        texts = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+        if form == "parquet":
+            texts.append(repr(rows_of(out, subject, form)).encode())
+        for text in texts:
+            for name in names:
+                assert name.lower().encode() not in text.lower(), (subject, name)
+        seen |= {row["account"] for row in rows_of(out, subject, form) if "account" in row}
+        assert verify.main([str(out)]) == 0
+    (pseudonym,) = seen - {None, ""}
+    assert pseudonym.startswith("masked-")
+
+
+async def test_a_pseudonym_is_of_its_key(log: Place, tmp_path: Path) -> None:
+    """The same key gives the same words, in every export; another key gives others."""
+    keys = {"one": KEY, "same": KEY, "other": KEY[::-1]}
+    accounts = {}
+    for name, key in keys.items():
+        await exported(log, tmp_path / name, "fills", key=key)
+        accounts[name] = rows_of(tmp_path / name, "fills", "jsonl")[0]["account"]
+    assert accounts["one"] == accounts["same"] != accounts["other"]
+    assert digests(tmp_path / "one") == digests(tmp_path / "same")
+
+
+async def test_conditions_that_records_have_not_are_refused(log: Place, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="fills cannot be chosen by state"):
+        await exported(log, tmp_path / "out", "fills", state="FILLED")
+    with pytest.raises(InvalidRequest, match="no --since"):
+        await exported(log, tmp_path / "out", "positions", since="2026-01-01")
+
+
+async def test_the_programs_of_the_reference_read_an_export(
+    log: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each block of Python of the page runs, and prints sums that are right."""
+    for package in ("duckdb", "pandas", "pyarrow"):
+        pytest.importorskip(package, reason=f"{package} is not installed: ib-oms[readers]")
+    await exported(log, tmp_path / "fills", "fills", "parquet")
+    await exported(log, tmp_path / "sheet", "fills", "csv")
+    await exported(log, tmp_path / "events", "events", "jsonl")
+    page = Path(__file__).parents[2] / "docs" / "reference" / "export.md"
+    blocks = page.read_text(encoding="utf-8").split("```python\n")[1:]
+    monkeypatch.chdir(tmp_path)
+    said = ""
+    for block in blocks:
+        with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the other programs, about each other
+            exec(block.partition("```")[0], {})
+        said += printed.getvalue()
+    fills = rows_of(tmp_path / "fills", "fills", "parquet")
+    paid = sum(Decimal(row["commission"] or 0) for row in fills)
+    assert len(blocks) == 2
+    assert str(paid) in said
+    assert "('OrderIntended', 60)" in said
+
+
+# ── from the shell ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+async def test_bad_input_is_said_with_what_to_do(log: Place, tmp_path: Path) -> None:
+    """A place that exists, a form that is none, a key that is missing, short or open to others."""
+    shell = Shell(tmp_path, {"OMS_DATABASE_URL": log.url})
+    key = tmp_path / "mask.key"
+    (tmp_path / "there").mkdir()
+    out, masked = ("export", "fills", "out"), ("--mask", "--key", "mask.key")
+    for arguments, words in (
+        (("export", "fills", "there"), "exists already"),
+        (("export", "fills", "no/out"), "there is no folder"),
+        (("export", "trades", "out"), "trades"),
+        ((*out, "--format", "xlsx"), "xlsx"),
+        ((*out, "--mask"), "needs --key"),
+        ((*out, "--key", "mask.key"), "--key is the key of --mask"),
+        ((*out, *masked), "cannot be read"),
+        ((*out, "--since", "2026-06-01T10:00"), "no time zone"),
+        (("pack", "there"), "exists already"),
+        (("pack", "x.zip", "--since", "2099-01-01"), "no event in that time"),
+    ):
+        said = await shell.oms(*arguments, expect=2)
+        assert words in said.err, arguments
+    key.write_bytes(b"short")
+    key.chmod(0o600)
+    assert "could be guessed" in (await shell.oms(*out, *masked, expect=2)).err
+    if sys.platform != "win32":
+        key.write_bytes(KEY)
+        key.chmod(0o644)
+        assert "chmod 600" in (await shell.oms(*out, *masked, expect=2)).err
+    assert left_in(tmp_path) == {"there", "mask.key"}
+
+
+@pytest.mark.slow
+async def test_an_export_and_a_pack_say_what_they_made(log: Place, tmp_path: Path) -> None:
+    """As JSON; signed where a key is set."""
+    signer = make_key(tmp_path / "oms.key", "paper")
+    shell = Shell(tmp_path, {"OMS_DATABASE_URL": log.url, "OMS_SIGNING_KEY_FILE": "oms.key"})
+    await shell.oms("checkpoint")
+    said = (await shell.oms("export", "fills", "out", "--format", "csv", "--json")).json
+    assert {name: said[name] for name in ("kind", "out", "resumed", "files", "signed")} == {
+        "kind": "export",
+        "out": "out",
+        "resumed": 0,
+        "files": ["fills.csv"],
+        "signed": True,
+    }
+    said = (await shell.oms("pack", "out.zip", "--json")).json
+    assert (said["first"], said["checkpoints"], said["signed"]) == (1, 1, True)
+    for path in (tmp_path / "out", tmp_path / "out.zip"):
+        assert verify.check(path, verify.Options([signer.public])).manifest_signed
+
+
+async def test_parquet_without_its_package_names_the_extra(
+    log: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To write it and to check it; nothing is left of what could not be written."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigurationError, match="pyarrow") as error:
+        await exported(log, tmp_path / "out", form="parquet")
+    assert "ib-oms[parquet]" in error.value.hint
+    assert left_in(tmp_path) == set()
+    monkeypatch.undo()
+    needs("parquet")
+    await exported(log, tmp_path / "out", form="parquet")
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(verify.UncheckableError, match="install the Python package pyarrow"):
+        verify.check(tmp_path / "out", verify.Options())
+    assert verify.main([str(tmp_path / "out")]) == 2
