@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +14,25 @@ import typer
 
 from oms._version import __version__
 from oms.cli.context import settings_of
-from oms.cli.options import AsJson
+from oms.cli.options import AsJson, Reason
 from oms.cli.output import print_json, say, write
-from oms.cli.reading import warn_of_loss
-from oms.cli.request import person
-from oms.cli.terminal import progress
+from oms.cli.reading import asynchronous, perform, reading, warn_of_loss
+from oms.cli.request import append, person
+from oms.cli.terminal import progress, say_count, show, table
 from oms.cli.verify import signed_heads
+from oms.clock import SystemClock
+from oms.core.bounds import WORD
+from oms.core.events import HoldPlaced, HoldReleased
 from oms.core.words import counted
+from oms.errors import InvalidRequest
+from oms.history.archive import Segment, Work, check_archive, write_backup
+from oms.history.archive import archive as write_segments
+from oms.history.holds import Hold, find, refuse_taken, standing
+from oms.history.moments import Calendar
+from oms.history.query import parse, range_of
+from oms.service.checkpoints import signing
 from oms.store import schema
+from oms.store.audit import Progress
 from oms.store.backup import back_up, manifest_path
 from oms.store.restore import restore as restore_log
 from oms.store.upgrade import upgrade_database
@@ -96,7 +111,8 @@ def backup(
     """Copy the log into one file, also beside a running daemon, and check the copy.
 
     The copy shows one moment. Its chain, indexes and rows are checked before it gets its name, and
-    OUT.json beside it says where the log ended and what the file's sha256 is. Whether the database
+    OUT.json beside it says where the log ended and what the file's sha256 is. While a legal hold
+    stands, --keep removes nothing. Whether the database
     is SQLite or PostgreSQL, the backup is a SQLite file, which `oms --database OUT` reads. Where
     the log does not hold, nothing is written, no older backup is removed, and the exit status is 4.
 
@@ -106,10 +122,19 @@ def backup(
     """
     url = settings_of(context).database_url
     warn_of_loss(url)
+    holds = perform(_holds(context)) if keep is not None else []
     with progress("copying") as report:
         made = back_up(
-            url, to, report, revision=revision, keep=keep, program=f"ib-oms {__version__}"
+            url,
+            to,
+            report,
+            revision=revision,
+            keep=None if holds else keep,
+            program=f"ib-oms {__version__}",
         )
+    if holds:
+        names = ", ".join(hold.name for hold in holds)
+        say(f"a legal hold stands ({names}): no older backup was removed")
     if as_json:
         print_json(
             "db_backup",
@@ -131,7 +156,9 @@ def backup(
 def restore(
     context: typer.Context,
     *,
-    backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `oms db backup` wrote.")],
+    backup: Annotated[
+        Path, typer.Argument(metavar="BACKUP", help="What `oms db backup` wrote, or an archive.")
+    ],
     to: Annotated[
         str | None,
         typer.Option(metavar="URL", help="The empty place; the database of the settings if not."),
@@ -159,9 +186,15 @@ def restore(
     """
     settings = settings_of(context)
     url = settings.database_url if to is None else to
-    with progress("restoring") as report:
+    with progress("restoring") as report, _as_backup(backup, report) as file:
         done = restore_log(
-            backup, url, report, head=head, expected=signed_heads(settings), actor=person()
+            file,
+            url,
+            report,
+            head=head,
+            expected=signed_heads(settings),
+            named=str(backup.resolve()),
+            actor=person(),
         )
     if as_json:
         print_json(
@@ -177,8 +210,188 @@ def restore(
     else:
         write(f"ok  {done.backup.sequence:,} events in {done.place}, in {done.seconds:.2f} s")
         write(f"head {done.head.sequence} {done.head.hash.hex()}")
-    if done.manifest is None:
+    if done.manifest is None and backup.is_file():
         say("no manifest stands beside the backup: only its own chain was checked")
     if done.text:
         say(f"warning: {done.text}")
         say("hint: stop what sends orders, then `oms run --accept-loss --reason TEXT`")
+
+
+@contextmanager
+def _as_backup(path: Path, report: Progress) -> Iterator[Path]:
+    """Give a backup file; of an archive, one with its events, for as long as it is needed."""
+    if not path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="oms-archive-") as folder:
+        made = Path(folder) / "archive.sqlite"
+        write_backup(path, made, report)
+        yield made
+
+
+@app.command()
+@asynchronous
+async def archive(
+    context: typer.Context,
+    *,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that is there.")],
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="A day, a time with zone, or a sequence; not included."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check every segment that is there; write none.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the log, in segments, into an archive of Parquet files with their chain.
+
+    Each segment is a folder that `python -m oms.verify` checks alone; where a signing key is set,
+    its manifest is signed. The next one begins after the last. A segment is read back before it
+    counts, and the log gets the fact SegmentArchived. The log keeps its events: an archive is a
+    copy in a form that lasts, for another disk or a store that takes each file once. The exit
+    status is 4 where the log or the archive does not hold, and the first such event is named.
+
+    \b
+    oms db archive /archive --until 2026-07-01
+    oms db archive /archive --check --json
+    """
+    settings = settings_of(context)
+    url = settings.database_url
+    async with reading(context) as reader:
+        with progress("archiving") as report:
+            if check:
+                found = await asyncio.to_thread(check_archive, folder, url, report)
+            else:
+                zone = Calendar(settings.day_zone, SystemClock().now())
+                _, last = await range_of(reader, parse({"until": until}, zone))
+                log = next((one.hex() for one in await reader.hashes(1, 1)), "")
+                signer = signing(settings)[0] if settings.signing_key_file else None
+                program = f"ib-oms {__version__}"
+                work = Work(url, folder, log, SystemClock(), signer, program)
+                found = await asyncio.to_thread(_archived, work, last, report)
+    if as_json:
+        shown = [one.archived().model_dump(mode="json") for one in found]
+        print_json("db_archive", segments=shown, checked=check)
+        return
+    for one in found:
+        write(f"{one.folder.name}  {one.head}")
+    done = "hold" if check else "in the archive"
+    write(f"{counted(len(found), 'segment')} {done}" if found else "nothing is new")
+
+
+def _archived(work: Work, last: int, report: Progress) -> list[Segment]:
+    """Write segments, and say each in the log as soon as it stands; return those that are new."""
+    found = []
+    for one in write_segments(work, last, report):
+        (receipt,) = append(work.url, [(one.archived(), None)], needs_daemon=False)
+        if not receipt.duplicate:
+            found.append(one)
+    return found
+
+
+@app.command()
+@asynchronous
+async def hold(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called, such as a case.")],
+    reason: Reason,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="From this moment on; all if not.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Up to this moment, not included; no end.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Place a legal hold: until it is released, no copy of these events may be discarded.
+
+    It is a fact of the log, with who placed it and why. The program never deletes an event; what a
+    hold stops is `oms db backup --keep`, which then removes no older backup. A person who clears
+    archives and backups by hand looks at `oms db holds` first.
+
+    \b
+    oms db hold case-2026-17 --reason "letter of the court"
+    oms db hold june --reason audit --since 2026-06-01 --until 2026-07-01
+    """
+    _check_words(name, reason)
+    async with reading(context) as reader:
+        await refuse_taken(reader, name)
+        zone = Calendar(settings_of(context).day_zone, SystemClock().now())
+        query = parse({"since": since, "until": until}, zone)
+        first, last = await range_of(reader, query)
+        event = HoldPlaced(
+            name=name,
+            reason=reason,
+            first=None if since is None else first,
+            last=None if until is None else last,
+        )
+        append(reader.url, [(event, None)], needs_daemon=False)
+        placed = await find(reader, name)
+    _show_holds([placed], as_json=as_json)
+
+
+@app.command()
+@asynchronous
+async def release(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the hold.")],
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """End a legal hold, with a reason; the log keeps that it stood.
+
+    \b
+    oms db release june --reason "the audit is over"
+    oms db release case-2026-17 --reason "settled" --json
+    """
+    _check_words(name, reason)
+    async with reading(context) as reader:
+        await find(reader, name)
+        append(reader.url, [(HoldReleased(name=name, reason=reason), None)], needs_daemon=False)
+        left = await standing(reader)
+    _show_holds(left, as_json=as_json)
+
+
+@app.command()
+@asynchronous
+async def holds(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the legal holds that stand.
+
+    \b
+    oms db holds
+    oms db holds --json
+    """
+    _show_holds(await _holds(context), as_json=as_json)
+
+
+async def _holds(context: typer.Context) -> list[Hold]:
+    async with reading(context) as reader:
+        return await standing(reader)
+
+
+def _check_words(name: str, reason: str) -> None:
+    for what, text in (("name", name), ("reason", reason)):
+        if not text.strip():
+            raise InvalidRequest(f"a hold needs a {what}", hint="the log keeps it")
+    try:
+        WORD.check(name)
+    except ValueError as error:
+        raise InvalidRequest(f"the name of a hold {error}") from error
+
+
+def _show_holds(found: Sequence[Hold], *, as_json: bool) -> None:
+    if as_json:
+        shown = [asdict(one) | {"placed_at": one.placed_at.isoformat()} for one in found]
+        print_json("holds", holds=shown)
+        return
+    made = table("name", "from", "to", "by", "placed", "reason", wrap=("reason",))
+    for one in found:
+        ends = (str(one.first or 1), str(one.last) if one.last else "no end")
+        placed = f"{one.placed_at:%Y-%m-%d %H:%M:%S}"
+        made.add_row(one.name, *ends, one.actor, placed, one.reason)
+    if found:
+        show(made)
+    say_count(found, "hold")

@@ -32,6 +32,7 @@ from oms.core.events import (
     NaturalKeyConflict,
     OrderIntended,
     OrderRequested,
+    SegmentArchived,
     Stamp,
 )
 from oms.errors import UnknownEventType
@@ -238,6 +239,9 @@ def natural_key(event: Event) -> str | None:
         case NaturalKeyConflict():
             claim = f"{event.key}\x1f{event.payload}".encode()
             return f"conflict:{hashlib.sha256(claim).hexdigest()}"
+        case SegmentArchived():
+            # Told again where the program stopped between the segment and the fact.
+            return f"segment:{event.digest}"
         case _:
             return None
 

@@ -181,6 +181,25 @@ def _(event: events.BackupRestored) -> str:
 
 
 @_say.register
+def _(event: events.SegmentArchived) -> str:
+    return f"The events #{event.first} to #{event.last} were archived in {event.folder}"
+
+
+@_say.register
+def _(event: events.HoldPlaced) -> str:
+    covered = "every event"
+    if event.first is not None or event.last is not None:
+        begin, end = event.first or 1, f"#{event.last}" if event.last else "the last one"
+        covered = f"the events #{begin} to {end}"
+    return _with(f"The legal hold {event.name} covers {covered}", event.reason)
+
+
+@_say.register
+def _(event: events.HoldReleased) -> str:
+    return _with(f"The legal hold {event.name} was released", event.reason)
+
+
+@_say.register
 def _(event: events.ClockStepped) -> str:
     span = duration(timedelta(milliseconds=abs(event.step_ms)))
     if event.at_start:

@@ -117,6 +117,31 @@ def _hash_before(connection: Connection, sequence: int) -> bytes:
     return bytes(rows[0][0])
 
 
+def held_rows(url: str, first: int, last: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of some events, in order, each held against its hash; no writer waits.
+
+    Raises `ChainBroken` with the first that does not hold, and `NotFound` where the log does not
+    reach back that far.
+    """
+    with closing(connect(parse_url(url), "read")) as connection:
+        digest = _hash_before(connection, first)
+        sequence = first - 1
+        while sequence < last:
+            rows = _page(connection, sequence)[: last - sequence]
+            if not rows:
+                raise ChainBroken(f"the log ends at {sequence}", sequence=sequence + 1)
+            for row in rows:
+                sequence += 1
+                digest = follow(digest, sequence, row)
+                yield row
+
+
+def hash_before(url: str, sequence: int) -> bytes:
+    """Return the hash that an event was chained to; raises `NotFound` for none."""
+    with closing(connect(parse_url(url), "read")) as connection:
+        return _hash_before(connection, sequence)
+
+
 def _links(
     connection: Connection, sequence: int, head: int, digest: bytes, progress: Progress | None
 ) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,7 @@ holds no writer up, and leaves room on the disk for the one who writes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,13 @@ from oms.store.audit import Progress
 from oms.store.backend import Connection, SQLiteConnection, connect, place_of
 from oms.store.differences import LAYOUTS, Layout, pages
 from oms.store.envelopes import SELECT_HEAD
-from oms.store.tables import BOOKS_CHECKPOINT, CHECKPOINTS, EVENT_COLUMNS, LEASES
+from oms.store.tables import (
+    BOOKS_CHECKPOINT,
+    CHECKPOINTS,
+    EVENT_COLUMNS,
+    LEASES,
+    LOG_CHECKPOINT,
+)
 
 PAGE_ROWS: Final = 1_000
 #: What stays free on a disk that the log is on: a copy must not stop the daemon.
@@ -87,6 +93,20 @@ def copy_log(
         if not rows:
             # Of the rows that are not there: what opens the copy folds from the first event.
             target.execute("DELETE FROM checkpoints WHERE name = ?", (BOOKS_CHECKPOINT,))
+
+
+def fill_with_events(path: Path, pages: Iterable[Sequence[Sequence[Any]]]) -> None:
+    """Make a database of this version in an empty file, with events that come in pages and nothing
+    that is folded from them.
+    """
+    schema.create(path, schema.HEAD)
+    with filling(path) as target, target.writing():
+        for page in pages:
+            _insert(target, "events", EVENT_COLUMNS, page)
+        target.execute(
+            f"INSERT INTO checkpoints (name, sequence, hash) SELECT '{LOG_CHECKPOINT}', sequence,"
+            " hash FROM events ORDER BY sequence DESC LIMIT 1"
+        )
 
 
 def _copy_events(

@@ -92,13 +92,15 @@ def restore(
     *,
     head: Path | None = None,
     expected: Mapping[int, str] = MappingProxyType({}),
+    named: str = "",
     actor: str = "restore",
     clock: Clock | None = None,
 ) -> Restored:
     """Put the log of a backup into a place that has none, and return what may be missing.
 
     `head` is the head file of the database that was backed up, for a place that has none of its
-    own. `expected` has hashes that were signed elsewhere. Blocks the caller for about as long as a
+    own. `expected` has hashes that were signed elsewhere, `named` is what the log says was restored
+    where that is not the file. Blocks the caller for about as long as a
     rebuild. Raises `ChainBroken` or `DatabaseDamaged` where the backup does not hold, `LogWentBack`
     where the place has known another log, `ConfigurationError` where the place is not empty, and
     `StoreUnavailable` where it cannot be written; the place is as it was then.
@@ -126,7 +128,12 @@ def restore(
     missing = _missing(against, loss, found, signed=max(expected, default=0))
     with _staged(parsed) as staged:
         _fill(source, staged, progress)
-        end = _fold(staged, _fact(backup, manifest, found, missing, loss), actor, time)
+        end = _fold(
+            staged,
+            _fact(named or str(backup.resolve()), manifest, found, missing, loss),
+            actor,
+            time,
+        )
         _check(URL.create("sqlite", database=str(staged)), progress)
         _keep_head(against, KeptHead(log, found), loss, missing)
         _place(staged, url, progress)
@@ -241,11 +248,11 @@ def _missing(against: Against, loss: Loss | None, found: Head, *, signed: int) -
 
 
 def _fact(
-    backup: Path, manifest: Manifest | None, found: Head, missing: Missing, loss: Loss | None
+    backup: str, manifest: Manifest | None, found: Head, missing: Missing, loss: Loss | None
 ) -> BackupRestored:
     assert found.recorded_at is not None
     return BackupRestored(
-        backup=PROSE.fitted(str(backup.resolve())),
+        backup=PROSE.fitted(backup),
         made_at=None if manifest is None else datetime.fromisoformat(manifest.made_at),
         sequence=found.sequence,
         hash=found.hash.hex(),

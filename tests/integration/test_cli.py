@@ -422,3 +422,26 @@ async def test_backup_beside_a_daemon_is_a_file_that_every_verb_reads(
     )
     await shell.oms("db", "backup", str(folder / "a.sqlite"), expect=2)
     await shell.oms("db", "backup", str(tmp_path / "none" / "a.sqlite"), expect=1)
+
+
+async def test_legal_hold_keeps_older_backups(world: World, shell: Shell, tmp_path: Path) -> None:
+    await world.start()
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    keep = ("db", "backup", str(folder), "--keep", "1", "--json")
+    await shell.oms(*keep)
+    placed = await shell.oms(
+        "db", "hold", "case-1", "--reason", "a letter", "--since", "2", "--json"
+    )
+    (hold,) = placed.json["holds"]
+    assert (hold["name"], hold["first"], hold["last"]) == ("case-1", 2, None)
+    assert hold["actor"].startswith("person:")
+    await shell.oms("db", "hold", "case-1", "--reason", "again", expect=2)
+    said = await shell.oms(*keep)
+    assert said.json["removed"] == []
+    assert "a legal hold stands (case-1): no older backup was removed" in said.err
+    assert "case-1" in (await shell.oms("db", "holds")).out
+    await shell.oms("db", "release", "case-2", "--reason", "a slip", expect=1)
+    await shell.oms("db", "release", "case-1", "--reason", "settled")
+    assert (await shell.oms("db", "holds", "--json")).json["holds"] == []
+    assert len((await shell.oms(*keep)).json["removed"]) == 2

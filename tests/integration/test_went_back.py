@@ -268,6 +268,7 @@ async def test_lost_fill_that_ib_shows_no_more_keeps_its_contract_closed(
 
 
 async def test_commands_of_the_page_about_backups_do_what_it_says(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the archive is written in Parquet")
     new_database(tmp_path / "oms.sqlite")
     url = f"sqlite:///{tmp_path}/oms.sqlite"
     halt = Pending(TradingHaltedByPerson(reason="lunch"), Context(actor="person:test"))
@@ -288,3 +289,9 @@ async def test_commands_of_the_page_about_backups_do_what_it_says(tmp_path: Path
     said = [json.loads(fact) for fact in facts]
     assert [one["type"] for one in said[-2:]] == ["BackupRestored"] * 2
     assert [one["payload"]["missing"] for one in said[-2:]] == ["nothing"] * 2
+    facts = (await shell.oms("log", "--json")).out.splitlines()
+    assert [json.loads(fact)["type"] for fact in facts][-3:] == [
+        "SegmentArchived",
+        "HoldPlaced",
+        "HoldReleased",
+    ]

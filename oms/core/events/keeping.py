@@ -22,3 +22,33 @@ class BackupRestored(Event):
     #: shows; or nobody knows.
     missing: Literal["nothing", "events", "unknown"]
     text: Prose = ""
+
+
+class SegmentArchived(Event):
+    """A part of the log stands in an archive, with its chain, and was read back from there."""
+
+    first: SequenceNumber
+    last: SequenceNumber
+    #: The hash of the event before the first, and of the last.
+    hash_before: Word
+    hash: Word
+    #: Where it was written, and the sha256 of its manifest.
+    folder: Prose
+    digest: Word
+
+
+class HoldPlaced(Event):
+    """A legal hold: nothing of these events may be discarded, in no copy, until it is released."""
+
+    name: Word
+    reason: Prose
+    #: The first and the last event that it covers; None for every one, those to come included.
+    first: SequenceNumber | None = None
+    last: SequenceNumber | None = None
+
+
+class HoldReleased(Event):
+    """A legal hold ended."""
+
+    name: Word
+    reason: Prose

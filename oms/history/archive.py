@@ -1,0 +1,350 @@
+"""The archive: the log in segments of Parquet, with its chain, for as long as it must be kept.
+
+A segment is a folder that the verifier checks alone: `events.parquet`, its manifest, the digests of
+both, and a signature where there is a key. Segments follow each other without a gap, from the first
+event on. A segment is written under another name, read back and checked against the log, made
+durable, and only then given its name; that it was archived is a fact of the log.
+
+An archive is a second copy: the log keeps every event, so no question has to look there. From an
+archive that begins with the first event the log can be restored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from oms.clock import Clock
+from oms.core.codec import GENESIS, Head, time_text
+from oms.core.events import SegmentArchived
+from oms.errors import ChainBroken, ConfigurationError, NotFound, OmsError, StoreUnavailable
+from oms.evidence.keys import Signer
+from oms.evidence.sealing import sealed_manifest
+from oms.store.audit import Progress, hash_before, held_rows
+from oms.store.backup import file_digest, sync_file, sync_folder
+from oms.store.copying import fill_with_events
+from oms.store.tables import EVENT_COLUMNS
+from oms.verify import HASHED, DamageError, Options, Parcel, UncheckableError, check_parcel
+
+if TYPE_CHECKING:
+    import pyarrow
+
+FORMAT: Final = 1
+KIND: Final = "segment"
+FILE: Final = "events.parquet"
+#: Of one segment: a minute of work, and some dozen megabytes.
+SEGMENT_EVENTS: Final = 1_000_000
+#: Events that are written, or read back, at a time.
+_ROWS: Final = 10_000
+_PART: Final = ".part"
+_NAME: Final = re.compile(r"segment-(\d{12})-(\d{12})")
+_NUMBERS: Final = frozenset(
+    ("sequence", "version", "lease_epoch", "session_epoch", "causation_sequence")
+)
+_TIMES: Final = frozenset(("recorded_at", "occurred_at"))
+#: Where the columns of a segment stand in a row of the log.
+_ORDER: Final = tuple(EVENT_COLUMNS.index(name) for name in (*HASHED, "hash"))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment, as its manifest describes it."""
+
+    folder: Path
+    log: str
+    first: int
+    last: int
+    #: Hexadecimal: of the event before the first, and of the last.
+    hash_before: str
+    head: str
+    #: Of the manifest.
+    digest: str
+
+    def archived(self) -> SegmentArchived:
+        """Return the fact that it was archived."""
+        return SegmentArchived(
+            first=self.first,
+            last=self.last,
+            hash_before=self.hash_before,
+            hash=self.head,
+            folder=str(self.folder.resolve()),
+            digest=self.digest,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is archived, and how."""
+
+    url: str
+    folder: Path
+    #: The hash of the log's first event.
+    log: str
+    clock: Clock
+    signer: Signer | None = None
+    #: Which program writes it.
+    program: str = ""
+    segment_events: int = SEGMENT_EVENTS
+
+
+def archive(work: Work, last: int, progress: Progress = lambda _, __: None) -> Iterator[Segment]:
+    """Write what an archive lacks of a log, up to an event, and yield each segment as it stands.
+
+    The last segment that was there already comes first: whoever yields it may not have been told.
+    Blocks the caller and no writer. Raises `ChainBroken` where the log does not hold, or the
+    archive is not of this log; what was finished stays.
+    """
+    done = segments(work.folder, work.log)
+    if done:
+        _check_continues(work.url, done[-1])
+        yield done[-1]
+    first = done[-1].last + 1 if done else 1
+    while first <= last:
+        end = min(last, first + work.segment_events - 1)
+        yield _write(work, first, end, progress)
+        first = end + 1
+
+
+def segments(folder: Path, log: str = "") -> list[Segment]:
+    """Return the segments of an archive in their order, by their manifests alone.
+
+    Raises `NotFound` where there is no folder, and `ChainBroken` where one cannot be read, does not
+    follow the one before, or is of another log.
+    """
+    if not folder.is_dir():
+        raise NotFound(f"there is no folder {folder}", hint="make it, on a disk of its own")
+    names = sorted(one.name for one in folder.iterdir() if _NAME.fullmatch(one.name))
+    found: list[Segment] = []
+    for name in names:
+        one = _described(folder / name)
+        expected = found[-1].last + 1 if found else 1
+        before = found[-1].head if found else GENESIS.hex()
+        if (one.first, one.hash_before) != (expected, before):
+            raise ChainBroken(
+                f"the archive {folder} has a gap: {name} does not follow event {expected - 1}",
+                sequence=expected,
+                hint=_HINT,
+            )
+        if one.log != (log or (found[0].log if found else one.log)):
+            raise ChainBroken(f"{one.folder} is of another log", sequence=1, hint=_HINT)
+        found.append(one)
+    return found
+
+
+def check_archive(
+    folder: Path, url: str | None = None, progress: Progress | None = None
+) -> list[Segment]:
+    """Check every segment of an archive, and with `url` that the log has its events; return them.
+
+    Raises `ChainBroken` with the first sequence that does not hold.
+    """
+    found = segments(folder)
+    for one in found:
+        _checked(one)
+        if url is not None:
+            _check_continues(url, one)
+        if progress is not None:
+            progress(one.last, found[-1].last)
+    return found
+
+
+def write_backup(folder: Path, path: Path, progress: Progress | None = None) -> Head:
+    """Write the events of an archive into an empty SQLite file, as a backup has them, and return
+    where they end; each segment is checked. Raises `ChainBroken`, and `NotFound` for no segment.
+    """
+    found = check_archive(folder)
+    if not found:
+        raise NotFound(f"{folder} has no segments", hint="name the folder of `oms db archive`")
+    last = found[-1].last
+
+    def pages() -> Iterator[list[tuple[Any, ...]]]:
+        for one in found:
+            yield from _rows_of(one)
+            if progress is not None:
+                progress(one.last, last)
+
+    fill_with_events(path, pages())
+    return Head(last, bytes.fromhex(found[-1].head))
+
+
+# ── one segment ──────────────────────────────────────────────────────────────────────────────────
+
+_HINT: Final = (
+    "the log itself is not touched and the OMS goes on; put the folder back from another copy, or"
+    " write a new archive into an empty folder"
+)
+
+
+def _write(work: Work, first: int, last: int, progress: Progress) -> Segment:
+    place = work.folder / f"segment-{first:012}-{last:012}"
+    part = place.with_name(place.name + _PART)
+    try:
+        with _writing(part):
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(mode=0o700)
+            rows = held_rows(work.url, first, last)
+            head = _write_events(part / FILE, rows, last - first + 1, progress)
+            manifest, made_at = _manifest(work, first, last, head, part)
+            files = sealed_manifest(manifest, work.log, made_at, work.signer)
+            for name, content in files.items():
+                (part / name).write_bytes(content)
+            for name in (FILE, *files):
+                (part / name).chmod(0o600)
+                sync_file(part / name)
+            # Read back before it counts: what cannot be read is no archive.
+            _checked(_described(part))
+            sync_folder(part)
+            part.rename(place)
+            sync_folder(work.folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return _described(place)
+
+
+def _manifest(work: Work, first: int, last: int, head: str, part: Path) -> tuple[bytes, str]:
+    """Return the manifest of a segment, and when it was made."""
+    made_at = time_text(work.clock.now())
+    chain = {
+        "files": [FILE],
+        "first": first,
+        "last": last,
+        "hash_before": hash_before(work.url, first).hex(),
+        "head": head,
+    }
+    manifest = {
+        "kind": KIND,
+        "format": FORMAT,
+        "log": work.log,
+        "program": work.program,
+        "made_at": made_at,
+        "files": [{"name": FILE, "sha256": file_digest(part / FILE)}],
+        "chain": chain,
+    }
+    return f"{json.dumps(manifest, indent=1)}\n".encode(), made_at
+
+
+def _write_events(
+    path: Path, rows: Iterator[tuple[Any, ...]], count: int, progress: Progress
+) -> str:
+    """Write events as Parquet, and return the hash of the last one, in hexadecimal."""
+    arrow = _pyarrow()
+    schema = _schema(arrow)
+    head, done = "", 0
+    with arrow.parquet.ParquetWriter(path, schema, compression="zstd") as file:
+        while page := list(islice(rows, _ROWS)):
+            columns = [[_cell(row, place) for row in page] for place in _ORDER]
+            arrays = [
+                arrow.array(column, schema.field(number).type)
+                for number, column in enumerate(columns)
+            ]
+            file.write_table(arrow.Table.from_arrays(arrays, schema=schema))
+            head, done = columns[-1][-1], done + len(page)
+            progress(done, count)
+    return head
+
+
+def _cell(row: tuple[Any, ...], place: int) -> Any:
+    """Return what a column of a segment holds: times as times, the hash as text."""
+    value, name = row[place], EVENT_COLUMNS[place]
+    if name == "hash":
+        return bytes(value).hex()
+    if name in _TIMES and value is not None:
+        return datetime.fromisoformat(value)
+    return value
+
+
+def _schema(arrow: Any) -> pyarrow.Schema:
+    def kind(name: str) -> Any:
+        if name in _NUMBERS:
+            return arrow.int64()
+        return arrow.timestamp("us", "UTC") if name in _TIMES else arrow.string()
+
+    return arrow.schema([(name, kind(name)) for name in (*HASHED, "hash")])
+
+
+def _rows_of(segment: Segment) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield pages of rows as the log has them."""
+    parcel = Parcel(segment.folder)
+    events = parcel.events(FILE)
+    back = tuple((*HASHED, "hash").index(name) for name in EVENT_COLUMNS)
+    while page := list(islice(events, _ROWS)):
+        rows = ([*columns, bytes.fromhex(str(digest))] for columns, digest in page)
+        yield [tuple(row[place] for place in back) for row in rows]
+
+
+def _described(folder: Path) -> Segment:
+    """Return what the manifest of a segment says; raises `ChainBroken`."""
+    try:
+        parcel = Parcel(folder)
+        chain = parcel.manifest["chain"]
+        if parcel.manifest["kind"] != KIND:
+            raise ValueError("it is no segment")
+        first, last = int(chain["first"]), int(chain["last"])
+        return Segment(
+            folder, parcel.log, first, last, chain["hash_before"], chain["head"], parcel.digest
+        )
+    except (DamageError, UncheckableError, OSError, KeyError, ValueError, TypeError) as error:
+        named = _NAME.match(folder.name)
+        sequence = int(named[1]) if named else 1
+        raise ChainBroken(
+            f"the segment {folder} cannot be read: {error}", sequence=sequence, hint=_HINT
+        ) from error
+
+
+def _checked(segment: Segment) -> None:
+    """Raise `ChainBroken` unless the events of a segment are there, and hold."""
+    try:
+        check_parcel(segment.folder, Options())
+    except DamageError as error:
+        sequence = error.sequence or segment.first
+        raise ChainBroken(
+            f"the segment {segment.folder}: {error}", sequence=sequence, hint=_HINT
+        ) from error
+    except UncheckableError as error:
+        raise ConfigurationError(str(error), hint="pip install 'ib-oms[parquet]'") from error
+
+
+def _check_continues(url: str, segment: Segment) -> None:
+    """Raise `ChainBroken` unless the log has the last event of a segment."""
+    try:
+        found = hash_before(url, segment.last + 1).hex()
+    except NotFound:
+        found = ""
+    if found != segment.head:
+        raise ChainBroken(
+            f"event {segment.last} of the log is not the one that {segment.folder} ends with",
+            sequence=segment.last,
+            hint="the archive is of another log or of another past of it: `oms verify` says whether"
+            " the log holds; archive into an empty folder",
+        )
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OmsError:
+        raise
+    except OSError as error:  # Arrow's are among them
+        raise StoreUnavailable(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="check the folder, its rights and the space on its disk",
+        ) from error
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow.parquet  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigurationError(
+            "an archive is written in Parquet", hint="pip install 'ib-oms[parquet]'"
+        ) from None
+    return pyarrow
