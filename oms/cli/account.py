@@ -10,10 +10,10 @@ import typer
 
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, say, write
-from oms.cli.reading import asynchronous, reading
+from oms.cli.past import AsOf, Shelf, WhichOf, shelf
+from oms.cli.reading import asynchronous
 from oms.cli.tables import age, price
 from oms.cli.terminal import show, table
-from oms.clock import SystemClock
 from oms.core.money import plain
 from oms.core.portfolio import Account, Figure, Holding
 from oms.report.record_json import account_json, figure_json, holding_json
@@ -38,7 +38,12 @@ _MONEY: Final = ("cash", "rate", "net liquidation")
 @app.command()
 @asynchronous
 async def account(
-    context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False
+    context: typer.Context,
+    *,
+    account: OfAccount = None,
+    as_of: AsOf = None,
+    by: WhichOf = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what accounts have: cash, net liquidation, buying power, margin, each with its age.
 
@@ -47,19 +52,28 @@ async def account(
     \b
     oms account
     oms account --account DU1234567 --json
+    oms account --as-of 2026-06-01T14:03Z
     """
-    found = await _accounts(context, account)
+    async with shelf(context, as_of, by) as place:
+        found = await _accounts(place, account)
     if as_json:
-        print_json("accounts", accounts=[account_json(one) for one in found])
+        about = {} if place.past is None else place.json
+        print_json("accounts", **about, accounts=[account_json(one) for one in found])
         return
+    place.say()
     for one in found:
-        _show_account(one, SystemClock().now())
+        _show_account(one, place.now)
 
 
 @app.command()
 @asynchronous
 async def pnl(
-    context: typer.Context, *, account: OfAccount = None, as_json: AsJson = False
+    context: typer.Context,
+    *,
+    account: OfAccount = None,
+    as_of: AsOf = None,
+    by: WhichOf = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what each holding has made, realised and not, in its currency and the base currency.
 
@@ -72,9 +86,12 @@ async def pnl(
     \b
     oms pnl
     oms pnl --account DU1234567 --json
+    oms pnl --as-of 2026-06-01T14:03Z --by happened
     """
-    found = await _accounts(context, account)
+    async with shelf(context, as_of, by) as place:
+        found = await _accounts(place, account)
     if as_json:
+        about = {} if place.past is None else place.json
         rows = [
             {
                 "account": one.account,
@@ -85,15 +102,15 @@ async def pnl(
             }
             for one in found
         ]
-        print_json("pnl", accounts=rows)
+        print_json("pnl", **about, accounts=rows)
         return
+    place.say()
     for one in found:
-        _show_pnl(one, SystemClock().now())
+        _show_pnl(one, place.now)
 
 
-async def _accounts(context: typer.Context, names: Sequence[str] | None) -> tuple[Account, ...]:
-    async with reading(context) as reader:
-        found = await read_accounts(reader, accounts=names or ())
+async def _accounts(place: Shelf, names: Sequence[str] | None) -> tuple[Account, ...]:
+    found = await read_accounts(place.books, accounts=names or ())
     if not found:
         say("no account is known yet; the first reconciliation asks IB for them")
     return found

@@ -9,12 +9,14 @@ import typer
 from oms.cli.ids import find_break
 from oms.cli.options import Account, All, AsJson, Symbol
 from oms.cli.output import print_json, write
-from oms.cli.reading import asynchronous, reached, reading
+from oms.cli.past import AsOf, WhichOf, shelf
+from oms.cli.reading import asynchronous, reading
 from oms.cli.tables import breaks_table
 from oms.cli.terminal import say_count, show, table
 from oms.clock import SystemClock
 from oms.core.events import Envelope
 from oms.core.fold.records import BreakCase
+from oms.errors import InvalidRequest
 from oms.report import event_json, sentence
 from oms.report.case_sentences import describe_adjustment
 from oms.report.record_json import break_json
@@ -50,6 +52,8 @@ async def breaks(
     account: Account = None,
     symbol: Symbol = None,
     every: All = False,
+    as_of: AsOf = None,
+    by: WhichOf = None,
     as_json: AsJson = False,
 ) -> None:
     """List open differences between our books and the broker's; --all shows closed ones, too.
@@ -66,22 +70,28 @@ async def breaks(
     oms breaks
     oms breaks B3f9
     oms breaks --all --account DU1234567 --json
+    oms breaks --as-of 2026-06-01T14:03Z
     """
     if break_id is not None:
+        if as_of is not None:
+            raise InvalidRequest(
+                "the story of a break is told to its end, and takes no --as-of",
+                hint="`oms breaks --as-of MOMENT` lists those that were open then",
+            )
         await _tell(context, break_id, as_json=as_json)
         return
-    async with reading(context) as reader:
-        sequence = await reached(reader)
+    async with shelf(context, as_of, by) as found:
         where: dict[str, object] = {"account": account} if account else {}
-        rows = await reader.rows("breaks", where if every else {**where, "status": "open"})
+        rows = await found.books.rows("breaks", where if every else {**where, "status": "open"})
     cases = [row for row in rows if isinstance(row, BreakCase)]
     chosen = [c for c in cases if symbol is None or c.finding.symbol == symbol.upper()]
     chosen.sort(key=lambda case: case.opened_sequence)
     if as_json:
         values = [break_json(one) for one in chosen]
-        print_json("breaks", as_of_sequence=sequence, breaks=values)
+        print_json("breaks", **found.json, breaks=values)
         return
-    show(breaks_table(chosen, SystemClock().now()))
+    found.say()
+    show(breaks_table(chosen, found.now))
     say_count(chosen, "break" if every else "open break")
 
 

@@ -8,7 +8,8 @@ import typer
 
 from oms.cli.options import Account, AsJson, Limit, Symbol
 from oms.cli.output import print_json
-from oms.cli.reading import asynchronous, reached, reading, where
+from oms.cli.past import AsOf, WhichOf, shelf
+from oms.cli.reading import asynchronous, where
 from oms.cli.tables import fills_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import Fill
@@ -29,6 +30,8 @@ async def fills(
         str | None, typer.Option("--order", metavar="ORDER", help="Only this order's.")
     ] = None,
     limit: Limit = 100,
+    as_of: AsOf = None,
+    by: WhichOf = None,
     as_json: AsJson = False,
 ) -> None:
     """List fills, the newest LIMIT in the order in which they were booked.
@@ -42,19 +45,20 @@ async def fills(
     \b
     oms fills --symbol AAPL
     oms fills --order 3f9a12c4 --json
+    oms fills --as-of 2026-06-01T14:03Z --by happened
     """
-    async with reading(context) as reader:
-        sequence = await reached(reader)
+    async with shelf(context, as_of, by) as found:
         condition = where(account, symbol)
         if order_id is not None:
-            condition["order_id"] = (await find_order(reader, order_id)).order_id
-        rows = await reader.rows(
+            condition["order_id"] = (await find_order(found.reader, order_id)).order_id
+        rows = await found.books.rows(
             "fills", condition, order="booked_sequence", reverse=True, limit=limit
         )
     chosen = [row for row in reversed(rows) if isinstance(row, Fill)]
     if as_json:
         values = [fill_json(one) for one in chosen]
-        print_json("fills", as_of_sequence=sequence, fills=values)
+        print_json("fills", **found.json, fills=values)
         return
+    found.say()
     show(fills_table(chosen))
     say_count(chosen, "fill")

@@ -10,13 +10,15 @@ import typer
 from oms import report
 from oms.cli.options import Account, All, AsJson, Limit, Symbol
 from oms.cli.output import print_json, say, write_json
-from oms.cli.reading import asynchronous, reached, reading
+from oms.cli.past import AsOf, Shelf, WhichOf, shelf
+from oms.cli.reading import asynchronous
 from oms.cli.tables import orders_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import AnyRecord, Order
+from oms.errors import NotFound
+from oms.history.asof import Bookshelf
 from oms.history.names import find_order
 from oms.report.record_json import order_json
-from oms.store.reader import Reader
 
 app = typer.Typer()
 
@@ -30,6 +32,8 @@ async def orders(
     symbol: Symbol = None,
     every: All = False,
     limit: Limit = 100,
+    as_of: AsOf = None,
+    by: WhichOf = None,
     as_json: AsJson = False,
 ) -> None:
     """List orders at work, the oldest first; with --all the newest LIMIT, whatever their state.
@@ -45,16 +49,17 @@ async def orders(
     \b
     oms orders --account DU1234567
     oms orders --all --symbol AAPL --json
+    oms orders --as-of 2026-06-01T14:03Z --by happened
     """
-    async with reading(context) as reader:
-        sequence = await reached(reader)
-        found = await (_newest_orders(reader, limit) if every else _live_orders(reader))
-        ended = 0 if every else await reader.count("orders", {"live": 0})
+    async with shelf(context, as_of, by) as place:
+        found = await (_newest_orders(place, limit) if every else _live_orders(place.books))
+        ended = 0 if every else await place.books.count("orders", {"live": 0})
     chosen = [o for o in found if _wanted(o, account, symbol)]
     if as_json:
         rows = [order_json(one) for one in chosen]
-        print_json("orders", as_of_sequence=sequence, orders=rows)
+        print_json("orders", **place.json, orders=rows)
         return
+    place.say()
     show(orders_table(chosen))
     say_count(chosen, "order at work" if not every else "order")
     if ended:
@@ -68,6 +73,8 @@ async def order(
     *,
     order_id: Annotated[str, typer.Argument(metavar="ORDER", help="Any unique beginning.")],
     wire: Annotated[bool, typer.Option("--wire", help="The broker's own fields, too.")] = False,
+    as_of: AsOf = None,
+    by: WhichOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell an order's whole story: every event about it, in the order of the log.
@@ -81,23 +88,35 @@ async def order(
     \b
     oms order 3f9a12c4
     oms order 3f9a12c4 --wire --json
+    oms order 3f9a12c4 --as-of 2026-06-01T14:03Z
     """
-    async with reading(context) as reader:
-        found = await find_order(reader, order_id)
-        events = await reader.order_events(found.order_id)
-    story = report.tell(found.order_id, events, found)
+    async with shelf(context, as_of, by) as place:
+        name = (await find_order(place.reader, order_id)).order_id
+        found = await place.books.one("orders", name)
+        events = await place.books.order_events(name)
+    assert found is None or isinstance(found, Order)
+    if found is None and not events:
+        raise NotFound(
+            f"there was no order {name} yet", hint="`oms order ORDER` tells its story as of now"
+        )
+    story = report.tell(name, events, found)
     if as_json:
-        write_json(report.as_json(story))
+        about = {} if place.past is None else {"as_of": place.json["as_of"]}
+        write_json({**report.as_json(story), **about})
     else:
+        place.say()
         show(report.terminal(story, wire=wire))
 
 
-async def _live_orders(reader: Reader) -> list[Order]:
-    return _by_age(await reader.rows("orders", {"live": 1}))
+async def _live_orders(books: Bookshelf) -> list[Order]:
+    return _by_age(await books.rows("orders", {"live": 1}))
 
 
-async def _newest_orders(reader: Reader, limit: int) -> list[Order]:
+async def _newest_orders(place: Shelf, limit: int) -> list[Order]:
     """Return the newest orders; an order enters the books by one of three facts."""
+    if place.past is not None:
+        return _by_age(await place.past.rows("orders", limit=limit))
+    reader = place.reader
     born: dict[str, int] = {}
     for fact in ("OrderIntended", "OrderDenied", "OrderAdopted"):
         for envelope in await reader.events(type=fact, reverse=True, limit=limit):

@@ -6,10 +6,10 @@ import typer
 
 from oms.cli.options import Account, All, AsJson, Symbol
 from oms.cli.output import print_json
-from oms.cli.reading import asynchronous, reached, reading, where
+from oms.cli.past import AsOf, WhichOf, shelf
+from oms.cli.reading import asynchronous, where
 from oms.cli.tables import positions_table
 from oms.cli.terminal import say_count, show
-from oms.clock import SystemClock
 from oms.core.fold.records import Position
 from oms.report.record_json import position_json
 
@@ -24,6 +24,8 @@ async def positions(
     account: Account = None,
     symbol: Symbol = None,
     every: All = False,
+    as_of: AsOf = None,
+    by: WhichOf = None,
     as_json: AsJson = False,
 ) -> None:
     """List the positions of our books beside what IB last said; --all shows flat ones, too.
@@ -37,15 +39,16 @@ async def positions(
     \b
     oms positions
     oms positions --account DU1234567 --json
+    oms positions --as-of 2026-06-01T14:03Z --by happened
     """
-    async with reading(context) as reader:
-        sequence = await reached(reader)
-        rows = await reader.rows("positions", where(account, symbol))
+    async with shelf(context, as_of, by) as found:
+        rows = await found.books.rows("positions", where(account, symbol))
     chosen = [r for r in rows if isinstance(r, Position) and (every or r.live)]
     chosen.sort(key=lambda row: (row.account, row.contract.symbol, row.contract.con_id))
     if as_json:
         values = [position_json(one) for one in chosen]
-        print_json("positions", as_of_sequence=sequence, positions=values)
+        print_json("positions", **found.json, positions=values)
         return
-    show(positions_table(chosen, SystemClock().now()))
+    found.say()
+    show(positions_table(chosen, found.now))
     say_count(chosen, "position")

@@ -17,6 +17,7 @@ from rich.text import Text
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
 from oms.cli.output import print_json
+from oms.cli.past import AsOf, WhichOf, shelf
 from oms.cli.reading import asynchronous, reading
 from oms.cli.tables import age
 from oms.cli.terminal import show
@@ -24,6 +25,7 @@ from oms.clock import SystemClock
 from oms.core.resets import windows_of
 from oms.core.situation import Health, Situation, alarm_words, judge
 from oms.errors import LogWentBack
+from oms.history.situation import situation_at
 from oms.report.situation_json import situation_json
 from oms.settings import Settings
 from oms.store.situation import HEARD_EVENTS_MAX, read_situation
@@ -47,7 +49,12 @@ class StatusLine:
 
 @app.command()
 @asynchronous
-async def status(context: typer.Context, as_json: AsJson = False) -> None:
+async def status(
+    context: typer.Context,
+    as_of: AsOf = None,
+    by: WhichOf = None,
+    as_json: AsJson = False,
+) -> None:
     """Show how things stand, every number with its age.
 
     \b
@@ -67,8 +74,12 @@ async def status(context: typer.Context, as_json: AsJson = False) -> None:
     \b
     oms status
     oms status --json
+    oms status --as-of 2026-06-01T14:03Z
     """
     settings = settings_of(context)
+    if as_of is not None or by is not None:
+        await _status_then(context, as_of, by, as_json=as_json)
+        return
     async with reading(context) as reader:
         situation = await read_situation(
             reader,
@@ -90,6 +101,38 @@ async def status(context: typer.Context, as_json: AsJson = False) -> None:
         show(_table([*_lines(situation, health), *log]))
     if situation.loss or situation.damage:
         raise typer.Exit(LogWentBack.exit_code)
+
+
+async def _status_then(
+    context: typer.Context, as_of: str | None, by: str | None, *, as_json: bool
+) -> None:
+    """Show how things stood, as far as the log says."""
+    settings = settings_of(context)
+    async with shelf(context, as_of, by) as place:
+        assert place.past is not None, "a moment was asked for"
+        resets = windows_of(settings.reset_region, settings.reset_windows)
+        situation = await situation_at(place.past, resets=resets)
+    if as_json:
+        values = situation_json(situation, judge(situation))
+        # A verdict, and leases, are of now alone.
+        del values["health"]
+        values["daemon"] = {**values["daemon"], "leases": []}
+        values["log"] = {"database": _database(settings), "bytes": None, **values["log"]}
+        print_json("status", **{**values, **place.json})
+        return
+    place.say()
+    head, age_then = situation.head, age(situation.head.recorded_at, situation.read_at)
+    log = StatusLine("log", f"{head.sequence:,} events, the last {age_then} ago")
+    show(_table([_daemon_then(situation), *_lines_of_books(situation), log]))
+
+
+def _daemon_then(situation: Situation) -> StatusLine:
+    system = situation.system
+    if not situation.running:
+        stopped = age(system.daemon_stopped_at, situation.read_at)
+        return StatusLine("daemon", f"stopped {stopped} ago" if stopped else "none yet", True)
+    started = age(system.daemon_started_at, situation.read_at)
+    return StatusLine("daemon", f"process {system.process_id}, started {started} ago")
 
 
 def _database(settings: Settings) -> str:
@@ -121,6 +164,12 @@ def _lines(situation: Situation, health: Health) -> list[StatusLine]:
     return [
         *_verdict_lines(health),
         *_daemon_lines(situation),
+        *_lines_of_books(situation),
+    ]
+
+
+def _lines_of_books(situation: Situation) -> list[StatusLine]:
+    return [
         _session_line(situation),
         _broker_line(situation),
         *_answer_lines(situation),
@@ -130,7 +179,7 @@ def _lines(situation: Situation, health: Health) -> list[StatusLine]:
         _halt_line(situation),
         *_order_lines(situation),
         _break_line(situation),
-        _run_line(situation, health),
+        _run_line(situation),
     ]
 
 
@@ -261,13 +310,13 @@ def _break_line(situation: Situation) -> StatusLine:
     return StatusLine("breaks", f"{len(cases)} open ({words}), the oldest {oldest}", True)
 
 
-def _run_line(situation: Situation, health: Health) -> StatusLine:
+def _run_line(situation: Situation) -> StatusLine:
     last = situation.last_run
     if last is None:
         return StatusLine("last comparison", "none yet", True)
     words = f"{age(last.finished_at, situation.read_at)} ago, {last.verdict}: {last.matches} agree,"
     words += f" {last.breaks} differ, {last.unknowns} unknown ({last.run_id})"
-    overdue = any(reason.code == "reconciliation_overdue" for reason in health.reasons)
+    overdue = any(reason.code == "reconciliation_overdue" for reason in judge(situation).reasons)
     return StatusLine("last comparison", words, last.verdict != "clean" or overdue)
 
 

@@ -74,6 +74,7 @@ VERBS: Final[Mapping[str, Listed]] = MappingProxyType(
         "pack": Listed("export", "Write an examination pack of a time."),
         "key": Listed("key", "Make, show and replace the key that signs."),
         "rebuild": Listed("rebuild", "Fold the whole log again, and compare the books."),
+        "history": Listed("history", "Make and check what answers about the past."),
         "settings": Listed("settings", "List every setting, its value and its source."),
         "version": Listed("version", "Print versions, for a report of a fault."),
         "check": Listed("check", "Test settings, database, log, gateway and clock."),

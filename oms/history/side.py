@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import UnionType
 from typing import Any, Final, Protocol
 
 from oms.core.codec import Head
@@ -65,13 +66,13 @@ class Side:
         self._schema = schema
 
     def rows(
-        self, types: Sequence[type], statement: str, values: Sequence[Value] = ()
+        self, types: Sequence[type | UnionType], statement: str, values: Sequence[Value] = ()
     ) -> list[tuple[Any, ...]]:
         """Run a query and return every row; `{}` stands before the name of a table.
 
         Raises `Unusable` for a row whose values are not of these types: that is damage.
         """
-        found = self._database.rows(statement.format(self._schema), values)
+        found = self._database.rows(statement.replace("{}", self._schema), values)
         for row in found:
             if not all(map(isinstance, row, types)):
                 raise Unusable("a row holds what it cannot hold")
@@ -79,7 +80,7 @@ class Side:
 
     def execute(self, statement: str, values: Sequence[Value] = ()) -> None:
         """Run a statement that returns no rows."""
-        self._database.execute(statement.format(self._schema), values)
+        self._database.execute(statement.replace("{}", self._schema), values)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -132,7 +133,6 @@ class Side:
 
     def make(self, log: Connection) -> None:
         """Make every table, empty."""
-        binary = "BYTEA" if self._schema else "BLOB"
         with self.writing():
             if self._schema:
                 name = self._schema.removesuffix(".")
@@ -140,10 +140,15 @@ class Side:
                 self._database.execute(f"CREATE SCHEMA {name}")
             for name, columns in TABLES.items():
                 self.execute(f"DROP TABLE IF EXISTS {{}}{name}")
-                rowid = " WITHOUT ROWID" if name == "postings" and not self._schema else ""
-                self.execute(f"CREATE TABLE {{}}{name} ({columns.replace('BLOB', binary)}){rowid}")
+                self.create(name, columns, by_key=name == "postings")
             first = _hash_at(log, 1)
             self.execute("INSERT INTO {}about (version, first) VALUES (?, ?)", (VERSION, first))
+
+    def create(self, table: str, columns: str, *, by_key: bool = False) -> None:
+        """Make a table; one `by_key` is kept in the order of its key where a database can."""
+        columns = columns.replace("BLOB", "BYTEA") if self._schema else columns
+        kept = " WITHOUT ROWID" if by_key and not self._schema else ""
+        self.execute(f"CREATE TABLE {{}}{table} ({columns}){kept}")
 
     def close(self) -> None:
         """Close the connection."""

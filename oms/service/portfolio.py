@@ -8,18 +8,23 @@ it is (`broker.accounts` asks again from time to time).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
-from oms.core.fold.records import AccountValue, Position
+from oms.core.fold.records import AccountValue, AnyRecord, Position
 from oms.core.portfolio import Account, Mark, accounts_of
 from oms.errors import NotFound
 
-if TYPE_CHECKING:
-    from oms.store.reader import Reader
+
+class Rows(Protocol):
+    """Where records are: in the database, or in the past."""
+
+    async def rows(self, table: str, where: Mapping[str, object] | None = None) -> list[AnyRecord]:
+        """Return records whose columns have the values given."""
+        ...
 
 
 async def read_accounts(
-    reader: Reader, *, accounts: Sequence[str] = (), marks: Mapping[int, Mark] | None = None
+    books: Rows, *, accounts: Sequence[str] = (), marks: Mapping[int, Mark] | None = None
 ) -> tuple[Account, ...]:
     """Return the accounts with their figures, balances and holdings, sorted by name.
 
@@ -28,8 +33,8 @@ async def read_accounts(
     counts.
     """
     where = {"account": list(accounts)} if accounts else None
-    positions = cast("list[Position]", await reader.rows("positions", where))
-    values = cast("list[AccountValue]", await reader.rows("account_values", where))
+    positions = cast("list[Position]", await books.rows("positions", where))
+    values = cast("list[AccountValue]", await books.rows("account_values", where))
     found = accounts_of(positions, values, marks)
     missing = sorted(set(accounts) - {one.account for one in found})
     if missing:

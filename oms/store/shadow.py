@@ -67,7 +67,7 @@ class Shadow:
         Raises `ChainBroken` where one of them is missing.
         """
         first = self.sequence
-        with self.connection.writing(), _collector_at_rest():
+        with self.connection.writing(), collector_at_rest():
             while self.sequence < to:
                 self._fold_page(source, to, touched)
                 if progress is not None:
@@ -107,7 +107,7 @@ def _note(touched: set[RowKey] | None, changes: ChangedRecords) -> None:
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
+def collector_at_rest() -> Iterator[None]:
     """Keep the garbage collector from walking the books again and again.
 
     A fold makes no cycles, so there is nothing to be found; the more records were in memory, the

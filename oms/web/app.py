@@ -28,6 +28,7 @@ from oms.core.situation import Health, Situation, judge, unreadable
 from oms.errors import (
     ChainBroken,
     ConfigurationError,
+    InvalidRequest,
     MigrationNeeded,
     NotFound,
     OmsError,
@@ -132,7 +133,7 @@ class _Site:
                 found = await self._situation(reader)
                 visit = Visit(
                     reader=reader,
-                    past=await asked_for(reader, query, found.head.sequence),
+                    past=await asked_for(reader, query, self._settings.day_zone),
                     situation=found,
                     health=judge(found),
                     query=query,
@@ -227,7 +228,7 @@ class _Site:
                 status = 500
             case StoreError() | MigrationNeeded():
                 status = 503
-            case ConfigurationError():
+            case ConfigurationError() | InvalidRequest():
                 status = 400
             case _:
                 status = 500

@@ -14,13 +14,14 @@ from oms.report.record_json import break_json, run_json
 from oms.report.words import SEVERITIES
 from oms.store.reader import Reader
 from oms.web.page import Page, Visit
+from oms.web.past import PAST
 from oms.web.query import conditions
 
 CASES_SHOWN_MAX: Final = 500
 RUNS_SHOWN_MAX: Final = 100
 CHECKS_SHOWN_MAX: Final = 20
 
-BREAK_FILTERS: Final = ("show", "account", "order_id", "severity")
+BREAK_FILTERS: Final = ("show", "account", "order_id", "severity", *PAST)
 RUN_FILTERS: Final = ("verdict",)
 
 #: What a report's document carries on this site and not in a mail: the way back.
@@ -41,8 +42,8 @@ async def build_breaks(visit: Visit) -> Page:
     show = query.choice("show", ("open", "all"), "open")
     if show == "open":
         where["live"] = 1
-    total = await visit.reader.count("breaks", where)
-    rows = await visit.reader.rows("breaks", where, limit=CASES_SHOWN_MAX)
+    total = await visit.books.count("breaks", where)
+    rows = await visit.books.rows("breaks", where, limit=CASES_SHOWN_MAX)
     cases = sorted(cast("list[BreakCase]", rows), key=_rank)
     return Page(
         title="Breaks",

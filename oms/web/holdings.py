@@ -8,15 +8,15 @@ from oms.core.fold.records import AccountValue, Fill, Position
 from oms.core.portfolio import Holding, accounts_of
 from oms.report.record_json import account_value_json, figure_json, fill_json, position_json
 from oms.web.page import Page, Visit
-from oms.web.past import AS_OF
+from oms.web.past import PAST
 from oms.web.query import conditions
 from oms.web.words import Badge
 
 FILLS_SHOWN_MAX: Final = 200
 POSITIONS_SHOWN_MAX: Final = 1_000
 
-FILL_FILTERS: Final = ("account", "symbol", "order_id", "exec_id", "limit", AS_OF)
-POSITION_FILTERS: Final = ("show", "account", "symbol", AS_OF)
+FILL_FILTERS: Final = ("account", "symbol", "order_id", "exec_id", "limit", *PAST)
+POSITION_FILTERS: Final = ("show", "account", "symbol", *PAST)
 
 #: The values of an account that an operator looks at, in this order; the log has them all.
 ACCOUNT_VALUES: Final = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from oms.core.events import EVENT_TYPES, Envelope, StatementChecked
@@ -11,7 +12,6 @@ from oms.errors import NotFound
 from oms.report.json_view import event_json
 from oms.store.reader import Reader
 from oms.web.page import Json, Page, Visit
-from oms.web.past import sequence_at
 from oms.web.query import Query
 
 SHOWN: Final = 100
@@ -172,3 +172,18 @@ async def _causes(reader: Reader, envelope: Envelope) -> list[Envelope]:
 
 def _event_json(envelope: Envelope, causes: list[Envelope]) -> Json:
     return {**event_json(envelope), "causes": [event_json(cause) for cause in causes]}
+
+
+async def sequence_at(reader: Reader, head: int, moment: datetime) -> int:
+    """Return the first sequence recorded at a moment or later; one past the head where none was.
+
+    Sequences have no holes and the appender's clock goes forward, so halving finds it.
+    """
+    low, high = 1, head + 1
+    while low < high:
+        middle = (low + high) // 2
+        if (await reader.event(middle)).recorded_at < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low

@@ -14,7 +14,7 @@ from oms.report.json_view import story_json
 from oms.report.record_json import break_json, fill_json, order_json
 from oms.report.story import StoryEntry, tell
 from oms.web.page import Elsewhere, Page, Visit
-from oms.web.past import AS_OF
+from oms.web.past import PAST
 from oms.web.query import conditions
 from oms.web.render import segment
 
@@ -25,8 +25,8 @@ READ_MAX: Final = 5_000
 #: Ids offered where a beginning fits several.
 OFFERED_MAX: Final = 8
 
-FILTERS: Final = ("show", "account", "symbol", "state", "origin", "perm_id", AS_OF)
-STORY_FILTERS: Final = (AS_OF,)
+FILTERS: Final = ("show", "account", "symbol", "state", "origin", "perm_id", *PAST)
+STORY_FILTERS: Final = PAST
 _SHOWS: Final = ("live", "all")
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from oms.core.situation import Health, Situation
+from oms.history.asof import Bookshelf, PastBooks, as_of_json
 from oms.report.json_view import SCHEMA
 from oms.settings import Settings
 from oms.store.reader import Reader
-from oms.web.past import Bookshelf, PastBooks
 from oms.web.query import Query
 
 #: Seconds after which a page that shows the present is read again by the browser.
@@ -42,8 +42,7 @@ class Visit:
     @property
     def now(self) -> datetime:
         """Return the moment from which every age on the page is counted."""
-        past = self.past.recorded_at if self.past is not None else None
-        return past if past is not None else self.situation.read_at
+        return self.situation.read_at if self.past is None else self.past.now
 
     @property
     def sequence(self) -> int:
@@ -94,5 +93,6 @@ def answer(page: Page, visit: Visit) -> Json:
         "schema": SCHEMA,
         "kind": page.kind,
         "as_of_sequence": visit.sequence,
+        **({} if visit.past is None else {"as_of": as_of_json(visit.past.as_of)}),
         **page.json,
     }

@@ -115,6 +115,8 @@ ADDRESSES = {
     "/orders?as_of=14": '40 <span class="soft">of</span> 100',
     f"/orders/{FILLED}?as_of=14": "partially filled",
     "/positions?as_of=14": "185.42",
+    "/positions?as_of=14&by=happened": "by what we know now",
+    "/breaks?as_of=14": "No break meets this.",
 }
 
 
@@ -357,8 +359,14 @@ async def test_search_stops_after_a_bounded_number_of_events_and_says_so(
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("/orders?as_of=99999", "after the end of the log"),
-        ("/positions?as_of=yesterday", "is not a time"),
+        ("/orders?as_of=99999", "the log has no event 99999"),
+        ("/orders?as_of=0", "the log has no event 0"),
+        ("/orders?as_of=2026-03-01", "before the first event of the log"),
+        ("/positions?as_of=2150-01-01", "is in the future"),
+        ("/positions?as_of=noon", "is no moment"),
+        ("/positions?as_of=2026-03-09T14:03", "has no time zone"),
+        ("/positions?as_of=14&by=guess", "by known or by happened"),
+        ("/positions?by=happened", "asks for nothing"),
         ("/orders?acount=DU1", "did you mean account?"),
         ("/orders?state=WORKNG", "WORKING"),
         ("/orders?perm_id=12x", "a whole number from 0 up"),
@@ -392,6 +400,7 @@ async def test_replay_of_the_whole_log_shows_what_the_pages_show(site: Site, add
     now = (await site.get(address)).json()
     then = (await site.get(f"{address}&as_of={site.head}")).json()
     assert then["filters"].pop("as_of") == str(site.head)
+    assert then.pop("as_of")["by"] == "known"
     assert then == now
 
 
@@ -405,7 +414,8 @@ async def test_past_shows_what_was_known_then(site: Site) -> None:
     # The commission came one event later.
     assert not by_event["order"]["commissions"]
     assert by_event["entries"][-1]["sequence"] == by_event["as_of_sequence"]
-    assert {**by_time, "filters": None} == {**by_event, "filters": None}
+    assert by_time.pop("as_of") == by_event.pop("as_of")
+    assert by_time == by_event
 
 
 async def test_page_of_the_past_says_so_and_counts_ages_from_then(site: Site) -> None:
@@ -416,9 +426,13 @@ async def test_page_of_the_past_says_so_and_counts_ages_from_then(site: Site) ->
     assert '<span class="age">0 ms ago' in page
 
 
-async def test_before_the_first_event_there_is_nothing(site: Site) -> None:
-    assert (await site.get("/orders.json?show=all&as_of=0")).json()["orders"] == []
-    assert "before the first event" in (await site.get("/orders?as_of=2026-03-01")).text
+async def test_page_of_what_had_happened_says_what_it_presumes(site: Site) -> None:
+    page = (await site.get("/orders?as_of=14&by=happened")).text
+    assert "by what we know now" in page
+    assert "IB gives the status of an order no time" in page
+    assert "/orders?as_of=14&amp;by=known" in page or "?as_of=14&amp;by=known" in page
+    presumed = (await site.get("/orders.json?as_of=14&by=happened")).json()["as_of"]["presumed"]
+    assert len(presumed) == 4
 
 
 async def test_past_that_is_too_long_to_replay_is_refused(
@@ -426,7 +440,7 @@ async def test_past_that_is_too_long_to_replay_is_refused(
 ) -> None:
     monkeypatch.setattr("oms.web.past.EVENTS_MAX", 10)
     answer = await site.get("/orders?as_of=11")
-    assert (answer.status_code, "too many to replay" in answer.text) == (400, True)
+    assert (answer.status_code, "would have to be folded again" in answer.text) == (400, True)
 
 
 # ── the server ───────────────────────────────────────────────────────────────────────────────────
