@@ -21,8 +21,17 @@ from oms.core.codec import Head
 from oms.errors import ChainBroken, NotFound, StoreError
 from oms.store import schema
 from oms.store.backend import Connection, connect, parse_url
-from oms.store.envelopes import SELECT_EVENTS, SELECT_HEAD, follow, head_of
+from oms.store.chain import check_end
+from oms.store.envelopes import (
+    SELECT_EVENTS,
+    SELECT_HEAD,
+    SELECT_MARKS,
+    follow,
+    head_of,
+    mark_of,
+)
 from oms.store.loss import tolerable_loss
+from oms.store.tables import LOG_CHECKPOINT
 
 #: Called with the number of events checked so far and the number there are.
 Progress = Callable[[int, int], None]
@@ -83,14 +92,13 @@ def check_chain(
     """Check every link of a log whose tables are of any version, and return where it ends; raises
     `ChainBroken`, and `NotFound` where it does not reach `from_sequence`.
     """
-    # Before the head: an append in between makes the log longer than its checkpoint, which is
-    # right, never the other way round.
-    marks = connection.rows("SELECT sequence, name, hash FROM checkpoints ORDER BY sequence")
-    rows = connection.rows(SELECT_HEAD)
+    with connection.reading():
+        marks = {row[0]: mark_of(row) for row in connection.rows(SELECT_MARKS)}
+        rows = connection.rows(SELECT_HEAD)
     head = head_of(rows[0]) if rows else Head()
     sequence = from_sequence - 1
     digest = _hash_before(connection, from_sequence)
-    marked = {mark[0] for mark in marks}
+    marked = {mark[0] for mark in marks.values()}
     for link in _links(connection, sequence, head.sequence, digest, progress):
         sequence, digest = link
         if sequence in marked:
@@ -99,12 +107,10 @@ def check_chain(
             raise ChainBroken(
                 f"event {sequence} has another hash than was noted", sequence=sequence
             )
-    appended = max((*expected, *(mark[0] for mark in marks)), default=0)
+    appended = max((*expected, *marked), default=0)
     if sequence < appended:
-        raise ChainBroken(
-            f"the log ends at {sequence}, but {appended} events were appended",
-            sequence=sequence + 1,
-        )
+        check_end(sequence, appended)
+    check_end(sequence, marks[LOG_CHECKPOINT][0] if LOG_CHECKPOINT in marks else 0)
     return Head(sequence, digest, head.recorded_at)
 
 
@@ -148,7 +154,11 @@ def _links(
     """Yield the sequence and the hash of every event that holds."""
     first = sequence
     while sequence < head:
-        for row in _page(connection, sequence):
+        rows = _page(connection, sequence)
+        if not rows:
+            # The end was found by going back from it; what is not found going forward is not there.
+            raise ChainBroken(f"the log has no event {sequence + 1}", sequence=sequence + 1)
+        for row in rows:
             sequence += 1
             digest = follow(digest, sequence, row)
             yield sequence, digest
@@ -174,8 +184,8 @@ def _page(connection: Connection, after: int) -> list[tuple[Any, ...]]:
         raise
 
 
-def _check_marks(sequence: int, digest: bytes, marks: list[tuple[Any, ...]]) -> None:
-    for marked, name, expected in marks:
+def _check_marks(sequence: int, digest: bytes, marks: Mapping[str, tuple[int, bytes]]) -> None:
+    for name, (marked, expected) in marks.items():
         if marked == sequence and digest != expected:
             raise ChainBroken(
                 f"event {sequence} is not the one that checkpoint {name!r} was made at: the end of "

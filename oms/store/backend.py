@@ -12,7 +12,7 @@ import json
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -135,6 +135,21 @@ def connect(url: URL, access: Access = "write") -> Connection:
         if url.get_backend_name() == "sqlite":
             return SQLiteConnection(facade, Path(url.database or ""))
         return PostgreSQLConnection(facade, place_of(url))
+
+
+def is_absent(url: URL) -> bool:
+    """Say whether a database is a SQLite file that is not there. One that cannot be looked at is
+    there: to open it says why.
+    """
+    if url.get_backend_name() != "sqlite":
+        return False
+    try:
+        Path(url.database or "").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def place_of(url: URL) -> str:
@@ -332,6 +347,21 @@ class SQLiteConnection(Connection):
                 hint="no order is sent any more; see docs/operating/restore.md",
             )
         self._size = size
+
+    def check_writable(self) -> None:
+        """Raise `DatabaseDamaged` where the file says of itself that it may not be written; nothing
+        is written, and it passes where this user may not write it.
+
+        With this connection open, the other is not the last one, which would empty the `-wal`.
+        """
+        address = f"file:{quote(str(self._path))}?mode=rw"
+        with (
+            suppress(StoreUnavailable),
+            driver_errors(self.place),
+            closing(sqlite3.connect(address, 0, uri=True, isolation_level=None)) as other,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
 
     def _begin_read(self) -> None:
         self.execute("BEGIN")  # the state is that of the first read

@@ -31,12 +31,14 @@ from oms.store.envelopes import (
     INSERT_EVENTS,
     SELECT_EVENTS,
     SELECT_HEAD,
+    SELECT_MARKS,
     Draft,
     chained,
     draft,
     envelope,
     follow,
     head_of,
+    mark_of,
 )
 from oms.store.rows import Sums
 from oms.store.tables import BOOKS_CHECKPOINT, LOG_CHECKPOINT
@@ -104,7 +106,7 @@ class Chain:
         found = self._connection.rows(
             "SELECT sequence, hash, recorded_at FROM events WHERE sequence = ?", (sequence,)
         )
-        if not found or bytes(found[0][1]) != bytes(digest):
+        if not found or bytes(found[0][1]) != digest:
             raise ChainBroken(
                 f"event {sequence} is not the one that checkpoint {name!r} was made at",
                 sequence=sequence,
@@ -134,10 +136,8 @@ class Chain:
         return Sums.of(*rows[0]) if rows else Sums()
 
     def _checkpoint(self, name: str) -> tuple[int, bytes] | None:
-        rows = self._connection.rows(
-            "SELECT sequence, hash FROM checkpoints WHERE name = ?", (name,)
-        )
-        return (rows[0][0], rows[0][1]) if rows else None
+        rows = self._connection.rows(f"{SELECT_MARKS} WHERE name = ?", (name,))
+        return mark_of(rows[0]) if rows else None
 
     # ── events of others, and ours ───────────────────────────────────────────────────────────────
 

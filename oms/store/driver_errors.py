@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
@@ -75,11 +77,27 @@ def driver_errors(place: str) -> Iterator[None]:
         raise _translated(error, place) from error
 
 
+def _says_that_it_is_newer(error: BaseException, place: str) -> bool:
+    """Say whether a SQLite file refuses writes by its header. SQLite says that in the words of a
+    missing permission; to read the header ourselves would take the locks of this process away.
+    """
+    return (
+        getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+        and os.access(place, os.W_OK)
+        and os.access(Path(place).resolve().parent, os.W_OK)
+    )
+
+
 def _translated(error: BaseException, place: str) -> OmsError:
     text = " ".join(str(error).split())
     lower = text.lower()
     if any(mark in lower for mark in _DAMAGED):
         return DatabaseDamaged(f"the file {place} is damaged, or is not a database: {text}")
+    if _says_that_it_is_newer(error, place):
+        return DatabaseDamaged(
+            f"the file {place} is damaged, or a later SQLite wrote it: its header says that this"
+            f" one ({sqlite3.sqlite_version}) may not write it"
+        )
     if any(mark in lower for mark in _LOCKED):
         return StoreLocked(f"another program holds the database {place}: {text}")
     for marks, hint in _UNAVAILABLE:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from oms.core import codec
 from oms.core.codec import Head, Header
 from oms.core.events import Context, Envelope, Event, Pending, Stamp
-from oms.errors import ChainBroken
+from oms.errors import ChainBroken, DatabaseDamaged
 from oms.store.backend import Value
 from oms.store.tables import EVENT_COLUMNS
 
@@ -19,6 +19,7 @@ SELECT_EVENTS: Final = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events"
 SELECT_FACTS: Final = (
     f"SELECT {', '.join(EVENT_COLUMNS[:11])}, NULL AS hash, payload, NULL AS wire FROM events"
 )
+SELECT_MARKS: Final = "SELECT name, sequence, hash FROM checkpoints"
 INSERT_EVENTS: Final = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)})"
 SELECT_HEAD: Final = "SELECT sequence, hash, recorded_at FROM events ORDER BY sequence DESC LIMIT 1"
 
@@ -146,3 +147,17 @@ def head_of(row: Row) -> Head:
         return Head(row[0], bytes(row[1]), datetime.fromisoformat(row[2]))
     except (ValueError, TypeError) as error:
         raise ChainBroken(f"event {row[0]} cannot be read: {error}", sequence=row[0]) from error
+
+
+def mark_of(row: Row) -> tuple[int, bytes]:
+    """Return the sequence and the hash of a checkpoint, of a row of name, sequence and hash; raises
+    `DatabaseDamaged` where it holds none.
+    """
+    name, sequence, digest = row
+    if not isinstance(sequence, int) or not 0 <= sequence < 2**63 or not _is_bytes(digest):
+        raise DatabaseDamaged(f"the checkpoint {name!r} cannot be read")
+    return sequence, bytes(digest)
+
+
+def _is_bytes(value: object) -> bool:
+    return isinstance(value, bytes | memoryview)

@@ -17,7 +17,7 @@ from oms.core.codec import Head, time_text
 from oms.core.events import LossAccepted
 from oms.errors import LogWentBack
 from oms.store import head_file, schema
-from oms.store.backend import Connection, connect, parse_url
+from oms.store.backend import Connection, connect, is_absent, parse_url
 from oms.store.envelopes import SELECT_HEAD, head_of
 from oms.store.head_file import HeadFileUnreadable, KeptHead
 
@@ -73,7 +73,7 @@ def find_loss(url: str) -> Loss | None:
     against = Against.of(parsed)
     if against.kept is None and not against.unreadable:
         return None
-    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+    if is_absent(parsed):
         return against.gone()
     with closing(connect(parsed, "read")) as connection:
         return against.loss_in(connection)

@@ -21,9 +21,10 @@ from oms.errors import DatabaseDamaged, LeaseHeld, StoreError, StoreUnavailable
 from oms.store import lease as leases
 from oms.store import schema
 from oms.store.backend import Connection, connect, parse_url
+from oms.store.envelopes import SELECT_MARKS, mark_of
 from oms.store.layout import check_layout, compared, expected
 from oms.store.soundness import check_indexes
-from oms.store.tables import LEASES, METADATA, ORDER_EVENTS, PROJECTIONS
+from oms.store.tables import LEASES, LOG_CHECKPOINT, METADATA, ORDER_EVENTS, PROJECTIONS
 
 RESTORE: Final = (
     "no order leaves; the log cannot make this again: restore the newest backup that `oms verify` "
@@ -50,7 +51,7 @@ def mend(url: str, clock: Clock | None = None) -> tuple[str, ...]:
             made = [*_mended_revision(connection), *_mended_tables(connection)]
             with connection.writing():
                 made += [*_mended_objects(connection), *_mended_leases(connection)]
-                made += _mended_indexes(connection)
+                made += [*_mended_marks(connection), *_mended_indexes(connection)]
         except DatabaseDamaged as error:
             error.hint = RESTORE if error.hint == DatabaseDamaged.default_hint else error.hint
             raise
@@ -77,6 +78,8 @@ def _is_wrong(connection: Connection) -> bool:
         schema.check_connection(connection)
         check_layout(connection)
         leases.read_all(connection)
+        for row in connection.rows(SELECT_MARKS):
+            mark_of(row)
         check_indexes(connection)
     except DatabaseDamaged:
         return True
@@ -145,6 +148,20 @@ def _mended_leases(connection: Connection) -> Iterator[str]:
     except DatabaseDamaged:
         _make_table(connection, LEASES.name)
         yield "the leases"
+
+
+def _mended_marks(connection: Connection) -> Iterator[str]:
+    """Take away checkpoints that cannot be read, but that of the log: where it ended follows from
+    nothing else.
+    """
+    for row in connection.rows(SELECT_MARKS):
+        try:
+            mark_of(row)
+        except DatabaseDamaged:
+            if row[0] == LOG_CHECKPOINT:
+                raise
+            connection.execute("DELETE FROM checkpoints WHERE name = ?", (row[0],))
+            yield f"the checkpoint {row[0]}"
 
 
 def _mended_indexes(connection: Connection) -> Iterator[str]:

@@ -30,7 +30,7 @@ from oms.store.backend import (
     sqlite_url,
 )
 from oms.store.driver_errors import driver_errors, needs_driver
-from oms.store.envelopes import HASH, envelope, follow, head_of, moment_of
+from oms.store.envelopes import HASH, envelope, follow, head_of, mark_of, moment_of
 from oms.store.lease import Lease, lease_of
 from oms.store.loss import tolerable_loss
 from oms.store.tables import (
@@ -285,8 +285,8 @@ class Reader:
 
     async def checkpoints(self) -> dict[str, int]:
         """Return the sequence that each fold has reached."""
-        rows = await self._rows(select(CHECKPOINTS.c.name, CHECKPOINTS.c.sequence))
-        return {name: int(sequence) for name, sequence in rows}
+        columns = (CHECKPOINTS.c.name, CHECKPOINTS.c.sequence, CHECKPOINTS.c.hash)
+        return {row[0]: mark_of(row)[0] for row in await self._rows(select(*columns))}
 
     async def _envelopes(self, query: Select[Any]) -> list[Envelope]:
         rows = await self._rows(query)

@@ -22,7 +22,7 @@ from oms.errors import (
     MigrationNeeded,
     StoreUnavailable,
 )
-from oms.store.backend import Connection, connect, parse_url, place_of, sync_engine
+from oms.store.backend import Connection, connect, is_absent, parse_url, place_of, sync_engine
 from oms.store.driver_errors import driver_errors
 from oms.store.layout import differences
 
@@ -60,7 +60,7 @@ class Upgrade:
 def current(url: str) -> str | None:
     """Return the revision of a database, None where it has no tables or does not exist yet."""
     parsed = parse_url(url)
-    if _is_absent(parsed):
+    if is_absent(parsed):
         return None
     with closing(connect(parsed, "read")) as connection:
         return revision_of(connection)
@@ -207,10 +207,6 @@ def _migrate(url: URL, revision: str = HEAD) -> None:
             command.upgrade(config, revision)
     finally:
         engine.dispose()
-
-
-def _is_absent(url: URL) -> bool:
-    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
 
 def _create(url: URL) -> None:

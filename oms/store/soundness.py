@@ -11,7 +11,7 @@ from oms.clock import SystemClock
 from oms.core.fold.records import TABLES
 from oms.errors import ChainBroken, DatabaseDamaged
 from oms.store import lease as leases
-from oms.store.backend import Connection, connect, parse_url
+from oms.store.backend import Connection, SQLiteConnection, connect, parse_url
 from oms.store.chain import Chain
 from oms.store.differences import LAYOUTS, pages
 from oms.store.layout import check_layout
@@ -30,6 +30,7 @@ def check_database(url: str) -> None:
 def check_open_database(connection: Connection) -> None:
     """Do the same on a connection that is open."""
     check_layout(connection)
+    check_writable(connection)
     check_indexes(connection)
     check_rows(connection)
     leases.read_all(connection)
@@ -42,6 +43,7 @@ def find_damage(url: str) -> str:
     with closing(connect(parse_url(url), "read")) as connection:
         try:
             check_layout(connection)
+            check_writable(connection)
             with connection.reading():
                 chain = Chain(connection, SystemClock())
                 chain.check_tail()
@@ -58,6 +60,12 @@ def _check_live_rows(connection: Connection, written: Sums) -> None:
             found.add(check_row(table, row), live=True)
     if found.live != written.live:
         raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the live rows"))
+
+
+def check_writable(connection: Connection) -> None:
+    """Raise where a file can be read and its header keeps everybody from writing it."""
+    if isinstance(connection, SQLiteConnection):
+        connection.check_writable()
 
 
 def check_indexes(connection: Connection) -> None:

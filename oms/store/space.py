@@ -65,9 +65,11 @@ def _check(path: Path, wanted: int) -> int | None:
 
 def _check_files(path: Path, wanted: tuple[Path, ...]) -> None:
     """Raise `StoreUnavailable` where a file is to be made on a disk that takes no more files."""
-    if all(one.exists() for one in wanted) or not hasattr(os, "statvfs"):
+    if not hasattr(os, "statvfs"):
         return
     try:
+        if all(one.exists() for one in wanted):
+            return
         disk = os.statvfs(path.parent)
     except OSError:
         return

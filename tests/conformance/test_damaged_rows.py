@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from oms.clock import SystemClock
-from oms.errors import DatabaseDamaged
-from oms.store import schema
+from oms.errors import ChainBroken, DatabaseDamaged
+from oms.store import audit, schema
 from oms.store.log import EventLog
+from oms.store.mend import mend
 from oms.store.rebuild import rebuild, rebuild_check
-from oms.store.soundness import check_database
+from oms.store.soundness import check_database, find_damage
 from tests.conformance.conftest import Place
 from tests.conformance.facts import execution, gap, intent, opened, sent, session
-from tests.conformance.test_event_log import filled, opened_log
+from tests.conformance.test_event_log import filled, lease, opened_log
 
 
 @pytest.fixture
@@ -98,3 +99,63 @@ async def test_row_absent_from_a_unique_index_is_found(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
     with pytest.raises(DatabaseDamaged, match="events_natural_key"):
         check_database(str(path))
+
+
+@pytest.mark.parametrize("version", [3, 255])
+async def test_file_whose_header_keeps_it_from_being_written_is_damaged(
+    tmp_path: Path, version: int
+) -> None:
+    """SQLite speaks of a missing permission; `verify` must not call whole what nobody can start."""
+    path = tmp_path / "log.sqlite"
+    schema.upgrade(str(path))
+    await filled(Place(f"sqlite:///{path}"), [session(), gap()])
+    contents = bytearray(path.read_bytes())
+    contents[18] = version
+    path.write_bytes(contents)
+    with pytest.raises(DatabaseDamaged, match="its header says"):
+        check_database(str(path))
+    assert "its header says" in find_damage(str(path))
+    with pytest.raises(DatabaseDamaged, match="its header says"):
+        await EventLog.open(str(path), clock=SystemClock(), lease=lease())
+    assert path.read_bytes() == contents
+
+
+MARKS = {
+    "no number": "UPDATE checkpoints SET sequence = 'x' WHERE name = '{}'",
+    "below zero": "UPDATE checkpoints SET sequence = -1 WHERE name = '{}'",
+    "no hash": "UPDATE checkpoints SET hash = 'x' WHERE name = '{}'",
+}
+
+
+@pytest.mark.parametrize("name", ["log", "books", "verified"])
+@pytest.mark.parametrize("mark", MARKS)
+async def test_checkpoint_that_cannot_be_read_is_damage(
+    tmp_path: Path, mark: str, name: str
+) -> None:
+    place = Place(f"sqlite:///{tmp_path}/log.sqlite")
+    schema.upgrade(place.url)
+    await filled(place, [session(), gap()])
+    place.sql(
+        "INSERT INTO checkpoints SELECT 'verified', sequence, hash, NULL, NULL FROM checkpoints"
+        " WHERE name = 'log'"
+    )
+    place.sql(MARKS[mark].format(name))
+    with pytest.raises(DatabaseDamaged, match=f"checkpoint '{name}' cannot be read"):
+        audit.verify(place.url)
+    if name == "log":
+        with pytest.raises(DatabaseDamaged, match="cannot be read") as caught:
+            mend(place.url)
+        assert "restore" in caught.value.hint
+    else:
+        assert mend(place.url) == (f"the checkpoint {name}",)
+        rebuild(place.url)
+        audit.verify(place.url)
+        check_database(place.url)
+
+
+async def test_log_whose_end_was_not_written_down_does_not_hold(place: Place) -> None:
+    """No daemon starts on it, so `verify` must say so too."""
+    await filled(place, [session(), gap()])
+    place.sql("DELETE FROM checkpoints WHERE name = 'log'")
+    with pytest.raises(ChainBroken, match="only 0 events were appended"):
+        audit.verify(place.url)

@@ -1,6 +1,6 @@
 """Plays every kind of damage to the files of a database, and prints the figures.
 
-    python -m tests.damage [--each 100] [--seed 1]
+    python -m tests.damage [--each 100] [--seed 1] [--kind flip]
 
 Exit status 0 when each is found or proven to change nothing, and no verb ends with a traceback or
 another status than 0 and 4.
@@ -25,9 +25,10 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--each", type=int, default=100, help="of each kind that goes by chance")
     words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--kind", action="append", help="only damages of this kind")
     given = words.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = play(Path(folder), given.seed, given.each)
+        figures = play(Path(folder), given.seed, given.each, kinds=given.kind)
     print(figures)
     for fault in figures.faults:
         print(f"  {fault}")

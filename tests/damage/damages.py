@@ -27,6 +27,16 @@ ROWS = (
     "UPDATE leases SET epoch = 'x', host = X'FF'",
     "DELETE FROM leases",
     "DELETE FROM checkpoints",
+    "DELETE FROM checkpoints WHERE name = 'log'",
+    "UPDATE checkpoints SET sequence = 'x'",
+    "UPDATE checkpoints SET sequence = -1",
+    "UPDATE checkpoints SET sequence = 1e300",
+    "UPDATE checkpoints SET sequence = 9223372036854775807",
+    "UPDATE checkpoints SET hash = 'x'",
+    "UPDATE checkpoints SET hash = 7",
+    "UPDATE checkpoints SET name = X'FF' WHERE name = 'books'",
+    "INSERT INTO checkpoints (name, sequence, hash) VALUES ('verified', 5, X'00')",
+    "INSERT INTO checkpoints (name, sequence, hash) VALUES ('verified', 'x', 'x')",
     "UPDATE checkpoints SET sequence = sequence + 1",
     "UPDATE checkpoints SET hash = X'00'",
     "UPDATE checkpoints SET row_sum = 'x', live_row_sum = X'0102030405060708090A0B0C0D0E0F101112'",
@@ -48,9 +58,43 @@ EVENTS = (
     "UPDATE events SET recorded_at = 'never' WHERE sequence = {}",
     "UPDATE events SET hash = X'00' WHERE sequence = {}",
     "UPDATE events SET wire = 'x' WHERE sequence = {}",
+    "UPDATE events SET sequence = sequence + 100000 WHERE sequence = {}",
+    "UPDATE events SET sequence = -sequence WHERE sequence = {}",
+    "UPDATE events SET lease_epoch = 'x', session_epoch = X'FF' WHERE sequence = {}",
     "DELETE FROM events WHERE sequence = {}",
     "DELETE FROM events WHERE sequence > {}",
 )
+
+
+#: Of which copy each file is: `sound` is whole, `killed` as a killed daemon leaves it, `older` the
+#: same of when the log was half as long; None: there is none.
+RESTORES = {
+    "older": {"": "older", "-wal": "older", ".head": "sound"},
+    "older, without its -wal": {"": "older", "-wal": None, ".head": "sound"},
+    "older, beside the newest -wal": {"": "older", "-wal": "killed", ".head": "sound"},
+    "older with its head, beside the newest -wal": {
+        "": "older",
+        "-wal": "killed",
+        ".head": "older",
+    },
+    "newest, beside an older -wal": {"": "sound", "-wal": "older", ".head": "sound"},
+    "killed, beside an older -wal": {"": "killed", "-wal": "older", ".head": "killed"},
+    "nothing but the -wal": {"": None, "-wal": "killed", ".head": "killed"},
+    "nothing": {"": None, "-wal": None, ".head": "sound"},
+}
+#: Rights of the folder and of each file.
+RIGHTS = {
+    "unreadable": {"": 0},
+    "read-only": {"": 0o444},
+    "read-only, in a read-only folder": {"": 0o444, "/": 0o555},
+    "in a read-only folder": {"/": 0o555},
+    "in an unreadable folder": {"/": 0},
+    "unreadable -wal": {"-wal": 0},
+    "read-only -wal": {"-wal": 0o444},
+    "unreadable head": {".head": 0},
+    "read-only head": {".head": 0o444},
+}
+PAGE_BYTES = 4096
 
 
 class Damage(NamedTuple):
@@ -64,8 +108,10 @@ class Damage(NamedTuple):
     killed: bool = False
 
 
-def damages(chance: random.Random, wanted: int) -> Iterator[Damage]:
-    """Yield so many of each kind that goes by chance, and all of each other kind."""
+def damages(chance: random.Random, wanted: int, copies: Path) -> Iterator[Damage]:
+    """Yield so many of each kind that goes by chance, and all of each other kind; in the folder are
+    copies of the log, see `play.make`.
+    """
     for _ in range(wanted):
         number, bit = chance.random(), 1 << chance.randrange(8)
         yield Damage("flip", f"at {number}", partial(flip, at=number, bit=bit))
@@ -74,7 +120,14 @@ def damages(chance: random.Random, wanted: int) -> Iterator[Damage]:
         yield Damage("wal", f"at {number}", partial(flip, at=number, bit=bit, end="-wal"), True)
         yield Damage("truncate", f"at {number}", partial(truncate, at=number))
         yield Damage("truncate wal", f"at {number}", partial(truncate, at=number, end="-wal"), True)
+        yield Damage("truncate head", f"at {number}", partial(truncate, at=number, end=".head"))
+        yield Damage("head", f"at {number}", partial(flip, at=number, bit=bit, end=".head"))
         yield Damage("zero", f"from {number}", partial(zero, at=number))
+        other = chance.random()
+        yield Damage("page", f"zero at {number}", partial(page, at=number, source=None))
+        yield Damage("page", f"{other} at {number}", partial(page, at=number, source=other))
+        yield Damage("page", f"swap {number} {other}", partial(swap, one=number, other=other))
+        yield Damage("shm", f"of {at}", partial(garble, end="-shm", seed=at), True)
         for text in EVENTS:
             statement = text.format(chance.randrange(1, 300))
             yield Damage("event", statement, partial(change, statement=statement))
@@ -93,6 +146,10 @@ def damages(chance: random.Random, wanted: int) -> Iterator[Damage]:
     for statement in ROWS:
         yield Damage("row", statement, partial(change, statement=statement))
     yield Damage("object", "every one", drop)
+    for name, parts in RESTORES.items():
+        yield Damage("restore", name, partial(restore, copies=copies, parts=parts))
+    for name, modes in RIGHTS.items():
+        yield Damage("rights", name, partial(allow, modes=modes), True)
 
 
 def flip(file: Path, *, at: float, bit: int, end: str = "") -> None:
@@ -125,6 +182,70 @@ def zero(file: Path, *, at: float) -> None:
     file.write_bytes(contents)
 
 
+def page(file: Path, *, at: float, source: float | None) -> None:
+    """Put zeros or another page in the place of a page, as a disk does that lost its place."""
+    pages = _pages(file)
+    pages[_of(pages, at)] = bytes(PAGE_BYTES) if source is None else pages[_of(pages, source)]
+    file.write_bytes(b"".join(pages))
+
+
+def swap(file: Path, *, one: float, other: float) -> None:
+    """Exchange two pages."""
+    pages = _pages(file)
+    first, second = _of(pages, one), _of(pages, other)
+    pages[first], pages[second] = pages[second], pages[first]
+    file.write_bytes(b"".join(pages))
+
+
+def garble(file: Path, *, end: str, seed: int) -> None:
+    """Leave a file of nonsense."""
+    _beside(file, end).write_bytes(random.Random(seed).randbytes(32_768))
+
+
+def restore(file: Path, *, copies: Path, parts: dict[str, str | None]) -> None:
+    """Put files of several moments together."""
+    for end, name in parts.items():
+        _beside(file, end).unlink(missing_ok=True)
+        source = copies / f"{name}.sqlite{end}"
+        if name is not None and source.exists():
+            _beside(file, end).write_bytes(source.read_bytes())
+
+
+def allow(file: Path, *, modes: dict[str, int]) -> None:
+    """Set rights, of the folder last."""
+    for end, mode in modes.items():
+        (file.parent if end == "/" else _beside(file, end)).chmod(mode)
+
+
+def misfit(file: Path, *, index: str, table: str, clause: str) -> None:
+    """Make the rows of an index from another text than its own: some are missing, there are more of
+    them, or they are of other values.
+    """
+    where = f"WHERE type = 'index' AND name = '{index}'"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        (text,) = connection.execute(f"SELECT sql FROM sqlite_master {where}").fetchone()
+    other = f"{text.partition(' ON ')[0]} ON {table} {clause}".replace("UNIQUE ", "")
+    for sql, then in ((other, f"REINDEX {index}"), (text, "SELECT 1")):
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(f"UPDATE sqlite_master SET sql = ? {where}", (sql,))
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute(then)
+
+
+def misfits(file: Path) -> Iterator[Damage]:
+    """Yield each index with rows missing, too many, and of another column."""
+    query = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    with closing(sqlite3.connect(file)) as connection:
+        for name, table in connection.execute(query).fetchall():
+            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+            (column,) = (row[2] for row in connection.execute(f"PRAGMA index_info({name})"))
+            first, last = columns[0][1], columns[-2][1]
+            for clause in (f"({column}) WHERE {first} IS NULL", f"({column})", f"({last})"):
+                happen = partial(misfit, index=name, table=table, clause=clause)
+                yield Damage("index", f"{name} on {clause}", happen)
+
+
 def delete(file: Path, *, ends: tuple[str, ...]) -> None:
     """Take files away."""
     for end in ends:
@@ -155,6 +276,15 @@ def drop(file: Path, only: tuple[str, str] | None = None) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         for kind, name in [only] if only else connection.execute(OBJECTS).fetchall():
             connection.execute(f"DROP {kind} IF EXISTS {name}")
+
+
+def _pages(file: Path) -> list[bytes]:
+    contents = file.read_bytes()
+    return [contents[at : at + PAGE_BYTES] for at in range(0, len(contents), PAGE_BYTES)]
+
+
+def _of(pages: list[bytes], at: float) -> int:
+    return int(len(pages) * at)
 
 
 def _beside(file: Path, end: str) -> Path:

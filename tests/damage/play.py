@@ -7,12 +7,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import random
 import shutil
 import socket
 import sqlite3
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,11 +31,13 @@ from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog
 from oms.store.upgrade import upgrade_database
 from tests.benchmark.flow import pendings
-from tests.damage.damages import Damage, damages, drop, objects
+from tests.damage.damages import Damage, damages, drop, misfits, objects
 
 EVENTS = 400
 FOUND = 4
-FILES = ("", "-wal", ".head")
+FILES = ("", "-wal", "-shm", ".head")
+#: A user without any right.
+NOBODY = 65_534
 VERBS = (
     ("status",),
     ("orders",),
@@ -61,23 +65,30 @@ class Figures:
         )
 
 
-def play(folder: Path, seed: int, wanted: int, every: int = 1) -> Figures:
-    """Play damages, of those that go by no chance each so-manieth."""
-    sound = folder / "sound" / "log.sqlite"
+def play(
+    folder: Path, seed: int, wanted: int, *, every: int = 1, kinds: Collection[str] | None = None
+) -> Figures:
+    """Play damages, of those that go by no chance each so-manieth, of some kinds or all."""
+    sound = folder / "copies" / "sound.sqlite"
     sound.parent.mkdir()
     order_id = asyncio.run(make(sound))
     killed = sound.with_name("killed.sqlite")
     expected = content(sound, folder)
     figures = Figures()
     drops = [Damage("object", f"{o}", partial(drop, only=o)) for o in objects_of(sound, folder)]
-    for number, damage in enumerate([*damages(random.Random(seed), wanted), *drops]):
-        if number % every:
+    by_kind = [*damages(random.Random(seed), wanted, sound.parent), *drops]
+    by_kind += misfits(fresh(sound, folder / "content"))
+    for number, damage in enumerate(by_kind):
+        if number % every or (kinds and damage.kind not in kinds):
             continue
-        file = fresh(killed if damage.killed else sound, folder)
-        damage.happen(file)
         figures.played[damage.kind] += 1
-        for fault in _faults(file, order_id, expected, damage, figures):
-            figures.faults.append(f"{damage.kind} {damage.name}: {fault}")
+        if damage.kind == "rights":
+            faults = _faults_of_rights(killed, damage, order_id)
+        else:
+            file = fresh(killed if damage.killed else sound, folder)
+            damage.happen(file)
+            faults = _faults(file, order_id, expected, damage, figures)
+        figures.faults += [f"{damage.kind} {damage.name}: {fault}" for fault in faults]
     return figures
 
 
@@ -93,21 +104,52 @@ def _faults(
     figures.found[damage.kind] += code == FOUND
     for words in VERBS:
         each, said = verb(file, damaged, *(order_id if w == "ORDER" else w for w in words))
-        if not _is_told(each, said):
+        if each not in (0, FOUND):
             yield f"{words[0]} ended with {each}: {said}"
     each, said = start(fresh(file, damaged))
-    if not _is_told(each, said):
+    if each not in (0, FOUND):
         yield f"the start ended with {each}: {said}"
+    if code == 0 and each != 0:
+        yield f"verify found nothing, and the start ended with {each}: {said}"
 
 
-def _is_told(code: int, said: str) -> bool:
-    """Say whether a status is one that damage may end with.
+def _faults_of_rights(killed: Path, damage: Damage, order_id: str) -> Iterator[str]:
+    """A right that is missing is no damage: 1, with a word that tells what to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = fresh(killed, Path(folder))
+        Path(folder).chmod(0o755)
+        if os.getuid() == 0:
+            for one in (file.parent, *file.parent.iterdir()):
+                os.chown(one, NOBODY, NOBODY)
+        damage.happen(file)
+        for words in (("verify",), *VERBS):
+            given = tuple(order_id if w == "ORDER" else w for w in words)
+            code, said = as_nobody(partial(_run, file, *given))
+            if code not in (0, 1, FOUND) or (code == 1 and "hint: " not in said):
+                yield f"{words[0]} ended with {code}: {said}"
+        code, said = as_nobody(partial(start, file))
+        if code not in (0, 1, FOUND):
+            yield f"the start ended with {code}: {said}"
 
-    A file whose header says that a later SQLite wrote it can be read and not written; SQLite tells
-    that in the words of a missing permission. To look into the header ourselves would mean to close
-    the file again, which takes away every lock that this process has on it.
-    """
-    return code in (0, FOUND) or (code == 1 and "readonly database" in said)
+
+def as_nobody(work: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+    """Do a work in a child that is not root, because rights bind root to nothing."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as told:
+        child = os.fork()
+        if child == 0:
+            try:
+                if os.getuid() == 0:
+                    os.setgroups([])
+                    os.setgid(NOBODY)
+                    os.setuid(NOBODY)
+                code, said = work()
+                told.write(said)
+                told.flush()
+            finally:
+                os._exit(code & 0xFF)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        told.seek(0)
+        return status, told.read()
 
 
 def fresh(file: Path, folder: Path) -> Path:
@@ -127,7 +169,11 @@ def _copy(file: Path, to: Path) -> None:
 
 def verb(file: Path, folder: Path, *words: str) -> tuple[int, str]:
     """Run a verb on a copy; return its status and what it said."""
-    out, url = io.StringIO(), f"sqlite:///{fresh(file, folder)}"
+    return _run(fresh(file, folder), *words)
+
+
+def _run(file: Path, *words: str) -> tuple[int, str]:
+    out, url = io.StringIO(), f"sqlite:///{file}"
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(out),
@@ -172,8 +218,7 @@ async def make(file: Path) -> str:
         log = await EventLog.open(str(working), clock=SystemClock(), lease=LEASE)
         for fact in part:
             await log.append(fact)
-        if part[-1] is facts[-1]:
-            _copy(working, killed)
+        _copy(working, killed if part[-1] is facts[-1] else file.with_name("older.sqlite"))
         await log.close()
     _copy(working, file)
     return order_id

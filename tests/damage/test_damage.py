@@ -10,5 +10,5 @@ from tests.damage.play import play
 def test_damage_is_found_or_changes_nothing_and_every_verb_says_so(
     tmp_path: Path, seed: int
 ) -> None:
-    figures = play(tmp_path, seed, wanted=1, every=6)
+    figures = play(tmp_path, seed, wanted=1, every=14)
     assert figures.faults == []
