@@ -533,11 +533,12 @@ class Settings(BaseSettings):
         description="How often the watchman looks for what has lasted too long.",
     )
     clock_check_seconds: Seconds = Field(
-        3600,
+        600,
         ge=1,
         le=86_400,
-        description="How often the gateway's clock is read; it is also read at the start of each "
-        "session.",
+        description="How often the gateway's clock is read, by up to seven questions over as many "
+        "seconds; it is also read at the start of each session. A reading is written down where it "
+        "says something new, and every half hour.",
     )
     alarm_order_silence_seconds: Seconds = Field(
         30,

@@ -314,10 +314,13 @@ class Session:
         heard_ago = self._clock.monotonic() - self._heard_at
         return self._frames.behind or heard_ago < self.settings.probe_timeout_seconds
 
-    async def read_clock(self) -> ServerTimeRead | None:
-        """Return how far the gateway's clock is from ours, None where no answer comes in time."""
+    async def read_clock(self, *, once: bool = False) -> ServerTimeRead | None:
+        """Return how far the gateway's clock is from ours, by one answer or, over some seconds, by
+        as many as it takes; None where no answer comes in time.
+        """
+        ask = self._server_clock.ask if once else self._server_clock.measure
         with contextlib.suppress(TimeoutError, ConnectionError):
-            return await self._server_clock.ask(self.settings.probe_timeout_seconds)
+            return await ask(self.settings.probe_timeout_seconds)
         return None
 
     def _give_up(self, reason: str) -> None:

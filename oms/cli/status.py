@@ -279,7 +279,10 @@ def _clock_lines(situation: Situation) -> list[StatusLine]:
         return []
     side = "ahead" if offset > 0 else "behind"
     read = age(at, situation.read_at)
-    return [StatusLine("gateway's clock", f"{abs(offset) / 1000:.1f} s {side}, read {read} ago")]
+    error = situation.system.server_error_ms
+    within = "" if error is None else f", off by at most {error / 1000:.2f} s"
+    text = f"{abs(offset) / 1000:.2f} s {side}{within}, read {read} ago"
+    return [StatusLine("gateway's clock", text)]
 
 
 def _halt_line(situation: Situation) -> StatusLine:

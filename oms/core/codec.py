@@ -227,7 +227,7 @@ def natural_key(event: Event) -> str | None:
     """
     match event:
         case ExecutionReceived():
-            return _printable(f"execution:{event.account}:{event.exec_id}")
+            return execution_key(event.account, event.exec_id)
         case CommissionReceived(commission=None):
             return _printable(f"commission:{event.exec_id}:unknown")
         case CommissionReceived():
@@ -246,6 +246,11 @@ def natural_key(event: Event) -> str | None:
             return None
 
 
+def execution_key(account: str, exec_id: str) -> str:
+    """Return the natural key of an execution, one revision of it."""
+    return _printable(f"execution:{account}:{exec_id}")
+
+
 def same_fact(one: Event, other: Event) -> bool:
     """Say whether two events with one natural key state the same thing, however they were
     delivered.
@@ -257,7 +262,7 @@ def same_fact(one: Event, other: Event) -> bool:
         return _executed(one) == _executed(other)
     if isinstance(one, OrderIntended) and isinstance(other, OrderIntended):
         # What the rules made of it depends on the moment, not on what was wanted.
-        judged = {"checks": (), "warning": ""}
+        judged = {"checks": (), "limits": (), "warning": ""}
         return one.evolve(**judged) == other.evolve(**judged)
     return one == other
 

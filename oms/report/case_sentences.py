@@ -159,7 +159,8 @@ def _(event: events.AlarmCleared) -> str:
 @_say.register
 def _(event: events.ServerTimeRead) -> str:
     side = "ahead of" if event.offset_ms > 0 else "behind"
-    return f"The gateway's clock is {abs(event.offset_ms)} ms {side} ours"
+    bound = f", off by at most {event.bound_ms} ms"
+    return f"The gateway's clock is {abs(event.offset_ms)} ms {side} ours{bound}"
 
 
 @_say.register

@@ -36,6 +36,7 @@ def situation_json(situation: Situation, health: Health) -> Json:
         "alarms": [_alarm(alarm, now) for alarm in situation.alarms],
         "gateway_clock": {
             "offset_ms": system.server_offset_ms,
+            "error_ms": system.server_error_ms,
             "read_at": time(system.server_time_at),
         },
         "halt": {

@@ -103,9 +103,11 @@ class Admission:
             denial = check(proposal, self.limits)
             if denial is not None:
                 return denial
+            kept = in_force(proposal, self.limits)
             judged.append(
                 intent.evolve(
-                    checks=in_force(proposal, self.limits),
+                    checks=tuple(kept),
+                    limits=tuple(kept.values()),
                     warning=warning_of(proposal, self.limits),
                 )
             )

@@ -110,6 +110,7 @@ async def in_background(oms: Oms, hear: Callable[[News], None]) -> AsyncIterator
         asyncio.create_task(oms.inquiries.serve(oms.schedule.ask), name="inquiries"),
         asyncio.create_task(oms.schedule.serve(), name="reconcile"),
         asyncio.create_task(oms.watchman.serve(), name="watchman"),
+        asyncio.create_task(oms.watchman.read_clock(), name="clock"),
         asyncio.create_task(oms.rechecks.serve(), name="recheck"),
         asyncio.create_task(oms.checkpoints.serve(), name="checkpoints"),
         asyncio.create_task(oms.silence.serve(oms.schedule.ask), name="silence"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -21,6 +22,7 @@ from oms.core.events import (
     Context,
     Event,
     Pending,
+    ServerTimeRead,
 )
 from oms.core.fold.records import Alarm
 from oms.core.resets import windows_of
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 log = get_logger("service.watchman")
 
 ACTOR: Final = "watchman"
+#: How often the gateway's clock is written down where it says nothing new.
+CLOCK_KEPT_SECONDS: Final = 1_800
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -54,6 +58,16 @@ def tolerances_of(settings: Settings) -> Tolerances:
         disk_free=disk_free_of(settings),
         resets=windows_of(settings.reset_region, settings.reset_windows),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The reading of the gateway's clock that was written down last."""
+
+    read: ServerTimeRead
+    epoch: int
+    #: On the monotonic clock.
+    at: float
 
 
 class Watchman:
@@ -77,8 +91,7 @@ class Watchman:
         self._session = session
         self._look_seconds = look_seconds
         self._clock_seconds = clock_seconds
-        self._clock_read_in = 0
-        self._clock_read_at = 0.0
+        self._clock_kept: _Kept | None = None
         self._steps = Steps(clock)
         self._has_looked = False
         self._apart_since: datetime | None = None
@@ -86,7 +99,6 @@ class Watchman:
     async def serve(self) -> None:
         """Look for ever."""
         while True:
-            await self._read_clock_when_due()
             await self.look()
             await asyncio.sleep(self._look_seconds)
 
@@ -143,16 +155,37 @@ class Watchman:
         now = self._clock.now()
         return self._clock.wall() - now
 
-    async def _read_clock_when_due(self) -> None:
-        """Read the gateway's clock with each session, and from time to time."""
-        epoch = self._session.current_epoch
-        age = self._clock.monotonic() - self._clock_read_at
-        if not epoch or (epoch == self._clock_read_in and age < self._clock_seconds):
+    async def read_clock(self) -> None:
+        """Read the gateway's clock with each session, and from time to time, for ever.
+
+        A session's first answer counts at once, because it can show a wrong zone; then some
+        seconds go into a closer look, which no alarm waits for.
+        """
+        read_in, read_at = 0, 0.0
+        while True:
+            epoch, now = self._session.current_epoch, self._clock.monotonic()
+            if epoch and (epoch != read_in or now - read_at >= self._clock_seconds):
+                if epoch != read_in:
+                    await self._keep(await self._session.read_clock(once=True), epoch)
+                await self._keep(await self._session.read_clock(), epoch)
+                read_in, read_at = epoch, now
+            await asyncio.sleep(self._look_seconds)
+
+    async def _keep(self, read: ServerTimeRead | None, epoch: int) -> None:
+        if read is None or not self._is_news(read, epoch):
             return
-        self._clock_read_in, self._clock_read_at = epoch, self._clock.monotonic()
-        read = await self._session.read_clock()
-        if read is not None:
-            await self._log.append(Pending(read, Context(actor=ACTOR, session_epoch=epoch)))
+        self._clock_kept = _Kept(read, epoch, self._clock.monotonic())
+        await self._log.append(Pending(read, Context(actor=ACTOR, session_epoch=epoch)))
+
+    def _is_news(self, read: ServerTimeRead, epoch: int) -> bool:
+        """Say whether a reading says more than the one that was kept last."""
+        kept = self._clock_kept
+        if kept is None or kept.epoch != epoch:
+            return True
+        if self._clock.monotonic() - kept.at >= CLOCK_KEPT_SECONDS:
+            return True
+        moved = abs(read.offset_ms - kept.read.offset_ms)
+        return moved > kept.read.bound_ms or read.bound_ms * 2 <= kept.read.bound_ms
 
 
 def _context(event: Event, standing: Mapping[str, Alarm], epoch: int) -> Context:

@@ -75,9 +75,10 @@ def warning_of(proposal: Proposal, limits: Limits) -> str:
     return "; ".join(text for rule in RULES if (text := rule.warn(proposal, limits)))
 
 
-def in_force(proposal: Proposal, limits: Limits) -> tuple[str, ...]:
-    """Return the names of the rules that judged an order; those without a limit did not."""
-    return tuple(rule.name for rule in RULES if rule.limit(proposal, limits))
+def in_force(proposal: Proposal, limits: Limits) -> dict[str, str]:
+    """Return the rules that judged an order, each with its limit; those without one did not."""
+    kept = ((rule.name, rule.limit(proposal, limits)) for rule in RULES)
+    return {name: limit for name, limit in kept if limit}
 
 
 def rulings(proposal: Proposal, limits: Limits) -> tuple[Ruling, ...]:

@@ -73,6 +73,8 @@ class OrderIntended(Event):
     reason: Prose = ""
     #: Names of the checks that the order passed.
     checks: tuple[Word, ...] = ()
+    #: The limit that each of them kept, in their order; empty in logs of earlier versions.
+    limits: tuple[Prose, ...] = ()
     #: It was to take from what the account held and nothing else; so it passed open breaks.
     closing: bool = False
     #: What a rule told of it and let it pass; empty where none did.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from oms.core.bounds import Difference, Instant, Label, Prose, Word
+from oms.core.bounds import Count, Difference, Instant, Label, Prose, Word
 from oms.core.events.base import Event
 
 AlarmKind = Literal[
@@ -49,15 +49,26 @@ class AlarmCleared(Event):
 
 
 class ServerTimeRead(Event):
-    """How far the gateway's clock is from ours, measured by one question.
+    """How far the gateway's clock is from ours.
 
-    IB tells whole seconds, so the offset is known to half a second and half the round trip.
+    IB tells whole seconds (in milliseconds only from version 197 of the protocol on), so one answer
+    leaves a second and the round trip open; several, each asked when a second of the gateway's
+    clock should end, leave less.
     """
 
     server_time: Instant
     #: The gateway's clock less ours, in milliseconds.
     offset_ms: Difference
     round_trip_ms: Difference
+    #: By how much the offset can be wrong; None in logs of earlier versions, which asked once.
+    error_ms: Difference | None = None
+    #: How many answers it follows from.
+    answers: Count = 1
+
+    @property
+    def bound_ms(self) -> int:
+        """Return by how much the offset can be wrong."""
+        return 500 + -(-self.round_trip_ms // 2) if self.error_ms is None else self.error_ms
 
 
 class ClockStepped(Event):

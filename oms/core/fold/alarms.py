@@ -41,7 +41,12 @@ def _cleared(books: Books, envelope: Envelope, event: AlarmCleared) -> None:
 
 
 def _time_read(books: Books, envelope: Envelope, event: ServerTimeRead) -> None:
-    set_system(books, server_offset_ms=event.offset_ms, server_time_at=envelope.recorded_at)
+    set_system(
+        books,
+        server_offset_ms=event.offset_ms,
+        server_error_ms=event.error_ms,
+        server_time_at=envelope.recorded_at,
+    )
 
 
 def _for_alarm(event: AlarmRaised | AlarmCleared, context: Context, books: Books) -> Wants:

@@ -86,7 +86,7 @@ def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
         earlier = [f for f in waiting if f.booked_sequence < made.sequence]
         waiting = waiting[len(earlier) :]
         fresh = fresh.evolve(**booked(fresh, earlier))
-        fresh = fresh.evolve(**_moved_by(fresh, made))
+        fresh = fresh.evolve(**moved_by(fresh, made))
     changes = booked(fresh, waiting)
     changes["uncashed"] = fresh.uncashed
     return changes
@@ -94,7 +94,7 @@ def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
 
 def adjusted(position: Position, made: AdjustmentMade) -> PositionChanges:
     """Return what an adjustment changes about a position; it is the newest that moves it."""
-    changes = _moved_by(position, made)
+    changes = moved_by(position, made)
     changes["adjustments"] = (*position.adjustments, made)
     return changes
 
@@ -132,7 +132,8 @@ def explained_units(position: Position) -> Decimal:
     return position.quantity - position.opening_quantity + position.converted - uncashed
 
 
-def _moved_by(position: Position, made: AdjustmentMade) -> PositionChanges:
+def moved_by(position: Position, made: AdjustmentMade) -> PositionChanges:
+    """Return what an adjustment moves about a position."""
     quantity, average, units = position.quantity, position.average_price, position.contract.units
     if made.ratio is not None:
         held = quantity if made.held is None else made.held

@@ -118,6 +118,8 @@ class SystemRecord(Evolving):
     gap_closed_at: datetime | None = None
     #: The gateway's clock less ours, and when that was measured.
     server_offset_ms: int | None = None
+    #: By how much that can be wrong; None where nobody wrote it down.
+    server_error_ms: int | None = None
     server_time_at: datetime | None = None
     #: The gateway's zone in the settings, what its clock showed at the last connect, and minutes
     #: east of Greenwich of both.
