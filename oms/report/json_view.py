@@ -70,7 +70,7 @@ def reconciliation_json(report: Report) -> dict[str, Any]:
             }
             for span in report.timeline
         ],
-        "questions": [_question(question) for question in run.questions],
+        "questions": [question_json(question) for question in run.questions],
         "findings": [_finding(finding, cases.get(finding.key)) for finding in run.findings],
         "matches": [
             {"subject": match.subject, "count": match.count, "digest": match.digest}
@@ -129,7 +129,8 @@ def _entry(entry: StoryEntry) -> dict[str, Any]:
     }
 
 
-def _question(question: Question) -> dict[str, Any]:
+def question_json(question: Question) -> dict[str, Any]:
+    """Return how one question was answered, as JSON values."""
     return {
         "query_id": question.query_id,
         "kind": question.kind,

@@ -171,6 +171,13 @@ class Reader:
         query = select(EVENTS).where(EVENTS.c.sequence.in_(story)).order_by(EVENTS.c.sequence)
         return await self._envelopes(query)
 
+    async def sequences_keyed(self, keys: Sequence[str]) -> dict[str, int]:
+        """Return the sequence of each event that has one of some natural keys."""
+        key = EVENTS.c.natural_key
+        # Spelled out: the index has no entry for a NULL.
+        query = select(key, EVENTS.c.sequence).where(key.in_(keys), key.is_not(None))
+        return {str(name): int(sequence) for name, sequence in await self._rows(query)}
+
     async def stored_columns(self, order_id: str) -> Sequence[Sequence[Any]]:
         """Return the columns that the hash covers of each event of an order, as they are stored."""
         story = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id == order_id)

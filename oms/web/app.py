@@ -44,7 +44,7 @@ from oms.store.reader import Reader
 from oms.store.situation import read_situation
 from oms.store.soundness import find_damage
 from oms.telemetry import get_logger
-from oms.web import cases, holdings, journal, metrics, orders, overview
+from oms.web import cases, holdings, journal, metrics, orders, overview, why
 from oms.web.guard import Guard
 from oms.web.page import LIVE_REFRESH_SECONDS, Elsewhere, Page, Spec, Visit, answer
 from oms.web.past import asked_for
@@ -66,6 +66,7 @@ PAGES: Final = (
     Spec("/reports/{name:path}", cases.build_run),
     Spec("/log", journal.build_list, journal.FILTERS),
     Spec("/log/{name:path}", journal.build_one),
+    Spec("/why/{name:path}", why.build),
 )
 
 #: The links at the top of every page.

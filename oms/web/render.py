@@ -22,11 +22,14 @@ from oms.core.fold.records import Order
 from oms.core.words import ago, counted, duration
 from oms.report.html_view import shown_in_markup
 from oms.report.sentences import describe_terms, name_of, sentence
+from oms.report.why_view import ROLES, checks_text, times_text
 from oms.report.wire import wire_fields, wire_text
 from oms.report.words import (
     BREAKS,
+    OUTCOMES,
     coverage_words,
     moment,
+    query_words,
     shown_price,
     trigger_words,
     witness_words,
@@ -72,10 +75,15 @@ def environment() -> Environment:
         "coverage": coverage_words,
         "wire_fields": wire_fields,
         "wire_text": wire_text,
+        "query_words": query_words,
+        "step_times": times_text,
+        "step_checks": checks_text,
     }
     made.globals |= {
         "counted": counted,
         "classes": BREAKS,
+        "roles": ROLES,
+        "outcomes": OUTCOMES,
         "levels": words.LEVELS,
         "icons": words.ICONS,
         "verdicts": words.VERDICT_BADGES,

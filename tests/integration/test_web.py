@@ -111,6 +111,7 @@ ADDRESSES = {
     "/reports/last": "2 differences between our books and the broker&#39;s are open",
     "/log": "The session was lost",
     "/log/1": "DaemonStarted",
+    f"/why/{FILLED}": "What led to it",
     f"/log?order={FILLED}": "Handed to the socket",
     "/orders?as_of=14": '40 <span class="soft">of</span> 100',
     f"/orders/{FILLED}?as_of=14": "partially filled",

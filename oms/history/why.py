@@ -1,0 +1,445 @@
+"""Why: from an event, an order, a position or a break back to what led to it.
+
+What an event names itself is followed as it stands; what names nothing of ours is followed through
+the order that the fold has counted it to, and is marked as attributed (`core.causes`). Every event
+that is shown has its hash checked by the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, cast
+
+from oms.core.causes import Link, attributions, role_of, stated
+from oms.core.codec import execution_key
+from oms.core.events import (
+    BooksAdjusted,
+    BreakAssigned,
+    BreakClosed,
+    BreakExplained,
+    BreakOpened,
+    BreakUpdated,
+    CaseActionProposed,
+    CaseRequestDenied,
+    CaseRequested,
+    Envelope,
+    OpeningPositionRecorded,
+    Question,
+    ReconciliationCompleted,
+    ServerTimeRead,
+)
+from oms.core.fold import positions
+from oms.core.fold.records import (
+    AdjustmentMade,
+    BreakCase,
+    Fill,
+    Order,
+    Position,
+    RunRecord,
+)
+from oms.core.money import ZERO, plain
+from oms.core.words import counted
+from oms.errors import NotFound
+from oms.history.names import find_order
+from oms.history.query import Query, search
+from oms.report.sentences import name_of, sentence
+from oms.report.story import tell
+from oms.report.why import ClockBound, Moved, Movement, Step, Why
+from oms.store.reader import Reader
+
+#: Events that one answer shows at most.
+STEPS_MAX: Final = 2_000
+#: Events after another that are looked at for what it caused, beside those that share its order or
+#: its correlation.
+LOOKED_AFTER_MAX: Final = 2_000
+_PAGE: Final = 500
+
+
+async def why(reader: Reader, subject: str) -> Why:
+    """Return why something is as it is: the sequence of an event, the number of a break, an account
+    and a contract (`ACCOUNT:CONID`), or any name of an order.
+
+    Raises `NotFound`, and `InvalidRequest` where a name means several.
+    """
+    if subject.isascii() and subject.isdecimal() and len(subject) <= 18:
+        head = (await reader.head()).sequence
+        if 1 <= int(subject) <= head:
+            return await of_event(reader, int(subject))
+        # No event has this number; IB's permanent numbers are as long.
+    elif await reader.one("breaks", subject) is not None:
+        return await of_break(reader, subject)
+    elif await reader.one("positions", subject) is not None:
+        return await of_position(reader, subject)
+    try:
+        return await of_order(reader, (await find_order(reader, subject)).order_id)
+    except NotFound:
+        begun = await reader.keys("breaks", subject, limit=2) if subject else []
+        if len(begun) == 1:
+            return await of_break(reader, begun[0])
+        raise NotFound(
+            f"nothing is called {subject!r}",
+            hint="name an event by its sequence, an order by any of its names, a position by"
+            " ACCOUNT:CONID (`oms positions --json` shows both), a break by its id"
+            " (`oms breaks --all`)",
+        ) from None
+
+
+async def of_event(reader: Reader, sequence: int) -> Why:
+    """Return what led to an event, back to where nothing names a cause, and what it caused."""
+    walk = _Walk(reader)
+    await walk.follow([sequence])
+    own = walk.envelopes[sequence]
+    return Why(
+        kind="event",
+        subject=str(sequence),
+        headline=sentence(own),
+        steps=walk.steps(),
+        consequences=tuple(
+            walk.step(one) for one in await _caused_by(reader, walk, own) if one.sequence > sequence
+        ),
+        clock=await _clock_at(reader, own),
+        notes=walk.notes(),
+    )
+
+
+async def of_order(reader: Reader, order_id: str) -> Why:
+    """Return every event of an order with what led to it."""
+    order = await reader.one("orders", order_id)
+    walk = _Walk(reader)
+    story = await walk.story(order_id)
+    if not story:
+        raise NotFound(f"there is no order {order_id}", hint="`oms orders --all` lists them")
+    await walk.follow([one.sequence for one in story])
+    known = order if isinstance(order, Order) else None
+    return Why(
+        kind="order",
+        subject=order_id,
+        headline=tell(order_id, story, known).headline,
+        steps=walk.steps(),
+        clock=await _clock_at(reader, story[-1]),
+        notes=(*walk.notes(), *_unproven(known)),
+    )
+
+
+async def of_position(reader: Reader, key: str) -> Why:
+    """Return the fills, corrections, transfers and adjustments that make a position."""
+    position = await reader.one("positions", key)
+    if not isinstance(position, Position):
+        raise NotFound(
+            f"there is no position {key!r}",
+            hint="it is ACCOUNT:CONID; `oms positions --json` shows both",
+        )
+    fills = cast("list[Fill]", await reader.rows("fills", {"position_key": key}))
+    said_at = await _said_at(reader, fills)
+    opening = await _opening_of(reader, position)
+    movements = tuple(_movements(position, fills, said_at, opening))
+    walk = _Walk(reader)
+    shown = [one.sequence for one in movements if one.sequence][-STEPS_MAX // 4 :]
+    await walk.follow(shown)
+    held = f"{plain(position.quantity)} {name_of(position.contract)} in {position.account}"
+    average = f" at {plain(position.average_price)}" if position.quantity else ""
+    notes = [*walk.notes()]
+    if len(shown) < len(movements):
+        notes.append(f"the causes of the last {len(shown):,} movements are shown")
+    last = movements[-1] if movements else None
+    if last is not None and (last.held, last.average) != (
+        position.quantity,
+        position.average_price,
+    ):
+        # Cannot be while the rows are a fold of the log.
+        notes.append("what these movements make is not what the books hold: run `oms verify`")
+    if position.broker_sequence:
+        said = "unknown" if position.broker_quantity is None else plain(position.broker_quantity)
+        notes.append(f"IB last said {said}, in event {position.broker_sequence}")
+    return Why(
+        kind="position",
+        subject=key,
+        headline=f"{held}{average}, by {counted(len(movements), 'movement')}",
+        steps=walk.steps(),
+        movements=movements,
+        notes=tuple(notes),
+    )
+
+
+async def of_break(reader: Reader, break_id: str) -> Why:
+    """Return what was compared with what, what showed it, and who did what about it."""
+    case = await reader.one("breaks", break_id)
+    if not isinstance(case, BreakCase):
+        raise NotFound(f"there is no break {break_id!r}", hint="`oms breaks --all` lists them")
+    about = await _about_break(reader, case)
+    walk = _Walk(reader)
+    await walk.follow([one.sequence for one in about])
+    finding = case.finding
+    ours, theirs = finding.ours or "nothing", finding.theirs or "nothing"
+    return Why(
+        kind="break",
+        subject=break_id,
+        headline=f"{case.status}: {finding.text or finding.subject}: ours {ours}, theirs {theirs}",
+        steps=walk.steps(),
+        questions=await _questions(reader, about),
+        clock=await _clock_at(reader, await reader.event(case.opened_sequence)),
+        notes=walk.notes(),
+    )
+
+
+# ── the walk ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Walk:
+    """Events that were reached, and the links between them."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.envelopes: dict[int, Envelope] = {}
+        self._reader = reader
+        self._orders: dict[int, list[str]] = {}
+        self._stories: dict[str, list[Envelope]] = {}
+        #: By order, then by sequence.
+        self._attributed: dict[str, dict[int, Link]] = {}
+        self._cut = False
+
+    async def story(self, order_id: str) -> list[Envelope]:
+        """Return the events of an order, read once."""
+        if order_id not in self._stories:
+            found = await self._reader.order_events(order_id)
+            self._stories[order_id] = found
+            self._attributed[order_id] = attributions(found)
+        return self._stories[order_id]
+
+    async def follow(self, sequences: Sequence[int]) -> None:
+        """Take events in, and then their causes, until none is new."""
+        waiting = list(sequences)
+        while waiting:
+            if len(self.envelopes) + len(waiting) > STEPS_MAX and self.envelopes:
+                self._cut = True
+                return
+            found = await self.load(waiting)
+            causes = {link.sequence for one in found for link in self.causes(one)}
+            waiting = sorted(causes - self.envelopes.keys())
+
+    async def load(self, sequences: Sequence[int]) -> list[Envelope]:
+        """Read events, with the orders that they are counted to and their stories."""
+        found: list[Envelope] = []
+        for start in range(0, len(sequences), _PAGE):
+            page = sequences[start : start + _PAGE]
+            found += await self._reader.envelopes(page)
+            for sequence, order_id in await self._reader.links(page):
+                self._orders.setdefault(sequence, []).append(order_id)
+                await self.story(order_id)
+        self.envelopes.update({one.sequence: one for one in found})
+        return found
+
+    def causes(self, envelope: Envelope) -> tuple[Link, ...]:
+        """Return what an event names, and what it hangs on in the story of its order."""
+        named = stated(envelope)
+        found = {link.sequence: link for link in named}
+        # Our own facts say their causes; a message of IB's does not say which order it means.
+        if not named or envelope.wire is not None:
+            for order_id in self._orders.get(envelope.sequence, ()):
+                link = self._attributed[order_id].get(envelope.sequence)
+                if link is not None:
+                    found.setdefault(link.sequence, link)
+        return tuple(sorted(found.values(), key=lambda link: -link.sequence))
+
+    def step(self, envelope: Envelope) -> Step:
+        """Return an event as a step."""
+        ids = tuple(self._orders.get(envelope.sequence, ()))
+        return Step(envelope, role_of(envelope), self.causes(envelope), ids)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return what was reached, in the order of the log."""
+        return tuple(self.step(self.envelopes[number]) for number in sorted(self.envelopes))
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what was left out."""
+        if not self._cut:
+            return ()
+        return (f"more than {STEPS_MAX:,} events led to this: the walk back was cut",)
+
+    @property
+    def order_ids(self) -> set[str]:
+        """Return the orders whose stories were read."""
+        return set(self._stories)
+
+
+async def _caused_by(reader: Reader, walk: _Walk, own: Envelope) -> list[Envelope]:
+    """Return the events that are there because of one, as far as they are near it: in its orders,
+    under its correlation, or soon after it.
+    """
+    near: set[int] = set()
+    for order_id in walk.step(own).order_ids:
+        near.update(one.sequence for one in await walk.story(order_id))
+    if own.context.correlation_id:
+        near.update(await reader.sequences_correlated(own.context.correlation_id))
+    near.update(range(own.sequence + 1, own.sequence + 1 + LOOKED_AFTER_MAX))
+    after = sorted(number for number in near if number > own.sequence)
+    known = dict(walk.envelopes)
+    found = await walk.load(after)
+    walk.envelopes = known
+    return [one for one in found if own.sequence in {link.sequence for link in walk.causes(one)}]
+
+
+async def _clock_at(reader: Reader, own: Envelope) -> ClockBound | None:
+    name, sequence = ServerTimeRead.__name__, own.sequence
+    before = await reader.events(type=name, before=sequence + 1, reverse=True, limit=1)
+    after = await reader.events(sequence, type=name, limit=1)
+    return ClockBound.at(own.recorded_at, [*before, *after])
+
+
+def _unproven(order: Order | None) -> Iterable[str]:
+    if order is None:
+        return
+    if order.doubt:
+        yield f"the order is in doubt: {order.doubt}"
+    if order.concluded:
+        yield "its end is our conclusion from what is shown here, not IB's word for the order"
+    if order.status_filled is not None and order.status_filled > order.filled:
+        missing = plain(order.status_filled - order.filled)
+        yield (
+            f"IB's statuses claim {missing} more than the executions that came: only executions are"
+            " booked, the rest is presumed and waits for them"
+        )
+
+
+# ── positions ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _said_at(reader: Reader, fills: Sequence[Fill]) -> dict[str, int]:
+    """Return where each revision of some fills was said, by its natural key."""
+    keys = [
+        execution_key(fill.account, exec_id)
+        for fill in fills
+        for exec_id in (fill.exec_id, *fill.superseded)
+    ]
+    found: dict[str, int] = {}
+    for start in range(0, len(keys), _PAGE):
+        found |= await reader.sequences_keyed(keys[start : start + _PAGE])
+    return found
+
+
+async def _opening_of(reader: Reader, position: Position) -> Envelope | None:
+    if not position.opening_quantity:
+        return None
+    query = Query(
+        type=(OpeningPositionRecorded.__name__,),
+        account=(position.account,),
+        con_id=(position.contract.con_id,),
+    )
+    return next(iter([one async for one in search(reader, query)][-1:]), None)
+
+
+def _movements(
+    position: Position,
+    fills: Iterable[Fill],
+    said_at: Mapping[str, int],
+    opening: Envelope | None,
+) -> Iterable[Movement]:
+    """Yield what moved a position, folded by the same rules as the books."""
+    now = position.evolve(
+        quantity=position.opening_quantity,
+        average_price=position.opening_average_price,
+        realised_pnl=ZERO,
+        commissions=(),
+        converted=ZERO,
+        converted_cost=ZERO,
+        closed_at_zero=ZERO,
+        fill_count=0,
+        uncashed=ZERO,
+    )
+    if position.opening_quantity:
+        yield Movement(
+            sequence=0 if opening is None else opening.sequence,
+            what="opening",
+            text="held before the log knew the account, as IB said",
+            quantity=position.opening_quantity,
+            price=position.opening_average_price,
+            held=now.quantity,
+            average=now.average_price,
+            realised_pnl=ZERO,
+            at=None if opening is None else opening.recorded_at,
+        )
+    booked = [one for one in fills if positions.is_booked(one)]
+    ordered: list[Fill | AdjustmentMade] = sorted(
+        [*booked, *position.adjustments],
+        key=lambda one: one.booked_sequence if isinstance(one, Fill) else one.sequence,
+    )
+    for one in ordered:
+        before = now
+        if isinstance(one, Fill):
+            now = now.evolve(**positions.booked(now, (one,)))
+            yield _of_fill(one, before, now, said_at)
+        else:
+            now = now.evolve(**positions.moved_by(now, one))
+            yield Movement(
+                sequence=one.sequence,
+                what="adjustment",
+                text=one.ratio.words if one.ratio is not None else "books adjusted",
+                quantity=now.quantity - before.quantity,
+                price=one.price,
+                held=now.quantity,
+                average=now.average_price,
+                realised_pnl=now.realised_pnl,
+                at=None,
+            )
+
+
+def _of_fill(fill: Fill, before: Position, now: Position, said_at: Mapping[str, int]) -> Movement:
+    text = f"{fill.side} {plain(fill.quantity)} at {plain(fill.price)} on {fill.venue}"
+    what: Moved = "fill"
+    if positions.is_conversion(fill):
+        what = "conversion"
+    elif fill.superseded:
+        what = "correction" if fill.quantity else "bust"
+        text += f", in the place of {', '.join(fill.superseded)}"
+    earlier = (said_at.get(execution_key(fill.account, one), 0) for one in fill.superseded)
+    return Movement(
+        sequence=said_at.get(execution_key(fill.account, fill.exec_id), fill.booked_sequence),
+        what=what,
+        text=f"{text} ({fill.exec_id})",
+        quantity=now.quantity - before.quantity,
+        price=fill.price,
+        held=now.quantity,
+        average=now.average_price,
+        realised_pnl=now.realised_pnl,
+        at=fill.happened_by,
+        order_id=fill.order_id,
+        revisions=tuple(sorted(number for number in earlier if number)),
+        commission_sequence=fill.commission_sequence,
+    )
+
+
+# ── breaks ───────────────────────────────────────────────────────────────────────────────────────
+
+#: What is said about a case, by the case's id.
+_ABOUT_CASES: Final = (
+    BreakOpened,
+    BreakUpdated,
+    BreakClosed,
+    BreakAssigned,
+    BreakExplained,
+    CaseActionProposed,
+    CaseRequested,
+    CaseRequestDenied,
+    BooksAdjusted,
+)
+
+
+async def _about_break(reader: Reader, case: BreakCase) -> list[Envelope]:
+    """Return every event about a case."""
+    names = tuple(cls.__name__ for cls in _ABOUT_CASES)
+    return [
+        one
+        async for one in search(reader, Query(type=names))
+        if getattr(one.event, "break_id", "") == case.break_id
+    ]
+
+
+async def _questions(reader: Reader, about: Iterable[Envelope]) -> tuple[Question, ...]:
+    """Return the questions of the last run that said something about a case."""
+    runs = [getattr(one.event, "run_id", "") for one in about]
+    for run_id in reversed([run for run in runs if run]):
+        run = await reader.one("runs", run_id)
+        if isinstance(run, RunRecord) and run.sequence:
+            event = (await reader.event(run.sequence)).event
+            if isinstance(event, ReconciliationCompleted):
+                return event.questions
+    return ()

@@ -1,0 +1,164 @@
+"""Why something is as it is, as one value: `history.why` makes it, `why_view` and JSON show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from oms.core.causes import Link, Role
+from oms.core.codec import time_text
+from oms.core.events import Envelope, Question, ServerTimeRead
+from oms.core.money import plain
+from oms.report.json_view import event_json, question_json
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An event on the way, and the earlier ones because of which it is there."""
+
+    envelope: Envelope
+    role: Role
+    causes: tuple[Link, ...]
+    #: The orders that the fold counts it to.
+    order_ids: tuple[str, ...] = ()
+
+
+Moved = Literal["opening", "fill", "correction", "bust", "adjustment", "conversion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One thing that moved a position, and what was held after it."""
+
+    sequence: int
+    what: Moved
+    text: str
+    #: What it added to what is held, negative for what it took away.
+    quantity: Decimal
+    #: None where it realises at the position's own average.
+    price: Decimal | None
+    held: Decimal
+    #: Average price of what is held after it, commissions and multiplier excluded.
+    average: Decimal
+    realised_pnl: Decimal
+    at: datetime | None
+    order_id: str = ""
+    #: Sequences of earlier revisions of the same execution, the oldest first.
+    revisions: tuple[int, ...] = ()
+    #: Of the report of its commission; 0 where none came.
+    commission_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClockBound:
+    """How far the gateway's clock was from ours at some time, as the reading next to it says."""
+
+    read: Envelope
+    #: The gateway's clock less ours, in milliseconds, and by how much that can be wrong.
+    offset_ms: int
+    error_ms: int
+
+    @classmethod
+    def at(cls, moment: datetime, reads: Iterable[Envelope]) -> ClockBound | None:
+        """Return what is known for a moment: of some readings, the one that leaves the least open.
+
+        A clock of quartz goes wrong by less than 100 millionths: two, by a five-thousandth of the
+        time that lies between reading and moment.
+        """
+        found = [
+            cls(one, one.event.offset_ms, one.event.bound_ms + _drift_ms(moment - one.recorded_at))
+            for one in reads
+            if isinstance(one.event, ServerTimeRead)
+        ]
+        return min(found, key=lambda bound: bound.error_ms, default=None)
+
+    @property
+    def text(self) -> str:
+        """Return it in words."""
+        side = "ahead of" if self.offset_ms > 0 else "behind"
+        return (
+            f"the gateway's clock was {abs(self.offset_ms)} ms {side} ours, off by at most"
+            f" {self.error_ms} ms (event {self.read.sequence}, session"
+            f" {self.read.context.session_epoch})"
+        )
+
+
+def _drift_ms(apart: timedelta) -> int:
+    return -(-abs(apart) // timedelta(milliseconds=5_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The answer: what led to something, in the order of the log."""
+
+    kind: Literal["event", "order", "position", "break"]
+    subject: str
+    headline: str
+    steps: tuple[Step, ...]
+    #: Of an event: what is there because of it.
+    consequences: tuple[Step, ...] = ()
+    #: Of a position: what makes it, in the order in which it counts.
+    movements: tuple[Movement, ...] = ()
+    #: Of a break: the questions whose answers were compared.
+    questions: tuple[Question, ...] = ()
+    clock: ClockBound | None = None
+    #: What the answer does not cover.
+    notes: tuple[str, ...] = ()
+
+
+def why_json(why: Why) -> dict[str, Any]:
+    """Return an answer as JSON values."""
+    clock = why.clock
+    return {
+        "schema": SCHEMA,
+        "kind": "why",
+        "about": why.kind,
+        "subject": why.subject,
+        "headline": why.headline,
+        "steps": [_step(one) for one in why.steps],
+        "consequences": [_step(one) for one in why.consequences],
+        "movements": [_movement(one) for one in why.movements],
+        "questions": [question_json(one) for one in why.questions],
+        "broker_clock": None
+        if clock is None
+        else {
+            "sequence": clock.read.sequence,
+            "read_at": time_text(clock.read.recorded_at),
+            "offset_ms": clock.offset_ms,
+            "error_ms": clock.error_ms,
+        },
+        "notes": list(why.notes),
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        **event_json(step.envelope),
+        "role": step.role,
+        "order_ids": list(step.order_ids),
+        "causes": [
+            {"sequence": link.sequence, "how": link.how, "text": link.text} for link in step.causes
+        ],
+    }
+
+
+def _movement(one: Movement) -> dict[str, Any]:
+    return {
+        "sequence": one.sequence,
+        "what": one.what,
+        "text": one.text,
+        "quantity": plain(one.quantity),
+        "price": None if one.price is None else plain(one.price),
+        "held": plain(one.held),
+        "average_price": plain(one.average),
+        "realised_pnl": plain(one.realised_pnl),
+        "at": None if one.at is None else time_text(one.at),
+        "order_id": one.order_id or None,
+        "revisions": list(one.revisions),
+        "commission_sequence": one.commission_sequence or None,
+    }

@@ -1,0 +1,132 @@
+"""`oms why` over a log that a daemon has written: an order, a position, a break, an event."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oms.core.events import ExecutionReceived, OrderRequested, QueryAnswered, ServerTimeRead
+from oms.history.why import why
+from oms.store.reader import Reader
+from tests.shell import Shell
+from tests.world import ACCOUNT, World
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shell(world: World, tmp_path: Path) -> Shell:
+    return Shell(tmp_path, {"OMS_DATABASE_URL": str(world.database)})
+
+
+async def test_why_walks_from_anything_back_to_what_a_person_asked(
+    world: World, shell: Shell
+) -> None:
+    await world.start(order_quantity_max=500, watch_interval_seconds=0.05)
+    await shell.oms("buy", "10", "AAPL", "--order-id", "first")
+    await world.until(lambda: world.view.orders["first"].commissions)
+    await world.bought(5)
+    first, second = await world.log(ExecutionReceived)
+    await world.simulator.do("correct", exec_id=first.exec_id, price="12")
+    await world.simulator.do("bust", exec_id=second.exec_id)
+    await world.until_logged(ExecutionReceived, 4)
+    await world.simulator.do("position_adjust", symbol="AAPL", quantity=3)
+    await world.reconcile()
+    (case,) = world.view.open_breaks()
+    await world.until_logged(ServerTimeRead)
+    await shell.oms("explain", case.break_id, "IB is late")
+    # From here on only what stands in the log counts.
+    await check_order(shell, world.oms.reader)
+    await check_position(shell, first.contract.con_id)
+    await check_break(shell, case.break_id)
+    await check_events(shell, world.oms.reader)
+
+
+async def check_order(shell: Shell, reader: Reader) -> None:
+    order = (await shell.oms("why", "first", "--json")).json
+    roles = {step["type"]: step["role"] for step in order["steps"]}
+    assert roles["OrderRequested"] == "request"
+    assert roles["OrderIntended"] == "intent"
+    assert roles["OrderMessageSent"] == "sent"
+    assert roles["ExecutionReceived"] == "broker"
+    assert chain(order, "OrderStatusReceived") == [
+        ("attributed", "OrderMessageSent"),
+        ("named", "OrderIntended"),
+        ("named", "OrderRequested"),
+    ]
+    story = {one.sequence for one in await reader.order_events("first")}
+    assert story <= {step["sequence"] for step in order["steps"]}
+    assert every_cause_is_older_and_shown(order)
+    assert order["broker_clock"]["error_ms"] > 0
+    intended = next(step for step in order["steps"] if step["type"] == "OrderIntended")
+    limits = dict(zip(intended["payload"]["checks"], intended["payload"]["limits"], strict=True))
+    assert limits["quantity"] == "500"
+
+    shown = await shell.oms("why", "first", "--wire")
+    assert "attributed: by its number" in shown.out
+    assert "passed: halt (always)" in " ".join(shown.out.split())
+
+
+async def check_position(shell: Shell, con_id: int) -> None:
+    position = (await shell.oms("why", f"{ACCOUNT}:{con_id}", "--json")).json
+    assert [(one["what"], one["quantity"], one["held"]) for one in position["movements"]] == [
+        ("correction", "10", "10"),
+        ("bust", "0", "10"),
+    ]
+    corrected = position["movements"][0]
+    assert corrected["price"] == "12"
+    (earlier,) = corrected["revisions"]
+    assert json.loads((await shell.oms("why", str(earlier), "--json")).out)["subject"] == str(
+        earlier
+    )
+
+
+async def check_break(shell: Shell, break_id: str) -> None:
+    found = (await shell.oms("why", break_id[:5], "--json")).json
+    types = [step["type"] for step in found["steps"]]
+    assert {"BreakOpened", "BreakExplained", "CaseRequested", "PositionReceived"} <= set(types)
+    assert {one["kind"] for one in found["questions"]} >= {"positions", "executions"}
+    assert every_cause_is_older_and_shown(found)
+
+
+async def check_events(shell: Shell, reader: Reader) -> None:
+    (request,) = await reader.events(type=OrderRequested.__name__)
+    event = (await shell.oms("why", str(request.sequence), "--json")).json
+    assert [step["type"] for step in event["steps"]] == ["OrderRequested"]
+    assert [step["type"] for step in event["consequences"]] == ["OrderIntended"]
+
+    answered = await reader.events(type=QueryAnswered.__name__, limit=1)
+    asked = await why(reader, str(answered[0].sequence))
+    assert [type(step.envelope.event).__name__ for step in asked.steps] == [
+        "ReconciliationStarted",
+        "QueryAsked",
+        "QueryAnswered",
+    ]
+
+
+async def test_why_of_nothing_names_what_can_be_asked_for(world: World, shell: Shell) -> None:
+    await world.start()
+    said = await shell.oms("why", "nothing", expect=1)
+    assert "ACCOUNT:CONID" in said.err
+
+
+def chain(answer: Any, last: str) -> list[tuple[str, str]]:
+    """Return the way from the last event of a type back to the root, by the nearest cause."""
+    by_sequence = {step["sequence"]: step for step in answer["steps"]}
+    step = [one for one in answer["steps"] if one["type"] == last][-1]
+    found = []
+    while step["causes"]:
+        link = step["causes"][-1] if step["type"] == last else step["causes"][0]
+        step = by_sequence[link["sequence"]]
+        found.append((link["how"], step["type"]))
+    return found
+
+
+def every_cause_is_older_and_shown(answer: Any) -> bool:
+    shown = {step["sequence"] for step in answer["steps"]}
+    links = [(s["sequence"], link["sequence"]) for s in answer["steps"] for link in s["causes"]]
+    assert links
+    return all(cause < own and cause in shown for own, cause in links)

@@ -1,0 +1,70 @@
+"""Why an event is there: what it names, what is presumed, and what the fold has joined."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from oms.core.causes import Link, attributions, stated
+from oms.core.events import (
+    Context,
+    Envelope,
+    OpenOrderReceived,
+    PositionReceived,
+    ServerTimeRead,
+)
+from oms.report.why import ClockBound
+from tests.lives import START, Life, play
+
+
+def reasons(text: str) -> dict[str, str]:
+    """Return the reason of the last event of each type in the story of order A."""
+    life = play(text)
+    story = [e for e in life.envelopes if ("A", e.sequence) in life.books.links()]
+    links = attributions(story)
+    names = {e.sequence: type(e.event).__name__ for e in story}
+    return {names[s]: f"{names[links[s].sequence]} {links[s].text}" for s in names if s in links}
+
+
+def test_a_status_is_joined_by_its_number_and_a_commission_by_its_execution() -> None:
+    found = reasons(
+        "intent BUY 100 LMT 10\nsent\nopen Submitted\nstatus Submitted 0\n"
+        "fill 40 @ 10 exec=x.1.01\ncommission x.1.01 1\nnotice 399"
+    )
+    assert found["OrderStatusReceived"] == "OrderMessageSent by its number 1 in session 1"
+    assert found["NoticeReceived"] == "OrderMessageSent by its number 1 in session 1"
+    assert found["OpenOrderReceived"] == "OrderMessageSent by its orderRef A"
+    assert found["CommissionReceived"] == "ExecutionReceived by its execution x.1.01"
+
+
+def test_a_status_of_a_later_session_is_joined_by_the_permanent_number() -> None:
+    found = reasons(
+        "intent BUY 100 LMT 10\nsent\nopen Submitted\nstatus Submitted 0\nlost\nsession\n"
+        "status Submitted 0"
+    )
+    assert found["OrderStatusReceived"].startswith("OpenOrderReceived by its permanent number")
+
+
+def test_rows_that_ib_does_not_mark_only_presume_their_question() -> None:
+    life = Life().play("session\nintent BUY 100 LMT 10\nsent\nopen Submitted\nposition 10 10")
+    asked = Context("broker", 1, None, "R1", 2)
+    found = {
+        type(one.event): stated(replace(one, context=asked))
+        for one in life.envelopes
+        if isinstance(one.event, OpenOrderReceived | PositionReceived)
+    }
+    assert [link.how for link in found[OpenOrderReceived]] == ["presumed"]
+    assert found[PositionReceived] == (Link(2, "named", "it answers this question"),)
+
+
+def test_a_bound_grows_with_the_time_from_the_reading() -> None:
+    read = ServerTimeRead(server_time=START, offset_ms=-40, round_trip_ms=2, error_ms=5, answers=7)
+    early = Envelope(9, read, Context("watchman", 3), START)
+    late = replace(early, sequence=99, recorded_at=START + timedelta(hours=1))
+    found = ClockBound.at(START + timedelta(minutes=50), [early, late])
+    assert found is not None
+    assert (found.read.sequence, found.offset_ms, found.error_ms) == (99, -40, 125)
+    assert found.text == (
+        "the gateway's clock was 40 ms behind ours, off by at most 125 ms (event 99, session 3)"
+    )
+    assert ClockBound.at(START, []) is None
