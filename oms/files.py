@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+_PART: Final = ".part"
 
 
 @contextmanager
@@ -22,15 +26,41 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as stream:
             yield stream
         return
-    part = path.with_name(f"{path.name}.part")
+    _clear(path)
+    # Of one's own: two who write one report at a time must not meet in it. Nobody else may read it.
+    prefix = f"{path.name}.{os.getpid()}-"
+    opened, name = tempfile.mkstemp(prefix=prefix, suffix=_PART, dir=path.parent)
+    part = Path(name)
     try:
-        # An earlier part may be readable by others.
-        part.unlink(missing_ok=True)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with open(opened, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        _sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Take away the parts of a file that processes of this machine left which were killed."""
+    if os.name == "nt":
+        return  # To ask for a process would end it there.
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*-*{_PART}"):
+        owner = part.name.removeprefix(f"{path.name}.").partition("-")[0]
+        with contextlib.suppress(ValueError, OSError, OverflowError):
+            try:
+                os.kill(int(owner), 0)
+            except ProcessLookupError:
+                part.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # A folder cannot be opened there.
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -13,6 +13,7 @@ from oms.cli.reading import perform
 from oms.cli.request import person
 from oms.cli.terminal import progress
 from oms.errors import ConfigurationError
+from oms.service.checkpoints import refuse_loss
 from oms.service.foreground import run_daemon
 from oms.service.lifetime import LossWord
 from oms.store.upgrade import upgrade_database
@@ -63,6 +64,7 @@ def run(
     word = LossWord(person(), reason) if accept_loss else None
     chosen = settings_of(context)
     telemetry.configure(chosen.log_level, chosen.log_format)
+    refuse_loss(chosen)
     with progress("rebuilding") as report:
         done = upgrade_database(
             chosen.database_url,

@@ -13,8 +13,14 @@ from oms.cli.output import print_json, write
 from oms.cli.terminal import progress
 from oms.core.bounds import SEQUENCE
 from oms.core.words import counted
-from oms.errors import ChainBroken, DatabaseDamaged, InvalidRequest
-from oms.service.checkpoints import signing
+from oms.errors import (
+    ChainBroken,
+    DatabaseDamaged,
+    InvalidRequest,
+    MigrationNeeded,
+    StoreUnavailable,
+)
+from oms.service.checkpoints import refuse_loss, signing
 from oms.settings import Settings
 from oms.store.audit import verify as check
 from oms.store.soundness import check_database
@@ -59,7 +65,12 @@ def verify(
         signed = signed_heads(settings)
         with progress("verifying") as moved:
             held = {**signed, **noted}
-            result = check(url, moved, from_sequence=from_sequence, expected=held)
+            try:
+                result = check(url, moved, from_sequence=from_sequence, expected=held)
+            except (MigrationNeeded, StoreUnavailable):
+                # Where one was signed, a file that is missing or has no tables is a log that went.
+                refuse_loss(settings)
+                raise
             check_database(url)
     except (ChainBroken, DatabaseDamaged) as error:
         if as_json:

@@ -66,7 +66,7 @@ class CheckpointFile:
     """The file that checkpoints are appended to, a JSON object with `note` a line."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def notes(self) -> list[Note]:
         """Return the notes that it holds, none where it does not exist.
@@ -74,18 +74,18 @@ class CheckpointFile:
         Raises `ConfigurationError` where it cannot be read, `ChainBroken` where a line is none.
         """
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
-                f"the checkpoints in {self._path} cannot be read: {error}",
+                f"the checkpoints in {self.path} cannot be read: {error}",
                 hint="check OMS_CHECKPOINT_FILE and the rights of the file",
             ) from None
         try:
             return read_notes(lines)
         except DamageError as error:
-            raise ChainBroken(f"{self._path}: {error}") from None
+            raise ChainBroken(f"{self.path}: {error}") from None
 
     def checkpoints(self, signer: Signer) -> list[Checkpoint]:
         """Return the checkpoints that our key signed, since it is ours; raises `ChainBroken`.
@@ -96,12 +96,12 @@ class CheckpointFile:
         try:
             return checked_checkpoints(notes, [signer.public])
         except (DamageError, UncheckableError) as error:
-            raise ChainBroken(f"{self._path}: {error}") from None
+            raise ChainBroken(f"{self.path}: {error}") from None
 
     def append(self, note: Note) -> None:
         """Add a note, on disk when this returns; raises `OSError`."""
         line = json.dumps({"note": str(note)}, ensure_ascii=False) + "\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         with os.fdopen(descriptor, "ab") as file:
             file.write(line.encode())
             file.flush()

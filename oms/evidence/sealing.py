@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Final
 
 from oms.clock import Clock
-from oms.core.codec import time_text
+from oms.core.codec import Head, time_text
 from oms.core.events import CheckpointKept, CheckpointSigned
 from oms.errors import ChainBroken
 from oms.evidence.checkpoints import NONE_BEFORE, CheckpointFile, checkpoint_text, newest
 from oms.evidence.keys import Signer
+from oms.store.head_file import KeptHead
+from oms.store.loss import refuse_loss_since
 from oms.store.reader import Reader
 from oms.verify import MANIFEST, SEALS, Note
 
@@ -83,6 +85,16 @@ async def seal(
         note = signer.sign(text)
         digest = note.digest
         yield await _keep(note, first, last, places)
+
+
+def refuse_signed_loss(url: str, places: Places) -> None:
+    """Raise `LogWentBack` where a log lacks events that were signed: the file of checkpoints may be
+    there when the head file is gone.
+    """
+    last = newest(places.file.notes())
+    if last is not None:
+        kept = KeptHead(bytes.fromhex(last.log), Head(last.last, last.head))
+        refuse_loss_since(url, places.file.path, kept)
 
 
 async def _remembered(reader: Reader) -> list[Note]:

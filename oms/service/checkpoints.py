@@ -14,7 +14,7 @@ from oms.clock import Clock
 from oms.core.events import CheckpointSigned, Context, Pending
 from oms.errors import ConfigurationError
 from oms.evidence.keys import Signer, read_key
-from oms.evidence.sealing import Places, failures, places_of, seal
+from oms.evidence.sealing import Places, failures, places_of, refuse_signed_loss, seal
 from oms.service.view import View
 from oms.settings import Settings
 from oms.telemetry import get_logger
@@ -43,6 +43,12 @@ def signing(settings: Settings) -> tuple[Signer, Places]:
     file = settings.checkpoint_file or _beside(settings.database_url)
     signer = read_key(settings.signing_key_file)
     return signer, places_of(file, settings.checkpoint_command, settings.checkpoint_timestamp_url)
+
+
+def refuse_loss(settings: Settings) -> None:
+    """Raise `LogWentBack` where the log lacks events that were signed, if checkpoints are."""
+    if settings.signing_key_file is not None:
+        refuse_signed_loss(settings.database_url, signing(settings)[1])
 
 
 def _beside(url: str) -> Path:

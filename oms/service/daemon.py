@@ -38,7 +38,7 @@ from oms.core.outgoing import Outgoing
 from oms.service import metrics
 from oms.service.admission import Admission, limits_of
 from oms.service.case_requests import CaseRequests
-from oms.service.checkpoints import Checkpoints
+from oms.service.checkpoints import Checkpoints, refuse_loss
 from oms.service.halts import Halts
 from oms.service.hearing import Hearing
 from oms.service.inquiries import Inquiries
@@ -98,6 +98,8 @@ async def open_oms(
     """
     clock = SteadyClock(clock or SystemClock())
     loss_accepted = accept_loss is not None
+    # Before migrations: an emptied file shall not be given new tables.
+    await asyncio.to_thread(refuse_loss, settings)
     await asyncio.to_thread(
         upgrade_database,
         settings.database_url,

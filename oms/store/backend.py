@@ -127,6 +127,8 @@ def connect(url: URL, access: Access = "write") -> Connection:
     """Open a connection of one's own; raises `StoreUnavailable` where the database is not there."""
     engine = sync_engine(url, access)
     if url.get_backend_name() == "sqlite":
+        if access == "write":
+            _check_one_name(Path(url.database or ""))
         space.check_opening(Path(url.database or ""), writing=access == "write")
     with driver_errors(place_of(url)):
         # SQLAlchemy's facade is kept, not the driver's object alone: letting go of it closes the
@@ -135,6 +137,23 @@ def connect(url: URL, access: Access = "write") -> Connection:
         if url.get_backend_name() == "sqlite":
             return SQLiteConnection(facade, Path(url.database or ""))
         return PostgreSQLConnection(facade, place_of(url))
+
+
+def _check_one_name(path: Path) -> None:
+    """Raise `StoreUnavailable` where a file has a second name in its file system: `-wal` and `-shm`
+    go by name, so who opens it by the other one writes over what stands in ours.
+    """
+    try:
+        names = path.stat().st_nlink
+    except OSError:
+        return  # opening says why
+    if names > 1:
+        raise StoreUnavailable(
+            f"the database file {path} has {names} names (hard links)",
+            hint="nothing is written, because two names of one file destroy it: copy it"
+            " (`oms db backup FILE`), keep one name, and remove the others; a symbolic link is no"
+            " second name",
+        )
 
 
 def is_absent(url: URL) -> bool:

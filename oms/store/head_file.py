@@ -17,6 +17,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -43,6 +44,9 @@ _WRITABLE: Final = os.O_RDWR | getattr(os, "O_BINARY", 0)
 #: where a write takes microseconds.
 _LOCK_LOOKS_MAX: Final = 5_000
 _LOCK_LOOK_SECONDS: Final = 0.001
+#: How often a file is read in which no line is whole: a look that is held up may meet one half of
+#: each of two writes.
+_LOOKS_MAX: Final = 3
 _FIELDS: Final = ("log", "sequence", "hash", "recorded_at")
 _RESTORED: Final = "restored"
 
@@ -84,16 +88,17 @@ def path_of(url: URL) -> Path:
 
 def read(path: Path) -> KeptHead | None:
     """Return what a head file says, None where there is none; raises `HeadFileUnreadable`."""
-    try:
-        found = _contents(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise HeadFileUnreadable(error.strerror or str(error)) from error
-    kept = [one for line in _lines(found) if (one := _decoded(line)) is not None]
-    if not kept:
-        raise HeadFileUnreadable("neither of its two lines is whole")
-    return max(kept, key=lambda one: one.head.sequence)
+    for _ in range(_LOOKS_MAX):
+        try:
+            found = _contents(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise HeadFileUnreadable(error.strerror or str(error)) from error
+        kept = [one for line in _lines(found) if (one := _decoded(line)) is not None]
+        if kept:
+            return max(kept, key=lambda one: one.head.sequence)
+    raise HeadFileUnreadable("neither of its two lines is whole")
 
 
 class HeadFile:
@@ -205,8 +210,14 @@ class HeadFile:
 
 
 def _contents(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(2 * LINE_BYTES)
+    # Without waiting: a pipe in its place would be waited for by everybody.
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        return os.read(file, 2 * LINE_BYTES)
+    finally:
+        os.close(file)
 
 
 def _write_at(file: int, place: int, text: bytes) -> None:

@@ -17,7 +17,7 @@ from oms.core.codec import Head, time_text
 from oms.core.events import LossAccepted
 from oms.errors import LogWentBack
 from oms.store import head_file, schema
-from oms.store.backend import Connection, connect, is_absent, parse_url
+from oms.store.backend import Connection, connect, is_absent, parse_url, place_of
 from oms.store.envelopes import SELECT_HEAD, head_of
 from oms.store.head_file import HeadFileUnreadable, KeptHead
 
@@ -69,14 +69,7 @@ class Loss:
 
 def find_loss(url: str) -> Loss | None:
     """Return what a database lacks, None where it lacks nothing that was kept."""
-    parsed = parse_url(url)
-    against = Against.of(parsed)
-    if against.kept is None and not against.unreadable:
-        return None
-    if is_absent(parsed):
-        return against.gone()
-    with closing(connect(parsed, "read")) as connection:
-        return against.loss_in(connection)
+    return Against.of(parse_url(url)).loss(url)
 
 
 def tolerable_loss(url: str) -> Loss | None:
@@ -87,6 +80,19 @@ def tolerable_loss(url: str) -> Loss | None:
     if loss is not None and not loss.found.sequence:
         raise loss.error()
     return loss
+
+
+def refuse_loss_since(url: str, path: Path, kept: KeptHead) -> None:
+    """Raise `LogWentBack` where a database lacks what a file of signed checkpoints knows of."""
+    loss = Against(place_of(parse_url(url)), path, kept, "").loss(url)
+    if loss is not None:
+        error = loss.error()
+        error.hint = (
+            "nothing is sent: put the newest database back, with its -wal file; where it is lost, "
+            f"move {path} to another place, as evidence, and then `oms run --accept-loss --reason "
+            "TEXT` goes on with this one; docs/operating/restore.md"
+        )
+        raise error
 
 
 def refuse_loss(url: str) -> None:
@@ -109,11 +115,21 @@ class Against:
     def of(cls, url: URL) -> Against:
         """Read the head file of a database."""
         path = head_file.path_of(url)
-        place = url.database if url.get_backend_name() == "sqlite" else str(url)
+        place = place_of(url)
         try:
-            return cls(place or "", path, head_file.read(path), "")
+            return cls(place, path, head_file.read(path), "")
         except HeadFileUnreadable as error:
-            return cls(place or "", path, None, str(error))
+            return cls(place, path, None, str(error))
+
+    def loss(self, url: str) -> Loss | None:
+        """Return what a database lacks, None where it lacks nothing that was kept."""
+        parsed = parse_url(url)
+        if self.kept is None and not self.unreadable:
+            return None
+        if is_absent(parsed):
+            return self.gone()
+        with closing(connect(parsed, "read")) as connection:
+            return self.loss_in(connection)
 
     def gone(self) -> Loss:
         """Return the loss of a database that is not there."""

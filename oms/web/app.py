@@ -29,6 +29,7 @@ from oms.errors import (
     ChainBroken,
     ConfigurationError,
     InvalidRequest,
+    LogWentBack,
     MigrationNeeded,
     NotFound,
     OmsError,
@@ -225,7 +226,7 @@ class _Site:
         match error:
             case NotFound():
                 status = 404
-            case UnknownEventType() | ChainBroken():
+            case UnknownEventType() | ChainBroken() if not isinstance(error, LogWentBack):
                 status = 500
             case StoreError() | MigrationNeeded():
                 status = 503

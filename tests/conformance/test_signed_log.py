@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import shutil
@@ -18,12 +19,17 @@ from pathlib import Path
 import pytest
 
 from oms import verify
+from oms.cli import main
 from oms.clock import SystemClock
 from oms.core.events import Context, Pending
+from oms.errors import LogWentBack
 from oms.evidence.checkpoints import CheckpointFile, checkpoint_text, inclusion_path
 from oms.evidence.keys import Signer, make_key, read_key
 from oms.evidence.proof import prove_order
 from oms.evidence.sealing import Places, seal, sealed_manifest
+from oms.service.checkpoints import refuse_loss
+from oms.settings import load
+from oms.store import schema
 from oms.store.reader import Reader
 from tests import second_verifier
 from tests.conformance.conftest import Place
@@ -109,6 +115,44 @@ async def test_a_signed_log_holds(log: Signed, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     assert said.splitlines()[0] == f"ok  {EVENTS} events hold, 1 to {EVENTS}"
     assert said.splitlines()[2] == "3 signed checkpoints hold, to event 30"
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty log", "no file", "an older copy"])
+async def test_signatures_show_a_loss_where_the_head_file_is_gone_too(
+    log: Signed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    """A start looks at them before it makes tables; `oms verify` says it as well."""
+    url = f"sqlite:///{log.database}"
+    private = tmp_path / "signing.key"
+    signer = make_key(private, "paper")
+    log.checkpoints.unlink()
+    await checkpointed(Signed(log.database, log.checkpoints, signer))
+    monkeypatch.setenv("OMS_SIGNING_KEY_FILE", str(private))
+    monkeypatch.setenv("OMS_CHECKPOINT_FILE", str(log.checkpoints))
+    monkeypatch.setenv("OMS_DATABASE_URL", url)
+    settings = load()
+    refuse_loss(settings)
+    match left:
+        case "nothing":
+            log.database.write_bytes(b"")
+        case "an empty log":
+            log.database.unlink()
+            schema.upgrade(url)
+        case "no file":
+            log.database.unlink()
+        case "an older copy":
+            log.database.unlink()
+            schema.upgrade(url)
+            await filled(Place(url), [intent("order-0"), status(1, "Submitted")])
+    left_there = log.database.read_bytes() if log.database.exists() else None
+    with pytest.raises(LogWentBack, match=r"log.checkpoints knows of 36 events") as caught:
+        refuse_loss(settings)
+    assert str(log.checkpoints) in caught.value.hint
+    for words in (["verify"], ["run"], ["run", "--accept-loss", "--reason", "x"]):
+        assert await asyncio.to_thread(main, words) == 4
+    assert (log.database.read_bytes() if log.database.exists() else None) == left_there
+    log.checkpoints.rename(tmp_path / "evidence")
+    refuse_loss(settings)
 
 
 # ── the adversary ────────────────────────────────────────────────────────────────────────────────

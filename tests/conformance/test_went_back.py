@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import Callable
@@ -15,10 +16,10 @@ from oms.errors import ChainBroken, LogWentBack, OmsError, StoreUnavailable
 from oms.store import audit, head_file, schema
 from oms.store.backend import parse_url
 from oms.store.log import append_foreign
-from oms.store.loss import find_loss, refuse_loss
+from oms.store.loss import Against, find_loss, refuse_loss
 from oms.store.reader import Reader
 from oms.store.situation import read_situation
-from oms.store.upgrade import upgrade_database
+from oms.store.upgrade import _back_up, upgrade_database
 from tests.conformance.conftest import Place
 from tests.conformance.facts import gap, intent
 from tests.conformance.test_event_log import lease, opened_log
@@ -194,6 +195,53 @@ async def test_daemon_that_cannot_write_the_head_file_tells_nobody_that_a_fact_i
     assert loss_of(log) is None
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system")
+@pytest.mark.parametrize("put", [os.mkdir, os.mkfifo])
+async def test_head_file_that_is_no_file_is_one_that_cannot_be_read(
+    log: Place, put: Callable[[Path], None]
+) -> None:
+    """Nobody waits for a pipe."""
+    head_path(log).unlink()
+    put(head_path(log))
+    assert loss_of(log) == "unreadable"
+    with pytest.raises(LogWentBack, match="cannot be read"):
+        await grown(log, 1)
+    head_path(log).rmdir() if head_path(log).is_dir() else head_path(log).unlink()
+
+
+async def test_look_that_meets_halves_of_two_writes_looks_again(
+    log: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = head_path(log).read_bytes()
+    looks = iter([b"half" + whole[4:324] + b"half" + whole[324 + 4 :], whole])
+    monkeypatch.setattr(head_file, "_contents", lambda _: next(looks))
+    assert loss_of(log) is None
+
+
+async def test_password_of_the_address_is_in_no_message(tmp_path: Path) -> None:
+    url = parse_url("postgresql://u:one@host/db?password=two&sslpassword=three")
+    place = Against.of(url).place
+    assert not any(secret in place for secret in ("one", "two", "three"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="goes by the number of names")
+async def test_database_of_two_names_is_not_written(tmp_path: Path) -> None:
+    """`-wal` goes by the name: two programs at two names destroy each other's pages."""
+    path = tmp_path / "oms.sqlite"
+    schema.upgrade(str(path))
+    place = Place(f"sqlite:///{path}")
+    await grown(place, 1)
+    (tmp_path / "link.sqlite").symlink_to(path)
+    await grown(Place(f"sqlite:///{tmp_path}/link.sqlite"), 1)
+    (tmp_path / "other.sqlite").hardlink_to(path)
+    for name in ("oms.sqlite", "other.sqlite"):
+        with pytest.raises(StoreUnavailable, match="2 names") as caught:
+            await grown(Place(f"sqlite:///{tmp_path / name}"), 1)
+        assert "oms db backup" in caught.value.hint
+    (tmp_path / "other.sqlite").unlink()
+    await grown(place, 1)
+
+
 def modes_in(folder: Path) -> dict[str, int]:
     return {one.name: stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()}
 
@@ -203,10 +251,10 @@ async def test_every_file_of_a_log_is_for_its_owner_alone(tmp_path: Path) -> Non
     try:
         path = tmp_path / "oms.sqlite"
         schema.upgrade(str(path))
-        schema._copy(parse_url(str(path)), "0001", SystemClock())
         place = Place(f"sqlite:///{path}")
         async with opened_log(place, lease=lease()) as opened:
             await opened.append(gap())
+            await asyncio.to_thread(_back_up, str(path), schema.HEAD, SystemClock(), None)
             modes = modes_in(tmp_path)
     finally:
         os.umask(before)
