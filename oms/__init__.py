@@ -114,13 +114,17 @@ async def connect(
     """Run the subsystem in this process and give its order manager, once orders may leave.
 
     Settings come from the environment, `.env` and `oms.toml` where none are given. Raises
-    `IBConnectionError` when no gateway answered whole within `wait_seconds`, and `LeaseHeld` when a
-    daemon serves the same database already.
+    `InvalidRequest` for an argument that is none, `IBConnectionError` when no gateway answered
+    whole within `wait_seconds`, and `LeaseHeld` when a daemon serves the same database already.
     """
     # Imported late: a program that only reads the log should not load ib_async.
+    from oms.core.asked import check, check_actor
     from oms.service.daemon import open_oms
-    from oms.settings import load
+    from oms.settings import Settings, load
 
+    check("settings", settings, Settings | None)
+    check_actor("strategy", strategy)
+    check("wait_seconds", wait_seconds, float)
     async with open_oms(settings or load(), actor=f"strategy:{strategy}") as running:
         await running.until_ready(wait_seconds)
         yield running.manager

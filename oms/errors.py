@@ -3,6 +3,7 @@
     OmsError
     ├─ ConfigurationError            exit 2
     │  ├─ InvalidRequest             exit 2   the caller's own words are off: quantity, price ...
+    │  │  └─ InvalidValue            exit 2   a contract or terms that no order can have
     │  ├─ StatementUnreadable        exit 2   not a Flex statement, or not of our accounts
     │  ├─ LiveAccountRefused         exit 2
     │  └─ MigrationNeeded            exit 2
@@ -72,6 +73,10 @@ class InvalidRequest(ConfigurationError):
     """The request cannot be understood as an order."""
 
     default_hint = "nothing was sent and nothing was written; correct the value and repeat"
+
+
+class InvalidValue(InvalidRequest, ValueError):
+    """A value that a contract or an order cannot have."""
 
 
 class StatementUnreadable(ConfigurationError):

@@ -822,7 +822,8 @@ def _is_there(path: Path, name: str) -> bool:
 
 
 def _dotenv(path: Path) -> Mapping[str, str | None]:
-    if not _is_there(path, ENV_FILE):
+    # Many a folder of this name is a virtual environment.
+    if path.is_dir() or not _is_there(path, ENV_FILE):
         return {}
     try:
         return DotEnvSettingsSource(Settings, env_file=path).env_vars

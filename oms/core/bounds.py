@@ -260,12 +260,14 @@ def brief(value: object) -> str:
     return f"{text[:_SHOWN_MAX]}... ({len(text):,} characters)"
 
 
-def reason_of(error: Exception) -> str:
-    """Return in one line what is wrong: of a model each field, why, and its value."""
+def reason_of(error: Exception, name: str = "") -> str:
+    """Return in one line what is wrong: of a model each field, why, and its value. `name` is what
+    the whole is called where no field is named.
+    """
     if not isinstance(error, ValidationError):
         return str(error) or repr(error)
     return "; ".join(
-        f"{'.'.join(map(str, one['loc'])) or error.title} {_why(one)}"
+        f"{'.'.join([*[name] * bool(name), *map(str, one['loc'])]) or error.title} {_why(one)}"
         for one in error.errors(include_url=False)[:_REASONS_MAX]
     )
 
@@ -276,6 +278,10 @@ def _why(one: Mapping[str, Any]) -> str:
             return str(one["ctx"]["error"])
         case "string_pattern_mismatch" if one["ctx"]["pattern"] == _NUL:
             return "must not hold the character NUL"
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return f"is not known, found {brief(one['input'])}"
         case "string_unicode":
             return "must be text in UTF-8"
         case _:

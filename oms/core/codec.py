@@ -111,24 +111,19 @@ def decode(type_name: str, version: int, payload: str) -> Event:
 def decode_stored(type_name: str, version: int, payload: str) -> Event:
     """Return the event that a row holds, `EventSetAside` where its text is not one.
 
-    Raises `UnknownEventType` for what only a newer program can have written: a type, a version, a
-    field or a word that this one does not know. It must not be passed over.
+    Raises `UnknownEventType` for what only a newer program can have written: a type or a version
+    that this one does not know. It must not be passed over. A field or a word that it does not know
+    under a version that it does is set aside like any other text that is no event: the version says
+    that older programs may do without (decision 0122).
     """
     try:
         return decode(type_name, version, payload)
     except UnknownEventType as error:
-        cause = error.__cause__
-        if not isinstance(cause, pydantic.ValidationError) or _NEWER.intersection(
-            one["type"] for one in cause.errors(include_url=False, include_context=False)
-        ):
+        if not isinstance(error.__cause__, pydantic.ValidationError):
             raise
         return EventSetAside(
             type_name=type_name, reason=PROSE.fitted(error.message), **_named_in(payload)
         )
-
-
-#: What a payload of a newer program fails by.
-_NEWER: Final = frozenset({"extra_forbidden", "literal_error"})
 
 
 class _Named(TypedDict, total=False):

@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
-from oms.core.bounds import ConId, Price, Units, Word
+from oms.core.asked import door
+from oms.core.bounds import ConId, Price, Units, Word, brief
 from oms.core.money import ONE, Number, number, plain
-from oms.core.values import Value
+from oms.core.values import Given
 from oms.errors import InvalidRequest
 
 Right = Literal["C", "P"]
 
 
-class ComboLeg(Value):
+class ComboLeg(Given):
     """One leg of a combo: so many of a contract, bought or sold when the combo is bought."""
 
     con_id: ConId
@@ -32,7 +33,7 @@ class ComboLeg(Value):
 Identity = tuple[int, tuple[ComboLeg, ...]]
 
 
-class Contract(Value):
+class Contract(Given):
     """A contract as IB describes it; `con_id` identifies it, 0 means that IB has not been asked
     yet.
     """
@@ -81,6 +82,7 @@ class Contract(Value):
         return " ".join([*parts, self.currency])
 
 
+@door
 def Stock(
     symbol: str, exchange: str = "SMART", currency: str = "USD", *, primary_exchange: str = ""
 ) -> Contract:
@@ -94,6 +96,7 @@ def Stock(
     )
 
 
+@door
 def Option(
     symbol: str,
     expiry: str,
@@ -119,6 +122,7 @@ def Option(
     )
 
 
+@door
 def FuturesOption(
     symbol: str,
     expiry: str,
@@ -144,6 +148,7 @@ def FuturesOption(
     return option.evolve(sec_type="FOP")
 
 
+@door
 def Future(
     symbol: str,
     expiry: str,
@@ -165,21 +170,24 @@ def Future(
     )
 
 
+@door
 def Forex(pair: str, exchange: str = "IDEALPRO") -> Contract:
     """Describe a currency pair: EURUSD, EUR.USD or EUR/USD; the quantity is in the first one."""
     found = _PAIR.fullmatch(pair.strip().upper())
     if found is None or found[1] == found[2]:
         raise InvalidRequest(
-            f"a currency pair is two different currencies such as EUR.USD, found {pair!r}"
+            f"a currency pair is two different currencies such as EUR.USD, found {brief(pair)}"
         )
     return Contract(symbol=found[1], sec_type="CASH", exchange=exchange, currency=found[2])
 
 
+@door
 def Index(symbol: str, exchange: str, currency: str = "USD") -> Contract:
     """Describe an index: it has quotes and cannot be ordered."""
     return Contract(symbol=_symbol(symbol), sec_type="IND", exchange=exchange, currency=currency)
 
 
+@door
 def Leg(side: str, contract: Contract, ratio: int = 1) -> ComboLeg:
     """Describe a leg of a combo, from a contract that is qualified."""
     if contract.con_id <= 0:
@@ -188,9 +196,9 @@ def Leg(side: str, contract: Contract, ratio: int = 1) -> ComboLeg:
             hint="`await om.qualify(...)` gives it",
         )
     if side not in {"BUY", "SELL"}:
-        raise InvalidRequest(f"a leg is a BUY or a SELL, found {side!r}")
+        raise InvalidRequest(f"a leg is a BUY or a SELL, found {brief(side)}")
     if isinstance(ratio, bool) or not isinstance(ratio, int) or not 1 <= ratio <= _RATIO_MAX:
-        raise InvalidRequest(f"a leg's ratio is a whole number from 1 on, found {ratio!r}")
+        raise InvalidRequest(f"a leg's ratio is a whole number from 1 on, found {brief(ratio)}")
     return ComboLeg(
         con_id=contract.con_id,
         side="BUY" if side == "BUY" else "SELL",
@@ -199,6 +207,7 @@ def Leg(side: str, contract: Contract, ratio: int = 1) -> ComboLeg:
     )
 
 
+@door
 def Combo(
     symbol: str, legs: Sequence[ComboLeg], exchange: str = "SMART", currency: str = "USD"
 ) -> Contract:
@@ -231,7 +240,7 @@ _RIGHTS: Final[dict[str, Right]] = {"C": "C", "CALL": "C", "P": "P", "PUT": "P"}
 def _right(text: str) -> Right:
     found = _RIGHTS.get(text.upper())
     if found is None:
-        raise InvalidRequest(f"an option's right is C or P, found {text!r}")
+        raise InvalidRequest(f"an option's right is C or P, found {brief(text)}")
     return found
 
 
@@ -243,7 +252,7 @@ def _symbol(text: str) -> str:
 
 def _expiry(text: str) -> str:
     if not _EXPIRY.fullmatch(text) or not 1 <= int(text[4:6]) <= 12:
-        raise InvalidRequest(f"an expiry is yyyymm or yyyymmdd, found {text!r}")
+        raise InvalidRequest(f"an expiry is yyyymm or yyyymmdd, found {brief(text)}")
     return text
 
 

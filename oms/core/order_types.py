@@ -8,13 +8,12 @@ submitted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, TypedDict, Unpack, cast
 
-from pydantic import ValidationError
-
+from oms.core.asked import door
 from oms.core.events import Side, Terms
 from oms.core.money import Number, number
 from oms.errors import InvalidRequest
@@ -94,24 +93,28 @@ def changed(terms: Terms, changes: Changes) -> Terms:
         new["trail_amount"] = None
     if new.get("tif", "GTD") != "GTD":
         new["good_till"] = new.get("good_till")
-    return _valid(terms.evolve, new)
+    return terms.evolve(**new)
 
 
+@door
 def Market(side: Side, quantity: Number, **extras: Unpack[Extras]) -> Terms:
     """Buy or sell at whatever the market gives."""
     return _terms(side, quantity, "MKT", extras)
 
 
+@door
 def Limit(side: Side, quantity: Number, price: Number, **extras: Unpack[Extras]) -> Terms:
     """Buy at this price or lower, sell at this price or higher."""
     return _terms(side, quantity, "LMT", extras, limit_price=_exact("limit_price", price))
 
 
+@door
 def Stop(side: Side, quantity: Number, price: Number, **extras: Unpack[Extras]) -> Terms:
     """Become a market order once the market trades through this price."""
     return _terms(side, quantity, "STP", extras, stop_price=_exact("stop_price", price))
 
 
+@door
 def StopLimit(
     side: Side, quantity: Number, stop: Number, limit: Number, **extras: Unpack[Extras]
 ) -> Terms:
@@ -126,6 +129,7 @@ def StopLimit(
     )
 
 
+@door
 def TrailingStop(
     side: Side,
     quantity: Number,
@@ -149,6 +153,7 @@ def TrailingStop(
     )
 
 
+@door
 def TrailingStopLimit(
     side: Side,
     quantity: Number,
@@ -174,21 +179,25 @@ def TrailingStopLimit(
     )
 
 
+@door
 def MarketOnClose(side: Side, quantity: Number) -> Terms:
     """Trade in the closing auction at its price."""
     return _terms(side, quantity, "MOC", {})
 
 
+@door
 def LimitOnClose(side: Side, quantity: Number, price: Number) -> Terms:
     """Trade in the closing auction at this price or better."""
     return _terms(side, quantity, "LOC", {}, limit_price=_exact("limit_price", price))
 
 
+@door
 def MarketOnOpen(side: Side, quantity: Number) -> Terms:
     """Trade in the opening auction at its price."""
     return _terms(side, quantity, "MKT", {"tif": "OPG"})
 
 
+@door
 def LimitOnOpen(side: Side, quantity: Number, price: Number) -> Terms:
     """Trade in the opening auction at this price or better."""
     return _terms(side, quantity, "LMT", {"tif": "OPG"}, limit_price=_exact("limit_price", price))
@@ -198,16 +207,7 @@ def _terms(
     side: Side, quantity: Number, order_type: str, extras: Extras, **numbers: Number | None
 ) -> Terms:
     given = {"quantity": _exact("quantity", quantity), **numbers, **extras}
-    return _valid(Terms, {"side": side, "order_type": order_type, **_read_numbers(given)})
-
-
-def _valid(make: Callable[..., Terms], given: Mapping[str, object]) -> Terms:
-    try:
-        return make(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidRequest(f"{name}: {first['msg']}, found {first['input']!r}") from error
+    return Terms(side=side, order_type=order_type, **_read_numbers(given))  # type: ignore[arg-type]  # checked by the model
 
 
 def _read_numbers(given: Mapping[str, object]) -> dict[str, object]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from oms.core.bounds import reason_of
+from oms.errors import InvalidValue
 
 
 class Value(BaseModel):
@@ -20,3 +23,26 @@ class Value(BaseModel):
         what is copied for every event this costs too much (3 us): see `fold.records`.
         """
         return type(self).model_validate(self.__dict__ | changes)
+
+
+class Given(Value):
+    """A value that callers make: what it does not take is refused in words, as `InvalidValue`."""
+
+    if not TYPE_CHECKING:  # a type checker makes the signature from the fields
+
+        def __init__(self, /, **fields: object) -> None:
+            """Raises `InvalidValue`."""
+            try:
+                self.__pydantic_validator__.validate_python(fields, self_instance=self)
+            except ValidationError as error:
+                raise InvalidValue(f"{type(self).__name__}: {reason_of(error)}") from error
+
+        # Else pydantic would call it for every stored event with such a value inside.
+        __init__.__pydantic_base_init__ = True
+
+    def evolve(self, **changes: object) -> Self:
+        """Return a copy with some fields changed; raises `InvalidValue`."""
+        try:
+            return super().evolve(**changes)
+        except ValidationError as error:
+            raise InvalidValue(f"{type(self).__name__}: {reason_of(error)}") from error

@@ -26,14 +26,12 @@ from typing import Any, Final
 from oms._version import __version__
 from oms.core.bounds import Count, SequenceNumber, Word
 from oms.core.codec import time_text
-from oms.core.fold.records import AnyRecord
 from oms.core.values import Value
-from oms.errors import ChainBroken, ConfigurationError, ExportFailed, InvalidRequest, OmsError
+from oms.errors import ChainBroken, ConfigurationError, ExportFailed, OmsError
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
 from oms.files import whole_file
 from oms.history import index
-from oms.history.asof import PastBooks, as_of_json
 from oms.history.choice import Choice, choice
 from oms.history.columns import COLUMNS, Column, Row, Subject, record_row
 from oms.history.formats import (
@@ -48,9 +46,7 @@ from oms.history.formats import (
 )
 from oms.history.mask import Mask, Names
 from oms.history.query import Query, matching, range_of
-from oms.history.snapshots import born
 from oms.store.reader import Reader
-from oms.store.space import free_bytes
 from oms.verify import GENESIS, event_hash
 
 #: Number of the form of exports; it changes where a column changes its meaning.
@@ -103,38 +99,27 @@ async def export(
     *,
     signer: Signer | None = None,
     moved: Moved = lambda done, total: None,
-    room: int = 0,
-    past: PastBooks | None = None,
 ) -> Exported:
     """Export to a folder that does not exist yet; it is there, whole and durable, when this ends.
-
-    Of the books those of now, or of `past`. It ends as on a full disk where fewer bytes than `room`
-    would stay free.
 
     Raises `ConfigurationError` for a place that exists or cannot be written, and for a value that
     the form cannot hold, `ExportFailed` where the disk is full, and `ChainBroken` where an event is
     not the one that was written.
     """
     check_form(request.form)
-    stage = Stage(out, room)
+    stage = Stage(out)
     with failures(stage):
         stage.open()
-        return await _export(reader, request, stage, signer=signer, moved=moved, past=past)
+        return await _export(reader, request, stage, signer, moved)
 
 
 async def _export(
-    reader: Reader,
-    request: Request,
-    stage: Stage,
-    *,
-    signer: Signer | None,
-    moved: Moved,
-    past: PastBooks | None,
+    reader: Reader, request: Request, stage: Stage, signer: Signer | None, moved: Moved
 ) -> Exported:
     columns = _columns(request)
-    progress = await _kept(reader, request, stage, past)
+    progress = await _kept(reader, request, stage)
     end = min(request.query.before or progress.last + 1, progress.last + 1)
-    source = await source_of(reader, request.subject, request.query.evolve(before=end), past)
+    source = await source_of(reader, request.subject, request.query.evolve(before=end))
     mask = await mask_of(reader, request.mask_key, progress.last)
     try:
         writer = writer_of(request.form, stage.folder, request.subject, columns, progress.files)
@@ -191,8 +176,6 @@ class Source:
 
     def __init__(self, columns: tuple[Column, ...], total: int, first: int, last: int) -> None:
         self.columns = columns
-        #: Of the books: the moment that they are of.
-        self.moment: dict[str, object] | None = None
         self.total = total
         #: The range of the log that was asked for, whichever of it is in the rows.
         self.first, self.last = first, last
@@ -249,18 +232,17 @@ def _checked(wanted: Sequence[int], stored: Sequence[Sequence[Any]]) -> Iterator
 
 
 class _Records(Source):
-    """Records of the books, as they are now or as they were."""
+    """Records of the books, as they are now."""
 
-    def __init__(
-        self, subject: Subject, pages: AsyncIterator[list[AnyRecord]], chosen: Choice, total: int
-    ) -> None:
+    def __init__(self, reader: Reader, subject: Subject, chosen: Choice, total: int) -> None:
         super().__init__(COLUMNS[subject], total, chosen.first, chosen.last)
-        self._pages = pages
+        self._reader = reader
+        self._subject = subject
         self._chosen = chosen
 
     async def rows(self, after: int) -> AsyncIterator[list[Row]]:
         """Yield pages of rows behind the first `after`."""
-        async for page in self._pages:
+        async for page in self._reader.stream(_TABLES[self._subject]):
             chosen = [record for record in page if self._chosen.takes(record)]
             skipped, after = min(after, len(chosen)), max(0, after - len(chosen))
             yield [record_row(record) for record in chosen[skipped:]]
@@ -269,32 +251,16 @@ class _Records(Source):
 _TABLES: Final = {"orders": "orders", "fills": "fills", "positions": "positions", "cases": "breaks"}
 
 
-async def source_of(
-    reader: Reader, subject: Subject, query: Query, past: PastBooks | None = None
-) -> Source:
-    """Return the rows that meet a query, of the books those of now or of the past.
+async def source_of(reader: Reader, subject: Subject, query: Query) -> Source:
+    """Return the rows that meet a query.
 
-    Raises `InvalidRequest` for a condition that records have not, and events of the past.
+    Raises `InvalidRequest` for a condition that records have not.
     """
     if subject == "events":
-        if past is not None:
-            raise InvalidRequest(
-                "an event is what it was from its first moment", hint="leave --as-of out: --until"
-            )
         first, last = await range_of(reader, query)
         return _Events(reader, await matching(reader, query), first, last)
     chosen = await choice(reader, subject, query)
-    table = _TABLES[subject]
-    pages = reader.stream(table) if past is None else _past(past, table)
-    total = await (reader if past is None else past).count(table)
-    source = _Records(subject, pages, chosen, total)
-    source.moment = as_of_json(past.as_of) if past is not None else None
-    return source
-
-
-async def _past(books: PastBooks, table: str) -> AsyncIterator[list[AnyRecord]]:
-    records = await books.rows(table)
-    yield sorted(records, key=lambda record: (born(record), record.key))
+    return _Records(reader, subject, chosen, await reader.count(_TABLES[subject]))
 
 
 # ── the folder ───────────────────────────────────────────────────────────────────────────────────
@@ -303,9 +269,8 @@ async def _past(books: PastBooks, table: str) -> AsyncIterator[list[AnyRecord]]:
 class Stage:
     """The folder beside its place in which an export is made."""
 
-    def __init__(self, out: Path, room: int = 0) -> None:
+    def __init__(self, out: Path) -> None:
         self.out = out
-        self._room = room
         self.folder = out.with_name(f"{out.name}.part")
         self._progress = out.with_name(f"{out.name}.part.json")
         self._is_ours = False
@@ -343,17 +308,9 @@ class Stage:
             return None
 
     def keep(self, progress: Progress) -> None:
-        """Note what is durable now; raises `OSError` where the disk is as good as full."""
-        self.check_room()
+        """Note what is durable now."""
         with whole_file(self._progress) as file:
             file.write(progress.model_dump_json().encode())
-
-    def check_room(self) -> None:
-        """Raise `OSError` where the disk is as good as full."""
-        free = free_bytes(self.out.parent)
-        if free is not None and free < self._room:
-            left = f"less than {self._room:,} bytes would stay free for the log"
-            raise OSError(errno.ENOSPC, left)
 
     def end(self, seals: Mapping[str, bytes]) -> None:
         """Add the manifest, and move the folder to its place in one step."""
@@ -417,11 +374,10 @@ def failures(stage: Stage) -> Iterator[None]:
         ) from error
 
 
-async def _kept(reader: Reader, request: Request, stage: Stage, past: PastBooks | None) -> Progress:
+async def _kept(reader: Reader, request: Request, stage: Stage) -> Progress:
     """Return what an earlier run has kept of the same request, or a beginning."""
     head = await reader.head()
-    name = _name_of(request, past)
-    wanted = Progress(request=name, last=head.sequence, head=head.hash.hex())
+    wanted = Progress(request=_name_of(request), last=head.sequence, head=head.hash.hex())
     found = stage.progress()
     if found is None or found.request != wanted.request:
         return wanted
@@ -431,11 +387,10 @@ async def _kept(reader: Reader, request: Request, stage: Stage, past: PastBooks 
     return found if [one.hex() for one in at] == [found.head] else wanted
 
 
-def _name_of(request: Request, past: PastBooks | None) -> str:
+def _name_of(request: Request) -> str:
     key = sha256(b"request" + request.mask_key).hexdigest() if request.mask_key else ""
     query = request.query.model_dump_json(exclude_defaults=True)
-    moment = as_of_json(past.as_of) if past is not None else None
-    return json.dumps([SCHEMA, request.subject, request.form, query, key, moment])
+    return json.dumps([SCHEMA, request.subject, request.form, query, key])
 
 
 # ── the manifest ─────────────────────────────────────────────────────────────────────────────────
@@ -457,7 +412,6 @@ async def _manifest(
         "rows": sum(one.rows for one in made),
         "first": source.first,
         "last": source.last,
-        "as_of": source.moment,
         "masked": mask.fingerprint if mask is not None else None,
         "schema": SCHEMA,
         "decimal": f"decimal128({DIGITS}, {DECIMALS})" if request.form == "parquet" else "text",

@@ -24,6 +24,7 @@ from oms.core.adapter import (
     MarketRefusedEvent,
     OpenOrder,
 )
+from oms.core.asked import check_actor, door
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.fold.records import ENDED, Order, OrderState
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 class IBBrokerAdapter(BrokerAdapter):
     """The order management subsystem as a broker; it runs inside this process."""
 
+    @door
     def __init__(
         self,
         settings: Settings | None = None,
@@ -68,6 +70,9 @@ class IBBrokerAdapter(BrokerAdapter):
         until orders may leave, `answer_seconds` how long an order, a change or a price is waited
         for. Of `queue_length_max` events that nobody took the oldest are dropped, and counted.
         """
+        check_actor("engine", engine)
+        if queue_length_max < 1:
+            raise InvalidRequest(f"queue_length_max must be 1 or more, found {queue_length_max}")
         self._settings = settings
         self._engine = engine
         self._ready_seconds = ready_seconds
@@ -141,6 +146,7 @@ class IBBrokerAdapter(BrokerAdapter):
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────
 
+    @door
     async def submit_order(
         self, contract: Contract, terms: Terms, *, order_id: str | None = None, account: str = ""
     ) -> str:
@@ -158,6 +164,7 @@ class IBBrokerAdapter(BrokerAdapter):
             raise OutcomeUnknown(f"order {ticket.order_id} is in doubt: {order.doubt}")
         return ticket.order_id
 
+    @door
     async def modify_order(self, order_id: str, terms: Terms) -> None:
         """See `BrokerAdapter.modify_order`."""
         manager = self._oms.manager
@@ -172,6 +179,7 @@ class IBBrokerAdapter(BrokerAdapter):
         if order.refusal:
             raise _refused(order_id, order.refusal)
 
+    @door
     async def cancel_order(self, order_id: str) -> None:
         """See `BrokerAdapter.cancel_order`."""
         order = await self._oms.manager.cancel(order_id)
@@ -216,6 +224,7 @@ class IBBrokerAdapter(BrokerAdapter):
 
     # ── markets ──────────────────────────────────────────────────────────────────────────────────
 
+    @door
     async def subscribe_market_data(self, contract: Contract) -> None:
         """See `BrokerAdapter.subscribe_market_data`."""
         contract = await self._qualified(contract)
@@ -226,6 +235,7 @@ class IBBrokerAdapter(BrokerAdapter):
                 on_refused=lambda error: self._on_refused(contract, error),
             )
 
+    @door
     async def unsubscribe_market_data(self, contract: Contract) -> None:
         """See `BrokerAdapter.unsubscribe_market_data`."""
         contract = await self._qualified(contract)
@@ -234,6 +244,7 @@ class IBBrokerAdapter(BrokerAdapter):
             feed.close()
             self._queue.forget_market(contract)
 
+    @door
     async def get_current_price(self, contract: Contract) -> Decimal:
         """See `BrokerAdapter.get_current_price`."""
         contract = await self._qualified(contract)

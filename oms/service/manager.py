@@ -33,6 +33,7 @@ from oms.core.admit.groups import (
     oca_of,
 )
 from oms.core.admit.rule import Denial
+from oms.core.asked import door
 from oms.core.contracts import Contract
 from oms.core.events import (
     Context,
@@ -121,12 +122,14 @@ class OrderManager:
         """Learn from the log what was sent before; once, before the first order."""
         await self._admission.recall(self._reader)
 
+    @door
     async def qualify(self, contract: Contract) -> Contract:
         """Return the contract with IB's con_id; raises `ContractUnknown` or `ContractAmbiguous`."""
         return await self._entry.qualify(contract)
 
     # ── new orders ──
 
+    @door
     async def submit(
         self,
         contract: Contract,
@@ -155,6 +158,7 @@ class OrderManager:
         await self._entry.submit_whole(group, by or self._by)
         return self._ticket(order.order_id)
 
+    @door
     async def submit_many(
         self, orders: Sequence[NewOrder | tuple[Contract, Terms]], *, by: By | None = None
     ) -> list[Ticket]:
@@ -171,6 +175,7 @@ class OrderManager:
         await self._entry.submit_each(wanted, by or self._by)
         return [self._ticket(one.order_id) for one in wanted]
 
+    @door
     async def submit_bracket(
         self,
         contract: Contract,
@@ -196,6 +201,7 @@ class OrderManager:
         first, second, third = (self._ticket(one.order_id) for one in group.orders)
         return first, second, third
 
+    @door
     async def submit_oca(
         self,
         orders: Sequence[NewOrder | tuple[Contract, Terms]],
@@ -217,6 +223,7 @@ class OrderManager:
         await self._entry.submit_whole(oca_of(wanted, name, oca_type), by or self._by)
         return [self._ticket(one.order_id) for one in wanted]
 
+    @door
     async def what_if(
         self, contract: Contract, terms: Terms, *, account: str | None = None
     ) -> WhatIfReceived:
@@ -235,15 +242,18 @@ class OrderManager:
 
     # ── orders that exist ──
 
+    @door
     def order(self, order_id: str) -> Order:
         """Return an order that is live or ended lately; raises `NotFound`."""
         return self._at_work.order(order_id)
 
+    @door
     def ticket(self, order_id: str) -> Ticket:
         """Return the caller's end of an order that exists; raises `NotFound`."""
         self.order(order_id)
         return self._ticket(order_id)
 
+    @door
     async def modify(
         self,
         order_id: str,
@@ -260,6 +270,7 @@ class OrderManager:
         """
         return await self._at_work.modify(order_id, changes, reason=reason, by=by or self._by)
 
+    @door
     async def cancel(self, order_id: str, *, reason: str = "", by: By | None = None) -> Order:
         """Ask IB to cancel an order; cancels pass every check, also while trading is halted.
 
@@ -267,6 +278,7 @@ class OrderManager:
         """
         return await self._at_work.cancel(order_id, reason=reason, by=by or self._by)
 
+    @door
     async def resolve(
         self,
         order_id: str,
@@ -285,6 +297,7 @@ class OrderManager:
 
     # ── all orders ──
 
+    @door
     async def cancel_everything(self, *, reason: str = "", by: By | None = None) -> None:
         """Ask IB to cancel every order of the login, those of others and by hand included.
 
@@ -297,6 +310,7 @@ class OrderManager:
         message = Outgoing(kind="global_cancel", intent_sequence=intended.sequence)
         self._outbox.send(message)
 
+    @door
     async def halt(self, reason: str, *, by: By | None = None) -> None:
         """Stop new orders and changes; cancels pass. Returns when nothing can leave any more.
 
@@ -307,12 +321,14 @@ class OrderManager:
             raise InvalidRequest("a halt needs a reason: `oms status` shows it")
         await self._say(TradingHaltedByPerson(reason=reason), by)
 
+    @door
     async def resume(self, reason: str = "", *, by: By | None = None) -> None:
         """Allow new orders again; nothing that was called back or denied is sent by itself."""
         await self._say(TradingResumed(reason=reason), by)
 
     # ── the market and the accounts; contracts are qualified ones ──
 
+    @door
     async def price(self, contract: Contract) -> Decimal:
         """Return the middle of the market, the last price or the close, in this order.
 
@@ -323,10 +339,12 @@ class OrderManager:
         assert quote.price is not None, "the gateway raises where there is no price"
         return quote.price
 
+    @door
     async def quote(self, contract: Contract) -> Quote:
         """Return the market of a contract as it is now; raises as `price` does."""
         return await self._markets.snapshot(contract)
 
+    @door
     def feed(self, contract: Contract, kind: FeedKind = "quotes") -> Feed:
         """Return a bounded queue of a contract's quotes, ticks or 5-second bars.
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Unpack
 
+from oms.core.asked import door
 from oms.core.fold.records import ENDED, Order, OrderState
 from oms.core.order_types import Changes
 from oms.errors import (
@@ -52,10 +53,12 @@ class Ticket:
         """Return the order's state as the last commit left it."""
         return self.order.state
 
+    @door
     async def acknowledged(self, timeout: float | None = 10.0) -> Order:  # noqa: ASYNC109 - a deadline in the caller's words
         """Return the order once IB has named it, or it has ended, or it is in doubt."""
         return await self._until(lambda o: o.state not in _IN_MOTION, timeout)
 
+    @door
     async def working(self, timeout: float | None = 10.0) -> Order:  # noqa: ASYNC109 - the same
         """Return the order once IB works it, or it has filled.
 
@@ -69,23 +72,28 @@ class Ticket:
             raise error
         return order
 
+    @door
     async def answered(self, timeout: float | None = 10.0) -> Order:  # noqa: ASYNC109 - the same
         """Return the order once IB has answered a change or a cancel; see its `refusal`."""
         return await self._until(lambda o: o.state not in _ASKED, timeout)
 
+    @door
     async def resolved(self, timeout: float | None = None) -> Order:  # noqa: ASYNC109 - the same
         """Return the order once it is known whether IB has it: no longer on its way or in doubt."""
         unknown = _IN_MOTION | {OrderState.IN_DOUBT}
         return await self._until(lambda o: o.state not in unknown, timeout)
 
+    @door
     async def done(self, timeout: float | None = None) -> Order:  # noqa: ASYNC109 - the same
         """Return the order once it has ended, however it did."""
         return await self._until(lambda o: o.state in ENDED, timeout)
 
+    @door
     async def modify(self, *, reason: str = "", **changes: Unpack[Changes]) -> Order:
         """Ask for other terms, such as `limit="512.40"`; see `OrderManager.modify`."""
         return await self._orders.modify(self.order_id, changes, reason=reason, by=self._by)
 
+    @door
     async def cancel(self, reason: str = "") -> Order:
         """Ask for cancellation; see `OrderManager.cancel`."""
         return await self._orders.cancel(self.order_id, reason=reason, by=self._by)

@@ -21,9 +21,8 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,8 @@ from oms.sim.script.replay import Replay
 from oms.sim.script.scenarios import Scenario, ScenarioError, command_of
 from oms.sim.settings import CHOICES, SettingError, Settings
 
+PORT_MAX = 65_535
+YEAR_FIRST, YEAR_LAST = 1970, 2200
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
 
 
@@ -54,14 +55,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(name)s %(message)s",
     )
     if options.verb == "reference":
-        for path in reference.write(options.folder):
-            sys.stdout.write(f"{path}\n")
-        return EXIT_DONE
+        return _reference(options)
     others = {"do": _do, "statement": _statement, "record": _record, "replay": _replay}
     with contextlib.suppress(KeyboardInterrupt):
         if options.verb in others:
             return asyncio.run(others[options.verb](options))
         return _run(options)
+    return EXIT_DONE
+
+
+def _reference(options: argparse.Namespace) -> int:
+    try:
+        for path in reference.write(options.folder):
+            sys.stdout.write(f"{path}\n")
+    except OSError as error:
+        sys.stderr.write(f"{options.folder}: {error.strerror or error}\n")
+        return EXIT_FAILED
     return EXIT_DONE
 
 
@@ -110,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     record = verbs.add_parser("record", help="pass frames on to a real gateway and record them")
     record.add_argument("file", type=Path, help="the transcript to write")
     record.add_argument("--gateway", default="127.0.0.1:4001", help="the real one, HOST:PORT")
-    record.add_argument("--port", type=int, default=Settings().port)
+    record.add_argument("--port", type=_port, default=Settings().port)
     record.add_argument("--hide", action="append", default=[], help="TEXT=SHOWN, such as accounts")
     record.add_argument(
         "--highest",
@@ -120,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay = verbs.add_parser("replay", help="play a transcript back to clients")
     replay.add_argument("file", type=Path, help="the transcript to play")
-    replay.add_argument("--port", type=int, default=Settings().port)
+    replay.add_argument("--port", type=_port, default=Settings().port)
     for one in (record, replay):
         one.add_argument("--verbose", action="store_true")
     pages = verbs.add_parser("reference", help="write the reference pages")
@@ -128,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     pages.add_argument("--verbose", action="store_true")
     paper = verbs.add_parser("statement", help="write the account statement of a running gateway")
     paper.add_argument("file", type=Path, help="the XML file to write")
-    paper.add_argument("--control-port", type=int, default=Settings().control_port)
+    paper.add_argument("--control-port", type=_port, default=Settings().control_port)
     paper.add_argument("--account", help="of this account only")
     paper.add_argument("--from", dest="first", metavar="DAY", help="YYYY-MM-DD (default: --to)")
     paper.add_argument("--to", dest="last", metavar="DAY", help="YYYY-MM-DD (default: today)")
@@ -136,9 +145,27 @@ def _parser() -> argparse.ArgumentParser:
     do = verbs.add_parser("do", help="one command to a running gateway")
     do.add_argument("command", help="a verb of the control port, such as books")
     do.add_argument("fields", nargs="*", help="field=text")
-    do.add_argument("--control-port", type=int, default=Settings().control_port)
+    do.add_argument("--control-port", type=_port, default=Settings().control_port)
     do.add_argument("--verbose", action="store_true")
     return parser
+
+
+def _setting(name: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        settings = Settings()
+        try:
+            settings.put(name, text)
+        except SettingError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return getattr(settings, name)
+
+    return read
+
+
+def _port(text: str) -> int:
+    if not is_digits(text) or int(text) > PORT_MAX:
+        raise argparse.ArgumentTypeError(f"0 to {PORT_MAX}")
+    return int(text)
 
 
 def _rate(text: str) -> Ratio:
@@ -151,23 +178,29 @@ def _rate(text: str) -> Ratio:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     default = Settings()
     add = parser.add_argument
-    add("--host", default=default.host, help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=default.port, help="API port, 0 for any free one")
-    add("--control-port", type=int, default=default.control_port, help="control port, 0 for any")
-    add("--books", type=Path, help="file that keeps the broker's books; without it, memory")
-    add("--seed", type=int, default=default.seed, help="identities, prices, faults (default: 1)")
+
+    def read(flag: str, **words: Any) -> None:
+        """Add what stands for a setting, read and checked as a scenario would say it."""
+        name = flag.removeprefix("--").replace("-", "_")
+        add(flag, type=_setting(name), default=getattr(default, name), **words)
+
+    read("--host", help="address to listen on (default: %(default)s)")
+    read("--port", help="API port, 0 for any free one")
+    read("--control-port", help="control port, 0 for any")
+    read("--books", help="file that keeps the broker's books; without it, memory")
+    read("--seed", help="identities, prices, faults (default: 1)")
     add("--account", "--accounts", default=",".join(default.accounts), help="A or A,B,C")
-    add("--cash", type=Decimal, default=default.cash, help="opening balance of each account")
-    add("--zone", default=default.zone, help="the gateway's time zone (default: %(default)s)")
+    read("--cash", help="opening balance of each account")
+    read("--zone", help="the gateway's time zone (default: %(default)s)")
     add("--time-format", choices=CHOICES["time_form"], default=default.time_form)
-    add("--server-version", type=int, default=default.server_version, help="157 to 178")
+    read("--server-version", help="157 to 178")
     add("--commission", choices=CHOICES["commission"], default=default.commission)
     add("--hours", choices=CHOICES["hours"], default=default.hours)
     add("--market", choices=CHOICES["market"], default=default.market)
     add("--liquidity", choices=CHOICES["liquidity"], default=default.liquidity)
     add("--fills", choices=CHOICES["fills"], default=default.fills)
-    add("--parts", type=int, default=default.parts, help="a marketable order fills in N parts")
-    add("--part-seconds", type=float, default=default.part_seconds, help="time between parts")
+    read("--parts", help="a marketable order fills in N parts")
+    read("--part-seconds", help="time between parts")
     add("--read-only", action="store_true", help="refuse orders with 321")
     add("--no-download-open-orders", action="store_true", help="push nothing on connect")
     add("--cancel-order", choices=CHOICES["cancel_order"], default=default.cancel_order)
@@ -175,9 +208,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--children", choices=CHOICES["children"], default=default.children)
     add("--modify-reject", choices=CHOICES["modify_reject"], default=default.modify_reject)
     add("--bind", choices=("negative", "positive"), default="negative", help="ids of bound orders")
-    add("--master-client", type=int, help="client id that sees every client's orders")
-    add("--messages-per-second", type=int, default=default.messages_per_second, help="0: any")
-    add("--chunk-bytes", type=int, default=default.chunk_bytes, help="cut the output up; 0: no")
+    read("--master-client", help="client id that sees every client's orders")
+    read("--messages-per-second", help="0: any")
+    read("--chunk-bytes", help="cut the output up; 0: no")
     add("--clock", choices=("real", "stepped"), default="real", help="stepped: by `advance`")
     add("--start", help="the clock's start, such as 2026-01-05T14:30:00+00:00")
     add("--speed", type=float, default=1.0, help="how many times faster the clock runs")
@@ -214,6 +247,8 @@ def _clock(options: argparse.Namespace) -> Clock:
         raise SettingError(f"--start {options.start}: {error}") from error
     if start is not None and start.tzinfo is None:
         raise SettingError(f"--start {options.start} has no zone, such as +00:00")
+    if start is not None and not YEAR_FIRST <= start.year <= YEAR_LAST:
+        raise SettingError(f"--start {options.start}: a year from {YEAR_FIRST} to {YEAR_LAST}")
     if not 0.001 <= options.speed <= 100_000:
         raise SettingError(f"--speed {options.speed} is out of bounds: 0.001 to 100000")
     if options.clock == "stepped":
@@ -259,7 +294,7 @@ async def _serve(
 
 async def _record(options: argparse.Namespace) -> int:
     host, _, port = options.gateway.rpartition(":")
-    if not host or not is_digits(port):
+    if not host or not is_digits(port) or int(port) > PORT_MAX:
         sys.stderr.write(f"--gateway {options.gateway}: HOST:PORT\n")
         return EXIT_USAGE
     hide = dict(word.partition("=")[::2] for word in options.hide)
@@ -278,7 +313,7 @@ async def _record(options: argparse.Namespace) -> int:
                 connections=max((one.connection for one in before), default=0),
             )
             return await _until_stopped(recorder, options.port)
-    except (OSError, transcripts.TranscriptError) as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"{options.file}: {error}\n")
         return EXIT_USAGE
 
@@ -335,7 +370,11 @@ async def _statement(options: argparse.Namespace) -> int:
     if not answer["ok"]:
         sys.stderr.write(f"{answer['error']}\n")
         return EXIT_FAILED
-    options.file.write_text(answer["xml"], encoding="utf-8")
+    try:
+        options.file.write_text(answer["xml"], encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"{options.file}: {error.strerror or error}\n")
+        return EXIT_FAILED
     sys.stdout.write(f"{options.file}\n")
     return EXIT_DONE
 

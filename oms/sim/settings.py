@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
+from oms.sim.protocol.fields import is_written_otherwise
 from oms.sim.protocol.versions import SERVER_VERSION_MAX, SERVER_VERSION_MIN
 
 TimeForm = Literal["zone", "utc", "bare"]
@@ -26,6 +27,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "port": (0, 65_535),
     "control_port": (0, 65_535),
     "server_version": (SERVER_VERSION_MIN, SERVER_VERSION_MAX),
+    "seed": (-(2**63), 2**63 - 1),
     "cash": (-1e15, 1e15),
     "parts": (1, 1_000),
     "part_seconds": (0, 86_400),
@@ -134,7 +136,7 @@ class Settings:
         """Set one from a text. Raises SettingError, and then nothing has changed."""
         default = {one.name: getattr(_DEFAULT, one.name) for one in fields(self)}
         if name not in default:
-            raise SettingError(f"{name} is no setting: {', '.join(sorted(default))}")
+            raise SettingError(f"{name[:40]} is no setting: {', '.join(sorted(default))}")
         value = _read(name, text, default[name])
         check(name, value)
         setattr(self, name, value)
@@ -160,10 +162,10 @@ def _read(name: str, text: str, default: object) -> Any:
         if isinstance(default, bool):
             return _FLAGS[text.lower()]
         if isinstance(default, int | float | Decimal):
-            return type(default)(text)
+            return type(default)("" if is_written_otherwise(text) else text)
     except (ValueError, KeyError, InvalidOperation) as error:
         kind = "yes or no" if isinstance(default, bool) else "a number"
-        raise SettingError(f"{name}={text} is not {kind}") from error
+        raise SettingError(f"{name}={text[:40]} is not {kind}") from error
     if isinstance(default, tuple):
         return tuple(text.split(","))
     if name == "books":
@@ -173,25 +175,42 @@ def _read(name: str, text: str, default: object) -> Any:
     return text
 
 
+def brief(value: object) -> str:
+    """Return a value from outside in a length that fits an error."""
+    try:
+        return str(value)[:40]
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of more than 4,300 digits"
+
+
 def check(name: str, value: Any) -> None:
     """Raise SettingError when a setting cannot have that value."""
     if value is None:
         return
     if name in CHOICES and value not in CHOICES[name]:
-        raise SettingError(f"{name}={value} is not one of {', '.join(CHOICES[name])}")
+        raise SettingError(f"{name}={brief(value)} is not one of {', '.join(CHOICES[name])}")
     if name in BOUNDS:
         least, most = BOUNDS[name]
         finite = not isinstance(value, Decimal) or value.is_finite()
         if not finite or not least <= value <= most:
-            raise SettingError(f"{name}={value} is out of bounds: {least:g} to {most:g}")
+            raise SettingError(f"{name}={brief(value)} is out of bounds: {least:g} to {most:g}")
+    if name == "host":
+        try:
+            good = len(value.encode("idna")) > 0
+        except UnicodeError:
+            good = False
+        if not good:
+            raise SettingError(f"host={brief(value)!r} is neither an address nor a name")
     if name == "zone":
         try:
             ZoneInfo(value)
         except (OSError, ValueError, KeyError) as error:
-            raise SettingError(f"zone={value} is no time zone, such as Europe/Zurich") from error
+            raise SettingError(
+                f"zone={brief(value)} is no time zone, such as Europe/Zurich"
+            ) from error
     if name == "accounts":
         good = value and all(one.isascii() and one.isalnum() for one in value)
         if not good or len(set(value)) != len(value):
-            raise SettingError(f"accounts={','.join(value)}: letters and digits, each once")
+            raise SettingError(f"accounts={brief(','.join(value))}: letters and digits, each once")
     if name == "base_currency" and not (value.isascii() and value.isupper() and len(value) == 3):
-        raise SettingError(f"base_currency={value} is not three capital letters")
+        raise SettingError(f"base_currency={brief(value)} is not three capital letters")

@@ -16,6 +16,10 @@ from oms.errors import UnknownEventType
 from tests.lives import working
 
 TOO_LARGE = 2**63
+_REQUEST = (
+    '{"order_id":"A","account":"DU1","contract":{"con_id":1,"symbol":"KO"},'
+    '"terms":{"quantity":"1","order_type":"MKT","tif":"DAY",%s}}'
+)
 
 
 def anomalies(books: Books) -> list[Anomaly]:
@@ -34,8 +38,24 @@ def test_text_that_is_no_json_is_set_aside() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "payload", "words"),
+    [
+        ("GapOpened", '{"cause":"x","newer":1}', "newer is not known, found 1"),
+        ("OrderRequested", _REQUEST % '"side":"LONG"', "terms.side must be 'BUY' or 'SELL'"),
+        ("OrderRequested", _REQUEST % '"side":"BUY","iceberg":true', "terms.iceberg is not known"),
+    ],
+)
+def test_field_or_word_that_is_not_known_under_a_known_version_is_set_aside(
+    name: str, payload: str, words: str
+) -> None:
+    event = decode_stored(name, 1, payload)
+    assert isinstance(event, EventSetAside)
+    assert words in event.reason
+
+
+@pytest.mark.parametrize(
     ("name", "version", "payload"),
-    [("Newer", 1, "{}"), ("GapOpened", 99, "{}"), ("GapOpened", 1, '{"cause":"x","newer":1}')],
+    [("Newer", 1, "{}"), ("GapOpened", 99, "{}"), ("GapOpened", 2, '{"cause":"x","newer":1}')],
 )
 def test_what_a_newer_version_wrote_is_refused(name: str, version: int, payload: str) -> None:
     with pytest.raises(UnknownEventType):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -238,8 +239,18 @@ def test_every_duration_and_maximum_has_a_unit_and_a_bound() -> None:
     assert bare == ["reconnect_delays_seconds"]  # its bounds are those of its members
 
 
-@pytest.mark.parametrize("name", [".env", "oms.toml"])
-@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "bytes", "long"])
+def test_folder_named_as_the_file_of_variables_is_no_such_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert load(directory=tmp_path, environment={}).port == Settings().port
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("oms.toml", "folder"),
+        *itertools.product((".env", "oms.toml"), ("pipe", "device", "bytes", "long", "loop")),
+    ],
+)
 def test_what_is_no_file_of_settings_is_refused_and_not_passed_over(
     name: str, kind: str, tmp_path: Path
 ) -> None:
@@ -251,6 +262,8 @@ def test_what_is_no_file_of_settings_is_refused_and_not_passed_over(
             os.mkfifo(path)
         case "device":
             path.symlink_to("/dev/zero")
+        case "loop":
+            path.symlink_to(path)
         case "bytes":
             path.write_bytes(b"\xff\xfe=1\n")
         case _:

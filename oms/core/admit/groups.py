@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, get_type_hints
 
 from oms.core.admit.rule import Denial
 from oms.core.admit.validity import OCA_TYPES, check_order_id, validate
+from oms.core.asked import check
+from oms.core.bounds import brief
 from oms.core.contracts import Contract, may_be_same
 from oms.core.events import OrderIntended, Side, Terms
 from oms.core.fold.records import Order
@@ -35,6 +37,14 @@ class NewOrder:
     #: True where it only takes from what the account holds, never through zero: it leaves past an
     #: open break, so that a position that is in question can be got rid of.
     closing: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidRequest` for a field that is not of its type."""
+        for name, hint in _FIELDS.items():
+            check(name, getattr(self, name), hint)
+
+
+_FIELDS: Final = get_type_hints(NewOrder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,7 @@ def oca_of(orders: Sequence[NewOrder], name: str, oca_type: int) -> Group:
     if len(orders) < _OCA_LEAST:
         raise InvalidRequest(f"an OCA group has two orders or more, found {len(orders)}")
     if oca_type not in OCA_TYPES:
-        raise InvalidRequest(f"OCA type must be 1, 2 or 3, found {oca_type!r}")
+        raise InvalidRequest(f"OCA type must be 1, 2 or 3, found {brief(oca_type)}")
     accounts = {one.account for one in orders}
     if len(accounts) > 1:
         raise InvalidRequest(f"an OCA group is of one account, found {', '.join(sorted(accounts))}")
@@ -121,7 +131,7 @@ def complete(
     one: NewOrder | tuple[Contract, Terms], order_id: str, *, fresh: bool = False
 ) -> NewOrder:
     """Return an order with a key: its own, or else the given one; `fresh` says that it is new."""
-    order = one if isinstance(one, NewOrder) else NewOrder(*one)
+    order = NewOrder(one[0], one[1]) if isinstance(one, tuple) else one
     return order if order.order_id else replace(order, order_id=order_id, fresh=fresh)
 
 
@@ -130,7 +140,7 @@ def check_distinct(orders: Sequence[NewOrder]) -> None:
     times = Counter(one.order_id for one in orders)
     for key, number_of_them in times.items():
         if number_of_them > 1:
-            raise InvalidRequest(f"order id {key!r} is there twice; one key is one order")
+            raise InvalidRequest(f"order id {brief(key)} is there twice; one key is one order")
 
 
 def check_order(one: NewOrder, where: str = "") -> None:
@@ -148,7 +158,7 @@ def check_same(one: NewOrder, found: Order) -> None:
     """
     if one.terms.side != found.terms.side or not may_be_same(one.contract, found.contract):
         raise InvalidRequest(
-            f"order id {one.order_id!r} belongs to another order: {found.terms.side}"
+            f"order id {brief(one.order_id)} belongs to another order: {found.terms.side}"
             f" {found.contract}",
             hint="the same key twice is one order; take a new key for a new order",
         )

@@ -7,6 +7,7 @@ from typing import Final
 from oms.core.admit.limits import LIVE_PORTS, PAPER_PORTS, Limits, is_paper
 from oms.core.admit.proposal import Proposal
 from oms.core.admit.rule import Denial, Rule
+from oms.core.bounds import brief
 
 
 def _account(proposal: Proposal, limits: Limits) -> Denial | None:
@@ -17,7 +18,7 @@ def _account(proposal: Proposal, limits: Limits) -> Denial | None:
         "account",
         proposal.account,
         ", ".join(allowed),
-        f"account {proposal.account!r} is not one of {', '.join(allowed) or 'none'}",
+        f"account {brief(proposal.account)} is not one of {', '.join(allowed) or 'none'}",
     )
 
 

@@ -42,13 +42,13 @@ def validate(terms: Terms) -> None:
 
 def _words(terms: Terms) -> None:
     if terms.side not in {"BUY", "SELL"}:
-        raise InvalidRequest(f"side must be BUY or SELL, found {terms.side!r}")
+        raise InvalidRequest(f"side must be BUY or SELL, found {brief(terms.side)}")
     if terms.order_type not in ORDER_TYPES:
         known = ", ".join(sorted(ORDER_TYPES))
-        raise InvalidRequest(f"order type must be one of {known}, found {terms.order_type!r}")
+        raise InvalidRequest(f"order type must be one of {known}, found {brief(terms.order_type)}")
     if terms.tif not in TIMES_IN_FORCE:
         known = ", ".join(sorted(TIMES_IN_FORCE))
-        raise InvalidRequest(f"time in force must be one of {known}, found {terms.tif!r}")
+        raise InvalidRequest(f"time in force must be one of {known}, found {brief(terms.tif)}")
 
 
 def _quantity(terms: Terms) -> None:
@@ -157,7 +157,7 @@ def _group(terms: Terms) -> None:
     if terms.oca_type and terms.oca_type not in OCA_TYPES:
         raise InvalidRequest(f"OCA type must be 1, 2 or 3, found {terms.oca_type}")
     if not terms.oca_group.isprintable():
-        raise InvalidRequest(f"an OCA group is printable text, found {terms.oca_group!r}")
+        raise InvalidRequest(f"an OCA group is printable text, found {brief(terms.oca_group)}")
 
 
 _RULES: Final[tuple[Callable[[Terms], None], ...]] = (
@@ -188,11 +188,11 @@ def check_order_id(order_id: str) -> None:
     """Raise `InvalidRequest` where a caller's key cannot travel to IB and back unchanged."""
     if not can_be_key(order_id):
         raise InvalidRequest(
-            f"order id {order_id!r} cannot travel to IB and back",
+            f"order id {brief(order_id)} cannot travel to IB and back",
             hint=f"use up to {ORDER_ID_LENGTH_MAX} letters, digits and . _ : -",
         )
     if is_numbered(order_id):
         raise InvalidRequest(
-            f"order id {order_id!r} has the form that orders of others get",
+            f"order id {brief(order_id)} has the form that orders of others get",
             hint="take a key that is not perm- and a number",
         )

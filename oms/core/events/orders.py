@@ -21,10 +21,10 @@ from oms.core.bounds import (
 )
 from oms.core.contracts import Contract
 from oms.core.events.base import Event, Origin, Side
-from oms.core.values import Value
+from oms.core.values import Given
 
 
-class Terms(Value):
+class Terms(Given):
     """What an order asks for; tif is always explicit, because a preset in TWS would set it
     otherwise (code 10349).
     """

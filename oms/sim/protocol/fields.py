@@ -21,6 +21,8 @@ _LONG_MAX = 2**63 - 1
 _NO_NUMBER = re.compile(r"[_\s]|[^\x00-\x7f]")
 #: Far beyond any order, and small enough that sums and remainders keep all their digits.
 _AMOUNT_MAX = Decimal("1e15")
+#: More than a double has. Written out, 1e-9999999999 and 0e9999999999 would fill the memory.
+_DECIMALS_MAX = 400
 
 
 def to_decimal(text: str) -> Decimal | None:
@@ -30,31 +32,43 @@ def to_decimal(text: str) -> Decimal | None:
     """
     if text in ("", "Infinite"):
         return None
-    if _NO_NUMBER.search(text):
-        raise WireError(f"{text!r} is not a number")
+    if is_written_otherwise(text):
+        raise WireError(f"{text[:40]!r} is not a number")
     try:
         number = Decimal(text)
     except InvalidOperation as error:
-        raise WireError(f"{text!r} is not a number") from error
-    if not number.is_finite() or abs(number) > _UNSET_ABOVE:
+        raise WireError(f"{text[:40]!r} is not a number") from error
+    # Compared and never calculated with: `abs` of 1e9999999999 is an overflow.
+    if not number.is_finite() or number > _UNSET_ABOVE or number < -_UNSET_ABOVE:
         return None
-    if abs(number) > _AMOUNT_MAX:
-        raise WireError(f"{text!r} is more than an amount holds")
+    if not -_AMOUNT_MAX <= number <= _AMOUNT_MAX:
+        raise WireError(f"{text[:40]!r} is more than an amount holds")
+    if not number:
+        return Decimal(0)
+    if number.as_tuple().exponent < -_DECIMALS_MAX:  # type: ignore[operator]  # it is finite
+        raise WireError(f"{text[:40]!r} has more decimals than an amount holds")
     return number
+
+
+def is_written_otherwise(text: str) -> bool:
+    """Say whether a text is a number for Python alone: blanks round it, underscores within, digits
+    of another script.
+    """
+    return _NO_NUMBER.search(text) is not None
 
 
 def to_int(text: str, default: int = 0) -> int:
     """Return the integer in a field; `default` when empty or one of IB's unset integers."""
     if text in ("", UNSET_INTEGER, UNSET_LONG):
         return default
-    if _NO_NUMBER.search(text):
-        raise WireError(f"{text!r} is not an integer")
+    if is_written_otherwise(text):
+        raise WireError(f"{text[:40]!r} is not an integer")
     try:
         value = int(text)
     except ValueError as error:
-        raise WireError(f"{text!r} is not an integer") from error
+        raise WireError(f"{text[:40]!r} is not an integer") from error
     if abs(value) > _LONG_MAX:
-        raise WireError(f"{text!r} is more than a long holds")
+        raise WireError(f"{text[:40]!r} is more than a long holds")
     return value
 
 

@@ -6,12 +6,14 @@ the field, what is wrong with it and what would be right.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import isfinite
 from typing import Any, Final
 
+from oms.sim.protocol.fields import is_written_otherwise
 from oms.sim.protocol.layout import Layout
 
 #: With these, and so many decimals, no product of them has more digits than a Decimal keeps.
@@ -24,6 +26,7 @@ INTEGER_MAX: Final = 2**31 - 1
 TEXT_MAX: Final = 10_000
 #: A message is sent, or lost, at most so often by one command.
 TIMES_MAX: Final = 10_000
+_RATIO: Final = re.compile(r"\d{1,9}(\.\d{1,9})?|\d{1,9}:\d{1,9}", re.ASCII)
 
 
 class CommandError(Exception):
@@ -71,7 +74,7 @@ class Fields:
         """Return an integer from `least` to `most`."""
         text = self.text(name, str(default))
         try:
-            value = int(text)
+            value = int(_plain(text))
         except ValueError as error:
             raise CommandError(f"{name} {text[:40]!r} is not an integer") from error
         if not least <= value <= most:
@@ -86,14 +89,16 @@ class Fields:
         """Return a finite amount of at most `most` either way, and not below `least`."""
         text = self.text(name)
         try:
-            value = Decimal(text)
-        except InvalidOperation as error:
+            value = Decimal(_plain(text))
+        except (ValueError, InvalidOperation) as error:
             raise CommandError(f"{name} {text[:40]!r} is not an amount") from error
         if not value.is_finite():
-            raise CommandError(f"{name} {text!r} is not a finite amount")
+            raise CommandError(f"{name} {text[:40]!r} is not a finite amount")
         lowest = -most if least is None else least
         if not lowest <= value <= most:
             raise CommandError(f"{name} {text[:40]} is out of bounds", f"{lowest:f} to {most:f}")
+        if not value:
+            return Decimal(0)  # 0e9999999999 would be written out with as many zeros
         exponent = value.normalize().as_tuple().exponent
         if isinstance(exponent, int) and -exponent > DECIMALS_MAX:
             raise CommandError(f"{name} has more than {DECIMALS_MAX} decimals", "round it")
@@ -102,12 +107,10 @@ class Fields:
     def ratio(self, name: str) -> Fraction:
         """Return a number of new units for an old one: `4`, `0.25` or `1:3`."""
         text = self.text(name)
-        try:
-            return Fraction(text.replace(":", "/", 1))
-        except (ValueError, ZeroDivisionError) as error:
-            raise CommandError(
-                f"{name} {text[:40]!r} is not a ratio", "such as 4 or 1:3"
-            ) from error
+        # A fraction would calculate 1e9999999999.
+        if _RATIO.fullmatch(text) is None or not Fraction(text.partition(":")[2] or 1):
+            raise CommandError(f"{name} {text[:40]!r} is not a ratio", "such as 4 or 1:3")
+        return Fraction(text.replace(":", "/", 1))
 
     def price(self, name: str) -> Decimal:
         """Return a price, which may be negative."""
@@ -139,7 +142,7 @@ class Fields:
     def _float(self, name: str, default: float, most: float) -> float:
         text = self.text(name, str(default))
         try:
-            value = float(text)
+            value = float(_plain(text))
         except ValueError as error:
             raise CommandError(f"{name} {text[:40]!r} is not a number") from error
         if not isfinite(value) or not 0.0 <= value <= most:
@@ -182,13 +185,23 @@ class Fields:
         return [_text(f"{name}[{at}]", one) for at, one in enumerate(value)]
 
 
+def _plain(text: str) -> str:
+    """Return a number as text; raises ValueError for what is one in Python alone."""
+    if is_written_otherwise(text):
+        raise ValueError(text)
+    return text
+
+
 def _text(name: str, value: Any) -> str:
     """The text of one value: a field of a message ends at a NUL and is UTF-8."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, str | int | float):
         raise CommandError(f"{name} is not a text", f"it is {type(value).__name__}")
-    text = str(value)
+    try:
+        text = str(value)
+    except ValueError as error:  # Python writes no integer of more than 4,300 digits
+        raise CommandError(f"{name} has more than 4,300 digits") from error
     if len(text) > TEXT_MAX:
         raise CommandError(f"{name} has {len(text)} characters", f"at most {TEXT_MAX}")
     if "\0" in text:

@@ -36,16 +36,18 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import nan
 from pathlib import Path
 from typing import Any, Final
 
 from oms.sim.broker.books.orders import Order
-from oms.sim.protocol.fields import is_digits
+from oms.sim.files import read_text
+from oms.sim.protocol.fields import is_digits, is_written_otherwise
 from oms.sim.protocol.messages import LAYOUTS
 from oms.sim.protocol.requests import LAYOUT_OF, NAMES
 from oms.sim.script.arguments import SECONDS_MAX
 from oms.sim.script.commands import VERBS
-from oms.sim.settings import SettingError, Settings
+from oms.sim.settings import SettingError, Settings, brief
 
 TRIGGERS: Final = ("start", "at", "after", "on", "before", "sent", "when", "disconnect")
 EMPTY_ORDER: Final = Order(0, 0, 0, "", 0, "", "BUY", Decimal(0), "MKT")
@@ -103,7 +105,7 @@ class Scenario:
     @classmethod
     def read(cls, path: Path) -> Scenario:
         """Return the scenario in a file. Raises ScenarioError, as `parse` does."""
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(read_text(path))
 
     def apply(self, settings: Settings) -> Settings:
         """Put the settings of the `gateway` line over those given."""
@@ -171,7 +173,7 @@ def command_of(text: str) -> dict[str, Any]:
 def _step(line: int, words: list[str]) -> Step:
     name = words[0]
     if name not in VERBS:
-        raise ScenarioError(line, f"{name} is no verb: {', '.join(sorted(VERBS))}")
+        raise ScenarioError(line, f"{brief(name)} is no verb: {', '.join(sorted(VERBS))}")
     command: dict[str, Any] = {"do": name}
     for key, text in _pairs(line, words[1:]).items():
         outer, dot, inner = key.partition(".")
@@ -183,7 +185,7 @@ def _step(line: int, words: list[str]) -> Step:
     for key in command:
         if key != "do" and key not in allowed:
             known = ", ".join(sorted(allowed)) or "none"
-            raise ScenarioError(line, f"{name} has no field {key}: {known}")
+            raise ScenarioError(line, f"{name} has no field {brief(key)}: {known}")
     return Step(line, command)
 
 
@@ -193,7 +195,7 @@ def _block(line: int, words: list[str]) -> Block:
         words = words[1:]
     trigger = words[0] if words else ""
     if trigger not in TRIGGERS:
-        raise ScenarioError(line, f"{trigger!r} is no trigger: {', '.join(TRIGGERS)}")
+        raise ScenarioError(line, f"{brief(trigger)!r} is no trigger: {', '.join(TRIGGERS)}")
     block = Block(line, trigger, then=then or trigger == "after")
     rest = words[1:]
     if trigger in ("at", "after"):
@@ -205,12 +207,12 @@ def _block(line: int, words: list[str]) -> Block:
         block.subject, rest = rest[0], rest[1:]
         known = LAYOUTS if trigger == "sent" else _CLIENT_MESSAGES
         if block.subject not in known:
-            raise ScenarioError(line, f"{block.subject} is no such message: {sorted(known)}")
+            raise ScenarioError(line, f"{brief(block.subject)} is no such message: {sorted(known)}")
     pairs = _pairs(line, rest)
     block.nth = _nth(line, pairs.pop("nth", "1"))
     each = pairs.pop("each", "no").lower()
     if each not in ("1", "yes", "true", "0", "no", "false"):
-        raise ScenarioError(line, f"each={each} is not yes or no")
+        raise ScenarioError(line, f"each={brief(each)} is not yes or no")
     block.each = each in ("1", "yes", "true")
     if trigger == "when":
         block.subject = pairs.pop("order", "1")
@@ -223,7 +225,7 @@ def _block(line: int, words: list[str]) -> Block:
 
 def _nth(line: int, text: str) -> int:
     if not is_digits(text) or not int(text[:9]) > 0:
-        raise ScenarioError(line, f"{text!r} is not a number of 1 or more")
+        raise ScenarioError(line, f"{text[:40]!r} is not a number of 1 or more")
     return int(text)
 
 
@@ -242,17 +244,18 @@ def _check_where(line: int, block: Block) -> None:
         if name != "client_id" and name not in known:
             listed = ", ".join(sorted(known)) or "client_id"
             raise ScenarioError(
-                line, f"{name} is no field of {block.subject or block.trigger}: {listed}"
+                line, f"{brief(name)} is no field of {block.subject or block.trigger}: {listed}"
             )
 
 
 def _seconds(line: int, words: list[str]) -> float:
     try:
-        seconds = float(words[0])
+        text = words[0]
+        seconds = nan if is_written_otherwise(text) else float(text)
     except (IndexError, ValueError) as error:
         raise ScenarioError(line, "a number of seconds is missing") from error
     if not 0 <= seconds <= SECONDS_MAX:
-        raise ScenarioError(line, f"{words[0]} is out of bounds: 0 to {SECONDS_MAX:g} seconds")
+        raise ScenarioError(line, f"{text[:40]} is out of bounds: 0 to {SECONDS_MAX:g} seconds")
     return seconds
 
 
@@ -261,6 +264,6 @@ def _pairs(line: int, words: list[str]) -> dict[str, str]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
-            raise ScenarioError(line, f"{word!r} is not field=text")
+            raise ScenarioError(line, f"{brief(word)!r} is not field=text")
         pairs[name] = text
     return pairs

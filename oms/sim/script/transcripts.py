@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oms.sim.files import read_text
 from oms.sim.protocol import messages
 from oms.sim.protocol.errors import WireError
 
@@ -67,13 +68,13 @@ class TranscriptLine:
 def read(path: Path) -> list[TranscriptLine]:
     """Return the lines of a file. Raises TranscriptError naming the line that is wrong."""
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
             continue
         try:
             lines.append(TranscriptLine.from_json(text))
-        except (ValueError, KeyError, TypeError) as error:
-            raise TranscriptError(f"line {number}: {error!r}") from error
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise TranscriptError(f"line {number}: {str(error)[:200]}") from error
     return lines
 
 
