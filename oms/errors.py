@@ -9,7 +9,8 @@
     │  └─ MigrationNeeded            exit 2
     ├─ StoreError                    exit 1
     │  ├─ StoreUnavailable           exit 1   read-only, full or gone
-    │  │  └─ StoreLocked             exit 1   another program holds the database
+    │  │  ├─ StoreLocked             exit 1   another program holds the database
+    │  │  └─ StoreCutOff             exit 1   the database server does not answer
     │  ├─ LeaseHeld                  exit 1   another daemon owns this account and client id
     │  ├─ LeaseLost                  exit 1   another daemon took over while we were not looking
     │  ├─ UnknownEventType           exit 4
@@ -115,6 +116,12 @@ class StoreLocked(StoreUnavailable):
         "end the other program (a backup, a database browser), or wait until it is done, then try"
         " again"
     )
+
+
+class StoreCutOff(StoreUnavailable):
+    """The database server cannot be reached, or has cut the connection."""
+
+    default_hint = "is PostgreSQL running at the address of OMS_DATABASE_URL?"
 
 
 class LeaseHeld(StoreError):

@@ -1,4 +1,4 @@
-"""The log's time in the lease, and fills by permanent number.
+"""The log's time and a claim in the lease, and fills by permanent number.
 
 Rows are folded anew: orders that our books do not have, and fills that no order has claimed, are
 read back by name and number, and stay in memory no more.
@@ -19,4 +19,5 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("leases", sa.Column("log_time_at", sa.Text()))
+    op.add_column("leases", sa.Column("claim", sa.Text()))
     op.create_index("fills_perm_id", "fills", ["perm_id"])

@@ -357,8 +357,8 @@ _ALARM_ADVICE: Final[Mapping[AlarmKind, str]] = MappingProxyType(
         "half the market data lines of the account",
         "outage": "see that the gateway runs, is logged in and has a line to IB",
         "gap_unrecovered": "`oms report show last` names the question that IB did not answer",
-        "log_waits": "end the program that holds the database (a backup, a database browser), or"
-        " look for what slows the disk",
+        "log_waits": "end the program that holds the database (a backup, a database browser), look"
+        " for what slows the disk, or start the database server",
         "disk_low": "free space on the disk of the log; below 4 MB the daemon stops",
         "log_damaged": "copy the database, run `oms verify` on the copy, and see"
         " docs/operating/damaged.md; the daemon checks again by itself",

@@ -121,7 +121,11 @@ async def open_oms(
     try:
         # Before anything is built on the books: it opens the gap that the line has to close.
         await say_started(event_log, settings, accept_loss)
-        reader = await Reader.open(settings.database_url, checked=False)
+        reader = await Reader.open(
+            settings.database_url,
+            checked=False,
+            cut_off_seconds_max=settings.database_lock_seconds_max,
+        )
         head = await reader.head()
         assert head.recorded_at is not None, "the start itself was recorded"
         clock.go_on_from(head.recorded_at)

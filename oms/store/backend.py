@@ -8,6 +8,7 @@ a driver raises leaves this module as an error of our tree (`driver_errors`).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from abc import ABC, abstractmethod
@@ -25,7 +26,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
 from oms.core.bounds import ASKED_TEXT
-from oms.errors import ConfigurationError, StoreLocked, StoreUnavailable
+from oms.errors import ConfigurationError, StoreError, StoreLocked, StoreUnavailable
 from oms.store import space
 from oms.store.driver_errors import driver_errors, needs_driver
 from oms.store.tables import METADATA
@@ -130,13 +131,8 @@ def connect(url: URL, access: Access = "write") -> Connection:
         if access == "write":
             _check_one_name(Path(url.database or ""))
         space.check_opening(Path(url.database or ""), writing=access == "write")
-    with driver_errors(place_of(url)):
-        # SQLAlchemy's facade is kept, not the driver's object alone: letting go of it closes the
-        # connection under us.
-        facade = engine.raw_connection()
-        if url.get_backend_name() == "sqlite":
-            return SQLiteConnection(facade, Path(url.database or ""))
-        return PostgreSQLConnection(facade, place_of(url))
+        return SQLiteConnection(engine, Path(url.database or ""))
+    return PostgreSQLConnection(engine, place_of(url))
 
 
 def _check_one_name(path: Path) -> None:
@@ -194,15 +190,22 @@ class Connection(ABC):
     #: text does not depend on their number and is compiled once.
     membership: str
 
-    def __init__(self, facade: Any, place: str) -> None:
-        self._facade = facade
+    def __init__(self, engine: Engine, place: str) -> None:
+        self._engine = engine
         #: Where the database is, for messages.
         self.place = place
         #: What was free on its disk when the last transaction began; None where nobody can tell.
         self.free_bytes: int | None = None
-        # Any: the two drivers share PEP 249 but no type.
-        self._driver: Any = facade.driver_connection
-        self._cursor: Any = self._driver.cursor()
+        self._connect()
+
+    def reconnect(self) -> None:
+        """Connect anew; what was open is undone, unless the database has taken it by then.
+
+        Raises `StoreCutOff` where the server does not answer.
+        """
+        with contextlib.suppress(StoreError):
+            self.close()
+        self._connect()
 
     def rows(self, statement: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
         """Run a query and return every row."""
@@ -289,6 +292,16 @@ class Connection(ABC):
             self._cursor.close()
             self._facade.close()
 
+    def _connect(self) -> None:
+        with driver_errors(self.place):
+            # SQLAlchemy's facade is kept, not the driver's object alone: letting go of it closes
+            # the connection under us.
+            # Any: the two drivers share PEP 249 but no type.
+            facade: Any = self._engine.raw_connection()
+            self._facade = facade
+            self._driver: Any = facade.driver_connection
+            self._cursor: Any = self._driver.cursor()
+
     @abstractmethod
     def _begin_write(self) -> None: ...
 
@@ -322,8 +335,8 @@ class SQLiteConnection(Connection):
     binary_order = "COLLATE BINARY"
     membership = "IN (SELECT value FROM json_each(?))"
 
-    def __init__(self, facade: Any, path: Path) -> None:
-        super().__init__(facade, str(path))
+    def __init__(self, engine: Engine, path: Path) -> None:
+        super().__init__(engine, str(path))
         self._path = path
         #: The files of the database as they were when this connection began to use them. The first
         #: write makes `-wal` and `-shm`, or keeps those of others; nobody ends them while we run.
@@ -436,10 +449,10 @@ class PostgreSQLConnection(Connection):
     binary_order = 'COLLATE "C"'
     membership = "= ANY(?)"
 
-    def __init__(self, facade: Any, place: str) -> None:
+    def _connect(self) -> None:
+        super()._connect()
         # Transactions are opened by name here, not by the driver.
-        facade.driver_connection.autocommit = True
-        super().__init__(facade, place)
+        self._driver.autocommit = True
 
     def _begin_write(self) -> None:
         self.execute("BEGIN")

@@ -54,7 +54,8 @@ TAIL_EVENTS: Final = 5_000
 class Chain:
     """The end of the log, and the place in it that the caller has reached.
 
-    After a failure the object is void: its head may be ahead of what was committed.
+    After a failure the object is void until it has gone back: its head may be ahead of what was
+    committed.
     """
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
@@ -127,6 +128,25 @@ class Chain:
             "ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash,"
             " row_sum = excluded.row_sum, live_row_sum = excluded.live_row_sum",
         )
+
+    def has(self, head: Head) -> bool:
+        """Say whether the log has a head, this event with this hash."""
+        if not head.sequence:
+            return True
+        rows = self._connection.rows("SELECT hash FROM events WHERE sequence = ?", (head.sequence,))
+        return bool(rows) and bytes(rows[0][0]) == bytes(head.hash)
+
+    def go_back_to(self, head: Head) -> None:
+        """Take a place again that was left for what did not become durable; raises `ChainBroken`
+        where the log has it no more.
+        """
+        if not self.has(head):
+            raise ChainBroken(
+                f"event {head.sequence} was durable, and the database has it no more",
+                sequence=head.sequence,
+            )
+        self.head = head
+        self._end_written_down = self.checkpoint(LOG_CHECKPOINT)
 
     def row_sums(self) -> Sums:
         """Return what the rows of the projections add up to, as it was last written down."""

@@ -15,6 +15,7 @@ from oms.errors import (
     ConfigurationError,
     DatabaseDamaged,
     OmsError,
+    StoreCutOff,
     StoreError,
     StoreLocked,
     StoreUnavailable,
@@ -31,7 +32,6 @@ _UNAVAILABLE: Final = (
         "check the path in OMS_DATABASE_URL, and that its folder can be written: SQLite needs that"
         " to read, too",
     ),
-    (("connection", "server closed"), "is PostgreSQL running at the address of OMS_DATABASE_URL?"),
 )
 #: What SQLite says of a file whose bytes cannot be: pages, the schema, the header, text.
 _DAMAGED: Final = (
@@ -45,7 +45,10 @@ _DAMAGED: Final = (
 #: psycopg's classes for what is not there, and for a server that is gone; as names, because the
 #: driver is optional.
 _UNKNOWN: Final = frozenset({"UndefinedTable", "UndefinedColumn"})
-_LOST: Final = frozenset({"OperationalError", "AdminShutdown", "InterfaceError"})
+_LOST: Final = frozenset({"OperationalError", "InterfaceError"})
+#: SQLSTATE classes and codes of a server that cannot be reached, starts, stops or ends a
+#: connection. What libpq says by itself has none.
+_CUT_OFF: Final = ("08", "57P", "25P03")
 
 
 @contextmanager
@@ -91,6 +94,8 @@ def _says_that_it_is_newer(error: BaseException, place: str) -> bool:
 def _translated(error: BaseException, place: str) -> OmsError:
     text = " ".join(str(error).split())
     lower = text.lower()
+    if _is_cut_off(error):
+        return StoreCutOff(f"the database {place} does not answer: {text}")
     if any(mark in lower for mark in _DAMAGED):
         return DatabaseDamaged(f"the file {place} is damaged, or is not a database: {text}")
     if _says_that_it_is_newer(error, place):
@@ -106,6 +111,13 @@ def _translated(error: BaseException, place: str) -> OmsError:
     if "no such table" in lower or "no such column" in lower or type(error).__name__ in _UNKNOWN:
         # Whether the database is of this version was asked before.
         return DatabaseDamaged(f"the database {place} is damaged: {text}")
-    if isinstance(error, sqlite3.OperationalError) or type(error).__name__ in _LOST:
+    if isinstance(error, sqlite3.OperationalError):
         return StoreUnavailable(f"the log in {place} cannot be used: {text}")
     return StoreError(f"the database {place} refused: {text}")
+
+
+def _is_cut_off(error: BaseException) -> bool:
+    if type(error).__module__.partition(".")[0] != "psycopg":
+        return False
+    state: str | None = getattr(error, "sqlstate", None)
+    return type(error).__name__ in _LOST if state is None else state.startswith(_CUT_OFF)

@@ -13,6 +13,10 @@ stops to send before anybody else can begin (docs/decisions/0099-the-lease-fence
 The time of a heartbeat is for people, and lets a start beside a daemon that is alive be refused at
 once.
 
+Who watches says so in the row first (`claim`). So a holder whose renewal takes long on a slow disk
+need not write to be sure: where it reads that nobody watches, nobody can take the lease before its
+seconds have passed from then on.
+
 The functions here run inside the caller's transaction.
 """
 
@@ -35,7 +39,9 @@ from oms.store.backend import Connection
 #: slow, and for the time between a look at the clock and the bytes at the socket.
 SURE_FRACTION: Final = 0.8
 
-_SELECT: Final = "SELECT name, holder, host, process_id, epoch, seconds, heartbeat_at FROM leases"
+_SELECT: Final = (
+    "SELECT name, holder, host, process_id, epoch, seconds, heartbeat_at, log_time_at FROM leases"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,20 @@ class Lease:
     epoch: int
     seconds: float
     heartbeat_at: datetime | None
+    #: The log's time at that heartbeat.
+    log_time_at: datetime | None = None
+
+    def log_time(self, now: datetime) -> datetime | None:
+        """Return the log's time, a wall clock being at `now`; None where the lease does not tell.
+
+        The clock counts for no more than the lease lasts: it may have been set since the heartbeat,
+        and the log's time was not.
+        """
+        if self.heartbeat_at is None or self.log_time_at is None:
+            return None
+        return self.log_time_at + min(
+            max(self.age(now), timedelta()), timedelta(seconds=self.seconds)
+        )
 
     def held(self, now: datetime, host: str) -> bool:
         """Say whether its holder still counts as running, seen from a host."""
@@ -127,7 +147,8 @@ class Watched:
         self._clock = clock
         self._request = request
         self._seen: Lease | None = None
-        self._seen_at = 0.0
+        self._seen_at: float | None = None
+        self._claim = f"{request.holder} on {request.host}, process {request.process_id}"
 
     @property
     def lease_words(self) -> str:
@@ -146,8 +167,6 @@ class Watched:
             before_it = _last_epoch(connection) if lease is None else lease.epoch
             return self._taken(connection, before_it + 1)
         before, self._seen = self._seen, lease
-        if before is None:
-            self._seen_at = self._clock.monotonic()
         age = lease.age(self._clock.wall()).total_seconds()
         beats = before is not None and before != lease
         if beats or (before is None and 0 <= age < lease.seconds):
@@ -155,18 +174,28 @@ class Watched:
                 f"{request.name} is served by {self.lease_words}, whose last sign of life is"
                 f" {max(age, 0):.1f} s old"
             )
-        if self._clock.monotonic() - self._seen_at < lease.seconds:
+        if before is None:
+            connection.execute(
+                "UPDATE leases SET claim = ? WHERE name = ?", (self._claim, request.name)
+            )
+            return None
+        now = self._clock.monotonic()
+        # Only from here on is it certain that the holder can read the claim.
+        self._seen_at = now if self._seen_at is None else self._seen_at
+        if now - self._seen_at < lease.seconds:
             return None
         return self._taken(connection, lease.epoch + 1)
 
     def _taken(self, connection: Connection, epoch: int) -> int:
         request = self._request
         connection.execute(
-            "INSERT INTO leases (name, holder, host, process_id, epoch, seconds, heartbeat_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+            "INSERT INTO leases (name, holder, host, process_id, epoch, seconds, heartbeat_at,"
+            " log_time_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
             " holder = excluded.holder, host = excluded.host, process_id = excluded.process_id,"
             " epoch = excluded.epoch, seconds = excluded.seconds,"
-            " heartbeat_at = excluded.heartbeat_at",
+            " heartbeat_at = excluded.heartbeat_at, log_time_at = excluded.log_time_at,"
+            " claim = NULL",
             (
                 request.name,
                 request.holder,
@@ -175,6 +204,7 @@ class Watched:
                 epoch,
                 request.seconds,
                 time_text(self._clock.wall()),
+                time_text(self._clock.now()),
             ),
         )
         return epoch
@@ -203,11 +233,21 @@ def check(connection: Connection, request: LeaseRequest, epoch: int) -> None:
         )
 
 
-def beat(connection: Connection, request: LeaseRequest, epoch: int, now: datetime) -> None:
+def beat(connection: Connection, request: LeaseRequest, epoch: int, clock: Clock) -> None:
     """Write a sign of life; raises `LeaseLost` where the lease is another's by now."""
-    statement = "UPDATE leases SET heartbeat_at = ? WHERE name = ? AND epoch = ?"
-    if connection.execute(statement, (time_text(now), request.name, epoch)) != 1:
+    statement = (
+        "UPDATE leases SET heartbeat_at = ?, log_time_at = ?, claim = NULL"
+        " WHERE name = ? AND epoch = ?"
+    )
+    times = time_text(clock.wall()), time_text(clock.now())
+    if connection.execute(statement, (*times, request.name, epoch)) != 1:
         check(connection, request, epoch)
+
+
+def is_claimed(connection: Connection, request: LeaseRequest, epoch: int) -> bool:
+    """Say whether somebody watches the lease of that epoch, or has taken it."""
+    select = "SELECT claim FROM leases WHERE name = ? AND epoch = ?"
+    return connection.rows(select, (request.name, epoch)) != [(None,)]
 
 
 def release(connection: Connection, request: LeaseRequest, epoch: int) -> None:
@@ -221,16 +261,23 @@ def lease_of(row: Sequence[Any]) -> Lease:
     """Return the lease that a row holds, its columns in the order of the fields; raises
     `DatabaseDamaged` where it can hold none.
     """
-    name, holder, host, process_id, epoch, seconds, beat_at = row
+    name, holder, host, process_id, epoch, seconds, *texts = row
     try:
-        moment = None if beat_at is None else datetime.fromisoformat(beat_at)
+        beat_at, log_time_at = (_moment(text) for text in texts)
         numbers = operator.index(process_id), operator.index(epoch), float(seconds)
-        lease = Lease(name, f"{holder}", f"{host}", *numbers, moment)
-        if moment is not None and moment.tzinfo is None:
-            raise ValueError("its time has no zone")
+        lease = Lease(name, f"{holder}", f"{host}", *numbers, beat_at, log_time_at)
     except (ValueError, TypeError) as error:
         raise DatabaseDamaged(f"the lease {name!r} cannot be read: {error}") from error
     return lease
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("its time has no zone")
+    return moment
 
 
 def process_is_alive(process_id: int) -> bool:

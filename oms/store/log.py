@@ -23,6 +23,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from oms.clock import Clock
@@ -31,7 +32,7 @@ from oms.core.events import Pending
 from oms.core.fold.books import Books
 from oms.core.fold.records import AnyRecord
 from oms.core.receipt import Receipt
-from oms.errors import DaemonNotRunning, OmsError, StoreUnavailable
+from oms.errors import DaemonNotRunning, DatabaseDamaged, OmsError, StoreUnavailable
 from oms.store import lease as leases
 from oms.store.backend import Connection, parse_url
 from oms.store.envelopes import Draft, draft
@@ -374,6 +375,29 @@ class EventLog:
             return
 
 
+class _LogTime:
+    """The time of a log that a daemon keeps: a clock that was set, or is another's, moves nothing
+    that waits there.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        #: What the daemon's lease says; None where no daemon runs.
+        self.known: datetime | None = None
+
+    def now(self) -> datetime:
+        """Return the log's time, else that of this program."""
+        return self._clock.now() if self.known is None else self.known
+
+    def wall(self) -> datetime:
+        """Return what this machine's wall clock shows."""
+        return self._clock.wall()
+
+    def monotonic(self) -> float:
+        """Return this machine's monotonic seconds."""
+        return self._clock.monotonic()
+
+
 def append_foreign(
     url: str,
     pendings: Sequence[Pending],
@@ -390,12 +414,20 @@ def append_foreign(
     them before it opens a session.
     """
     host = socket.gethostname()
+    times = _LogTime(clock)
 
     def guard(connection: Connection) -> None:
-        """Raise `DaemonNotRunning` unless a daemon holds one of the leases."""
-        now = clock.now()
-        held = leases.read_all(connection, lease_name_prefix)
-        if any(lease.held(now, host) for lease in held):
+        """Take over the log's time; raise `DaemonNotRunning` unless a daemon holds a lease."""
+        now = times.wall()
+        try:
+            held = leases.read_all(connection, lease_name_prefix)
+        except DatabaseDamaged:
+            if needs_daemon:
+                raise
+            return  # A halt counts all the same.
+        running = (lease.log_time(now) for lease in held if not lease.is_over(host))
+        times.known = max((moment for moment in running if moment is not None), default=None)
+        if not needs_daemon or any(lease.held(now, host) for lease in held):
             return
         if silent := next((lease for lease in held if lease.is_alive(host)), None):
             raise DaemonNotRunning(
@@ -405,7 +437,7 @@ def append_foreign(
             )
         raise DaemonNotRunning
 
-    writer = Writer(parse_url(url), clock=clock, guard=guard if needs_daemon else None)
+    writer = Writer(parse_url(url), clock=times, guard=guard)
     writer.open()
     try:
         receipts, _ = writer.write([[draft(p) for p in pendings]])

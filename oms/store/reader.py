@@ -6,6 +6,7 @@ reader, and a call sees one state. What it returns is decoded: envelopes and rec
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -20,7 +21,7 @@ from oms.core.codec import GENESIS, Head
 from oms.core.events import Envelope, TradingHaltedByPerson, TradingResumed
 from oms.core.fold.records import TABLES, AnyRecord, SystemRecord, decode_record
 from oms.core.fold.sessions import switched
-from oms.errors import ChainBroken, DatabaseDamaged, NotFound
+from oms.errors import ChainBroken, DatabaseDamaged, NotFound, StoreCutOff
 from oms.store import schema
 from oms.store.backend import (
     parse_url,
@@ -45,20 +46,33 @@ from oms.store.tables import (
 
 #: Rows of one call where the caller names no limit: a page of a screen, not a whole log.
 LIMIT: Final = 1_000
+#: Between two questions to a server that does not answer.
+_PAUSE_SECONDS: Final = 0.25
 
 
 class Reader:
     """Asynchronous reads of one database. Open it with `Reader.open`, close it when done."""
 
-    def __init__(self, engine: AsyncEngine, url: str, *, checked: bool = True) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        url: str,
+        *,
+        checked: bool = True,
+        cut_off_seconds_max: float = 0,
+    ) -> None:
         self.url = url
         self._checked = checked
+        self._cut_off_seconds_max = cut_off_seconds_max
         self._engine = engine
         self._place = place_of(parse_url(url))
 
     @classmethod
-    async def open(cls, url: str, *, checked: bool = True) -> Reader:
-        """Return a reader of a database that has this version's tables.
+    async def open(
+        cls, url: str, *, checked: bool = True, cut_off_seconds_max: float = 0
+    ) -> Reader:
+        """Return a reader of a database that has this version's tables; a question waits so long
+        for a server that does not answer.
 
         Each event that it returns has its hash checked, unless `checked` is False: the daemon
         hears of damage from its own check, and cancels must pass also where an event was altered.
@@ -68,7 +82,7 @@ class Reader:
         parsed = parse_url(url)
         tolerable_loss(url)
         schema.check_current(url)
-        return cls(_engine(parsed), url, checked=checked)
+        return cls(_engine(parsed), url, checked=checked, cut_off_seconds_max=cut_off_seconds_max)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -327,9 +341,17 @@ class Reader:
                 yield connection
 
     async def _rows(self, query: Select[Any]) -> Sequence[Any]:
-        async with self._connection() as connection:
-            rows: Sequence[Any] = (await connection.execute(query)).all()
-            return rows
+        waited = 0.0
+        while True:
+            try:
+                async with self._connection() as connection:
+                    rows: Sequence[Any] = (await connection.execute(query)).all()
+                    return rows
+            except StoreCutOff:
+                if waited >= self._cut_off_seconds_max:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+            waited += _PAUSE_SECONDS
 
 
 def _record(table: str, body: str) -> AnyRecord:
@@ -367,5 +389,7 @@ def _engine(url: URL) -> AsyncEngine:
             url.set(drivername="postgresql+psycopg"),
             pool_size=2,
             max_overflow=6,
+            # A server that was restarted has cut those that wait here.
+            pool_pre_ping=True,
             connect_args=postgresql_arguments("read"),
         )

@@ -91,6 +91,8 @@ LEASES: Final = Table(
     Column("heartbeat_at", Text),
     # The log's time at the heartbeat; NULL from a version that did not write it.
     Column("log_time_at", Text),
+    # Who watches the lease to take it; NULL again with each heartbeat.
+    Column("claim", Text),
 )
 
 CHECKPOINTS: Final = Table(

@@ -17,8 +17,9 @@ in memory are ahead of the rows.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,7 @@ from oms.errors import (
     ConfigurationError,
     InvariantBroken,
     LeaseHeld,
+    StoreCutOff,
     StoreError,
     StoreLocked,
 )
@@ -68,6 +70,20 @@ class Committed:
     changes: ChangedRecords
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a transaction has written, durable or not."""
+
+    receipts: list[tuple[Receipt, ...]]
+    committed: Committed
+    #: It has events of its own: where the log has them, it is durable.
+    appends: bool
+    #: When the renewal of the lease in it was asked for, None where it has none.
+    renewed: Instant | None
+    #: The fold of its events failed.
+    failure: Exception | None
+
+
 class Writer:
     """One connection that appends. Not thread-safe: it belongs to the thread that opens it."""
 
@@ -91,6 +107,10 @@ class Writer:
         #: When the renewal was asked for that was confirmed last, by both clocks; None without one.
         self._renewed: Instant | None = None
         self.patience = Patience(clock, place_of(url), lock_seconds_max)
+        #: Where the log ended after the last transaction that is known to be durable.
+        self._durable = Head()
+        #: What the transaction under way will have done once it is durable.
+        self._written: _Written | None = None
         #: A change elsewhere was seen outside a transaction and has not been read yet.
         self._look_again = True
         self._resident_records_max = resident_records_max
@@ -186,15 +206,29 @@ class Writer:
             raise
 
     def write(
-        self, groups: Iterable[Sequence[Draft]]
+        self, groups: Sequence[Sequence[Draft]]
     ) -> tuple[list[tuple[Receipt, ...]], Committed]:
         """Append every group, all or nothing, with whatever other programs appended before.
 
-        Returns the receipts of each group in order. A database that another program holds is waited
-        for; raises `StoreLocked` after the time that the settings allow.
+        Returns the receipts of each group in order. A database that another program holds, or whose
+        server is away, is waited for; raises `StoreLocked` or `StoreCutOff` after the time that the
+        settings allow.
         """
-        patience = self.patience
-        with patience.waiting(), self._connection.writing(patience.wait_on):
+        with self.patience.waiting():
+            while True:
+                try:
+                    self._write(groups)
+                    break
+                except StoreCutOff as error:
+                    if self._goes_on_after(error):
+                        break
+        done, self._written = self._written, None
+        assert done is not None, "a transaction that ended well was written"
+        return self._conclude(done)
+
+    def _write(self, groups: Sequence[Sequence[Draft]]) -> None:
+        self._written = None
+        with self._connection.writing(self.patience.wait_on):
             # After any wait for the database: nobody can have taken the lease before its seconds
             # have passed since the commit, and from here on nobody else commits.
             asked_at = leases.instant(self._clock)
@@ -205,17 +239,76 @@ class Writer:
             if failure is None:
                 changes = self._write_rows((*foreign.envelopes, *own)) or changes
             if self._lease is not None and is_due:
-                leases.beat(self._connection, self._lease, self.lease_epoch, self._clock.wall())
+                leases.beat(self._connection, self._lease, self.lease_epoch, self._clock)
             logger.debug("batch_written", rows=len(own))
-        committed = Committed((*foreign.envelopes, *own), changes)
-        if committed.envelopes:
+            committed = Committed((*foreign.envelopes, *own), changes)
+            self._written = _Written(
+                receipts, committed, bool(own), asked_at if is_due else None, failure
+            )
+
+    def _conclude(self, done: _Written) -> tuple[list[tuple[Receipt, ...]], Committed]:
+        """Take that a transaction is durable."""
+        self._durable = self.head
+        if done.committed.envelopes:
             self._keeper.write(self.head)
-        if is_due:
-            self._renewed = asked_at
+        if done.renewed is not None:
+            self._renewed = done.renewed
             self._keeper.sync()
-        if failure is not None:
-            raise failure
-        return receipts, committed
+        self._renew_by_reading()
+        if done.failure is not None:
+            raise done.failure
+        return done.receipts, done.committed
+
+    def _renew_by_reading(self) -> None:
+        """Be sure of the lease from now on, where the commit was slow and nobody watches it."""
+        now = leases.instant(self._clock)
+        if self._lease is None or not self._beat_is_due(now):
+            return
+        with contextlib.suppress(StoreCutOff):  # Noticed again by the next transaction.
+            if not leases.is_claimed(self._connection, self._lease, self.lease_epoch):
+                self._renewed = now
+
+    def _goes_on_after(self, error: StoreCutOff) -> bool:
+        """Connect again after a cut, and say whether the last transaction is durable all the same;
+        where it is not, memory is as before it. Raises the error where nothing is waited for.
+
+        The new transaction begins when the server has ended the old one, whichever way, so that
+        the chain decides: either the log has what was about to be the head, or nothing of it.
+        """
+        written = self._written
+        while True:
+            if written is not None and not self.patience.waits:
+                raise StoreCutOff(
+                    f"{error.message}; whether what was asked is written is not known",
+                    hint="look with `oms log` once it answers, before you ask again",
+                ) from error
+            self.patience.wait_on(error)
+            try:
+                self._connection.reconnect()
+                with self._connection.writing(self.patience.wait_on):
+                    if self._lease is not None:
+                        leases.check(self._connection, self._lease, self.lease_epoch)
+                    landed = written is not None and written.appends
+                    landed = landed and self._chain.has(self.head)
+                    if not landed:
+                        self._go_back()
+            except StoreCutOff as again:
+                error = again
+            else:
+                logger.warning("database_answers_again", sequence=self.head.sequence)
+                return landed
+
+    def _go_back(self) -> None:
+        """Make memory what the database holds, after a transaction that is not durable."""
+        chain, projector = self._chain, self._projector
+        chain.go_back_to(self._durable)
+        if projector is not None:
+            reached = chain.checkpoint(BOOKS_CHECKPOINT)
+            if reached > self._durable.sequence:
+                projector.written = self._durable.sequence  # `_look_around` starts from the rows.
+            else:
+                projector.restore(reached, chain.row_sums())
+        self._look_again = True
 
     def poll(self) -> Committed | None:
         """Notice what others did while there was nothing to append, and show a sign of life.
@@ -229,6 +322,8 @@ class Writer:
                 self.patience.wait_on(error)
                 # Looked at again with the next transaction, which waits as well.
                 self._look_again = True
+            except StoreCutOff as error:
+                self._goes_on_after(error)
         if self._look_again or self._beat_is_due(leases.instant(self._clock)):
             return self.write(())[1]
         return None
@@ -285,6 +380,7 @@ class Writer:
             # Page by page: after a long absence the tail may be any length.
             with self._connection.writing():
                 self._write_rows(self._follow_page()[0])
+        self._durable = chain.head
 
     # ── what others did ──────────────────────────────────────────────────────────────────────────
 

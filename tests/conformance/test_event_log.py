@@ -668,10 +668,10 @@ async def test_fact_that_breaks_the_fold_is_stored_all_the_same(
     """A bug of ours stops the daemon, but does not cost the message that shows it."""
     true_apply = folds.apply
 
-    def apply(books: Books, envelope: Envelope) -> Books:
+    def apply(books: Books, envelope: Envelope, **rest: Any) -> Books:
         if isinstance(envelope.event, GapClosed):
             raise ZeroDivisionError("a bug")
-        return true_apply(books, envelope)
+        return true_apply(books, envelope, **rest)
 
     closed = Pending(GapClosed(cause="1102", opened_sequence=1), Context("daemon"))
     with monkeypatch.context() as patched:
@@ -795,7 +795,8 @@ async def watching(place: Place, clock: Clock) -> AsyncIterator[asyncio.Task[Eve
 def claim(place: Place, *, process_id: int, host: str) -> None:
     """Put the claim of a daemon into the table that was alive at START."""
     place.sql(
-        "INSERT INTO leases VALUES ('DU1/7', 'earlier', ?, ?, 5, 10, ?)",
+        "INSERT INTO leases (name, holder, host, process_id, epoch, seconds, heartbeat_at)"
+        " VALUES ('DU1/7', 'earlier', ?, ?, 5, 10, ?)",
         (host, process_id, codec.time_text(START if host == "elsewhere" else datetime.now(UTC))),
     )
 

@@ -108,6 +108,7 @@ EXEMPT = {
     "recheck_not_done": "nothing is written; it is tried again",
     "checkpoint_signed": "nothing follows; the next checkpoint follows the file (test_signed_log)",
     "checkpoint_not_kept": "nothing follows; the event about it is the next line",
+    "database_answers_again": "it writes nothing; a start reads the same rows (test_cut_off)",
     "lease_not_released": "the lease ends by its heartbeat, as after any kill",
 }
 

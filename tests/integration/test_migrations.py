@@ -176,7 +176,11 @@ def events_of(path: Path) -> list[tuple[object, ...]]:
 #: What takes the tables back to the revision before each one.
 _UNDO = {
     "0007": ("DROP INDEX order_events_sequence",),
-    "0006": ("ALTER TABLE leases DROP COLUMN log_time_at", "DROP INDEX fills_perm_id"),
+    "0006": (
+        "ALTER TABLE leases DROP COLUMN log_time_at",
+        "ALTER TABLE leases DROP COLUMN claim",
+        "DROP INDEX fills_perm_id",
+    ),
     "0005": (
         *(f"ALTER TABLE {table} DROP COLUMN digest" for table in PROJECTIONS),
         "ALTER TABLE checkpoints DROP COLUMN row_sum",
