@@ -13,7 +13,6 @@ verifier needs nothing but the stored text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -35,6 +34,7 @@ from oms.core.events import (
     SegmentArchived,
     Stamp,
 )
+from oms.core.upcasters import UPCASTERS
 from oms.errors import UnknownEventType
 
 GENESIS: Final = bytes(32)
@@ -50,11 +50,6 @@ class Head:
     hash: bytes = GENESIS
     #: Of the last event, None in an empty log.
     recorded_at: datetime | None = None
-
-
-#: (type, version) -> payload text of the next version. Applied until the version is current.
-Upcaster = Callable[[str], str]
-UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {}
 
 
 class Header(NamedTuple):

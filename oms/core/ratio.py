@@ -11,13 +11,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final, Self
 
-from pydantic import model_validator
-
-from oms.core.bounds import NUMBER, Units, brief
+from oms.core.bounds import NUMBER, Units
 from oms.core.values import Value
 from oms.errors import InvalidRequest
 
@@ -44,19 +42,12 @@ class Ratio(Value):
     new: Units
     old: Units
 
-    @model_validator(mode="before")
     @classmethod
-    def _from_quotient(cls, written: object) -> object:
-        """Read what logs held before: one Decimal, made of two numbers up to 100."""
-        if isinstance(written, str | Decimal):
-            try:
-                quotient = Decimal(written)
-            except InvalidOperation as error:
-                raise ValueError(f"must be a number, found {brief(written)}") from error
-            # Bounded first: a fraction spells every digit of its number out.
-            exact = Fraction(NUMBER.check(quotient)).limit_denominator(_EACH_MAX)
-            return {"new": exact.numerator, "old": exact.denominator}
-        return written
+    def of_quotient(cls, quotient: Decimal) -> Self:
+        """Return the two numbers up to 100 that a quotient was made of, as early logs held it."""
+        # Bounded first: a fraction spells every digit of its number out.
+        exact = Fraction(NUMBER.check(quotient)).limit_denominator(_EACH_MAX)
+        return cls(new=exact.numerator, old=exact.denominator)
 
     @classmethod
     def parse(cls, text: str) -> Self:

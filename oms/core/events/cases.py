@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from oms.core.bounds import Label, Money, Prose, SequenceNumber, Word
 from oms.core.events.base import Event
@@ -14,6 +14,9 @@ CaseAction = Literal["assign", "explain", "resolve", "adopt", "adjust", "approve
 class BreakOpened(Event):
     """A difference between our books and the broker's became a case."""
 
+    #: 2: the ratio of an adjustment is two whole numbers, and not their quotient.
+    VERSION: ClassVar[int] = 2
+
     break_id: Word
     run_id: Word
     finding: Finding
@@ -24,6 +27,9 @@ class BreakOpened(Event):
 
 class BreakUpdated(Event):
     """The same difference was found again, with other values or by another witness."""
+
+    #: 2: the ratio of an adjustment is two whole numbers, and not their quotient.
+    VERSION: ClassVar[int] = 2
 
     break_id: Word
     run_id: Word
@@ -64,6 +70,9 @@ class BreakExplained(Event):
 class CaseActionProposed(Event):
     """A person's action waits for a second person: its value is above the limit for one."""
 
+    #: 2: the ratio of an adjustment is two whole numbers, and not their quotient.
+    VERSION: ClassVar[int] = 2
+
     break_id: Word
     action: CaseAction
     reason: Prose
@@ -77,6 +86,9 @@ class BooksAdjusted(Event):
     """A position or a cash balance was changed without an execution: by a person with a reason, or
     by a policy of the settings. The envelope's actor says by whom.
     """
+
+    #: 2: the ratio of an adjustment is two whole numbers, and not their quotient.
+    VERSION: ClassVar[int] = 2
 
     adjustment: Adjustment
     reason: Prose

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from oms.core.bounds import (
     ClientId,
@@ -178,6 +178,9 @@ class ReconciliationCompleted(Event):
     exactly as it was.
     """
 
+    #: 2: the ratio of an adjustment is two whole numbers, and not their quotient.
+    VERSION: ClassVar[int] = 2
+
     run_id: Word
     trigger: Prose
     request_id: Word = ""
@@ -221,6 +224,9 @@ class StatementCoverage(Value):
 
 class StatementChecked(Event):
     """The broker's statement was compared with our books; each break is a case of its own."""
+
+    #: 2: the ratio of an adjustment is two whole numbers, and not their quotient.
+    VERSION: ClassVar[int] = 2
 
     run_id: Word
     #: sha256 of the file.
