@@ -67,9 +67,12 @@ SEALS: Final = ("manifest.json", "manifest.note", "manifest.sha256")
 DOS_DAY: Final = (1 << 5) | 1
 MADE_BY: Final = (3 << 8) | 20
 RIGHTS: Final = 0o100644 << 16
+#: An export that somebody put into an archive may be compressed.
+COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+ENCRYPTED: Final = 1
 #: What reading an altered archive can end in.
 ARCHIVE_ERRORS: Final = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, NotImplementedError),
+    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError),
     *(zipfile.BadZipFile, zlib.error, struct.error, csv.Error),
 )
 
@@ -546,13 +549,19 @@ class Parcel:
     """Files with a manifest: an export's folder, or a pack's archive."""
 
     def __init__(self, path: Path) -> None:
-        """Open it; raises `UncheckableError` where there is no manifest, and `DamageError` where
-        the manifest is not the one that was written.
+        """Open it; raises `UncheckableError` where it never had a manifest, and `DamageError` where
+        that is not the one that was written.
         """
         self._path = path
         self._archive = zipfile.ZipFile(path) if path.is_file() else None
-        if "manifest.json" not in self._names():
+        names = self._names()
+        if not names & set(SEALS):
+            if self._archive is not None and SEALS[0].encode() in self._beginning():
+                raise DamageError(f"the table of contents of {path} was altered")
             raise UncheckableError(f"{path} has no manifest.json: it is no export and no pack")
+        for one in self._archive.infolist() if self._archive is not None else ():
+            if one.flag_bits & ENCRYPTED or one.compress_type not in COMPRESSIONS:
+                raise DamageError(f"{one.filename} is stored in a way that no pack has")
         self._check_seals()
         manifest = self.read("manifest.json")
         try:
@@ -625,6 +634,11 @@ class Parcel:
                 yield from csv_events(file)
         else:
             yield from json_events(self.lines(name))
+
+    def _beginning(self) -> bytes:
+        """Return where the name of the first file of an archive stands."""
+        with self._path.open("rb") as file:
+            return file.read(64)
 
     def _names(self) -> set[str]:
         if self._archive is not None:

@@ -275,7 +275,7 @@ def export_page() -> str:
             "`--since` and `--until` mean when the log recorded a thing; the end is not part of "
             "it.",
             "Events are as they are stored; orders, fills, positions and cases are as the books "
-            "have them when the export is made.",
+            "have them when the export is made, or with `--as-of` as they had them at a moment.",
         ),
         "## Kinds",
         _kinds(),
@@ -309,7 +309,8 @@ def export_page() -> str:
             "Until then it is `OUT.part`; after an interruption the same command checks what is "
             "there and goes on, to the same bytes.",
             "Where the books have moved on meanwhile, their rows are written anew.",
-            "On a full disk nothing is left.",
+            "On a full disk nothing is left; one with the log on it counts as full where less "
+            "than `OMS_DISK_FREE_MEGABYTES_MIN` would stay free.",
         ),
         "## Reading it",
         "With DuckDB:",

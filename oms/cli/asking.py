@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,9 +12,12 @@ from typer.core import TyperCommand
 from oms.cli.context import settings_of
 from oms.cli.options import Options
 from oms.cli.output import print_json
+from oms.cli.past import Shelf, shelf
 from oms.cli.terminal import show, table
 from oms.clock import SystemClock
+from oms.core.fold.records import AnyRecord
 from oms.errors import InvalidRequest
+from oms.history import records
 from oms.history.moments import Calendar
 from oms.history.query import KEYS, Counted, Query, parse
 
@@ -32,6 +36,9 @@ def _one(metavar: str, help_: str, panel: str, *names: str) -> tuple[Any, Any]:
     return Annotated[str | None, option], None
 
 
+SORT: Final[Options] = {
+    "sort": _one("KEY", "In this order; with - before it, the largest first.", _HOW_MANY),
+}
 #: What every list takes; docs/reference/query.md has the whole language.
 FILTERS: Final[Options] = {
     "order": _several("ORDER", "Of this order, by any of its names."),
@@ -62,6 +69,29 @@ COUNTS: Final[Options] = {
     ),
     "by": _one("KEY", f"With --count, for each value of {', '.join(KEYS)}.", _HOW_MANY),
 }
+#: What lists of the books take besides.
+BOOKS: Final[Options] = {
+    **SORT,
+    "count": COUNTS["count"],
+    "as_of": _one("MOMENT", "The books at a moment, as --since writes them.", _WHEN, "--as-of"),
+    "by": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="KEY|known|happened",
+                help="With --count: for each value of a key, such as symbol. With --as-of: what we"
+                " knew then (as without it), or what had happened by what we know now.",
+                rich_help_panel=_HOW_MANY,
+            ),
+        ],
+        None,
+    ),
+}
+_WHICH_BOOKS: Final = frozenset({"known", "happened"})
+
+
+#: Options that are no condition.
+_NOT_ASKED: Final = frozenset({"count", "by", "zone", "as_of"})
 
 
 class Question(TyperCommand):
@@ -75,9 +105,9 @@ class Question(TyperCommand):
             if record is not None:
                 panel = getattr(parameter, "rich_help_panel", None) or "Options"
                 groups.setdefault(panel, []).append(record)
-        for panel, records in groups.items():
+        for panel, options in groups.items():
             with formatter.section(panel):
-                formatter.write_dl(records)
+                formatter.write_dl(options)
 
 
 def asked(context: typer.Context, words: Mapping[str, Any], limit: int | None = None) -> Query:
@@ -85,13 +115,58 @@ def asked(context: typer.Context, words: Mapping[str, Any], limit: int | None = 
 
     Pages go forward from `--after`; else the newest are found first. Raises `InvalidRequest`.
     """
-    given = {name: value for name, value in words.items() if name not in {"count", "by", "zone"}}
-    if words.get("by") and not words.get("count"):
-        raise InvalidRequest("--by goes with --count", hint="`--count --by symbol`")
+    given = {name: value for name, value in words.items() if name not in _NOT_ASKED}
+    if words.get("by") and not (words.get("count") or words.get("as_of")):
+        raise InvalidRequest("--by goes with --count or --as-of", hint="`--count --by symbol`")
     zone = words.get("zone") or settings_of(context).day_zone
     given["limit"] = given.get("limit") or limit
     given["reverse"] = given.get("after") is None
     return parse(given, Calendar(zone, SystemClock().now()))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a list verb shows."""
+
+    place: Shelf
+    records: list[AnyRecord]
+    #: How many have ended, where those that live are shown; else 0.
+    ended: int
+
+
+async def listed(
+    context: typer.Context,
+    table: str,
+    words: Mapping[str, Any],
+    *,
+    where: Mapping[str, object],
+    limit: int | None = None,
+    as_json: bool,
+) -> Listed | None:
+    """Return the records that a verb is asked for, now or as of a moment; None where only their
+    number was asked for, and is shown.
+    """
+    query = asked(context, words, limit)
+    said = words["by"] or ()
+    which = [one for one in said if one.lower() in _WHICH_BOOKS]
+    keys = [one for one in said if one.lower() not in _WHICH_BOOKS]
+    if keys and not words["count"]:
+        # Said by what reads it: a word that is none.
+        which += keys
+    if max(len(which), len(keys)) > 1:
+        raise InvalidRequest("--by is given twice", hint="one key, and one of known and happened")
+    async with shelf(context, words["as_of"], which[0] if which else None) as place:
+        if words["count"]:
+            key = keys[0] if keys else ""
+            counted = await records.count(
+                place.reader, table, query, key, where=where, past=place.past
+            )
+            place.say()
+            show_count(counted, as_json=as_json)
+            return None
+        found = await records.find(place.reader, table, query, where, place.past)
+        ended = await place.books.count(table, {"live": 0}) if "live" in where else 0
+        return Listed(place, found, ended)
 
 
 def show_count(counted: Counted, *, as_json: bool) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
+from oms.cli.asking import BOOKS, FILTERS, Question, listed
 from oms.cli.ids import find_break
-from oms.cli.options import Account, All, AsJson, Symbol
+from oms.cli.options import All, AsJson, with_options
 from oms.cli.output import print_json, write
-from oms.cli.past import AsOf, WhichOf, shelf
 from oms.cli.reading import asynchronous, reading
 from oms.cli.tables import breaks_table
 from oms.cli.terminal import say_count, show, table
@@ -41,7 +41,8 @@ _ABOUT: Final = (
 _PAGE: Final = 1_000
 
 
-@app.command()
+@app.command(cls=Question)
+@with_options(FILTERS, BOOKS)
 @asynchronous
 async def breaks(
     context: typer.Context,
@@ -49,12 +50,9 @@ async def breaks(
     break_id: Annotated[
         str | None, typer.Argument(metavar="BREAK", help="Tell the story of this one.")
     ] = None,
-    account: Account = None,
-    symbol: Symbol = None,
     every: All = False,
-    as_of: AsOf = None,
-    by: WhichOf = None,
     as_json: AsJson = False,
+    **words: Any,
 ) -> None:
     """List open differences between our books and the broker's; --all shows closed ones, too.
 
@@ -73,25 +71,24 @@ async def breaks(
     oms breaks --as-of 2026-06-01T14:03Z
     """
     if break_id is not None:
-        if as_of is not None:
+        if words["as_of"] is not None:
             raise InvalidRequest(
                 "the story of a break is told to its end, and takes no --as-of",
                 hint="`oms breaks --as-of MOMENT` lists those that were open then",
             )
         await _tell(context, break_id, as_json=as_json)
         return
-    async with shelf(context, as_of, by) as found:
-        where: dict[str, object] = {"account": account} if account else {}
-        rows = await found.books.rows("breaks", where if every else {**where, "status": "open"})
-    cases = [row for row in rows if isinstance(row, BreakCase)]
-    chosen = [c for c in cases if symbol is None or c.finding.symbol == symbol.upper()]
-    chosen.sort(key=lambda case: case.opened_sequence)
+    where: dict[str, object] = {} if every else {"status": "open"}
+    found = await listed(context, "breaks", words, where=where, as_json=as_json)
+    if found is None:
+        return
+    place, chosen = found.place, cast("list[BreakCase]", found.records)
     if as_json:
         values = [break_json(one) for one in chosen]
-        print_json("breaks", **found.json, breaks=values)
+        print_json("breaks", **place.json, breaks=values)
         return
-    found.say()
-    show(breaks_table(chosen, found.now))
+    place.say()
+    show(breaks_table(chosen, place.now))
     say_count(chosen, "break" if every else "open break")
 
 

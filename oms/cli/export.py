@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,6 +12,7 @@ from oms.cli.asking import FILTERS, Question, asked
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson, Options, with_options
 from oms.cli.output import print_json, say, write
+from oms.cli.past import AsOf, WhichOf, make_snapshots, shelf
 from oms.cli.reading import perform, reading
 from oms.cli.terminal import progress
 from oms.core.words import counted
@@ -18,7 +20,7 @@ from oms.errors import InvalidRequest
 from oms.evidence.keys import Signer, read_key
 from oms.history import mask as masks
 from oms.history.columns import Subject
-from oms.history.export import Request
+from oms.history.export import Exported, Request
 from oms.history.export import export as run_export
 from oms.history.formats import Form
 from oms.history.pack import pack as run_pack
@@ -58,6 +60,8 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Of --mask: the same key gives the same pseudonyms."),
     ] = None,
+    as_of: AsOf = None,
+    by: WhichOf = None,
     as_json: AsJson = False,
     **conditions: Any,
 ) -> None:
@@ -72,40 +76,70 @@ def export(
     oms export fills q2 --since 2026-04-01 --until 2026-07-01 --format csv
     oms export events june --since 2026-06-01 --until 2026-07-01 --format parquet --mask --key m.key
     """
+    query = asked(context, {**conditions, "type": type_name}).evolve(reverse=False)
+    request = Request(subject, form, query, _mask_key(key, masked=masked))
+    settings = settings_of(context)
+    signer, room = signer_of(settings), room_of(settings, out)
+
+    async def work() -> None:
+        async with shelf(context, as_of, by) as place:
+            with progress("exporting") as moved:
+                made = await run_export(
+                    place.reader,
+                    request,
+                    out,
+                    signer=signer,
+                    moved=moved,
+                    room=room,
+                    past=place.past,
+                )
+        _say_exported(made, out, is_signed=signer is not None, as_json=as_json)
+
+    try:
+        perform(work())
+    except KeyboardInterrupt:
+        say(f"interrupted: the same command goes on; else remove {out}.part and {out}.part.json")
+        raise
+
+
+def _mask_key(key: Path | None, *, masked: bool) -> bytes:
     if masked and key is None:
         raise InvalidRequest(
             "--mask needs --key FILE", hint="(umask 077; head -c 32 /dev/urandom > mask.key)"
         )
     if key is not None and not masked:
         raise InvalidRequest("--key is the key of --mask", hint="add --mask, or leave --key out")
-    mask_key = masks.read_key(key) if key is not None else b""
-    query = asked(context, {**conditions, "type": type_name}).evolve(reverse=False)
-    request = Request(subject, form, query, mask_key)
-    signer = signer_of(settings_of(context))
+    return masks.read_key(key) if key is not None else b""
 
-    async def work() -> None:
-        async with reading(context) as reader:
-            with progress("exporting") as moved:
-                made = await run_export(reader, request, out, signer=signer, moved=moved)
-        names = [one.name for one in made.files]
-        if as_json:
-            print_json(
-                "export",
-                out=str(out),
-                rows=made.rows,
-                resumed=made.resumed,
-                as_of_sequence=made.last,
-                files=names,
-                signed=signer is not None,
-            )
-            return
-        write(f"{out}: {counted(made.rows, 'row')} in {', '.join(names)}")
-        if made.resumed:
-            say(f"{made.resumed:,} of them were there from a run that was interrupted")
-        if signer is None:
-            say(UNSIGNED)
 
-    perform(work())
+def _say_exported(made: Exported, out: Path, *, is_signed: bool, as_json: bool) -> None:
+    names = [one.name for one in made.files]
+    if as_json:
+        print_json(
+            "export",
+            out=str(out),
+            rows=made.rows,
+            resumed=made.resumed,
+            as_of_sequence=made.last,
+            files=names,
+            signed=is_signed,
+        )
+        return
+    write(f"{out}: {counted(made.rows, 'row')} in {', '.join(names)}")
+    if made.resumed:
+        say(f"{made.resumed:,} of them were there from a run that was interrupted")
+    if not is_signed:
+        say(UNSIGNED)
+
+
+def room_of(settings: Settings, out: Path) -> int:
+    """Return how much of the disk must stay free: what the log needs, where it is on the same."""
+    scheme, _, path = settings.database_url.partition(":///")
+    try:
+        beside = scheme == "sqlite" and Path(path).stat().st_dev == out.parent.stat().st_dev
+    except OSError:
+        return 0  # what is missing is said where it is opened
+    return settings.disk_free_megabytes_min * 1_000_000 if beside else 0
 
 
 def signer_of(settings: Settings) -> Signer | None:
@@ -140,11 +174,21 @@ def pack(
     if settings.signing_key_file is not None:
         signer, places = signing(settings)
         notes = places.file.notes()
+    room = room_of(settings, out)
 
     async def work() -> None:
         async with reading(context) as reader:
             with progress("packing") as moved:
-                made = await run_pack(reader, query, out, signer=signer, notes=notes, moved=moved)
+                made = await run_pack(
+                    reader,
+                    query,
+                    out,
+                    signer=signer,
+                    notes=notes,
+                    moved=moved,
+                    room=room,
+                    when_far=partial(make_snapshots, settings.database_url),
+                )
         if as_json:
             print_json(
                 "pack",

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any, cast
 
 import typer
 
-from oms.cli.options import Account, AsJson, Limit, Symbol
+from oms.cli.asking import BOOKS, FILTERS, Question, listed
+from oms.cli.options import AsJson, with_options
 from oms.cli.output import print_json
-from oms.cli.past import AsOf, WhichOf, shelf
-from oms.cli.reading import asynchronous, where
+from oms.cli.reading import asynchronous
 from oms.cli.tables import fills_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import Fill
-from oms.history.names import find_order
 from oms.report.record_json import fill_json
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=Question)
+@with_options(FILTERS, BOOKS)
 @asynchronous
-async def fills(
-    context: typer.Context,
-    *,
-    account: Account = None,
-    symbol: Symbol = None,
-    order_id: Annotated[
-        str | None, typer.Option("--order", metavar="ORDER", help="Only this order's.")
-    ] = None,
-    limit: Limit = 100,
-    as_of: AsOf = None,
-    by: WhichOf = None,
-    as_json: AsJson = False,
-) -> None:
-    """List fills, the newest LIMIT in the order in which they were booked.
+async def fills(context: typer.Context, *, as_json: AsJson = False, **words: Any) -> None:
+    """List fills, the newest in the order in which they were booked.
+
+    --state, --code, --actor and --strategy are those of the order; --since and --until are about
+    when the log recorded a fill.
 
     \b
     time        the broker's
@@ -43,22 +34,18 @@ async def fills(
     learnt      pushed as it happened, or backfilled: fetched after a gap
 
     \b
-    oms fills --symbol AAPL
+    oms fills --symbol AAPL --since today
     oms fills --order 3f9a12c4 --json
     oms fills --as-of 2026-06-01T14:03Z --by happened
     """
-    async with shelf(context, as_of, by) as found:
-        condition = where(account, symbol)
-        if order_id is not None:
-            condition["order_id"] = (await find_order(found.reader, order_id)).order_id
-        rows = await found.books.rows(
-            "fills", condition, order="booked_sequence", reverse=True, limit=limit
-        )
-    chosen = [row for row in reversed(rows) if isinstance(row, Fill)]
+    found = await listed(context, "fills", words, where={}, limit=100, as_json=as_json)
+    if found is None:
+        return
+    place, chosen = found.place, cast("list[Fill]", found.records)
     if as_json:
         values = [fill_json(one) for one in chosen]
-        print_json("fills", **found.json, fills=values)
+        print_json("fills", **place.json, fills=values)
         return
-    found.say()
+    place.say()
     show(fills_table(chosen))
     say_count(chosen, "fill")

@@ -20,9 +20,7 @@ Options = Mapping[str, tuple[Any, Any]]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Account = Annotated[str | None, typer.Option(metavar="ACCOUNT", help="Only this account.")]
-Symbol = Annotated[str | None, typer.Option(metavar="SYMBOL", help="Only this symbol.")]
 All = Annotated[bool, typer.Option("--all", help="Those that have ended, too.")]
-Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="Newest rows shown at most.")]
 InAccount = Annotated[str | None, typer.Option("--account", help="In which account.")]
 Wait = Annotated[
     float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for IB.")

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import typer
 
 from oms import report
-from oms.cli.options import Account, All, AsJson, Limit, Symbol
+from oms.cli.asking import BOOKS, FILTERS, Question, listed
+from oms.cli.options import All, AsJson, with_options
 from oms.cli.output import print_json, say, write_json
-from oms.cli.past import AsOf, Shelf, WhichOf, shelf
+from oms.cli.past import AsOf, WhichOf, shelf
 from oms.cli.reading import asynchronous
 from oms.cli.tables import orders_table
 from oms.cli.terminal import say_count, show
-from oms.core.fold.records import AnyRecord, Order
+from oms.core.fold.records import Order
 from oms.errors import NotFound
-from oms.history.asof import Bookshelf
 from oms.history.names import find_order
 from oms.report.record_json import order_json
 
 app = typer.Typer()
 
+#: Filters that are about orders which have ended as well.
+_OF_THE_PAST: Final = ("state", "since", "until", "code", "order", "after", "before")
 
-@app.command()
+
+@app.command(cls=Question)
+@with_options(FILTERS, BOOKS)
 @asynchronous
 async def orders(
-    context: typer.Context,
-    *,
-    account: Account = None,
-    symbol: Symbol = None,
-    every: All = False,
-    limit: Limit = 100,
-    as_of: AsOf = None,
-    by: WhichOf = None,
-    as_json: AsJson = False,
+    context: typer.Context, *, every: All = False, as_json: AsJson = False, **words: Any
 ) -> None:
-    """List orders at work, the oldest first; with --all the newest LIMIT, whatever their state.
+    """List orders at work, the oldest first; with --all the newest, whatever their state.
+
+    --state, --since, --until, --code and --order look at those that have ended, too. A code is one
+    that any event about the order has; --since and --until are about when it began.
 
     \b
     order     our id; any unique beginning is accepted by every verb
@@ -48,13 +46,18 @@ async def orders(
 
     \b
     oms orders --account DU1234567
-    oms orders --all --symbol AAPL --json
+    oms orders --all --symbol AAPL --sort -filled --json
     oms orders --as-of 2026-06-01T14:03Z --by happened
+    oms orders --state REJECTED --since yesterday --count --by symbol
     """
-    async with shelf(context, as_of, by) as place:
-        found = await (_newest_orders(place, limit) if every else _live_orders(place.books))
-        ended = 0 if every else await place.books.count("orders", {"live": 0})
-    chosen = [o for o in found if _wanted(o, account, symbol)]
+    every = every or any(words[name] for name in _OF_THE_PAST)
+    where: dict[str, object] = {} if every else {"live": 1}
+    # Orders at work are few, and a person wants to see all of them.
+    limit = 100 if every else None
+    found = await listed(context, "orders", words, where=where, limit=limit, as_json=as_json)
+    if found is None:
+        return
+    place, chosen = found.place, cast("list[Order]", found.records)
     if as_json:
         rows = [order_json(one) for one in chosen]
         print_json("orders", **place.json, orders=rows)
@@ -62,8 +65,8 @@ async def orders(
     place.say()
     show(orders_table(chosen))
     say_count(chosen, "order at work" if not every else "order")
-    if ended:
-        say(f"{ended:,} ended; `oms orders --all` shows them")
+    if found.ended:
+        say(f"{found.ended:,} ended; `oms orders --all` shows them")
 
 
 @app.command()
@@ -71,13 +74,17 @@ async def orders(
 async def order(
     context: typer.Context,
     *,
-    order_id: Annotated[str, typer.Argument(metavar="ORDER", help="Any unique beginning.")],
+    order_id: Annotated[str, typer.Argument(metavar="ORDER", help="Any name of it.")],
     wire: Annotated[bool, typer.Option("--wire", help="The broker's own fields, too.")] = False,
     as_of: AsOf = None,
     by: WhichOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell an order's whole story: every event about it, in the order of the log.
+
+    ORDER is our id or any unique beginning of it, IB's permanent number, SESSION:NUMBER (a number
+    alone where one order has it), an orderRef or an execution id. Each event has its hash checked;
+    a wrong one ends the verb with status 4.
 
     \b
     seq            index in the log; `oms log --after SEQ` goes on from there
@@ -87,7 +94,8 @@ async def order(
 
     \b
     oms order 3f9a12c4
-    oms order 3f9a12c4 --wire --json
+    oms order 3:17
+    oms order 0000e0d5.5f3a1b2c.01.01 --wire --json
     oms order 3f9a12c4 --as-of 2026-06-01T14:03Z
     """
     async with shelf(context, as_of, by) as place:
@@ -106,33 +114,3 @@ async def order(
     else:
         place.say()
         show(report.terminal(story, wire=wire))
-
-
-async def _live_orders(books: Bookshelf) -> list[Order]:
-    return _by_age(await books.rows("orders", {"live": 1}))
-
-
-async def _newest_orders(place: Shelf, limit: int) -> list[Order]:
-    """Return the newest orders; an order enters the books by one of three facts."""
-    if place.past is not None:
-        return _by_age(await place.past.rows("orders", limit=limit))
-    reader = place.reader
-    born: dict[str, int] = {}
-    for fact in ("OrderIntended", "OrderDenied", "OrderAdopted"):
-        for envelope in await reader.events(type=fact, reverse=True, limit=limit):
-            event = cast(Any, envelope.event)
-            born.setdefault(event.order_id, envelope.sequence)
-    newest = sorted(born, key=lambda key: born[key])[-limit:]
-    return _by_age(await reader.rows("orders", {"order_id": newest}))
-
-
-def _by_age(rows: Iterable[AnyRecord]) -> list[Order]:
-    orders = [row for row in rows if isinstance(row, Order)]
-    first = min((o.created_at for o in orders if o.created_at), default=None)
-    return sorted(orders, key=lambda o: (o.created_at or first, o.intent_sequence, o.order_id))
-
-
-def _wanted(order: Order, account: str | None, symbol: str | None) -> bool:
-    return (account is None or order.account == account) and (
-        symbol is None or order.contract.symbol == symbol.upper()
-    )

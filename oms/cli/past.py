@@ -89,12 +89,12 @@ async def shelf(context: typer.Context, as_of: str | None, by: str | None) -> As
             yield Shelf(reader, None, await reached(reader))
             return
         moment = moment_of(as_of, Calendar(settings.day_zone, SystemClock().now()))
-        make = partial(_make_snapshots, settings.database_url)
+        make = partial(make_snapshots, settings.database_url)
         past = await books_at(reader, moment, which, events_max=_EVENTS_MAX, when_far=make)
         yield Shelf(reader, past, past.sequence)
 
 
-def _make_snapshots(url: str) -> None:
+def make_snapshots(url: str) -> None:
     """Make the snapshots that are missing; where nothing can be written, say so."""
     say("snapshots of the past are made once for all questions; `oms run` makes them as well")
     try:

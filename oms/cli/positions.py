@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import typer
 
-from oms.cli.options import Account, All, AsJson, Symbol
+from oms.cli.asking import BOOKS, FILTERS, Question, listed
+from oms.cli.options import All, AsJson, with_options
 from oms.cli.output import print_json
-from oms.cli.past import AsOf, WhichOf, shelf
-from oms.cli.reading import asynchronous, where
+from oms.cli.reading import asynchronous
 from oms.cli.tables import positions_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import Position
@@ -16,19 +18,15 @@ from oms.report.record_json import position_json
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=Question)
+@with_options(FILTERS, BOOKS)
 @asynchronous
 async def positions(
-    context: typer.Context,
-    *,
-    account: Account = None,
-    symbol: Symbol = None,
-    every: All = False,
-    as_of: AsOf = None,
-    by: WhichOf = None,
-    as_json: AsJson = False,
+    context: typer.Context, *, every: All = False, as_json: AsJson = False, **words: Any
 ) -> None:
     """List the positions of our books beside what IB last said; --all shows flat ones, too.
+
+    --side BUY are those held long; --since and --until are about when a position last changed.
 
     \b
     quantity   opening balance and executions, nothing else
@@ -41,14 +39,17 @@ async def positions(
     oms positions --account DU1234567 --json
     oms positions --as-of 2026-06-01T14:03Z --by happened
     """
-    async with shelf(context, as_of, by) as found:
-        rows = await found.books.rows("positions", where(account, symbol))
-    chosen = [r for r in rows if isinstance(r, Position) and (every or r.live)]
-    chosen.sort(key=lambda row: (row.account, row.contract.symbol, row.contract.con_id))
+    where: dict[str, object] = {} if every else {"live": 1}
+    found = await listed(context, "positions", words, where=where, as_json=as_json)
+    if found is None:
+        return
+    place, chosen = found.place, cast("list[Position]", found.records)
+    if not words["sort"]:
+        chosen.sort(key=lambda row: (row.account, row.contract.symbol, row.contract.con_id))
     if as_json:
         values = [position_json(one) for one in chosen]
-        print_json("positions", **found.json, positions=values)
+        print_json("positions", **place.json, positions=values)
         return
-    found.say()
-    show(positions_table(chosen, found.now))
+    place.say()
+    show(positions_table(chosen, place.now))
     say_count(chosen, "position")

@@ -60,13 +60,3 @@ def asynchronous(verb: Callable[Given, Coroutine[Any, Any, None]]) -> Callable[G
 async def reached(reader: Reader) -> int:
     """Return the sequence that the books have reached; rows read after this are at least as new."""
     return (await reader.checkpoints()).get(BOOKS_CHECKPOINT, 0)
-
-
-def where(account: str | None, symbol: str | None) -> dict[str, object]:
-    """Return the condition on rows that the options `--account` and `--symbol` stand for."""
-    condition: dict[str, object] = {}
-    if account is not None:
-        condition["account"] = account
-    if symbol is not None:
-        condition["symbol"] = symbol.upper()
-    return condition

@@ -71,7 +71,7 @@ VERBS: Final[Mapping[str, Listed]] = MappingProxyType(
         "verify": Listed("verify", "Check the hash chain of the log."),
         "checkpoint": Listed("checkpoint", "Sign what the log has, for whoever checks it."),
         "prove": Listed("checkpoint", "Prove an order's events to an outsider."),
-        "export": Listed("export", "Write events, orders, fills ... to files."),
+        "export": Listed("export", "Write events, orders and fills to files."),
         "pack": Listed("export", "Write an examination pack of a time."),
         "key": Listed("key", "Make, show and replace the key that signs."),
         "rebuild": Listed("rebuild", "Fold the whole log again, and compare the books."),

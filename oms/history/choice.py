@@ -93,7 +93,7 @@ async def choice(reader: Reader, subject: Subject, query: Query) -> Choice:
     if subject == "positions" and not (query.since is query.until is query.after is None):
         raise InvalidRequest(
             "positions are what is held now: they have no --since and no --until",
-            hint="`oms export fills` has what was bought and sold in a time",
+            hint="--as-of has them at a moment; `oms export fills` has what was bought and sold",
         )
     first, last = await range_of(reader, query)
     orders = frozenset([await resolve(reader, name) for name in query.order])

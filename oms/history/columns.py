@@ -235,6 +235,7 @@ order_id            text     Our id of the order.
 sequence            integer  Of the event in the log.
 recorded_at         time     When the program wrote it.
 occurred_at         time     When it happened, as the broker says.
+stamped_at          time     When the message was taken from the socket, or given to it.
 type                text     Kind of event.
 actor*              text     Who says it.
 said                text     What it says, in one sentence.
@@ -315,18 +316,18 @@ def order_event_row(order_id: str, envelope: Envelope) -> Row:
     """Return an event about an order as a row."""
     event, context = envelope.event, envelope.context
     # An event has some of these itself, others in its terms or its contract.
-    parts = [event, *(getattr(event, name, None) for name in ("terms", "contract"))]
-    values: dict[str, object] = {
-        column.name: next(
-            (v for p in parts if (v := getattr(p, column.name, None)) not in (None, "")), None
-        )
-        for column in ORDER_EVENTS
-    }
+    said = event.__dict__
+    inside = [said[name].__dict__ for name in ("contract", "terms") if said.get(name) is not None]
+    values: dict[str, object] = {}
+    for part in (*inside, said):
+        values |= part
+    stamp = envelope.stamp
     values |= {
         "order_id": order_id,
         "sequence": envelope.sequence,
         "recorded_at": time_text(envelope.recorded_at),
         "occurred_at": context.occurred_at and time_text(context.occurred_at),
+        "stamped_at": stamp and time_text(stamp.at),
         "type": type(event).__name__,
         "actor": context.actor,
         "said": sentence(envelope),
@@ -334,8 +335,8 @@ def order_event_row(order_id: str, envelope: Envelope) -> Row:
         "correlation_id": context.correlation_id,
         "causation_sequence": context.causation_sequence,
     }
-    shown = {n: plain(v) if isinstance(v, Decimal) else v for n, v in values.items()}
-    return _row(ORDER_EVENTS, shown)
+    found = (values.get(column.name) for column in ORDER_EVENTS)
+    return [plain(one) if isinstance(one, Decimal) else _cell("text", one) for one in found]
 
 
 def clock_row(envelope: Envelope) -> Row:

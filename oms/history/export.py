@@ -26,12 +26,14 @@ from typing import Any, Final
 from oms._version import __version__
 from oms.core.bounds import Count, SequenceNumber, Word
 from oms.core.codec import time_text
+from oms.core.fold.records import AnyRecord
 from oms.core.values import Value
-from oms.errors import ChainBroken, ConfigurationError, ExportFailed, OmsError
+from oms.errors import ChainBroken, ConfigurationError, ExportFailed, InvalidRequest, OmsError
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
 from oms.files import whole_file
 from oms.history import index
+from oms.history.asof import PastBooks, as_of_json
 from oms.history.choice import Choice, choice
 from oms.history.columns import COLUMNS, Column, Row, Subject, record_row
 from oms.history.formats import (
@@ -46,7 +48,9 @@ from oms.history.formats import (
 )
 from oms.history.mask import Mask, Names
 from oms.history.query import Query, matching, range_of
+from oms.history.snapshots import born
 from oms.store.reader import Reader
+from oms.store.space import free_bytes
 from oms.verify import GENESIS, event_hash
 
 #: Number of the form of exports; it changes where a column changes its meaning.
@@ -99,27 +103,38 @@ async def export(
     *,
     signer: Signer | None = None,
     moved: Moved = lambda done, total: None,
+    room: int = 0,
+    past: PastBooks | None = None,
 ) -> Exported:
     """Export to a folder that does not exist yet; it is there, whole and durable, when this ends.
+
+    Of the books those of now, or of `past`. It ends as on a full disk where fewer bytes than `room`
+    would stay free.
 
     Raises `ConfigurationError` for a place that exists or cannot be written, and for a value that
     the form cannot hold, `ExportFailed` where the disk is full, and `ChainBroken` where an event is
     not the one that was written.
     """
     check_form(request.form)
-    stage = Stage(out)
+    stage = Stage(out, room)
     with failures(stage):
         stage.open()
-        return await _export(reader, request, stage, signer, moved)
+        return await _export(reader, request, stage, signer=signer, moved=moved, past=past)
 
 
 async def _export(
-    reader: Reader, request: Request, stage: Stage, signer: Signer | None, moved: Moved
+    reader: Reader,
+    request: Request,
+    stage: Stage,
+    *,
+    signer: Signer | None,
+    moved: Moved,
+    past: PastBooks | None,
 ) -> Exported:
     columns = _columns(request)
-    progress = await _kept(reader, request, stage)
+    progress = await _kept(reader, request, stage, past)
     end = min(request.query.before or progress.last + 1, progress.last + 1)
-    source = await source_of(reader, request.subject, request.query.evolve(before=end))
+    source = await source_of(reader, request.subject, request.query.evolve(before=end), past)
     mask = await mask_of(reader, request.mask_key, progress.last)
     try:
         writer = writer_of(request.form, stage.folder, request.subject, columns, progress.files)
@@ -176,6 +191,8 @@ class Source:
 
     def __init__(self, columns: tuple[Column, ...], total: int, first: int, last: int) -> None:
         self.columns = columns
+        #: Of the books: the moment that they are of.
+        self.moment: dict[str, object] | None = None
         self.total = total
         #: The range of the log that was asked for, whichever of it is in the rows.
         self.first, self.last = first, last
@@ -232,17 +249,18 @@ def _checked(wanted: Sequence[int], stored: Sequence[Sequence[Any]]) -> Iterator
 
 
 class _Records(Source):
-    """Records of the books, as they are now."""
+    """Records of the books, as they are now or as they were."""
 
-    def __init__(self, reader: Reader, subject: Subject, chosen: Choice, total: int) -> None:
+    def __init__(
+        self, subject: Subject, pages: AsyncIterator[list[AnyRecord]], chosen: Choice, total: int
+    ) -> None:
         super().__init__(COLUMNS[subject], total, chosen.first, chosen.last)
-        self._reader = reader
-        self._subject = subject
+        self._pages = pages
         self._chosen = chosen
 
     async def rows(self, after: int) -> AsyncIterator[list[Row]]:
         """Yield pages of rows behind the first `after`."""
-        async for page in self._reader.stream(_TABLES[self._subject]):
+        async for page in self._pages:
             chosen = [record for record in page if self._chosen.takes(record)]
             skipped, after = min(after, len(chosen)), max(0, after - len(chosen))
             yield [record_row(record) for record in chosen[skipped:]]
@@ -251,16 +269,32 @@ class _Records(Source):
 _TABLES: Final = {"orders": "orders", "fills": "fills", "positions": "positions", "cases": "breaks"}
 
 
-async def source_of(reader: Reader, subject: Subject, query: Query) -> Source:
-    """Return the rows that meet a query.
+async def source_of(
+    reader: Reader, subject: Subject, query: Query, past: PastBooks | None = None
+) -> Source:
+    """Return the rows that meet a query, of the books those of now or of the past.
 
-    Raises `InvalidRequest` for a condition that records have not.
+    Raises `InvalidRequest` for a condition that records have not, and events of the past.
     """
     if subject == "events":
+        if past is not None:
+            raise InvalidRequest(
+                "an event is what it was from its first moment", hint="leave --as-of out: --until"
+            )
         first, last = await range_of(reader, query)
         return _Events(reader, await matching(reader, query), first, last)
     chosen = await choice(reader, subject, query)
-    return _Records(reader, subject, chosen, await reader.count(_TABLES[subject]))
+    table = _TABLES[subject]
+    pages = reader.stream(table) if past is None else _past(past, table)
+    total = await (reader if past is None else past).count(table)
+    source = _Records(subject, pages, chosen, total)
+    source.moment = as_of_json(past.as_of) if past is not None else None
+    return source
+
+
+async def _past(books: PastBooks, table: str) -> AsyncIterator[list[AnyRecord]]:
+    records = await books.rows(table)
+    yield sorted(records, key=lambda record: (born(record), record.key))
 
 
 # ── the folder ───────────────────────────────────────────────────────────────────────────────────
@@ -269,8 +303,9 @@ async def source_of(reader: Reader, subject: Subject, query: Query) -> Source:
 class Stage:
     """The folder beside its place in which an export is made."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, room: int = 0) -> None:
         self.out = out
+        self._room = room
         self.folder = out.with_name(f"{out.name}.part")
         self._progress = out.with_name(f"{out.name}.part.json")
         self._is_ours = False
@@ -308,9 +343,17 @@ class Stage:
             return None
 
     def keep(self, progress: Progress) -> None:
-        """Note what is durable now."""
+        """Note what is durable now; raises `OSError` where the disk is as good as full."""
+        self.check_room()
         with whole_file(self._progress) as file:
             file.write(progress.model_dump_json().encode())
+
+    def check_room(self) -> None:
+        """Raise `OSError` where the disk is as good as full."""
+        free = free_bytes(self.out.parent)
+        if free is not None and free < self._room:
+            left = f"less than {self._room:,} bytes would stay free for the log"
+            raise OSError(errno.ENOSPC, left)
 
     def end(self, seals: Mapping[str, bytes]) -> None:
         """Add the manifest, and move the folder to its place in one step."""
@@ -374,10 +417,11 @@ def failures(stage: Stage) -> Iterator[None]:
         ) from error
 
 
-async def _kept(reader: Reader, request: Request, stage: Stage) -> Progress:
+async def _kept(reader: Reader, request: Request, stage: Stage, past: PastBooks | None) -> Progress:
     """Return what an earlier run has kept of the same request, or a beginning."""
     head = await reader.head()
-    wanted = Progress(request=_name_of(request), last=head.sequence, head=head.hash.hex())
+    name = _name_of(request, past)
+    wanted = Progress(request=name, last=head.sequence, head=head.hash.hex())
     found = stage.progress()
     if found is None or found.request != wanted.request:
         return wanted
@@ -387,10 +431,11 @@ async def _kept(reader: Reader, request: Request, stage: Stage) -> Progress:
     return found if [one.hex() for one in at] == [found.head] else wanted
 
 
-def _name_of(request: Request) -> str:
+def _name_of(request: Request, past: PastBooks | None) -> str:
     key = sha256(b"request" + request.mask_key).hexdigest() if request.mask_key else ""
     query = request.query.model_dump_json(exclude_defaults=True)
-    return json.dumps([SCHEMA, request.subject, request.form, query, key])
+    moment = as_of_json(past.as_of) if past is not None else None
+    return json.dumps([SCHEMA, request.subject, request.form, query, key, moment])
 
 
 # ── the manifest ─────────────────────────────────────────────────────────────────────────────────
@@ -412,6 +457,7 @@ async def _manifest(
         "rows": sum(one.rows for one in made),
         "first": source.first,
         "last": source.last,
+        "as_of": source.moment,
         "masked": mask.fingerprint if mask is not None else None,
         "schema": SCHEMA,
         "decimal": f"decimal128({DIGITS}, {DECIMALS})" if request.form == "parquet" else "text",

@@ -127,6 +127,11 @@ def either(one: Bits, other: Bits) -> Bits:
     return {block: one.get(block, 0) | other.get(block, 0) for block in one.keys() | other.keys()}
 
 
+def has(bits: Bits, sequence: int) -> bool:
+    """Say whether a sequence is in a set."""
+    return bool(bits.get(sequence // BLOCK, 0) >> sequence % BLOCK & 1)
+
+
 def size(bits: Bits) -> int:
     """Return how many sequences a set has."""
     return sum(found.bit_count() for found in bits.values())
@@ -160,14 +165,21 @@ def read(log: Connection, first: int, last: int, older: int, rest: Rest = no_res
     With `older`, what is now known of their orders goes to the events up to that one, too.
     """
     found = Postings()
+    # Of a row that changes meanwhile, the event that changes it comes later, and tells it again.
+    orders: dict[str, frozenset[Term]] = {}
     for start in range(first, last + 1, _PAGE):
-        _read_page(log, start, min(start + _PAGE - 1, last), older, found)
+        _read_page(log, (start, min(start + _PAGE - 1, last)), older, orders, found)
         rest()
     return found
 
 
-def _read_page(log: Connection, first: int, last: int, older: int, found: Postings) -> None:
-    inside = (first, last)
+def _read_page(
+    log: Connection,
+    inside: tuple[int, int],
+    older: int,
+    orders: dict[str, frozenset[Term]],
+    found: Postings,
+) -> None:
     rows = log.rows(
         "SELECT sequence, type, version, actor, session_epoch, payload FROM events"
         " WHERE sequence BETWEEN ? AND ?",
@@ -176,7 +188,8 @@ def _read_page(log: Connection, first: int, last: int, older: int, found: Postin
     links = log.rows(
         "SELECT sequence, order_id FROM order_events WHERE sequence BETWEEN ? AND ?", inside
     )
-    orders = _rows_of(log, "orders", "order_id", {order_id for _, order_id in links})
+    new = {order_id for _, order_id in links} - orders.keys()
+    orders |= _rows_of(log, "orders", "order_id", new)
     by_sequence: defaultdict[int, set[Term]] = defaultdict(set)
     for sequence, order_id in links:
         by_sequence[sequence] |= orders.get(order_id, frozenset())
@@ -192,8 +205,8 @@ def _read_page(log: Connection, first: int, last: int, older: int, found: Postin
                 terms |= known.get(payload.get(field, ""), frozenset())
         for term in terms:
             found.add(term, sequence)
-    if older and orders:
-        _tell_older(log, orders, older, found)
+    if older and new:
+        _tell_older(log, {one: orders[one] for one in new if one in orders}, older, found)
 
 
 def _tell_older(

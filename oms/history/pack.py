@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from oms.errors import ConfigurationError, InvalidRequest
 from oms.evidence.checkpoints import notes_until
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
+from oms.history.asof import books_at
 from oms.history.columns import (
     CLOCKS,
     COLUMNS,
@@ -67,9 +68,11 @@ from oms.verify import Member, Note, archive_end
 #: What the sizes of an archive can say; also what mail and file systems take.
 _BYTES_MAX: Final = 2**32 - 1
 _CHUNK: Final = 1 << 20
+#: Events that are folded without snapshots rather than made snapshots of.
+_EVENTS_MAX: Final = 100_000
 _EVENTS: Final = "events.jsonl.gz"
-#: Tables of the books, as they are when the pack is made, of what came to them in its time.
-_BOOKS: Final[tuple[Subject, ...]] = ("orders", "fills", "cases")
+#: Tables of the books as they were at the end of the time: positions, and what came in it.
+_BOOKS: Final[tuple[Subject, ...]] = ("orders", "fills", "positions", "cases")
 _LINES: Final = ("reconciliations", "statement_checks", "starts")
 
 _README: Final = """\
@@ -79,7 +82,8 @@ recorded from {begin} to {end}.
 events.jsonl.gz        every event, as it is stored, with its hash
 order_events.csv       the same about orders: who did what and when, in sentences
 orders.csv, fills.csv, cases.csv
-                       what came to the books in this time, as it was at event {as_of}
+                       what came to the books in this time, as it was at its end
+positions.csv          what was held at its end
 reconciliations.jsonl  each comparison with the broker: questions, answers, findings
 statement_checks.jsonl each comparison with the broker's statement
 clocks.csv             the gateway's clock against ours, and when ours was set
@@ -113,31 +117,36 @@ async def pack(
     signer: Signer | None = None,
     notes: Sequence[Note] = (),
     moved: Moved = lambda done, total: None,
+    room: int = 0,
+    when_far: Callable[[], None] = lambda: None,
 ) -> Packed:
     """Write the pack of a time; it is there, whole and durable, when this ends.
 
-    `notes` are the signed checkpoints of the log. Raises `ConfigurationError` for a place that
-    exists or cannot be written, `InvalidRequest` for a time without events, `ExportFailed` where
-    the disk is full, and `ChainBroken` where an event is not the one that was written.
+    `notes` are the signed checkpoints of the log; `room` is as for an export, `when_far`
+    as for the books of a moment. Raises
+    `ConfigurationError` for a place that exists or cannot be written, `InvalidRequest` for a time
+    without events, `ExportFailed` where the disk is full, and `ChainBroken` where an event is not
+    the one that was written.
     """
-    stage = Stage(out)
+    stage = Stage(out, room)
     with failures(stage):
         stage.open(anew=True)
         source = await source_of(reader, "events", query)
         if not source.total:
             raise InvalidRequest("the log has no event in that time", hint="`oms log` shows when")
         shown = notes_until(notes, source.last)
-        await _write_events(reader, source, stage.folder, moved)
-        as_of = (await reader.head()).sequence
+        await _write_events(reader, source, stage, moved)
+        past = await books_at(reader, source.last, events_max=_EVENTS_MAX, when_far=when_far)
         for subject in _BOOKS:
-            books = await source_of(reader, subject, query)
+            asked = Query() if subject == "positions" else query
+            books = await source_of(reader, subject, asked, past)
             with _sheet(stage.folder, subject, COLUMNS[subject]) as sheet:
                 async for rows in books.rows(0):
                     sheet.write(rows)
-        texts = await _texts(reader, source, as_of, signer, shown)
+        texts = await _texts(reader, source, signer, shown)
         _texts_in(stage.folder, texts)
         files = await asyncio.to_thread(_made_in, stage.folder)
-        manifest = manifest_text(await _manifest(reader, query, source, as_of, files))
+        manifest = manifest_text(await _manifest(reader, query, source, files))
         # No time of the machine's: the same log and question give the same bytes.
         at = time_text(await reader.recorded_at(source.last))
         seals = sealed_manifest(manifest, await log_of(reader), at, signer)
@@ -146,10 +155,10 @@ async def pack(
     return Packed(source.first, source.last, len(files), len(shown))
 
 
-async def _write_events(reader: Reader, source: Source, folder: Path, moved: Moved) -> None:
+async def _write_events(reader: Reader, source: Source, stage: Stage, moved: Moved) -> None:
     cases = [row for row in await reader.rows("breaks") if isinstance(row, BreakCase)]
     names = [column.name for column in source.columns]
-    done = 0
+    folder, done = stage.folder, 0
     with ExitStack() as stack:
         events = stack.enter_context(_compressed(folder / _EVENTS))
         about_orders = stack.enter_context(_sheet(folder, "order_events", ORDER_EVENTS))
@@ -169,6 +178,7 @@ async def _write_events(reader: Reader, source: Source, folder: Path, moved: Mov
             for sequence in sorted(_apart(page)):
                 _write_apart(found[sequence], cases, clocks, lines)
             done += len(page)
+            stage.check_room()
             moved(done, source.total)
 
 
@@ -206,7 +216,7 @@ def _write_apart(
 
 
 async def _texts(
-    reader: Reader, source: Source, as_of: int, signer: Signer | None, notes: Sequence[Note]
+    reader: Reader, source: Source, signer: Signer | None, notes: Sequence[Note]
 ) -> dict[str, str]:
     begin, end = [await reader.recorded_at(one) for one in (source.first, source.last)]
     columns = {
@@ -226,7 +236,6 @@ async def _texts(
             log=await log_of(reader),
             begin=time_text(begin),
             end=time_text(end),
-            as_of=as_of,
         ),
         "dictionary.json": json.dumps(dictionary, indent=1, ensure_ascii=False) + "\n",
         "checkpoints.jsonl": "".join(_line({"note": str(note)}).decode() for note in notes),
@@ -235,7 +244,7 @@ async def _texts(
 
 
 async def _manifest(
-    reader: Reader, query: Query, source: Source, as_of: int, files: Sequence[Made]
+    reader: Reader, query: Query, source: Source, files: Sequence[Made]
 ) -> dict[str, object]:
     return {
         "kind": "pack",
@@ -243,7 +252,6 @@ async def _manifest(
         "query": query.model_dump(mode="json", exclude_defaults=True),
         "first": source.first,
         "last": source.last,
-        "as_of_sequence": as_of,
         "schema": SCHEMA,
         "versions": {"ib-oms": __version__},
         "files": [{"name": one.name, "bytes": one.bytes, "sha256": one.sha256} for one in files],

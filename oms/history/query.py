@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -278,13 +278,21 @@ async def _found(reader: Reader, query: Query, kinds: Sequence[str] = ()) -> _Fo
         bits = index.both(bits, any_of)
     if query.order:
         orders = [await resolve(reader, name) for name in query.order]
-        bits = index.both(bits, index.set_of(await reader.sequences_of(orders)))
+        bits = index.both(bits, await sequences_about(reader, orders))
     if query.state and bits:
         bits = index.both(bits, index.set_of(await reader.sequences_in(query.state, first, last)))
     if query.correlation is not None:
         found = await reader.sequences_correlated(query.correlation)
         bits = index.both(bits, index.set_of(found))
     return _Found(bits, postings)
+
+
+async def sequences_about(reader: Reader, order_ids: Collection[str]) -> Bits:
+    """Return the set of the events that are about some orders."""
+    wanted, found = iter(sorted(order_ids)), list[int]()
+    while page := list(islice(wanted, _PAGE)):
+        found += await reader.sequences_of(page)
+    return index.set_of(found)
 
 
 async def range_of(reader: Reader, query: Query) -> tuple[int, int]:

@@ -8,8 +8,8 @@ that it is about; which order that is, the fold has decided.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, get_args
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
 
 from oms.core.contracts import Contract
 
@@ -26,17 +26,23 @@ BUCKETS: Final = 2_048
 
 Term = tuple[str, str]
 
-#: Fields of a payload whose value is a term as it stands.
-_PLAIN: Final[Mapping[str, Kind]] = {
+#: Fields of a payload that something is found by, whether at its top or deep inside.
+_FIELDS: Final[Mapping[str, str]] = {
     "account": "account",
+    "accounts": "account",
     "symbol": "symbol",
     "sec_type": "class",
     "break_class": "class",
     "side": "side",
+    "con_id": "con_id",
+    "code": "code",
+    # What names an order or an execution at the broker.
+    "broker_order_id": "name",
+    "perm_id": "name",
+    "exec_id": "name",
+    "order_ref": "name",
 }
-_NUMBERS: Final[Mapping[str, Kind]] = {"con_id": "con_id", "code": "code"}
-#: Fields that name an order or an execution at the broker.
-NAMES: Final = ("broker_order_id", "perm_id", "exec_id", "order_ref")
+_UPPER: Final = frozenset({"symbol", "side"})
 STRATEGY: Final = "strategy:"
 _SECURITY_TYPE: Final = str(Contract.model_fields["sec_type"].default)
 
@@ -62,47 +68,33 @@ def terms_of_row(row: object) -> set[Term]:
     found: set[Term] = set()
     _collect(row, found)
     if isinstance(row, dict):
-        if str(row.get("actor", "")).startswith(STRATEGY):
-            found.add(("strategy", str(row["actor"]).removeprefix(STRATEGY)))
+        actor = row.get("actor")
+        if isinstance(actor, str) and actor.startswith(STRATEGY):
+            found.add(("strategy", actor.removeprefix(STRATEGY)))
         # Rows leave out what a field has by itself.
-        if "sec_type" not in row.get("contract", {"sec_type": ""}):
+        contract = row.get("contract")
+        if isinstance(contract, dict) and "sec_type" not in contract:
             found.add(("class", _SECURITY_TYPE))
     return {term for term in found if term[0] in INHERITED}
 
 
-def names_in(payload: object) -> Iterator[tuple[str, str]]:
-    """Yield the names at the broker that an event says, each with its field."""
-    if isinstance(payload, dict):
-        for field in NAMES:
-            value = payload.get(field)
-            if value and isinstance(value, int | str):
-                yield field, str(value)
-
-
-def _collect(value: object, found: set[Term]) -> None:
-    if isinstance(value, dict):
+def _collect(value: object, found: set[Term], *, sided: bool = True) -> None:
+    # Called for every value of every event: `type` is asked, not `isinstance`.
+    if type(value) is dict:
         for name, inner in value.items():
-            if isinstance(inner, dict | list):
-                # The legs of a combo have sides of their own, which are not that of the order.
-                _collect(_unsided(inner) if name == "legs" else inner, found)
-                if name == "accounts":
-                    found.update(("account", one) for one in inner if isinstance(one, str) and one)
-            elif inner and (kind := _PLAIN.get(name)) is not None and isinstance(inner, str):
-                found.add((kind, inner.upper() if kind in {"symbol", "side"} else inner))
-            elif inner and (kind := _NUMBERS.get(name)) is not None and isinstance(inner, int):
-                found.add((kind, str(inner)))
-            elif inner and name in NAMES and isinstance(inner, int | str):
-                found.add(bucket(str(inner)))
-    elif isinstance(value, list):
+            kind = _FIELDS.get(name)
+            if kind is None:
+                if type(inner) is dict or type(inner) is list:
+                    # The legs of a combo have sides of their own, which are not the order's.
+                    _collect(inner, found, sided=sided and name != "legs")
+            elif type(inner) is list:
+                found.update((kind, one) for one in inner if type(one) is str and one)
+            elif inner and (sided or kind != "side"):
+                text = str(inner)
+                if kind == "name":
+                    found.add(bucket(text))
+                else:
+                    found.add((kind, text.upper() if kind in _UPPER else text))
+    elif type(value) is list:
         for inner in value:
-            if isinstance(inner, dict | list):
-                _collect(inner, found)
-
-
-def _unsided(legs: Any) -> object:
-    if not isinstance(legs, list):
-        return legs
-    return [
-        {n: v for n, v in leg.items() if n != "side"} if isinstance(leg, dict) else leg
-        for leg in legs
-    ]
+            _collect(inner, found, sided=sided)

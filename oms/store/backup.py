@@ -2,8 +2,8 @@
 
 A backup is a SQLite file and, beside it, a manifest (`FILE.json`) that says where the log ended and
 what the bytes of the file add up to. The file is written under another name, checked from the first
-event to the last, made durable, and only then given its name; the manifest comes last. So what has
-the name of a backup is one, whenever the program or the machine stops.
+event to the last, made durable, and given its name when the manifest stands. So what has the name
+of a backup is one, whenever the program or the machine stops.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ MANIFEST_SUFFIX: Final = ".json"
 #: Ends the name of a backup that was not finished.
 PART_SUFFIX: Final = ".part"
 #: Of the files in a folder of backups.
+_FILE_PREFIX: Final = "oms-"
 _FILE_SUFFIX: Final = ".sqlite"
+#: No backup is written for so long: what is older was left by a program that was killed.
+_UNFINISHED_SECONDS: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +149,13 @@ def back_up(
             sha256=file_digest(part),
         )
         sync_file(part)
+        with _written(manifest_path(path)), whole_file(manifest_path(path)) as file:
+            text = json.dumps({"kind": KIND, "format": FORMAT, **asdict(manifest)}, indent=1)
+            file.write(f"{text}\n".encode())
         put_in_place(part, path)
-    with _written(manifest_path(path)), whole_file(manifest_path(path)) as file:
-        text = json.dumps({"kind": KIND, "format": FORMAT, **asdict(manifest)}, indent=1)
-        file.write(f"{text}\n".encode())
     removed = () if keep is None else _rotate(path.parent, log, keep)
+    if path.parent == to:
+        _clear(to, moment)
     sync_folder(path.parent)
     return Backup(path, manifest, removed, time.monotonic() - started)
 
@@ -256,10 +261,16 @@ def sync_folder(folder: Path) -> None:
 
 def _named(to: Path, moment: datetime) -> Path:
     if to.is_dir():
-        to = to / f"oms-{moment:%Y%m%dT%H%M%S.%f}Z{_FILE_SUFFIX}"
-    for taken in (to, manifest_path(to)):
-        if taken.exists():
-            raise _exists(taken)
+        to = to / f"{_FILE_PREFIX}{moment:%Y%m%dT%H%M%S.%f}Z{_FILE_SUFFIX}"
+    if to.exists():
+        raise _exists(to)
+    beside = manifest_path(to)
+    if beside.exists():
+        try:
+            # Of a backup that was not finished, it may be written again.
+            read_manifest(to)
+        except DatabaseDamaged:
+            raise _exists(beside) from None
     return to
 
 
@@ -310,6 +321,20 @@ def _written(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _clear(folder: Path, now: datetime) -> None:
+    """Remove what killed programs have left of backups in a folder: parts, and manifests alone."""
+    left = [*folder.glob(f"{_FILE_PREFIX}*{PART_SUFFIX}")]
+    left += [
+        beside
+        for beside in folder.glob(f"{_FILE_PREFIX}*{_FILE_SUFFIX}{MANIFEST_SUFFIX}")
+        if not beside.with_name(beside.name.removesuffix(MANIFEST_SUFFIX)).exists()
+    ]
+    for file in left:
+        with contextlib.suppress(OSError):
+            if now.timestamp() - file.stat().st_mtime > _UNFINISHED_SECONDS:
+                _remove(file)
+
+
 def _rotate(folder: Path, log: str, keep: int) -> tuple[Path, ...]:
     """Remove all but the newest backups of a log from a folder; what is no backup of it stays."""
     known = []
@@ -317,12 +342,12 @@ def _rotate(folder: Path, log: str, keep: int) -> tuple[Path, ...]:
         path = beside.with_name(beside.name.removesuffix(MANIFEST_SUFFIX))
         with contextlib.suppress(DatabaseDamaged):
             manifest = read_manifest(path)
-            if manifest is not None and manifest.log == log:
+            if manifest is not None and manifest.log == log and path.exists():
                 known.append((manifest.made_at, path))
     old = tuple(path for _, path in sorted(known)[:-keep])
     for path in old:
         with _written(path):
-            # The manifest last: it is what is found again where the program stops in between.
+            # The manifest last: a backup without one would stay for ever.
             path.unlink(missing_ok=True)
             manifest_path(path).unlink(missing_ok=True)
     return old

@@ -133,6 +133,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_an_archive_that_does_not_hold_is_named(log: Place, folder: Path, damage: str) -> None:
     list(archive(work(log, folder), EVENTS))

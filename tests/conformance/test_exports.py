@@ -32,6 +32,7 @@ from oms.errors import ChainBroken, ConfigurationError, InvalidRequest
 from oms.evidence.checkpoints import CheckpointFile
 from oms.evidence.keys import Signer, make_key
 from oms.evidence.sealing import Places, seal
+from oms.history.asof import books_at
 from oms.history.columns import COLUMNS, Subject
 from oms.history.export import Exported, Request, export
 from oms.history.formats import Form, writer_of
@@ -589,6 +590,40 @@ async def test_a_pack_of_another_log_is_refused(
     verify.check(tmp_path / "other.zip", verify.Options(keys))
     with pytest.raises(verify.DamageError, match="of another log"):
         verify.check(tmp_path / "other.zip", verify.Options(keys, checkpoints))
+
+
+async def test_a_pack_of_the_past_is_the_one_that_was_made_then(
+    log: Place, sealed: Sealed, tmp_path: Path
+) -> None:
+    """The books in it are those of its end, whatever a correction says since."""
+    with zipfile.ZipFile(sealed.archive) as archive:
+        then = {name: archive.read(name) for name in archive.namelist()}
+        last = json.loads(then["manifest.json"])["last"]
+    more = [intent("new"), execution("0009.z.01.01", 5, order_id="new"), *corrections(log)]
+    await filled(log, more)
+    async with reading(log) as reader:
+        notes = CheckpointFile(tmp_path / "log.checkpoints").notes()
+        query = Query(until=last + 1)
+        await pack(reader, query, tmp_path / "past.zip", signer=sealed.signer, notes=notes)
+    with zipfile.ZipFile(tmp_path / "past.zip") as archive:
+        for name in {*then} - {"manifest.json", "manifest.note", "manifest.sha256"}:
+            assert archive.read(name) == then[name], name
+    await exported(log, tmp_path / "now", "positions")
+    async with reading(log) as reader:
+        past = await books_at(reader, last)
+        request = Request("positions", "csv", Query())
+        await export(reader, request, tmp_path / "past", past=past)
+    assert (tmp_path / "past" / "positions.csv").read_bytes() == then["positions.csv"]
+    assert len(rows_of(tmp_path / "now", "positions", "jsonl")) > 0
+    manifest = json.loads((tmp_path / "past" / "manifest.json").read_text())
+    assert manifest["as_of"]["sequence"] == last
+
+
+def corrections(log: Place) -> list[Pending]:
+    """Take back what the first fill of the log was."""
+    ((exec_id,),) = log.sql("SELECT exec_id FROM fills ORDER BY booked_sequence LIMIT 1")
+    stem = str(exec_id).rpartition(".")[0]
+    return [execution(f"{stem}.09", 0, number=2)]
 
 
 async def test_a_pack_has_every_file_that_it_names(sealed: Sealed) -> None:

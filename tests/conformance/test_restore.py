@@ -327,6 +327,11 @@ def _edit(path: Path, **values: object) -> None:
     manifest_path(path).write_text(json.dumps(text | values))
 
 
+#: A backup is the same file, whatever kept the log.
+of_sqlite = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+
+
+@of_sqlite
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_backup_that_does_not_hold_is_refused(backup: Path, tmp_path: Path, damage: str) -> None:
     apply, error, words = DAMAGES[damage]
@@ -337,6 +342,7 @@ def test_a_backup_that_does_not_hold_is_refused(backup: Path, tmp_path: Path, da
     assert not list(tmp_path.glob("new.sqlite*"))
 
 
+@of_sqlite
 def test_rows_that_are_damaged_do_not_come_back(backup: Path, tmp_path: Path) -> None:
     _write(backup, "UPDATE system SET body = body || ' '")
     manifest_path(backup).unlink()
@@ -346,11 +352,13 @@ def test_rows_that_are_damaged_do_not_come_back(backup: Path, tmp_path: Path) ->
     assert rebuild_check(url).equal
 
 
+@of_sqlite
 def test_a_signed_head_that_differs_is_refused(backup: Path, tmp_path: Path) -> None:
     with pytest.raises(ChainBroken, match="event 5 has another hash than was noted"):
         restore(backup, f"sqlite:///{tmp_path}/new.sqlite", expected={5: "00" * 32})
 
 
+@of_sqlite
 def test_wrong_places_are_named(backup: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="there is no backup"):
         restore(tmp_path / "none.sqlite", f"sqlite:///{tmp_path}/new.sqlite")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import sqlite3
 import stat
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -40,7 +37,6 @@ from oms.store.loss import find_loss, identity
 from oms.store.rebuild import rebuild_check
 from oms.store.tables import METADATA, PROJECTIONS
 from oms.store.upgrade import upgrade_database
-from tests.conftest import ROOT
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 
@@ -142,19 +138,6 @@ def test_the_way_back_and_forth_keeps_every_event(url: str, path: Path, revision
     assert (done.before, done.after) == (revision, schema.HEAD)
     assert events_of(path)[: len(events)] == events
     assert rebuild_check(url).equal
-
-
-@pytest.mark.slow
-def test_upgrade_that_is_killed_leaves_a_database_that_each_version_opens_or_refuses(
-    tmp_path: Path,
-) -> None:
-    """kill -9 at many of its statements; see `tests/crash/upgrades.py`."""
-    script = [sys.executable, "-m", "tests.crash.upgrades", str(tmp_path), "12"]
-    done = subprocess.run(script, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {one["revision"] for one in found} == set(schema.REVISIONS[-2:])
-    assert [one["wrong"] for one in found if one["wrong"]] == []
 
 
 def a_log(url: str) -> list[tuple[object, ...]]:
