@@ -154,7 +154,8 @@ def _links(
     """Yield the sequence and the hash of every event that holds."""
     first = sequence
     while sequence < head:
-        rows = _page(connection, sequence)
+        # What a daemon has appended since the end was looked up is not in the marks either.
+        rows = _page(connection, sequence)[: head - sequence]
         if not rows:
             # The end was found by going back from it; what is not found going forward is not there.
             raise ChainBroken(f"the log has no event {sequence + 1}", sequence=sequence + 1)

@@ -16,7 +16,7 @@ from oms.errors import ChainBroken, MigrationNeeded, NotFound
 from oms.store import audit
 from oms.store.backend import connect, parse_url
 from oms.store.envelopes import HASH, SELECT_EVENTS
-from oms.store.log import EventLog
+from oms.store.log import EventLog, append_foreign
 from tests.conformance.conftest import Place
 from tests.conformance.facts import execution, gap, status
 from tests.conformance.test_event_log import filled, opened_log
@@ -41,6 +41,21 @@ async def test_untouched_log_holds(log: Place) -> None:
     assert (result.events, result.head_sequence) == (EVENTS, EVENTS)
     assert result.head_hash == bytes(head).hex()
     assert told == [(EVENTS, EVENTS)]
+
+
+async def test_events_that_come_while_a_log_is_verified_are_no_damage(
+    log: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon appends between the look at the end and the first page: nothing is wrong."""
+    true = audit.head_of
+
+    def meanwhile(row: Any) -> Any:
+        append_foreign(log.url, [gap("new")] * 3, clock=SystemClock(), needs_daemon=False)
+        return true(row)
+
+    monkeypatch.setattr(audit, "head_of", meanwhile)
+    assert audit.verify(log.url).head_sequence == EVENTS
+    assert len(log.sql("SELECT sequence FROM events")) == EVENTS + 3
 
 
 async def test_empty_log_holds(place: Place) -> None:
