@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from oms.core.fold.records import TABLES, decode_record, differing_fields
 from oms.store.backend import Connection
-from oms.store.projector import row_columns
+from oms.store.rows import row_columns
 
 PAGE_ROWS: Final = 1_000
 

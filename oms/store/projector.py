@@ -30,7 +30,16 @@ from oms.core.fold.records import (
 from oms.core.fold.wants import Want
 from oms.errors import ConfigurationError, DatabaseDamaged, StoreError
 from oms.store.backend import Connection, Value
-from oms.store.rows import Sums, Unfit, check_fits, digest_of
+from oms.store.rows import (
+    LIVE,
+    Sums,
+    Unfit,
+    check_fits,
+    digest_of,
+    record_of,
+    row_columns,
+    select_rows,
+)
 
 #: Touched records by table and key.
 ChangedRecords = dict[str, dict[str, AnyRecord]]
@@ -41,9 +50,6 @@ RESIDENT_RECORDS_MAX: Final = 5_000
 
 #: Faults of the disk, the database or the memory.
 _NOT_THE_EVENTS: Final = (StoreError, ConfigurationError, MemoryError, OSError)
-
-#: Where a row of a projection says whether it is live.
-LIVE: Final = -3
 
 #: What is said where no single row is wrong, and all of them together are.
 ROWS_DO_NOT_ADD_UP: Final = (
@@ -254,12 +260,9 @@ class Projector:
 
     def _taken(self, table: str, row: Sequence[Any]) -> AnyRecord:
         """Return the record of a row that comes into memory."""
-        digest = check_row(table, row)
-        self._counted[table][row[0]] = (digest, bool(row[LIVE]))
-        try:
-            return decode_record(table, row[-2])
-        except ValueError as error:
-            raise DatabaseDamaged(f"the row {row[0]!r} of {table} is no record: {error}") from error
+        record = record_of(table, row)
+        self._counted[table][row[0]] = (bytes(row[-1]), bool(row[LIVE]))
+        return record
 
     def _evict(self) -> None:
         # Asking what is evictable walks the books, so it is done once per many rows written.
@@ -293,21 +296,3 @@ class _RowWriter:
         live = 1 if record.live else 0
         values = (record.key, *record.columns().values(), live, encode_record(record))
         return (*values, digest_of(self._table, values))
-
-
-def row_columns(spec: TableSpec) -> tuple[str, ...]:
-    """Return the columns of a projection in the order in which its rows are read and written."""
-    return (spec.key_name, *spec.columns, "live", "body", "digest")
-
-
-def select_rows(table: str) -> str:
-    """Return the query of a projection's rows, to which a condition can be added."""
-    return f"SELECT {', '.join(row_columns(TABLES[table]))} FROM {table}"
-
-
-def check_row(table: str, row: Sequence[Any]) -> bytes:
-    """Return the digest that a row carries; raises `DatabaseDamaged` where it is another's."""
-    digest = digest_of(table, row[:-1])
-    if row[-1] != digest:
-        raise DatabaseDamaged(f"the row {row[0]!r} of {table} is not what was written")
-    return digest

@@ -19,9 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from oms.core.codec import GENESIS, Head
 from oms.core.events import Envelope, TradingHaltedByPerson, TradingResumed
-from oms.core.fold.records import TABLES, AnyRecord, SystemRecord, decode_record
+from oms.core.fold.records import TABLES, AnyRecord, SystemRecord
 from oms.core.fold.sessions import switched
-from oms.errors import ChainBroken, DatabaseDamaged, NotFound, StoreCutOff
+from oms.errors import ChainBroken, NotFound, StoreCutOff
 from oms.store import schema
 from oms.store.backend import (
     parse_url,
@@ -34,6 +34,7 @@ from oms.store.driver_errors import driver_errors, needs_driver
 from oms.store.envelopes import HASH, envelope, follow, head_of, mark_of, moment_of
 from oms.store.lease import Lease, lease_of
 from oms.store.loss import tolerable_loss
+from oms.store.rows import record_of, row_columns
 from oms.store.tables import (
     BOOKS_CHECKPOINT,
     CHECKPOINTS,
@@ -226,18 +227,18 @@ class Reader:
             by.insert(0, first.scalar_subquery())
         elif table == "fills":
             by.insert(0, found.c.booked_sequence)
-        query = select(found.c.body).order_by(*by).execution_options(yield_per=LIMIT)
+        query = _select(table).order_by(*by).execution_options(yield_per=LIMIT)
         async with self._connection() as connection:
             result = await connection.stream(query)
             async for page in result.partitions():
-                yield [_record(table, body) for (body,) in page]
+                yield [record_of(table, row) for row in page]
 
     async def one(self, table: str, key: str) -> AnyRecord | None:
         """Return the record of a projection with that key, None where there is none."""
         found = PROJECTIONS[table]
-        query = select(found.c.body).where(found.c[TABLES[table].key_name] == key)
+        query = _select(table).where(found.c[TABLES[table].key_name] == key)
         rows = await self._rows(query)
-        return _record(table, rows[0][0]) if rows else None
+        return record_of(table, rows[0]) if rows else None
 
     async def rows(
         self,
@@ -254,11 +255,11 @@ class Reader:
         `live` can be asked for. Ordered by the column named, by key where none is.
         """
         found = PROJECTIONS[table]
-        query = select(found.c.body).where(*_conditions(found, where))
+        query = _select(table).where(*_conditions(found, where))
         key = found.c[TABLES[table].key_name]
         by = (found.c[order], key) if order else (key,)
         query = query.order_by(*(c.desc() if reverse else c for c in by)).limit(limit)
-        return [_record(table, body) for (body,) in await self._rows(query)]
+        return [record_of(table, row) for row in await self._rows(query)]
 
     async def count(self, table: str, where: Mapping[str, object] | None = None) -> int:
         """Return how many records of a projection have the values given."""
@@ -271,8 +272,8 @@ class Reader:
         found = PROJECTIONS[table]
         # A range and no pattern: SQLite finds a pattern by an index only where case counts.
         column_, end = found.c[column], prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else ""
-        query = select(found.c.body).where(column_ >= prefix, column_ < end).limit(LIMIT)
-        return [_record(table, body) for (body,) in await self._rows(query)]
+        query = _select(table).where(column_ >= prefix, column_ < end).limit(LIMIT)
+        return [record_of(table, row) for row in await self._rows(query)]
 
     async def keys(self, table: str, prefix: str, *, limit: int = LIMIT) -> list[str]:
         """Return the keys of a projection that begin so, in their order."""
@@ -354,11 +355,9 @@ class Reader:
             waited += _PAUSE_SECONDS
 
 
-def _record(table: str, body: str) -> AnyRecord:
-    try:
-        return decode_record(table, body)
-    except ValueError as error:
-        raise DatabaseDamaged(f"a row of {table} is no record: {error}") from error
+def _select(table: str) -> Select[Any]:
+    """Return the query of whole rows, so that each can be held against its digest."""
+    return select(*(PROJECTIONS[table].c[name] for name in row_columns(TABLES[table])))
 
 
 def _conditions(table: Table, where: Mapping[str, object] | None) -> Iterator[ColumnElement[bool]]:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from oms.core.bounds import COUNT, brief
-from oms.core.fold.records import TableSpec
+from oms.core.fold.records import TABLES, AnyRecord, TableSpec, decode_record
 from oms.errors import DatabaseDamaged
 from oms.store.tables import INDEXED
 
@@ -24,6 +24,8 @@ DIGEST_BYTES: Final = 16
 #: Sums are taken modulo this, so that they stay as wide as a digest. Not an exclusive or: two equal
 #: rows would cancel each other.
 _MODULUS: Final = 1 << 8 * DIGEST_BYTES
+#: Where a row of a projection says whether it is live.
+LIVE: Final = -3
 
 
 class Unfit(Exception):
@@ -93,3 +95,30 @@ class Sums:
             return cls(int.from_bytes(every or b""), int.from_bytes(live or b""))
         except TypeError as error:  # text, where SQLite was told so
             raise DatabaseDamaged(f"what the rows add up to cannot be read: {error}") from error
+
+
+def row_columns(spec: TableSpec) -> tuple[str, ...]:
+    """Return the columns of a projection in the order in which its rows are read and written."""
+    return (spec.key_name, *spec.columns, "live", "body", "digest")
+
+
+def select_rows(table: str) -> str:
+    """Return the query of a projection's rows, to which a condition can be added."""
+    return f"SELECT {', '.join(row_columns(TABLES[table]))} FROM {table}"
+
+
+def check_row(table: str, row: Sequence[Any]) -> bytes:
+    """Return the digest that a row carries; raises `DatabaseDamaged` where it is another's."""
+    digest = digest_of(table, row[:-1])
+    if row[-1] != digest:
+        raise DatabaseDamaged(f"the row {row[0]!r} of {table} is not what was written")
+    return digest
+
+
+def record_of(table: str, row: Sequence[Any]) -> AnyRecord:
+    """Return the record of a row; raises `DatabaseDamaged` where it is not what was written."""
+    check_row(table, row)
+    try:
+        return decode_record(table, row[-2])
+    except ValueError as error:
+        raise DatabaseDamaged(f"the row {row[0]!r} of {table} is no record: {error}") from error

@@ -15,8 +15,8 @@ from oms.store.backend import Connection, SQLiteConnection, connect, parse_url
 from oms.store.chain import Chain
 from oms.store.differences import LAYOUTS, pages
 from oms.store.layout import check_layout
-from oms.store.projector import LIVE, ROWS_DO_NOT_ADD_UP, check_row, select_rows
-from oms.store.rows import Sums, digest_of
+from oms.store.projector import ROWS_DO_NOT_ADD_UP
+from oms.store.rows import LIVE, Sums, check_row, digest_of, select_rows
 
 
 def check_database(url: str) -> None:

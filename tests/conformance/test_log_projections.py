@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,14 @@ import pytest
 from oms.clock import SystemClock
 from oms.core.events import AlarmCleared, AlarmRaised, Context, Pending
 from oms.core.fold.records import Alarm, Order
-from oms.errors import ChainBroken, ConfigurationError, LeaseHeld, NotFound, StoreUnavailable
+from oms.errors import (
+    ChainBroken,
+    ConfigurationError,
+    DatabaseDamaged,
+    LeaseHeld,
+    NotFound,
+    StoreUnavailable,
+)
 from oms.store import rebuild
 from oms.store.audit import verify
 from oms.store.backend import connect, parse_url
@@ -277,6 +285,19 @@ async def test_reader_finds_records_by_column(place: Place) -> None:
     assert one.contract.symbol == "S1"
     assert await reader.one("orders", "z") is None
     assert await reader.count("orders", {"live": True}) == 3
+    await reader.close()
+
+
+@pytest.mark.parametrize("change", ["state = 'FILLED'", "body = replace(body, '100', '900')"])
+async def test_reader_shows_no_row_that_was_altered(place: Place, change: str) -> None:
+    await filled(place, [session(), intent("order"), intent("sound")])
+    with closing(connect(parse_url(place.url))) as connection:
+        connection.execute(f"UPDATE orders SET {change} WHERE order_id = 'order'")
+    reader = await Reader.open(place.url)
+    assert await reader.one("orders", "sound") is not None
+    for read in (reader.one("orders", "order"), reader.rows("orders")):
+        with pytest.raises(DatabaseDamaged, match="the row 'order' of orders"):
+            await read
     await reader.close()
 
 
