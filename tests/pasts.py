@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from oms.core.fold.records import TABLES, encode_record
 from oms.history.asof import Bookshelf, By, PastBooks, books_at
 from oms.history.making import Maker
 from oms.history.moments import Moment
-from oms.history.side import opened
+from oms.history.side import Side, opened
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import draft
 from oms.store.reader import Reader
@@ -37,16 +37,16 @@ class Told:
     copy: Copy
 
 
-def write(path: Path, facts: Iterable[Fact]) -> list[Told]:
+def write(url: str | Path, facts: Iterable[Fact]) -> list[Told]:
     """Append facts to a log, each at its time, and return the books after each."""
     told: list[Told] = []
     facts = list(facts)
     if not facts:
         return told
     clock = ManualClock(facts[0][0])
-    writer = Writer(parse_url(str(path)), clock=clock, projector=True)
+    writer = Writer(parse_url(str(url)), clock=clock, projector=True)
     writer.open()
-    with closing(connect(parse_url(str(path)), "read")) as log:
+    with closing(connect(parse_url(str(url)), "read")) as log:
         for at, pending in facts:
             clock.advance((at - clock.now()).total_seconds())
             writer.write([[draft(pending)]])
@@ -71,20 +71,29 @@ def copy_of(books: Books) -> Copy:
     }
 
 
-def make_snapshots(path: Path, chunk_events: int) -> None:
+def make_snapshots(url: str | Path, chunk_events: int) -> None:
     """Make all snapshots of a log, of so many events each."""
-    url = str(path)
-    with closing(connect(parse_url(url), "read")) as log, opened(log, url, write=True) as side:
+    with beside(url) as (log, side):
         maker = Maker(log, side, chunk_events=chunk_events)
         while maker.step():
             pass
 
 
-def past(path: Path, moment: Moment, by: By = "known") -> tuple[PastBooks, Copy]:
+@contextmanager
+def beside(url: str | Path) -> Iterator[tuple[Connection, Side]]:
+    """Open a log for reading, and what stands beside it for writing."""
+    with (
+        closing(connect(parse_url(str(url)), "read")) as log,
+        opened(log, str(url), write=True) as side,
+    ):
+        yield log, side
+
+
+def past(url: str | Path, moment: Moment, by: By = "known") -> tuple[PastBooks, Copy]:
     """Return the books as of a moment, and every record of them as text."""
 
     async def ask() -> tuple[PastBooks, Copy]:
-        reader = await Reader.open(str(path))
+        reader = await Reader.open(str(url))
         try:
             books = await books_at(reader, moment, by)
             return books, await read(books)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol, TypeVar, assert_never
@@ -136,7 +136,7 @@ class AsOf:
                 assert_never(other)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PastBooks:
     """The books of a moment, with the same answers as the database has for now."""
 
@@ -221,6 +221,8 @@ class PastBooks:
             return known - sum(_meets(record, asked) for record in before)
 
         stored = await self._ask(count)
+        if stored is None:
+            return await self.count(table, asked)
         return stored + sum(_meets(record, asked) for record in touched)
 
     async def order_events(self, order_id: str) -> list[Envelope]:
@@ -233,11 +235,11 @@ class PastBooks:
     async def _stored(
         self, table: str, where: Mapping[str, object], enough: int | None
     ) -> list[AnyRecord]:
-        held = self._books.tables[table]
         line = _line_of(self.as_of.by)
 
         def read(snapshots: Snapshots) -> list[AnyRecord]:
             found: list[AnyRecord] = []
+            held = self._books.tables[table]
             for row in snapshots.newest(self._base.number, table, where, line):
                 if row.key in held:
                     continue
@@ -248,9 +250,16 @@ class PastBooks:
                         break
             return found
 
-        return await self._ask(read)
+        found = await self._ask(read)
+        if found is None:
+            held = self._books.tables[table].values()
+            return [record for record in held if _meets(record, where)]
+        return found
 
-    async def _ask(self, question: Callable[[Snapshots], _Found]) -> _Found:
+    async def _ask(self, question: Callable[[Snapshots], _Found]) -> _Found | None:
+        """Return what the snapshots answer; None where they turn out to be damaged, and all records
+        are in memory from then on.
+        """
         url = self.reader.url
 
         def ask() -> _Found:
@@ -262,11 +271,10 @@ class PastBooks:
 
         try:
             return await asyncio.to_thread(ask)
-        except Unusable as error:
-            raise ConfigurationError(
-                f"what is kept beside the log was lost while it was read: {error}",
-                hint="ask again",
-            ) from error
+        except Unusable:
+            folded = await asyncio.to_thread(_without_snapshots, url, self.as_of)
+            self._books, self._base = folded
+            return None
 
 
 def by_of(text: str) -> By:
@@ -326,16 +334,30 @@ def _books_at(reader: Reader, moment: Moment, by: By, events_max: int | None) ->
     url = reader.url
     with closing(connect(parse_url(url), "read")) as log, collector_at_rest():
         as_of = locate(log, moment, by)
+        are_damaged = False
         try:
             with opened(log, url, write=False) as side, side.reading():
                 snapshots = Snapshots(side)
                 if not snapshots.are_of_these_folds:
                     raise Unusable("the snapshots were made by other folds")
+                are_damaged = True
                 books, base = _folded(log, side, snapshots, as_of, events_max)
+                _check_hash(log, base)
+                return PastBooks(as_of, books, base, reader)
         except Unusable:
             # They make answers fast, and none right.
-            books, base = _folded(log, None, None, as_of, events_max)
-    return PastBooks(as_of, books, base, reader)
+            pass
+        if not are_damaged:
+            return PastBooks(as_of, *_folded(log, None, None, as_of, events_max), reader)
+    return PastBooks(as_of, *_without_snapshots(url, as_of), reader)
+
+
+def _without_snapshots(url: str, as_of: AsOf) -> tuple[Books, Snapshot]:
+    """Throw damaged snapshots away, so that they are made again, and fold the log."""
+    with closing(connect(parse_url(url), "read")) as log, collector_at_rest():
+        with suppress(Unusable), opened(log, url, write=True) as side, side.writing():
+            Snapshots(side).throw_away()
+        return _folded(log, None, None, as_of, None)
 
 
 def locate(log: Connection, moment: Moment, by: By) -> AsOf:
@@ -432,6 +454,13 @@ def _facts(
         base = min(base, snapshots.at_moment(facts.first_time - 1), key=lambda one: one.number)
     _check_distance(as_of.sequence - base.sequence + head - known.sequence, events_max)
     return base, facts
+
+
+def _check_hash(log: Connection, base: Snapshot) -> None:
+    """Raise `Unusable` unless a snapshot was made of this log."""
+    rows = log.rows("SELECT hash FROM events WHERE sequence = ?", (base.sequence,))
+    if base.number and (not rows or bytes(rows[0][0]) != base.hash):
+        raise Unusable(f"the log has another event {base.sequence}")
 
 
 def _check_distance(events: int, events_max: int | None) -> None:

@@ -1,5 +1,5 @@
-"""Making snapshots: the log is folded once more, and after each ten thousand events what changed is
-stored beside it.
+"""Making snapshots: the log is folded once more, and after each five thousand events what
+changed is stored beside it.
 
 First the line of what was known, up to the end of the log; then the line of what had happened, over
 the same events in the order of `happened`. An event that changes what had happened before throws
@@ -32,6 +32,8 @@ from oms.history.snapshots import (
     EMPTY,
     HAPPENED,
     KNOWN,
+    LISTED,
+    LIVE,
     MARK,
     OPEN,
     TABLE_NUMBERS,
@@ -315,7 +317,7 @@ class Maker:
             keys = [key for name, key in touched if name == table]
             found = snapshots.records_of(table, keys)
             numbers |= {(table, key): record for key, record in found.items()}
-        numbers |= add_records(self._side, sorted(touched - numbers.keys()))
+        numbers |= add_records(self._side, sorted(touched - numbers.keys()), known=False)
         known = snapshots.at(number, [*snapshots.changed(number), *numbers.values()])
         numbers |= {
             (row.table, row.key): row.record
@@ -337,20 +339,24 @@ class Maker:
                 text = before[record].text if record in before else None
             stood, told = over.get(record), known.get(record)
             is_same = text == (None if told is None else told.text)
-            is_listed = (
-                (held is not None and held.live)
-                or (told is not None and told.decoded().live)
-                or (text is None) is not (told is None)
+            stays = over.get(record) or before.get(record)
+            if held is not None:
+                is_live = held.live
+            else:
+                is_live = text is not None and stays is not None and stays.live == LIVE
+            is_odd = (told is not None and told.live == LIVE) or (text is None) is not (
+                told is None
             )
+            live = LIVE if is_live else LISTED if is_odd else 0
             if stood is not None:
-                if not is_same and stood.text == text and stood.listed == is_listed:
+                if not is_same and stood.text == text and stood.live == live:
                     continue
                 last = number - 1
                 node = fork(stood.first, last)
                 closed.append((HAPPENED, record, stood.first, last, node, 0, None))
             if not is_same:
                 body = None if text is None else snapshots.body(table, text)
-                made.append((HAPPENED, record, number, OPEN, 0, int(is_listed), body))
+                made.append((HAPPENED, record, number, OPEN, 0, live, body))
                 if held is not None:
                     names += [(*name, record) for name in names_of(table, held)]
         insert(self._side, _VERSION, closed, _CLOSES)
@@ -456,10 +462,18 @@ class _Known:
                 self._keep(row, row.decoded())
 
 
-def add_records(side: Side, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Give records their numbers. In a transaction of the caller."""
-    highest = side.rows((int | None,), "SELECT max(id) FROM {}records")[0][0] or 0
-    numbers = {key: highest + n for n, key in enumerate(keys, 1)}
+def add_records(
+    side: Side, keys: Sequence[tuple[str, str]], *, known: bool = True
+) -> dict[tuple[str, str], int]:
+    """Give records their numbers, below zero where they only had happened. In a transaction of the
+    caller.
+    """
+    if known:
+        highest = side.rows((int | None,), "SELECT max(id) FROM {}records")[0][0] or 0
+        numbers = {key: max(highest, 0) + n for n, key in enumerate(keys, 1)}
+    else:
+        lowest = side.rows((int | None,), "SELECT min(id) FROM {}records")[0][0] or 0
+        numbers = {key: min(lowest, 0) - n for n, key in enumerate(keys, 1)}
     rows = [(number, TABLE_NUMBERS[table], key) for (table, key), number in numbers.items()]
     insert(side, "INSERT INTO {}records (id, kind, key)", rows)
     return numbers

@@ -1,9 +1,9 @@
-"""Stored snapshots of the books: what each record was, every ten thousand events.
+"""Stored snapshots of the books: what each record was, every five thousand events.
 
 A question about a moment folds the events since the snapshot before it, which takes as long however
-old the log is. Ten million events have a thousand snapshots of fifteen thousand live records each;
-so only what changed is stored, as versions of records with the snapshots for which they hold, and
-the whole of a snapshot is found by a relational interval tree (Kriegel, Poetke and Seidl, VLDB
+old the log is. Ten million events have two thousand snapshots of fifteen thousand live records; so
+only what changed is stored, as versions of records with the snapshots for which they hold, and the
+whole of a snapshot is found by a relational interval tree (Kriegel, Poetke and Seidl, VLDB
 2000): each interval has one node, and the intervals around a number are those of its 31 ancestors.
 
 There are two lines. What the books knew (`known`) is a version of every record. What had happened
@@ -32,11 +32,14 @@ from oms.history.side import Side, Unusable
 from oms.store.backend import VALUES_MAX
 from oms.store.rows import Sums, digest_of
 
-#: Events between two snapshots. Folding them takes 0.15 s; a live record that changes often is
+#: Events between two snapshots. Folding them takes 0.1 s; a live record that changes often is
 #: stored once in so many.
-CHUNK_EVENTS: Final = 10_000
+CHUNK_EVENTS: Final = 5_000
 KNOWN: Final = 0
 HAPPENED: Final = 1
+#: Marks of a version: it is live; it is found among those, and is not.
+LIVE: Final = 1
+LISTED: Final = 2
 #: Of a version that still holds.
 OPEN: Final = 2**31 - 1
 
@@ -79,7 +82,7 @@ SNAPSHOT_TABLES: Final = {
 _INDEXES: Final = (
     "CREATE UNIQUE INDEX records_by_key ON {}records (kind, key)",
     "CREATE INDEX records_by_kind ON {}records (kind, id)",
-    "CREATE INDEX versions_live ON {}versions (line, node, first, last) WHERE live = 1",
+    "CREATE INDEX versions_live ON {}versions (line, node, first, last) WHERE live > 0",
     f"CREATE INDEX versions_over ON {{}}versions (last) WHERE line = {HAPPENED}",
 )
 #: Tables that are kept in the order of their key.
@@ -100,16 +103,19 @@ class Stored(NamedTuple):
     key: str
     #: The first snapshot that has it so.
     first: int
-    #: It is found among the live ones.
-    listed: bool
+    #: `LIVE`, `LISTED` or neither (0).
+    live: int
     text: str | None
 
     def decoded(self) -> AnyRecord:
         """Return the record; raises `Unusable` where the text is none."""
         try:
-            return decode_record(self.table, self.text or "")
+            found = decode_record(self.table, self.text or "")
         except ValueError as error:
             raise Unusable(f"a record of {self.table} cannot be read: {error}") from error
+        if found.key != self.key:
+            raise Unusable(f"the record {self.key!r} of {self.table} is another one")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +144,13 @@ def folds() -> bytes:
     A comment that was changed makes the snapshots anew as well. That is some minutes of a machine
     at an upgrade; a fold that was changed and not noticed would be a wrong answer.
     """
-    digest = blake2b(f"{CHUNK_EVENTS}".encode(), digest_size=16)
+    digest = blake2b(digest_size=16)
     room = files("oms.core")
-    for part in (room, *(room / name for name in ("events", "fold", "fold/records"))):
-        for file in sorted((f for f in part.iterdir() if f.name.endswith(".py")), key=str):
-            digest.update(file.name.encode() + file.read_bytes())
+    parts = [room, *(room / name for name in ("events", "fold", "fold/records"))]
+    found = [f for part in parts for f in sorted(part.iterdir(), key=str) if f.name.endswith(".py")]
+    own = files("oms.history")
+    for file in (*found, *(own / name for name in ("happened.py", "making.py", "snapshots.py"))):
+        digest.update(file.name.encode() + file.read_bytes())
     return digest.digest()
 
 
@@ -219,6 +227,8 @@ class Snapshots:
     def __init__(self, side: Side) -> None:
         self._side = side
         self._dictionaries: dict[str, bytes] | None = None
+        #: The one that was asked for last.
+        self._numbered = EMPTY
 
     @property
     def are_of_these_folds(self) -> bool:
@@ -257,7 +267,9 @@ class Snapshots:
 
     def numbered(self, number: int) -> Snapshot:
         """Return a snapshot by its number, `EMPTY` where there is none of that number."""
-        return self._one("number = ?", (number,))
+        if number != self._numbered.number:
+            self._numbered = self._one("number = ?", (number,))
+        return self._numbered
 
     def _one(self, condition: str, values: Sequence[Any] = ()) -> Snapshot:
         rows = self._side.rows(
@@ -294,7 +306,7 @@ class Snapshots:
         if line == HAPPENED:
             for row in self.odd(number):
                 found.pop(row.record, None)
-                if row.text is not None and row.decoded().live:
+                if row.live == LIVE:
                     found[row.record] = row
         return list(found.values())
 
@@ -324,7 +336,7 @@ class Snapshots:
                 found += self._side.rows(
                     _STORED,
                     "SELECT r.id, r.kind, r.key, v.first, v.live, v.body FROM {}versions v"
-                    " CROSS JOIN {}records r WHERE r.id = v.record AND v.live = 1 AND v.line = ?"
+                    " CROSS JOIN {}records r WHERE r.id = v.record AND v.live > 0 AND v.line = ?"
                     f" AND v.node IN ({','.join('?' * len(nodes))}) AND v.{bound} ?",
                     (line, *nodes, number),
                 )
@@ -333,6 +345,10 @@ class Snapshots:
     def at(self, number: int, records: Sequence[int], line: int = KNOWN) -> dict[int, Stored]:
         """Return records as a snapshot has them; one that it does not have is left out."""
         found = self._versions(number, records, KNOWN)
+        youngest = self.numbered(number).records
+        gone = next((r for r in records if 0 < r <= youngest and r not in found), 0)
+        if gone:
+            raise Unusable(f"snapshot {number} lacks record {gone}")
         if line == HAPPENED:
             found |= self._versions(number, records, HAPPENED)
         return {record: row for record, row in found.items() if row.text is not None}
@@ -431,10 +447,10 @@ class Snapshots:
             yield [record for (record,) in rows]
 
     def _stored(self, row: Sequence[Any]) -> Stored:
-        record, kind, key, first, listed, body = row
+        record, kind, key, first, live, body = row
         try:
             table = TABLE_NAMES[kind]
-            return Stored(record, table, key, first, bool(listed), self._text(table, body))
+            return Stored(record, table, key, first, live, self._text(table, body))
         except (IndexError, TypeError, zlib.error, UnicodeDecodeError) as error:
             raise Unusable(f"record {record} cannot be read: {error}") from error
 

@@ -45,6 +45,7 @@ from oms.service.inquiries import Inquiries
 from oms.service.left_alone import LeftAlone
 from oms.service.lifetime import LossWord, fail, in_background, say_started, stop
 from oms.service.manager import OrderManager
+from oms.service.past import PastMaker
 from oms.service.prices import Prices
 from oms.service.quick_check import QuickCheck
 from oms.service.recheck import Rechecks
@@ -225,6 +226,7 @@ def _assemble(base: _Base, actor: str, missed: list[Committed]) -> Oms:
             view=view,
             interval_seconds=settings.recheck_interval_seconds,
         ),
+        past=PastMaker(log=event_log, url=settings.database_url, clock=clock),
         checkpoints=Checkpoints(
             settings, log=event_log, reader=base.reader, view=view, clock=clock
         ),

@@ -112,6 +112,7 @@ async def in_background(oms: Oms, hear: Callable[[News], None]) -> AsyncIterator
         asyncio.create_task(oms.watchman.serve(), name="watchman"),
         asyncio.create_task(oms.watchman.read_clock(), name="clock"),
         asyncio.create_task(oms.rechecks.serve(), name="recheck"),
+        asyncio.create_task(oms.past.serve(), name="past"),
         asyncio.create_task(oms.checkpoints.serve(), name="checkpoints"),
         asyncio.create_task(oms.silence.serve(oms.schedule.ask), name="silence"),
     ]

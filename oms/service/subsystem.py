@@ -12,6 +12,7 @@ from oms.errors import IBConnectionError
 from oms.service.checkpoints import Checkpoints
 from oms.service.inquiries import Inquiries
 from oms.service.manager import OrderManager
+from oms.service.past import PastMaker
 from oms.service.recheck import Rechecks
 from oms.service.reconciler import Reconciler
 from oms.service.requests import Requests
@@ -45,6 +46,7 @@ class Oms:
     silence: Silence
     watchman: Watchman
     rechecks: Rechecks
+    past: PastMaker
     checkpoints: Checkpoints
     #: Set when somebody asked it to stop.
     stopping: asyncio.Event
