@@ -8,6 +8,7 @@ that is shown has its hash checked by the reader.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, cast
 
 from oms.core.causes import Link, attributions, role_of, stated
@@ -94,9 +95,7 @@ async def of_event(reader: Reader, sequence: int) -> Why:
         subject=str(sequence),
         headline=sentence(own),
         steps=walk.steps(),
-        consequences=tuple(
-            walk.step(one) for one in await _caused_by(reader, walk, own) if one.sequence > sequence
-        ),
+        consequences=await _caused_by(reader, walk, own),
         clock=await _clock_at(reader, own),
         notes=walk.notes(),
     )
@@ -136,6 +135,7 @@ async def of_position(reader: Reader, key: str) -> Why:
     walk = _Walk(reader)
     shown = [one.sequence for one in movements if one.sequence][-STEPS_MAX // 4 :]
     await walk.follow(shown)
+    movements = tuple(_in_words(one, walk.envelopes.get(one.sequence)) for one in movements)
     held = f"{plain(position.quantity)} {name_of(position.contract)} in {position.account}"
     average = f" at {plain(position.average_price)}" if position.quantity else ""
     notes = [*walk.notes()]
@@ -191,7 +191,8 @@ class _Walk:
     def __init__(self, reader: Reader) -> None:
         self.envelopes: dict[int, Envelope] = {}
         self._reader = reader
-        self._orders: dict[int, list[str]] = {}
+        #: The orders that an event is counted to, as far as they were looked at, in their order.
+        self._orders: dict[int, dict[str, None]] = {}
         self._stories: dict[str, list[Envelope]] = {}
         #: By order, then by sequence.
         self._attributed: dict[str, dict[int, Link]] = {}
@@ -203,6 +204,8 @@ class _Walk:
             found = await self._reader.order_events(order_id)
             self._stories[order_id] = found
             self._attributed[order_id] = attributions(found)
+            for one in found:
+                self._orders.setdefault(one.sequence, {})[order_id] = None
         return self._stories[order_id]
 
     async def follow(self, sequences: Sequence[int]) -> None:
@@ -212,20 +215,20 @@ class _Walk:
             if len(self.envelopes) + len(waiting) > STEPS_MAX and self.envelopes:
                 self._cut = True
                 return
-            found = await self.load(waiting)
+            found = await self.read(waiting)
+            self.envelopes.update({one.sequence: one for one in found})
             causes = {link.sequence for one in found for link in self.causes(one)}
             waiting = sorted(causes - self.envelopes.keys())
 
-    async def load(self, sequences: Sequence[int]) -> list[Envelope]:
+    async def read(self, sequences: Sequence[int]) -> list[Envelope]:
         """Read events, with the orders that they are counted to and their stories."""
         found: list[Envelope] = []
         for start in range(0, len(sequences), _PAGE):
             page = sequences[start : start + _PAGE]
             found += await self._reader.envelopes(page)
             for sequence, order_id in await self._reader.links(page):
-                self._orders.setdefault(sequence, []).append(order_id)
                 await self.story(order_id)
-        self.envelopes.update({one.sequence: one for one in found})
+                self._orders.setdefault(sequence, {})[order_id] = None
         return found
 
     def causes(self, envelope: Envelope) -> tuple[Link, ...]:
@@ -255,34 +258,32 @@ class _Walk:
             return ()
         return (f"more than {STEPS_MAX:,} events led to this: the walk back was cut",)
 
-    @property
-    def order_ids(self) -> set[str]:
-        """Return the orders whose stories were read."""
-        return set(self._stories)
 
-
-async def _caused_by(reader: Reader, walk: _Walk, own: Envelope) -> list[Envelope]:
+async def _caused_by(reader: Reader, walk: _Walk, own: Envelope) -> tuple[Step, ...]:
     """Return the events that are there because of one, as far as they are near it: in its orders,
     under its correlation, or soon after it.
     """
-    near: set[int] = set()
+    found: set[int] = set()
     for order_id in walk.step(own).order_ids:
-        near.update(one.sequence for one in await walk.story(order_id))
+        story = (one for one in await walk.story(order_id) if one.sequence > own.sequence)
+        found.update(s.envelope.sequence for s in map(walk.step, story) if s.is_caused_by(own))
+    near = set(range(own.sequence + 1, own.sequence + 1 + LOOKED_AFTER_MAX))
     if own.context.correlation_id:
         near.update(await reader.sequences_correlated(own.context.correlation_id))
-    near.update(range(own.sequence + 1, own.sequence + 1 + LOOKED_AFTER_MAX))
     after = sorted(number for number in near if number > own.sequence)
-    known = dict(walk.envelopes)
-    found = await walk.load(after)
-    walk.envelopes = known
-    return [one for one in found if own.sequence in {link.sequence for link in walk.causes(one)}]
+    for start in range(0, len(after), _PAGE):
+        for one in await reader.envelopes(after[start : start + _PAGE]):
+            if own.sequence in {link.sequence for link in stated(one)}:
+                found.add(one.sequence)
+    return tuple(walk.step(one) for one in await walk.read(sorted(found)))
 
 
 async def _clock_at(reader: Reader, own: Envelope) -> ClockBound | None:
-    name, sequence = ServerTimeRead.__name__, own.sequence
-    before = await reader.events(type=name, before=sequence + 1, reverse=True, limit=1)
-    after = await reader.events(sequence, type=name, limit=1)
-    return ClockBound.at(own.recorded_at, [*before, *after])
+    reads = (ServerTimeRead.__name__,)
+    before = Query(type=reads, before=own.sequence + 1, reverse=True, limit=1)
+    after = Query(type=reads, after=own.sequence, limit=1)
+    found = [one for query in (before, after) async for one in search(reader, query)]
+    return ClockBound.at(own.recorded_at, found)
 
 
 def _unproven(order: Order | None) -> Iterable[str]:
@@ -380,6 +381,13 @@ def _movements(
                 realised_pnl=now.realised_pnl,
                 at=None,
             )
+
+
+def _in_words(movement: Movement, envelope: Envelope | None) -> Movement:
+    """Return an adjustment with what its event says: cause, reason and who approved it."""
+    if movement.what != "adjustment" or envelope is None:
+        return movement
+    return replace(movement, text=sentence(envelope), at=envelope.recorded_at)
 
 
 def _of_fill(fill: Fill, before: Position, now: Position, said_at: Mapping[str, int]) -> Movement:

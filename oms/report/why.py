@@ -27,6 +27,10 @@ class Step:
     #: The orders that the fold counts it to.
     order_ids: tuple[str, ...] = ()
 
+    def is_caused_by(self, other: Envelope) -> bool:
+        """Say whether another event is one of its causes."""
+        return other.sequence in {link.sequence for link in self.causes}
+
 
 Moved = Literal["opening", "fill", "correction", "bust", "adjustment", "conversion"]
 

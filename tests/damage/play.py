@@ -45,6 +45,7 @@ VERBS = (
     ("fills",),
     ("positions",),
     ("log", "--limit", "500"),
+    ("why", "ORDER"),
     ("rebuild", "--check"),
     ("halt", "x"),
 )

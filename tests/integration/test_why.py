@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +108,27 @@ async def check_events(shell: Shell, reader: Reader) -> None:
         "QueryAsked",
         "QueryAnswered",
     ]
+
+
+async def test_why_ends_with_4_where_an_event_that_it_shows_was_altered(
+    world: World, shell: Shell, tmp_path: Path
+) -> None:
+    await world.start()
+    await world.bought(5)
+    (fill,) = await world.oms.reader.events(type=ExecutionReceived.__name__)
+    await world.stop()
+    copy = tmp_path / "altered.sqlite"
+    shutil.copy(world.database, copy)
+    with closing(sqlite3.connect(copy)) as database:
+        database.execute("DROP TRIGGER events_refuse_update")
+        database.execute(
+            'UPDATE events SET payload = replace(payload, \'"quantity":"5"\', '
+            '\'"quantity":"50"\') WHERE sequence = ?',
+            (fill.sequence,),
+        )
+        database.commit()
+    said = await shell.oms("why", str(fill.sequence), "--database", str(copy), expect=4)
+    assert str(fill.sequence) in said.err
 
 
 async def test_why_of_nothing_names_what_can_be_asked_for(world: World, shell: Shell) -> None:
