@@ -1,9 +1,9 @@
 """The archive: the log in segments of Parquet, with its chain, for as long as it must be kept.
 
-A segment is a folder that the verifier checks alone: `events.parquet`, its manifest, the digests of
-both, and a signature where there is a key. Segments follow each other without a gap, from the first
-event on. A segment is written under another name, read back and checked against the log, made
-durable, and only then given its name; that it was archived is a fact of the log.
+A segment is a folder that the verifier checks alone: events as an export has them, a manifest, the
+digests of both, and a signature where there is a key. Segments follow each other without a gap,
+from the first event on. A segment is written under another name, read back and checked against the
+log, made durable, and only then given its name; that it was archived is a fact of the log.
 
 An archive is a second copy: the log keeps every event, so no question has to look there. From an
 archive that begins with the first event the log can be restored.
@@ -17,10 +17,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from oms.clock import Clock
 from oms.core.codec import GENESIS, Head, time_text
@@ -28,30 +27,27 @@ from oms.core.events import SegmentArchived
 from oms.errors import ChainBroken, ConfigurationError, NotFound, OmsError, StoreUnavailable
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
+from oms.files import whole_file
+from oms.history.columns import COLUMNS
+from oms.history.formats import Made, writer_of
 from oms.store.audit import Progress, hash_before, held_rows
-from oms.store.backup import file_digest, sync_file, sync_folder
+from oms.store.backup import sync_folder
 from oms.store.copying import fill_with_events
+from oms.store.envelopes import HASH
 from oms.store.tables import EVENT_COLUMNS
 from oms.verify import HASHED, DamageError, Options, Parcel, UncheckableError, check_parcel
 
-if TYPE_CHECKING:
-    import pyarrow
-
 FORMAT: Final = 1
 KIND: Final = "segment"
-FILE: Final = "events.parquet"
+_EVENTS: Final = "events"
 #: Of one segment: a minute of work, and some dozen megabytes.
 SEGMENT_EVENTS: Final = 1_000_000
 #: Events that are written, or read back, at a time.
 _ROWS: Final = 10_000
 _PART: Final = ".part"
 _NAME: Final = re.compile(r"segment-(\d{12})-(\d{12})")
-_NUMBERS: Final = frozenset(
-    ("sequence", "version", "lease_epoch", "session_epoch", "causation_sequence")
-)
-_TIMES: Final = frozenset(("recorded_at", "occurred_at"))
-#: Where the columns of a segment stand in a row of the log.
-_ORDER: Final = tuple(EVENT_COLUMNS.index(name) for name in (*HASHED, "hash"))
+#: Where the columns of a segment, but for the hash, stand in a row of the log.
+_ORDER: Final = tuple(EVENT_COLUMNS.index(name) for name in HASHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +186,30 @@ def _write(work: Work, first: int, last: int, progress: Progress) -> Segment:
         with _writing(part):
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(mode=0o700)
-            rows = held_rows(work.url, first, last)
-            head = _write_events(part / FILE, rows, last - first + 1, progress)
-            manifest, made_at = _manifest(work, first, last, head, part)
-            files = sealed_manifest(manifest, work.log, made_at, work.signer)
-            for name, content in files.items():
-                (part / name).write_bytes(content)
-            for name in (FILE, *files):
-                (part / name).chmod(0o600)
-                sync_file(part / name)
+            files, head = _write_events(part, work.url, first, last, progress)
+            made_at = time_text(work.clock.now())
+            manifest = {
+                "kind": KIND,
+                "format": FORMAT,
+                "log": work.log,
+                "program": work.program,
+                "made_at": made_at,
+                "files": [{"name": one.name, "sha256": one.sha256} for one in files],
+                "chain": {
+                    "files": [one.name for one in files],
+                    "first": first,
+                    "last": last,
+                    "hash_before": hash_before(work.url, first).hex(),
+                    "head": head,
+                },
+            }
+            text = f"{json.dumps(manifest, indent=1)}\n".encode()
+            for name, content in sealed_manifest(text, work.log, made_at, work.signer).items():
+                with whole_file(part / name) as file:
+                    file.write(content)
             # Read back before it counts: what cannot be read is no archive.
             _checked(_described(part))
+            sync_folder(part / _EVENTS)
             sync_folder(part)
             part.rename(place)
             sync_folder(work.folder)
@@ -209,71 +218,28 @@ def _write(work: Work, first: int, last: int, progress: Progress) -> Segment:
     return _described(place)
 
 
-def _manifest(work: Work, first: int, last: int, head: str, part: Path) -> tuple[bytes, str]:
-    """Return the manifest of a segment, and when it was made."""
-    made_at = time_text(work.clock.now())
-    chain = {
-        "files": [FILE],
-        "first": first,
-        "last": last,
-        "hash_before": hash_before(work.url, first).hex(),
-        "head": head,
-    }
-    manifest = {
-        "kind": KIND,
-        "format": FORMAT,
-        "log": work.log,
-        "program": work.program,
-        "made_at": made_at,
-        "files": [{"name": FILE, "sha256": file_digest(part / FILE)}],
-        "chain": chain,
-    }
-    return f"{json.dumps(manifest, indent=1)}\n".encode(), made_at
-
-
 def _write_events(
-    path: Path, rows: Iterator[tuple[Any, ...]], count: int, progress: Progress
-) -> str:
-    """Write events as Parquet, and return the hash of the last one, in hexadecimal."""
-    arrow = _pyarrow()
-    schema = _schema(arrow)
+    part: Path, url: str, first: int, last: int, progress: Progress
+) -> tuple[tuple[Made, ...], str]:
+    """Write events as an export does; return the files, and the hash of the last event."""
+    writer = writer_of("parquet", part, _EVENTS, COLUMNS["events"])
+    rows = held_rows(url, first, last)
     head, done = "", 0
-    with arrow.parquet.ParquetWriter(path, schema, compression="zstd") as file:
+    try:
         while page := list(islice(rows, _ROWS)):
-            columns = [[_cell(row, place) for row in page] for place in _ORDER]
-            arrays = [
-                arrow.array(column, schema.field(number).type)
-                for number, column in enumerate(columns)
-            ]
-            file.write_table(arrow.Table.from_arrays(arrays, schema=schema))
-            head, done = columns[-1][-1], done + len(page)
-            progress(done, count)
-    return head
-
-
-def _cell(row: tuple[Any, ...], place: int) -> Any:
-    """Return what a column of a segment holds: times as times, the hash as text."""
-    value, name = row[place], EVENT_COLUMNS[place]
-    if name == "hash":
-        return bytes(value).hex()
-    if name in _TIMES and value is not None:
-        return datetime.fromisoformat(value)
-    return value
-
-
-def _schema(arrow: Any) -> pyarrow.Schema:
-    def kind(name: str) -> Any:
-        if name in _NUMBERS:
-            return arrow.int64()
-        return arrow.timestamp("us", "UTC") if name in _TIMES else arrow.string()
-
-    return arrow.schema([(name, kind(name)) for name in (*HASHED, "hash")])
+            cells = [[*(row[place] for place in _ORDER), bytes(row[HASH]).hex()] for row in page]
+            writer.write(cells)
+            head, done = cells[-1][-1], done + len(page)
+            progress(done, last - first + 1)
+        return writer.end(), head
+    finally:
+        writer.close()
 
 
 def _rows_of(segment: Segment) -> Iterator[list[tuple[Any, ...]]]:
     """Yield pages of rows as the log has them."""
     parcel = Parcel(segment.folder)
-    events = parcel.events(FILE)
+    events = (one for name in parcel.manifest["chain"]["files"] for one in parcel.events(name))
     back = tuple((*HASHED, "hash").index(name) for name in EVENT_COLUMNS)
     while page := list(islice(events, _ROWS)):
         rows = ([*columns, bytes.fromhex(str(digest))] for columns, digest in page)
@@ -338,13 +304,3 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {error.strerror or error}",
             hint="check the folder, its rights and the space on its disk",
         ) from error
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow.parquet  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ConfigurationError(
-            "an archive is written in Parquet", hint="pip install 'ib-oms[parquet]'"
-        ) from None
-    return pyarrow

@@ -49,6 +49,8 @@ PART_SUFFIX: Final = ".part"
 #: Of the files in a folder of backups.
 _FILE_PREFIX: Final = "oms-"
 _FILE_SUFFIX: Final = ".sqlite"
+#: What whoever has read a backup may have left beside it: SQLite, and the index of the past.
+_BESIDE: Final = ("-wal", "-shm", ".history", ".history-wal", ".history-shm")
 #: No backup is written for so long: what is older was left by a program that was killed.
 _UNFINISHED_SECONDS: Final = 86_400
 
@@ -348,6 +350,6 @@ def _rotate(folder: Path, log: str, keep: int) -> tuple[Path, ...]:
     for path in old:
         with _written(path):
             # The manifest last: a backup without one would stay for ever.
-            path.unlink(missing_ok=True)
-            manifest_path(path).unlink(missing_ok=True)
+            for end in ("", *_BESIDE, MANIFEST_SUFFIX):
+                path.with_name(path.name + end).unlink(missing_ok=True)
     return old

@@ -52,11 +52,14 @@ from oms.store.backup import (
     sync_file,
     unfinished,
 )
+from oms.store.chain import Chain
 from oms.store.copying import Room, copy_log, filling
 from oms.store.envelopes import draft
 from oms.store.head_file import HeadFile, HeadFileUnreadable, KeptHead
 from oms.store.loss import Against, Loss, find_loss, identity
+from oms.store.shadow import SHADOW_RECORDS_MAX, Shadow
 from oms.store.soundness import check_open_database
+from oms.store.tables import BOOKS_CHECKPOINT
 from oms.store.writer import Writer
 
 _MODE: Final = 0o600
@@ -128,12 +131,8 @@ def restore(
     missing = _missing(against, loss, found, signed=max(expected, default=0))
     with _staged(parsed) as staged:
         _fill(source, staged, progress)
-        end = _fold(
-            staged,
-            _fact(named or str(backup.resolve()), manifest, found, missing, loss),
-            actor,
-            time,
-        )
+        fact = _fact(named or str(backup.resolve()), manifest, found, missing, loss)
+        end = _fold(staged, fact, actor, time, progress)
         _check(URL.create("sqlite", database=str(staged)), progress)
         _keep_head(against, KeptHead(log, found), loss, missing)
         _place(staged, url, progress)
@@ -284,9 +283,18 @@ def _fill(source: URL, staged: Path, progress: Progress | None) -> None:
             target.execute("UPDATE leases SET heartbeat_at = NULL")
 
 
-def _fold(staged: Path, fact: BackupRestored, actor: str, clock: Clock) -> Head:
+def _fold(
+    staged: Path, fact: BackupRestored, actor: str, clock: Clock, progress: Progress | None
+) -> Head:
     """Fold every event into rows, append the fact, and return where the log ends."""
     url = URL.create("sqlite", database=str(staged))
+    with filling(staged) as target:
+        chain = Chain(target, clock)
+        chain.head = chain.checked_end()
+        folded = Shadow(target, SHADOW_RECORDS_MAX)
+        folded.follow(target, chain.head.sequence, progress)
+        with target.writing():
+            chain.write_checkpoint(BOOKS_CHECKPOINT, folded.sums)
     writer = Writer(url, clock=clock, projector=True)
     writer.open()
     try:

@@ -13,7 +13,7 @@ from oms.clock import SystemClock
 from oms.core.events import Context, Pending, SegmentArchived
 from oms.errors import ChainBroken, NotFound, StoreUnavailable
 from oms.evidence.keys import make_key, public_path
-from oms.history.archive import FILE, Segment, Work, archive, check_archive, segments, write_backup
+from oms.history.archive import Segment, Work, archive, check_archive, segments, write_backup
 from oms.store.log import append_foreign
 from oms.store.rebuild import rebuild_check
 from oms.store.restore import restore
@@ -119,14 +119,18 @@ def _flip(path: Path) -> None:
     path.write_bytes(found)
 
 
+def _part(folder: Path) -> Path:
+    return _second(folder) / "events" / "part-00001.parquet"
+
+
 def _second(folder: Path) -> Path:
     return sorted(folder.iterdir())[1]
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a byte of the events": (lambda f: _flip(_second(f) / FILE), "is not the file that the"),
+    "a byte of the events": (lambda f: _flip(_part(f)), "is not the file that the"),
     "a byte of the manifest": (lambda f: _flip(_second(f) / "manifest.json"), "cannot be read"),
-    "the events are gone": (lambda f: (_second(f) / FILE).unlink(), "is missing"),
+    "the events are gone": (lambda f: _part(f).unlink(), "is missing"),
     "a file is added": (lambda f: (_second(f) / "x").write_text("x"), "is not in the manifest"),
     "a segment is gone": (lambda f: shutil.rmtree(_second(f)), "does not follow event 10"),
     "the first one is gone": (lambda f: shutil.rmtree(sorted(f.iterdir())[0]), "follow event 0"),
@@ -166,7 +170,7 @@ def test_what_was_not_finished_is_no_segment(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("oms.history.archive.sync_file", full)
+        patch.setattr("oms.history.archive.sync_folder", full)
         with pytest.raises(StoreUnavailable, match="No space left on device"):
             list(archive(work(log, folder), EVENTS))
     assert list(folder.iterdir()) == []

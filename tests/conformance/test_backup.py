@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from oms import verify
 from oms.clock import SystemClock
 from oms.errors import ChainBroken, ConfigurationError, DatabaseDamaged, NotFound, StoreUnavailable
 from oms.store import audit, copying, schema, space
@@ -56,6 +57,7 @@ def test_a_backup_has_every_row_of_its_moment_and_is_checked(log: Place, tmp_pat
     assert (made.manifest.sequence, made.manifest.hash) == (head.head_sequence, head.head_hash)
     assert rebuild_check(str(made.path)).equal
     check_database(str(made.path))
+    assert verify.main([str(made.path), "--expect", f"{EVENTS}:{head.head_hash}"]) == 0
     assert read_manifest(made.path) == made.manifest
     assert made.manifest.program == "test 1"
     assert sorted(path.name for path in tmp_path.glob("b.sqlite*")) == [
@@ -130,11 +132,14 @@ def test_the_newest_backups_of_this_log_stay_and_nothing_else_goes(
     folder.mkdir()
     other = _of_another_log(back_up(log.url, folder))
     (folder / "notes.json").write_text("[]")
-    made = [back_up(log.url, folder, keep=2) for _ in range(4)]
+    first = back_up(log.url, folder, keep=2)
+    first.path.with_name(f"{first.path.name}.history").touch()
+    made = [first, *(back_up(log.url, folder, keep=2) for _ in range(3))]
     assert [len(one.removed) for one in made] == [0, 0, 1, 1]
     left = {path.name for path in folder.glob("*.sqlite")}
     assert left == {other.name, made[2].path.name, made[3].path.name}
     assert (folder / "notes.json").exists()
+    assert not list(folder.glob(f"{first.path.name}*"))
 
 
 def _of_another_log(made: Backup) -> Path:
