@@ -268,15 +268,7 @@ def export_page() -> str:
     signs = " ".join(f"`{sign}`" for sign in FORMULA if sign.isprintable())
     return _page(
         "Exports",
-        _lines(
-            "`oms export WHAT OUT` writes events, orders, fills, positions or cases to the new "
-            "folder OUT; `--format` is `jsonl`, `csv` or `parquet`.",
-            "Which rows, is said with the conditions that every list takes: `oms export --help`.",
-            "`--since` and `--until` mean when the log recorded a thing; the end is not part of "
-            "it.",
-            "Events are as they are stored; orders, fills, positions and cases are as the books "
-            "have them when the export is made, or with `--as-of` as they had them at a moment.",
-        ),
+        _EXPORTED,
         "## Kinds",
         _kinds(),
         _lines(
@@ -323,6 +315,21 @@ def export_page() -> str:
         *("## In a pack: order_events.csv", columns(ORDER_EVENTS)),
         *("## In a pack: clocks.csv", columns(CLOCKS)),
     )
+
+
+_EXPORTED = "\n".join(
+    (
+        "`oms export WHAT OUT` writes events, orders, fills, positions or cases to the new "
+        "folder OUT; `--format` is `jsonl`, `csv` or `parquet`.",
+        "Which rows, is said with the conditions that every list takes: `oms export --help`.",
+        "`--since` and `--until` mean when the log recorded a thing; the end is not part of it.",
+        "Of fills with `--as-of MOMENT --by happened` they mean when IB says that they were "
+        "executed: for the file of a tax year, `oms export fills y --format csv --since "
+        "2026-01-01 --until 2027-01-01 --zone America/New_York --as-of today --by happened`.",
+        "Events are as they are stored; orders, fills, positions and cases are as the books "
+        "have them when the export is made, or with `--as-of` as they had them at a moment.",
+    )
+)
 
 
 def _masks() -> str:

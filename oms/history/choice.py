@@ -30,6 +30,8 @@ class Choice:
     last: int
     begin: datetime | None
     end: datetime | None
+    #: True where fills are chosen by when they happened, and not by when they were booked.
+    by_happened: bool = False
 
     def takes(self, record: AnyRecord) -> bool:
         """Say whether a record is one of them."""
@@ -37,7 +39,10 @@ class Choice:
             case Order():
                 at = record.created_at
                 return (
-                    self._meets(record.account, record.contract, record.terms.side, record.order_id)
+                    self.first <= self.last
+                    and self._meets(
+                        record.account, record.contract, record.terms.side, record.order_id
+                    )
                     and _in(self.query.state, record.state.value)
                     and _in(self.query.code, record.code)
                     and _in(self.query.actor, record.actor)
@@ -48,8 +53,7 @@ class Choice:
             case Fill():
                 return (
                     self._meets(record.account, record.contract, record.side, record.order_id)
-                    and self.first <= record.booked_sequence <= self.last
-                )
+                ) and self._is_of_time(record)
             case Position():
                 return self._meets(record.account, record.contract, "", "")
             case BreakCase(finding=finding):
@@ -61,6 +65,14 @@ class Choice:
                 )
             case _:
                 return False
+
+    def _is_of_time(self, fill: Fill) -> bool:
+        if not self.by_happened:
+            return self.first <= fill.booked_sequence <= self.last
+        at = fill.happened_by
+        return at is None or (
+            (self.begin is None or at >= self.begin) and (self.end is None or at < self.end)
+        )
 
     def _meets(
         self, account: str, contract: Contract, side: str, order_id: str, klass: str = ""
@@ -80,7 +92,9 @@ def _in(wanted: Collection[object], value: object) -> bool:
     return not wanted or value in wanted
 
 
-async def choice(reader: Reader, subject: Subject, query: Query) -> Choice:
+async def choice(
+    reader: Reader, subject: Subject, query: Query, *, by_happened: bool = False
+) -> Choice:
     """Return which records a query means.
 
     Raises `InvalidRequest` for a condition that these records have not.
@@ -95,10 +109,23 @@ async def choice(reader: Reader, subject: Subject, query: Query) -> Choice:
             "positions are what is held now: they have no --since and no --until",
             hint="--as-of has them at a moment; `oms export fills` has what was bought and sold",
         )
-    first, last = await range_of(reader, query)
+    begin, end = query.since, query.until
+    by_happened = by_happened and subject == "fills"
+    if by_happened:
+        # What happened in a time can have come to the log at any other.
+        first, last = await range_of(reader, query.evolve(since=None, until=None))
+    else:
+        # The ends of the range themselves: what came between them came in it.
+        first, last = await range_of(reader, query)
+        begin, end = begin and first, end and last
     orders = frozenset([await resolve(reader, name) for name in query.order])
     times = [
-        await reader.recorded_at(sequence) if moment is not None and first <= last else None
-        for sequence, moment in ((first, query.since), (last, query.until))
+        one if isinstance(one, datetime) or one is None else await _recorded_at(reader, one)
+        for one in (begin, end)
     ]
-    return Choice(query, orders, first, last, times[0], times[1])
+    return Choice(query, orders, first, last, times[0], times[1], by_happened)
+
+
+async def _recorded_at(reader: Reader, sequence: int) -> datetime | None:
+    head = (await reader.head()).sequence
+    return await reader.recorded_at(sequence) if 1 <= sequence <= head else None

@@ -136,10 +136,13 @@ async def _export(
     end = min(request.query.before or progress.last + 1, progress.last + 1)
     source = await source_of(reader, request.subject, request.query.evolve(before=end), past)
     mask = await mask_of(reader, request.mask_key, progress.last)
+    if not progress.files:
+        stage.clear()
     try:
         writer = writer_of(request.form, stage.folder, request.subject, columns, progress.files)
     except NotKept:
         progress = progress.evolve(files=())
+        stage.clear()
         writer = writer_of(request.form, stage.folder, request.subject, columns)
     rows = resumed = sum(one.rows for one in progress.files)
     try:
@@ -283,7 +286,8 @@ async def source_of(
             )
         first, last = await range_of(reader, query)
         return _Events(reader, await matching(reader, query), first, last)
-    chosen = await choice(reader, subject, query)
+    by_happened = past is not None and past.as_of.by == "happened"
+    chosen = await choice(reader, subject, query, by_happened=by_happened)
     table = _TABLES[subject]
     pages = reader.stream(table) if past is None else _past(past, table)
     total = await (reader if past is None else past).count(table)
@@ -334,6 +338,11 @@ class Stage:
         if not self.folder.exists():
             self.keep(Progress(request="", last=0, head=""))
             self.folder.mkdir(mode=0o700)
+
+    def clear(self) -> None:
+        """Drop what an earlier run left in the folder, of whatever it was."""
+        shutil.rmtree(self.folder)
+        self.folder.mkdir(mode=0o700)
 
     def progress(self) -> Progress | None:
         """Return what an earlier run has kept; None where there was none."""

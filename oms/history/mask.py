@@ -49,8 +49,8 @@ _DIGESTS: Final = frozenset(["digest", "hash", "note", "timestamp", "known_hash"
 _FIXED: Final = frozenset(
     (
         *("type", "side", "tif", "state", "status", "sec_type", "order_type", "currency", "right"),
-        *("class", "severity", "kind", "outcome", "verdict", "origin", "key", "exchange", "venue"),
-        *("symbol", "local_symbol", "trading_class"),
+        *("class", "break_class", "severity", "kind", "outcome", "verdict", "origin", "exchange"),
+        *("venue", "symbol", "local_symbol", "trading_class"),
     )
 )
 #: IB's account numbers, where no field named them.
@@ -94,6 +94,8 @@ class Mask:
         longest_first = sorted(self._known.values(), key=lambda term: (-len(term), term))
         words = [_pattern(term) for term in longest_first]
         self._pattern = re.compile("|".join([*words, _ACCOUNT]), re.IGNORECASE)
+        numbered = [_pattern(term) for term in longest_first if re.search(r"\d", term)]
+        self._numbered = re.compile("|".join([*numbered, _ACCOUNT]), re.IGNORECASE)
 
     @property
     def fingerprint(self) -> str:
@@ -103,6 +105,12 @@ class Mask:
     def text(self, text: str) -> str:
         """Return a text with pseudonyms for what it names."""
         return self._pattern.sub(lambda found: self.pseudonym(found[0]), text)
+
+    def word(self, text: str) -> str:
+        """Return one of IB's words or of ours, which a name may happen to be: only what has a digit
+        is replaced in it, as accounts have.
+        """
+        return self._numbered.sub(lambda found: self.pseudonym(found[0]), text)
 
     def pseudonym(self, name: str) -> str:
         """Return the word that stands for a name."""
@@ -123,8 +131,8 @@ class Mask:
                 return [self.value(one, key) for one in value]
             case str() if key in _DIGESTS:
                 return value and PREFIX + self._digits(value)
-            case str() if key not in _FIXED:
-                return self.text(value)
+            case str():
+                return self.word(value) if key in _FIXED else self.text(value)
             case _:
                 return value
 
@@ -137,8 +145,10 @@ class Mask:
         return json.dumps(self.value(found), ensure_ascii=False, separators=(",", ":"))
 
     def _cell(self, column: Column, cell: Cell) -> Cell:
-        if not isinstance(cell, str) or column.name in _FIXED:
+        if not isinstance(cell, str):
             return cell
+        if column.name in _FIXED:
+            return self.word(cell)
         match column.kind:
             case "json":
                 return self.json(cell)

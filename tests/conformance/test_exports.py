@@ -26,7 +26,15 @@ import pytest
 
 from oms import verify
 from oms.clock import SystemClock
-from oms.core.events import BreakAssigned, Context, DaemonStarted, NoticeReceived, Pending
+from oms.core.events import (
+    BreakAssigned,
+    BreakOpened,
+    Context,
+    DaemonStarted,
+    Finding,
+    NoticeReceived,
+    Pending,
+)
 from oms.core.wire_names import names_of
 from oms.errors import ChainBroken, ConfigurationError, InvalidRequest
 from oms.evidence.checkpoints import CheckpointFile
@@ -166,6 +174,9 @@ async def test_every_form_has_the_same_rows_and_is_checked(
         found = verify.check(out, verify.Options())
         assert found.events == (made.rows if subject == "events" else 0)
         assert made.rows == len(wanted) > 0 or subject == "cases"
+    async with reading(place) as reader:
+        packed = await pack(reader, Query(since=5), tmp_path / "pack.zip")
+    assert verify.check(tmp_path / "pack.zip", verify.Options()).last == packed.last
 
 
 async def test_a_fills_file_has_what_accountants_ask_for(log: Place, tmp_path: Path) -> None:
@@ -201,6 +212,22 @@ async def test_a_fills_file_has_what_accountants_ask_for(log: Place, tmp_path: P
         "superseded": "[]",
     }
     assert {name: booked[name] for name in wanted} == wanted
+
+
+async def test_fills_of_a_year_are_those_that_happened_in_it(log: Place, tmp_path: Path) -> None:
+    """By the log's clock they came later; by the broker's, on the day that it names."""
+    day = {"since": "2026-11-20", "until": "2026-11-21"}
+    fills = len(log.sql("SELECT 1 FROM fills"))
+    head = max(sequence for (sequence,) in log.sql("SELECT sequence FROM events"))
+    async with reading(log) as reader:
+        past = await books_at(reader, head, "happened")
+        request = Request("fills", "jsonl", parse(day))
+        made = await export(reader, request, tmp_path / "happened", past=past)
+    assert made.rows == fills > 0
+    with pytest.raises(InvalidRequest, match="nothing before"):
+        await exported(log, tmp_path / "known", "fills", **day)
+    made = await exported(log, tmp_path / "orders", "orders", since="2099-01-01")
+    assert made.rows == 0
 
 
 async def test_what_a_spreadsheet_would_calculate_is_text(tmp_path: Path) -> None:
@@ -344,6 +371,16 @@ async def test_a_killed_export_goes_on_to_the_same_bytes(
     assert resumed >= 180
     assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
     assert left_in(tmp_path) == {"whole", "cut"}
+
+
+@pytest.mark.slow
+async def test_another_export_to_the_same_place_begins_anew(log: Place, tmp_path: Path) -> None:
+    """What was left of the first is not in the second."""
+    needs("parquet")
+    child(log, tmp_path / "out", "parquet", 7)
+    child(log, tmp_path / "out", "csv", 0)
+    assert {*digests(tmp_path / "out")} == {"events.csv", "manifest.json", "manifest.sha256"}
+    assert verify.check(tmp_path / "out", verify.Options()).events > 0
 
 
 @pytest.mark.slow
@@ -647,16 +684,15 @@ async def test_a_pack_has_every_file_that_it_names(sealed: Sealed) -> None:
 # ── masked ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("form", FORMS)
-async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, form: Form) -> None:
-    """Accounts, people, strategies, machines: in columns, payloads, wire fields and free words."""
-    needs(form)
+def personal_facts() -> list[Pending]:
+    """Facts that name accounts, people and machines wherever a fact can."""
     said = Context("broker", session_epoch=1)
     of_model = [
         {"modelCode": "Smith Family", "acctNumber": "F1112223"}.get(name, "11")
         for name in names_of(["11"] * 31, 178)
     ]
-    facts = [
+    assert {"Smith Family", "F1112223"} < set(of_model)
+    return [
         Pending(gap("the line to tower.home").event, Context("daemon"), tuple(of_model)),
         Pending(
             NoticeReceived(
@@ -675,9 +711,32 @@ async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, fo
             Context("daemon"),
         ),
         Pending(NoticeReceived(subject_id=3, code=399, text="ask ANNA at tower.home"), said),
+        Pending(
+            BreakOpened(
+                break_id="B87654321",
+                run_id="R1",
+                finding=Finding(
+                    result="break",
+                    subject="cash",
+                    break_class="cash_drift",
+                    severity="low",
+                    key=f"cash:{ACCOUNT}:USD",
+                    account=ACCOUNT,
+                    theirs=f"{ACCOUNT} has 5 USD",
+                    text="Anna knows",
+                ),
+            ),
+            Context("reconciler"),
+        ),
+        Pending(BreakAssigned(break_id="B87654321", assignee="buy"), Context("strategy:day")),
     ]
-    await filled(log, facts)
-    assert {"Smith Family", "F1112223"} < set(of_model)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, form: Form) -> None:
+    """Accounts, people, strategies, machines: in columns, payloads, wire fields and free words."""
+    needs(form)
+    await filled(log, personal_facts())
     names = (
         ACCOUNT,
         "U7654321",
@@ -687,7 +746,7 @@ async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, fo
         "Müller",
         "tower.home",
         "strategy:test",
-        "B12345678",
+        *("B12345678", "B87654321"),
     )
     seen: set[str] = set()
     for subject in SUBJECTS:
@@ -704,6 +763,8 @@ async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, fo
         for text in texts:
             for name in names:
                 assert name.lower().encode() not in text.lower(), (subject, name)
+        sides = {row["side"] for row in rows_of(out, subject, form) if "side" in row}
+        assert sides <= {"BUY", "SELL"}
         seen |= {row["account"] for row in rows_of(out, subject, form) if "account" in row}
         assert verify.main([str(out)]) == 0
     (pseudonym,) = seen - {None, ""}
