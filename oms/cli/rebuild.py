@@ -13,7 +13,7 @@ from oms.cli.reading import warn_of_loss
 from oms.cli.terminal import progress
 from oms.store import rebuild as rebuilding
 from oms.store.loss import refuse_loss
-from oms.store.mend import mend
+from oms.store.mend import mend, needs_backup
 from oms.store.rebuild import RebuildResult
 
 app = typer.Typer()
@@ -46,16 +46,15 @@ def rebuild(
     """
     url = settings_of(context).database_url
     mended: tuple[str, ...] = ()
-    if only_check:
-        warn_of_loss(url)
-    else:
-        refuse_loss(url)
-        mended = mend(url)
     with progress("folding") as moved:
         if only_check:
+            warn_of_loss(url)
             result = rebuilding.rebuild_check(url, moved)
         else:
-            result = rebuilding.rebuild(url, moved, mended=mended)
+            with needs_backup():
+                refuse_loss(url)
+                mended = mend(url)
+                result = rebuilding.rebuild(url, moved, mended=mended)
     if as_json:
         print_json("rebuild", **_rebuild_json(result, mended, only_check))
     else:

@@ -98,7 +98,11 @@ def parse_url(text: str) -> URL:
         # Neither a second process nor a read-only connection can reach it, and it cannot survive.
         raise ConfigurationError("expected the path of a SQLite file, found a database in memory")
     if name == "sqlite" and url.query:
-        raise ConfigurationError(f"a SQLite URL takes no options here, found {text!r}")
+        # Not with what was found: it may hold a password.
+        raise ConfigurationError(
+            "a SQLite URL takes no options here",
+            hint="leave out the question mark and all after it",
+        )
     return url.set(drivername=name)
 
 

@@ -242,7 +242,11 @@ class EventLog:
         follower: Callable[[Committed], None] | None = None,
     ) -> asyncio.Future[Any]:
         if self._failure is not None:
-            raise StoreUnavailable(f"the log has failed: {self._failure}") from self._failure
+            # What to do is said by the cause: a lease that is lost is no full disk.
+            hint = self._failure.hint if isinstance(self._failure, OmsError) else None
+            raise StoreUnavailable(f"the log has failed: {self._failure}", hint=hint) from (
+                self._failure
+            )
         if self._closed:
             raise StoreUnavailable("the log is closed")
         if self._waiting + len(drafts) > self._queue_length_max:

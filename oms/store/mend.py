@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Final
 
 from sqlalchemy.engine import URL
@@ -47,15 +47,24 @@ def mend(url: str, clock: Clock | None = None) -> tuple[str, ...]:
         if not _is_wrong(connection):
             return ()
         refuse_beside_daemon(connection, clock if clock is not None else SystemClock())
-        try:
+        with needs_backup():
             made = [*_mended_revision(connection), *_mended_tables(connection)]
             with connection.writing():
                 made += [*_mended_objects(connection), *_mended_leases(connection)]
                 made += [*_mended_marks(connection), *_mended_indexes(connection)]
-        except DatabaseDamaged as error:
-            error.hint = RESTORE if error.hint == DatabaseDamaged.default_hint else error.hint
-            raise
         return tuple(made)
+
+
+@contextmanager
+def needs_backup() -> Iterator[None]:
+    """Have damage that is met in the block name a backup as the way out, not the rebuild that has
+    just met it.
+    """
+    try:
+        yield
+    except DatabaseDamaged as error:
+        error.hint = RESTORE if error.hint == DatabaseDamaged.default_hint else error.hint
+        raise
 
 
 def refuse_beside_daemon(connection: Connection, clock: Clock) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """Return the address of a server with a template database, or skip with the reason."""
+    with postgresql() as address:
+        yield address
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Run a server with a template database; skips with the reason where none can start."""
     pytest.importorskip("psycopg", reason="PostgreSQL: psycopg is not installed")
     with warnings.catch_warnings():
         # It falls back on the temporary folder where there is no runtime folder, and says so.

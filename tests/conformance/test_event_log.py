@@ -459,8 +459,9 @@ async def test_daemon_that_lost_its_lease_writes_nothing_more(place: Place) -> N
         with pytest.raises((LeaseLost, StoreUnavailable), match="taken over by the other"):
             await first.append(gap("too late"))
         assert isinstance(await failure_of(first), LeaseLost)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable) as caught:
             first.append(gap("far too late"))
+        assert caught.value.hint == LeaseLost.default_hint
     assert len(await stored(place)) == 1
     assert place.sql("SELECT heartbeat_at IS NULL FROM leases") == [(False,)]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from oms.cli import main
 from oms.errors import DatabaseDamaged
+from oms.store import schema
 from oms.store.mend import mend
 from oms.store.soundness import check_database
 from tests.conformance.conftest import Place
@@ -131,6 +133,30 @@ async def test_what_was_made_again_is_a_fact_of_the_log(
     assert [row[0] for row in traded.sql(select)] == [
         '{"up_to_sequence":7,"differences":0,"mended":["the index orders_state"]}'
     ]
+
+
+@pytest.mark.parametrize("damage", ["no database", "a page of nothing"])
+async def test_file_that_only_a_backup_can_bring_back_is_not_sent_in_a_circle(
+    tmp_path: Path,
+    damage: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`oms rebuild` must not name itself as the way out."""
+    path = tmp_path / "log.sqlite"
+    schema.upgrade(str(path))
+    await filled(Place(f"sqlite:///{path}"), [session(), gap()])
+    contents = bytearray(path.read_bytes())
+    contents[:16] = b"x" * 16 if damage == "no database" else contents[:16]
+    contents[8192:] = bytes(len(contents) - 8192)
+    path.write_bytes(contents)
+    monkeypatch.setenv("OMS_DATABASE_URL", str(path))
+    assert await _oms("verify") == 4
+    capsys.readouterr()
+    assert await _oms("rebuild") == 4
+    said = capsys.readouterr().err
+    assert "restore the newest backup" in said
+    assert "then `oms rebuild`" not in said
 
 
 async def test_rows_that_no_daemon_has_folded_yet_are_no_damage(

@@ -12,7 +12,7 @@ import pytest
 
 from oms.clock import SystemClock
 from oms.core.events import TradingHaltedByPerson
-from oms.errors import ChainBroken, LogWentBack, OmsError, StoreUnavailable
+from oms.errors import ChainBroken, ConfigurationError, LogWentBack, OmsError, StoreUnavailable
 from oms.store import audit, head_file, schema
 from oms.store.backend import parse_url
 from oms.store.log import append_foreign
@@ -222,6 +222,9 @@ async def test_password_of_the_address_is_in_no_message(tmp_path: Path) -> None:
     url = parse_url("postgresql://u:one@host/db?password=two&sslpassword=three")
     place = Against.of(url).place
     assert not any(secret in place for secret in ("one", "two", "three"))
+    with pytest.raises(ConfigurationError, match="takes no options") as caught:
+        parse_url("sqlite:///oms.sqlite?password=two")
+    assert "two" not in str(caught.value)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="goes by the number of names")

@@ -174,7 +174,12 @@ def verb(file: Path, folder: Path, *words: str) -> tuple[int, str]:
 
 
 def _run(file: Path, *words: str) -> tuple[int, str]:
-    out, url = io.StringIO(), f"sqlite:///{file}"
+    return run(f"sqlite:///{file}", *words)
+
+
+def run(url: str, *words: str) -> tuple[int, str]:
+    """Run a verb; return its status and what it said."""
+    out = io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(out),
@@ -189,9 +194,14 @@ def _run(file: Path, *words: str) -> tuple[int, str]:
 
 def start(file: Path) -> tuple[int, str]:
     """Open a log as a daemon does; return the status with which that ends."""
+    return start_of(str(file))
+
+
+def start_of(url: str) -> tuple[int, str]:
+    """Do the same for a database of an address."""
     try:
-        upgrade_database(str(file), clock=SystemClock(), loss_accepted=False)
-        asyncio.run(_opened(file))
+        upgrade_database(url, clock=SystemClock(), loss_accepted=False)
+        asyncio.run(_opened(url))
     except OmsError as error:
         return error.exit_code, error.message
     except Exception as error:  # noqa: BLE001  # a traceback, for who starts a daemon
@@ -199,8 +209,8 @@ def start(file: Path) -> tuple[int, str]:
     return 0, ""
 
 
-async def _opened(file: Path) -> None:
-    log = await EventLog.open(str(file), clock=SystemClock(), lease=LEASE)
+async def _opened(url: str) -> None:
+    log = await EventLog.open(url, clock=SystemClock(), lease=LEASE)
     await log.close()
 
 
