@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 from oms.clock import SystemClock
 from oms.core import codec
 from oms.core.codec import Header
+from oms.core.events import Stamp
 from oms.errors import ChainBroken, MigrationNeeded, NotFound
 from oms.store import audit
 from oms.store.backend import connect, parse_url
 from oms.store.envelopes import HASH, SELECT_EVENTS
 from oms.store.log import EventLog, append_foreign
+from oms.store.rebuild import rebuild
 from tests.conformance.conftest import Place
-from tests.conformance.facts import execution, gap, status
-from tests.conformance.test_event_log import filled, opened_log
+from tests.conformance.facts import NOON, execution, gap, status
+from tests.conformance.test_event_log import filled, opened_log, stored
 
 EVENTS = 20
 
@@ -56,6 +59,19 @@ async def test_events_that_come_while_a_log_is_verified_are_no_damage(
     monkeypatch.setattr(audit, "head_of", meanwhile)
     assert audit.verify(log.url).head_sequence == EVENTS
     assert len(log.sql("SELECT sequence FROM events")) == EVENTS + 3
+
+
+async def test_log_that_goes_on_with_stamped_messages_holds_and_reads(place: Place) -> None:
+    """Messages of an earlier version have no stamp: both forms stand in one chain."""
+    plain = replace(status(1, "Submitted"), wire=("3", "1", "Submitted"))
+    stamp = Stamp(NOON, 178, 1)
+    await filled(place, [plain, replace(plain, stamp=stamp)])
+    assert audit.verify(place.url).events == 2
+    before, after = await stored(place)
+    assert (before.wire, before.received_at) == (plain.wire, None)
+    assert (after.wire, after.received_at) == (plain.wire, stamp.at)
+    rebuild(place.url)
+    assert audit.verify(place.url).events == 2
 
 
 async def test_empty_log_holds(place: Place) -> None:
