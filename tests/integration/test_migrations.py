@@ -37,6 +37,7 @@ from oms.store.loss import find_loss, identity
 from oms.store.rebuild import rebuild_check
 from oms.store.tables import METADATA, PROJECTIONS
 from oms.store.upgrade import upgrade_database
+from oms.store.writer import Writer
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 
@@ -106,6 +107,20 @@ def test_upgrade_without_a_backup_is_refused_where_one_cannot_be_made(
     assert schema.current(url) == "0004"
     assert not list(path.parent.glob("*.bak*"))
     assert upgrade_database(url, backup=False).after == schema.HEAD
+
+
+def test_rows_are_folded_anew_also_where_the_upgrade_died_before(url: str, path: Path) -> None:
+    """Tables and rows are two steps; the revision alone does not say that the second was made."""
+    a_log(url)
+    folding = Writer(parse_url(url), clock=ManualClock(NOON), projector=True)
+    folding.open()
+    folding.close()
+    _undo_to(path, schema.REVISIONS[-2])
+    _write(path, "UPDATE system SET body = replace(body, 'lunch', 'dinner')")
+    schema.upgrade(url)
+    assert not rebuild_check(url).equal
+    upgrade_database(url)
+    assert rebuild_check(url).equal
 
 
 def test_damaged_log_is_not_upgraded(url: str, path: Path) -> None:
