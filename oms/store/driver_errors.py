@@ -101,7 +101,9 @@ def _translated(error: BaseException, place: str) -> OmsError:
     if _says_that_it_is_newer(error, place):
         return DatabaseDamaged(
             f"the file {place} is damaged, or a later SQLite wrote it: its header says that this"
-            f" one ({sqlite3.sqlite_version}) may not write it"
+            f" one ({sqlite3.sqlite_version}) may not write it",
+            hint="no order leaves; where a later SQLite wrote it, use that one; else restore the"
+            " newest backup that `oms verify` finds whole; docs/operating/restore.md",
         )
     if any(mark in lower for mark in _LOCKED):
         return StoreLocked(f"another program holds the database {place}: {text}")

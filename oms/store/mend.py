@@ -23,7 +23,7 @@ from oms.store import schema
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import SELECT_MARKS, mark_of
 from oms.store.layout import check_layout, compared, expected
-from oms.store.soundness import check_indexes
+from oms.store.soundness import check_indexes, check_writable
 from oms.store.tables import LEASES, LOG_CHECKPOINT, METADATA, ORDER_EVENTS, PROJECTIONS
 
 RESTORE: Final = (
@@ -44,6 +44,7 @@ def mend(url: str, clock: Clock | None = None) -> tuple[str, ...]:
     at work.
     """
     with closing(connect(parse_url(url))) as connection:
+        check_writable(connection)
         if not _is_wrong(connection):
             return ()
         refuse_beside_daemon(connection, clock if clock is not None else SystemClock())

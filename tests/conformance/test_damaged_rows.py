@@ -117,6 +117,9 @@ async def test_file_whose_header_keeps_it_from_being_written_is_damaged(
     assert "its header says" in find_damage(str(path))
     with pytest.raises(DatabaseDamaged, match="its header says"):
         await EventLog.open(str(path), clock=SystemClock(), lease=lease())
+    with pytest.raises(DatabaseDamaged, match="its header says") as caught:
+        mend(str(path))
+    assert "restore the newest backup" in caught.value.hint
     assert path.read_bytes() == contents
 
 
