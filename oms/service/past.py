@@ -25,7 +25,7 @@ log = get_logger("service.past")
 #: How often the log is looked at.
 _LOOK_SECONDS: Final = 10.0
 #: After which it is tried again where nothing can be kept beside the log.
-_AGAIN_SECONDS: Final = 3600.0
+_AGAIN_SECONDS: Final = 60.0
 #: Of the time of one processor: capture must not be slower for it.
 _SHARE: Final = 0.1
 

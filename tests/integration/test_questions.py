@@ -144,6 +144,14 @@ async def test_both_answers_are_those_of_the_page(shell: Shell) -> None:
     assert then["as_of"]["sequence"] == 7
 
 
+async def test_program_of_the_page_runs(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    [program] = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(compile(program, str(PAGE), "exec"), names)
+    monkeypatch.setenv("OMS_DATABASE_URL", shell.settings["OMS_DATABASE_URL"])
+    assert await names["held"]() == ["100 ACME"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
