@@ -297,7 +297,9 @@ def export_page() -> str:
             "`python -m oms.verify OUT --key oms.key.pub`.",
         ),
         _lines(
-            "OUT is there when all of it is durable, or not at all.",
+            "Each event is held against its hash and each row of the books against its digest; "
+            "where one does not hold, the export ends with status 4, and nothing is there.",
+            "OUT is there when all of it is durable, or not at all; only its owner can read it.",
             "Until then it is `OUT.part`; after an interruption the same command checks what is "
             "there and goes on, to the same bytes.",
             "Where the books have moved on meanwhile, their rows are written anew.",
@@ -339,6 +341,8 @@ def _masks() -> str:
         "cases, which are made of an account.",
         "They are replaced in columns, in payloads, in wire fields and in free text; what "
         "looks like an account of IB's is replaced even where no field named it.",
+        "In words of IB's and of ours, such as a side or a state, only what has a digit is "
+        "replaced: a strategy called `buy` changes no side.",
         "The pseudonym is the first 60 bits of HMAC-SHA256 under the key: the same key gives "
         "the same pseudonym in every export, and without the key nobody can tell who it is.",
         "Make a key with `(umask 077; head -c 32 /dev/urandom > mask.key)`; whoever has it can "

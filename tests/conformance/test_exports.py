@@ -36,7 +36,7 @@ from oms.core.events import (
     Pending,
 )
 from oms.core.wire_names import names_of
-from oms.errors import ChainBroken, ConfigurationError, InvalidRequest
+from oms.errors import ChainBroken, ConfigurationError, DatabaseDamaged, InvalidRequest
 from oms.evidence.checkpoints import CheckpointFile
 from oms.evidence.keys import Signer, make_key
 from oms.evidence.sealing import Places, seal
@@ -305,7 +305,13 @@ async def test_what_was_altered_in_the_database_is_not_exported(log: Place, tmp_
     with pytest.raises(ChainBroken) as error:
         await exported(log, tmp_path / "out")
     assert error.value.sequence == 40
-    assert not (tmp_path / "out").exists()
+    log.sql("UPDATE fills SET body = replace(body, '10.25', '10.35')")
+    with pytest.raises(DatabaseDamaged, match="is not what was written"):
+        await exported(log, tmp_path / "out", "fills")
+    with pytest.raises(ChainBroken):
+        async with reading(log) as reader:
+            await pack(reader, Query(), tmp_path / "out.zip")
+    assert left_in(tmp_path) == set()
 
 
 # ── interrupted ──────────────────────────────────────────────────────────────────────────────────
