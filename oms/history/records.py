@@ -176,7 +176,7 @@ async def find(
     """
     shape = SHAPES[table]
     known = await _known(reader, table, query, None if past is None else past.sequence)
-    if table in _BIRTHS and past is None and not (where or {}).get("live"):
+    if table in _BIRTHS and past is None and _NARROW.isdisjoint(where or {}):
         records = await _born(reader, table, query, known, where)
     else:
         records = await _filtered(reader if past is None else past, table, query, known, where)
@@ -185,6 +185,26 @@ async def find(
     if query.sort is not None:
         records.sort(key=_sort_of(shape, query.sort), reverse=query.sort.startswith("-"))
     return records[: query.limit] if query.limit else records
+
+
+async def total(
+    books: Bookshelf,
+    table: str,
+    query: Query,
+    where: Mapping[str, object],
+    found: Sequence[AnyRecord],
+) -> int | None:
+    """Return how many records answer a query of which some were found; None where that would take
+    a look at each.
+    """
+    if query.limit is None or len(found) < query.limit:
+        return len(found)
+    columns = {"account": query.account, "symbol": query.symbol, "state": query.state}
+    rest = query.evolve(account=(), symbol=(), state=(), limit=None, reverse=False)
+    if rest != Query() or (table != "orders" and query.state):
+        return None
+    conditions = {name: list(values) for name, values in columns.items() if values}
+    return await books.count(table, {**conditions, **where})
 
 
 async def count(
@@ -249,6 +269,8 @@ class _Known:
 
 
 _BIRTHS: Final = {"orders": ORDER_BIRTHS, "fills": FILL_BIRTHS}
+#: Columns whose index leaves few rows: no event has to be looked for.
+_NARROW: Final = frozenset({"live", "order_id", "exec_id", "perm_id"})
 #: Conditions that only the events about an order answer.
 _BY_EVENTS: Final = ("code", "session")
 

@@ -22,7 +22,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 INHERITED: Final = frozenset({"account", "symbol", "con_id", "class", "side", "strategy"})
 #: Names are kept by a number made of them: there are as many names as orders, and a term for each
 #: would be a copy of the log. Who asks by name looks at each event that is found.
-BUCKETS: Final = 2_048
+BUCKETS: Final = 1_024
 
 Term = tuple[str, str]
 
@@ -36,11 +36,8 @@ _FIELDS: Final[Mapping[str, str]] = {
     "side": "side",
     "con_id": "con_id",
     "code": "code",
-    # What names an order or an execution at the broker.
+    # What names an order in a session; every other name has an index in the log's database.
     "broker_order_id": "name",
-    "perm_id": "name",
-    "exec_id": "name",
-    "order_ref": "name",
 }
 _UPPER: Final = frozenset({"symbol", "side"})
 STRATEGY: Final = "strategy:"

@@ -9,19 +9,20 @@ from oms import report
 from oms.core.events import Envelope, ReconciliationCompleted, StatementChecked
 from oms.core.fold.records import BreakCase, RunRecord
 from oms.errors import InvariantBroken, NotFound
+from oms.history import records
 from oms.report.json_view import event_json
 from oms.report.record_json import break_json, run_json
 from oms.report.words import SEVERITIES
 from oms.store.reader import Reader
 from oms.web.page import Page, Visit
 from oms.web.past import PAST
-from oms.web.query import conditions
+from oms.web.query import RECORD_FILTERS, conditions
 
 CASES_SHOWN_MAX: Final = 500
 RUNS_SHOWN_MAX: Final = 100
 CHECKS_SHOWN_MAX: Final = 20
 
-BREAK_FILTERS: Final = ("show", "account", "order_id", "severity", *PAST)
+BREAK_FILTERS: Final = ("show", "order_id", "severity", *RECORD_FILTERS, *PAST)
 RUN_FILTERS: Final = ("verdict",)
 
 #: What a report's document carries on this site and not in a mail: the way back.
@@ -35,16 +36,18 @@ async def build_breaks(visit: Visit) -> Page:
     """Return cases, the gravest and oldest first."""
     query = visit.query
     where = conditions(
-        account=query.text("account"),
-        order_id=query.text("order_id"),
-        severity=query.choice("severity", SEVERITIES),
+        order_id=query.text("order_id"), severity=query.choice("severity", SEVERITIES)
     )
     show = query.choice("show", ("open", "all"), "open")
     if show == "open":
         where["live"] = 1
-    total = await visit.books.count("breaks", where)
-    rows = await visit.books.rows("breaks", where, limit=CASES_SHOWN_MAX)
-    cases = sorted(cast("list[BreakCase]", rows), key=_rank)
+    asked = query.asked(visit.settings.day_zone)
+    found = await records.find(visit.reader, "breaks", asked, where, visit.past)
+    total = len(found)
+    cases = cast("list[BreakCase]", found)
+    if asked.sort is None:
+        cases.sort(key=_rank)
+    cases = cases[:CASES_SHOWN_MAX]
     return Page(
         title="Breaks",
         template="breaks",

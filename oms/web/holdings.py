@@ -6,17 +6,18 @@ from typing import Final, Literal, cast
 
 from oms.core.fold.records import AccountValue, Fill, Position
 from oms.core.portfolio import Holding, accounts_of
+from oms.history import records
 from oms.report.record_json import account_value_json, figure_json, fill_json, position_json
 from oms.web.page import Page, Visit
 from oms.web.past import PAST
-from oms.web.query import conditions
+from oms.web.query import RECORD_FILTERS, conditions
 from oms.web.words import Badge
 
 FILLS_SHOWN_MAX: Final = 200
 POSITIONS_SHOWN_MAX: Final = 1_000
 
-FILL_FILTERS: Final = ("account", "symbol", "order_id", "exec_id", "limit", *PAST)
-POSITION_FILTERS: Final = ("show", "account", "symbol", *PAST)
+FILL_FILTERS: Final = ("order_id", "exec_id", *RECORD_FILTERS, *PAST)
+POSITION_FILTERS: Final = ("show", *RECORD_FILTERS, *PAST)
 
 #: The values of an account that an operator looks at, in this order; the log has them all.
 ACCOUNT_VALUES: Final = (
@@ -40,18 +41,14 @@ AGREEMENTS: Final[dict[Agreement, Badge]] = {
 async def build_fills(visit: Visit) -> Page:
     """Return the newest fills that meet the filters."""
     query = visit.query
-    where = conditions(
-        account=query.text("account"),
-        symbol=query.text("symbol").upper(),
-        order_id=query.text("order_id"),
-        exec_id=query.text("exec_id"),
-    )
     limit = min(query.number("limit", FILLS_SHOWN_MAX, low=1) or 1, 2_000)
-    total = await visit.books.count("fills", where)
-    rows = await visit.books.rows(
-        "fills", where, order="booked_sequence", reverse=True, limit=limit
-    )
-    fills = cast("list[Fill]", rows)
+    # The names that these filters had before there was one language.
+    where = conditions(order_id=query.text("order_id"), exec_id=query.text("exec_id"))
+    asked = query.asked(visit.settings.day_zone, limit=limit, reverse=True)
+    found = await records.find(visit.reader, "fills", asked, where, visit.past)
+    total = await records.total(visit.books, "fills", asked, where, found)
+    is_sorted = query.text("sort") or query.text("after")
+    fills = cast("list[Fill]", found if is_sorted else found[::-1])
     return Page(
         title="Fills",
         template="fills",
@@ -68,16 +65,12 @@ async def build_fills(visit: Visit) -> Page:
 async def build_positions(visit: Visit) -> Page:
     """Return what is held, by our books and by IB's word."""
     query = visit.query
-    where = conditions(
-        account=query.text("account"),
-        symbol=query.text("symbol").upper(),
-    )
     show = query.choice("show", ("held", "all"), "held")
-    if show == "held":
-        where["live"] = 1
-    total = await visit.books.count("positions", where)
-    rows = await visit.books.rows("positions", where, order="symbol", limit=POSITIONS_SHOWN_MAX)
-    positions = cast("list[Position]", rows)
+    where: dict[str, object] = {"live": 1} if show == "held" else {}
+    asked = query.asked(visit.settings.day_zone, sort=query.text("sort") or "symbol")
+    found = await records.find(visit.reader, "positions", asked, where, visit.past)
+    total = len(found)
+    positions = cast("list[Position]", found[:POSITIONS_SHOWN_MAX])
     said = await _account_values(visit)
     values = _shown_values(said)
     worth = {

@@ -2,143 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from oms.core.events import EVENT_TYPES, Envelope, StatementChecked
 from oms.errors import NotFound
+from oms.history.query import Counted, count, search
 from oms.report.json_view import event_json
 from oms.store.reader import Reader
 from oms.web.page import Json, Page, Visit
-from oms.web.query import Query
+from oms.web.query import CONDITIONS, ZONE
 
 SHOWN: Final = 100
 SHOWN_MAX: Final = 1_000
-#: Events looked at for one page, where the database has no index for the filter.
-SCANNED_MAX: Final = 10_000
-_CHUNK: Final = 1_000
 #: Steps of the walk from an event to its causes.
 CAUSES_MAX: Final = 30
 
-FILTERS: Final = (
-    "type",
-    "order",
-    "correlation",
-    "session",
-    "account",
-    "symbol",
-    "code",
-    "actor",
-    "since",
-    "until",
-    "before",
-    "limit",
-)
-
-Test = Callable[[Envelope], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A page of the log."""
-
-    #: Newest first.
-    envelopes: list[Envelope]
-    #: Everything from here on was looked at.
-    reached: int
-    #: True where nothing older can match.
-    complete: bool
+#: Events of each value of this, on the JSON of the page.
+COUNT_BY: Final = "count_by"
+FILTERS: Final = (*CONDITIONS, ZONE, "limit", COUNT_BY)
 
 
 async def build_list(visit: Visit) -> Page:
-    """Return events that meet the filters, the newest first."""
+    """Return events that meet the filters, the newest first; with `count_by` their numbers."""
     query = visit.query
     limit = min(query.number("limit", SHOWN, low=1) or SHOWN, SHOWN_MAX)
-    found = await search(visit.reader, query, visit.situation.head.sequence, limit)
+    forward = bool(query.text("after"))
+    asked = query.asked(visit.settings.day_zone, limit=limit, reverse=not forward)
+    by = query.text(COUNT_BY)
+    counted = await count(visit.reader, asked, by) if by else None
+    found = [envelope async for envelope in search(visit.reader, asked)]
+    envelopes = found[::-1] if forward else found
+    more = len(found) == limit
+    oldest = envelopes[-1].sequence if envelopes and (more or forward) else None
     return Page(
         title="Log",
         template="log",
         kind="log",
         values={
-            "found": found,
+            "envelopes": envelopes,
             "types": sorted(EVENT_TYPES),
-            "older": None if found.complete else query.link(before=found.reached),
-            "newest": query.link(before=None) if query.text("before") else None,
+            "older": None if oldest is None else query.link(before=oldest, after=None),
+            "newest": query.link(before=None, after=None) if query.text("before") else None,
         },
         json={
             "filters": query.values(),
-            "older_before": None if found.complete else found.reached,
-            "events": [event_json(envelope) for envelope in found.envelopes],
+            "older_before": oldest,
+            "events": [event_json(envelope) for envelope in envelopes],
+            **({} if counted is None else _count_json(counted)),
         },
     )
 
 
-async def search(reader: Reader, query: Query, head: int, limit: int) -> Found:
-    """Return the newest events that meet a query, looking at a bounded number of them.
-
-    Type, order, correlation and session are asked of the database; the rest is tested here.
-    """
-    since, until = query.moment("since"), query.moment("until")
-    floor = await sequence_at(reader, head, since) - 1 if since is not None else 0
-    before = query.number("before", head + 1, low=1) or head + 1
-    if until is not None:
-        before = min(before, await sequence_at(reader, head, until))
-    asked: dict[str, Any] = {
-        "type": query.choice("type", tuple(EVENT_TYPES)) or None,
-        "order_id": query.text("order") or None,
-        "correlation_id": query.text("correlation") or None,
-        "session": query.number("session"),
-    }
-    test = _test(query)
-    found: list[Envelope] = []
-    scanned = 0
-    while scanned < SCANNED_MAX:
-        chunk_max = _CHUNK if test is not None else limit
-        chunk = await reader.events(floor, before=before, limit=chunk_max, reverse=True, **asked)
-        for envelope in chunk:
-            before = envelope.sequence
-            if test is None or test(envelope):
-                found.append(envelope)
-                if len(found) == limit:
-                    return Found(found, before, complete=before <= floor + 1)
-        scanned += len(chunk)
-        if len(chunk) < chunk_max:
-            return Found(found, floor + 1, complete=True)
-    return Found(found, before, complete=before <= floor + 1)
-
-
-def _test(query: Query) -> Test | None:
-    """Return what the database cannot be asked, as one test; None where nothing is."""
-    tests: list[Test] = []
-    account, symbol = query.text("account"), query.text("symbol").upper()
-    actor, code = query.text("actor"), query.number("code")
-    if account:
-        tests.append(lambda envelope: account in _accounts(envelope))
-    if symbol:
-        tests.append(lambda envelope: symbol in _symbols(envelope))
-    if actor:
-        tests.append(lambda envelope: envelope.context.actor == actor)
-    if code is not None:
-        tests.append(lambda envelope: getattr(envelope.event, "code", None) == code)
-    return (lambda envelope: all(test(envelope) for test in tests)) if tests else None
-
-
-def _accounts(envelope: Envelope) -> tuple[str, ...]:
-    event = envelope.event
-    named = (getattr(event, "account", ""), getattr(_finding(event), "account", ""))
-    return (*named, *getattr(event, "accounts", ()))
-
-
-def _symbols(envelope: Envelope) -> tuple[str, ...]:
-    event = envelope.event
-    contract = getattr(event, "contract", None)
-    return (getattr(contract, "symbol", ""), getattr(_finding(event), "symbol", ""))
-
-
-def _finding(event: object) -> object:
-    return getattr(event, "finding", None)
+def _count_json(counted: Counted) -> Json:
+    values = [{"value": value, "count": number} for value, number in counted.counts]
+    return {"total": counted.total, "counts": values}
 
 
 async def build_one(visit: Visit) -> Page:

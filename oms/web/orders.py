@@ -3,53 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from typing import Final, cast, get_args
 
 from oms.core.events import Origin
 from oms.core.fold.records import BreakCase, Fill, Order, OrderState
-from oms.errors import NotFound
+from oms.errors import InvalidRequest, NotFound
+from oms.history import records
+from oms.history.names import resolve
 from oms.report.json_view import story_json
 from oms.report.record_json import break_json, fill_json, order_json
 from oms.report.story import StoryEntry, tell
 from oms.web.page import Elsewhere, Page, Visit
 from oms.web.past import PAST
-from oms.web.query import conditions
+from oms.web.query import RECORD_FILTERS, conditions
 from oms.web.render import segment
 
 #: Orders on one page at most.
 SHOWN_MAX: Final = 200
-#: Orders read to find the newest: the books keep them by id, not by age.
-READ_MAX: Final = 5_000
-#: Ids offered where a beginning fits several.
-OFFERED_MAX: Final = 8
-
-FILTERS: Final = ("show", "account", "symbol", "state", "origin", "perm_id", *PAST)
+FILTERS: Final = ("show", "origin", "perm_id", *RECORD_FILTERS, *PAST)
 STORY_FILTERS: Final = PAST
 _SHOWS: Final = ("live", "all")
-_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+#: Filters that are about orders which have ended as well.
+_OF_THE_PAST: Final = ("state", "since", "until", "code", "order", "after", "before")
 
 
 async def build_list(visit: Visit) -> Page:
     """Return orders that meet the filters: those that can still change, or all of them."""
     query = visit.query
-    state = query.choice("state", [state.value for state in OrderState])
+    limit = min(query.number("limit", SHOWN_MAX, low=1) or 1, SHOWN_MAX)
+    asked = query.asked(visit.settings.day_zone, limit=limit, reverse=True)
     where = conditions(
-        account=query.text("account"),
-        symbol=query.text("symbol").upper(),
-        state=state,
-        origin=query.choice("origin", get_args(Origin)),
-        perm_id=query.number("perm_id"),
+        origin=query.choice("origin", get_args(Origin)), perm_id=query.number("perm_id")
     )
-    # A filter by state or number means every such order, ended or not.
-    show = query.choice("show", _SHOWS, "all" if state or "perm_id" in where else "live")
+    # A filter by state, number or time means every such order, ended or not.
+    past = any(query.text(name) for name in (*_OF_THE_PAST, "perm_id"))
+    show = query.choice("show", _SHOWS, "all" if past else "live")
     if show == "live":
         where["live"] = 1
-    total = await visit.books.count("orders", where)
-    orders = cast("list[Order]", await visit.books.rows("orders", where, limit=READ_MAX))
-    orders.sort(key=_age, reverse=True)
-    shown = orders[:SHOWN_MAX]
+    orders = cast(
+        "list[Order]", await records.find(visit.reader, "orders", asked, where, visit.past)
+    )
+    total = await records.total(visit.books, "orders", asked, where, orders)
+    shown = orders if query.text("sort") or query.text("after") else orders[::-1]
     return Page(
         title="Orders",
         template="orders",
@@ -57,7 +54,6 @@ async def build_list(visit: Visit) -> Page:
         values={
             "orders": shown,
             "total": total,
-            "sorted_all": total <= READ_MAX,
             "show": show,
             "states": [state.value for state in OrderState],
             "origins": get_args(Origin),
@@ -69,10 +65,6 @@ async def build_list(visit: Visit) -> Page:
             "orders": [order_json(order) for order in shown],
         },
     )
-
-
-def _age(order: Order) -> tuple[datetime, int]:
-    return (order.created_at or _LONG_AGO, order.intent_sequence or order.last_sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +116,12 @@ def _steps(entries: tuple[StoryEntry, ...]) -> list[Step]:
     return [Step(entry, waited) for entry, waited in zip(entries, waits, strict=True)]
 
 
-async def _find(visit: Visit, beginning: str) -> Elsewhere:
-    """Return where the only order with such a beginning is; raises `NotFound`."""
-    found = await visit.reader.keys("orders", beginning, limit=OFFERED_MAX) if beginning else []
-    if len(found) == 1:
-        return Elsewhere(f"/orders/{segment(found[0])}")
-    if found:
-        offered = ", ".join(found)
-        raise NotFound(f"several orders begin with {beginning!r}", hint=f"among them: {offered}")
-    raise NotFound(
-        f"the log knows no order {beginning!r}",
-        hint="the list of all orders (show=all) has every id; IB's own numbers are a filter there",
-    )
+async def _find(visit: Visit, name: str) -> Elsewhere:
+    """Return where the order is that a name means; raises `NotFound`."""
+    try:
+        found = await resolve(visit.reader, name)
+    except InvalidRequest as error:
+        raise NotFound(error.message, hint=error.hint) from error
+    if found == name:
+        raise NotFound(f"there was no order {name!r} yet", hint="leave out as_of")
+    return Elsewhere(f"/orders/{segment(found)}")

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
 from oms.errors import ConfigurationError
+from oms.history import query as history
+from oms.history.moments import Calendar
 
 #: Every page takes it: seconds between two readings, 0 for none.
 REFRESH: Final = "refresh"
 REFRESHES: Final = (0, 5, 15, 60)
+#: The zone in which days of `since` and `until` begin.
+ZONE: Final = "zone"
+#: What each list can be asked for, as in the shell (docs/reference/query.md).
+CONDITIONS: Final = (
+    *("order", "account", "symbol", "con_id", "class", "side", "state", "code", "actor"),
+    *("strategy", "session", "type", "correlation", "since", "until", "after", "before", "sort"),
+)
+#: The same as filters of a page of records; of the log, `type` and `correlation` besides.
+RECORD_FILTERS: Final = (
+    *(name for name in CONDITIONS if name not in {"type", "correlation"}),
+    *(ZONE, "limit"),
+)
 #: Longest filter; nothing that can be looked for is longer.
 TEXT_LENGTH_MAX: Final = 200
 
@@ -68,17 +81,12 @@ class Query:
             raise _refused(f"{name} = {text!r} is not known", f"one of: {', '.join(close)}")
         return found
 
-    def moment(self, name: str) -> datetime | None:
-        """Return a time; one without a zone is UTC, as everything on the pages is."""
-        text = self.text(name)
-        if not text:
-            return None
-        try:
-            at = datetime.fromisoformat(text.removesuffix(" UTC"))
-        except ValueError:
-            hint = "a time such as 2026-03-09 12:00 (UTC)"
-            raise _refused(f"{name} = {text!r} is not a time", hint) from None
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    def asked(self, zone: str, **more: object) -> history.Query:
+        """Return the question that the parameters ask, days beginning in a zone, as every list of
+        the shell would be asked it.
+        """
+        given: dict[str, object] = {n: v for n, v in self._values.items() if n in CONDITIONS}
+        return history.parse({**given, **more}, Calendar(self.text(ZONE) or zone))
 
     def refresh(self, default: int) -> int:
         """Return the seconds between two readings, 0 for none."""

@@ -17,8 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from oms.core import codec
+from oms.core.codec import Header
 from oms.core.fold.records import OrderState
 from oms.store import schema
+from oms.store.tables import EVENT_COLUMNS
 from tests.integration.conftest import StartSimulator
 from tests.programs import Program
 from tests.shell import Shell, closed_port
@@ -307,6 +310,41 @@ async def test_verify_ends_with_4_and_names_the_sequence(world: World, shell: Sh
     broken = await shell.oms("verify", "--database", str(copy), "--json", expect=4)
     assert broken.json["sequence"] == 9
     assert "docs/operating/chain-broken.md" in broken.err
+
+
+async def test_what_shows_an_altered_event_ends_with_4(world: World, shell: Shell) -> None:
+    """One price is another; then its hash is made to fit, and the next link does not."""
+    await world.start()
+    bought = await world.bought(10)
+    await world.stop()
+    name = bought.order_id
+    story = (await shell.oms("order", name, "--json")).json["entries"]
+    fill = next(e for e in story if e["type"] == "ExecutionReceived")
+    altered, exec_id = fill["sequence"], fill["payload"]["exec_id"]
+    for link in (altered, altered + 1):
+        with closing(sqlite3.connect(world.database)) as connection, connection:
+            connection.execute("DROP TRIGGER IF EXISTS events_refuse_update")
+            if link == altered:
+                change = """replace(payload, '"price":"', '"price":"9')"""
+                where = (altered,)
+                connection.execute(
+                    f"UPDATE events SET payload = {change} WHERE sequence = ?", where
+                )
+            else:
+                columns = ", ".join(EVENT_COLUMNS)
+                query = f"SELECT {columns} FROM events WHERE sequence IN (?, ?) ORDER BY sequence"
+                before, row = connection.execute(query, (altered - 1, altered)).fetchall()
+                header = Header._make(row[:11])
+                digest = codec.link(before[11], header, row[12], row[13])
+                connection.execute(
+                    "UPDATE events SET hash = ? WHERE sequence = ?", (digest, altered)
+                )
+        for words in (("order", name), ("order", exec_id, "--json"), ("log", "--order", name)):
+            shown = await shell.oms(*words, expect=4)
+            assert shown.out == ""
+            assert f"event {link} does not carry the hash" in shown.err
+            assert "docs/operating/chain-broken.md" in shown.err
+        assert (await shell.oms("verify", "--json", expect=4)).json["sequence"] == link
 
 
 async def test_rebuild_check_ends_with_4_and_rebuild_repairs(world: World, shell: Shell) -> None:
