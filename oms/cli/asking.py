@@ -117,7 +117,9 @@ def asked(context: typer.Context, words: Mapping[str, Any], limit: int | None = 
     """
     given = {name: value for name, value in words.items() if name not in _NOT_ASKED}
     if words.get("by") and not (words.get("count") or words.get("as_of")):
-        raise InvalidRequest("--by goes with --count or --as-of", hint="`--count --by symbol`")
+        raise InvalidRequest(
+            "--by belongs to --as-of, and with a key to --count", hint="`--count --by symbol`"
+        )
     zone = words.get("zone") or settings_of(context).day_zone
     given["limit"] = given.get("limit") or limit
     given["reverse"] = given.get("after") is None

@@ -1,9 +1,10 @@
 """The commands in docs/operating/questions.md are run as they are printed, on the log of a morning
-in which the line was down and a fill was fetched later.
+in which the line was down, a fill was fetched later, and an order was rejected.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from oms.core.events import (
     DaemonStarted,
     Event,
     ExecutionReceived,
+    NoticeReceived,
     OpenOrderReceived,
     OrderIntended,
     OrderMessageSent,
@@ -46,12 +48,25 @@ TERMS = Terms(side="BUY", quantity=Decimal(200), order_type="LMT", limit_price=D
 IDS: dict[str, Any] = {"broker_order_id": 1, "client_id": 1}
 
 
+def session_opened() -> SessionOpened:
+    return SessionOpened(
+        host="gateway",
+        port=4002,
+        client_id=1,
+        server_version=178,
+        connection_time="",
+        accounts=(ACCOUNT,),
+        next_broker_order_id=2,
+    )
+
+
 def morning() -> list[Fact]:
     """Return a session, an order, 60 bought, a line that is lost, and 40 bought meanwhile."""
 
     def fact(minute: float, event: Event, actor: str, epoch: int, happened: float = 0) -> Fact:
         occurred_at = NOON + timedelta(minutes=happened) if happened else None
-        order_id = "A" if isinstance(event, OrderIntended | OrderMessageSent) else None
+        ours = isinstance(event, OrderIntended | OrderMessageSent)
+        order_id = ("B" if minute == 20 else "A") if ours else None
         at = NOON + timedelta(minutes=minute)
         return at, Pending(event, Context(actor, epoch, occurred_at, order_id))
 
@@ -71,17 +86,6 @@ def morning() -> list[Fact]:
             fetched=fetched,
         )
 
-    def session() -> SessionOpened:
-        return SessionOpened(
-            host="gateway",
-            port=4002,
-            client_id=1,
-            server_version=178,
-            connection_time="",
-            accounts=(ACCOUNT,),
-            next_broker_order_id=2,
-        )
-
     started = DaemonStarted(program_version="0", host="h", process_id=2, client_id=1, mode="paper")
     intended = OrderIntended(order_id="A", account=ACCOUNT, contract=ACME, terms=TERMS)
     shown = OpenOrderReceived(
@@ -97,18 +101,24 @@ def morning() -> list[Fact]:
         tif="DAY",
         status="Submitted",
     )
+    refused = OrderIntended(order_id="B", account=ACCOUNT, contract=ACME, terms=TERMS)
+    number = {"broker_order_id": 2, "client_id": 1}
+    sent = OrderMessageSent(kind="place", order_ref="B", **number)
     charge = CommissionReceived(exec_id="x.2.01", commission=Decimal(1), currency="USD")
     return [
         fact(-30, started, "daemon", 0),
-        fact(-29, session(), "daemon", 1),
+        fact(-29, session_opened(), "daemon", 1),
         fact(-10, intended, "strategy:demo", 1),
         fact(-10, OrderMessageSent(kind="place", order_ref="A", **IDS), "daemon", 1),
         fact(-9, shown, "broker", 1),
         fact(-5, executed(1, 60, "9.5", fetched=False), "broker", 1, happened=-5),
         fact(1, SessionClosed(reason="the line was lost", deliberate=False), "daemon", 1),
-        fact(10, session(), "daemon", 2),
+        fact(10, session_opened(), "daemon", 2),
         fact(10, executed(2, 40, "10", fetched=True), "broker", 2, happened=2),
         fact(10, charge, "broker", 2),
+        fact(20, refused, "person:anna", 2),
+        fact(20, sent, "daemon", 2),
+        fact(20, NoticeReceived(subject_id=2, code=201, text="no margin"), "broker", 2),
     ]
 
 
@@ -158,7 +168,7 @@ async def test_program_of_the_page_runs(shell: Shell, monkeypatch: pytest.Monkey
         (("--as-of", "2026-06-01T13:00Z"), "before the first event"),
         (("--as-of", "2150-01-01"), "in the future"),
         (("--as-of", "2026-06-01T14:03"), "has no time zone"),
-        (("--as-of", "11"), "the log has no event 11"),
+        (("--as-of", "14"), "the log has no event 14"),
         (("--as-of", "5", "--by", "guess"), "by known or by happened"),
         (("--by", "happened"), "--by belongs to --as-of"),
     ],
@@ -167,3 +177,53 @@ async def test_moment_without_an_answer_is_refused(
     shell: Shell, words: tuple[str, ...], said: str
 ) -> None:
     assert said in (await shell.oms("positions", *words, expect=2)).err
+
+
+async def test_rejects_of_june_are_found_by_code_and_counted_by_their_orders_symbol(
+    shell: Shell,
+) -> None:
+    june = ("--code", "201", "--since", "2026-06-01", "--until", "2026-07-01")
+    (reject,) = [
+        json.loads(line) for line in (await shell.oms("log", *june, "--json")).out.splitlines()
+    ]
+    assert (reject["type"], reject["sequence"], len(reject["hash"])) == ("NoticeReceived", 13, 64)
+    counted = (await shell.oms("log", *june, "--count", "--by", "symbol", "--json")).json
+    assert counted["counts"] == [{"value": "ACME", "count": 1}]
+    orders = (await shell.oms("orders", *june, "--json")).json["orders"]
+    assert [one["order_id"] for one in orders] == ["B"]
+    may = (*june[:2], "--until", "2026-06-01T15:00Z", "--json")
+    assert (await shell.oms("log", *may)).out.count("NoticeReceived") == 1
+    earlier = (*june[:2], "--until", "2026-06-01T14:20Z", "--json")
+    assert (await shell.oms("log", *earlier)).out == ""
+
+
+@pytest.mark.parametrize("name", ["A", "7", "1:1", "1:1:1", "1", "x.1.01", "x.2.01"])
+async def test_an_order_is_told_by_any_of_its_names(shell: Shell, name: str) -> None:
+    assert (await shell.oms("order", name, "--json")).json["order_id"] == "A"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("order", "3:1"), 1, "there is no order '3:1'"),
+        (("log", "--since", "2026-06-01", "--until", "2026-06-01"), 2, "nothing is from"),
+        (("log", "--until", "2026-05-01"), 2, "the log has nothing before"),
+        (("log", "--since", "2026-06-01T14:03"), 2, "has no time zone"),
+        (("log", "--since", "2026-02-30"), 2, "there is no day 2026-02-30"),
+        (("log", "--since", "2026-06-01", "--zone", "Mars/Base"), 2, "no time zone is called"),
+        (("log", "--since", "2026-03-29 02:30 Europe/Berlin"), 2, "does not exist"),
+        (("log", "--since", "2025-10-26 02:30 Europe/Berlin"), 2, "was there twice"),
+        (("log", "--side", "SHORT"), 2, "no side is called"),
+        (("log", "--state", "WORKNG"), 2, "did you mean WORKING"),
+        (("log", "--code", "x"), 2, "is a whole number"),
+        (("log", "--by", "symbol"), 2, "--by belongs to --as-of"),
+        (("log", "--count", "--by", "colour"), 2, "no key is called"),
+        (("positions", "--code", "201"), 2, "a position has no code"),
+        (("fills", "--sort", "colour"), 2, "cannot be sorted by"),
+        (("fills", "--sort", "price", "--after", "3"), 2, "pages follow the log"),
+    ],
+)
+async def test_question_that_cannot_be_answered_is_refused(
+    shell: Shell, words: tuple[str, ...], code: int, said: str
+) -> None:
+    assert said in (await shell.oms(*words, expect=code)).err
