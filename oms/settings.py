@@ -385,7 +385,8 @@ class Settings(BaseSettings):
         le=86_400,
         description="Age above which a new order or a change no longer leaves, counted from the "
         "call or the request's take-up, the sleep of the machine included: it ends NOT_SENT, and a "
-        "person sends it again. The default lets a full queue leave at the default pace.",
+        "person sends it again. The default lets a full queue leave at the default pace. The wait "
+        "for the database alone may take no longer than `request_age_seconds_max`.",
     )
     order_quote_wait_seconds: Seconds = Field(
         2,
@@ -433,8 +434,9 @@ class Settings(BaseSettings):
         30,
         ge=1,
         le=3600,
-        description="A shell's request older than this is denied: the shell has stopped "
-        "waiting, and the market has moved.",
+        description="A shell's request older than this is denied. A new order whose intent took "
+        "longer than this to become durable, because the database was held or away, is not sent. "
+        "Whoever asked has stopped waiting, and the market has moved.",
     )
 
     # ── recovery and reconciliation ──────────────────────────────────────────────────────────────

@@ -27,6 +27,9 @@ FRAME_BYTES_MAX: Final = 0xFF_FFFF
 SLICE_SECONDS: Final = 0.02
 #: Frames between two looks at the clock.
 _LOOK_EVERY: Final = 16
+#: A flood lets the log have too much to write for some milliseconds again and again; what lasts
+#: longer is the log's own doing: its database is held, away or slow.
+HOLD_SECONDS: Final = 1.0
 #: How long to wait where the log has too much to write.
 _WAIT_SECONDS: Final = 0.005
 
@@ -70,6 +73,10 @@ class Frames:
         self._packets: deque[tuple[int, datetime]] = deque()
         self._refused = False
         self._next: asyncio.Handle | None = None
+        #: For how long in all the log has let nothing be taken, `HOLD_SECONDS` or more at a time.
+        self.held_seconds = 0.0
+        self._held_since: float | None = None
+        self._counted_to = 0.0
 
     @property
     def behind(self) -> bool:
@@ -104,24 +111,43 @@ class Frames:
         was_behind, self._next = self.behind, None
         ends_at = self._monotonic() + SLICE_SECONDS
         count = 0
-        while (frame := self._cut()) is not None:
+        while True:
+            if count % _LOOK_EVERY == 0:
+                if self._is_held():
+                    self._go_on_later(was_behind, _WAIT_SECONDS)
+                    return
+                if count and self._monotonic() >= ends_at:
+                    self._go_on_later(was_behind, 0)
+                    return
+            frame = self._cut()
+            if frame is None:
+                break
             self._take(frame, self._packets[0][1])
             count += 1
-            if count % _LOOK_EVERY == 0 and (self._monotonic() >= ends_at or self._must_wait()):
-                self._go_on_later(was_behind)
-                return
-        # A new buffer: the old one is as long as the largest packet that ever waited.
-        self._bytes, self._at = self._bytes[self._at :], 0
+        if self._at:
+            # A new buffer: the old one is as long as the largest packet that ever waited.
+            self._bytes, self._at = self._bytes[self._at :], 0
         # What is left is no whole frame: it comes with a later packet.
         self._packets.clear()
         if was_behind and (socket := self._socket()) is not None:
             socket.resume_reading()
 
-    def _go_on_later(self, was_behind: bool) -> None:
+    def _is_held(self) -> bool:
+        """Say whether nothing may be taken, and count for how long."""
+        now, must_wait = self._monotonic(), self._must_wait()
+        if self._held_since is not None and now - self._held_since >= HOLD_SECONDS:
+            self.held_seconds += now - max(self._held_since, self._counted_to)
+            self._counted_to = now
+        if not must_wait:
+            self._held_since = None
+        elif self._held_since is None:
+            self._held_since = now
+        return must_wait
+
+    def _go_on_later(self, was_behind: bool, seconds: float) -> None:
         if not was_behind and (socket := self._socket()) is not None:
             socket.pause_reading()
-        loop, wait = asyncio.get_running_loop(), _WAIT_SECONDS if self._must_wait() else 0
-        self._next = loop.call_later(wait, self._slice)
+        self._next = asyncio.get_running_loop().call_later(seconds, self._slice)
 
     def _cut(self) -> bytes | None:
         begin = self._at + PREFIX

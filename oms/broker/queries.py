@@ -289,7 +289,8 @@ class Queries:
     def _reach(self, kind: QueryKind, asked_at: datetime) -> tuple[datetime | None, str]:
         match kind:
             case "executions":
-                local = asked_at.astimezone(self._zone)
+                # IB's day is not the log's where a clock was set; of two, the later one is sure.
+                local = max(asked_at, self._clock.wall()).astimezone(self._zone)
                 midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
                 return midnight.astimezone(UTC), f"since midnight in {self._zone.key}"
             case "completed_orders":

@@ -91,7 +91,10 @@ class ServerClock:
         raises `TimeoutError` or `ConnectionError`.
         """
         found = await self._read(seconds_max)
-        while found.answers < ANSWERS_MAX and found.high - found.low > 2 * found.took:
+        # Counted here: an answer that contradicts the ones before it begins the count again.
+        for _ in range(ANSWERS_MAX - 1):
+            if found.high - found.low <= 2 * found.took:
+                break
             await self._sleep(self._until_a_second_ends(found).total_seconds())
             found = found.narrowed(await self._read(seconds_max))
         return found.fact()
@@ -100,7 +103,7 @@ class ServerClock:
         """Return how long to wait for the question whose answer decides between the two halves of
         what is still possible: it must be there when a second of the gateway's clock ends.
         """
-        there = self._clock.now() + found.middle + found.took / 2
+        there = self._clock.wall() + found.middle + found.took / 2
         return _SECOND - timedelta(microseconds=there.microsecond)
 
     async def _read(
@@ -109,7 +112,7 @@ class ServerClock:
         async with self._turn:
             # IB's silence begins when the question has left.
             answer = await self._requests.ask(self._ib.reqCurrentTimeAsync)
-            asked_at = self._clock.now()
+            asked_at = self._clock.wall()
             waiting = asyncio.ensure_future(answer)
             try:
                 for _ in range(_DEADLINES_MAX):
@@ -121,7 +124,7 @@ class ServerClock:
                 told = waiting.result()
             finally:
                 waiting.cancel()
-            answered_at = self._clock.now()
+            answered_at = self._clock.wall()
         server_time = told.astimezone(UTC)
         return _Reading(
             low=server_time - answered_at,

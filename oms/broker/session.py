@@ -301,10 +301,13 @@ class Session:
         ever: a gateway that only talks does not listen.
         """
         seconds = self.settings.probe_timeout_seconds
+        held_before = self._frames.held_seconds
         try:
             await self._server_clock.ask(seconds, more_time=self._hears_messages)
         except TimeoutError:
-            return False
+            # While our own log let nothing be read, the gateway may have said anything.
+            if self._frames.held_seconds - held_before < seconds:
+                return False
         except ConnectionError:
             return True  # the transport has gone, and says so itself
         self._answered_at = self._clock.monotonic()
@@ -392,7 +395,7 @@ class Session:
             next_broker_order_id=patches.offered_order_id(self._ib),
             gateway_zone="" if self._zone is None else self._zone.key,
             zone_utc_offset_minutes=self._zone_offset(),
-            shown_utc_offset_minutes=offset_shown(connection_time, self._clock.now()),
+            shown_utc_offset_minutes=offset_shown(connection_time, self._clock.wall()),
         )
 
     def _open_session(self, opened: SessionOpened) -> None:
@@ -413,7 +416,7 @@ class Session:
     def _zone_offset(self) -> int | None:
         if self._zone is None:
             return None
-        offset = self._clock.now().astimezone(self._zone).utcoffset()
+        offset = self._clock.wall().astimezone(self._zone).utcoffset()
         return None if offset is None else offset // timedelta(minutes=1)
 
     def _on_transport_lost(self, text: str) -> None:

@@ -204,8 +204,8 @@ def _apart(now: datetime, clocks: Clocks) -> Iterator[Condition]:
     side = "ahead of" if clocks.apart > timedelta() else "behind"
     text = (
         f"this machine's clock is {duration(abs(clocks.apart))} {side} the time of the log: it was"
-        " set. Waits and limits go on by the seconds that passed; the time of the log comes nearer"
-        " to the clock by six minutes an hour"
+        " set. Waits and limits go on by the seconds that passed; ages that status shows are off"
+        " by as much. The time of the log comes nearer to the clock by six minutes an hour"
     )
     yield Condition("clock_stepped", "machine", clocks.since, text)
 

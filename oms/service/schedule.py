@@ -126,20 +126,31 @@ class Schedule:
         self.look()
 
     def next(self) -> Due | None:
-        """Return the next run as things stand."""
+        """Return the next run as things stand, by the wall clock."""
         doubts = self._doubts()
         if doubts - self._doubted:
             self._past = replace(self._past, doubt_runs=0)
         self._doubted = doubts
         self._past = replace(self._past, line_is_whole=self._line_is_whole(), in_doubt=bool(doubts))
-        return next_run(self._plan, self._past, self._clock.now())
+        return next_run(self._plan, self._past_by_the_wall_clock(), self._clock.wall())
+
+    def _past_by_the_wall_clock(self) -> Past:
+        """Return the past as the wall clock shows it now: IB's midnight and its resets go by that,
+        and periods by the time of the log, which nobody sets.
+        """
+        past, ahead = self._past, self._clock.wall() - self._clock.now()
+        full_at, whole_at, quick_at = (
+            None if moment is None else moment + ahead
+            for moment in (past.full_at, past.whole_at, past.quick_at)
+        )
+        return replace(past, full_at=full_at, whole_at=whole_at, quick_at=quick_at)
 
     async def serve(self) -> None:
         """Run what is due, for ever."""
         while True:
             self._changed.clear()
             due = self.next()
-            wait = None if due is None else (due.at - self._clock.now()).total_seconds()
+            wait = None if due is None else (due.at - self._clock.wall()).total_seconds()
             if due is not None and wait is not None and wait <= 0:
                 await self._run(due)
                 continue

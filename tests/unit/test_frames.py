@@ -90,11 +90,35 @@ async def test_the_loop_has_its_turn_and_the_socket_waits() -> None:
     assert (len(line.taken), line.reading) == (100, ["pause", "resume"])
 
 
+async def test_a_hold_of_the_log_is_counted_and_a_flood_is_none() -> None:
+    line = Line()
+    line.frames.feed(framed(MESSAGES[0]))
+    for _ in range(100):
+        line.log_is_full = True
+        line.frames.feed(framed(MESSAGES[0]))
+        line.now += 0.5
+        line.log_is_full = False
+        line.frames._slice()
+    assert (len(line.taken), line.frames.held_seconds) == (101, 0.0)
+    line.log_is_full = True
+    line.frames.feed(framed(MESSAGES[0]))
+    for _ in range(30):
+        line.now += 1
+        line.frames._slice()
+    assert line.frames.held_seconds == 30
+    line.log_is_full = False
+    line.now += 2
+    line.frames._slice()
+    assert line.frames.held_seconds == 32
+    line.frames.finish()
+
+
 async def test_no_more_is_taken_while_the_log_has_much_to_write() -> None:
     line = Line()
     line.log_is_full = True
     line.frames.feed(framed(MESSAGES[0]) * 100)
-    assert len(line.taken) == 16
+    line.frames._slice()  # A later look, while the log still has too much.
+    assert (len(line.taken), line.reading) == (0, ["pause"])
     line.log_is_full = False
     while line.frames.behind:  # noqa: ASYNC110 - the loop's turns are what is tested
         await asyncio.sleep(0)

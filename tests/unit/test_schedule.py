@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from oms.clock import ManualClock
+import pytest
+
+from oms.clock import Clock, ManualClock, SteadyClock
 from oms.core.compare.asking import QUESTIONS
 from oms.core.contracts import Contract
 from oms.core.events import QueryKind, Question, ReconciliationCompleted, Terms
@@ -93,17 +95,23 @@ def report(
     )
 
 
-@asynccontextmanager
-async def serving(runs: Runs) -> AsyncIterator[Schedule]:
-    schedule = Schedule(
-        PLAN,
-        clock=runs.clock,
+def schedule_of(runs: Runs, plan: Plan = PLAN, clock: Clock | None = None) -> Schedule:
+    return Schedule(
+        plan,
+        clock=clock or runs.clock,
         session=runs.session,
         view=runs.view,
         full=runs,
         quick=runs,
         draw=lambda: 500,
     )
+
+
+@asynccontextmanager
+async def serving(
+    runs: Runs, plan: Plan = PLAN, clock: Clock | None = None
+) -> AsyncIterator[Schedule]:
+    schedule = schedule_of(runs, plan, clock)
     task = asyncio.create_task(schedule.serve())
     try:
         yield schedule
@@ -127,6 +135,43 @@ async def test_a_line_that_comes_up_is_compared_and_then_checked_quickly() -> No
         assert await runs.next() == (60, "quick")
         await pass_time(runs, schedule, 60)
         assert await runs.next() == (120, "quick")
+
+
+@pytest.mark.parametrize("step", [3_600, -3_600, 86_400])
+async def test_periods_do_not_move_with_a_clock_that_is_set(step: int) -> None:
+    runs = Runs()
+    runs.clock = ManualClock(START)
+    steady = SteadyClock(runs.clock)
+    schedule = schedule_of(runs, PLAN, steady)
+    schedule.ask("start")
+    schedule._past = replace(schedule._past, asked="", full_at=steady.now())
+    runs.clock.advance(30)
+    runs.clock.step(step)
+    due = schedule.next()
+    assert due is not None
+    assert due.kind == "quick"
+    assert abs((due.at - runs.clock.wall()).total_seconds() - 30) < 4  # the tenth of 30 s
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Zurich"])
+async def test_ibs_midnight_and_resets_go_by_the_clock_that_is_right_now(zone: str) -> None:
+    """An hour's step forward is no reason to ask an hour late, when IB has forgotten the day."""
+    runs = Runs()
+    local = datetime(2026, 11, 23, 22, 30, tzinfo=ZoneInfo(zone))
+    runs.clock = ManualClock(local.astimezone(UTC))
+    steady = SteadyClock(runs.clock)
+    plan = replace(
+        PLAN,
+        interval=None,
+        quick_interval=None,
+        zone=ZoneInfo(zone),
+        midnight_lead=timedelta(minutes=10),
+    )
+    async with serving(runs, plan, steady) as schedule:
+        schedule._past = replace(schedule._past, full_at=steady.now(), whole_at=steady.now())
+        runs.clock.step(3_600)
+        await pass_time(runs, schedule, 20 * 60)  # ten minutes before midnight
+        assert (await runs.next())[1] == "midnight"
 
 
 async def test_a_quick_check_that_sees_something_new_calls_for_a_full_run() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from oms.core.events import Context, Envelope, ExecutionReceived
+from oms.core.events import ClockStepped, Context, Envelope, ExecutionReceived
 from oms.core.fold.apply import apply
 from oms.core.fold.records import SystemRecord
 from tests.lives import Life, play, working
@@ -47,6 +47,23 @@ def test_a_fill_that_comes_hours_from_its_time_is_remembered(
     system = after_a_fill(working(), offset, text="20260105  22:30:00")
     found = (system.strange_time, system.strange_time_offset_minutes)
     assert found == (("20260105  22:30:00", minutes) if minutes else ("", 0))
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR, 24 * HOUR])
+def test_a_clock_that_was_set_is_no_wrong_zone(step: timedelta) -> None:
+    """IB's time is that of the clock or of the log, whichever is right; the log nears the clock."""
+    stepped = ClockStepped(
+        step_ms=step // timedelta(milliseconds=1),
+        offset_ms=step // timedelta(milliseconds=1),
+        at_start=False,
+    )
+    nearer = step - step / abs(step) * timedelta(minutes=10)
+    for passed, offset in ((0, step), (0, timedelta()), (6_000, nearer)):
+        life = working()
+        life.apply(stepped)
+        life.wait(passed)
+        assert after_a_fill(life, offset).strange_time == ""
+    assert after_a_fill(working(), -5 * HOUR).strange_time
 
 
 def test_what_was_asked_for_or_happened_in_a_gap_may_be_hours_old() -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from oms.core.events import AlarmCleared, AlarmRaised, Context, Envelope, ServerTimeRead
+from oms.core.events import (
+    AlarmCleared,
+    AlarmRaised,
+    ClockStepped,
+    Context,
+    Envelope,
+    ServerTimeRead,
+)
 from oms.core.fold.books import Books, set_system
 from oms.core.fold.fold import Fold
 from oms.core.fold.records import Alarm
@@ -40,6 +47,10 @@ def _cleared(books: Books, envelope: Envelope, event: AlarmCleared) -> None:
             books.link(alarm.order_id, envelope.sequence)
 
 
+def _clock_stepped(books: Books, envelope: Envelope, event: ClockStepped) -> None:
+    set_system(books, clock_apart_ms=event.offset_ms, clock_apart_at=envelope.recorded_at)
+
+
 def _time_read(books: Books, envelope: Envelope, event: ServerTimeRead) -> None:
     set_system(
         books,
@@ -57,4 +68,5 @@ FOLDS: Final = (
     Fold(AlarmRaised, _raised, _for_alarm),
     Fold(AlarmCleared, _cleared, _for_alarm),
     Fold(ServerTimeRead, _time_read, nothing),
+    Fold(ClockStepped, _clock_stepped, nothing),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from oms.core.events import Envelope
 from oms.core.fold.books import Books, set_system
+from oms.core.fold.records import SystemRecord
 
 #: What names a moment so far ahead of its arrival is read in a wrong zone.
 _AHEAD: Final = timedelta(minutes=10)
@@ -25,7 +26,8 @@ def note_time(books: Books, envelope: Envelope, text: str, *, pushed: bool) -> N
         set_system(books, unread_time=text, unread_time_at=now)
         return
     offset = occurred_at - now
-    if not pushed or -_AHEAD < offset < _AHEAD:
+    by_the_machine = offset - _apart(books.system, now)
+    if not pushed or any(-_AHEAD < by < _AHEAD for by in (offset, by_the_machine)):
         return
     closed_at = books.system.gap_closed_at
     was_away = books.system.gap_sequence or (closed_at is not None and occurred_at <= closed_at)
@@ -36,6 +38,17 @@ def note_time(books: Books, envelope: Envelope, text: str, *, pushed: bool) -> N
             strange_time_offset_minutes=round(offset / _QUARTER) * 15,
             strange_time_at=now,
         )
+
+
+def _apart(system: SystemRecord, now: datetime) -> timedelta:
+    """Return how far the machine's clock is ahead of the time of the log, which comes nearer to it
+    by a tenth of the time that passes.
+    """
+    if system.clock_apart_at is None:
+        return timedelta()
+    apart = timedelta(milliseconds=system.clock_apart_ms)
+    left = max(abs(apart) - (now - system.clock_apart_at) / 10, timedelta())
+    return left if apart > timedelta() else -left
 
 
 def _is_of_a_zone(late: timedelta) -> bool:

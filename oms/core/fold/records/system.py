@@ -121,6 +121,9 @@ class SystemRecord(Evolving):
     #: By how much that can be wrong; None where nobody wrote it down.
     server_error_ms: int | None = None
     server_time_at: datetime | None = None
+    #: The machine's clock less the time of the log when the clock was last set, and when that was.
+    clock_apart_ms: int = 0
+    clock_apart_at: datetime | None = None
     #: The gateway's zone in the settings, what its clock showed at the last connect, and minutes
     #: east of Greenwich of both.
     gateway_zone: str = ""
