@@ -202,11 +202,14 @@ class Capture:
         name it carries. A status carries none; whose it is, the fold says (decision D1).
         """
         correlation_id, cause = None, None
-        answers = next((found for ask in self.askers if (found := ask(event, wire))), None)
-        if answers is not None:
-            correlation_id, cause = answers
-        elif isinstance(event, _NAMING) and can_be_key(event.order_ref):
-            correlation_id = event.order_ref
+        for ask in self.askers:
+            answers = ask(event, wire)
+            if answers is not None:
+                correlation_id, cause = answers
+                break
+        else:
+            if isinstance(event, _NAMING) and can_be_key(event.order_ref):
+                correlation_id = event.order_ref
         if occurred_at is None and correlation_id is None:
             return self._context
         return Context(ACTOR, self._context.session_epoch, occurred_at, correlation_id, cause)
