@@ -49,11 +49,15 @@ def facts() -> list[Fact]:
     return [(e.recorded_at, Pending(e.event, e.context)) for e in envelopes]
 
 
-def late(facts: list[Fact]) -> Fact:
-    """Return a correction of the first execution, an hour after the last fact."""
+def late(facts: list[Fact]) -> list[Fact]:
+    """Return a correction of the first execution, an hour after the last fact, and enough after it
+    that a snapshot has it.
+    """
     pending = next(p for _, p in facts if isinstance(p.event, ExecutionReceived))
     event = pending.event.model_copy(update={"exec_id": "x.1.02", "price": Decimal(20)})
-    return facts[-1][0] + timedelta(hours=1), Pending(event, pending.context)
+    at = facts[-1][0] + timedelta(hours=1)
+    more = [(at + timedelta(seconds=n), facts[16 + n % 2][1]) for n in range(1, 5)]
+    return [(at, Pending(event, pending.context)), *more]
 
 
 @pytest.fixture
@@ -117,7 +121,7 @@ def test_what_comes_late_changes_snapshots_of_what_had_happened(
     place: Place, copies: list[Copy]
 ) -> None:
     written = facts()
-    write(place.url, [late(written)])
+    write(place.url, late(written))
 
     def answers() -> list[tuple[Copy, Copy]]:
         asked = (6, 12, 17, 21)
