@@ -90,20 +90,33 @@ def _reset_window(text: str) -> str:
     return text
 
 
+def _database_file(value: str) -> Path:
+    """Return the path of a database; raises ValueError where something else is there, which SQLite
+    would wait for (a pipe), or where nothing can be (a loop of links).
+    """
+    try:
+        path = Path(value).expanduser()
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return path  # opening makes it, or says why it cannot
+    except (OSError, RuntimeError) as error:  # too long a name, an unknown user
+        raise ValueError(f"no file can have this path: {error.__class__.__name__}") from error
+    if not is_file:
+        raise ValueError("it must be the path of a file")
+    return path
+
+
 def _durable_url(value: str) -> str:
     """Accept a database URL or the path of an SQLite file; refuse a log that would not last."""
     if "://" not in value:
         if ":memory:" in value:
             raise ValueError("a log in memory is lost with the process")
-        try:
-            path = Path(value).expanduser()
-            names_file = bool(value.strip()) and not path.is_dir()
-        except (OSError, RuntimeError) as error:  # too long a name, an unknown user
-            raise ValueError(f"no file can have this path: {error.__class__.__name__}") from error
-        if not names_file:
+        if not value.strip():
             raise ValueError("it must be the path of a file")
-        return f"sqlite:///{path}"
+        return f"sqlite:///{_database_file(value)}"
     scheme, rest = value.split("://", 1)
+    if scheme.split("+")[0] == "sqlite" and rest.strip("/"):
+        _database_file(rest.partition("?")[0].removeprefix("/"))
     if scheme.split("+")[0] not in {"sqlite", "postgresql"}:
         raise ValueError(f"{scheme!r} is not supported; use sqlite or postgresql")
     try:

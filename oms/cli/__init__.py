@@ -7,6 +7,8 @@ can tell breaks (3), a broken chain (4), an absent gateway (5) and an unknown ou
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -51,9 +53,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Results and words go to `sys.stdout` and `sys.stderr` as they are now, settings come from
     `os.environ` as it is now; nothing of a call outlives it but how program messages are written.
     """
+    _open_closed_streams()
     command = typer.main.get_command(app)
     try:
         command.main(None if arguments is None else list(arguments))
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except OSError as error:  # of the help alone; what a verb meets is said where it is invoked
+        sys.stderr.write(f"{error.filename or 'standard output'}: {error.strerror or error}\n")
+        stdout = sys.__stdout__
+        if stdout is not None and stdout is sys.stdout:
+            # What is still in its buffer cannot be written at the end of the process either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        return 1
     return 0
+
+
+def _open_closed_streams() -> None:
+    """Give a program that was started with closed streams (`>&-`) streams to nowhere: else the next
+    file that is opened, such as the database, gets their number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))

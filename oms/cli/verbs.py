@@ -146,6 +146,18 @@ class Verbs(TyperGroup):
             if not isinstance(error, OutOfBounds):
                 raise
             fail(InvalidRequest(reason_of(error)))
+        except BrokenPipeError:
+            raise  # whoever read has gone
+        except OSError as error:
+            hint = "is this its right path, may this user use it, and has its disk room?"
+            fail(
+                OmsError(f"{error.filename or 'the output'}: {error.strerror or error}", hint=hint)
+            )
+        except RuntimeError as error:
+            # So `Path.resolve` says it up to Python 3.12.
+            if not str(error).startswith("Symlink loop"):
+                raise
+            fail(InvalidRequest(str(error)))
 
     def _listing(self) -> TyperGroup:
         """Return the group with stand-ins from the table, so that no verb is loaded to list it."""
