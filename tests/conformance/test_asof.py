@@ -10,6 +10,7 @@ import pytest
 
 from oms.core.events import ExecutionReceived, Pending
 from oms.core.fold.records import Fill, Order
+from oms.errors import ChainBroken
 from oms.history.asof import PastBooks, books_at
 from oms.history.making import check_snapshots, is_right
 from oms.history.snapshots import HAPPENED, Snapshots
@@ -94,6 +95,15 @@ def test_damaged_snapshots_change_no_answer(place: Place, copies: list[Copy], na
         side.execute(DAMAGE[name])
     for sequence in (5, 19):
         assert past(place.url, sequence)[1] == copies[sequence - 1]
+
+
+def test_no_answer_rests_on_an_event_that_was_altered(place: Place, copies: list[Copy]) -> None:
+    """The fold starts at the snapshot of event 16; what stands in a snapshot is not read again."""
+    place.remove_guards()
+    place.sql("UPDATE events SET payload = payload || ' ' WHERE sequence = 18")
+    assert past(place.url, 17)[1] == copies[16]
+    with pytest.raises(ChainBroken, match="event 18"):
+        past(place.url, 19)
 
 
 def test_snapshot_of_other_records_is_found_by_a_fold_and_thrown_away(
