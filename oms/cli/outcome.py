@@ -25,7 +25,7 @@ from oms.core.events import (
 )
 from oms.core.fold.records import Order
 from oms.core.receipt import Receipt
-from oms.errors import OutcomeUnknown, RequestTimedOut
+from oms.errors import DatabaseDamaged, OutcomeUnknown, RequestTimedOut
 from oms.report.record_json import order_json
 from oms.store.reader import Reader
 
@@ -150,7 +150,9 @@ async def stored_order(reader: Reader, order_id: str) -> Order | None:
 async def current(reader: Reader, order_id: str) -> Order:
     """Return an order that the books are known to have."""
     order = await stored_order(reader, order_id)
-    assert order is not None, "an order never leaves the books"
+    if order is None:
+        # An order never leaves the books: its name stands in an index, and its row is gone.
+        raise DatabaseDamaged(f"the row of the order {order_id} is missing")
     return order
 
 

@@ -17,7 +17,7 @@ from oms.core.events import Event
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import Fill, Order
 from oms.core.words import counted
-from oms.errors import InvalidRequest, NotFound
+from oms.errors import DatabaseDamaged, InvalidRequest, NotFound
 from oms.history import index
 from oms.history.terms import bucket
 from oms.store.reader import Reader
@@ -70,8 +70,11 @@ async def resolve(reader: Reader, text: str) -> str:
 
 async def find_order(reader: Reader, text: str) -> Order:
     """Return the order that a text names; raises what `resolve` raises."""
-    found = await reader.one("orders", await resolve(reader, text))
-    assert isinstance(found, Order), "an order never leaves the books"
+    order_id = await resolve(reader, text)
+    found = await reader.one("orders", order_id)
+    if not isinstance(found, Order):
+        # An order never leaves the books: its name stands in an index, and its row is gone.
+        raise DatabaseDamaged(f"the row of the order {order_id} is missing")
     return found
 
 

@@ -10,8 +10,11 @@ import httpx
 import pytest
 
 from oms.cli import main
+from oms.cli.outcome import current
+from oms.errors import DatabaseDamaged
 from oms.settings import load
 from oms.store import schema
+from oms.store.reader import Reader
 from oms.web.app import create_app
 from tests.conformance.conftest import Place
 from tests.conformance.facts import intent, opened, sent, session
@@ -41,6 +44,18 @@ async def test_damage_is_shown_and_status_ends_with_4(
     assert words in (await _reasons())["database_damaged"]
     assert await asyncio.to_thread(main, ["status", "--json"]) == 4
     assert words in capsys.readouterr().out
+
+
+async def test_order_whose_row_is_gone_is_damage_and_no_bug_of_ours(tmp_path: Path) -> None:
+    """A page of nothing left its name in an index; the verb ended with a traceback."""
+    url = f"sqlite:///{tmp_path}/log.sqlite"
+    schema.upgrade(url)
+    reader = await Reader.open(url)
+    try:
+        with pytest.raises(DatabaseDamaged, match="the row of the order o-1 is missing"):
+            await current(reader, "o-1")
+    finally:
+        await reader.close()
 
 
 async def _reasons() -> dict[str, str]:
