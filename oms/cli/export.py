@@ -134,6 +134,8 @@ def _say_exported(made: Exported, out: Path, *, is_signed: bool, as_json: bool) 
 
 def room_of(settings: Settings, out: Path) -> int:
     """Return how much of the disk must stay free: what the log needs, where it is on the same."""
+    if not out.name:  # "", "." or "/"
+        raise InvalidRequest(f"{str(out)!r} cannot be the name of what is written")
     scheme, _, path = settings.database_url.partition(":///")
     try:
         beside = scheme == "sqlite" and Path(path).stat().st_dev == out.parent.stat().st_dev

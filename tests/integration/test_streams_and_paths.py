@@ -72,3 +72,11 @@ def test_a_path_that_nothing_can_have_is_said(name: str, folder: Path) -> None:
         assert code in (1, 2), words
         assert words
         assert "Traceback" not in words
+
+
+@pytest.mark.parametrize("verb", ["export events", "pack"])
+def test_what_has_no_name_is_nothing_to_write(verb: str, folder: Path) -> None:
+    for name in ("''", "/", "."):
+        code, words = said(folder, f"{verb} {name}")
+        assert code == 2, words
+        assert "cannot be the name of what is written" in words
