@@ -286,14 +286,28 @@ def _kept(log: Connection, url: str, terms: set[Term], kinds: set[str]) -> tuple
     return (Head(), Postings()) if found is None else found
 
 
-def _brought_up(log: Connection, url: str, last: Head, *, sound: bool) -> bool:
+def keep_up(url: str, rest: Rest) -> int:
+    """Bring what is kept up to the log, and return the event that it has reached.
+
+    Blocks the caller. Raises `Unusable` where nothing can be kept.
+    """
+    with closing(connect(parse_url(url), "read")) as log:
+        last = folded(log)
+        if not _brought_up(log, url, last, sound=True, rest=rest):
+            raise Unusable("what finds events cannot be kept beside the log")
+        return last.sequence
+
+
+def _brought_up(
+    log: Connection, url: str, last: Head, *, sound: bool, rest: Rest = no_rest
+) -> bool:
     """Bring what is kept up to an event; return False where it cannot be written."""
     for keep in (True, False) if sound else (False,):
         try:
             if not keep:
                 discard(url)
             with opened(log, url, write=True) as side:
-                catch_up(log, side, last)
+                catch_up(log, side, last, rest)
         except Unusable:
             continue  # damage shows only where it is read
         return True

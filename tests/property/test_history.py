@@ -26,17 +26,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from oms.clock import ManualClock
+from oms.clock import ManualClock, SystemClock
 from oms.core.events import Context, Envelope, Event, Pending
 from oms.core.fold.records import Alarm, BreakCase, Order
 from oms.history import index, query
 from oms.history.query import Query
-from oms.history.side import opened, path_of
+from oms.history.side import Unusable, opened, path_of
+from oms.service import past
 from oms.store import schema
 from oms.store.backend import connect, parse_url
 from oms.store.log import EventLog
 from oms.store.reader import Reader
 from tests import strategies
+from tests.benchmark.flow import pendings
 from tests.lives import Life
 
 FIELDS: Final = {
@@ -283,3 +285,46 @@ def _question(known: list[_Scanned], events: list[Envelope], rnd: random.Random)
     if rnd.random() < 0.3:
         conditions["limit"] = rnd.randrange(1, 5)
     return Query(reverse=rnd.random() < 0.5, **conditions)
+
+
+async def test_the_daemon_keeps_the_index_at_the_end_of_the_log(
+    empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(past, "_SHARE", 1)
+    monkeypatch.setattr(index, "BLOCK", 65_536)
+    monkeypatch.setattr(index, "_PAGE", 500)
+    kept: asyncio.Queue[int] = asyncio.Queue()
+    loop, keep_up = asyncio.get_running_loop(), index.keep_up
+
+    def keep(url: str, rest: index.Rest) -> int:
+        reached = keep_up(url, rest)
+        loop.call_soon_threadsafe(kept.put_nowait, reached)
+        return reached
+
+    monkeypatch.setattr(index, "keep_up", keep)
+    path = tmp_path / "log.sqlite"
+    shutil.copyfile(empty, path)
+    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+    log = await EventLog.open(str(path), clock=clock, lease=None)
+    for fact in pendings(1_100, open_orders=50):
+        log.append(fact)
+    await log.flush()
+    maker = asyncio.create_task(past.PastMaker(log=log, url=str(path), clock=SystemClock()).serve())
+    async with asyncio.timeout(60):
+        assert await kept.get() == 1_100
+    maker.cancel()
+    await asyncio.gather(maker, return_exceptions=True)
+    await log.close()
+    assert _reached(path) == 1_100
+
+
+def _reached(path: Path) -> int:
+    try:
+        with (
+            closing(connect(parse_url(str(path)), "read")) as log,
+            opened(log, str(path), write=False) as side,
+        ):
+            return side.mark(index.MARK)[0].sequence
+    except Unusable:
+        return 0
