@@ -27,9 +27,10 @@ OFFERED_MAX: Final = 8
 _LEGS: Final = ("-tp", "-sl")
 #: More than that is ambiguous anyway.
 _CANDIDATES_MAX: Final = 1_000
-_NUMBER: Final = re.compile(r"-?\d{1,19}", re.ASCII)
+#: Of so many digits that both databases can look for it.
+_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 #: SESSION:NUMBER, or SESSION:CLIENT:NUMBER where two clients have the number.
-_IN_SESSION: Final = re.compile(r"(\d{1,10}):(?:(\d{1,10}):)?(-?\d{1,19})", re.ASCII)
+_IN_SESSION: Final = re.compile(r"(\d{1,10}):(?:(\d{1,10}):)?(-?\d{1,18})", re.ASCII)
 _HINT: Final = (
     "an order is named by our id or its beginning, IB's permanent number, SESSION:NUMBER, an"
     " orderRef or an execution id; `oms orders --all` lists them"

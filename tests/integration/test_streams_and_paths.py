@@ -80,3 +80,9 @@ def test_what_has_no_name_is_nothing_to_write(verb: str, folder: Path) -> None:
         code, words = said(folder, f"{verb} {name}")
         assert code == 2, words
         assert "cannot be the name of what is written" in words
+
+
+def test_a_number_that_no_database_can_hold_names_no_order(folder: Path) -> None:
+    for name in ("9223372036854775808", "1:9223372036854775808"):
+        code, words = said(folder, f"fills --order={name}")
+        assert (code, "there is no order" in words) == (1, True), words
