@@ -266,7 +266,7 @@ def postings_of(
     if not terms and not every:
         return Postings()
     with closing(connect(parse_url(url), "read")) as log:
-        kept, found = _kept(log, url, terms, every)
+        kept, found = _kept(log, url, terms, every, within)
         first, last = within
         if kept.sequence:
             # To the end: what came last may say whose an older event is.
@@ -277,12 +277,14 @@ def postings_of(
         return found
 
 
-def _kept(log: Connection, url: str, terms: set[Term], kinds: set[str]) -> tuple[Head, Postings]:
+def _kept(
+    log: Connection, url: str, terms: set[Term], kinds: set[str], within: tuple[int, int]
+) -> tuple[Head, Postings]:
     last = folded(log)
-    found = _loaded(log, url, terms, kinds)
+    found = _loaded(log, url, terms, kinds, within)
     reached = 0 if found is None else found[0].sequence
     if last.sequence - reached > TAIL_MAX and _brought_up(log, url, last, sound=found is not None):
-        found = _loaded(log, url, terms, kinds)
+        found = _loaded(log, url, terms, kinds, within)
     return (Head(), Postings()) if found is None else found
 
 
@@ -315,11 +317,11 @@ def _brought_up(
 
 
 def _loaded(
-    log: Connection, url: str, terms: set[Term], kinds: set[str]
+    log: Connection, url: str, terms: set[Term], kinds: set[str], within: tuple[int, int]
 ) -> tuple[Head, Postings] | None:
     try:
         with opened(log, url, write=False) as side, side.reading():
-            return load(side, terms, kinds)
+            return load(side, terms, kinds, within)
     except Unusable:
         return None
 
@@ -395,8 +397,11 @@ def _put(side: Side, number: int, bits: Bits, digest: bytes) -> bytes:
     return (total % _MODULUS).to_bytes(_DIGEST_BYTES)
 
 
-def load(side: Side, wanted: Iterable[Term], kinds: Iterable[str] = ()) -> tuple[Head, Postings]:
-    """Return the sets of some terms and of all terms of some kinds, and the event that they reach.
+def load(
+    side: Side, wanted: Iterable[Term], kinds: Iterable[str], within: tuple[int, int]
+) -> tuple[Head, Postings]:
+    """Return the sets of some terms and of all terms of some kinds, as far as a range touches them,
+    and the event that they reach.
 
     Raises `Unusable` where what is kept is not what was written.
     """
@@ -410,23 +415,19 @@ def load(side: Side, wanted: Iterable[Term], kinds: Iterable[str] = ()) -> tuple
     for term in terms:
         number, digest = _bucket(side, term) if term[0] == _NAME else known.get(term, (0, b""))
         if number:
-            found.put(term, _blocks(side, number, digest))
+            found.put(term, _blocks(side, number, digest, within))
     return kept, found
 
 
-def values(side: Side, kind: str) -> set[str]:
-    """Return every value of a kind that an event has."""
-    _, total = side.mark(MARK)
-    return {value for known, value in _known(side, total) if known == kind}
-
-
-def _blocks(side: Side, number: int, digest: bytes) -> Bits:
+def _blocks(side: Side, number: int, digest: bytes, within: tuple[int, int]) -> Bits:
+    """Return the blocks of a term that a range touches; all of them must add up."""
     query = "SELECT block, bits FROM {}postings WHERE term = ?"
     rows = side.rows((int, bytes), query, (number,))
     total = sum(_block_digest(number, block, bits) for block, bits in rows)
     if (total % _MODULUS).to_bytes(_DIGEST_BYTES) != digest:
         raise Unusable("what is kept does not add up")
-    return {block: _unpacked(bits) for block, bits in rows}
+    first, last = (sequence // BLOCK for sequence in within)
+    return {block: _unpacked(bits) for block, bits in rows if first <= block <= last}
 
 
 def _known(side: Side, total: bytes) -> dict[Term, tuple[int, bytes]]:
