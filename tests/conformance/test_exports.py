@@ -362,7 +362,9 @@ def child(place: Place, out: Path, form: Form, steps: int, subject: str = "event
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", ["jsonl", *(pytest.param(one, marks=pytest.mark.long) for one in ("csv", "parquet"))]
+)
 async def test_a_killed_export_goes_on_to_the_same_bytes(
     log: Place, tmp_path: Path, form: Form
 ) -> None:
@@ -390,7 +392,7 @@ async def test_another_export_to_the_same_place_begins_anew(log: Place, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("form", ["csv", pytest.param("parquet", marks=pytest.mark.long)])
 async def test_what_was_altered_meanwhile_is_made_anew(
     log: Place, tmp_path: Path, form: Form
 ) -> None:

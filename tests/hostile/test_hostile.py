@@ -15,7 +15,7 @@ from tests.hostile.live import KNOWN, play_live
 from tests.hostile.play import play
 
 #: Each so-manieth value, so that a door is played in a few seconds.
-STEPS = {"events": 101, "wires": 211, "settings": 17, "lines": 53}
+STEPS = {"events": 101, "wires": 211, "settings": 17, "lines": 151}
 
 
 @pytest.mark.parametrize("door", sorted(STEPS))

@@ -68,7 +68,7 @@ async def test_a_halted_order_is_not_changed_but_cancelled(world: World) -> None
     manager = await world.start()
     ticket = await world.resting()
     await manager.halt("lunch")
-    await ticket.modify(limit_price="11")
+    await ticket.modify(limit="11")
     (denied,) = await world.log(ModifyDenied)
     assert denied.text == "trading is halted: lunch"
     assert ticket.order.terms.limit_price == oms.Limit("BUY", 1, LOW).limit_price
@@ -80,7 +80,7 @@ async def test_a_change_that_a_halt_overtook_on_the_disk_waits_for_nothing(world
     """Method: many changes and the halt in one turn, so that most share a commit with the halt."""
     manager = await world.start()
     tickets = [await world.resting() for _ in range(8)]
-    changes = [ticket.modify(limit_price="11") for ticket in tickets]
+    changes = [ticket.modify(limit="11") for ticket in tickets]
     await asyncio.gather(*changes, manager.halt("lunch"))
     await world.until(lambda: not any(ticket.order.modify_pending for ticket in tickets))
     assert await world.log(ModifyDenied)

@@ -52,7 +52,7 @@ def facts_of(rows: list[str]) -> list[Fact]:
     return [(e.recorded_at, Pending(e.event, e.context)) for e in envelopes]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(strategies.lives(), st.integers(2, 9), st.integers(0, 30), st.data())
 def test_what_was_known_is_the_copy_taken_then(
     template: Path, rows: list[str], chunk_events: int, split: int, draw: st.DataObject
@@ -215,7 +215,7 @@ def money_of(copy: Copy) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     drawn=deals,
     talk=st.dictionaries(st.sampled_from(TALK), st.integers(0, 60), max_size=4),

@@ -71,7 +71,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=8,
     deadline=None,
     # A smaller case is a file anew: that would take minutes.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),

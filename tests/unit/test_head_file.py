@@ -104,7 +104,7 @@ def test_line_that_no_writer_made_is_not_believed(
 
 def test_folder_in_its_place_is_refused(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(HeadFileUnreadable, match="directory"):
+    with pytest.raises(HeadFileUnreadable, match="not a file"):
         read(path)
 
 

@@ -88,7 +88,7 @@ def test_fills_that_came_by_the_number_go_with_it() -> None:
     order = life.order()
     assert (order.filled, order.notional, order.commissions) == (0, 0, ())
     (fill,) = life.fills()
-    assert (fill.order_id, fill.live) == ("", True)
+    assert (fill.order_id, fill.live) == ("", False)
     life.play("B: adopt Submitted perm=77 ref=older id=1 client=1")
     assert (life.order("B").filled, life.order("B").commissions) == (40, (("USD", Decimal(1)),))
 
