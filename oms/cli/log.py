@@ -19,7 +19,7 @@ from oms.cli.reading import perform, reading
 from oms.cli.terminal import show, table
 from oms.core.events import Envelope
 from oms.errors import InvalidRequest
-from oms.history.query import Query, count, search
+from oms.history.query import Query, count, orders_of, search
 from oms.report.wire import wire_text
 from oms.store.reader import Reader
 
@@ -58,7 +58,8 @@ def log(
     recorded  when we wrote it, UTC
     who       broker, daemon, reconciler, strategy:NAME or person:NAME
     type      name of the fact; docs/reference/events.md describes each
-    order     the order, run or request that it belongs to
+    order     the order, run or request that it belongs to; with ~ before it, the
+              message is IB's and the books attribute it to the order (`oms why SEQ`: by what)
 
     \b
     oms log --code 201 --since 2026-06-01 --until 2026-07-01 --count --by symbol
@@ -76,7 +77,7 @@ def log(
                 return
             found = [envelope async for envelope in search(reader, query)]
             envelopes = sorted(found, key=lambda envelope: envelope.sequence)
-            _print(envelopes, wire=wire, as_json=as_json)
+            await _print(reader, envelopes, wire=wire, as_json=as_json)
             if follow:
                 last = envelopes[-1].sequence if envelopes else (await reader.head()).sequence
                 await _follow(reader, last, query, wire=wire, as_json=as_json)
@@ -92,21 +93,25 @@ async def _follow(reader: Reader, last: int, query: Query, *, wire: bool, as_jso
         head = (await reader.head()).sequence
         if head > last:
             page = query.evolve(after=last, before=head + 1, limit=None, reverse=False)
-            _print([one async for one in search(reader, page)], wire=wire, as_json=as_json)
+            found = [one async for one in search(reader, page)]
+            await _print(reader, found, wire=wire, as_json=as_json)
             last = head
         await asyncio.sleep(FOLLOW_SECONDS)
 
 
-def _print(envelopes: list[Envelope], *, wire: bool, as_json: bool) -> None:
+async def _print(reader: Reader, envelopes: list[Envelope], *, wire: bool, as_json: bool) -> None:
+    orders = await orders_of(reader, envelopes)
     if as_json:
         for envelope in envelopes:
-            write_json({"schema": 1, "kind": "event", **report.event_json(envelope)})
+            row = report.event_json(envelope)
+            ids = orders.get(envelope.sequence, [])
+            write_json({"schema": 1, "kind": "event", **row, "order_ids": ids})
         return
     if envelopes:
-        show(_table(envelopes, wire=wire))
+        show(_table(envelopes, orders, wire=wire))
 
 
-def _table(envelopes: list[Envelope], *, wire: bool) -> Table:
+def _table(envelopes: list[Envelope], orders: dict[int, list[str]], *, wire: bool) -> Table:
     made = table(
         *("seq", "recorded (UTC)", "who", "type", "order", "what it says"),
         right=("seq",),
@@ -121,7 +126,16 @@ def _table(envelopes: list[Envelope], *, wire: bool) -> Table:
             f"{envelope.recorded_at.astimezone(UTC):%m-%d %H:%M:%S.%f}"[:-3],
             envelope.context.actor,
             type(envelope.event).__name__,
-            short(envelope.context.correlation_id or ""),
+            _belongs_to(envelope, orders.get(envelope.sequence, [])),
             said,
         )
     return made
+
+
+def _belongs_to(envelope: Envelope, order_ids: list[str]) -> str:
+    if not order_ids:
+        return short(envelope.context.correlation_id or "")
+    first = order_ids[0]
+    mark = "~" if envelope.context.actor == "broker" else ""
+    more = f" +{len(order_ids) - 1}" if order_ids[1:] else ""
+    return f"{mark}{short(first)}{more}"

@@ -230,6 +230,16 @@ async def search(reader: Reader, query: Query) -> AsyncIterator[Envelope]:
         left = None if left is None else left - len(page)
 
 
+async def orders_of(reader: Reader, found: Sequence[Envelope]) -> dict[int, list[str]]:
+    """Return, by sequence, the orders that the fold counts some events to; no entry for none."""
+    orders: dict[int, list[str]] = {}
+    for start in range(0, len(found), _PAGE):
+        page = [envelope.sequence for envelope in found[start : start + _PAGE]]
+        for sequence, order_id in sorted(await reader.links(page)):
+            orders.setdefault(sequence, []).append(order_id)
+    return orders
+
+
 async def count(reader: Reader, query: Query, by: str = "") -> Counted:
     """Return how many events meet a query, and how many of them have each value of a key."""
     if by:

@@ -7,7 +7,7 @@ from typing import Final
 
 from oms.core.events import EVENT_TYPES, Envelope, StatementChecked
 from oms.errors import NotFound
-from oms.history.query import Counted, count, search
+from oms.history.query import Counted, count, orders_of, search
 from oms.report.json_view import event_json
 from oms.store.reader import Reader
 from oms.web.page import Json, Page, Visit
@@ -33,6 +33,7 @@ async def build_list(visit: Visit) -> Page:
     counted = await count(visit.reader, asked, by) if by else None
     found = [envelope async for envelope in search(visit.reader, asked)]
     envelopes = found[::-1] if forward else found
+    orders = await orders_of(visit.reader, envelopes)
     more = len(found) == limit
     oldest = envelopes[-1].sequence if envelopes and (more or forward) else None
     return Page(
@@ -41,6 +42,7 @@ async def build_list(visit: Visit) -> Page:
         kind="log",
         values={
             "envelopes": envelopes,
+            "orders": orders,
             "types": sorted(EVENT_TYPES),
             "older": None if oldest is None else query.link(before=oldest, after=None),
             "newest": query.link(before=None, after=None) if query.text("before") else None,
@@ -48,7 +50,9 @@ async def build_list(visit: Visit) -> Page:
         json={
             "filters": query.values(),
             "older_before": oldest,
-            "events": [event_json(envelope) for envelope in envelopes],
+            "events": [
+                {**event_json(one), "order_ids": orders.get(one.sequence, [])} for one in envelopes
+            ],
             **({} if counted is None else _count_json(counted)),
         },
     )

@@ -187,6 +187,10 @@ async def test_rejects_of_june_are_found_by_code_and_counted_by_their_orders_sym
         json.loads(line) for line in (await shell.oms("log", *june, "--json")).out.splitlines()
     ]
     assert (reject["type"], reject["sequence"], len(reject["hash"])) == ("NoticeReceived", 13, 64)
+    assert reject["order_ids"] == ["B"]
+    assert " ~B " in (await shell.oms("log", *june)).out
+    charge = (await shell.oms("log", "--type", "CommissionReceived", "--json")).json
+    assert (charge["correlation_id"], charge["order_ids"]) == (None, ["A"])
     counted = (await shell.oms("log", *june, "--count", "--by", "symbol", "--json")).json
     assert counted["counts"] == [{"value": "ACME", "count": 1}]
     orders = (await shell.oms("orders", *june, "--json")).json["orders"]

@@ -346,6 +346,14 @@ async def test_paging_through_the_log_meets_every_event_once(site: Site, query: 
     assert paged == sorted(paged, reverse=True)
 
 
+async def test_log_names_the_order_that_a_message_of_ib_is_attributed_to(site: Site) -> None:
+    query = f"order={FILLED}&type=OrderStatusReceived"
+    events = (await site.get(f"/log.json?{query}")).json()["events"]
+    assert {tuple(event["order_ids"]) for event in events} == {(FILLED,)}
+    page = (await site.get(f"/log?{query}")).text
+    assert f'href="/orders/{FILLED}">{FILLED}</a><div class="note">attributed</div>' in page
+
+
 async def test_lists_take_the_filters_of_the_shell(site: Site) -> None:
     fills = (await site.get("/fills.json?class=STK&side=BUY&since=2026-03-09")).json()["fills"]
     assert fills
