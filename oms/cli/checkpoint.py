@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from oms.cli.options import AsJson
 from oms.cli.output import print_json, say, write, write_json
 from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append
+from oms.cli.verify import refuse_forgery
 from oms.clock import SystemClock
 from oms.core.words import counted
 from oms.evidence.proof import prove_order
@@ -69,7 +71,9 @@ async def prove(
     oms prove 5f3a91c0 | gzip > proof.json.gz
     python -m oms.verify proof.json --key oms.key.pub
     """
-    _, places = signing(settings_of(context))
+    settings = settings_of(context)
+    _, places = signing(settings)
+    await asyncio.to_thread(refuse_forgery, settings)
     async with reading(context) as reader:
         named = await find_order(reader, order)
         proof, unsigned = await prove_order(reader, named.order_id, places.file.notes())

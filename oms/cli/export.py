@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,6 +16,7 @@ from oms.cli.output import print_json, say, write
 from oms.cli.past import AsOf, WhichOf, make_snapshots, shelf
 from oms.cli.reading import perform, reading
 from oms.cli.terminal import progress
+from oms.cli.verify import refuse_forgery
 from oms.core.words import counted
 from oms.errors import InvalidRequest
 from oms.evidence.keys import Signer, read_key
@@ -82,6 +84,7 @@ def export(
     signer, room = signer_of(settings), room_of(settings, out)
 
     async def work() -> None:
+        await asyncio.to_thread(refuse_forgery, settings)
         async with shelf(context, as_of, by) as place:
             with progress("exporting") as moved:
                 made = await run_export(
@@ -179,6 +182,7 @@ def pack(
     room = room_of(settings, out)
 
     async def work() -> None:
+        await asyncio.to_thread(refuse_forgery, settings)
         async with reading(context) as reader:
             with progress("packing") as moved:
                 made = await run_pack(

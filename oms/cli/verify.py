@@ -23,6 +23,7 @@ from oms.errors import (
 from oms.service.checkpoints import refuse_loss, signing
 from oms.settings import Settings
 from oms.store.audit import verify as check
+from oms.store.loss import refuse_contradiction
 from oms.store.soundness import check_database
 from oms.verify import UncheckableError, read_expected
 
@@ -108,3 +109,19 @@ def signed_heads(settings: Settings) -> dict[int, str]:
         return {}
     signer, places = signing(settings)
     return {one.last: one.head.hex() for one in places.file.checkpoints(signer)}
+
+
+def refuse_forgery(settings: Settings) -> None:
+    """Raise `LogWentBack` or `ChainBroken` where the log is not the one that was signed, or that
+    its head file knows of: nothing may be written or signed as what it says.
+    """
+    try:
+        signed = signed_heads(settings)
+        refuse_loss(settings)
+        refuse_contradiction(settings.database_url, signed)
+    except ChainBroken as error:
+        error.hint = (
+            "nothing was written: `oms verify` says what does not hold; put the log back that was"
+            " signed, docs/operating/chain-broken.md"
+        )
+        raise

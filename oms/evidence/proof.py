@@ -9,17 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from oms.errors import NotFound
+from oms.errors import ChainBroken, NotFound
 from oms.evidence.checkpoints import inclusion_path
 from oms.store.reader import Reader
-from oms.verify import CHECKPOINT, GENESIS, NEW_KEY, Checkpoint, Note
+from oms.verify import (
+    CHECKPOINT,
+    GENESIS,
+    NEW_KEY,
+    Checkpoint,
+    Note,
+    event_hash,
+    root_from_path,
+)
 
 
 async def prove_order(
     reader: Reader, order_id: str, notes: Sequence[Note]
 ) -> tuple[dict[str, Any], list[int]]:
     """Return a proof of the events of an order that stand under a checkpoint, and the sequences of
-    those that stand under none yet. Raises `NotFound` where all of them are so.
+    those that stand under none yet.
+
+    Raises `NotFound` where all of them are so, and `ChainBroken` where one is not what was signed.
     """
     signed = [Checkpoint.of(note) for note in notes if note.kind == CHECKPOINT]
     used: list[Checkpoint] = []
@@ -37,13 +47,19 @@ async def prove_order(
             # With the hash before the first, which its event is hashed with.
             before = [] if mark.first > 1 else [GENESIS]
             hashes = before + await reader.hashes(max(1, mark.first - 1), mark.last)
-        index = sequence - mark.first
+        index, size = sequence - mark.first, mark.last - mark.first + 1
+        if len(hashes) != size + 1:
+            raise ChainBroken(f"the log has not all events to {mark.last}", sequence=sequence)
+        path = inclusion_path(hashes[1:], index)
+        digest = event_hash(hashes[index], columns)
+        if root_from_path(index, size, digest, path) != mark.root:
+            raise ChainBroken(f"event {sequence} is not the one that was signed", sequence=sequence)
         entries.append(
             {
                 "columns": list(columns),
                 "hash_before": hashes[index].hex(),
                 "checkpoint": mark.last,
-                "path": [step.hex() for step in inclusion_path(hashes[1:], index)],
+                "path": [step.hex() for step in path],
             }
         )
     if not entries:

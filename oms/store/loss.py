@@ -6,6 +6,7 @@ a log that grows meanwhile is never taken for one that lacks something.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from oms.core.codec import Head, time_text
 from oms.core.events import LossAccepted
-from oms.errors import LogWentBack
+from oms.errors import ChainBroken, LogWentBack
 from oms.store import head_file, schema
 from oms.store.backend import Connection, connect, is_absent, parse_url, place_of
 from oms.store.envelopes import SELECT_HEAD, head_of
@@ -100,6 +101,25 @@ def refuse_loss(url: str) -> None:
     loss = find_loss(url)
     if loss is not None:
         raise loss.error()
+
+
+def refuse_contradiction(url: str, noted: Mapping[int, str]) -> None:
+    """Raise `LogWentBack` where a log is not the one that its head file knows of, and `ChainBroken`
+    where an event has another hash, in hexadecimal, than was noted elsewhere.
+
+    A restored backup, and a head file that cannot be read, contradict nothing.
+    """
+    loss = tolerable_loss(url)
+    if loss is not None and loss.kind not in _HINTS:
+        raise loss.error()
+    if not noted:
+        return
+    with closing(connect(parse_url(url), "read")) as connection:
+        for sequence, digest in sorted(noted.items()):
+            if _hash_at(connection, sequence).hex() != digest:
+                raise ChainBroken(
+                    f"event {sequence} is not the one that was signed", sequence=sequence
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import pytest
 from oms import verify
 from oms.cli import main
 from oms.clock import SystemClock
+from oms.core.codec import Head
 from oms.core.events import Context, Pending
 from oms.errors import LogWentBack
 from oms.evidence.checkpoints import CheckpointFile, checkpoint_text, inclusion_path
@@ -30,6 +32,7 @@ from oms.evidence.sealing import Places, seal, sealed_manifest
 from oms.service.checkpoints import refuse_loss
 from oms.settings import load
 from oms.store import schema
+from oms.store.head_file import HeadFile, KeptHead
 from oms.store.reader import Reader
 from tests import second_verifier
 from tests.conformance.conftest import Place
@@ -153,6 +156,73 @@ async def test_signatures_show_a_loss_where_the_head_file_is_gone_too(
     assert (log.database.read_bytes() if log.database.exists() else None) == left_there
     log.checkpoints.rename(tmp_path / "evidence")
     refuse_loss(settings)
+
+
+async def rewritten(log: Signed) -> None:
+    """Change an event of a log that was signed, and hash everything after it anew."""
+    Place(f"sqlite:///{log.database}").remove_guards()
+    names = ", ".join(verify.HASHED)
+    with closing(sqlite3.connect(log.database)) as connection:
+        digest = verify.GENESIS
+        for row in connection.execute(f"SELECT {names} FROM events ORDER BY sequence").fetchall():
+            columns = [*row[:7], "person:forger", *row[8:]] if row[0] == 5 else row
+            digest = verify.event_hash(digest, columns)
+            connection.execute(
+                "UPDATE events SET actor = ?, hash = ? WHERE sequence = ?",
+                (columns[7], digest, row[0]),
+            )
+        connection.execute("UPDATE checkpoints SET hash = ? WHERE sequence = ?", (digest, EVENTS))
+        connection.commit()
+
+
+def keep_head(database: Path) -> None:
+    """Write the head file of a log, as a daemon does."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT hash, sequence, recorded_at FROM events").fetchall()
+    digest, sequence, at = rows[-1]
+    kept = KeptHead(rows[0][0], Head(sequence, digest, datetime.fromisoformat(at)))
+    file = HeadFile(database.with_name(f"{database.name}.head"), mode=0o600)
+    file.write(kept)
+    file.close()
+
+
+@pytest.mark.parametrize("known_by", ["the checkpoints", "the head file"])
+async def test_a_forged_log_is_not_exported_packed_or_proven(
+    log: Signed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    known_by: str,
+) -> None:
+    """A log that was changed and hashed anew holds in itself; our signature would make it true."""
+    private = tmp_path / "signing.key"
+    signer = make_key(private, "paper")
+    log.checkpoints.unlink()
+    if known_by == "the checkpoints":
+        await checkpointed(Signed(log.database, log.checkpoints, signer))
+    else:
+        keep_head(log.database)
+    monkeypatch.setenv("OMS_SIGNING_KEY_FILE", str(private))
+    monkeypatch.setenv("OMS_CHECKPOINT_FILE", str(log.checkpoints))
+    monkeypatch.setenv("OMS_DATABASE_URL", f"sqlite:///{log.database}")
+    (tmp_path / "made").mkdir()
+
+    async def statuses(name: str) -> list[int]:
+        out = str(tmp_path / "made" / name)
+        verbs = (["export", "events", out], ["export", "fills", out + "-f"], ["pack", out + ".zip"])
+        return [await asyncio.to_thread(main, words) for words in verbs]
+
+    assert await statuses("true") == [0, 0, 0]
+    made = set((tmp_path / "made").iterdir())
+    assert len(made) == 3
+    await rewritten(log)
+    assert await asyncio.to_thread(main, ["verify"]) == 4
+    assert await statuses("forged") == [4, 4, 4]
+    assert set((tmp_path / "made").iterdir()) == made
+    capsys.readouterr()
+    assert await asyncio.to_thread(main, ["prove", "order-0"]) == 4
+    said = capsys.readouterr()
+    assert (said.out, "nothing was written" in said.err) == ("", True)
 
 
 # ── the adversary ────────────────────────────────────────────────────────────────────────────────
