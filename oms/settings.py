@@ -356,8 +356,8 @@ class Settings(BaseSettings):
         ge=0,
         le=604_800,
         description="Time between two checks of the whole database beside the running daemon: "
-        "pages, indexes, triggers and the hash of every event. Where one fails, new orders are "
-        "refused and an alarm is raised. 0 checks once after each start.",
+        "pages, indexes, triggers, rows and the hash of every event. Where one fails, new orders "
+        "are refused and an alarm is raised. 0 checks once after each start.",
     )
     lease_seconds: Seconds = Field(
         10,

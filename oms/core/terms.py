@@ -44,8 +44,10 @@ def _differs(asked: Terms, found: Terms, event: OpenOrderReceived, name: str) ->
         # A price of 0 is a price for spreads, and IB's way to say "none" for the rest.
         return ours is not None and ours != getattr(event, name)
     if name == "good_till":
-        # IB may write the day without the hour, or a zone that we cannot read.
-        return ours is None or event.good_till is not None
+        # The wire has whole seconds. IB may write the day alone, or a zone that we cannot read.
+        if ours is None:
+            return True
+        return event.good_till is not None and ours.replace(microsecond=0) != event.good_till
     if name == "oca_type":
         return bool(asked.oca_group) and bool(event.oca_type)
     return True

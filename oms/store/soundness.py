@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 from oms.clock import SystemClock
@@ -80,8 +81,11 @@ def check_indexes(connection: Connection) -> None:
         raise DatabaseDamaged(f"the file is damaged: {'; '.join(found)}")
 
 
-def check_rows(connection: Connection) -> None:
-    """Raise where a row is not what was written, or one was deleted, added or put back."""
+def check_rows(connection: Connection, rest: Callable[[], None] = lambda: None) -> None:
+    """Raise where a row is not what was written, or one was deleted, added or put back.
+
+    `rest` is called after each page of rows; one state of the database is held all the while.
+    """
     found = Sums()
     with connection.reading():
         written = Chain(connection, SystemClock()).row_sums()
@@ -92,5 +96,6 @@ def check_rows(connection: Connection) -> None:
                         found.add(check_row(table, row), live=bool(row[LIVE]))
                     else:
                         found.add(digest_of(table, row), live=False)
+                rest()
     if found != written:
         raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the rows"))

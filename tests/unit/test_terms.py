@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,8 @@ from oms.core.terms import differing, is_resized
 
 SPY = oms.Stock("SPY").evolve(con_id=756733)
 TILL = datetime(2026, 12, 18, 21, 0, tzinfo=UTC)
+#: Parts of a second, which the wire leaves out.
+PARTS = timedelta(microseconds=123456)
 LIMIT = oms.Limit("BUY", 10, "100")
 TRAIL = oms.TrailingStop("SELL", 10, amount="2")
 
@@ -74,6 +76,7 @@ def test_what_was_asked_for_must_be_what_ib_has(terms: Terms, name: str, value: 
         (TRAIL, "limit_price", Decimal(0)),
         (LIMIT, "display_size", Decimal(10)),
         (oms.Limit("BUY", 10, "5", tif="GTD", good_till=TILL), "good_till", None),
+        (oms.Limit("BUY", 1, "5", tif="GTD", good_till=TILL + PARTS), "good_till", TILL),
     ],
 )
 def test_what_ib_fills_in_by_itself_is_no_difference(
