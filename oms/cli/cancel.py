@@ -33,7 +33,7 @@ async def cancel(
     context: typer.Context,
     *,
     order_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ORDER...", help="Any unique beginnings.")
+        list[str] | None, typer.Argument(metavar="ORDER...", help="Any names of them.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every order of ours at work.")] = False,
     foreign: Annotated[

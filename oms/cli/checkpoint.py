@@ -60,7 +60,7 @@ async def checkpoint(context: typer.Context, as_json: AsJson = False) -> None:
 async def prove(
     context: typer.Context,
     *,
-    order: Annotated[str, typer.Argument(metavar="ORDER", help="Any unique beginning of its id.")],
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="Any name of it.")],
 ) -> None:
     """Write a proof of an order's events to stdout: they stand in the signed log, unchanged.
 

@@ -48,9 +48,7 @@ async def list_doubts(context: typer.Context, as_json: AsJson = False) -> None:
 async def resolve_doubt(
     context: typer.Context,
     *,
-    order_id: Annotated[
-        str, typer.Argument(metavar="ORDER", help="Any unique beginning of its id.")
-    ],
+    order_id: Annotated[str, typer.Argument(metavar="ORDER", help="Any name of it.")],
     outcome: Annotated[
         Literal["not_received", "ended"],
         typer.Option(help="IB never received it, or it has ended there."),

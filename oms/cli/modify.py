@@ -34,9 +34,7 @@ _CHANGES = {
 async def modify(
     context: typer.Context,
     *,
-    order_id: Annotated[
-        str, typer.Argument(metavar="ORDER", help="Any unique beginning of its id.")
-    ],
+    order_id: Annotated[str, typer.Argument(metavar="ORDER", help="Any name of it.")],
     quantity: Annotated[str | None, typer.Option(metavar="QTY", help="New whole quantity.")] = None,
     outside_rth: Annotated[
         bool | None,

@@ -212,7 +212,7 @@ class Maker:
         """Make the next snapshot, of what was known before what had happened; return how many are
         left to make, of both lines.
         """
-        end = self._log.rows("SELECT max(sequence) FROM events")[0][0] or 0
+        end = _end_of(self._log)
         known = self._snapshots.last()
         if known.sequence + self._chunk_events <= end:
             self._know(known, rest)
@@ -567,6 +567,10 @@ def standing(url: str) -> tuple[int, int]:
         return snapshots.last().sequence, snapshots.last(HAPPENED).sequence
 
 
+def _end_of(log: Connection) -> int:
+    return int(log.rows("SELECT max(sequence) FROM events")[0][0] or 0)
+
+
 def check_snapshots(
     url: str,
     number: int | None,
@@ -576,9 +580,9 @@ def check_snapshots(
     rest: Rest = no_rest,
 ) -> tuple[int, list[int]]:
     """Fold so many snapshots again, all for None, and return how many, and which of them differ.
-    Where one does, all are thrown away.
+    Where one does, all are thrown away. None is checked where the log is too short for any.
 
-    Raises `Unusable` where there are none, or nothing can be written.
+    Raises `Unusable` where none was made yet, or nothing can be written.
     """
     with (
         closing(connect(parse_url(url), "read")) as log,
@@ -587,6 +591,8 @@ def check_snapshots(
     ):
         snapshots = Snapshots(side)
         last = snapshots.last().number if snapshots.are_of_these_folds else 0
+        if not last and _end_of(log) < CHUNK_EVENTS:
+            return 0, []
         if not last:
             raise Unusable("none was made yet")
         every = range(1, last + 1)

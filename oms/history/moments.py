@@ -14,6 +14,9 @@ from oms.errors import InvalidRequest
 
 _DIGITS_MAX: Final = 19
 _DAY: Final = re.compile(r"\d{4}-\d{1,2}-\d{1,2}", re.ASCII)
+_DAY_WITH_OFFSET: Final = re.compile(
+    r"(\d{4}-\d{1,2}-\d{1,2})(Z|[+-]\d\d:?\d\d)", re.ASCII | re.IGNORECASE
+)
 _EXAMPLES: Final = (
     "2026-06-01 (a day), 2026-06-01T14:03Z, 2026-06-01T14:03+02:00,"
     " '2026-06-01 14:03 Europe/Berlin', today, yesterday, or a sequence of the log"
@@ -55,11 +58,19 @@ def moment_of(text: str, calendar: Calendar) -> Moment:
 
 
 def _time(said: str, zone: tzinfo | None, text: str) -> datetime:
+    day = _DAY_WITH_OFFSET.fullmatch(said)
+    if day is not None:
+        raise InvalidRequest(
+            f"{brief(text)} is a day with {day[2]} and no time",
+            hint=f"write {day[1]}T00:00{day[2]}, or the day with a zone: '{day[1]} UTC'",
+        )
     try:
         found = datetime.fromisoformat(said)
     except ValueError as error:
+        # Of a text that is no time at all it only says that.
+        reason = "" if str(error).startswith("Invalid isoformat") else f": {error}"
         raise InvalidRequest(
-            f"{brief(text)} is no moment: {error}", hint=f"write {_EXAMPLES}"
+            f"{brief(text)} is no moment{reason}", hint=f"write {_EXAMPLES}"
         ) from error
     if found.tzinfo is not None and zone is not None:
         raise InvalidRequest(f"{brief(text)} names two zones", hint="leave one of them out")

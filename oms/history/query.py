@@ -105,8 +105,8 @@ def parse(words: Mapping[str, object], calendar: Calendar | None = None) -> Quer
             close = difflib.get_close_matches(name, [*_READINGS], 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_READINGS)}"
             raise InvalidRequest(f"{name!r} is no condition of a query", hint=hint)
-        field = "klass" if name == "class" else name
-        found[field] = reading(name, given, known)
+        field, label = ("klass", "class") if name in {"klass", "class"} else (name, name)
+        found[field] = reading(label, given, known)
     query = Query.model_validate(found)
     if query.since is not None and type(query.since) is type(query.until):
         assert query.until is not None

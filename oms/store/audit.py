@@ -107,9 +107,15 @@ def check_chain(
             raise ChainBroken(
                 f"event {sequence} has another hash than was noted", sequence=sequence
             )
-    appended = max((*expected, *marked), default=0)
+    appended = max(marked, default=0)
     if sequence < appended:
         check_end(sequence, appended)
+    noted = max(expected, default=0)
+    if sequence < noted:
+        raise ChainBroken(
+            f"the log ends at {sequence}, before event {noted} whose hash was noted",
+            sequence=sequence + 1,
+        )
     check_end(sequence, marks[LOG_CHECKPOINT][0] if LOG_CHECKPOINT in marks else 0)
     return Head(sequence, digest, head.recorded_at)
 
