@@ -1,6 +1,6 @@
 """Check a log, an export, a pack or a proof, with this file and nothing else of the program.
 
-    python verify.py FILE [--key PUB ...] [--checkpoints FILE] [--expect SEQ:HASH] [--json]
+    python verify.py FILE [--key PUB ...] [--checkpoints NOTES] [--expect SEQ:HASH] [--json]
 
 It needs Python 3.11 or later, and the package `cryptography` where signatures are checked. Copy it
 to wherever the auditor works: it opens what it checks for reading only, and imports nothing of the
@@ -8,8 +8,9 @@ program whose log it judges. docs/reference/log-format.md describes what it chec
 a stranger can write another one.
 
 FILE is a SQLite database, a folder or `.zip` with a `manifest.json` (an export or an examination
-pack), a `.jsonl` of events, or a proof. The exit status is 0 where all of it holds, 4 where
-something does not, 2 where it could not be checked.
+pack), a `.jsonl` of events, or a proof. With --key a database is held against the checkpoints in
+NOTES, or in FILE.checkpoints beside it; that none is found is a failure. The exit status
+is 0 where all of it holds, 4 where something does not, 2 where it could not be checked.
 """
 
 from __future__ import annotations
@@ -714,7 +715,8 @@ def _check_chain(parcel: Parcel, checkpoints: Sequence[Checkpoint], options: Opt
     walk = Walk(inside, options.expected, before=before)
     for name in chain["files"]:
         walk_events(parcel.events(name), walk)
-    found = walk.end()
+    has_notes = bool(options.keys) and "checkpoints.jsonl" in parcel.files
+    found = _ended(walk, is_signed=has_notes or bool(options.checkpoints))
     if (found.last, found.head) != (int(chain["last"]), chain["head"]):
         raise DamageError(f"its events end at {found.last}, not at {chain['last']}")
     if before[0] == 0 and found.events and walk.log != parcel.log:
@@ -815,9 +817,9 @@ def check(
     if start.startswith(b"PK") or path.suffix == ".zip":
         return check_parcel(path, options)
     if start.startswith(b"SQLite format 3\0"):
-        walk = Walk(options.checkpoints, options.expected)
+        walk = Walk(_signed(path, options), options.expected)
         walk_database(path, walk, progress)
-        return walk.end()
+        return _ended(walk, is_signed=bool(options.keys))
     if start.startswith(b'{"sequence"'):
         return _check_lines(path, options)
     try:
@@ -836,9 +838,43 @@ def check(
 
 def _check_lines(path: Path, options: Options) -> Finding:
     with path.open(encoding="utf-8") as file:
-        walk = Walk(options.checkpoints, options.expected)
+        walk = Walk(_signed(path, options), options.expected)
         walk_events(json_events(file), walk)
-        return walk.end()
+        return _ended(walk, is_signed=bool(options.keys))
+
+
+def _signed(path: Path, options: Options) -> Sequence[Checkpoint]:
+    """Return the checkpoints that a log is held against: those given, else those of the file that
+    the program writes beside it.
+
+    Raises `DamageError` where there is a key and nothing is signed.
+    """
+    if options.checkpoints or not options.keys:
+        return options.checkpoints
+    beside = path.with_name(f"{path.name}.checkpoints")
+    found = _read_checkpoints(beside, options.keys) if beside.exists() else []
+    if not found:
+        raise DamageError(
+            f"nothing signed was found: there is no checkpoint in {beside}; name the file with "
+            "--checkpoints; without --key the hashes alone are checked"
+        )
+    return found
+
+
+def _read_checkpoints(path: Path, keys: Sequence[PublicKey]) -> list[Checkpoint]:
+    return checked_checkpoints(read_notes(_text_of(path).splitlines()), keys)
+
+
+def _ended(walk: Walk, *, is_signed: bool) -> Finding:
+    """Return what held, and which events no checkpoint covers where some should."""
+    found = walk.end()
+    if is_signed and found.events and found.signed_to < found.last:
+        first = max(found.first, found.signed_to + 1)
+        words = f"events {first} to {found.last} stand"
+        if first == found.last:
+            words = f"event {first} stands"
+        found.notes.append(f"{words} under no checkpoint")
+    return found
 
 
 def _text_of(path: Path) -> str:
@@ -857,8 +893,9 @@ def _options(given: argparse.Namespace) -> Options:
     if given.checkpoints is not None:
         if not options.keys:
             raise UncheckableError("checkpoints are checked with a public key: give --key")
-        lines = _text_of(given.checkpoints).splitlines()
-        options.checkpoints = checked_checkpoints(read_notes(lines), options.keys)
+        options.checkpoints = _read_checkpoints(given.checkpoints, options.keys)
+        if not options.checkpoints:
+            raise DamageError(f"nothing signed was found: {given.checkpoints} has no checkpoint")
     return options
 
 
@@ -883,7 +920,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, help="a database, a folder, an archive, or a proof")
     parser.add_argument("--key", type=Path, action="append", default=[], help="a public key")
-    parser.add_argument("--checkpoints", type=Path, help="the file of signed checkpoints")
+    parser.add_argument(
+        "--checkpoints", type=Path, help="the file of signed checkpoints; else FILE.checkpoints"
+    )
     parser.add_argument(
         "--expect", action="append", default=[], metavar="SEQ:HASH", help="a hash that you noted"
     )

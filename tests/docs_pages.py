@@ -290,7 +290,9 @@ def export_page() -> str:
             "zstd; it needs `pip install 'ib-oms[parquet]'`.",
             "`manifest.json` says what was asked, `first` and `last` event of the range, how many "
             "rows, versions, columns, the digest of each file, and for a whole range of events "
-            "the [chain](log-format.md#exports-and-packs).",
+            "the [chain](log-format.md#exports-and-packs); unless masked, `head` has the sequence "
+            "and the hash of the event that the log ended with.",
+            "A range without an event is refused with status 2.",
             "`sha256sum -c manifest.sha256` checks the manifest; `python -m oms.verify OUT` checks "
             "everything.",
             "With a signing key in the settings `manifest.note` is its signature: "
@@ -298,7 +300,8 @@ def export_page() -> str:
         ),
         _lines(
             "Each event is held against its hash and each row of the books against its digest; "
-            "where one does not hold, the export ends with status 4, and nothing is there.",
+            "where one does not hold, the export ends with status 4, and nothing is there. So it "
+            "does where the log is not the one of its head file and of its signed checkpoints.",
             "OUT is there when all of it is durable, or not at all; only its owner can read it.",
             "Until then it is `OUT.part`; after an interruption the same command checks what is "
             "there and goes on, to the same bytes.",

@@ -135,6 +135,7 @@ async def _export(
     progress = await _kept(reader, request, stage, past)
     end = min(request.query.before or progress.last + 1, progress.last + 1)
     source = await source_of(reader, request.subject, request.query.evolve(before=end), past)
+    refuse_empty(source)
     mask = await mask_of(reader, request.mask_key, progress.last)
     if not progress.files:
         stage.clear()
@@ -158,10 +159,13 @@ async def _export(
     finally:
         writer.close()
     await asyncio.to_thread(check_made, stage.folder, files)
-    manifest = manifest_text(await _manifest(reader, request, files, source, mask))
+    described = await _manifest(reader, request, files, source, mask)
+    if mask is None:
+        described["head"] = {"sequence": progress.last, "hash": progress.head}
+    manifest = manifest_text(described)
     log = await log_of(reader, mask)
     # No time of the machine's: the same request gives the same bytes.
-    at = time_text(await reader.recorded_at(progress.last)) if progress.last else "never"
+    at = time_text(await reader.recorded_at(progress.last))
     stage.end(sealed_manifest(manifest, log, at, signer))
     return Exported(rows, resumed, files, progress.last)
 
@@ -267,6 +271,12 @@ class _Records(Source):
             chosen = [record for record in page if self._chosen.takes(record)]
             skipped, after = min(after, len(chosen)), max(0, after - len(chosen))
             yield [record_row(record) for record in chosen[skipped:]]
+
+
+def refuse_empty(source: Source) -> None:
+    """Raise `InvalidRequest` where the range that was asked for has no event."""
+    if source.first > source.last:
+        raise InvalidRequest("the log has no event in that time", hint="`oms log` shows when")
 
 
 _TABLES: Final = {"orders": "orders", "fills": "fills", "positions": "positions", "cases": "breaks"}
@@ -474,7 +484,7 @@ async def _manifest(
         "versions": _versions(request.form),
         "files": [one.model_dump() for one in made],
     }
-    if source.is_whole and mask is None and source.total:
+    if source.is_whole and mask is None:
         manifest["chain"] = await chain(reader, [one.name for one in made], source)
     return manifest
 

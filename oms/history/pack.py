@@ -33,7 +33,7 @@ from oms.core.events import (
     StatementChecked,
 )
 from oms.core.fold.records import BreakCase
-from oms.errors import ConfigurationError, InvalidRequest
+from oms.errors import ConfigurationError
 from oms.evidence.checkpoints import notes_until
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
@@ -58,6 +58,7 @@ from oms.history.export import (
     failures,
     log_of,
     manifest_text,
+    refuse_empty,
     source_of,
 )
 from oms.history.formats import Made, Writer, writer_of
@@ -132,8 +133,7 @@ async def pack(
     with failures(stage):
         stage.open(anew=True)
         source = await source_of(reader, "events", query)
-        if not source.total:
-            raise InvalidRequest("the log has no event in that time", hint="`oms log` shows when")
+        refuse_empty(source)
         shown = notes_until(notes, source.last)
         await _write_events(reader, source, stage, moved)
         past = await books_at(reader, source.last, events_max=_EVENTS_MAX, when_far=when_far)

@@ -174,6 +174,10 @@ async def test_every_form_has_the_same_rows_and_is_checked(
         found = verify.check(out, verify.Options())
         assert found.events == (made.rows if subject == "events" else 0)
         assert made.rows == len(wanted) > 0 or subject == "cases"
+        async with reading(place) as reader:
+            head = await reader.head()
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest["head"] == {"sequence": head.sequence, "hash": head.hash.hex()}
     async with reading(place) as reader:
         packed = await pack(reader, Query(since=5), tmp_path / "pack.zip")
     assert verify.check(tmp_path / "pack.zip", verify.Options()).last == packed.last
@@ -226,8 +230,8 @@ async def test_fills_of_a_year_are_those_that_happened_in_it(log: Place, tmp_pat
     assert made.rows == fills > 0
     with pytest.raises(InvalidRequest, match="nothing before"):
         await exported(log, tmp_path / "known", "fills", **day)
-    made = await exported(log, tmp_path / "orders", "orders", since="2099-01-01")
-    assert made.rows == 0
+    with pytest.raises(InvalidRequest, match="no event in that time"):
+        await exported(log, tmp_path / "orders", "orders", since="2099-01-01")
 
 
 async def test_what_a_spreadsheet_would_calculate_is_text(tmp_path: Path) -> None:
@@ -619,6 +623,38 @@ async def test_a_pack_is_checked_with_nothing_but_the_verifier(
     assert (code_, "a key that was not given" in said) == (4, True)
 
 
+async def test_a_pack_says_which_of_its_events_no_checkpoint_covers(
+    log: Place, sealed: Sealed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint that ends behind the range, or none since, does not speak for it."""
+    key = tmp_path / "oms.key.pub"
+    with zipfile.ZipFile(sealed.archive) as archive:
+        last = json.loads(archive.read("manifest.json"))["last"]
+    await filled(log, [intent("new"), intent("newer")])
+    notes = CheckpointFile(tmp_path / "log.checkpoints").notes()
+    for name, query, words in (
+        ("before", Query(since=20, until=60), "events 20 to 59 stand under no checkpoint"),
+        ("over", Query(since=20), f"events {last + 1} to {last + 2} stand under no checkpoint"),
+        ("one", Query(since=last + 2), f"event {last + 2} stands under no checkpoint"),
+        ("signed", Query(since=20, until=last + 1), ""),
+    ):
+        out = tmp_path / f"{name}.zip"
+        async with reading(log) as reader:
+            await pack(reader, query, out, signer=sealed.signer, notes=notes)
+        assert verify.main([str(out), "--key", str(key)]) == 0
+        said = [line for line in capsys.readouterr().out.splitlines() if "no checkpoint" in line]
+        assert said == ([words] if words else []), name
+
+
+async def test_a_range_without_an_event_is_refused(log: Place, tmp_path: Path) -> None:
+    """As a pack of it is; conditions that nothing meets leave an empty file."""
+    for subject in ("events", "fills", "cases"):
+        with pytest.raises(InvalidRequest, match="no event in that time"):
+            await exported(log, tmp_path / "out", subject, after=10_000)
+    assert left_in(tmp_path) == set()
+    assert (await exported(log, tmp_path / "out", "fills", symbol="NONE")).rows == 0
+
+
 async def test_a_pack_of_another_log_is_refused(
     sealed: Sealed, sqlite_template: Path, tmp_path: Path
 ) -> None:
@@ -765,6 +801,7 @@ async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, fo
         manifest = json.loads((out / "manifest.json").read_text())
         assert "chain" not in manifest
         assert manifest["masked"]
+        assert "head" not in manifest
         texts = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
         if form == "parquet":
             texts.append(repr(rows_of(out, subject, form)).encode())
@@ -843,6 +880,8 @@ async def test_bad_input_is_said_with_what_to_do(log: Place, tmp_path: Path) -> 
         ((*out, "--since", "2026-06-01T10:00"), "no time zone"),
         (("pack", "there"), "exists already"),
         (("pack", "x.zip", "--since", "2099-01-01"), "no event in that time"),
+        ((*out, "--since", "2099-01-01"), "no event in that time"),
+        (("export", "events", "out", "--since", "2099-01-01"), "no event in that time"),
     ):
         said = await shell.oms(*arguments, expect=2)
         assert words in said.err, arguments

@@ -117,7 +117,43 @@ async def test_a_signed_log_holds(log: Signed, capsys: pytest.CaptureFixture[str
     assert verify.main(arguments) == 0
     said = capsys.readouterr().out
     assert said.splitlines()[0] == f"ok  {EVENTS} events hold, 1 to {EVENTS}"
-    assert said.splitlines()[2] == "3 signed checkpoints hold, to event 30"
+    assert said.splitlines()[2:] == [
+        "3 signed checkpoints hold, to event 30",
+        "events 31 to 36 stand under no checkpoint",
+    ]
+
+
+async def test_a_key_alone_takes_the_checkpoints_beside_the_log(
+    log: Signed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key that nothing was held against would be a check that was not made."""
+    make_key(tmp_path / "stranger.key", "paper")
+    lines = tmp_path / "events.jsonl"
+    with closing(sqlite3.connect(log.database)) as connection:
+        names = ", ".join(verify.HASHED)
+        rows = connection.execute(f"SELECT {names}, hash FROM events ORDER BY sequence").fetchall()
+    events = [
+        dict(zip((*verify.HASHED, "hash"), (*r[:-1], r[-1].hex()), strict=True)) for r in rows
+    ]
+    lines.write_text("".join(json.dumps(event) + "\n" for event in events))
+
+    def said(*arguments: str | Path) -> tuple[int, str]:
+        return verify.main([str(one) for one in arguments]), capsys.readouterr().out
+
+    for path in (log.database, lines):
+        status_, text = said(path, "--key", log.key)
+        assert (status_, "nothing signed was found" in text) == (4, True)
+        assert said(path)[0] == 0
+        beside = path.with_name(f"{path.name}.checkpoints")
+        shutil.copyfile(log.checkpoints, beside)
+        status_, text = said(path, "--key", log.key)
+        assert (status_, "3 signed checkpoints hold, to event 30" in text) == (0, True)
+        status_, text = said(path, "--key", tmp_path / "stranger.key.pub")
+        assert (status_, "a key that was not given" in text) == (4, True)
+        beside.write_text("")
+        assert said(path, "--key", log.key)[0] == 4
+        assert said(path, "--key", log.key, "--checkpoints", log.checkpoints)[0] == 0
+        assert said(path, "--key", log.key, "--checkpoints", beside)[0] == 4
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty log", "no file", "an older copy"])
