@@ -15,6 +15,7 @@ import shutil
 import signal
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -54,10 +55,13 @@ class Subject(NamedTuple):
 def main(subject: Subject, folder: Path, points: int) -> None:
     ready = folder / "ready"
     ready.mkdir()
+    # What is killed leaves its temporary files.
+    (folder / "temporary").mkdir()
+    tempfile.tempdir = str(folder / "temporary")
     subject.prepare(ready)
     events = rows(next(ready.glob("*.sqlite")))
     total = killed_at(subject, Path(shutil.copytree(ready, folder / "whole")), sys.maxsize)
-    found = []
+    points, found = min(points, total), []
     for point in range(points):
         at = 1 + point * (total - 1) // (points - 1)
         place = Path(shutil.copytree(ready, folder / f"killed-{at}"))
