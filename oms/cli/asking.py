@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 
 from oms.cli.context import settings_of
 from oms.cli.options import Options
-from oms.cli.output import print_json
+from oms.cli.output import print_json, say
 from oms.cli.past import Shelf, shelf
 from oms.cli.terminal import show, table
 from oms.clock import SystemClock
@@ -19,7 +19,8 @@ from oms.core.fold.records import AnyRecord
 from oms.errors import InvalidRequest
 from oms.history import records
 from oms.history.moments import Calendar
-from oms.history.query import KEYS, Counted, Query, parse
+from oms.history.query import KEYS, Counted, Query, parse, unknown_names
+from oms.store.reader import Reader
 
 _WHICH: Final = "Which ones (each can be given more than once: one of the values)"
 _WHEN: Final = "From when to when"
@@ -164,11 +165,25 @@ async def listed(
                 place.reader, table, query, key, where=where, past=place.past
             )
             place.say()
+            if not counted.total and not as_json:
+                await say_none(place.reader, query)
             show_count(counted, as_json=as_json)
             return None
         found = await records.find(place.reader, table, query, where, place.past)
+        if not found and not as_json:
+            await say_none(place.reader, query)
         ended = await place.books.count(table, {"live": 0}) if "live" in where else 0
         return Listed(place, found, ended)
+
+
+async def say_none(reader: Reader, query: Query, noun: str = "") -> None:
+    """Say that nothing answers a question, and which of its names no event names."""
+    unknown = await unknown_names(reader, query)
+    for words, hint in unknown:
+        say(words)
+        say(f"hint: {hint}")
+    if noun and not unknown:
+        say(f"no {noun} meets this question")
 
 
 def show_count(counted: Counted, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oms import report
-from oms.cli.asking import COUNTS, FILTERS, Question, asked, show_count
+from oms.cli.asking import COUNTS, FILTERS, Question, asked, say_none, show_count
 from oms.cli.ids import short
 from oms.cli.options import with_options
 from oms.cli.output import write_json
@@ -73,11 +73,16 @@ def log(
     async def work() -> None:
         async with reading(context) as reader:
             if words["count"]:
-                show_count(await count(reader, query, words["by"] or ""), as_json=as_json)
+                counted = await count(reader, query, words["by"] or "")
+                show_count(counted, as_json=as_json)
+                if not counted.total:
+                    await say_none(reader, query)
                 return
             found = [envelope async for envelope in search(reader, query)]
             envelopes = sorted(found, key=lambda envelope: envelope.sequence)
             await _print(reader, envelopes, wire=wire, as_json=as_json)
+            if not found:
+                await say_none(reader, query, "" if follow else "event")
             if follow:
                 last = envelopes[-1].sequence if envelopes else (await reader.head()).sequence
                 await _follow(reader, last, query, wire=wire, as_json=as_json)

@@ -260,6 +260,43 @@ async def count(reader: Reader, query: Query, by: str = "") -> Counted:
     return Counted(by, total, tuple(sorted(counts, key=lambda one: (-one[1], one[0]))))
 
 
+#: What names something that other events can name as well.
+_NAMING: Final = ("account", "symbol", "con_id", "strategy", "actor")
+_OFFERED_MAX: Final = 8
+
+
+async def unknown_names(reader: Reader, query: Query) -> list[tuple[str, str]]:
+    """Return, of the names in a query that no event at all names, a sentence and a hint for each.
+
+    An empty answer is the answer; but where a name is misspelt, it is to another question.
+    """
+    values = {kind: query.values.get(kind, ()) for kind in _NAMING}
+    kinds = [kind for kind in _NAMING if values[kind]]
+    if not kinds:
+        return []
+    everything = (1, (await reader.head()).sequence)
+    postings = await asyncio.to_thread(index.postings_of, reader.url, (), kinds, within=everything)
+    known: dict[str, list[str]] = {kind: [] for kind in kinds}
+    for (kind, value), bits in postings.items():
+        if kind in known and bits:
+            known[kind].append(value)
+    return [
+        (f"no event names {kind} {value}", _offer(value, sorted(known[kind])))
+        for kind in kinds
+        for value in values[kind]
+        if value not in known[kind]
+    ]
+
+
+def _offer(value: str, known: Sequence[str]) -> str:
+    by_lower = {one.lower(): one for one in known}
+    close = [by_lower[one] for one in difflib.get_close_matches(value.lower(), by_lower, 3)]
+    if close or len(known) == 1:
+        return f"did you mean {' or '.join(close or known)}?"
+    shown = ", ".join(known[:_OFFERED_MAX]) + (", ..." if len(known) > _OFFERED_MAX else "")
+    return f"the log names {shown}" if known else "the log names none"
+
+
 async def matching(reader: Reader, query: Query) -> Bits:
     """Return the sequences of the events that meet a query."""
     return (await _found(reader, query)).bits

@@ -90,14 +90,15 @@ async def of_event(reader: Reader, sequence: int) -> Why:
     walk = _Walk(reader)
     await walk.follow([sequence])
     own = walk.envelopes[sequence]
+    clock = await _clock_at(reader, own)
     return Why(
         kind="event",
         subject=str(sequence),
         headline=sentence(own),
         steps=walk.steps(),
         consequences=await _caused_by(reader, walk, own),
-        clock=await _clock_at(reader, own),
-        notes=walk.notes(),
+        clock=clock,
+        notes=(*walk.notes(), *_unmeasured(clock)),
     )
 
 
@@ -110,13 +111,14 @@ async def of_order(reader: Reader, order_id: str) -> Why:
         raise NotFound(f"there is no order {order_id}", hint="`oms orders --all` lists them")
     await walk.follow([one.sequence for one in story])
     known = order if isinstance(order, Order) else None
+    clock = await _clock_at(reader, story[-1])
     return Why(
         kind="order",
         subject=order_id,
         headline=tell(order_id, story, known).headline,
         steps=walk.steps(),
-        clock=await _clock_at(reader, story[-1]),
-        notes=(*walk.notes(), *_unproven(known)),
+        clock=clock,
+        notes=(*walk.notes(), *_unmeasured(clock), *_unproven(known)),
     )
 
 
@@ -169,6 +171,7 @@ async def of_break(reader: Reader, break_id: str) -> Why:
     about = await _about_break(reader, case)
     walk = _Walk(reader)
     await walk.follow([one.sequence for one in about])
+    clock = await _clock_at(reader, await reader.event(case.opened_sequence))
     finding = case.finding
     ours, theirs = finding.ours or "nothing", finding.theirs or "nothing"
     return Why(
@@ -177,8 +180,8 @@ async def of_break(reader: Reader, break_id: str) -> Why:
         headline=f"{case.status}: {finding.text or finding.subject}: ours {ours}, theirs {theirs}",
         steps=walk.steps(),
         questions=await _questions(reader, about),
-        clock=await _clock_at(reader, await reader.event(case.opened_sequence)),
-        notes=walk.notes(),
+        clock=clock,
+        notes=(*walk.notes(), *_unmeasured(clock)),
     )
 
 
@@ -284,6 +287,13 @@ async def _clock_at(reader: Reader, own: Envelope) -> ClockBound | None:
     after = Query(type=reads, after=own.sequence, limit=1)
     found = [one for query in (before, after) async for one in search(reader, query)]
     return ClockBound.at(own.recorded_at, found)
+
+
+def _unmeasured(clock: ClockBound | None) -> Iterable[str]:
+    if clock is None:
+        yield (
+            "the gateway's clock was not measured before this: the error of IB's times is not known"
+        )
 
 
 def _unproven(order: Order | None) -> Iterable[str]:

@@ -6,15 +6,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from oms.core.causes import Link, Role
 from oms.core.codec import time_text
-from oms.core.events import Envelope, Question, ServerTimeRead
+from oms.core.events import (
+    AnswerEndReceived,
+    CompletedOrderReceived,
+    Envelope,
+    Question,
+    ServerTimeRead,
+    WhatIfReceived,
+)
 from oms.core.money import plain
 from oms.report.json_view import event_json, question_json
 
 SCHEMA = 1
+
+
+#: Messages that IB sends to a question only.
+_ONLY_ANSWERS: Final = (AnswerEndReceived, CompletedOrderReceived, WhatIfReceived)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,16 @@ class Step:
     causes: tuple[Link, ...]
     #: The orders that the fold counts it to.
     order_ids: tuple[str, ...] = ()
+
+    @property
+    def unasked(self) -> str:
+        """Say of a message of IB's that nothing earlier stands behind it; empty for others."""
+        own = self.envelope
+        if self.role != "broker" or self.causes or own.context.correlation_id:
+            return ""
+        if isinstance(own.event, _ONLY_ANSWERS) or getattr(own.event, "fetched", False):
+            return "the log does not show which question it answers"
+        return "IB sent it without being asked, as far as the log shows"
 
     def is_caused_by(self, other: Envelope) -> bool:
         """Say whether another event is one of its causes."""

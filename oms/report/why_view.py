@@ -49,6 +49,13 @@ def why_terminal(why: Why, *, wire: bool = False) -> RenderableType:
     return Group(*[one for part in parts for one in (part, Text())][:-1])
 
 
+def role_text(step: Step) -> str:
+    """Return what stands before the sentence of an event; nothing where it begins with that."""
+    role = ROLES[step.role]
+    begins = sentence(step.envelope).lower().startswith(role.lower())
+    return "" if begins else f"{role}: "
+
+
 def cause_text(link: Link) -> str:
     """Return one reason in words; what the event does not say itself is marked."""
     marked = "" if link.how == "named" else f"{link.how}: "
@@ -84,13 +91,14 @@ def _steps(steps: Iterable[Step], title: str, *, wire: bool) -> Table:
         column.no_wrap = True
     for step in steps:
         envelope = step.envelope
-        role = ROLES[step.role]
-        said = Text(f"{role}: " if role else "", style="dim")
+        said = Text(role_text(step), style="dim")
         said.append(sentence(envelope), style="not dim")
         if checks := checks_text(step):
             said.append(f"\n{checks}", style="dim")
         for link in step.causes:
             said.append(f"\nbecause of {cause_text(link)}", style="dim")
+        if step.unasked:
+            said.append(f"\n{step.unasked}", style="dim")
         if wire and envelope.wire is not None:
             said.append(f"\n{wire_text(envelope)}", style="dim")
         table.add_row(str(envelope.sequence), times_text(step), envelope.context.actor, said)

@@ -22,7 +22,7 @@ from oms.core.fold.records import Order
 from oms.core.words import ago, counted, duration
 from oms.report.html_view import shown_in_markup
 from oms.report.sentences import describe_terms, name_of, sentence
-from oms.report.why_view import ROLES, checks_text, times_text
+from oms.report.why_view import checks_text, role_text, times_text
 from oms.report.wire import wire_fields, wire_text
 from oms.report.words import (
     BREAKS,
@@ -76,13 +76,13 @@ def environment() -> Environment:
         "wire_fields": wire_fields,
         "wire_text": wire_text,
         "query_words": query_words,
+        "step_role": role_text,
         "step_times": times_text,
         "step_checks": checks_text,
     }
     made.globals |= {
         "counted": counted,
         "classes": BREAKS,
-        "roles": ROLES,
         "outcomes": OUTCOMES,
         "levels": words.LEVELS,
         "icons": words.ICONS,

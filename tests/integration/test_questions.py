@@ -212,6 +212,41 @@ async def test_rejects_of_june_are_found_by_code_and_counted_by_their_orders_sym
     assert (await shell.oms("log", *earlier)).out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("log", "--since", "2027-01-01"), ["no event meets this question"]),
+        (("log", "--code", "999"), ["no event meets this question"]),
+        (("log", "--account", "NOPE"), ["no event names account NOPE", f"did you mean {ACCOUNT}?"]),
+        (("log", "--symbol", "acm"), ["no event names symbol ACM", "did you mean ACME?"]),
+        (("log", "--actor", "person:ana", "--count"), ["did you mean person:anna?"]),
+        (("log", "--actor", "x"), ["no event names actor x", "the log names broker, daemon, "]),
+        (("orders", "--account", "NOPE"), ["no event names account NOPE", "0 orders"]),
+        (("fills", "--strategy", "dmo"), ["no event names strategy dmo", "did you mean demo?"]),
+        (("positions", "--symbol", "ACM", "--count"), ["did you mean ACME?"]),
+    ],
+)
+async def test_question_without_an_answer_says_so(
+    shell: Shell, words: tuple[str, ...], said: list[str]
+) -> None:
+    err = (await shell.oms(*words)).err
+    for one in said:
+        assert one in err
+
+
+async def test_why_says_what_nobody_asked_for_and_which_clock_was_never_measured(
+    shell: Shell,
+) -> None:
+    charge = " ".join((await shell.oms("why", "10")).out.split())
+    assert "IB: the commission of execution x.2.01" in charge
+    assert "IB: IB:" not in charge
+    assert "the error of IB's times is not known" in charge
+    shown = (await shell.oms("log", "--type", "NoticeReceived", "--json")).json
+    ours = " ".join((await shell.oms("why", "B")).out.split())
+    assert shown["sentence"] in ours
+    assert "without being asked" not in ours
+
+
 @pytest.mark.parametrize("name", ["A", "7", "1:1", "1:1:1", "1", "x.1.01", "x.2.01"])
 async def test_an_order_is_told_by_any_of_its_names(shell: Shell, name: str) -> None:
     assert (await shell.oms("order", name, "--json")).json["order_id"] == "A"

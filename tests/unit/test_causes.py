@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
-from oms.core.causes import Link, attributions, stated
+from oms.core.causes import Link, attributions, role_of, stated
 from oms.core.events import (
+    AnswerEndReceived,
     Context,
     Envelope,
     OpenOrderReceived,
+    OrderIntended,
+    OrderRequested,
     PositionReceived,
     ServerTimeRead,
+    Terms,
 )
-from oms.report.why import ClockBound
-from tests.lives import START, Life, play
+from oms.report.why import ClockBound, Step
+from oms.report.why_view import role_text
+from tests.lives import ACCOUNT, ACME, START, Life, play
 
 
 def reasons(text: str) -> dict[str, str]:
@@ -68,3 +74,28 @@ def test_a_bound_grows_with_the_time_from_the_reading() -> None:
         "the gateway's clock was 40 ms behind ours, off by at most 125 ms (event 99, session 3)"
     )
     assert ClockBound.at(START, []) is None
+
+
+def test_a_message_that_answers_nothing_and_names_no_order_says_so() -> None:
+    told = PositionReceived(account=ACCOUNT, contract=ACME, quantity=Decimal(1))
+    by_itself = Envelope(1, told, Context("broker", 1), START)
+    assert step(by_itself).unasked.startswith("IB sent it without being asked")
+    assert not step(by_itself, Link(1, "attributed", "by its number")).unasked
+    assert not step(replace(by_itself, context=Context("broker", 1, None, "R1"))).unasked
+    end = replace(by_itself, event=AnswerEndReceived(kind="positions"))
+    assert step(end).unasked == "the log does not show which question it answers"
+    assert not step(replace(by_itself, context=Context("daemon", 1))).unasked
+
+
+def test_what_a_sentence_begins_with_does_not_stand_before_it_again() -> None:
+    terms = Terms(side="BUY", quantity=Decimal(1), order_type="MKT")
+    asked = OrderRequested(order_id="A", account=ACCOUNT, contract=ACME, terms=terms)
+    assert role_text(step(Envelope(1, asked, Context("person:anna"), START))) == ""
+    ended = AnswerEndReceived(kind="positions")
+    assert role_text(step(Envelope(1, ended, Context("broker", 1), START))) == ""
+    intended = OrderIntended(order_id="A", account=ACCOUNT, contract=ACME, terms=terms)
+    assert role_text(step(Envelope(1, intended, Context("daemon"), START))) == "intended: "
+
+
+def step(envelope: Envelope, *causes: Link) -> Step:
+    return Step(envelope, role_of(envelope), causes)
