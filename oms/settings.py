@@ -23,7 +23,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 import annotated_types
@@ -113,6 +113,12 @@ def _durable_url(value: str) -> str:
             raise ValueError("a log in memory is lost with the process")
         if not value.strip():
             raise ValueError("it must be the path of a file")
+        if re.match(r"postgres|.*password\s*=", value, re.IGNORECASE):
+            # As a path it would be a new, empty log, named after the password.
+            raise ValueError(
+                "it looks like an address of PostgreSQL, and is none: write"
+                " postgresql://USER:PASSWORD@HOST/NAME, or ./NAME for a file of that name"
+            )
         return f"sqlite:///{_database_file(value)}"
     scheme, rest = value.split("://", 1)
     if scheme.split("+")[0] == "sqlite" and rest.strip("/"):
@@ -937,9 +943,18 @@ def _shown(value: object) -> str:
 def masked(text: str) -> str:
     """Return text that may hold an address of a database, without the passwords in it."""
     # Up to the last @: a password may hold one that was not written as %40.
-    text = re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1:***@", text)
-    # The driver takes a password, and that of a key, among the options of the address as well.
-    return re.sub(r"([?&][^=&\s]*password=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
+    text = re.sub(r"((?:://|postgres\w*[:/]+)[^:/@\s]*):[^\s]*@", r"\1:***@", text)
+    if "@" not in text:
+        # The host was forgotten: what stands in the place of a port is the password.
+        text = re.sub(r"(://[^:/\s\[]*):(?!\d{1,5}(?:[/?\s]|$))[^/?\s]*", r"\1:***", text)
+    # The driver takes a password, and that of a key, among the options of the address as well, and
+    # reads %77 in their names.
+    return re.sub(r"([^?&=\s]+)(\s*=\s*)([^&\s]*)", _without_password, text)
+
+
+def _without_password(option: re.Match[str]) -> str:
+    name, sign, value = option.groups()
+    return name + sign + ("***" if "password" in unquote(name).lower() else value)
 
 
 def _unit(field: FieldInfo) -> str:

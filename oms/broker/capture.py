@@ -53,6 +53,8 @@ from oms.core.keys import can_be_key
 from oms.core.outgoing import Outgoing
 
 ACTOR: Final = "broker"
+#: Who hands our messages to the socket.
+SENDER: Final = "daemon"
 
 #: Server messages that only order management reads. ib_async's handlers for them would rebuild, at
 #: forty times the cost, a state that the log holds. Notices (4) and ids (9, 15) it gets as well.
@@ -256,7 +258,7 @@ class Capture:
                     kind="global_cancel", client_id=client_id, broker_order_id=0
                 )
         context = Context(
-            actor=ACTOR,
+            actor=SENDER,
             session_epoch=self._context.session_epoch,
             correlation_id=(sending.order_id if sending else "") or event.order_ref or None,
             causation_sequence=sending.intent_sequence if sending else None,

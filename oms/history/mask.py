@@ -25,6 +25,7 @@ from oms.history.columns import Cell, Column, Row
 
 #: Of a key: what nobody can guess.
 KEY_BYTES_MIN: Final = 16
+KEY_BYTES_MAX: Final = 65_536
 PREFIX: Final = "masked-"
 #: 60 bits: two of a million names have one word once in two million logs.
 _DIGITS: Final = 12
@@ -68,7 +69,13 @@ def read_key(path: Path) -> bytes:
     """Return the key of a file; raises `ConfigurationError` where there is none of use."""
     try:
         mode = path.stat().st_mode
-        key = path.read_bytes()
+        # A device or a pipe may give bytes without an end, or none for ever.
+        if not stat.S_ISREG(mode):
+            raise ConfigurationError(
+                f"the key {path} is not a regular file", hint="name a file with --key"
+            )
+        with path.open("rb") as file:
+            key = file.read(KEY_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigurationError(
             f"the key {path} cannot be read: {error.strerror}", hint="name a file with --key"
@@ -76,6 +83,10 @@ def read_key(path: Path) -> bytes:
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigurationError(
             f"other users can read the key {path}", hint=f"run: chmod 600 {path}"
+        )
+    if len(key) > KEY_BYTES_MAX:
+        raise ConfigurationError(
+            f"the key {path} has more than {KEY_BYTES_MAX:,} bytes", hint="is it another file?"
         )
     if len(key) < KEY_BYTES_MIN:
         raise ConfigurationError(

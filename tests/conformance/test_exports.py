@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -885,6 +886,9 @@ async def test_bad_input_is_said_with_what_to_do(log: Place, tmp_path: Path) -> 
     ):
         said = await shell.oms(*arguments, expect=2)
         assert words in said.err, arguments
+    if sys.platform != "win32":
+        endless = ("--mask", "--key", os.devnull)
+        assert "not a regular file" in (await shell.oms(*out, *endless, expect=2)).err
     key.write_bytes(b"short")
     key.chmod(0o600)
     assert "could be guessed" in (await shell.oms(*out, *masked, expect=2)).err

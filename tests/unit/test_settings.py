@@ -215,6 +215,8 @@ def test_plain_path_becomes_a_database_url(tmp_path: Path) -> None:
         ),
         ("postgresql://host/oms?sslpassword=s3cret", "postgresql://host/oms?sslpassword=***"),
         ("postgresql://host/oms?PASSWORD=s3%26cret", "postgresql://host/oms?PASSWORD=***"),
+        ("postgresql://host/oms?pass%77ord=s3cret", "postgresql://host/oms?pass%77ord=***"),
+        ("postgresql://host:5432/oms?options=-c x=1", "postgresql://host:5432/oms?options=-c x=1"),
     ],
 )
 def test_password_is_never_shown(tmp_path: Path, url: str, expected: str) -> None:
@@ -222,6 +224,21 @@ def test_password_is_never_shown(tmp_path: Path, url: str, expected: str) -> Non
     assert settings.database_url == url
     shown = {row.name: row.value for row in settings.describe()}
     assert shown["database_url"] == expected
+
+
+def test_an_address_without_its_host_shows_no_password(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(directory=tmp_path, environment={"OMS_DATABASE_URL": "postgresql://desk:s3cret"})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql:/u:s3cret@h/db", "postgres:u:s3cret@h", "host=h port=1 password=s3cret"]
+)
+def test_a_slip_in_an_address_is_no_name_of_a_file(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="looks like an address of PostgreSQL") as caught:
+        load(directory=tmp_path, environment={"OMS_DATABASE_URL": url})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_settings_cannot_be_changed_after_reading() -> None:
