@@ -41,6 +41,7 @@ from oms.store.tables import (
     EVENT_COLUMNS,
     EVENTS,
     LEASES,
+    LOG_CHECKPOINT,
     ORDER_EVENTS,
     PROJECTIONS,
 )
@@ -174,9 +175,13 @@ class Reader:
         return [int(sequence) for (sequence,) in await self._rows(query)]
 
     async def event(self, sequence: int) -> Envelope:
-        """Return one event; raises `NotFound`."""
+        """Return one event; raises `NotFound`, and `ChainBroken` for one that was appended once."""
         found = await self.events(sequence - 1, limit=1, before=sequence + 1)
         if not found:
+            appended = (await self.checkpoints()).get(LOG_CHECKPOINT, 0)
+            if 0 < sequence <= appended:
+                text = f"the log has no event {sequence}, but {appended} events were appended"
+                raise ChainBroken(text, sequence=sequence)
             raise NotFound(f"the log has no event {sequence}")
         return found[0]
 

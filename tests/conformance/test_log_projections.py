@@ -301,6 +301,18 @@ async def test_reader_shows_no_row_that_was_altered(place: Place, change: str) -
     await reader.close()
 
 
+async def test_an_event_that_was_appended_once_is_not_just_not_found(place: Place) -> None:
+    await filled(place, [session(), intent("order")])
+    place.remove_guards()
+    place.sql("DELETE FROM events WHERE sequence = 2")
+    reader = await Reader.open(place.url)
+    with pytest.raises(ChainBroken, match="2 events were appended"):
+        await reader.event(2)
+    with pytest.raises(NotFound):
+        await reader.event(3)
+    await reader.close()
+
+
 async def test_reader_neither_waits_for_the_writer_nor_writes(place: Place) -> None:
     """While a transaction is open, readers see the state before it; their connections refuse to
     write.
