@@ -426,7 +426,7 @@ def _adopt(life: Life, line: Line) -> Fact:
         status="" if only_executions else line.word(0),
         ended=line.options.get("ended") == "yes",
         completed_status=line.options.get("words", ""),
-        evidence=1,
+        evidence=int(line.options.get("evidence", "1")),
         run_id="R1",
     )
     return adopted, "", "reconciler"

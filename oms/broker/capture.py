@@ -8,9 +8,9 @@ part. Market data goes to `market_data`, with its wire text. What the rest of ib
 
 Promises: one fact per message, in the order of arrival, with its wire fields; a message that cannot
 be translated is stored as `BrokerMessageUnreadable`, and counted (`repeats`) where it comes word
-for word again; market data is not stored. A fact that the log
-does not take is never dropped in silence: `on_failure` is called, once, and its business is to stop
-the daemon. Nothing is raised into the socket's callback, where ib_async would swallow it.
+for word again; market data is not stored. A fact that the log does not take is never dropped in
+silence: `on_failure` is called, once, and its business is to stop the daemon. Nothing is raised
+into the socket's callback, where ib_async would swallow it.
 
 If the process dies between the arrival of a message and its commit, the message is lost here and
 asked for again by the reconciliation of the next start.

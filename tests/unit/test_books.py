@@ -484,6 +484,15 @@ def test_every_order_is_told_by_its_links() -> None:
     assert story == [2, 3, 4, 5, 6, 7]
 
 
+def test_an_adopted_order_is_told_by_what_came_before_it_was_known() -> None:
+    """The message that it was adopted by, its executions, and what was charged for them."""
+    life = Life().play("session\nfill 40 @ 10 exec=x.1.01 ref= perm=77\ncommission x.1.01 1")
+    life.play("position 40 10\nstatus Filled 40 perm=77")
+    life.play("B: adopt Filled perm=77 evidence=5")
+    story = {sequence for order_id, sequence in life.books.links() if order_id == "B"}
+    assert story == {2, 3, 5, 6}
+
+
 def test_facts_without_a_fold_leave_the_books_alone() -> None:
     assert "QueryAsked" in EVENT_TYPES
     life = working()

@@ -222,7 +222,9 @@ def claim_fills(books: Books, order: Order, perm_id: int) -> OrderChanges:
     for fill in books.unclaimed(perm_id):
         claimed = _held_against(books, order, fill)
         books.put(claimed)
-        books.link(order.order_id, claimed.booked_sequence)
+        told = {claimed.booked_sequence, claimed.commission_sequence, claimed.last_sequence} - {0}
+        for sequence in told:
+            books.link(order.order_id, sequence)
         counts = counted(order, claimed)
         order = order.evolve(**counts)
         changes |= counts

@@ -289,6 +289,8 @@ def _adopted(books: Books, envelope: Envelope, event: OrderAdopted) -> None:
         # Earlier versions took 0 for a permanent number: it names nothing.
         return
     take_in(books, event.perm_id, event.order_ref)
+    if 0 < event.evidence < envelope.sequence:
+        books.link(event.order_id, event.evidence)
     order = Order(
         order_id=event.order_id,
         origin=event.origin,
