@@ -37,7 +37,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -56,7 +56,8 @@ def _clear(path: Path) -> None:
                 part.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make durable which files a folder has; raises `OSError`."""
     if os.name == "nt":
         return  # A folder cannot be opened there.
     opened = os.open(folder, os.O_RDONLY)

@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -193,7 +194,7 @@ async def mask_of(reader: Reader, key: bytes, last: int) -> Mask | None:
 # ── where rows come from ─────────────────────────────────────────────────────────────────────────
 
 
-class Source:
+class Source(ABC):
     """Rows in their order, and how many there are."""
 
     def __init__(self, columns: tuple[Column, ...], total: int, first: int, last: int) -> None:
@@ -206,9 +207,9 @@ class Source:
         #: Whether every event of the range is in the rows.
         self.is_whole = False
 
+    @abstractmethod
     def rows(self, after: int) -> AsyncIterator[list[Row]]:
         """Yield pages of rows behind the first `after`."""
-        raise NotImplementedError  # each kind of source has its own
 
 
 class _Events(Source):

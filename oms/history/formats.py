@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -108,7 +109,7 @@ def check_form(form: Form) -> None:
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Text:
+class _Text(ABC):
     """One file of text."""
 
     def __init__(
@@ -172,8 +173,8 @@ class _Text:
     def _head(self) -> str:
         return ""
 
-    def _text(self, rows: Sequence[Row]) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _text(self, rows: Sequence[Row]) -> str: ...
 
 
 class _Lines(_Text):

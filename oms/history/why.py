@@ -345,17 +345,7 @@ def _movements(
     opening: Envelope | None,
 ) -> Iterable[Movement]:
     """Yield what moved a position, folded by the same rules as the books."""
-    now = position.evolve(
-        quantity=position.opening_quantity,
-        average_price=position.opening_average_price,
-        realised_pnl=ZERO,
-        commissions=(),
-        converted=ZERO,
-        converted_cost=ZERO,
-        closed_at_zero=ZERO,
-        fill_count=0,
-        uncashed=ZERO,
-    )
+    now = positions.as_opened(position)
     if position.opening_quantity:
         yield Movement(
             sequence=0 if opening is None else opening.sequence,

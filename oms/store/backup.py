@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from sqlalchemy.engine import URL
 
+from oms import files
 from oms.clock import Clock, SystemClock
 from oms.core.codec import Head, time_text
 from oms.errors import (
@@ -250,15 +251,9 @@ def put_in_place(part: Path, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make durable which files a folder has."""
-    if os.name == "nt":
-        return  # A folder cannot be opened there.
+    """Make durable which files a folder has; raises `StoreUnavailable`."""
     with _written(folder):
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+        files.sync_folder(folder)
 
 
 def _named(to: Path, moment: datetime) -> Path:

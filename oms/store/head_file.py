@@ -35,6 +35,7 @@ from sqlalchemy.engine import URL
 
 from oms.core.codec import Head, time_text
 from oms.errors import StoreUnavailable
+from oms.files import sync_folder
 
 #: Of a line, its end included: a sector of a disk is never half written, and holds one.
 LINE_BYTES: Final = 320
@@ -185,7 +186,7 @@ class HeadFile:
                 new.replace(path)  # a file system without hard links
         finally:
             new.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -301,16 +302,6 @@ else:
 
     def _unlock(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # A folder cannot be opened there.
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 @contextmanager

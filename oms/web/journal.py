@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from oms.core.events import EVENT_TYPES, Envelope, StatementChecked
@@ -94,18 +93,3 @@ async def _causes(reader: Reader, envelope: Envelope) -> list[Envelope]:
 
 def _event_json(envelope: Envelope, causes: list[Envelope]) -> Json:
     return {**event_json(envelope), "causes": [event_json(cause) for cause in causes]}
-
-
-async def sequence_at(reader: Reader, head: int, moment: datetime) -> int:
-    """Return the first sequence recorded at a moment or later; one past the head where none was.
-
-    Sequences have no holes and the appender's clock goes forward, so halving finds it.
-    """
-    low, high = 1, head + 1
-    while low < high:
-        middle = (low + high) // 2
-        if (await reader.event(middle)).recorded_at < moment:
-            low = middle + 1
-        else:
-            high = middle
-    return low

@@ -68,9 +68,9 @@ def booked(position: Position, fills: Iterable[Fill]) -> PositionChanges:
     }
 
 
-def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
-    """Return the position folded again from its opening balance over fills and adjustments."""
-    fresh = position.evolve(
+def as_opened(position: Position) -> Position:
+    """Return a position as it was at its opening balance, before anything moved it."""
+    return position.evolve(
         quantity=position.opening_quantity,
         average_price=position.opening_average_price,
         realised_pnl=ZERO,
@@ -81,6 +81,11 @@ def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
         fill_count=0,
         uncashed=ZERO,
     )
+
+
+def restated(position: Position, fills: Iterable[Fill]) -> PositionChanges:
+    """Return the position folded again from its opening balance over fills and adjustments."""
+    fresh = as_opened(position)
     waiting = sorted(fills, key=lambda f: f.booked_sequence)
     for made in position.adjustments:
         earlier = [f for f in waiting if f.booked_sequence < made.sequence]
