@@ -104,7 +104,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"pytest --seed {seed} '{nodeid}'")
 
 
+def _sample(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave all but each n-th case of a sampled test to the long run; which, the seed decides."""
+    counted: dict[str, int] = {}
+    for item in items:
+        sampled = item.get_closest_marker("sample")
+        if sampled is not None:
+            test = item.nodeid.partition("[")[0]
+            counted[test] = counted.get(test, config.option.seed) + 1
+            if counted[test] % sampled.args[0]:
+                item.add_marker(pytest.mark.long)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _sample(config, items)
     for item in items:
         for marker, option in GATES.items():
             if item.get_closest_marker(marker) and not config.getoption(option):

@@ -89,6 +89,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damaged_snapshots_change_no_answer(place: Place, copies: list[Copy], name: str) -> None:
     with beside(place.url) as (_, side):

@@ -47,6 +47,7 @@ ENDED = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("change", [*LIVE, *ENDED])
 async def test_altered_rows_are_found_and_made_again(traded: Place, change: str) -> None:
     """Live rows at the start already, the rest by the check of everything; a rebuild mends both."""

@@ -120,6 +120,7 @@ def in_place(log: Place, backup: Path, **options: Path) -> Restored:
     return restore(backup, log.url, **options)
 
 
+@pytest.mark.sample(2)
 async def test_a_place_that_knows_more_starts_with_a_word_only(log: Place, backup: Path) -> None:
     async with opened_log(log, lease=lease(), projector=True) as opened:
         await opened.append_together([gap("a"), gap("b"), gap("c")])

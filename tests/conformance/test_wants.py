@@ -350,6 +350,7 @@ def test_in_the_life_a_record_of_every_kind_has_ended(forgetful: Forgetful) -> N
     assert {table for table, _ in forgetful.evictable} == TABLES.keys() - {"system"}
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("type_name", EVENT_TYPES)
 def test_what_left_memory_comes_back_for_every_event_that_names_it(
     forgetful: Forgetful, type_name: str
@@ -371,6 +372,7 @@ def _kinds(fold: Fold[Any]) -> set[tuple[str, str]]:
 _WITH_WANTS: Final = [fold for fold in folds.FOLDS.values() if fold.wants is not nothing]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("fold", _WITH_WANTS, ids=lambda fold: fold.event_type.__name__)
 def test_fold_that_forgets_one_of_its_wants_is_found(
     forgetful: Forgetful, fold: Fold[Any], monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_a_kill_leaves_nothing_half_done(tmp_path: Path, subject: str) -> None:
     """Goal: no kill leaves a backup, a place, a segment or tables that pass for whole ones.

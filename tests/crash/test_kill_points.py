@@ -139,6 +139,7 @@ def _kill(action: str, script: str, number: int, name: str) -> Any:
 KILLS = list(_kills())
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("action", "script", "number"), KILLS)
 async def test_a_kill_at(tmp_path: Path, action: str, script: str, number: int) -> None:
     """Goal: what the README promises holds over a kill at this line."""

@@ -24,6 +24,7 @@ SCENARIOS = [
 ]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_incident_ends_right(scenario: Path, tmp_path: Path) -> None:
     folder = tmp_path / "incident"

@@ -22,6 +22,7 @@ HANDS = 5
 SEEDS = 50
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("hand", range(HANDS))
 async def test_every_kind_of_difference_is_reported_with_its_class(
     tmp_path: Path, seed: int, hand: int

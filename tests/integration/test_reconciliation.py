@@ -189,6 +189,7 @@ async def test_a_message_that_cannot_be_read_is_kept_and_shown(world: World) -> 
 # ── answers that are none ────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("mode", [pytest.param("answer", marks=pytest.mark.long), "end", "refuse"])
 async def test_silence_is_never_an_empty_answer(world: World, mode: str) -> None:
     await world.start(request_timeout_seconds=1)

@@ -192,6 +192,7 @@ async def write(
     await log.close()
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", TROUBLES)
 def test_every_face_says_the_same_verdict_reasons_and_advice(
     name: str, well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,7 @@ def said(folder: Path, words: str, redirected: str = "") -> tuple[int, str]:
     return done.returncode, done.stderr.decode()
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("redirected", [">&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("verb", ["status", "settings"])
 def test_closed_streams_are_streams_to_nowhere(verb: str, redirected: str, folder: Path) -> None:
@@ -53,6 +54,7 @@ def test_a_full_output_is_said(folder: Path) -> None:
         assert "Traceback" not in words
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("verb", ["verify"])
 @pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
 def test_a_database_that_is_no_file_is_refused(verb: str, form: str, folder: Path) -> None:
@@ -64,6 +66,7 @@ def test_a_database_that_is_no_file_is_refused(verb: str, form: str, folder: Pat
         assert "database_url" in words
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", ["loop", "x" * 300])
 def test_a_path_that_nothing_can_have_is_said(name: str, folder: Path) -> None:
     (folder / "loop").symlink_to("loop")
@@ -74,6 +77,7 @@ def test_a_path_that_nothing_can_have_is_said(name: str, folder: Path) -> None:
         assert "Traceback" not in words
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("verb", ["export events", "pack"])
 def test_what_has_no_name_is_nothing_to_write(verb: str, folder: Path) -> None:
     for name in ("''", "/", "."):
