@@ -96,7 +96,7 @@ class Gateway:
         self.session.listeners.append(self._drop_what_waits)
         self.previews = Previews(self.capture, self.session, self.outbox, timeout_seconds=seconds)
         self.lookup = Lookup(*tap, questions, timeout_seconds=seconds)
-        self.accounts = Accounts(*tap, questions, self.queries, timeout_seconds=seconds)
+        self.accounts = Accounts(self.session, self.queries)
         self.markets = Markets(
             *tap,
             market_requests,

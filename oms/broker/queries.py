@@ -57,6 +57,7 @@ from oms.core.events import (
     OrderStatusReceived,
     Outcome,
     Pending,
+    PortfolioReceived,
     PositionReceived,
     QueryAnswered,
     QueryAsked,
@@ -93,6 +94,7 @@ _ROW_IDS: Final[Mapping[QueryKind, frozenset[str]]] = MappingProxyType(
         "completed_orders": frozenset({"101", "102"}),
         "positions": frozenset({"61", "62"}),
         "account_summary": frozenset({"63", "64"}),
+        "account": frozenset({"6", "7", "54"}),
     }
 )
 
@@ -112,6 +114,8 @@ class _Open:
     """A question under way."""
 
     kind: QueryKind
+    #: Whose figures are asked for; empty where the question is about all accounts.
+    account: str
     cause: Cause
     request_id: int | None
     ended: asyncio.Future[tuple[Outcome, int, str]]
@@ -157,10 +161,10 @@ class Queries:
         self._timeout_seconds = timeout_seconds
         self._new_id = new_id
         self._open: list[_Open] = []
-        #: Kinds of which an unanswered question may still be answered late.
-        self._owed: set[QueryKind] = set()
+        #: Kinds of which an unanswered question may still be answered late, with its account.
+        self._owed: set[tuple[QueryKind, str]] = set()
         #: Held while a question without an id is open: a refusal with the id -1 names no question.
-        self.without_id = asyncio.Lock()
+        self._without_id = asyncio.Lock()
         self._turns = {kind: asyncio.Lock() for kind in _WITH_REQUEST_ID}
         #: The session in which orders were bound that were entered before it.
         self._bound_in = 0
@@ -168,16 +172,23 @@ class Queries:
         capture.askers.append(self._asked)
         session.listeners.append(self._on_news)
 
-    async def ask(self, kind: QueryKind, run_id: str, *, cause: int | None = None) -> Answer:
-        """Ask one question and return how it ended; `cause` is the event that made us ask.
+    async def ask(
+        self, kind: QueryKind, run_id: str = "", *, account: str = "", cause: int | None = None
+    ) -> Answer:
+        """Ask one question and return how it ended; `account` is whose figures are asked for,
+        `cause` the event that made us ask.
 
         Raises only what the log raises; the broker's silence and its refusals are answers here.
         """
-        async with self._turns.get(kind, self.without_id):
-            return await self._ask(kind, run_id, cause)
+        async with self._turns.get(kind, self._without_id):
+            return await self._ask(kind, run_id, account, cause)
 
-    async def _ask(self, kind: QueryKind, run_id: str, asked_by: int | None) -> Answer:
+    async def _ask(
+        self, kind: QueryKind, run_id: str, account: str, asked_by: int | None
+    ) -> Answer:
         query_id = self._new_id()
+        # What no run asks for is joined by the question itself.
+        joined_by = run_id or query_id
         asked_at = self._clock.now()
         asked = await self._append(
             QueryAsked(
@@ -185,13 +196,14 @@ class Queries:
                 kind=kind,
                 run_id=run_id,
                 timeout_seconds=Decimal(str(self._timeout_seconds)),
+                account=account,
             ),
-            Cause(run_id, asked_by),
+            Cause(joined_by, asked_by),
         )
-        cause = Cause(run_id, asked.sequence)
+        cause = Cause(joined_by, asked.sequence)
         if kind == "open_orders" and self._is_to_bind():
             await self._bind(cause)
-        open_ = self._opened(kind, cause)
+        open_ = self._opened(kind, cause, account=account)
         outcome, code, text = await self._await_end(open_)
         rows = tuple([Row(event, (await durable).sequence) for event, durable in open_.rows])
         last = (await open_.last).sequence if open_.last is not None else asked.sequence
@@ -221,16 +233,19 @@ class Queries:
         outcome, _, _ = await self._await_end(self._opened("open_orders", cause, binds=True))
         if outcome != "complete":
             # A refusal names no request: this one may be answered all the same.
-            self._owed.add("open_orders")
+            self._owed.add(("open_orders", ""))
 
     def _is_to_bind(self) -> bool:
         is_bound = self._bound_in == self._session.epoch
         return self._session.client_id == MANUAL_CLIENT_ID and not is_bound
 
-    def _opened(self, kind: QueryKind, cause: Cause, *, binds: bool = False) -> _Open:
+    def _opened(
+        self, kind: QueryKind, cause: Cause, *, account: str = "", binds: bool = False
+    ) -> _Open:
         ended: asyncio.Future[tuple[Outcome, int, str]]
         ended = asyncio.get_running_loop().create_future()
-        return _Open(kind, cause, None, ended, an_end_is_owed=kind in self._owed, binds=binds)
+        is_owed = (kind, account) in self._owed
+        return _Open(kind, account, cause, None, ended, an_end_is_owed=is_owed, binds=binds)
 
     async def _await_end(self, open_: _Open) -> tuple[Outcome, int, str]:
         if not self._session.is_up:
@@ -243,7 +258,7 @@ class Queries:
         except TimeoutError:
             # Unanswered over two deadlines counts as never answered, or nothing would ever again.
             if open_.request_id is None and not open_.saw_owed_end:
-                self._owed.add(open_.kind)
+                self._owed.add((open_.kind, open_.account))
             seconds = f"within {self._timeout_seconds:g} seconds"
             if open_.saw_owed_end:
                 return "partial", 0, f"one end {seconds}, which may be that of an earlier question"
@@ -275,6 +290,8 @@ class Queries:
                 client.reqCompletedOrders(False)
             case "positions":
                 client.reqPositions()
+            case "account":
+                client.reqAccountUpdates(True, open_.account)
             case _:
                 assert_never(open_.kind)
 
@@ -285,6 +302,8 @@ class Queries:
         elif open_.kind == "account_summary" and open_.request_id is not None:
             number = open_.request_id
             self._requests.enqueue(lambda: self._client.cancelAccountSummary(number))
+        elif open_.kind == "account":
+            self._requests.enqueue(lambda: self._client.reqAccountUpdates(False, open_.account))
 
     def _reach(self, kind: QueryKind, asked_at: datetime) -> tuple[datetime | None, str]:
         match kind:
@@ -295,7 +314,7 @@ class Queries:
                 return midnight.astimezone(UTC), f"since midnight in {self._zone.key}"
             case "completed_orders":
                 return None, f"orders that ended since midnight in {self._zone.key}"
-            case "open_orders" | "positions" | "account_summary":
+            case "open_orders" | "positions" | "account_summary" | "account":
                 return None, "as of now"
 
     # ── from the tap ─────────────────────────────────────────────────────────────────────────────
@@ -313,12 +332,12 @@ class Queries:
     def _on_captured(self, captured: Captured) -> None:
         event = captured.event
         if isinstance(event, AnswerEndReceived) and event.request_id is None:
-            self._owed.difference_update({event.kind} if event.kind != "account" else ())
+            self._owed.discard((event.kind, _account_of(event, captured.wire)))
         for open_ in self._open:
             if open_.ended.done():
                 continue
             match event:
-                case AnswerEndReceived(kind=open_.kind, request_id=open_.request_id):
+                case AnswerEndReceived() if _ends(open_, event, captured.wire):
                     _end(open_, captured.durable)
                 case NoticeReceived(subject_id=subject, code=code, text=text):
                     if _refuses(open_, subject, code):
@@ -359,14 +378,24 @@ def _end(open_: _Open, durable: Durable) -> None:
 def _answers(open_: _Open, event: Event, wire: tuple[str, ...]) -> bool:
     """Say whether a fact is a row, the end or the refusal of an answer."""
     match event:
-        case AnswerEndReceived(kind=kind, request_id=request_id):
-            return kind == open_.kind and request_id == open_.request_id
+        case AnswerEndReceived():
+            return _ends(open_, event, wire)
         case NoticeReceived(subject_id=subject, code=code):
             return _refuses(open_, subject, code)
         case BrokerMessageUnreadable(message_id=message_id):
             return message_id in _ROW_IDS[open_.kind]
         case _:
             return _belongs(open_, event, wire)
+
+
+def _ends(open_: _Open, event: AnswerEndReceived, wire: tuple[str, ...]) -> bool:
+    is_of_kind = (event.kind, event.request_id) == (open_.kind, open_.request_id)
+    return is_of_kind and _account_of(event, wire) == open_.account
+
+
+def _account_of(event: AnswerEndReceived, wire: tuple[str, ...]) -> str:
+    """Return whose figures an end marker ends; "" for one of another kind."""
+    return wire[2] if event.kind == "account" else ""
 
 
 def _belongs(open_: _Open, event: Event, wire: tuple[str, ...]) -> bool:
@@ -393,6 +422,10 @@ def _belongs(open_: _Open, event: Event, wire: tuple[str, ...]) -> bool:
             return True
         case "account_summary", AccountValueReceived(source="summary"):
             return wire[2] == str(open_.request_id)
+        case "account", AccountValueReceived(source="updates", account=account):
+            return account == open_.account
+        case "account", PortfolioReceived(account=account):
+            return account == open_.account
         case _:
             return False
 

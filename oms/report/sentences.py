@@ -488,7 +488,7 @@ def _(event: events.NaturalKeyConflict) -> str:
 
 @_say.register
 def _(event: events.QueryAsked) -> str:
-    return f"Asked the broker for {query_words(event.kind)}"
+    return f"Asked the broker for {query_words(event.kind)} {event.account}".rstrip()
 
 
 @_say.register

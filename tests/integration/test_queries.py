@@ -12,6 +12,8 @@ import pytest
 from oms.broker.queries import Answer
 from oms.core.contracts import Contract, Stock
 from oms.core.events import (
+    AccountValueReceived,
+    AnswerEndReceived,
     CommissionReceived,
     CompletedOrderReceived,
     ExecutionReceived,
@@ -31,6 +33,7 @@ pytestmark = pytest.mark.slow
 
 KINDS: tuple[QueryKind, ...] = get_args(QueryKind)
 REQUESTS = {
+    "account": "reqAccountUpdates",
     "executions": "reqExecutions",
     "open_orders": "reqAllOpenOrders",
     "completed_orders": "reqCompletedOrders",
@@ -69,13 +72,18 @@ async def trade(simulator: Simulator, desk: Desk) -> None:
     )
 
 
+async def ask(desk: Desk, kind: QueryKind, run_id: str) -> Answer:
+    account = "DU1234567" if kind == "account" else ""
+    return await desk.gateway.queries.ask(kind, run_id, account=account)
+
+
 def said(answer: Answer) -> tuple[str, int, str]:
     return answer.question.outcome, answer.question.code, answer.question.text
 
 
 async def test_a_complete_answer_has_the_brokers_rows(simulator: Simulator, desk: Desk) -> None:
     await trade(simulator, desk)
-    rows = {kind: (await desk.gateway.queries.ask(kind, "run")).rows for kind in KINDS}
+    rows = {kind: (await ask(desk, kind, "run")).rows for kind in KINDS}
     books = await simulator.do("books")
     executions = [r.event for r in rows["executions"] if isinstance(r.event, ExecutionReceived)]
     assert [one.exec_id for one in executions] == [one["exec_id"] for one in books["executions"]]
@@ -97,7 +105,7 @@ async def test_what_answers_a_question_names_it(
 ) -> None:
     await trade(simulator, desk)
     pushed = len(desk.journal.pendings)
-    answer = await desk.gateway.queries.ask(kind, "run-1")
+    answer = await ask(desk, kind, "run-1")
     asked = answer.question.asked_sequence
     rows = {
         (p.context.causation_sequence, p.context.correlation_id)
@@ -111,7 +119,7 @@ async def test_what_answers_a_question_names_it(
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_complete_answer_carries_its_proof(kind: QueryKind, desk: Desk) -> None:
     before = datetime.now(UTC)
-    answer = await desk.gateway.queries.ask(kind, "run-1")
+    answer = await ask(desk, kind, "run-1")
     question = answer.question
     (asked,) = desk.journal.of(QueryAsked)
     assert (asked.query_id, asked.kind, asked.run_id) == (question.query_id, kind, "run-1")
@@ -148,7 +156,7 @@ async def test_silence_is_timed_out_and_not_empty(
     kind: QueryKind, simulator: Simulator, hasty: Desk
 ) -> None:
     await simulator.do("silence", request=REQUESTS[kind], mode="answer")
-    answer = await hasty.gateway.queries.ask(kind, "run")
+    answer = await ask(hasty, kind, "run")
     assert said(answer) == ("timed_out", 0, "nothing came within 0.3 seconds")
     assert (answer.rows, answer.question.digest) == ((), "")
     assert [one.question.outcome for one in hasty.journal.of(QueryAnswered)] == ["timed_out"]
@@ -160,7 +168,7 @@ async def test_rows_without_their_end_are_partial(
 ) -> None:
     await trade(simulator, hasty)
     await simulator.do("silence", request=REQUESTS[kind], mode="end")
-    answer = await hasty.gateway.queries.ask(kind, "run")
+    answer = await ask(hasty, kind, "run")
     assert answer.question.outcome == "partial"
     assert answer.question.rows == len(answer.rows) > 0
     assert answer.question.text == f"{len(answer.rows)} rows, but no end within 0.3 seconds"
@@ -174,7 +182,7 @@ async def test_a_refusal_is_said_with_its_code_and_at_once(
     code = 322 if kind == "account_summary" else 321
     await simulator.do("silence", request=REQUESTS[kind], mode="refuse", code=code, text="no")
     async with asyncio.timeout(60):
-        answer = await desk.gateway.queries.ask(kind, "run")
+        answer = await ask(desk, kind, "run")
     assert answer.question.outcome == "refused"
     assert answer.question.code == code
     assert "no" in answer.question.text
@@ -186,7 +194,7 @@ async def test_a_line_that_is_cut_half_way_makes_the_answer_partial(
 ) -> None:
     await trade(simulator, desk)
     await simulator.do("silence", request=REQUESTS[kind], mode="end")
-    asking = asyncio.create_task(desk.gateway.queries.ask(kind, "run"))
+    asking = asyncio.create_task(ask(desk, kind, "run"))
     await desk.journal.first(QueryAsked)
     kept = len(desk.journal.pendings)
     await desk.journal.until(lambda: len(desk.journal.pendings) > kept)
@@ -261,6 +269,25 @@ async def test_positions_are_asked_for_and_not_subscribed_to(
     assert desk.journal.of(PositionReceived) == []
 
 
+async def test_the_end_of_another_accounts_figures_ends_no_answer(
+    simulator: Simulator, desk: Desk
+) -> None:
+    await simulator.do("silence", request="reqAccountUpdates", mode="end", times=1)
+    asking = asyncio.create_task(ask(desk, "account", ""))
+    await desk.journal.first(AccountValueReceived)
+    for account in ("DU9", "DU1234567"):
+        await simulator.do("raw", fields=["54", "1", account], client_id=7)
+    answer = await asking
+    assert said(answer)[0] == "complete"
+    (asked,) = [
+        at for at, p in enumerate(desk.journal.pendings, 1) if isinstance(p.event, QueryAsked)
+    ]
+    ends = [p.context for p in desk.journal.pendings if isinstance(p.event, AnswerEndReceived)]
+    # What no run asks for is joined by the question itself.
+    assert [one.causation_sequence for one in ends] == [None, asked]
+    assert ends[1].correlation_id == answer.question.query_id
+
+
 async def test_a_notice_about_something_else_refuses_nothing(
     simulator: Simulator, hasty: Desk
 ) -> None:
@@ -272,9 +299,9 @@ async def test_a_notice_about_something_else_refuses_nothing(
     assert (await asking).question.outcome == "timed_out"
 
 
-async def test_five_questions_at_once_are_all_answered(simulator: Simulator, desk: Desk) -> None:
+async def test_all_questions_at_once_are_all_answered(simulator: Simulator, desk: Desk) -> None:
     await trade(simulator, desk)
-    answers = await asyncio.gather(*(desk.gateway.queries.ask(kind, "run") for kind in KINDS * 3))
+    answers = await asyncio.gather(*(ask(desk, kind, "run") for kind in KINDS * 3))
     assert {answer.question.outcome for answer in answers} == {"complete"}
     assert len({answer.question.digest for answer in answers}) == len(KINDS)
 

@@ -27,7 +27,10 @@ from oms.core.values import Value
 Outcome = Literal["complete", "refused", "timed_out", "partial"]
 Severity = Literal["high", "medium", "low"]
 Verdict = Literal["clean", "broken", "unknown"]
-QueryKind = Literal["executions", "open_orders", "completed_orders", "positions", "account_summary"]
+#: `account` is a subscription to one account's figures, heard to the end of its first answer.
+QueryKind = Literal[
+    "executions", "open_orders", "completed_orders", "positions", "account_summary", "account"
+]
 BreakClass = Literal[
     "missing_fill",
     "extra_fill",
@@ -77,8 +80,11 @@ class QueryAsked(Event):
 
     query_id: Word
     kind: QueryKind
+    #: Empty where no run asks.
     run_id: Word
     timeout_seconds: Price
+    #: That it is about; empty where it is about all.
+    account: Word = ""
 
 
 class Question(Value):
