@@ -26,7 +26,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, assert_never
@@ -64,6 +64,7 @@ from oms.core.events import (
     QueryKind,
     Question,
 )
+from oms.core.resets import meanings
 
 ACTOR: Final = "daemon"
 #: ib_async's code for a request without a connection, used for the same thing.
@@ -311,7 +312,7 @@ class Queries:
                 # IB's day is not the log's where a clock was set; of two, the later one is sure.
                 local = max(asked_at, self._clock.wall()).astimezone(self._zone)
                 midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-                return midnight.astimezone(UTC), f"since midnight in {self._zone.key}"
+                return max(meanings(midnight)), f"since midnight in {self._zone.key}"
             case "completed_orders":
                 return None, f"orders that ended since midnight in {self._zone.key}"
             case "open_orders" | "positions" | "account_summary" | "account":

@@ -10,10 +10,9 @@ from oms.cli.asking import BOOKS, FILTERS, Question, listed
 from oms.cli.ids import find_break
 from oms.cli.options import All, AsJson, with_options
 from oms.cli.output import print_json, write
-from oms.cli.reading import asynchronous, reading
+from oms.cli.reading import asynchronous, log_now, reading
 from oms.cli.tables import breaks_table
 from oms.cli.terminal import say_count, show, table
-from oms.clock import SystemClock
 from oms.core.events import Envelope
 from oms.core.fold.records import BreakCase
 from oms.errors import InvalidRequest
@@ -96,12 +95,12 @@ async def _tell(context: typer.Context, break_id: str, *, as_json: bool) -> None
     """Print the story of a break."""
     async with reading(context) as reader:
         case = await find_break(reader, break_id)
-        events = await _story(reader, case)
+        events, now = await _story(reader, case), await log_now(reader)
     if as_json:
         print_json("break", **break_json(case), events=[event_json(e) for e in events])
         return
 
-    show(breaks_table([case], SystemClock().now()))
+    show(breaks_table([case], now))
     finding = case.finding
     for one in case.findings:
         if one.text:

@@ -13,7 +13,7 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.output import say
-from oms.cli.reading import reached, reading
+from oms.cli.reading import log_now, reached, reading
 from oms.cli.terminal import progress
 from oms.clock import SystemClock
 from oms.errors import InvalidRequest
@@ -52,16 +52,13 @@ class Shelf:
     past: PastBooks | None
     #: The event that the records have reached, or are newer than.
     sequence: int
+    #: The moment from which every age is counted.
+    now: datetime
 
     @property
     def books(self) -> Bookshelf:
         """Return where the records are."""
         return self.reader if self.past is None else self.past
-
-    @property
-    def now(self) -> datetime:
-        """Return the moment from which every age is counted."""
-        return SystemClock().now() if self.past is None else self.past.now
 
     @property
     def json(self) -> dict[str, Any]:
@@ -86,12 +83,12 @@ async def shelf(context: typer.Context, as_of: str | None, by: str | None) -> As
     settings = settings_of(context)
     async with reading(context) as reader:
         if as_of is None:
-            yield Shelf(reader, None, await reached(reader))
+            yield Shelf(reader, None, await reached(reader), await log_now(reader))
             return
         moment = moment_of(as_of, Calendar(settings.day_zone, SystemClock().now()))
         make = partial(make_snapshots, settings.database_url)
         past = await books_at(reader, moment, which, events_max=_EVENTS_MAX, when_far=make)
-        yield Shelf(reader, past, past.sequence)
+        yield Shelf(reader, past, past.sequence, past.now)
 
 
 def make_snapshots(url: str) -> None:

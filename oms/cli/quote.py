@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -11,11 +12,10 @@ from oms.cli.options import CONTRACT, AsJson, Wait, with_options
 from oms.cli.outcome import refuse
 from oms.cli.output import print_json
 from oms.cli.parse import contract_of
-from oms.cli.reading import asynchronous, reading
+from oms.cli.reading import asynchronous, log_now, reading
 from oms.cli.request import ask
 from oms.cli.tables import age, price
 from oms.cli.terminal import show, table
-from oms.clock import SystemClock
 from oms.core.events import QuoteAnswered, QuoteRequested
 from oms.core.money import plain
 from oms.report.record_json import contract_json, time
@@ -53,13 +53,14 @@ async def quote(
     async with reading(context) as reader:
         request = QuoteRequested(request_id=request_id, contract=contract)
         answer = await ask(context, reader, request, QuoteAnswered, wait)
+        now = await log_now(reader)
     assert isinstance(answer, QuoteAnswered)
     if answer.refusal:
         refuse(f"no quote of {contract}: {answer.refusal}")
-    _show_quote(answer, as_json=as_json)
+    _show_quote(answer, now, as_json=as_json)
 
 
-def _show_quote(answer: QuoteAnswered, *, as_json: bool) -> None:
+def _show_quote(answer: QuoteAnswered, now: datetime, *, as_json: bool) -> None:
     numbers = {
         name: getattr(answer, name)
         for name in ("bid", "bid_size", "ask", "ask_size", "last", "close")
@@ -75,6 +76,6 @@ def _show_quote(answer: QuoteAnswered, *, as_json: bool) -> None:
         return
     made = table("contract", *numbers, "kind", "heard", right=tuple(numbers))
     cells = [price(value) for value in numbers.values()]
-    heard = age(answer.heard_at, SystemClock().now())
+    heard = age(answer.heard_at, now)
     made.add_row(str(answer.contract), *cells, answer.market_type, heard)
     show(made)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,8 +14,10 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.output import say
+from oms.clock import SystemClock
 from oms.store.loss import tolerable_loss
 from oms.store.reader import Reader
+from oms.store.situation import time_of_log
 from oms.store.tables import BOOKS_CHECKPOINT
 
 Given = ParamSpec("Given")
@@ -55,6 +59,11 @@ def asynchronous(verb: Callable[Given, Coroutine[Any, Any, None]]) -> Callable[G
         asyncio.run(verb(*arguments, **options))
 
     return run
+
+
+async def log_now(reader: Reader) -> datetime:
+    """Return the time of the log as of now, from which the ages of what it holds are counted."""
+    return await time_of_log(reader, SystemClock().now(), socket.gethostname())
 
 
 async def reached(reader: Reader) -> int:

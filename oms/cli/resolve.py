@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -16,11 +17,10 @@ from oms.cli.context import settings_of
 from oms.cli.ids import find_break
 from oms.cli.options import AsJson
 from oms.cli.output import print_json, say
-from oms.cli.reading import perform, reading
+from oms.cli.reading import log_now, perform, reading
 from oms.cli.request import append, looks
 from oms.cli.tables import breaks_table
 from oms.cli.terminal import show
-from oms.clock import SystemClock
 from oms.core.compare.case_actions import CAUSES
 from oms.core.events import (
     CaseAction,
@@ -178,30 +178,34 @@ def _ask(
     if action != "approve" and not str(fields.get("text", "")).strip():
         raise InvalidRequest(f"to {action} a break needs a text, found none")
 
-    case, news = perform(_decided(context, break_id, action, fields))
+    case, news, now = perform(_decided(context, break_id, action, fields))
     if news:
         say(news)
     if as_json:
         print_json("breaks", breaks=[break_json(case)])
     else:
-        show(breaks_table([case], SystemClock().now()))
+        show(breaks_table([case], now))
 
 
 async def _decided(
     context: typer.Context, break_id: str, action: CaseAction, fields: Mapping[str, Any]
-) -> tuple[BreakCase, str]:
-    """Return the break after the action, and what a person must know beside it."""
+) -> tuple[BreakCase, str, datetime]:
+    """Return the break after the action, what a person must know beside it, and the time of the
+    log then.
+    """
     async with reading(context) as reader:
         case = await find_break(reader, break_id)
         if action == "resolve" and not case.live:
-            return case, f"{case.break_id} is closed already: {case.close_reason}"
+            closed = f"{case.break_id} is closed already: {case.close_reason}"
+            return case, closed, await log_now(reader)
         request = CaseRequested(
             request_id=uuid.uuid4().hex, break_id=case.break_id, action=action, **fields
         )
         url = settings_of(context).database_url
         receipt = append(url, [(request, case.break_id)])[0]
         answer = await _answer(reader, receipt.sequence)
-        return await find_break(reader, case.break_id), _news(answer)
+        case = await find_break(reader, case.break_id)
+        return case, _news(answer), await log_now(reader)
 
 
 async def _answer(reader: Reader, sequence: int) -> Envelope:

@@ -22,6 +22,8 @@ from zoneinfo import ZoneInfo
 Region = Literal["north_america", "europe", "asia_pacific", "none"]
 
 _WEEK: Final = timedelta(days=7)
+#: So near to each other the log's time follows the clock at once.
+_TOGETHER: Final = timedelta(seconds=1)
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _TEXT: Final = re.compile(
     r"(?P<first>[A-Z][a-z]{2})(?:-(?P<last>[A-Z][a-z]{2}))? +"
@@ -62,10 +64,29 @@ class Window:
             if day.weekday() not in self.days:
                 continue
             last = day if self.end > self.start else day + timedelta(days=1)
+            # Of an hour that a change of the clocks repeats or leaves out, both meanings count.
             yield (
-                datetime.combine(day, self.start, self.zone).astimezone(UTC),
-                datetime.combine(last, self.end, self.zone).astimezone(UTC),
+                min(meanings(datetime.combine(day, self.start, self.zone))),
+                max(meanings(datetime.combine(last, self.end, self.zone))),
             )
+
+
+def meanings(local: datetime) -> tuple[datetime, datetime]:
+    """Return the two moments, in UTC, that a local time can mean: one and the same but in an hour
+    that a change of the clocks repeats or leaves out.
+    """
+    return local.replace(fold=0).astimezone(UTC), local.replace(fold=1).astimezone(UTC)
+
+
+def on_the_wall(moment: datetime, now: datetime, apart: timedelta) -> datetime:
+    """Return when, by the clock on the wall, a past time of the log was: IB's days and resets go by
+    that. `apart` is how far the clock is ahead of the log's time `now`.
+    """
+    elapsed = now - moment
+    if abs(apart) > _TOGETHER:
+        # The log's time goes a tenth faster or slower then, to come nearer (decision 0100).
+        elapsed = elapsed * 10 / (11 if apart > timedelta() else 9)
+    return now + apart - elapsed
 
 
 def parse_window(text: str) -> Window:

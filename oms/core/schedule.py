@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from oms.core.resets import Window, end_of_reset, next_end_of_reset, start_of_reset
+from oms.core.resets import Window, end_of_reset, meanings, next_end_of_reset, start_of_reset
 
 RunKind = Literal["full", "quick"]
 
@@ -145,7 +145,7 @@ def _before_midnight(plan: Plan, past: Past, now: datetime) -> datetime | None:
     local = now.astimezone(plan.zone).date()
     for days in (1, 2):
         day = local + timedelta(days=days)
-        midnight = datetime.combine(day, time(), plan.zone).astimezone(UTC)
+        midnight = min(meanings(datetime.combine(day, time(), plan.zone)))
         latest = midnight - plan.midnight_lead
         start = start_of_reset(plan.resets, latest)
         if start is not None:

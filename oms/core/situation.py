@@ -72,7 +72,7 @@ class Doubt:
 class Situation:
     """The state of the whole, with the times that its ages are counted from."""
 
-    #: When it was read; every age is counted from here.
+    #: The time of the log when it was read; every age is counted from here.
     read_at: datetime
     head: Head
     #: The event that the rows of orders, fills and positions have reached.
@@ -98,6 +98,8 @@ class Situation:
     questions: tuple[Question, ...] = ()
     #: The hours in which IB resets its servers.
     resets: tuple[Window, ...] = ()
+    #: The machine's clock less the time of the log; IB's days and resets go by the clock.
+    apart: timedelta = timedelta()
     #: Zero where nothing is compared on schedule.
     reconcile_interval: timedelta = timedelta()
     #: What the log lacks of what was written before; "" for nothing.
@@ -140,7 +142,7 @@ class Situation:
         """Return the end of the reset of IB's servers that explains the open gap, else None."""
         if not self.system.gap_sequence:
             return None
-        return end_of_reset(self.resets, self.read_at)
+        return end_of_reset(self.resets, self.read_at + self.apart)
 
     @property
     def live_orders(self) -> int:

@@ -19,7 +19,7 @@ from typing import Final
 
 from oms.core.events import AlarmCleared, AlarmKind, AlarmRaised
 from oms.core.fold.records import Alarm, Order, OrderState, Position, SystemRecord
-from oms.core.resets import Window, end_of_reset
+from oms.core.resets import Window, end_of_reset, on_the_wall
 from oms.core.words import describe_origin, duration
 
 #: States in which the broker owes an answer.
@@ -126,7 +126,7 @@ def conditions(
     clocks: Clocks = _TOGETHER,
 ) -> dict[str, Condition]:
     """Return what has lasted too long at a moment, by alarm id."""
-    found = [*_line(now, system, tolerances), *_clock(now, system, tolerances)]
+    found = [*_line(now, system, tolerances, clocks.apart), *_clock(now, system, tolerances)]
     found += [*_zone(system), *_pace(now, system), *_storage(now, storage, tolerances)]
     found += _checkpoint(now, system)
     found += _apart(now, clocks)
@@ -159,23 +159,18 @@ def news(
     return [*raised, *(AlarmCleared(alarm_id=a) for a in gone)]
 
 
-def expected_until(system: SystemRecord, tolerances: Tolerances, now: datetime) -> datetime | None:
-    """Return the end of the reset that explains the present gap, None where there is no gap or
-    nothing explains it.
-    """
-    if not system.gap_sequence:
-        return None
-    return end_of_reset(tolerances.resets, now)
-
-
-def _line(now: datetime, system: SystemRecord, tolerances: Tolerances) -> Iterator[Condition]:
+def _line(
+    now: datetime, system: SystemRecord, tolerances: Tolerances, apart: timedelta
+) -> Iterator[Condition]:
     opened_at = system.gap_opened_at
     if system.gap_sequence and opened_at is not None:
-        if tolerances.outage is None or expected_until(system, tolerances, now) is not None:
+        # IB's resets go by the clock on the wall.
+        resets, wall = tolerances.resets, now + apart
+        if tolerances.outage is None or end_of_reset(resets, wall) is not None:
             return
+        began_at = on_the_wall(opened_at, now, apart)
         # One that began in a reset gets its patience when the reset is over.
-        counts_from = end_of_reset(tolerances.resets, opened_at) or opened_at
-        if now - counts_from >= tolerances.outage:
+        if wall - (end_of_reset(resets, began_at) or began_at) >= tolerances.outage:
             text = f"no line to IB since then: {system.gap_cause}"
             yield Condition("outage", "line", opened_at, text)
         return
@@ -204,8 +199,8 @@ def _apart(now: datetime, clocks: Clocks) -> Iterator[Condition]:
     side = "ahead of" if clocks.apart > timedelta() else "behind"
     text = (
         f"this machine's clock is {duration(abs(clocks.apart))} {side} the time of the log: it was"
-        " set. Waits and limits go on by the seconds that passed; ages that status shows are off"
-        " by as much. The time of the log comes nearer to the clock by six minutes an hour"
+        " set. Waits, limits and ages go on by the seconds that passed; times in the log are off by"
+        " as much. The time of the log comes nearer to the clock by six minutes an hour"
     )
     yield Condition("clock_stepped", "machine", clocks.since, text)
 

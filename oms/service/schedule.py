@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from oms.clock import Clock
 from oms.core.compare.asking import QUESTIONS
 from oms.core.events import Envelope, ReconciliationCompleted
-from oms.core.resets import windows_of
+from oms.core.resets import on_the_wall, windows_of
 from oms.core.schedule import Due, Past, Plan, next_run
 from oms.service.view import View
 from oms.settings import Settings, duration_of
@@ -138,9 +138,10 @@ class Schedule:
         """Return the past as the wall clock shows it now: IB's midnight and its resets go by that,
         and periods by the time of the log, which nobody sets.
         """
-        past, ahead = self._past, self._clock.wall() - self._clock.now()
+        past, now = self._past, self._clock.now()
+        apart = self._clock.wall() - now
         full_at, whole_at, quick_at = (
-            None if moment is None else moment + ahead
+            None if moment is None else on_the_wall(moment, now, apart)
             for moment in (past.full_at, past.whole_at, past.quick_at)
         )
         return replace(past, full_at=full_at, whole_at=whole_at, quick_at=quick_at)

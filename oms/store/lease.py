@@ -106,6 +106,16 @@ class Lease:
             max(self.age(now), timedelta()), timedelta(seconds=self.seconds)
         )
 
+    def time_of_log(self, now: datetime, host: str) -> datetime | None:
+        """Return the log's time as `log_time` does while the holder shows signs of life. Later the
+        clock counts alone, as far from the log's time as it was at the last heartbeat.
+        """
+        if self.held(now, host):
+            return self.log_time(now)
+        if self.heartbeat_at is None or self.log_time_at is None:
+            return None
+        return max(now - (self.heartbeat_at - self.log_time_at), self.log_time_at)
+
     def held(self, now: datetime, host: str) -> bool:
         """Say whether its holder still counts as running, seen from a host."""
         if self.is_over(host):

@@ -47,19 +47,21 @@ async def read_situation(
     reconcile_interval_seconds: float,
     damage: str = "",
 ) -> Situation:
-    """Return the situation at a moment, seen from a host.
+    """Return the situation at a moment of the machine's clock, seen from a host.
 
     `damage` is what `soundness.find_damage` has found.
 
     The head of the log is read first, so that everything else is at least as new as it.
     """
     loss = await asyncio.to_thread(find_loss, reader.url)
+    read_at = await time_of_log(reader, now, host)
     head = await reader.head()
     system = await reader.system()
     alarms = cast("list[Alarm]", await reader.rows("alarms", {"live": 1}))
     last_run = cast("RunRecord | None", await reader.one("runs", system.last_run_id))
     return Situation(
-        read_at=now,
+        read_at=read_at,
+        apart=now - read_at,
         head=head,
         loss=loss.text if loss is not None else "",
         damage=damage,
@@ -85,6 +87,14 @@ async def read_situation(
     )
 
 
+async def time_of_log(reader: Reader, now: datetime, host: str) -> datetime:
+    """Return the time of the log at a moment of the machine's clock: what is recorded has it, so
+    ages are counted from it, also where the clock was set.
+    """
+    found = [lease.time_of_log(now, host) for lease in await reader.leases()]
+    return max((at for at in found if at is not None), default=now)
+
+
 async def _claims(reader: Reader, now: datetime, host: str) -> tuple[Claim, ...]:
     return tuple(
         Claim(
@@ -93,7 +103,8 @@ async def _claims(reader: Reader, now: datetime, host: str) -> tuple[Claim, ...]
             host=lease.host,
             process_id=lease.process_id,
             epoch=lease.epoch,
-            heartbeat_at=lease.heartbeat_at,
+            # In the time of the log, like everything whose age is shown beside it.
+            heartbeat_at=lease.heartbeat_at and (lease.log_time_at or lease.heartbeat_at),
             held=lease.held(now, host),
             alive=lease.is_alive(host),
         )

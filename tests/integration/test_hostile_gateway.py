@@ -118,7 +118,12 @@ async def test_silence_about_positions_alone_stays_ready_and_is_told(world: Worl
         report = await world.reconcile()
     outcomes = {question.kind: question.outcome for question in report.questions}
     assert (outcomes["positions"], outcomes["open_orders"]) == ("timed_out", "complete")
+    assert {f.subject for f in report.findings if f.result == "unknown"} == {"question"}
     assert world.view.system.ready
+    assert (await world.bought(1)).order.filled == 1
+    report = await world.reconcile()
+    unknown = {f.subject for f in report.findings if f.result == "unknown"}
+    assert unknown == {"question", "position"}
     assert await world.log(SessionClosed) == []
 
 

@@ -183,9 +183,12 @@ async def write(
     said: Sequence[Event],
     lease: LeaseRequest | None = None,
     actor: str = "test",
+    *,
+    epoch: int = 1,
+    at: datetime = BEGAN,
 ) -> None:
-    log = await EventLog.open(f"sqlite:///{path}", clock=ManualClock(BEGAN), lease=lease)
-    epoch = 0 if lease else 1
+    log = await EventLog.open(f"sqlite:///{path}", clock=ManualClock(at), lease=lease)
+    epoch = 0 if lease else epoch
     for event in said:
         epoch += isinstance(event, events.SessionOpened)
         await log.append(Pending(event, Context(actor=actor, session_epoch=epoch)))
@@ -249,12 +252,15 @@ def test_every_face_says_the_same_verdict_reasons_and_advice(
 VERDICTS = {"ok": "All is well", "degraded": "Needs a look", "down": "Down"}
 
 
-def beat(path: Path, heartbeat: str | None) -> None:
+def beat(path: Path, heartbeat: str | None, log_time: str = "") -> None:
     if heartbeat == "":
         heartbeat = time_text(SystemClock().now())
     seconds = FOREVER_SECONDS if heartbeat is None or _is_new(heartbeat) else 10
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE leases SET heartbeat_at = ?, seconds = ?", (heartbeat, seconds))
+        connection.execute(
+            "UPDATE leases SET heartbeat_at = ?, log_time_at = ?, seconds = ?",
+            (heartbeat, log_time or heartbeat, seconds),
+        )
 
 
 def _is_new(heartbeat: str) -> bool:
@@ -311,6 +317,56 @@ def test_the_last_message_of_the_broker_is_older_than_what_we_sent(
             "SELECT max(sequence) FROM events WHERE type = 'NoticeReceived'"
         ).fetchone()
     assert heard["sequence"] == received
+
+
+LOST_LINES = {
+    "given up: silence": events.SessionClosed(reason="given up: silence", deliberate=False),
+    "connection reset by peer": events.SessionClosed(
+        reason="connection reset by peer", deliberate=False
+    ),
+    "the process ended without closing it": WELL[0],
+}
+
+
+@pytest.mark.parametrize("reason", LOST_LINES)
+def test_status_and_the_page_say_why_the_last_line_was_lost(
+    well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """Of the last session, not of one before it, and also where no daemon runs any more."""
+    path = copied(well, tmp_path, monkeypatch)
+    earlier = events.SessionClosed(reason="another one before", deliberate=False)
+    asyncio.run(write(path, [earlier]))
+    asyncio.run(write(path, [connected(), LOST_LINES[reason]]))
+    for heartbeat in ("", None):
+        beat(path, heartbeat)
+        table = " ".join(CliRunner().invoke(app, ["status"]).stdout.split())
+        assert re.search(rf"session down 3 d[^(]*\({reason}\); last number 2", table)
+        session = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["session"]
+        assert (session["epoch"], session["close_reason"]) == (2, reason)
+        settings = load(environment={"OMS_DATABASE_URL": str(path)})
+        page = " ".join(asyncio.run(browse(settings))[0].text.split())
+        assert f": {reason}</p>" in page
+        assert "another one before" not in table
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_ages_are_those_of_the_log_after_the_clock_was_set(
+    well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """An hour that no clock has counted is no hour of anything's age."""
+    path = copied(well, tmp_path, monkeypatch)
+    now = SystemClock().now()
+    log_now = now - timedelta(hours=hours)
+    recorded_at = log_now - timedelta(minutes=10)
+    asyncio.run(write(path, [alarm("outage")], at=recorded_at))
+    beat(path, time_text(now), time_text(log_now))
+    status = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)
+    ages = [status["log"]["age_seconds"], status["daemon"]["leases"][0]["age_seconds"]]
+    assert (600 <= ages[0] < 660, 0 <= ages[1] < 60) == (True, True), ages
+    settings = load(environment={"OMS_DATABASE_URL": str(path)})
+    metrics = asyncio.run(browse(settings))[3].text
+    (age,) = re.findall(r"^oms_last_event_age_seconds (\S+)$", metrics, re.MULTILINE)
+    assert 600 <= float(age) < 660
 
 
 def copied(well: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

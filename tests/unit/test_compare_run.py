@@ -10,7 +10,7 @@ import pytest
 
 from oms.core.compare.findings import MOVED
 from oms.core.compare.matches import LISTED_MAX, Compared, Match
-from oms.core.events import Finding, Outcome
+from oms.core.events import Finding, Outcome, QueryKind
 from oms.core.fold.records import OrderState
 from tests.lives import START, Life, play, working
 from tests.statements import KINDS, our_side, reconcile
@@ -544,3 +544,62 @@ def test_missing_commission_that_comes_later_closes_its_case() -> None:
     assert missing.cases() == ["opened commission_missing:DU1:x.1"]
     life.play("commission x.1.01 1.5")
     assert reconcile(life, **answer).cases() == ["closed commission_missing:DU1:x.1"]
+
+
+DEPENDS: dict[QueryKind, set[str]] = {
+    "open_orders": {"order:A"},
+    "completed_orders": {"order:A"},
+    "executions": {"position:DU1:1"},
+    "positions": {"position:DU1:1"},
+}
+
+
+@pytest.mark.parametrize("outcome", ["timed_out", "refused", "partial"])
+@pytest.mark.parametrize("kind", DEPENDS)
+def test_a_question_without_an_answer_leaves_unknown_what_depends_on_it_and_only_that(
+    kind: QueryKind, outcome: Outcome
+) -> None:
+    """An order that IB does not list as open, a fill, a position that nobody explains: each says
+    what it says with every answer, but for what the missing one would have to show.
+    """
+    tables = {
+        "executions": "fill 40 @ 10 exec=x.1.01 fetched=yes",
+        "positions": "position 60 10",
+    }
+    life = "fill 40 @ 10 exec=x.1.01\nstatus Submitted 40"
+    whole = reconcile(opened(working(life)), **tables)
+    assert whole.breaks == {"lost_order:A": "high", "quantity_drift:DU1:1": "high"}
+    answered = {name: table for name, table in tables.items() if name != kind}
+    run = reconcile(opened(working(life)), unanswered={kind: outcome}, **answered)
+    assert run.unknown == {f"question:{kind}", *DEPENDS[kind]}
+    of_whole = {f.key for f in whole.findings if _thing(f) not in map(_named, DEPENDS[kind])}
+    if kind == "executions":
+        of_whole -= {"execution:DU1:x.1"}  # No row of it came.
+    assert {f.key for f in run.findings if f.result != "unknown"} == of_whole
+
+
+def _thing(finding: Finding) -> tuple[str, str]:
+    return finding.subject, finding.key.partition(":")[2]
+
+
+def _named(key: str) -> tuple[str, str]:
+    subject, _, thing = key.partition(":")
+    return subject, thing
+
+
+def test_positions_without_an_answer_settle_and_open_no_case_about_holdings() -> None:
+    life = opened(working("fill 40 @ 10 exec=x.1.01\nstatus Submitted 40"))
+    tables = {
+        "open_orders": "open Submitted\nstatus Submitted 40",
+        "executions": "fill 40 @ 10 exec=x.1.01 fetched=yes",
+    }
+    assert reconcile(life, positions="position 60 10", **tables).cases() == [
+        "opened quantity_drift:DU1:1"
+    ]
+    for outcome in ("timed_out", "refused", "partial"):
+        run = reconcile(life, unanswered={"positions": outcome}, **tables)
+        assert run.cases(complete=False) == []
+        assert run.verdict == "unknown"
+    assert reconcile(life, positions="position 40 10", **tables).cases() == [
+        "closed quantity_drift:DU1:1"
+    ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -64,6 +65,30 @@ def test_a_reset_that_clocks_jump_over_lasts_as_long_as_it_lasts() -> None:
     spring = windows_of("none", ("Sat 23:00-03:00 America/New_York",))
     start = at("2026-03-07T23:00-05:00")
     assert end_of_reset(spring, start) == start + timedelta(hours=3)
+
+
+@pytest.mark.parametrize(
+    ("zone", "spring", "autumn"),
+    [
+        ("America/New_York", "2026-03-08", "2026-11-01"),
+        ("Europe/Zurich", "2026-03-29", "2026-10-25"),
+    ],
+)
+@pytest.mark.parametrize("hours", ["01:15-01:45", "02:15-02:45", "01:15-02:45", "02:45-03:15"])
+def test_a_reset_in_the_hour_that_a_change_of_clocks_takes_or_repeats_is_one(
+    zone: str, spring: str, autumn: str, hours: str
+) -> None:
+    windows = windows_of("none", (f"Sun {hours} {zone}",))
+    for day in (spring, autumn):
+        noon = datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=ZoneInfo(zone))
+        minutes = [noon - timedelta(hours=12) + timedelta(minutes=n) for n in range(720)]
+        inside = [m for m in minutes if end_of_reset(windows, m.astimezone(UTC)) is not None]
+        start, end = (time.fromisoformat(text) for text in hours.split("-"))
+        # Whoever reads the named hours off a clock on the wall there is in the reset.
+        read = [m.astimezone(UTC).astimezone(ZoneInfo(zone)) for m in minutes]
+        named = [m for m, r in zip(minutes, read, strict=True) if start <= r.time() < end]
+        assert set(named) <= set(inside)
+        assert inside
 
 
 @pytest.mark.parametrize("region", get_args(Region))

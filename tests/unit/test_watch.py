@@ -12,7 +12,7 @@ from oms.core.contracts import Contract
 from oms.core.events import AlarmCleared, AlarmRaised, Terms
 from oms.core.fold.records import Alarm, Order, OrderState, Position, SystemRecord
 from oms.core.resets import windows_of
-from oms.core.watch import Tolerances, conditions, expected_until, news
+from oms.core.watch import Tolerances, conditions, news
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AAPL = Contract(con_id=1, symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD")
@@ -140,11 +140,7 @@ def test_an_outage_in_a_reset_is_expected_and_an_alarm_once_the_reset_is_over() 
     system = gap(NOON + timedelta(minutes=5))
     for minutes in (6, 30, 59, 61):
         assert kinds(minutes * 60, system=system) == {}, minutes
-    assert expected_until(system, TOLERANCES, NOON + timedelta(minutes=30)) == NOON + timedelta(
-        hours=1
-    )
     assert kinds(62 * 60, system=system) == {"outage:line": NOON + timedelta(minutes=5)}
-    assert expected_until(system, TOLERANCES, NOON + timedelta(minutes=62)) is None
 
 
 def test_an_outage_outside_a_reset_is_an_alarm_after_its_patience() -> None:
