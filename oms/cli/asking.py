@@ -9,17 +9,14 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand
 
-from oms.cli.context import settings_of
 from oms.cli.options import Options
 from oms.cli.output import print_json, say
-from oms.cli.past import Shelf, shelf
+from oms.cli.past import Shelf, calendar, shelf
 from oms.cli.terminal import show, table
-from oms.clock import SystemClock
 from oms.core.fold.records import AnyRecord
 from oms.errors import InvalidRequest
 from oms.history import records
-from oms.history.moments import Calendar
-from oms.history.query import KEYS, Counted, Query, parse, unknown_names
+from oms.history.query import KEYS, Counted, Query, beyond, parse, unknown_names
 from oms.store.reader import Reader
 
 _WHICH: Final = "Which ones (each can be given more than once: one of the values)"
@@ -46,15 +43,16 @@ FILTERS: Final[Options] = {
     "account": _several("ACCOUNT", "In this account."),
     "symbol": _several("SYMBOL", "Of this symbol."),
     "con_id": _several("CON_ID", "Of the contract with this number of IB's."),
-    "klass": _several("CLASS", "Of this security type (STK) or class of break.", "--class"),
+    "klass": _several("CLASS", "Of this security type, class of break, kind of alarm.", "--class"),
     "side": _several("SIDE", "BUY or SELL."),
     "state": _several("STATE", "About orders in this state now."),
     "code": _several("CODE", "With this code of IB's."),
     "actor": _several("ACTOR", "Of who did it: broker, daemon, person:NAME, strategy:NAME."),
     "strategy": _several("NAME", "Of this strategy, and of all its orders."),
     "session": _several("NUMBER", "In this session with the gateway."),
-    "since": _one("MOMENT", "From then on: a day, a time with its zone, a sequence.", _WHEN),
+    "since": _one("MOMENT", "From then on: a day, a month, a time and zone, a sequence.", _WHEN),
     "until": _one("MOMENT", "Before then: it is not part of the range itself.", _WHEN),
+    "during": _one("DAY|MONTH", "In this day or month: 2026-06-01, 2026-06, yesterday.", _WHEN),
     "zone": _one("ZONE", "In which days begin, as Europe/Berlin; else OMS_DAY_ZONE.", _WHEN),
     "after": _one("SEQ", "The first ones after this sequence: the next page.", _HOW_MANY),
     "before": _one("SEQ", "The last ones before this sequence: the page before.", _HOW_MANY),
@@ -121,10 +119,22 @@ def asked(context: typer.Context, words: Mapping[str, Any], limit: int | None = 
         raise InvalidRequest(
             "--by belongs to --as-of, and with a key to --count", hint="`--count --by symbol`"
         )
-    zone = words.get("zone") or settings_of(context).day_zone
     given["limit"] = given.get("limit") or limit
     given["reverse"] = given.get("after") is None
-    return parse(given, Calendar(zone, SystemClock().now()))
+    return parse(given, calendar(context, words.get("zone")))
+
+
+def which_and_key(words: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Return what `--by` says: which books, and by which key is counted."""
+    said = words["by"] or ()
+    which = [one for one in said if one.lower() in _WHICH_BOOKS]
+    keys = [one for one in said if one.lower() not in _WHICH_BOOKS]
+    if keys and not words["count"]:
+        # Said by what reads it: a word that is none.
+        which += keys
+    if max(len(which), len(keys)) > 1:
+        raise InvalidRequest("--by is given twice", hint="one key, and one of known and happened")
+    return (which[0] if which else None), (keys[0] if keys else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +160,9 @@ async def listed(
     number was asked for, and is shown.
     """
     query = asked(context, words, limit)
-    said = words["by"] or ()
-    which = [one for one in said if one.lower() in _WHICH_BOOKS]
-    keys = [one for one in said if one.lower() not in _WHICH_BOOKS]
-    if keys and not words["count"]:
-        # Said by what reads it: a word that is none.
-        which += keys
-    if max(len(which), len(keys)) > 1:
-        raise InvalidRequest("--by is given twice", hint="one key, and one of known and happened")
-    async with shelf(context, words["as_of"], which[0] if which else None) as place:
+    which_of, key = which_and_key(words)
+    async with shelf(context, words["as_of"], which_of, words["zone"]) as place:
         if words["count"]:
-            key = keys[0] if keys else ""
             counted = await records.count(
                 place.reader, table, query, key, where=where, past=place.past
             )
@@ -182,6 +184,9 @@ async def say_none(reader: Reader, query: Query, noun: str = "") -> None:
     for words, hint in unknown:
         say(words)
         say(f"hint: {hint}")
+    after_the_end = await beyond(reader, query)
+    if after_the_end:
+        say(after_the_end)
     if noun and not unknown:
         say(f"no {noun} meets this question")
 

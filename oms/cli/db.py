@@ -16,6 +16,7 @@ from oms._version import __version__
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson, Reason
 from oms.cli.output import print_json, say, write
+from oms.cli.past import calendar
 from oms.cli.reading import asynchronous, perform, reading, warn_of_loss
 from oms.cli.request import append, person
 from oms.cli.terminal import progress, say_count, show, table
@@ -28,7 +29,6 @@ from oms.errors import InvalidRequest
 from oms.history.archive import Segment, Work, check_archive, write_backup
 from oms.history.archive import archive as write_segments
 from oms.history.holds import Hold, find, refuse_taken, standing
-from oms.history.moments import Calendar
 from oms.history.query import parse, range_of
 from oms.service.checkpoints import signing
 from oms.store import schema
@@ -263,8 +263,8 @@ async def archive(
             if check:
                 found = await asyncio.to_thread(check_archive, folder, url, report)
             else:
-                zone = Calendar(settings.day_zone, SystemClock().now())
-                _, last = await range_of(reader, parse({"until": until}, zone))
+                asked = parse({"until": until}, calendar(context, None))
+                _, last = await range_of(reader, asked)
                 log = next((one.hex() for one in await reader.hashes(1, 1)), "")
                 signer = signing(settings)[0] if settings.signing_key_file else None
                 program = f"ib-oms {__version__}"
@@ -318,8 +318,7 @@ async def hold(
     _check_words(name, reason)
     async with reading(context) as reader:
         await refuse_taken(reader, name)
-        zone = Calendar(settings_of(context).day_zone, SystemClock().now())
-        query = parse({"since": since, "until": until}, zone)
+        query = parse({"since": since, "until": until}, calendar(context, None))
         first, last = await range_of(reader, query)
         event = HoldPlaced(
             name=name,

@@ -36,7 +36,7 @@ UNSIGNED: Final = "the manifest is not signed: no signing key is set (`oms key n
 
 #: An export has all rows that meet the conditions.
 CONDITIONS: Final[Options] = {name: one for name, one in FILTERS.items() if name != "limit"}
-TIMES: Final[Options] = {name: FILTERS[name] for name in ("since", "until", "zone")}
+TIMES: Final[Options] = {name: FILTERS[name] for name in ("since", "until", "during", "zone")}
 
 
 @app.command(cls=Question)
@@ -75,8 +75,8 @@ def export(
     the manifest is signed where OMS_SIGNING_KEY_FILE is set.
 
     \b
-    oms export fills q2 --since 2026-04-01 --until 2026-07-01 --format csv
-    oms export events june --since 2026-06-01 --until 2026-07-01 --format parquet --mask --key m.key
+    oms export fills q2 --since 2026-04 --until 2026-07 --format csv
+    oms export events june --during 2026-06 --format parquet --mask --key m.key
     """
     query = asked(context, {**conditions, "type": type_name}).evolve(reverse=False)
     request = Request(subject, form, query, _mask_key(key, masked=masked))
@@ -85,7 +85,7 @@ def export(
 
     async def work() -> None:
         await asyncio.to_thread(refuse_forgery, settings)
-        async with shelf(context, as_of, by) as place:
+        async with shelf(context, as_of, by, conditions["zone"]) as place:
             with progress("exporting") as moved:
                 made = await run_export(
                     place.reader,
@@ -171,7 +171,7 @@ def pack(
 
     \b
     oms pack q2.zip --since 2026-04-01 --until 2026-07-01
-    oms pack june.zip --since 2026-06-01 --until 2026-07-01 --json
+    oms pack june.zip --during 2026-06 --json
     """
     settings = settings_of(context)
     query = asked(context, times).evolve(reverse=False)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oms import report
-from oms.cli.asking import COUNTS, FILTERS, Question, asked, say_none, show_count
+from oms.cli.asking import COUNTS, FILTERS, SORT, Question, asked, say_none, show_count
 from oms.cli.ids import short
 from oms.cli.options import with_options
 from oms.cli.output import write_json
@@ -33,13 +33,17 @@ _SHOWN: Final = 50
 
 
 @app.command(cls=Question)
-@with_options(FILTERS, COUNTS)
+@with_options(FILTERS, SORT, COUNTS)
 def log(
     context: typer.Context,
     *,
     type_name: Annotated[
         list[str] | None,
         typer.Option("--type", metavar="TYPE", help="Only events of this type."),
+    ] = None,
+    correlation: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Only what names this run, request, order or question."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on as events are written.")] = False,
     wire: Annotated[bool, typer.Option("--wire", help="The broker's own fields, too.")] = False,
@@ -49,6 +53,8 @@ def log(
     **words: Any,
 ) -> None:
     """Show events of the log: the last ones, or with --after the first ones from there.
+
+    --sort is by sequence, happened (IB's time) or what can be counted by, such as type.
 
     An event that names no account or contract, such as a status, is found by those of its order.
     Each event that is shown has its hash checked; a wrong one ends the verb with status 4.
@@ -62,13 +68,15 @@ def log(
               message is IB's and the books attribute it to the order (`oms why SEQ`: by what)
 
     \b
-    oms log --code 201 --since 2026-06-01 --until 2026-07-01 --count --by symbol
+    oms log --code 201 --during 2026-06 --count --by symbol
     oms log --order 3f9a12c4 --wire
     oms log --type ExecutionReceived --follow --json
     """
-    query = asked(context, {**words, "type": type_name}, _SHOWN)
+    query = asked(context, {**words, "type": type_name, "correlation": correlation}, _SHOWN)
     if follow and words["count"]:
         raise InvalidRequest("--count counts what is there; it does not go with --follow")
+    if follow and query.sort is not None:
+        raise InvalidRequest("--follow goes with the log; it does not go with --sort")
 
     async def work() -> None:
         async with reading(context) as reader:
@@ -79,7 +87,9 @@ def log(
                     await say_none(reader, query)
                 return
             found = [envelope async for envelope in search(reader, query)]
-            envelopes = sorted(found, key=lambda envelope: envelope.sequence)
+            envelopes = found
+            if query.sort is None:
+                envelopes = sorted(found, key=lambda envelope: envelope.sequence)
             await _print(reader, envelopes, wire=wire, as_json=as_json)
             if not found:
                 await say_none(reader, query, "" if follow else "event")

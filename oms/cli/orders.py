@@ -22,7 +22,7 @@ from oms.report.record_json import order_json
 app = typer.Typer()
 
 #: Filters that are about orders which have ended as well.
-_OF_THE_PAST: Final = ("state", "since", "until", "code", "order", "after", "before")
+_OF_THE_PAST: Final = ("state", "since", "until", "during", "code", "order", "after", "before")
 
 
 @app.command(cls=Question)

@@ -74,8 +74,16 @@ class Shelf:
                 say(f"presumed: {words}")
 
 
+def calendar(context: typer.Context, zone: str | None) -> Calendar:
+    """Return what words about time mean to a verb; `zone` is what its `--zone` says."""
+    said = zone or settings_of(context).day_zone
+    return Calendar(said, SystemClock().now(), is_said=bool(zone))
+
+
 @asynccontextmanager
-async def shelf(context: typer.Context, as_of: str | None, by: str | None) -> AsyncIterator[Shelf]:
+async def shelf(
+    context: typer.Context, as_of: str | None, by: str | None, zone: str | None = None
+) -> AsyncIterator[Shelf]:
     """Open the log for reading, now or as of a moment."""
     if as_of is None and by is not None:
         raise InvalidRequest("--by belongs to --as-of", hint="say of which moment: --as-of MOMENT")
@@ -85,7 +93,7 @@ async def shelf(context: typer.Context, as_of: str | None, by: str | None) -> As
         if as_of is None:
             yield Shelf(reader, None, await reached(reader), await log_now(reader))
             return
-        moment = moment_of(as_of, Calendar(settings.day_zone, SystemClock().now()))
+        moment = moment_of(as_of, calendar(context, zone))
         make = partial(make_snapshots, settings.database_url)
         past = await books_at(reader, moment, which, events_max=_EVENTS_MAX, when_far=make)
         yield Shelf(reader, past, past.sequence, past.now)

@@ -13,7 +13,7 @@ from oms.cli.ids import short
 from oms.cli.terminal import table
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
-from oms.core.fold.records import BreakCase, Fill, Order, Position, RunRecord
+from oms.core.fold.records import Alarm, BreakCase, Fill, Order, Position, RunRecord
 from oms.core.money import plain
 from oms.core.words import describe_disputed, describe_fill, describe_origin, duration
 from oms.report.sentences import describe_terms
@@ -170,6 +170,28 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
             "\n".join(one.ours for one in case.findings),
             "\n".join(one.theirs for one in case.findings),
             " ".join(f"#{number}" for one in case.findings for number in one.evidence),
+        )
+    return made
+
+
+def alarms_table(alarms: Iterable[Alarm], now: datetime) -> Table:
+    """Return alarms for a person."""
+    made = table(
+        *("kind", "age", "account", "symbol", "order", "what it says", "raised", "over", "event"),
+        right=("age", "raised", "event"),
+        wrap=("what it says",),
+    )
+    for alarm in alarms:
+        made.add_row(
+            alarm.kind.replace("_", " "),
+            age(alarm.since, alarm.cleared_at or now),
+            alarm.account,
+            alarm.symbol,
+            short(alarm.order_id),
+            alarm.text,
+            f"{alarm.times} ×",
+            clock(alarm.cleared_at),
+            f"#{alarm.raised_sequence}",
         )
     return made
 

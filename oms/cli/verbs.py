@@ -46,6 +46,8 @@ VERBS: Final[Mapping[str, Listed]] = MappingProxyType(
         "fills": Listed("fills", "List fills."),
         "positions": Listed("positions", "List positions: ours, beside what IB last said."),
         "breaks": Listed("breaks", "List differences between our books and the broker's."),
+        "alarms": Listed("alarms", "List what has lasted too long."),
+        "requests": Listed("requests", "List what people asked for, and what became of it."),
         "why": Listed("why", "Say what led to an event, an order, a position or a break."),
         "log": Listed("log", "Show events of the log, or follow it."),
         "status": Listed("status", "Show how things stand, every number with its age."),

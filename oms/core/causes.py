@@ -41,7 +41,8 @@ _UNMARKED: Final = (
     events.CommissionReceived,
     events.BrokerMessageUnreadable,
 )
-_REQUESTS: Final = (
+#: What people ask the daemon for.
+REQUESTS: Final = (
     events.OrderRequested,
     events.ModifyRequested,
     events.CancelRequested,
@@ -89,7 +90,7 @@ _REPAIRS: Final = (
 def role_of(envelope: Envelope) -> Role:
     """Say what part an event plays in a story."""
     event = envelope.event
-    if isinstance(event, _REQUESTS):
+    if isinstance(event, REQUESTS):
         return "request"
     if isinstance(event, _CHECKS):
         return "check"

@@ -127,6 +127,12 @@ def either(one: Bits, other: Bits) -> Bits:
     return {block: one.get(block, 0) | other.get(block, 0) for block in one.keys() | other.keys()}
 
 
+def without(one: Bits, other: Bits) -> Bits:
+    """Return what is in one set and not in the other."""
+    left = {block: bits & ~other.get(block, 0) for block, bits in one.items()}
+    return {block: bits for block, bits in left.items() if bits}
+
+
 def has(bits: Bits, sequence: int) -> bool:
     """Say whether a sequence is in a set."""
     return bool(bits.get(sequence // BLOCK, 0) >> sequence % BLOCK & 1)

@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Final, get_args
 
 from oms.core.bounds import CON_ID, SEQUENCE, WIRE_INTEGER, Label, SequenceNumber, brief
-from oms.core.events import EVENT_TYPES, BreakClass, Envelope
+from oms.core.events import EVENT_TYPES, AlarmKind, BreakClass, Envelope
 from oms.core.fold.records import OrderState
 from oms.core.values import Value
 from oms.errors import InvalidRequest
 from oms.history import index
 from oms.history.index import Bits, Postings
-from oms.history.moments import Calendar, Moment, moment_of
+from oms.history.moments import Calendar, Moment, moment_of, span_of
 from oms.history.names import resolve
 from oms.history.terms import KINDS
 from oms.store.reader import Reader
@@ -44,7 +52,7 @@ class Query(Value):
     account: Words = ()
     symbol: Words = ()
     con_id: tuple[int, ...] = ()
-    #: Security types, classes of breaks.
+    #: Security types, classes of breaks, kinds of alarms.
     klass: Words = ()
     side: Words = ()
     #: Of the order, as it is now.
@@ -85,6 +93,12 @@ class Counted:
 
 #: What can be counted by.
 KEYS: Final = KINDS
+#: What events can be sorted by; `happened` is by IB's time, and ours where it says none.
+SORTS: Final = ("sequence", "happened", *KINDS)
+#: Events that are sorted by a time at most: each must be read.
+SORTED_MAX: Final = 100_000
+#: A day or a month, in the place of `since` and `until`.
+DURING: Final = "during"
 
 
 # ── from words ──
@@ -93,6 +107,8 @@ KEYS: Final = KINDS
 def parse(words: Mapping[str, object], calendar: Calendar | None = None) -> Query:
     """Return the query that options, parameters or keywords make; None and "" set no condition.
 
+    `during` is a day or a month: `since` its beginning, and `until` that of the one after it.
+
     Raises `InvalidRequest` for what is no value of its condition, and for an empty range of time.
     """
     known = calendar if calendar is not None else Calendar()
@@ -100,10 +116,18 @@ def parse(words: Mapping[str, object], calendar: Calendar | None = None) -> Quer
     for name, given in words.items():
         if given in (None, "", (), []):
             continue
+        if name == DURING:
+            if words.get("since") or words.get("until"):
+                raise InvalidRequest(
+                    "during is a whole range, and does not go with since and until",
+                    hint="leave one of them out",
+                )
+            found["since"], found["until"] = span_of(str(given), known)
+            continue
         reading = _READINGS.get("klass" if name == "class" else name)
         if reading is None:
-            close = difflib.get_close_matches(name, [*_READINGS], 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_READINGS)}"
+            close = difflib.get_close_matches(name, CONDITIONS, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(CONDITIONS)}"
             raise InvalidRequest(f"{name!r} is no condition of a query", hint=hint)
         field, label = ("klass", "class") if name in {"klass", "class"} else (name, name)
         found[field] = reading(label, given, known)
@@ -191,7 +215,7 @@ _READINGS: Final[dict[str, Reading]] = {
     "account": _several(_word),
     "symbol": _several(_upper),
     "con_id": _several(_number(1, CON_ID.high)),
-    "klass": _several(_one_of((*SECURITY_TYPES, *get_args(BreakClass)))),
+    "klass": _several(_one_of((*SECURITY_TYPES, *get_args(BreakClass), *get_args(AlarmKind)))),
     "side": _several(_one_of(("BUY", "SELL"))),
     "state": _several(_one_of([state.value for state in OrderState])),
     "code": _several(_number(WIRE_INTEGER.low, WIRE_INTEGER.high)),
@@ -210,24 +234,76 @@ _READINGS: Final[dict[str, Reading]] = {
 }
 
 
+#: The conditions of the language, by the names that every surface gives them.
+CONDITIONS: Final = (*("class" if one == "klass" else one for one in _READINGS), DURING)
+
+
 # ── the answer ──
 
 
 async def search(reader: Reader, query: Query) -> AsyncIterator[Envelope]:
-    """Yield the events that meet a query in the order of the log, the newest first with `reverse`.
+    """Yield the events that meet a query in the order of the log, the newest first with `reverse`;
+    with `sort` in that order.
 
     Each has its hash checked: raises `ChainBroken` with the first sequence that does not hold.
     """
-    found = await _found(reader, query)
-    wanted = index.sequences(found.bits, reverse=query.reverse)
+    wanted = await _in_order(reader, query)
     left = query.limit
     while left is None or left > 0:
         page = list(islice(wanted, _PAGE if left is None else min(_PAGE, left)))
         if not page:
             return
-        for envelope in await reader.envelopes(page, reverse=query.reverse):
-            yield envelope
+        envelopes = {one.sequence: one for one in await reader.envelopes(page)}
+        for sequence in page:
+            if sequence in envelopes:
+                yield envelopes[sequence]
         left = None if left is None else left - len(page)
+
+
+async def _in_order(reader: Reader, query: Query) -> Iterator[int]:
+    """Return the sequences that meet a query, in the order in which it wants them."""
+    if query.sort is None:
+        return index.sequences((await _found(reader, query)).bits, reverse=query.reverse)
+    key, is_back = query.sort.removeprefix("-"), query.sort.startswith("-")
+    if key not in SORTS:
+        raise InvalidRequest(
+            f"an event cannot be sorted by {key!r}",
+            hint=f"one of: {', '.join(SORTS)}; with - before it, the largest first",
+        )
+    if (query.after, query.before) != (None, None):
+        raise InvalidRequest("pages follow the log: after and before do not go with this order")
+    found = await _found(reader, query, (key,) if key in KINDS else ())
+    if key == "sequence":
+        return index.sequences(found.bits, reverse=is_back)
+    if key == "happened":
+        return iter(await _by_happened(reader, found.bits, reverse=is_back))
+    return _by_value(found, key, reverse=is_back)
+
+
+async def _by_happened(reader: Reader, bits: Bits, *, reverse: bool) -> list[int]:
+    size = index.size(bits)
+    if size > SORTED_MAX:
+        raise InvalidRequest(
+            f"{size:,} events meet this question, and {SORTED_MAX:,} can be sorted by their times",
+            hint="narrow it, with during or type",
+        )
+    wanted, found = index.sequences(bits), list[tuple[datetime, int]]()
+    while page := list(islice(wanted, _PAGE)):
+        for one in await reader.envelopes(page):
+            found.append((one.context.occurred_at or one.recorded_at, one.sequence))
+    return [sequence for _, sequence in sorted(found, reverse=reverse)]
+
+
+def _by_value(found: _Found, key: str, *, reverse: bool) -> Iterator[int]:
+    """Yield the sequences of each value of a key, at the end those without one."""
+    values = {value: bits for (kind, value), bits in found.postings.items() if kind == key}
+    is_number = key in {"con_id", "session", "code"}
+    left = found.bits
+    for value in sorted(values, key=int if is_number else str, reverse=reverse):
+        shared = index.both(left, values[value])
+        yield from index.sequences(shared, reverse=reverse)
+        left = index.without(left, shared)
+    yield from index.sequences(left, reverse=reverse)
 
 
 async def orders_of(reader: Reader, found: Sequence[Envelope]) -> dict[int, list[str]]:
@@ -286,6 +362,19 @@ async def unknown_names(reader: Reader, query: Query) -> list[tuple[str, str]]:
         for value in values[kind]
         if value not in known[kind]
     ]
+
+
+async def beyond(reader: Reader, query: Query) -> str:
+    """Say that a question asks for what comes after the end of the log; "" where it does not."""
+    head = await reader.head()
+    since = query.since
+    if since is None or head.recorded_at is None:
+        return ""
+    is_beyond = since > head.sequence if isinstance(since, int) else since > head.recorded_at
+    if not is_beyond:
+        return ""
+    at = f"event {head.sequence}, recorded at {_shown(head.recorded_at)}"
+    return f"the log ends with {at}: nothing is from {_shown(since)} on"
 
 
 def _offer(value: str, known: Sequence[str]) -> str:

@@ -155,6 +155,25 @@ SHAPES: Final[Mapping[str, Shape]] = MappingProxyType(
                 "account": lambda case: case.finding.account,
                 "symbol": lambda case: case.finding.symbol,
                 "class": lambda case: case.finding.break_class or "",
+                "opened": lambda case: case.opened_sequence,
+            },
+        ),
+        "alarms": Shape(
+            "an alarm",
+            {
+                "account": lambda alarm, _: (alarm.account,),
+                "symbol": lambda alarm, _: (alarm.symbol.upper(),),
+                "class": lambda alarm, _: (alarm.kind,),
+                "order": lambda alarm, _: (alarm.order_id,),
+            },
+            lambda alarm: alarm.raised_at,
+            lambda alarm: alarm.raised_sequence,
+            {
+                "account": lambda alarm: alarm.account,
+                "symbol": lambda alarm: alarm.symbol,
+                "class": lambda alarm: alarm.kind,
+                "since": lambda alarm: (alarm.since, alarm.raised_sequence),
+                "times": lambda alarm: alarm.times,
             },
         ),
     }
@@ -282,6 +301,10 @@ async def _known(reader: Reader, table: str, query: Query, last: int | None) -> 
         if kind not in shape.says and kind not in by_events:
             known = ", ".join([one for one in shape.says if one != "order"])
             raise InvalidRequest(f"{shape.noun} has no {kind}", hint=f"it has: {known}")
+    if query.correlation is not None:
+        raise InvalidRequest(
+            f"{shape.noun} is of no single correlation", hint="events have one: `oms log`"
+        )
     if query.sort is not None:
         _sort_of(shape, query.sort)
     if query.order and table not in _BIRTHS and "order" not in shape.says:

@@ -27,7 +27,7 @@ from oms.store.schema import REVISIONS
 
 #: Of everything in the file; raised with each change of a table or of what stands in it. The tables
 #: of the log are part of it: an upgrade may fold rows anew, and what was found by them with it.
-VERSION: Final = f"2/{REVISIONS[-1]}"
+VERSION: Final = f"3/{REVISIONS[-1]}"
 
 _WAIT_SECONDS: Final = 5.0
 #: One writer of the schema at a time, on PostgreSQL.

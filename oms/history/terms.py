@@ -41,6 +41,8 @@ _FIELDS: Final[Mapping[str, str]] = {
 }
 _UPPER: Final = frozenset({"symbol", "side"})
 STRATEGY: Final = "strategy:"
+#: Its kind is its class.
+_ALARM: Final = "AlarmRaised"
 _SECURITY_TYPE: Final = str(Contract.model_fields["sec_type"].default)
 
 
@@ -56,6 +58,8 @@ def terms_of(type_name: str, actor: str, session_epoch: int, payload: object) ->
         found.add(("strategy", actor.removeprefix(STRATEGY)))
     if session_epoch:
         found.add(("session", str(session_epoch)))
+    if type_name == _ALARM and isinstance(payload, dict):
+        found.add(("class", str(payload.get("kind", ""))))
     _collect(payload, found)
     return found
 
@@ -68,6 +72,8 @@ def terms_of_row(row: object) -> set[Term]:
         actor = row.get("actor")
         if isinstance(actor, str) and actor.startswith(STRATEGY):
             found.add(("strategy", actor.removeprefix(STRATEGY)))
+        if "alarm_id" in row:
+            found.add(("class", str(row.get("kind", ""))))
         # Rows leave out what a field has by itself.
         contract = row.get("contract")
         if isinstance(contract, dict) and "sec_type" not in contract:

@@ -15,7 +15,15 @@ from typing import Any
 from oms.core.codec import time_text
 from oms.core.contracts import Contract
 from oms.core.events import Finding
-from oms.core.fold.records import AccountValue, BreakCase, Fill, Order, Position, RunRecord
+from oms.core.fold.records import (
+    AccountValue,
+    Alarm,
+    BreakCase,
+    Fill,
+    Order,
+    Position,
+    RunRecord,
+)
 from oms.core.money import plain
 from oms.core.portfolio import Account, CurrencyBalance, Figure, Holding
 
@@ -194,6 +202,25 @@ def break_json(case: BreakCase) -> Json:
         "explained_by": case.explained_by or None,
         "waiting": case.waiting.action if case.waiting is not None else None,
         "waiting_actor": case.waiting_actor or None,
+    }
+
+
+def alarm_json(alarm: Alarm) -> Json:
+    """Return an alarm as JSON values."""
+    return {
+        "alarm_id": alarm.alarm_id,
+        "kind": alarm.kind,
+        "subject": alarm.subject,
+        "since": time(alarm.since),
+        "text": alarm.text,
+        "account": alarm.account,
+        "symbol": alarm.symbol,
+        "order_id": alarm.order_id,
+        "raised_at": time(alarm.raised_at),
+        "sequence": alarm.raised_sequence,
+        "times": alarm.times,
+        "live": alarm.live,
+        "cleared_at": time(alarm.cleared_at),
     }
 
 

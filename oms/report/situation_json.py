@@ -7,7 +7,7 @@ from typing import Any
 
 from oms.core.fold.records import Alarm, Anomaly
 from oms.core.situation import Claim, Health, Situation
-from oms.report.record_json import run_json, time
+from oms.report.record_json import alarm_json, run_json, time
 
 Json = dict[str, Any]
 
@@ -135,20 +135,7 @@ def _session(situation: Situation) -> Json | None:
 
 
 def _alarm(alarm: Alarm, now: datetime) -> Json:
-    return {
-        "alarm_id": alarm.alarm_id,
-        "kind": alarm.kind,
-        "subject": alarm.subject,
-        "since": time(alarm.since),
-        "age_seconds": age_seconds(alarm.since, now),
-        "text": alarm.text,
-        "account": alarm.account,
-        "symbol": alarm.symbol,
-        "order_id": alarm.order_id,
-        "raised_at": time(alarm.raised_at),
-        "sequence": alarm.raised_sequence,
-        "times": alarm.times,
-    }
+    return {**alarm_json(alarm), "age_seconds": age_seconds(alarm.since, now)}
 
 
 def _set_aside(one: Anomaly) -> Json:

@@ -26,7 +26,7 @@ FILTERS: Final = ("show", "origin", "perm_id", *RECORD_FILTERS, *PAST)
 STORY_FILTERS: Final = PAST
 _SHOWS: Final = ("live", "all")
 #: Filters that are about orders which have ended as well.
-_OF_THE_PAST: Final = ("state", "since", "until", "code", "order", "after", "before")
+_OF_THE_PAST: Final = ("state", "since", "until", "during", "code", "order", "after", "before")
 
 
 async def build_list(visit: Visit) -> Page:

@@ -6,7 +6,7 @@ from typing import Final
 
 from oms.errors import ConfigurationError
 from oms.history.asof import PastBooks, books_at, by_of
-from oms.history.moments import Calendar, moment_of
+from oms.history.moments import moment_of
 from oms.store.reader import Reader
 from oms.web.query import Query
 
@@ -28,4 +28,5 @@ async def asked_for(reader: Reader, query: Query, zone: str) -> PastBooks | None
                 f"{BY} without {AS_OF} asks for nothing", hint=f"say of which moment: {AS_OF}=..."
             )
         return None
-    return await books_at(reader, moment_of(text, Calendar(zone)), by, events_max=EVENTS_MAX)
+    moment = moment_of(text, query.calendar(zone))
+    return await books_at(reader, moment, by, events_max=EVENTS_MAX)

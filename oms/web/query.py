@@ -22,11 +22,9 @@ REFRESH: Final = "refresh"
 REFRESHES: Final = (0, 5, 15, 60)
 #: The zone in which days of `since` and `until` begin.
 ZONE: Final = "zone"
-#: What each list can be asked for, as in the shell (docs/reference/query.md).
-CONDITIONS: Final = (
-    *("order", "account", "symbol", "con_id", "class", "side", "state", "code", "actor"),
-    *("strategy", "session", "type", "correlation", "since", "until", "after", "before", "sort"),
-)
+#: What each list can be asked for, as in the shell (docs/reference/query.md). Which end of a list
+#: is shown is the page's own to say, and so is the most that it shows.
+CONDITIONS: Final = tuple(name for name in history.CONDITIONS if name not in {"reverse", "limit"})
 #: The same as filters of a page of records; of the log, `type` and `correlation` besides.
 RECORD_FILTERS: Final = (
     *(name for name in CONDITIONS if name not in {"type", "correlation"}),
@@ -86,7 +84,12 @@ class Query:
         the shell would be asked it.
         """
         given: dict[str, object] = {n: v for n, v in self._values.items() if n in CONDITIONS}
-        return history.parse({**given, **more}, Calendar(self.text(ZONE) or zone))
+        return history.parse({**given, **more}, self.calendar(zone))
+
+    def calendar(self, zone: str) -> Calendar:
+        """Return what words about time mean, days beginning in a zone where none is said."""
+        said = self.text(ZONE)
+        return Calendar(said or zone, is_said=bool(said))
 
     def refresh(self, default: int) -> int:
         """Return the seconds between two readings, 0 for none."""
