@@ -29,9 +29,11 @@ import struct
 import sys
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -63,6 +65,9 @@ ED25519: Final = b"\x01"
 PAGE_ROWS: Final = 2_000
 #: Beside the files that a manifest names: itself, the signature under it, and the digests of both.
 SEALS: Final = ("manifest.json", "manifest.note", "manifest.sha256")
+#: In an export or a pack: its signed notes, and what shows that its events stand under them.
+CHECKPOINTS: Final = "checkpoints.jsonl"
+PROOFS: Final = "proofs.jsonl"
 #: In the archive of a pack every file is stored as it is, with the first day that an archive can
 #: say, and the rights and the maker that Unix would give: so its bytes follow from its files.
 DOS_DAY: Final = (1 << 5) | 1
@@ -161,6 +166,27 @@ def root_from_path(index: int, size: int, content: bytes, path: Sequence[bytes])
     if last != 0 or not 0 <= index < size:
         raise DamageError("the proof's path is shorter than its tree is high")
     return top
+
+
+def root_of_some(
+    known: Sequence[tuple[int, bytes]], first: int, size: int, roots: Iterator[bytes]
+) -> bytes:
+    """Return the root of a tree over `size` leaves, which are numbered from `first` on, of which
+    some are `known`; each part of it without such a leaf has the next of `roots`.
+
+    Raises `DamageError` where those are too few.
+    """
+    if not known:
+        root = next(roots, None)
+        if root is None:
+            raise DamageError(f"the proof of the events {first} to {first + size - 1} is cut off")
+        return root
+    if size == 1:
+        return leaf_hash(known[0][1])
+    half = 1 << (size - 1).bit_length() - 1
+    cut = bisect_left(known, first + half, key=lambda leaf: leaf[0])
+    left = root_of_some(known[:cut], first, half, roots)
+    return node_hash(left, root_of_some(known[cut:], first + half, size - half, roots))
 
 
 # ── signed notes ─────────────────────────────────────────────────────────────────────────────────
@@ -364,8 +390,13 @@ class Walk:
         expected: dict[int, str] | None = None,
         *,
         before: tuple[int, bytes] = (0, GENESIS),
+        keep_from: int | None = None,
     ) -> None:
-        """`before` is the event that the walk begins after, and its hash."""
+        """`before` is the event that the walk begins after, and its hash; the hashes from
+        `keep_from` on are kept.
+        """
+        self._keep_from = keep_from
+        self.kept: list[tuple[int, bytes]] = []
         self.found = Finding(first=before[0] + 1, last=before[0], head=before[1].hex())
         #: The hash of event 1, where the walk came by it: which log this is.
         self.log = ""
@@ -406,6 +437,8 @@ class Walk:
         if expected in self._expected and self._expected.pop(expected) != digest.hex():
             raise DamageError(f"event {expected} has another hash than was noted", expected)
         self._hold_against_checkpoint(expected, digest)
+        if self._keep_from is not None and expected >= self._keep_from:
+            self.kept.append((expected, digest))
 
     def expect(self, sequence: int, digest: str) -> None:
         """Take a hash that was noted elsewhere; raises `DamageError` where two differ."""
@@ -434,14 +467,162 @@ class Walk:
         if mark is None:
             return
         if mark.head != digest:
+            first = max(mark.first, self.found.first)
             raise DamageError(
-                f"the events {mark.first} to {mark.last} are not those that were signed",
-                mark.first,
+                f"the events {first} to {mark.last} are not those that were signed", first
             )
         if self._tree is not None and self._tree.root() != mark.root:
             raise DamageError(f"the checkpoint at {mark.last} has another root", mark.first)
         self.found.checkpoints += 1
         self.found.signed_to = sequence
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What proves the events of a file that are in a range of the log, which has others as well."""
+
+    #: Of a checkpoint where there is one at `last`.
+    first: int
+    last: int
+    #: The hash of the event before each one of the file that does not follow another one of it.
+    before: list[bytes]
+    #: The roots of the parts of the checkpoint's tree that have none of them, from the left.
+    roots: list[bytes]
+
+    @classmethod
+    def read(cls, line: str) -> Stretch:
+        """Return what a line of `PROOFS` says."""
+        said = json.loads(line)
+        before, roots = (list(map(bytes.fromhex, said[name])) for name in ("before", "roots"))
+        return cls(int(said["first"]), int(said["last"]), before, roots)
+
+    def check(self, known: Sequence[tuple[int, bytes]], mark: Checkpoint) -> None:
+        """Raise `DamageError` unless these events, with their hashes, stand under a checkpoint."""
+        roots = iter(self.roots)
+        size = mark.last - mark.first + 1
+        root = root_of_some(known, mark.first, size, roots)
+        if (self.first, root, next(roots, None)) != (mark.first, mark.root, None):
+            events = f"event {known[0][0]} is not one"
+            if len(known) > 1:
+                events = f"the events {known[0][0]} to {known[-1][0]} are not those"
+            raise DamageError(
+                f"{events} that the checkpoint at {mark.last} was signed over", known[0][0]
+            )
+
+
+class Some:
+    """Holds events that are no whole range each against its hash, and all against checkpoints."""
+
+    def __init__(
+        self, stretches: Iterator[Stretch], marks: Marks, expected: dict[int, str] | None = None
+    ) -> None:
+        self.found = Finding()
+        self._stretches = stretches
+        self._stretch: Stretch | None = None
+        self._before: Iterator[bytes] = iter(())
+        self._marks = marks
+        self._expected = dict(expected or {})
+        self._digest = GENESIS
+        self._known: list[tuple[int, bytes]] = []
+        self._unsigned: list[int] = []
+
+    def step(self, columns: Sequence[object], stored: object) -> None:
+        """Take the next event; raises `DamageError` where it does not hold."""
+        sequence, after = columns[0], self.found.last
+        if not isinstance(sequence, int) or sequence <= after:
+            raise DamageError(f"event {sequence} stands behind event {after}", after)
+        while self._stretch is None or sequence > self._stretch.last:
+            self._end_stretch()
+            self._stretch = next(self._stretches, None)
+            if self._stretch is None:
+                raise DamageError(f"nothing proves event {sequence}", sequence)
+            self._before = iter(self._stretch.before)
+        follows = sequence == after + 1
+        before = self._digest if follows else next(self._before, None)
+        if before is None or sequence < self._stretch.first:
+            raise DamageError(f"nothing proves event {sequence}", sequence)
+        self._digest = event_hash(before, columns)
+        if stored != self._digest.hex():
+            raise DamageError(
+                f"event {sequence} does not carry the hash of its contents and of the event before",
+                sequence,
+            )
+        if self._expected.pop(sequence, stored) != stored:
+            raise DamageError(f"event {sequence} has another hash than was noted", sequence)
+        self._known.append((sequence, self._digest))
+        self.found.first = self.found.first or sequence
+        self.found.last = sequence
+        self.found.events += 1
+
+    def end(self) -> Finding:
+        """Return what held; raises `DamageError`."""
+        self._end_stretch()
+        if next(self._stretches, None) is not None:
+            raise DamageError(f"events after {self.found.last} are missing", self.found.last + 1)
+        for sequence in self._expected:
+            self.found.notes.append(f"event {sequence}, of which a hash was noted, is not in this")
+        return self.found
+
+    def unsigned(self) -> Iterator[str]:
+        """Yield which events stand under no checkpoint, in words."""
+        if self._unsigned:
+            first, last = self._unsigned[0], self._unsigned[-1]
+            yield f"{len(self._unsigned)} events from {first} to {last} stand under no checkpoint"
+
+    def _end_stretch(self) -> None:
+        if self._stretch is None:
+            return
+        if next(self._before, None) is not None:
+            raise DamageError(
+                f"an event from {self._stretch.first} to {self._stretch.last} is missing",
+                self._stretch.first,
+            )
+        mark = self._marks.ending_at(self._stretch.last)
+        if mark is not None:
+            self._stretch.check(self._known, mark)
+            self.found.checkpoints += 1
+            self.found.signed_to = self._known[-1][0]
+        else:
+            self._marks.refuse_hidden(self._stretch.first, self._stretch.last)
+            self._unsigned += [sequence for sequence, _ in self._known]
+        self._known = []
+
+
+class Marks:
+    """The checkpoints that an export or a pack is held against."""
+
+    def __init__(self, own: Sequence[Checkpoint], given: Sequence[Checkpoint]) -> None:
+        """`own` come with it. Raises `DamageError` where the two contradict each other."""
+        self._own = own
+        by_end = {one.last: one for one in given}
+        for one in own:
+            if by_end.setdefault(one.last, one).note.digest != one.note.digest:
+                raise DamageError(f"two different checkpoints end at {one.last}", one.first)
+        self.all = [by_end[last] for last in sorted(by_end)]
+        for before, one in pairwise(self.all):
+            if one.log != before.log or one.first <= before.last:
+                raise DamageError(
+                    f"the checkpoints at {before.last} and {one.last} contradict each other",
+                    one.first,
+                )
+        self._by_end = by_end
+
+    def ending_at(self, last: int) -> Checkpoint | None:
+        """Return the checkpoint that ends with an event."""
+        return self._by_end.get(last)
+
+    def over(self, sequence: int) -> Checkpoint | None:
+        """Return the checkpoint that covers an event."""
+        return next((one for one in self.all if one.first <= sequence <= one.last), None)
+
+    def refuse_hidden(self, first: int, last: int) -> None:
+        """Raise `DamageError` where a range is not held against a checkpoint that came with it."""
+        for one in self._own:
+            if one.first <= last and first <= one.last:
+                raise DamageError(
+                    f"the proof that events stand under the checkpoint at {one.last} is missing",
+                    max(first, one.first),
+                )
 
 
 def walk_database(path: Path, walk: Walk, progress: Callable[[int], None]) -> None:
@@ -464,8 +645,8 @@ def walk_database(path: Path, walk: Walk, progress: Callable[[int], None]) -> No
         raise DamageError(f"the database cannot be read at event {after}: {error}", after) from None
 
 
-def walk_events(events: Iterator[Stored], walk: Walk) -> None:
-    """Follow the events of a file; one that cannot be read is damage at its sequence."""
+def walk_events(events: Iterator[Stored], walk: Walk | Some) -> None:
+    """Follow the events of a file; one that cannot be read is damage behind the one before."""
     while True:
         try:
             columns, stored = next(events)
@@ -473,7 +654,7 @@ def walk_events(events: Iterator[Stored], walk: Walk) -> None:
             return
         except (ValueError, KeyError, TypeError, csv.Error):
             after = walk.found.last + 1
-            raise DamageError(f"the line of event {after} cannot be read", after) from None
+            raise DamageError(f"the line behind event {after - 1} cannot be read", after) from None
         walk.step(columns, stored)
 
 
@@ -636,6 +817,11 @@ class Parcel:
         else:
             yield from json_events(self.lines(name))
 
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield what proves its events, in their order."""
+        if PROOFS in self.files:
+            yield from map(Stretch.read, self.lines(PROOFS))
+
     def _beginning(self) -> bytes:
         """Return where the name of the first file of an archive stands."""
         with self._path.open("rb") as file:
@@ -684,10 +870,10 @@ def check_parcel(path: Path, options: Options) -> Finding:
 def _check_parcel(parcel: Parcel, options: Options) -> Finding:
     files = parcel.check_files()
     notes: list[Note] = []
-    if options.keys and "checkpoints.jsonl" in parcel.files:
-        notes = read_notes(parcel.lines("checkpoints.jsonl"))
-    checkpoints = options.checkpoints or checked_checkpoints(notes, options.keys)
-    if checkpoints and checkpoints[0].log != parcel.log:
+    if options.keys and CHECKPOINTS in parcel.files:
+        notes = read_notes(parcel.lines(CHECKPOINTS))
+    marks = Marks(checked_checkpoints(notes, options.keys), options.checkpoints)
+    if marks.all and marks.all[0].log != parcel.log:
         raise DamageError("this is of another log than the checkpoints")
     seal, said = parcel.note(), []
     if seal is None and options.keys:
@@ -697,30 +883,60 @@ def _check_parcel(parcel: Parcel, options: Options) -> Finding:
             seal.check(followers(notes, options.keys))
         words = "holds" if options.keys else "was not checked: give --key"
         said.append(f"the signature of {seal.signer} under the manifest {words}")
-    found = _check_chain(parcel, checkpoints, options)
+    if "chain" in parcel.manifest:
+        found = _check_chain(parcel, marks, options)
+    elif "events" in parcel.manifest:
+        found = _check_some(parcel, marks, options)
+    elif options.expected:
+        raise UncheckableError("it has no events as they are stored: leave --expect out")
+    else:
+        found = Finding(notes=["no events as they are stored are in it: it has no chain to check"])
     found.files = files
     found.manifest_signed = bool(options.keys)
     found.notes[:0] = said
     return found
 
 
-def _check_chain(parcel: Parcel, checkpoints: Sequence[Checkpoint], options: Options) -> Finding:
-    chain = parcel.manifest.get("chain")
-    if chain is None:
-        if options.expected:
-            raise UncheckableError("it has no whole range of events: leave --expect out")
-        return Finding(notes=["no whole range of events is in it: it has no chain to check"])
-    before = (int(chain["first"]) - 1, bytes.fromhex(chain["hash_before"]))
-    inside = [one for one in checkpoints if one.last <= int(chain["last"])]
-    walk = Walk(inside, options.expected, before=before)
+def _check_chain(parcel: Parcel, marks: Marks, options: Options) -> Finding:
+    """Check a whole range of events."""
+    chain = parcel.manifest["chain"]
+    first, last = int(chain["first"]), int(chain["last"])
+    inside = [one for one in marks.all if one.last <= last]
+    over = marks.over(last)
+    edge = over if over not in inside else None
+    walk = Walk(
+        inside,
+        options.expected,
+        before=(first - 1, bytes.fromhex(chain["hash_before"])),
+        keep_from=edge.first if edge is not None else None,
+    )
     for name in chain["files"]:
         walk_events(parcel.events(name), walk)
-    has_notes = bool(options.keys) and "checkpoints.jsonl" in parcel.files
-    found = _ended(walk, is_signed=has_notes or bool(options.checkpoints))
-    if (found.last, found.head) != (int(chain["last"]), chain["head"]):
-        raise DamageError(f"its events end at {found.last}, not at {chain['last']}")
-    if before[0] == 0 and found.events and walk.log != parcel.log:
+    found = walk.end()
+    if (found.last, found.head) != (last, chain["head"]):
+        raise DamageError(f"its events end at {found.last}, not at {last}")
+    if first == 1 and found.events and walk.log != parcel.log:
         raise DamageError("its events are of another log than its manifest", 1)
+    stretches = {one.last: one for one in parcel.stretches()}
+    if edge is not None and edge.last in stretches:
+        # Of a tree that goes on behind the last event; what came before is under the hashes.
+        stretches[edge.last].check(walk.kept, edge)
+        found.checkpoints += 1
+        found.signed_to = last
+    elif edge is not None:
+        marks.refuse_hidden(max(first, edge.first), last)
+    found.notes += _unsigned(found, is_signed=bool(options.keys))
+    return found
+
+
+def _check_some(parcel: Parcel, marks: Marks, options: Options) -> Finding:
+    """Check events that are no whole range."""
+    some = Some(parcel.stretches(), marks, options.expected)
+    for name in parcel.manifest["events"]:
+        walk_events(parcel.events(name), some)
+    found = some.end()
+    if options.keys:
+        found.notes += some.unsigned()
     return found
 
 
@@ -868,13 +1084,18 @@ def _read_checkpoints(path: Path, keys: Sequence[PublicKey]) -> list[Checkpoint]
 def _ended(walk: Walk, *, is_signed: bool) -> Finding:
     """Return what held, and which events no checkpoint covers where some should."""
     found = walk.end()
+    found.notes += _unsigned(found, is_signed=is_signed)
+    return found
+
+
+def _unsigned(found: Finding, *, is_signed: bool) -> Iterator[str]:
+    """Yield which events of a range stand under no checkpoint, in words."""
     if is_signed and found.events and found.signed_to < found.last:
         first = max(found.first, found.signed_to + 1)
         words = f"events {first} to {found.last} stand"
         if first == found.last:
             words = f"event {first} stands"
-        found.notes.append(f"{words} under no checkpoint")
-    return found
+        yield f"{words} under no checkpoint"
 
 
 def _text_of(path: Path) -> str:

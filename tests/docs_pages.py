@@ -292,9 +292,12 @@ def export_page() -> str:
             "rows, versions, columns, the digest of each file, and for a whole range of events "
             "the [chain](log-format.md#exports-and-packs); unless masked, `head` has the sequence "
             "and the hash of the event that the log ended with.",
+            "Beside events stand `checkpoints.jsonl`, what was signed, and `proofs.jsonl`, with "
+            "which every event that a checkpoint covers is "
+            "[held against it](log-format.md#under-which-checkpoints-its-events-stand), also where "
+            "others are left out; a masked export has neither.",
             "A range without an event is refused with status 2.",
-            "`sha256sum -c manifest.sha256` checks the manifest; `python -m oms.verify OUT` checks "
-            "everything.",
+            "`sha256sum -c manifest.sha256` checks the manifest, `python -m oms.verify OUT` all.",
             "With a signing key in the settings `manifest.note` is its signature: "
             "`python -m oms.verify OUT --key oms.key.pub`.",
         ),

@@ -1,17 +1,27 @@
-"""A verifier of logs by a stranger: written from docs/reference/log-format.md alone.
+"""A verifier of logs, exports and packs by a stranger: written from docs/reference/log-format.md
+alone.
 
 It shares no code with `oms`, and is as short as the format allows. `verdict` returns an empty text
-where a database and its checkpoints hold, else the first thing that does not.
+where a database and its checkpoints hold, else the first thing that does not; `parcel_verdict` does
+so for an export of events, or a pack.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import sqlite3
+import struct
+import zlib
 from base64 import b64decode
+from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
+from io import StringIO
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -20,6 +30,11 @@ COLUMNS = (
     "sequence,type,version,recorded_at,occurred_at,lease_epoch,session_epoch,actor,"
     "correlation_id,causation_sequence,natural_key,payload,wire"
 )
+Said = dict[str, str]
+
+
+class WrongError(Exception):
+    """What does not hold."""
 
 
 def verdict(database: Path, checkpoints: Path | None = None, key: str = "") -> str:
@@ -30,8 +45,7 @@ def verdict(database: Path, checkpoints: Path | None = None, key: str = "") -> s
         ):
             if columns[0] != len(hashes):
                 return f"{len(hashes)} is missing"
-            text = "\x1f".join("" if c is None else str(c) for c in columns)
-            hashes.append(sha256(hashes[-1] + text.encode()).digest())
+            hashes.append(_hash(hashes[-1], columns))
             if hashes[-1] != stored:
                 return f"{columns[0]} has another hash"
         ends = connection.execute("SELECT sequence,hash FROM checkpoints WHERE name='log'")
@@ -39,8 +53,26 @@ def verdict(database: Path, checkpoints: Path | None = None, key: str = "") -> s
             return "cut"
     if checkpoints is None:
         return ""
-    notes = [json.loads(line)["note"] for line in checkpoints.read_text().splitlines()]
-    return _signed(hashes, notes, dict([_key(key)]))
+    try:
+        for said in _checkpoints(checkpoints.read_text(), dict([_key(key)]), from_first=True):
+            first, last = int(said["first"]), int(said["last"])
+            if last >= len(hashes) or hashes[last].hex() != said["head"]:
+                return f"{first} to {last} are others"
+            if said["log"] != hashes[1].hex():
+                return "another log"
+            if _root(hashes[first : last + 1]).hex() != said["root"]:
+                return f"the checkpoint at {last} has another root"
+    except WrongError as error:
+        return str(error)
+    return ""
+
+
+def _hash(before: bytes, columns: list[Any]) -> bytes:
+    text = "\x1f".join("" if c is None else str(c) for c in columns)
+    return sha256(before + text.encode()).digest()
+
+
+# ── notes ──
 
 
 def _key(line: str) -> tuple[bytes, Ed25519PublicKey]:
@@ -51,32 +83,34 @@ def _key(line: str) -> tuple[bytes, Ed25519PublicKey]:
     )
 
 
-def _signed(hashes: list[bytes], notes: list[str], keys: dict[bytes, Ed25519PublicKey]) -> str:
-    previous, after = "0" * 64, 1
-    for note in notes:
-        text, _, line = note.rpartition("\n\n")
-        text += "\n"
-        raw = b64decode(line.split(" ")[2])
-        try:
-            keys[raw[:4]].verify(raw[4:], text.encode())
-        except (KeyError, InvalidSignature):
-            return "not signed"
-        kind, *lines = text.splitlines()
-        said = dict(one.split(" ", 1) for one in lines)
+def _note(note: str, keys: dict[bytes, Ed25519PublicKey]) -> tuple[str, str, Said]:
+    """Return the text of a note that one of the keys signed, its kind, and what it says."""
+    text, _, line = note.rpartition("\n\n")
+    text += "\n"
+    raw = b64decode(line.split(" ")[2])
+    try:
+        keys[raw[:4]].verify(raw[4:], text.encode())
+    except (KeyError, InvalidSignature):
+        raise WrongError("not signed") from None
+    kind, *lines = text.splitlines()
+    return text, kind, dict(one.split(" ", 1) for one in lines)
+
+
+def _checkpoints(
+    lines: str, keys: dict[bytes, Ed25519PublicKey], *, from_first: bool = False
+) -> list[Said]:
+    found: list[Said] = []
+    previous, after = ("0" * 64, 1) if from_first else ("", 0)
+    for line in lines.splitlines():
+        text, kind, said = _note(json.loads(line)["note"], keys)
         if kind == "ib-oms new key 1":
             keys.update([_key(said["key"])])
             continue
-        first, last = int(said["first"]), int(said["last"])
-        if (first, said["previous"]) != (after, previous):
-            return f"the checkpoint at {last} does not follow"
-        if last >= len(hashes) or hashes[last].hex() != said["head"]:
-            return f"{first} to {last} are others"
-        if said["log"] != hashes[1].hex():
-            return "another log"
-        if _root(hashes[first : last + 1]).hex() != said["root"]:
-            return f"the checkpoint at {last} has another root"
-        previous, after = sha256(text.encode()).hexdigest(), last + 1
-    return ""
+        if after and (int(said["first"]), said["previous"]) != (after, previous):
+            raise WrongError(f"the checkpoint at {said['last']} does not follow")
+        found.append(said)
+        previous, after = sha256(text.encode()).hexdigest(), int(said["last"]) + 1
+    return found
 
 
 def _root(leaves: list[bytes]) -> bytes:
@@ -84,3 +118,159 @@ def _root(leaves: list[bytes]) -> bytes:
         return sha256(b"\0" + leaves[0]).digest()
     half = 1 << (len(leaves) - 1).bit_length() - 1
     return sha256(b"\1" + _root(leaves[:half]) + _root(leaves[half:])).digest()
+
+
+# ── exports and packs ──
+
+
+def parcel_verdict(path: Path, key: str) -> str:
+    """Return the first thing of an export's folder or a pack that does not hold, else nothing."""
+    try:
+        _check_parcel(path, dict([_key(key)]))
+    except WrongError as error:
+        return str(error)
+    except (ArithmeticError, LookupError, OSError, StopIteration, TypeError, ValueError) as error:
+        return f"unreadable: {error!r}"
+    except (csv.Error, struct.error, zlib.error, EOFError) as error:
+        return f"unreadable: {error!r}"
+    return ""
+
+
+def _check_parcel(path: Path, keys: dict[bytes, Ed25519PublicKey]) -> None:
+    if path.is_file():
+        files = _unpacked(path.read_bytes())
+    else:
+        inside = (one for one in path.rglob("*") if one.is_file())
+        files = {one.relative_to(path).as_posix(): one.read_bytes() for one in inside}
+    manifest = json.loads(files["manifest.json"])
+    digests = {name: sha256(content).hexdigest() for name, content in files.items()}
+    lines = "".join(f"{digests[one]}  {one}\n" for one in ("manifest.json", "manifest.note"))
+    named = {one["name"]: one["sha256"] for one in manifest["files"]}
+    seals = {f"manifest.{one}" for one in ("json", "note", "sha256")}
+    if files["manifest.sha256"] != lines.encode() or named != {
+        name: digest for name, digest in digests.items() if name not in seals
+    }:
+        raise WrongError("another file")
+    marks = _checkpoints(files["checkpoints.jsonl"].decode(), keys)
+    _, kind, said = _note(files["manifest.note"].decode(), keys)
+    if kind != "ib-oms manifest 1" or said["sha256"] != digests["manifest.json"]:
+        raise WrongError("the manifest is not signed")
+    if {one["log"] for one in (*marks, said)} != {manifest["log"]}:
+        raise WrongError("another log")
+    proofs = [json.loads(line) for line in files["proofs.jsonl"].decode().splitlines()]
+    if "chain" in manifest:
+        chain = manifest["chain"]
+        rows = [row for one in chain["files"] for row in _rows(one, files[one])]
+        _check_range(chain, rows, marks, proofs, manifest["log"])
+    else:
+        rows = [row for one in manifest["events"] for row in _rows(one, files[one])]
+        _check_some(rows, marks, proofs)
+
+
+def _unpacked(content: bytes) -> dict[str, bytes]:
+    """Return the files of a pack; it is made again from them, and must be the same bytes."""
+    files: dict[str, bytes] = {}
+    made = table = b""
+    at = 0
+    while content[at : at + 4] == b"PK\x03\x04":
+        size, length = struct.unpack_from("<L4xH", content, at + 18)[0:2]
+        name = content[at + 30 : at + 30 + length]
+        one = content[at + 30 + length : at + 30 + length + size]
+        same = struct.pack("<4H3L2H", 0, 0, 0, 33, zlib.crc32(one), size, size, length, 0)
+        header = b"PK\x03\x04\x14\x00" + same + name
+        table += b"PK\x01\x02\x14\x03\x14\x00" + same + bytes(6)
+        table += struct.pack("<2L", 0o100644 << 16, at) + name
+        made += header + one
+        at += len(header) + size
+        files[name.decode()] = one
+    count = len(files)
+    end = struct.pack("<4H2LH", 0, 0, count, count, len(table), at, 0)
+    if content != made + table + b"PK\x05\x06" + end:
+        raise WrongError("another archive")
+    return files
+
+
+def _rows(name: str, content: bytes) -> Iterator[tuple[list[Any], str]]:
+    names = COLUMNS.split(",")
+    if name.endswith(".csv"):
+        for row in csv.DictReader(StringIO(content.decode("utf-8-sig"), newline="")):
+            columns = [row[one].removeprefix("'") for one in names]
+            yield [int(columns[0]), *columns[1:]], row["hash"]
+        return
+    plain = gzip.decompress(content) if name.endswith(".gz") else content
+    for line in plain.decode().split("\n")[:-1]:
+        event = json.loads(line)
+        yield [event[one] for one in names], event["hash"]
+
+
+def _check_range(
+    chain: dict[str, Any],
+    rows: list[tuple[list[Any], str]],
+    marks: list[Said],
+    proofs: list[dict[str, Any]],
+    log: str,
+) -> None:
+    first, last = chain["first"], chain["last"]
+    if [row[0] for row, _ in rows] != list(range(first, last + 1)):
+        raise WrongError("other sequences")
+    hashes = {first - 1: bytes.fromhex(chain["hash_before"])}
+    for columns, stored in rows:
+        hashes[columns[0]] = _hash(hashes[columns[0] - 1], columns)
+        if hashes[columns[0]].hex() != stored:
+            raise WrongError(f"{columns[0]} has another hash")
+    if hashes[last].hex() != chain["head"] or hashes.get(1, bytes.fromhex(log)).hex() != log:
+        raise WrongError("another end")
+    for mark in marks:
+        end = int(mark["last"])
+        if end in hashes and hashes[end].hex() != mark["head"]:
+            raise WrongError(f"the checkpoint at {end} was signed over others")
+        if int(mark["first"]) <= last < end:
+            known = {one: digest for one, digest in hashes.items() if one >= first}
+            _check_proof(mark, known, next(one for one in proofs if one["last"] == end))
+
+
+def _check_some(
+    rows: list[tuple[list[Any], str]], marks: list[Said], proofs: list[dict[str, Any]]
+) -> None:
+    by_end = {int(one["last"]): one for one in marks}
+    hashes, done = {0: bytes(32)}, 0
+    sequences = [row[0] for row, _ in rows]
+    if any(one >= other for one, other in pairwise(sequences)):
+        raise WrongError("another order")
+    for proof in proofs:
+        before = iter(proof["before"])
+        inside = {}
+        while done < len(rows) and proof["first"] <= sequences[done] <= proof["last"]:
+            columns, stored = rows[done]
+            at = columns[0]
+            if at - 1 not in hashes:
+                hashes[at - 1] = bytes.fromhex(next(before))
+            hashes[at] = inside[at] = _hash(hashes[at - 1], columns)
+            if hashes[at].hex() != stored:
+                raise WrongError(f"{at} has another hash")
+            done += 1
+        if next(before, None) is not None:
+            raise WrongError("an event is missing")
+        if proof["last"] in by_end:
+            _check_proof(by_end[proof["last"]], inside, proof)
+        elif any(int(one["first"]) <= at <= int(one["last"]) for one in marks for at in inside):
+            raise WrongError("no proof")
+    if done < len(rows):
+        raise WrongError("no proof")
+
+
+def _check_proof(mark: Said, known: dict[int, bytes], proof: dict[str, Any]) -> None:
+    roots = iter(proof["roots"])
+
+    def root(first: int, end: int) -> bytes:
+        if not any(first <= one < end for one in known):
+            return bytes.fromhex(next(roots))
+        if end - first == 1:
+            return sha256(b"\0" + known[first]).digest()
+        half = first + (1 << (end - first - 1).bit_length() - 1)
+        left = root(first, half)
+        return sha256(b"\1" + left + root(half, end)).digest()
+
+    found = root(int(mark["first"]), int(mark["last"]) + 1)
+    if found.hex() != mark["root"] or next(roots, None) is not None:
+        raise WrongError(f"the checkpoint at {mark['last']} was signed over others")

@@ -19,7 +19,7 @@ from oms.cli.terminal import progress
 from oms.cli.verify import refuse_forgery
 from oms.core.words import counted
 from oms.errors import InvalidRequest
-from oms.evidence.keys import Signer, read_key
+from oms.evidence.keys import Signer
 from oms.history import mask as masks
 from oms.history.columns import Subject
 from oms.history.export import Exported, Request
@@ -28,6 +28,7 @@ from oms.history.formats import Form
 from oms.history.pack import pack as run_pack
 from oms.service.checkpoints import signing
 from oms.settings import Settings
+from oms.verify import Note
 
 app = typer.Typer()
 
@@ -81,7 +82,7 @@ def export(
     query = asked(context, {**conditions, "type": type_name}).evolve(reverse=False)
     request = Request(subject, form, query, _mask_key(key, masked=masked))
     settings = settings_of(context)
-    signer, room = signer_of(settings), room_of(settings, out)
+    (signer, notes), room = signed_with(settings), room_of(settings, out)
 
     async def work() -> None:
         await asyncio.to_thread(refuse_forgery, settings)
@@ -95,6 +96,7 @@ def export(
                     moved=moved,
                     room=room,
                     past=place.past,
+                    notes=notes,
                 )
         _say_exported(made, out, is_signed=signer is not None, as_json=as_json)
 
@@ -147,10 +149,12 @@ def room_of(settings: Settings, out: Path) -> int:
     return settings.disk_free_megabytes_min * 1_000_000 if beside else 0
 
 
-def signer_of(settings: Settings) -> Signer | None:
-    """Return the key that signs; None where the settings name none."""
-    path = settings.signing_key_file
-    return read_key(path) if path is not None else None
+def signed_with(settings: Settings) -> tuple[Signer | None, list[Note]]:
+    """Return the key that signs, and what was signed so far; None where the settings name none."""
+    if settings.signing_key_file is None:
+        return None, []
+    signer, places = signing(settings)
+    return signer, places.file.notes()
 
 
 @app.command(cls=Question)
@@ -175,11 +179,7 @@ def pack(
     """
     settings = settings_of(context)
     query = asked(context, times).evolve(reverse=False)
-    signer, notes = None, []
-    if settings.signing_key_file is not None:
-        signer, places = signing(settings)
-        notes = places.file.notes()
-    room = room_of(settings, out)
+    (signer, notes), room = signed_with(settings), room_of(settings, out)
 
     async def work() -> None:
         await asyncio.to_thread(refuse_forgery, settings)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,27 @@ def inclusion_path(hashes: list[bytes], index: int) -> list[bytes]:
     return path
 
 
+def root_of(hashes: Iterable[bytes]) -> bytes:
+    """Return the root of a tree whose leaves have these contents."""
+    tree = Tree()
+    for one in hashes:
+        tree.add(one)
+    return tree.root()
+
+
+def roots_beside(hashes: Sequence[bytes], known: Sequence[int]) -> Iterator[bytes]:
+    """Yield the roots of the parts of a tree that have none of the leaves at the places `known`,
+    from the left: the other way round of `oms.verify.root_of_some`.
+    """
+    if not known:
+        yield root_of(hashes)
+    elif len(hashes) > 1:
+        half = 1 << (len(hashes) - 1).bit_length() - 1
+        cut = bisect_left(known, half)
+        yield from roots_beside(hashes[:half], known[:cut])
+        yield from roots_beside(hashes[half:], [place - half for place in known[cut:]])
+
+
 class CheckpointFile:
     """The file that checkpoints are appended to, a JSON object with `note` a line."""
 
@@ -106,11 +128,6 @@ class CheckpointFile:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
-
-
-def notes_until(notes: Iterable[Note], last: int) -> list[Note]:
-    """Return the notes about keys, and the checkpoints of events up to one."""
-    return [n for n in notes if n.kind != CHECKPOINT or Checkpoint.of(n).last <= last]
 
 
 def newest(notes: Iterable[Note]) -> Checkpoint | None:

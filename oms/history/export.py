@@ -45,14 +45,16 @@ from oms.history.formats import (
     NotKept,
     check_form,
     check_made,
+    made_of,
     writer_of,
 )
 from oms.history.mask import Mask, Names
+from oms.history.proofs import Proofs
 from oms.history.query import Query, matching, range_of
 from oms.history.snapshots import born
 from oms.store.reader import Reader
 from oms.store.space import free_bytes
-from oms.verify import GENESIS, event_hash
+from oms.verify import CHECKPOINT, CHECKPOINTS, GENESIS, PROOFS, Note, event_hash
 
 #: Number of the form of exports; it changes where a column changes its meaning.
 SCHEMA: Final = 1
@@ -106,11 +108,12 @@ async def export(
     moved: Moved = lambda done, total: None,
     room: int = 0,
     past: PastBooks | None = None,
+    notes: Sequence[Note] = (),
 ) -> Exported:
     """Export to a folder that does not exist yet; it is there, whole and durable, when this ends.
 
     Of the books those of now, or of `past`. It ends as on a full disk where fewer bytes than `room`
-    would stay free.
+    would stay free. Events come with the signed `notes` of the log that cover them.
 
     Raises `ConfigurationError` for a place that exists or cannot be written, and for a value that
     the form cannot hold, `ExportFailed` where the disk is full, and `ChainBroken` where an event is
@@ -120,13 +123,15 @@ async def export(
     stage = Stage(out, room)
     with failures(stage):
         stage.open()
-        return await _export(reader, request, stage, signer=signer, moved=moved, past=past)
+        proofs = Proofs(reader, notes)
+        return await _export(reader, request, stage, proofs, signer=signer, moved=moved, past=past)
 
 
 async def _export(
     reader: Reader,
     request: Request,
     stage: Stage,
+    proofs: Proofs,
     *,
     signer: Signer | None,
     moved: Moved,
@@ -161,6 +166,10 @@ async def _export(
         writer.close()
     await asyncio.to_thread(check_made, stage.folder, files)
     described = await _manifest(reader, request, files, source, mask)
+    if mask is None and request.subject == "events":
+        await write_proofs(stage.folder, proofs, source)
+        beside = [made_of(stage.folder / name, rows=0) for name in (CHECKPOINTS, PROOFS)]
+        described["files"] = [one.model_dump() for one in (*files, *beside)]
     if mask is None:
         described["head"] = {"sequence": progress.last, "hash": progress.head}
     manifest = manifest_text(described)
@@ -204,8 +213,9 @@ class Source(ABC):
         self.total = total
         #: The range of the log that was asked for, whichever of it is in the rows.
         self.first, self.last = first, last
-        #: Whether every event of the range is in the rows.
+        #: Whether every event of the range is in the rows, and of events which ones are.
         self.is_whole = False
+        self.bits: index.Bits = {}
 
     @abstractmethod
     def rows(self, after: int) -> AsyncIterator[list[Row]]:
@@ -219,14 +229,14 @@ class _Events(Source):
         super().__init__(COLUMNS["events"], index.size(bits), first, last)
         self.is_whole = self.total == last - first + 1
         self._reader = reader
-        self._bits = bits
+        self.bits = bits
 
     async def rows(self, after: int) -> AsyncIterator[list[Row]]:
         """Yield pages of rows behind the first `after`."""
         wanted = (
             range(self.first + after, self.last + 1)
             if self.is_whole
-            else islice(index.sequences(self._bits), after, None)
+            else islice(index.sequences(self.bits), after, None)
         )
         async for page in _events(self._reader, wanted):
             yield page
@@ -485,8 +495,12 @@ async def _manifest(
         "versions": _versions(request.form),
         "files": [one.model_dump() for one in made],
     }
-    if source.is_whole and mask is None:
-        manifest["chain"] = await chain(reader, [one.name for one in made], source)
+    if request.subject == "events" and mask is None:
+        names = [one.name for one in made]
+        if source.is_whole:
+            manifest["chain"] = await chain(reader, names, source)
+        else:
+            manifest["events"] = names
     return manifest
 
 
@@ -508,6 +522,25 @@ async def chain(reader: Reader, names: Sequence[str], source: Source) -> dict[st
         "hash_before": (before[0] if before else GENESIS).hex(),
         "head": head.hex(),
     }
+
+
+async def write_proofs(folder: Path, proofs: Proofs, source: Source) -> int:
+    """Write the signed notes that cover events, and what shows that these stand under them; return
+    how many checkpoints there are.
+    """
+    notes = proofs.notes_over(source.last)
+    with whole_file(folder / CHECKPOINTS) as file:
+        for note in notes:
+            file.write(json.dumps({"note": str(note)}, ensure_ascii=False).encode() + b"\n")
+    lines = (
+        proofs.of_range(source.first, source.last)
+        if source.is_whole
+        else proofs.of_some(index.sequences(source.bits))
+    )
+    with whole_file(folder / PROOFS) as file:
+        async for line in lines:
+            file.write(line.encode())
+    return sum(note.kind == CHECKPOINT for note in notes)
 
 
 def manifest_text(manifest: Mapping[str, object]) -> bytes:

@@ -364,6 +364,13 @@ def _decimals(number: Decimal) -> int:
 # ── files ────────────────────────────────────────────────────────────────────────────────────────
 
 
+def made_of(path: Path, *, rows: int) -> Made:
+    """Return what stands in a manifest of a file that is on the disk."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Made(name=path.name, bytes=path.stat().st_size, rows=rows, sha256=digest)
+
+
 def check_made(folder: Path, made: Sequence[Made]) -> None:
     """Read files again; raises `ExportFailed` where the disk has not kept what was written."""
     for one in made:

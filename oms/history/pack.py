@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import hashlib
 import json
 import os
 import shutil
@@ -34,7 +33,6 @@ from oms.core.events import (
 )
 from oms.core.fold.records import BreakCase
 from oms.errors import ConfigurationError
-from oms.evidence.checkpoints import notes_until
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
 from oms.history.asof import books_at
@@ -60,8 +58,10 @@ from oms.history.export import (
     manifest_text,
     refuse_empty,
     source_of,
+    write_proofs,
 )
-from oms.history.formats import Made, Writer, writer_of
+from oms.history.formats import Made, Writer, made_of, writer_of
+from oms.history.proofs import Proofs
 from oms.history.query import Query
 from oms.store.reader import Reader
 from oms.verify import Member, Note, archive_end
@@ -90,6 +90,7 @@ statement_checks.jsonl each comparison with the broker's statement
 clocks.csv             the gateway's clock against ours, and when ours was set
 starts.jsonl           each start and end of the program, with versions and settings
 checkpoints.jsonl      what was signed while the log grew; keys.txt has the public key
+proofs.jsonl           hashes that tie the last events to a checkpoint that covers more than these
 dictionary.json        what every file, column, event and field means
 manifest.json          the question, and a digest of each file
 
@@ -134,7 +135,6 @@ async def pack(
         stage.open(anew=True)
         source = await source_of(reader, "events", query)
         refuse_empty(source)
-        shown = notes_until(notes, source.last)
         await _write_events(reader, source, stage, moved)
         past = await books_at(reader, source.last, events_max=_EVENTS_MAX, when_far=when_far)
         for subject in _BOOKS:
@@ -143,7 +143,8 @@ async def pack(
             with _sheet(stage.folder, subject, COLUMNS[subject]) as sheet:
                 async for rows in books.rows(0):
                     sheet.write(rows)
-        texts = await _texts(reader, source, signer, shown)
+        checkpoints = await write_proofs(stage.folder, Proofs(reader, notes), source)
+        texts = await _texts(reader, source, signer)
         _texts_in(stage.folder, texts)
         files = await asyncio.to_thread(_made_in, stage.folder)
         manifest = manifest_text(await _manifest(reader, query, source, files))
@@ -152,7 +153,7 @@ async def pack(
         seals = sealed_manifest(manifest, await log_of(reader), at, signer)
         _texts_in(stage.folder, seals)
         await asyncio.to_thread(_archive, stage, [*seals, *(one.name for one in files)])
-    return Packed(source.first, source.last, len(files), len(shown))
+    return Packed(source.first, source.last, len(files), checkpoints)
 
 
 async def _write_events(reader: Reader, source: Source, stage: Stage, moved: Moved) -> None:
@@ -215,9 +216,7 @@ def _write_apart(
             return  # its text cannot be read: it stands among the events as it is
 
 
-async def _texts(
-    reader: Reader, source: Source, signer: Signer | None, notes: Sequence[Note]
-) -> dict[str, str]:
+async def _texts(reader: Reader, source: Source, signer: Signer | None) -> dict[str, str]:
     begin, end = [await reader.recorded_at(one) for one in (source.first, source.last)]
     columns = {
         _EVENTS: COLUMNS["events"],
@@ -238,7 +237,6 @@ async def _texts(
             end=time_text(end),
         ),
         "dictionary.json": json.dumps(dictionary, indent=1, ensure_ascii=False) + "\n",
-        "checkpoints.jsonl": "".join(_line({"note": str(note)}).decode() for note in notes),
         "keys.txt": f"{signer.public}\n" if signer is not None else "",
     }
 
@@ -266,7 +264,7 @@ def _texts_in(folder: Path, texts: Mapping[str, str | bytes]) -> None:
 
 
 def _made_in(folder: Path) -> list[Made]:
-    return [_made(path) for path in sorted(folder.iterdir())]
+    return [made_of(path, rows=0) for path in sorted(folder.iterdir())]
 
 
 def _archive(stage: Stage, names: Sequence[str]) -> None:
@@ -316,12 +314,6 @@ def _new(path: Path) -> BinaryIO:
 
 def _line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
-def _made(path: Path) -> Made:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Made(name=path.name, bytes=path.stat().st_size, rows=0, sha256=digest)
 
 
 def _crc(path: Path) -> int:
