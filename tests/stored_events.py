@@ -95,7 +95,8 @@ def _value(name: str, hint: Any, *, whole: bool) -> Any:
     if origin is Literal:
         return inner[0]
     if origin is tuple:
-        return (_value(name, inner[0], whole=whole),)
+        several = inner[:1] if inner[-1] is Ellipsis else inner
+        return tuple(_value(name, one, whole=whole) for one in several)
     if name in _NAMED:
         return _NAMED[name]
     if inspect.isclass(hint) and issubclass(hint, BaseModel):

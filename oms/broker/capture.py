@@ -27,6 +27,7 @@ from ib_async import IB
 
 from oms.broker import patches
 from oms.broker.repeats import Repeats, is_stored
+from oms.broker.said import Said
 from oms.broker.sink import Durable, Sink
 from oms.broker.ticks import MARKET_MESSAGES
 from oms.broker.translate import (
@@ -85,6 +86,14 @@ class Cause(NamedTuple):
     sequence: int | None = None
 
 
+class Asked(NamedTuple):
+    """The question that a message answers."""
+
+    cause: Cause
+    #: Nothing but the answer makes it come: it need not be stored where it says nothing new.
+    is_row: bool = False
+
+
 class Captured(NamedTuple):
     """A fact that has just been handed to the log."""
 
@@ -108,7 +117,9 @@ class Capture:
         """Install the tap. `zone` is the time zone that TWS was logged in with."""
         self.listeners: list[Callable[[Captured], None]] = []
         #: Each says of a fact, before it is handed over, which question of its own it answers.
-        self.askers: list[Callable[[Event, tuple[str, ...]], Cause | None]] = []
+        self.askers: list[Callable[[Event, tuple[str, ...]], Asked | None]] = []
+        #: What was said last of each thing.
+        self.said = Said()
         #: When the bytes of the message that is being read came.
         self.received_at = clock.now()
         #: Called with every message about a market; these are not stored (decision D1).
@@ -182,8 +193,12 @@ class Capture:
     ) -> Durable:
         if self._stamp.at is not self.received_at or self._stamp.server_version != version:
             self._stamp = Stamp(self.received_at, version, DECODER)
-        context = self._context_of(event, wire, occurred_at)
-        return self._append(event, context, wire, self._stamp)
+        asked = self._asked(event, wire)
+        context = self._context_of(event, occurred_at, asked)
+        repeats = self.said.repeated(event, wire) if asked is not None and asked.is_row else 0
+        durable = self._append(event, context, wire, self._stamp, repeats)
+        self.said.note(event, wire, durable)
+        return durable
 
     def _record_unreadable(
         self, event: BrokerMessageUnreadable, wire: tuple[str, ...], version: int
@@ -197,21 +212,25 @@ class Capture:
         for listener in self.listeners:
             listener(Captured(event, wire, repeat.durable))
 
+    def _asked(self, event: Event, wire: tuple[str, ...]) -> Asked | None:
+        """Return the question that a message answers."""
+        for ask in self.askers:
+            asked = ask(event, wire)
+            if asked is not None:
+                return asked
+        return None
+
     def _context_of(
-        self, event: Event, wire: tuple[str, ...], occurred_at: datetime | None
+        self, event: Event, occurred_at: datetime | None, asked: Asked | None
     ) -> Context:
         """Return what is known of a message: the question that it answers, else the order whose
         name it carries. A status carries none; whose it is, the fold says (decision D1).
         """
         correlation_id, cause = None, None
-        for ask in self.askers:
-            answers = ask(event, wire)
-            if answers is not None:
-                correlation_id, cause = answers
-                break
-        else:
-            if isinstance(event, _NAMING) and can_be_key(event.order_ref):
-                correlation_id = event.order_ref
+        if asked is not None:
+            correlation_id, cause = asked.cause
+        elif isinstance(event, _NAMING) and can_be_key(event.order_ref):
+            correlation_id = event.order_ref
         if occurred_at is None and correlation_id is None:
             return self._context
         return Context(ACTOR, self._context.session_epoch, occurred_at, correlation_id, cause)
@@ -269,9 +288,14 @@ class Capture:
     # ── the log ──────────────────────────────────────────────────────────────────────────────────
 
     def _append(
-        self, event: Event, context: Context, wire: tuple[str, ...], stamp: Stamp
+        self,
+        event: Event,
+        context: Context,
+        wire: tuple[str, ...],
+        stamp: Stamp,
+        repeats: int = 0,
     ) -> Durable:
-        durable = self._sink.append(Pending(event, context, wire, stamp))
+        durable = self._sink.append(Pending(event, context, wire, stamp, repeats))
         self._latest = durable
         if self._watched is None:
             self._watch(durable)

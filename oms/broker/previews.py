@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from oms.broker.capture import Capture, Captured, Cause
+from oms.broker.capture import Asked, Capture, Captured, Cause
 from oms.broker.news import News, SessionDown
 from oms.broker.outbox import Outbox
 from oms.broker.session import Session
@@ -76,12 +76,12 @@ class Previews:
             del self._open[broker_order_id]
             self._names.pop(broker_order_id, None)
 
-    def _asked(self, event: Event, wire: tuple[str, ...]) -> Cause | None:
+    def _asked(self, event: Event, wire: tuple[str, ...]) -> Asked | None:
         """Return the what-if that a fact answers, by its number."""
         match event:
             case WhatIfReceived(broker_order_id=number) | NoticeReceived(subject_id=number):
                 name = self._names.get(number)
-                return None if name is None else Cause(name)
+                return None if name is None else Asked(Cause(name))
             case _:
                 return None
 

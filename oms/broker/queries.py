@@ -22,9 +22,8 @@ session: they get numbers by which it can change and cancel them.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -34,14 +33,23 @@ from zoneinfo import ZoneInfo
 
 import ib_async
 
-from oms.broker.capture import Capture, Captured, Cause
+from oms.broker.capture import Asked, Capture, Captured, Cause
 from oms.broker.news import News, SessionDown
 from oms.broker.paced_requests import PacedRequests
 from oms.broker.session import MANUAL_CLIENT_ID, Session
 from oms.broker.sink import Durable, Sink
 from oms.clock import Clock
 from oms.core import codec
-from oms.core.codes import meaning
+from oms.core.answer_rows import (
+    LastAnswer,
+    Recalled,
+    digest_of,
+    key_of,
+    line_of,
+    set_digest_of,
+    told_by,
+)
+from oms.core.codes import ENDED_STATUSES, meaning
 from oms.core.compare.sides import Row
 from oms.core.events import (
     AccountValueReceived,
@@ -110,6 +118,25 @@ class Answer:
     sequence: int
 
 
+#: Looks a question, and the account that it is about, up in the log.
+Recall = Callable[[QueryKind, str], Awaitable[Recalled]]
+
+
+async def recall_nothing(kind: QueryKind, account: str) -> Recalled:
+    """Know of no answer."""
+    return Recalled()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """How a question ended, before it is written down."""
+
+    answer: Answer
+    cause: Cause
+    #: What each row is about, by the event that holds it.
+    about: Mapping[int, str]
+
+
 @dataclass(slots=True)
 class _Open:
     """A question under way."""
@@ -122,6 +149,8 @@ class _Open:
     ended: asyncio.Future[tuple[Outcome, int, str]]
     rows: list[tuple[Event, Durable]] = field(default_factory=list)
     exec_ids: set[str] = field(default_factory=set)
+    #: What it has told of so far: what comes once more may have been pushed.
+    told: set[str] = field(default_factory=set)
     unreadable: int = 0
     last: Durable | None = None
     #: An earlier question of this kind was given up; the next end may be its end.
@@ -154,6 +183,9 @@ class Queries:
     ) -> None:
         """`zone` is the gateway's: at its midnight IB forgets the day's executions."""
         self._client: Any = ib.client
+        self._capture = capture
+        #: What the log has of questions that were asked before this process began.
+        self.recall: Recall = recall_nothing
         self._session = session
         self._requests = requests
         self._sink = sink
@@ -167,6 +199,12 @@ class Queries:
         #: Held while a question without an id is open: a refusal with the id -1 names no question.
         self._without_id = asyncio.Lock()
         self._turns = {kind: asyncio.Lock() for kind in _WITH_REQUEST_ID}
+        #: The last whole answers, None where the log has none.
+        self._last: dict[tuple[QueryKind, str], LastAnswer | None] = {}
+        #: Where the questions are in the log that are asked again and again in this session.
+        self._standing: dict[tuple[QueryKind, str], int] = {}
+        #: The order of which the last message showed the terms; its status follows.
+        self._shown = ""
         #: The session in which orders were bound that were entered before it.
         self._bound_in = 0
         capture.listeners.append(self._on_captured)
@@ -182,34 +220,54 @@ class Queries:
         Raises only what the log raises; the broker's silence and its refusals are answers here.
         """
         async with self._turns.get(kind, self._without_id):
-            return await self._ask(kind, run_id, account, cause)
+            found = await self._ask(kind, run_id, account, cause, stands=kind == "account")
+            return (await self._tell(run_id, [found]))[0]
+
+    async def ask_again(self, kinds: Sequence[QueryKind], run_id: str) -> list[Answer]:
+        """Ask questions without a request id as often before in this session, and return how each
+        ended. They are in the log once a session, and how they ended is one event.
+        """
+        async with self._without_id:
+            found = [await self._ask(kind, run_id, "", None, stands=True) for kind in kinds]
+            return await self._tell(run_id, found)
 
     async def _ask(
-        self, kind: QueryKind, run_id: str, account: str, asked_by: int | None
-    ) -> Answer:
+        self, kind: QueryKind, run_id: str, account: str, asked_by: int | None, *, stands: bool
+    ) -> _Found:
+        before = await self._recalled(kind, account)
         query_id = self._new_id()
         # What no run asks for is joined by the question itself.
         joined_by = run_id or query_id
         asked_at = self._clock.now()
-        asked = await self._append(
-            QueryAsked(
-                query_id=query_id,
-                kind=kind,
-                run_id=run_id,
-                timeout_seconds=Decimal(str(self._timeout_seconds)),
-                account=account,
-            ),
-            Cause(joined_by, asked_by),
+        asked = QueryAsked(
+            query_id=query_id,
+            kind=kind,
+            run_id=run_id,
+            timeout_seconds=Decimal(str(self._timeout_seconds)),
+            account=account,
         )
-        cause = Cause(joined_by, asked.sequence)
+        asked_sequence = await self._asked_at(asked, Cause(joined_by, asked_by), stands=stands)
+        cause = Cause(joined_by, asked_sequence)
         if kind == "open_orders" and self._is_to_bind():
             await self._bind(cause)
         open_ = self._opened(kind, cause, account=account)
         outcome, code, text = await self._await_end(open_)
-        rows = tuple([Row(event, (await durable).sequence) for event, durable in open_.rows])
-        last = (await open_.last).sequence if open_.last is not None else asked.sequence
+        receipts = [await durable for _, durable in open_.rows]
+        rows = tuple(
+            Row(event, receipt.sequence)
+            for (event, _), receipt in zip(open_.rows, receipts, strict=True)
+        )
+        last = (await open_.last).sequence if open_.last is not None else asked_sequence
         if outcome == "complete" and open_.unreadable:
             outcome, text = "partial", f"{open_.unreadable} messages could not be read"
+        is_whole = outcome == "complete"
+        lines = [line_of(type(row.event).__name__, codec.encode(row.event)) for row in rows]
+        #: By the event that holds the row.
+        stored = {
+            receipt.sequence: line if receipt.stored is None else line_of(*receipt.stored)
+            for receipt, line in zip(receipts, lines, strict=True)
+        }
+        about = {row.sequence: key_of(row.event) for row in rows}
         reaches_back_to, reach = self._reach(kind, asked_at)
         question = Question(
             query_id=query_id,
@@ -218,15 +276,52 @@ class Queries:
             code=code,
             text=text,
             rows=len(rows),
-            digest=_digest(rows) if outcome == "complete" else "",
+            digest=digest_of(lines) if is_whole else "",
             reaches_back_to=reaches_back_to,
             reach=reach,
             asked_at=asked_at,
             answered_at=self._clock.now(),
-            asked_sequence=asked.sequence,
+            asked_sequence=asked_sequence,
+            account=account,
+            repeats=sum(receipt.duplicate for receipt in receipts),
+            set_digest=set_digest_of(stored.values()) if is_whole else "",
+            **told_by(about, before, whole=is_whole)._asdict(),
         )
-        await self._append(QueryAnswered(run_id=run_id, question=question), cause)
-        return Answer(question, rows, max(last, *(row.sequence for row in rows), asked.sequence))
+        reached = max(last, *stored, asked_sequence)
+        return _Found(Answer(question, rows, reached), cause, about)
+
+    async def _asked_at(self, asked: QueryAsked, cause: Cause, *, stands: bool) -> int:
+        """Return where a question is in the log; one that stands was asked once this session."""
+        name = (asked.kind, asked.account)
+        if stands and (known := self._standing.get(name)) is not None:
+            return known
+        sequence: int = (await self._append(asked, cause)).sequence
+        if stands and self._session.is_up:
+            self._standing[name] = sequence
+        return sequence
+
+    async def _tell(self, run_id: str, found: Sequence[_Found]) -> list[Answer]:
+        """Write down how questions ended, before the next of the same kinds is asked."""
+        *others, last = [one.answer.question for one in found]
+        answered = QueryAnswered(run_id=run_id, question=last, also=tuple(others))
+        sequence: int = (await self._append(answered, found[-1].cause)).sequence
+        for one in found:
+            question = one.answer.question
+            name = (question.kind, question.account)
+            if question.outcome == "complete":
+                before = self._last.get(name)
+                links = before.links + 1 if before is not None and question.like else 0
+                self._last[name] = LastAnswer(sequence, one.about, links)
+        return [one.answer for one in found]
+
+    async def _recalled(self, kind: QueryKind, account: str) -> LastAnswer | None:
+        """Return the last whole answer; of one before this process began, what the log has."""
+        name = (kind, account)
+        if name not in self._last:
+            recalled = await self.recall(kind, account)
+            self._last[name] = recalled.answer
+            self._capture.said.learn(recalled.said)
+        return self._last[name]
 
     async def _bind(self, cause: Cause) -> None:
         """Have the orders bound that a person has entered, whose rows come like any others."""
@@ -320,18 +415,41 @@ class Queries:
 
     # ── from the tap ─────────────────────────────────────────────────────────────────────────────
 
-    def _asked(self, event: Event, wire: tuple[str, ...]) -> Cause | None:
+    def _asked(self, event: Event, wire: tuple[str, ...]) -> Asked | None:
         """Return the question that a fact answers.
 
         Where the end of an earlier question may still come, what comes may be that one's.
         """
         for open_ in self._open:
             if not (open_.ended.done() or open_.an_end_is_owed) and _answers(open_, event, wire):
-                return open_.cause
+                return Asked(open_.cause, self._is_row(open_, event))
         return None
+
+    def _is_row(self, open_: _Open, event: Event) -> bool:
+        """Say whether nothing but the question makes a message come.
+
+        An answer tells of each thing once: what comes a second time may have been pushed. IB pushes
+        statuses and open orders in the moment in which it answers, and marks none of them. So a row
+        about an order is an open order that has not ended, and the status that follows at once.
+        """
+        key = key_of(event)
+        if open_.binds or not key or key in open_.told:
+            return False
+        match event:
+            case OpenOrderReceived(status=status):
+                is_row = status not in ENDED_STATUSES
+            case OrderStatusReceived():
+                is_row = key == self._shown
+            case _:
+                is_row = True
+        if is_row:
+            open_.told.add(key)
+        return is_row
 
     def _on_captured(self, captured: Captured) -> None:
         event = captured.event
+        is_shown = isinstance(event, OpenOrderReceived)
+        self._shown = key_of(event).replace("open_order:", "status:", 1) if is_shown else ""
         if isinstance(event, AnswerEndReceived) and event.request_id is None:
             self._owed.discard((event.kind, _account_of(event, captured.wire)))
         for open_ in self._open:
@@ -357,6 +475,7 @@ class Queries:
     def _on_news(self, news: News) -> None:
         if isinstance(news, SessionDown):
             self._owed.clear()
+            self._standing.clear()
             for open_ in self._open:
                 text = f"the connection was lost after {len(open_.rows)} rows"
                 open_.end("partial", 0, text)
@@ -436,9 +555,3 @@ def _refuses(open_: _Open, subject_id: int, code: int) -> bool:
     if open_.request_id is not None:
         return subject_id == open_.request_id and kind not in _NEVER_REFUSES
     return subject_id == -1 and open_.kind not in _WITH_REQUEST_ID and kind in _REFUSES_WITHOUT_ID
-
-
-def _digest(rows: tuple[Row[Event], ...]) -> str:
-    """Return the sha256 of the rows' canonical text, in order."""
-    text = "\n".join(f"{type(row.event).__name__} {codec.encode(row.event)}" for row in rows)
-    return hashlib.sha256(text.encode()).hexdigest()

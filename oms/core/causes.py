@@ -144,8 +144,9 @@ def _references(event: Event) -> Iterator[tuple[int, str]]:
             yield sequence, "the halt that it takes up"
         case events.NaturalKeyConflict(stored_sequence=sequence):
             yield sequence, "what was said first under the same key"
-        case events.QueryAnswered(question=question):
-            yield question.asked_sequence, "the question"
+        case events.QueryAnswered():
+            for question in event.questions:
+                yield question.asked_sequence, "the question"
         case events.ReconciliationCompleted(questions=questions):
             for question in questions:
                 yield question.asked_sequence, "a question of the run"

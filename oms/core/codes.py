@@ -119,12 +119,13 @@ def state_named(text: str) -> str | None:
 NOT_FOUND: Final = frozenset({135, 10147})
 #: Refusals that say of the order itself that it cannot be at work: not found, or filled.
 _SAY_GONE: Final = NOT_FOUND | {104}
-_ENDED_STATES: Final = frozenset({"Filled", "Cancelled", "ApiCancelled"})
+#: IB's words for an order that has ended.
+ENDED_STATUSES: Final = frozenset({"Filled", "Cancelled", "ApiCancelled"})
 
 
 def says_gone(code: int, text: str) -> bool:
     """Say whether a refusal of a cancel or a change says that the order is not at work any more."""
-    return code in _SAY_GONE or state_named(text) in _ENDED_STATES
+    return code in _SAY_GONE or state_named(text) in ENDED_STATUSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ from oms.service.subsystem import Oms
 from oms.service.view import View
 from oms.service.watchman import Watchman, tolerances_of
 from oms.settings import Settings
+from oms.store.answers import recall
 from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog
 from oms.store.reader import Reader
@@ -329,6 +330,7 @@ def _gateway(base: _Base, on_failure: Callable[[BaseException], None]) -> Gatewa
         on_failure=on_failure,
     )
     gateway.capture.may_leave = base.log.holds_lease
+    gateway.queries.recall = partial(recall, base.reader)
     return gateway
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from oms.core.events import Envelope, QueryAnswered, QueryKind, SessionOpened
+from oms.core.events import Envelope, QueryAnswered, QueryKind, Question, SessionOpened
 from oms.service.view import View
 from oms.telemetry import get_logger
 
@@ -40,13 +40,19 @@ class Hearing:
             match envelope.event:
                 case SessionOpened():
                     self._unanswered.clear()
-                case QueryAnswered(question=question) if question.kind in ABOUT_ORDERS:
-                    if question.outcome == "complete":
-                        self._unanswered.pop(question.kind, None)
-                    else:
-                        self._count(question.kind)
+                case QueryAnswered() as answered:
+                    for question in answered.questions:
+                        self._hear(question)
                 case _:
                     pass
+
+    def _hear(self, question: Question) -> None:
+        if question.kind not in ABOUT_ORDERS:
+            return
+        if question.outcome == "complete":
+            self._unanswered.pop(question.kind, None)
+        else:
+            self._count(question.kind)
 
     def _count(self, kind: QueryKind) -> None:
         times = self._unanswered.get(kind, 0) + 1

@@ -67,8 +67,7 @@ class QuickCheck:
         now = self._clock.now()
         run_id = f"G{now:%Y%m%dT%H%M%S}-{self._session.current_epoch}.{self._number}"
         answers = Answers()
-        for kind in QUICK_QUESTIONS:
-            answer = await self._queries.ask(kind, run_id)
+        for answer in await self._queries.ask_again(QUICK_QUESTIONS, run_id):
             answers = answers.with_answer(answer.question, answer.rows)
         await self._log.flush()
         in_cases = {case.finding.order_id for case in self._view.open_breaks()}

@@ -65,6 +65,9 @@ class Chain:
         self.lease_epoch = 0
         #: Says of an event whether it was set aside and nobody has closed its break.
         self.is_set_aside: Callable[[int], bool] = lambda sequence: False
+        #: Says whether the books would change with an event that comes after some others, which are
+        #: new as well.
+        self.is_news: Callable[[Sequence[Envelope], Envelope], bool] = lambda others, one: True
         self._connection = connection
         self._clock = clock
         self._end_written_down = 0
@@ -207,18 +210,22 @@ class Chain:
                 new, known = self._placed(fact, stored)
                 if known is not None:
                     is_conflict = not codec.same_fact(known.event, fact.event)
-                    given.append(Receipt(known.sequence, not is_conflict, is_conflict))
+                    given.append(Receipt(known.sequence, not is_conflict, is_conflict, known.text))
                     continue
                 sequence += 1
+                one = Envelope(sequence, new.event, new.context, moment, epoch, new.wire, new.stamp)
+                if new.repeats and not self.is_news(envelopes, one):
+                    sequence -= 1
+                    given.append(Receipt(new.repeats, duplicate=True))
+                    continue
                 row, digest = chained(digest, new, sequence, recorded_at, epoch)
                 rows.append(row)
-                envelopes.append(
-                    Envelope(sequence, new.event, new.context, moment, epoch, new.wire, new.stamp)
-                )
+                envelopes.append(one)
                 if new.natural_key:
-                    name = type(new.event).__name__
-                    stored[new.natural_key] = _Stored(sequence, name, new.event)
-                given.append(Receipt(sequence, False, isinstance(new.event, NaturalKeyConflict)))
+                    stored[new.natural_key] = _stored_as(sequence, new)
+                is_conflict = isinstance(new.event, NaturalKeyConflict)
+                text = (type(new.event).__name__, new.payload) if is_conflict else None
+                given.append(Receipt(sequence, False, is_conflict, text))
             receipts.append(tuple(given))
         if rows:
             self.head = Head(sequence, digest, moment)
@@ -258,7 +265,9 @@ class Chain:
             return {}
         select = "SELECT natural_key, sequence, type, version, payload FROM events"
         rows = self._connection.among(select, "natural_key", keys)
-        return {row[0]: _Stored(row[1], row[2], codec.decode_stored(*row[2:])) for row in rows}
+        return {
+            row[0]: _Stored(row[1], row[2], codec.decode_stored(*row[2:]), row[4]) for row in rows
+        }
 
     def _moment(self) -> datetime:
         """Return the time of this transaction; the log's time never goes back, whatever a clock
@@ -288,6 +297,15 @@ class _Stored(NamedTuple):
     sequence: int
     type_name: str
     event: Event
+    payload: str
+
+    @property
+    def text(self) -> tuple[str, str]:
+        return self.type_name, self.payload
+
+
+def _stored_as(sequence: int, fact: Draft) -> _Stored:
+    return _Stored(sequence, type(fact.event).__name__, fact.event, fact.payload)
 
 
 def _conflict(known: _Stored, fact: Draft) -> Draft:

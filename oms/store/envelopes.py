@@ -43,6 +43,8 @@ class Draft:
     occurred_at: str | None
     natural_key: str | None
     stamp: Stamp | None
+    #: See `Pending`.
+    repeats: int = 0
 
 
 def draft(pending: Pending) -> Draft:
@@ -60,6 +62,7 @@ def draft(pending: Pending) -> Draft:
         None if moment is None else codec.time_text(moment.astimezone(UTC)),
         codec.natural_key(pending.event),
         pending.stamp,
+        pending.repeats,
     )
 
 

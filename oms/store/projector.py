@@ -70,6 +70,8 @@ class Projector:
         self._written_since_eviction = 0
         self._unwritten: ChangedRecords = {name: {} for name in TABLES}
         self._unwritten_links: list[tuple[str, int]] = []
+        #: What `is_news` has changed on the way of a transaction.
+        self._ahead: ChangedRecords = {}
         #: The sequence that the rows have reached.
         self.written = 0
         #: What the rows add up to.
@@ -90,6 +92,7 @@ class Projector:
         self._counted = {name: {} for name in TABLES}
         self._unwritten = {name: {} for name in TABLES}
         self._unwritten_links = []
+        self._ahead = {}
         changes: ChangedRecords = {}
         for table in TABLES:
             for row in self._connection.rows(f"{select_rows(table)} WHERE live = 1"):
@@ -120,13 +123,29 @@ class Projector:
         return self.books.sequence - self.written
 
     def fold(self, envelopes: Sequence[Envelope]) -> ChangedRecords:
-        """Apply events in memory and return every record that they touched."""
-        self._page_in(envelopes)
+        """Apply events in memory, but those that `is_news` has applied, and return every record
+        that they all touched.
+        """
+        new = [one for one in envelopes if one.sequence > self.books.sequence]
+        self._page_in(new)
         apply, books = folds.apply, self.books
-        for envelope in envelopes:
+        for envelope in new:
             books = apply(books, envelope, prepared=True)
         self.books = books
-        return self._changes()
+        changes, self._ahead = self._ahead, {}
+        for table, records in self._changes().items():
+            changes.setdefault(table, {}).update(records)
+        return changes
+
+    def is_news(self, others: Sequence[Envelope], envelope: Envelope) -> bool:
+        """Say whether the books change with an event that comes after others of its transaction;
+        that the same was said once more is no change. The others, and news, are folded here.
+        """
+        self._ahead = self.fold(others)
+        self._page_in((envelope,))
+        is_news = folds.apply_news(self.books, envelope)
+        self._ahead = self.fold(())
+        return is_news
 
     def fold_checked(self, envelopes: Iterable[Envelope]) -> ChangedRecords:
         """Do as `fold` from the rows on, and set each event aside that makes a row which no

@@ -193,6 +193,7 @@ class Writer:
                     self._connection, resident_records_max=self._resident_records_max
                 )
                 self._chain.is_set_aside = self._projector.is_set_aside
+                self._chain.is_news = self._is_news
             if self._lease is not None:
                 self._take_lease(self._lease)
             try:
@@ -447,6 +448,18 @@ class Writer:
             )
             failure.__cause__ = error
             return changes, failure
+
+    def _is_news(self, others: Sequence[Envelope], envelope: Envelope) -> bool:
+        """Say whether the books need an event; where a fold fails it is stored, and `_project`
+        meets the failure.
+        """
+        assert self._projector is not None
+        try:
+            return self._projector.is_news(others, envelope)
+        except (StoreError, ConfigurationError):
+            raise
+        except Exception:  # noqa: BLE001  # see above
+            return True
 
     def _write_rows(self, envelopes: Sequence[Envelope]) -> ChangedRecords:
         """Write the rows that the transaction's events touched.

@@ -38,6 +38,8 @@ from oms.core.events import (
     Event,
     Finding,
     Pending,
+    QueryAnswered,
+    Question,
     ReconciliationStarted,
     Terms,
 )
@@ -161,6 +163,10 @@ ORDER_NAMES: Final[dict[str, Any]] = {
 }
 
 
+#: Rows of an answer: a position that nobody holds, and a value of the account.
+_TOLD: Final = (f"portfolio:{ACCOUNT}:1", f"updates:{ACCOUNT}:text:")
+
+
 # ── the life ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -177,10 +183,25 @@ def ended_life() -> tuple[Envelope, ...]:
         BreakOpened(break_id="break", run_id="run", finding=finding),
         BreakClosed(break_id="break", reason="seen", how="resolve"),
         built(EVENT_TYPES["AccountValueReceived"], {}),
+        _answered(came=_TOLD),
         built(EVENT_TYPES["ReconciliationCompleted"], {}),
     ):
         life.apply(event)
     return tuple(life.play("lost").envelopes)
+
+
+def _answered(**told: tuple[str, ...]) -> QueryAnswered:
+    question = Question(
+        query_id="query",
+        kind="account",
+        account=ACCOUNT,
+        outcome="complete",
+        set_digest="text",
+        asked_at=START,
+        answered_at=START,
+        asked_sequence=1,
+    )
+    return QueryAnswered(run_id="run", question=question.evolve(**told))
 
 
 @dataclass(frozen=True)
@@ -217,6 +238,10 @@ def _story(event: Event, context: Context) -> Story:
 
 def events_of(cls: type[Event]) -> Iterator[tuple[Event, Context]]:
     """Yield events that name each order and execution, in each way that the type has."""
+    if cls is QueryAnswered:
+        for told in ({}, {"gone": _TOLD}, {"gone": _TOLD[:1], "came": _TOLD[1:]}):
+            yield _answered(**told), Context("daemon", session_epoch=1)
+        return
     names = [n for n in ORDER_NAMES if n in cls.model_fields or n == "correlation_id"]
     executions = EXECUTIONS if {"exec_id", "payload"} & cls.model_fields.keys() else ORDERS
     for execution in executions:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oms.core.events import AnswerEndReceived, PortfolioReceived
+from oms.core.events import PortfolioReceived, QueryAnswered
 from oms.errors import BrokerError, IBConnectionError, NotFound
 from oms.service.portfolio import read_accounts
 from tests.integration.conftest import StartSimulator
@@ -69,10 +69,11 @@ async def test_figures_are_refreshed_by_themselves(world: World) -> None:
 
     async def refreshed(times: int) -> None:
         while True:
-            ends = await world.log(AnswerEndReceived)
-            if sum(one.kind == "account" for one in ends) >= times:
+            answers = await world.log(QueryAnswered)
+            told = [one.question for one in answers if one.question.kind == "account"]
+            if sum(one.outcome == "complete" for one in told) >= times:
                 return
-            await world.until_logged(AnswerEndReceived, len(ends) + 1)
+            await world.until_logged(QueryAnswered, len(answers) + 1)
 
     await refreshed(2)
     # What fails is made good by the next.

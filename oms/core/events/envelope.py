@@ -63,6 +63,9 @@ class Pending:
     wire: tuple[str, ...] | None = None
     #: None for facts of our own.
     stamp: Stamp | None = None
+    #: The event that holds what this row of an answer says, word for word; 0 for none. The row is
+    #: not stored where the books would be the same with it.
+    repeats: int = 0
 
 
 @_value

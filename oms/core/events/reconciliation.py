@@ -87,6 +87,10 @@ class QueryAsked(Event):
     account: Word = ""
 
 
+#: The first and the last of events that follow one another.
+Span = tuple[SequenceNumber, SequenceNumber]
+
+
 class Question(Value):
     """How one question was answered; the proof that a report carries."""
 
@@ -96,7 +100,8 @@ class Question(Value):
     code: WireInteger = 0
     text: Prose = ""
     rows: Count = 0
-    #: sha256 over the answer's rows as they are stored, empty when there is no complete answer.
+    #: sha256 over the answer's rows in the order in which they came, empty when there is no
+    #: complete answer. Where rows repeat, their order is not stored: `set_digest` is the proof.
     digest: Word = ""
     #: Nothing before this instant can be in the answer; None where the answer is about now.
     reaches_back_to: Instant | None = None
@@ -104,6 +109,23 @@ class Question(Value):
     asked_at: Instant
     answered_at: Instant
     asked_sequence: SequenceNumber
+    #: That it is about; empty where it is about all.
+    account: Word = ""
+    #: Of the rows, those that were not stored, because the log has them already.
+    repeats: Count = 0
+    #: What rows are about that the last whole answer to the same question did not have, and that it
+    #: had and this one has not. Where nothing is known of one before it, all that it has came.
+    came: tuple[Prose, ...] = ()
+    gone: tuple[Prose, ...] = ()
+    #: sha256 over the sorted lines of the events that hold the rows, each once; a line is the type,
+    #: a space and the payload. Empty when there is no complete answer.
+    set_digest: Word = ""
+    #: The events that hold the rows: those of the answer `like` (a QueryAnswered; 0 for none),
+    #: without those of `left_out`, and those of `taken_in`. An answer of an earlier version has
+    #: none of the three: it stored every row, and each names the question as its cause.
+    like: SequenceNumber = 0
+    taken_in: tuple[Span, ...] = ()
+    left_out: tuple[Span, ...] = ()
 
 
 class QueryAnswered(Event):
@@ -111,6 +133,13 @@ class QueryAnswered(Event):
 
     run_id: Word
     question: Question
+    #: Others of the same run that were answered before it, and are told with it.
+    also: tuple[Question, ...] = ()
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """Return all that it tells of, in the order in which they were asked."""
+        return (*self.also, self.question)
 
 
 class Adjustment(Value):

@@ -23,15 +23,23 @@ from typing import Any, Final
 
 from oms.core.bounds import reason_of
 from oms.core.events import Envelope, Event
-from oms.core.fold import alarms, cases, checkpoints, fills, orders, sessions
+from oms.core.fold import alarms, answers, cases, checkpoints, fills, orders, sessions
 from oms.core.fold import set_aside as left_out
 from oms.core.fold.books import Books
 from oms.core.fold.fold import Fold
-from oms.core.fold.records import AnyRecord
+from oms.core.fold.records import AnyRecord, only_said_again
 from oms.core.fold.set_aside import set_aside
 from oms.core.fold.wants import Wants, companions
 
-__all__ = ["FOLDS", "apply", "cannot_prepare", "companions", "initial", "wanted"]
+__all__ = [
+    "FOLDS",
+    "apply",
+    "apply_news",
+    "cannot_prepare",
+    "companions",
+    "initial",
+    "wanted",
+]
 
 
 def by_event_type(folds: Iterable[Fold[Any]]) -> dict[type[Event], Fold[Any]]:
@@ -52,7 +60,7 @@ def by_event_type(folds: Iterable[Fold[Any]]) -> dict[type[Event], Fold[Any]]:
 FOLDS: Final = by_event_type(
     (
         *(*orders.FOLDS, *fills.FOLDS, *sessions.FOLDS, *cases.FOLDS, *alarms.FOLDS),
-        *(*checkpoints.FOLDS, *left_out.FOLDS),
+        *(*checkpoints.FOLDS, *left_out.FOLDS, *answers.FOLDS),
     )
 )
 
@@ -103,6 +111,19 @@ def apply(
         books.unprepared.pop(envelope.sequence, None)
         set_aside(books, envelope, _said(error), wants)
     return books
+
+
+def apply_news(books: Books, envelope: Envelope) -> bool:
+    """Apply one more event where the books change with it, and say whether they did: that the same
+    was said once more is no change. The caller has asked for what is `wanted`.
+    """
+    if type(envelope.event) not in FOLDS:
+        return False
+    apply(books, envelope, prepared=True)
+    if not all(b is not None and only_said_again(b, now) for b, now in books.changes()):
+        return True
+    books.take_back()
+    return False
 
 
 def wanted(envelope: Envelope, books: Books) -> Wants:

@@ -122,6 +122,20 @@ class Books:
         """Return every record that was written since `begin`, as it is now."""
         return [self.tables[table][key] for table, key in self._before]
 
+    def changes(self) -> list[tuple[AnyRecord | None, AnyRecord]]:
+        """Return every record that was written since `begin`, as it was and as it is now."""
+        return [(before, self.tables[t][key]) for (t, key), before in self._before.items()]
+
+    def take_back(self) -> None:
+        """Take back an event that wrote records which no index tells from those before, and that no
+        other was applied with since `clear_touched`.
+        """
+        for (table, key), record in self._before.items():
+            assert record is not None, "a new record is found by its indexes"
+            self._keep(table, key, record)
+        self.clear_touched()
+        self.sequence -= 1
+
     def undo(self) -> None:
         """Take back everything since `begin`; the indexes are made again from the records."""
         for (table, key), record in self._before.items():

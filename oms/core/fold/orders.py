@@ -404,16 +404,17 @@ def _notice(books: Books, envelope: Envelope, event: NoticeReceived) -> None:
 
 
 def _account_value(books: Books, envelope: Envelope, event: AccountValueReceived) -> None:
-    books.put(
-        AccountValue(
-            account=event.account,
-            name=event.key,
-            currency=event.currency,
-            value=event.value,
-            sequence=envelope.sequence,
-            at=envelope.recorded_at,
-        )
+    value = AccountValue(
+        account=event.account,
+        name=event.key,
+        currency=event.currency,
+        value=event.value,
+        sequence=envelope.sequence,
+        at=envelope.recorded_at,
     )
+    known = books.get("account_values", value.key)
+    said_in = known.said_in if isinstance(known, AccountValue) else ()
+    books.put(value.evolve(said_in=said_in) if said_in else value)
 
 
 def _bound(books: Books, envelope: Envelope, event: OrderBoundReceived) -> None:
@@ -474,6 +475,10 @@ def _for_notice(event: NoticeReceived, context: Context, books: Books) -> Wants:
     return order_numbered(context, books.system.client_id, event.subject_id)
 
 
+def _for_value(event: AccountValueReceived, context: Context, books: Books) -> Wants:
+    return (Want("account_values", "", f"{event.account}:{event.key}:{event.currency}"),)
+
+
 def _for_bound(event: OrderBoundReceived, context: Context, books: Books) -> Wants:
     return order_named(books, "", event.perm_id)
 
@@ -500,7 +505,7 @@ FOLDS: Final = (
     Fold(OpenOrderReceived, _open_order, _for_open_order),
     Fold(CompletedOrderReceived, _completed, _for_completed),
     Fold(NoticeReceived, _notice, _for_notice),
-    Fold(AccountValueReceived, _account_value, nothing),
+    Fold(AccountValueReceived, _account_value, _for_value),
     Fold(OrderBoundReceived, _bound, _for_bound),
     Fold(BrokerMessageUnreadable, _unreadable, nothing),
 )

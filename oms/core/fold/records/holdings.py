@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import ClassVar, Literal, TypedDict
 
 from oms.core.contracts import Contract
+from oms.core.events import QueryKind
 from oms.core.fold.records.row import Column, ColumnType, Evolving, record
 from oms.core.money import ZERO
 from oms.core.ratio import Ratio
@@ -188,6 +189,7 @@ class Position(Evolving):
     broker_quantity: Decimal | None = None
     broker_average_cost: Decimal | None = None
     broker_sequence: int = 0
+    #: When IB said so last; the event at `broker_sequence` may be older, and have been repeated.
     broker_at: datetime | None = None
     #: When an execution or an opening last moved it; IB's own rows do not count.
     moved_sequence: int = 0
@@ -199,6 +201,8 @@ class Position(Evolving):
     broker_realised_pnl: Decimal | None = None
     broker_unrealised_pnl: Decimal | None = None
     broker_marked_at: datetime | None = None
+    #: The questions whose last whole answer has it.
+    said_in: tuple[QueryKind, ...] = ()
 
     @property
     def key(self) -> str:
@@ -247,7 +251,10 @@ class AccountValue(Evolving):
     currency: str
     value: str
     sequence: int
+    #: When it was said last; the event at `sequence` may be older, and have been repeated since.
     at: datetime
+    #: The questions whose last whole answer has it.
+    said_in: tuple[QueryKind, ...] = ()
 
     @property
     def key(self) -> str:

@@ -114,6 +114,8 @@ class SystemRecord(Evolving):
     #: "account:currency" -> what people and policies have booked since.
     cash_adjusted: dict[str, Decimal] = field(default_factory=dict)
     last_run_id: str = ""
+    #: What was asked -> the last whole answer that says what it repeats (`fold.answers`).
+    answers: dict[str, int] = field(default_factory=dict)
     #: When the last gap ended, None while one is open and before the first.
     gap_closed_at: datetime | None = None
     #: The gateway's clock less ours, and when that was measured.

@@ -116,3 +116,25 @@ def decode_record(table: str, body: str) -> AnyRecord:
 def differing_fields(one: AnyRecord, other: AnyRecord) -> tuple[str, ...]:
     """Return the names of the fields in which two records of one kind differ."""
     return tuple(f.name for f in fields(one) if getattr(one, f.name) != getattr(other, f.name))
+
+
+#: Fields of a record that say where and when its facts were said last.
+_SAID: Final[dict[type[AnyRecord], frozenset[str]]] = {
+    Order: frozenset({"last_sequence", "updated_at"}),
+    UnknownOrder: frozenset({"sequence"}),
+    Position: frozenset(
+        {"last_sequence", "updated_at", "broker_sequence", "broker_at", "broker_marked_at"}
+    ),
+    AccountValue: frozenset({"sequence", "at"}),
+}
+
+
+def only_said_again(before: AnyRecord, after: AnyRecord) -> bool:
+    """Say whether two records of one thing state the same, and no conclusion needs the newer one.
+
+    A position that has moved since IB said its size is not what IB says of it now, whatever size
+    that is.
+    """
+    if isinstance(before, Position) and before.broker_sequence < before.moved_sequence:
+        return False
+    return _SAID.get(type(before), frozenset()).issuperset(differing_fields(before, after))

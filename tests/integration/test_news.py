@@ -1,0 +1,189 @@
+"""Only news is stored: a row of an answer that says what the log has is named, not repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import oms
+from oms.core.events import OpenOrderReceived, QueryAnswered, Question
+from oms.core.fold.records import OrderState
+from oms.store.rebuild import rebuild_check
+from tests.world import MSFT, World
+
+pytestmark = pytest.mark.slow
+
+#: Events that are rows or ends of answers.
+ROWS = ("PositionReceived", "PortfolioReceived", "AccountValueReceived", "OpenOrderReceived")
+ROWS += ("OrderStatusReceived", "CompletedOrderReceived", "AnswerEndReceived")
+
+
+def told(database: Any) -> list[tuple[int, dict[str, Any]]]:
+    """Return every answer as its stored text has it, with the sequence of the event."""
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as log:
+        select = "SELECT sequence, payload FROM events WHERE type = 'QueryAnswered' ORDER BY 1"
+        found = log.execute(select).fetchall()
+    return [
+        (sequence, one)
+        for sequence, payload in found
+        for one in (*json.loads(payload).get("also", ()), json.loads(payload)["question"])
+    ]
+
+
+def rows_of(database: Any, sequence: int, kind: str, account: str = "") -> list[tuple[str, str]]:
+    """Rebuild an answer from the stored texts alone, as an outsider would, and hold it against its
+    digest; return type and payload of its rows.
+    """
+    said = {s: q for s, q in told(database) if (q["kind"], q.get("account", "")) == (kind, account)}
+    chain = [said[sequence]]
+    while like := chain[-1].get("like", 0):
+        chain.append(said[like])
+    names: set[int] = set()
+    for question in reversed(chain):
+        names -= {n for a, b in question.get("left_out", ()) for n in range(a, b + 1)}
+        names |= {n for a, b in question.get("taken_in", ()) for n in range(a, b + 1)}
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as log:
+        select = "SELECT type, payload FROM events WHERE sequence = ?"
+        rows = [log.execute(select, (name,)).fetchone() for name in sorted(names)]
+    lines = sorted(f"{name} {payload}" for name, payload in rows)
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert digest == said[sequence]["set_digest"]
+    return rows
+
+
+def check_all(database: Any) -> None:
+    """Rebuild every whole answer that the log tells of."""
+    for sequence, question in told(database):
+        if question["outcome"] == "complete":
+            rows_of(database, sequence, question["kind"], question.get("account", ""))
+
+
+async def counted(world: World) -> Counter[str]:
+    await world.oms.log.flush()
+    return Counter(type(e.event).__name__ for e in await world.oms.reader.events(limit=10_000))
+
+
+async def last_question(world: World, kind: str) -> Question:
+    answers = [q for one in await world.log(QueryAnswered) for q in one.questions]
+    return [one for one in answers if one.kind == kind][-1]
+
+
+async def test_a_comparison_of_what_stands_still_stores_no_row(world: World) -> None:
+    await world.start()
+    await world.bought()
+    await world.resting(contract=MSFT)
+    await world.reconcile()
+    await world.oms.gateway.accounts.refresh()
+    before = await counted(world)
+    for _ in range(3):
+        await world.reconcile()
+        await world.oms.gateway.accounts.refresh()
+    new = await counted(world) - before
+    assert {name: number for name, number in new.items() if name in ROWS} == {}
+    for kind, rows in (("positions", 1), ("open_orders", 2), ("executions", 2)):
+        question = await last_question(world, kind)
+        assert (question.rows, question.repeats, question.came, question.gone) == (
+            (rows, rows, (), ())
+        ), kind
+        assert question.like
+    check_all(world.database)
+    await world.agree()
+
+
+async def test_a_quick_check_of_what_stands_still_is_one_event(world: World) -> None:
+    await world.start()
+    await world.bought()
+    await world.resting(contract=MSFT)
+    quick = world.oms.schedule._quick
+    assert not await quick.look()
+    before = await counted(world)
+    for _ in range(3):
+        assert not await quick.look()
+    assert await counted(world) - before == {"QueryAnswered": 3}
+    check_all(world.database)
+
+
+async def test_a_position_that_vanished_between_two_answers_is_named(world: World) -> None:
+    await world.start()
+    await world.bought()
+    await world.reconcile()
+    held = world.view.positions
+    (key,) = held
+    asked = len(told(world.database))
+    await world.simulator.do("position_adjust", symbol="AAPL", quantity=-10)
+    await world.reconcile()
+    answers = [(s, q) for s, q in told(world.database)[asked:] if q["kind"] == "positions"]
+    # The second is asked to see the difference twice (decision 0040).
+    assert [q.get("gone", ()) for _, q in answers] == [[f"position:{key}"], []]
+    for sequence, question in answers:
+        assert (question["rows"], question["came"]) == (0, [])
+        assert rows_of(world.database, sequence, "positions") == []
+    assert ("quantity_drift", "AAPL") in world.open_cases()
+    check_all(world.database)
+
+
+async def test_a_repeat_renews_the_time_at_which_ib_said_it_last(world: World) -> None:
+    await world.start()
+    await world.bought()
+    await world.reconcile()
+    (before,) = world.view.positions.values()
+    await world.reconcile()
+    (after,) = world.view.positions.values()
+    assert after.broker_sequence == before.broker_sequence
+    assert before.broker_at is not None
+    assert after.broker_at is not None
+    assert after.broker_at > before.broker_at
+    question = await last_question(world, "positions")
+    assert after.broker_at == question.answered_at
+
+
+async def test_a_restart_knows_what_was_said_before_it(world: World) -> None:
+    await world.start()
+    await world.bought()
+    await world.resting(contract=MSFT)
+    await world.reconcile()
+    await world.oms.gateway.accounts.refresh()
+    await world.stop()
+    await world.start()
+    before = await counted(world)
+    await world.oms.gateway.accounts.refresh()
+    question = await last_question(world, "positions")
+    assert (question.rows, question.repeats, question.came, question.gone) == (1, 1, (), ())
+    new = await counted(world) - before
+    assert new["AccountValueReceived"] == new["PortfolioReceived"] == 0
+    check_all(world.database)
+    assert rebuild_check(f"sqlite:///{world.database}").equal
+
+
+async def test_a_number_of_an_order_is_learnt_in_each_session_from_a_row_that_is_stored(
+    world: World,
+) -> None:
+    await world.start()
+    ticket = await world.resting()
+    await world.reconcile()
+    await world.again(lambda: world.simulator.do("cut"))
+    shown = [
+        e.context.session_epoch
+        for e in await world.oms.reader.events(type="OpenOrderReceived", limit=1_000)
+        if isinstance(e.event, OpenOrderReceived) and e.event.order_ref == ticket.order_id
+    ]
+    assert world.oms.gateway.session.epoch in shown
+    await ticket.cancel()
+    await world.rest(ticket, OrderState.CANCELLED)
+
+
+async def test_what_is_pushed_is_stored_however_often_it_repeats(world: World) -> None:
+    await world.start()
+    ticket = await world.resting()
+    await world.reconcile()
+    before = await counted(world)
+    number = {"order_ref": ticket.order_id}
+    for _ in range(3):
+        await world.simulator.do("send", message="orderStatus", **number)
+    await world.until_logged(oms.core.events.OrderStatusReceived, before["OrderStatusReceived"] + 3)
+    assert (await counted(world) - before)["OrderStatusReceived"] == 3
