@@ -40,6 +40,8 @@ BUSY_TIMEOUT_SECONDS: Final = 5
 #: prepared statement is as large as its values are many, and each connection keeps some: with the
 #: largest ones a rebuild held 70 MB of them, and was no faster.
 VALUES_MAX: Final = 4_096
+#: Rows of a part of a table that is read from end to end.
+_SCANNED_ROWS: Final = 1_000
 #: Of all writers of one PostgreSQL database, the one that holds this advisory lock appends.
 ADVISORY_LOCK: Final = 0x6F6D_735F_6C6F_67
 
@@ -218,6 +220,15 @@ class Connection(ABC):
             found: list[tuple[Any, ...]] = self._cursor.fetchall()
             return found
 
+    def scanned(self, statement: str) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a query and yield every row, in parts; others may be run meanwhile. Inside of
+        `reading` only.
+        """
+        with driver_errors(self.place), closing(self._scanning_cursor()) as cursor:
+            cursor.execute(self._own(statement))
+            while rows := cursor.fetchmany(_SCANNED_ROWS):
+                yield rows
+
     def execute(self, statement: str, values: Sequence[Value] = ()) -> int:
         """Run a statement that returns no rows; return how many rows it changed."""
         with driver_errors(self.place):
@@ -305,6 +316,9 @@ class Connection(ABC):
             self._facade = facade
             self._driver: Any = facade.driver_connection
             self._cursor: Any = self._driver.cursor()
+
+    def _scanning_cursor(self) -> Any:
+        return self._driver.cursor()
 
     @abstractmethod
     def _begin_write(self) -> None: ...
@@ -457,6 +471,10 @@ class PostgreSQLConnection(Connection):
         super()._connect()
         # Transactions are opened by name here, not by the driver.
         self._driver.autocommit = True
+
+    def _scanning_cursor(self) -> Any:
+        # One that has a name stays with the server, which hands over a part at a time.
+        return self._driver.cursor(name="scanned")
 
     def _begin_write(self) -> None:
         self.execute("BEGIN")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import Any, Final, NamedTuple
 
 from oms.core.fold.records import TABLES, decode_record, differing_fields
@@ -64,9 +67,13 @@ def compare(
     counts: dict[str, int] = {}
     number = 0
     first: Difference | None = None
+    secret = token_bytes(32)
     for table, layout in LAYOUTS.items():
-        counts[table], after = _equal_rows(ours, rebuilt, layout)
-        for key, one, other in _pairs(ours, rebuilt, layout, after):
+        counts[table], summed = _summed(ours, layout, secret)
+        if (counts[table], summed) == _summed(rebuilt, layout, secret):
+            continue
+        counts[table] = 0
+        for key, one, other in _pairs(ours, rebuilt, layout):
             counts[table] += 1
             if one != other:
                 number += 1
@@ -76,27 +83,29 @@ def compare(
     return Comparison(counts, number, first)
 
 
-def _equal_rows(ours: Connection, rebuilt: Connection, layout: Layout) -> tuple[int, Row | None]:
-    """Return how many rows from the first on are equal, page by page, and the key of the last.
+def _summed(connection: Connection, layout: Layout, secret: bytes) -> tuple[int, int]:
+    """Return how many rows a table has, and what they add up to.
 
-    Nearly always they all are, and pages are compared faster than rows.
+    Nearly always both sides are equal, and rows in the order in which they lie are read twenty
+    times as fast as by their keys. Nobody can write rows that add up to the same: what a row counts
+    for depends on a secret of this comparison.
     """
-    count = 0
-    after: Row | None = None
-    left, right = pages(ours, layout, None), pages(rebuilt, layout, None)
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        count, after = count + len(one), one[-1][: layout.key_width]
-    return count, after
+    count = total = 0
+    for page in connection.scanned(f"SELECT {', '.join(layout.columns)} FROM {layout.table}"):
+        count += len(page)
+        for row in page:
+            # Version 2, in which equal rows have equal bytes; later ones say what is shared.
+            digest = blake2b(marshal.dumps(row, 2), digest_size=16, key=secret).digest()
+            total += int.from_bytes(digest)
+    return count, total
 
 
 def _pairs(
-    ours: Connection, rebuilt: Connection, layout: Layout, after: Row | None
+    ours: Connection, rebuilt: Connection, layout: Layout
 ) -> Iterator[tuple[Row, Row | None, Row | None]]:
-    """Yield every key above one that either side has, with the row of each side."""
+    """Yield every key that either side has, with the row of each side."""
     key_width = layout.key_width
-    left, right = _ordered(ours, layout, after), _ordered(rebuilt, layout, after)
+    left, right = _ordered(ours, layout), _ordered(rebuilt, layout)
     one, other = next(left, None), next(right, None)
     while one is not None or other is not None:
         if one == other and one is not None:
@@ -114,9 +123,9 @@ def _pairs(
             one, other = next(left, None), next(right, None)
 
 
-def _ordered(connection: Connection, layout: Layout, after: Row | None = None) -> Iterator[Row]:
-    """Yield the rows of a table above a key, in the order of their keys."""
-    for page in pages(connection, layout, after):
+def _ordered(connection: Connection, layout: Layout) -> Iterator[Row]:
+    """Yield the rows of a table in the order of their keys."""
+    for page in pages(connection, layout, None):
         yield from page
 
 

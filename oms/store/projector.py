@@ -62,9 +62,15 @@ class Projector:
     """The live fold and its rows; every method runs inside the owning thread's transaction."""
 
     def __init__(
-        self, connection: Connection, *, resident_records_max: int = RESIDENT_RECORDS_MAX
+        self,
+        connection: Connection,
+        *,
+        resident_records_max: int = RESIDENT_RECORDS_MAX,
+        evicted: Evicted | None = None,
     ) -> None:
         self.books: Books = folds.initial()
+        #: Given where no row but its own is in the tables: others are not looked for.
+        self._evicted = evicted
         self._connection = connection
         self._resident_records_max = resident_records_max
         self._written_since_eviction = 0
@@ -155,6 +161,13 @@ class Projector:
         record in memory: what `fold` said of these events is void.
         """
         changes = self.restore(self.written, self.sums)
+        for table, records in self.fold_each(envelopes).items():
+            changes.setdefault(table, {}).update(records)
+        return changes
+
+    def fold_each(self, envelopes: Iterable[Envelope]) -> ChangedRecords:
+        """Do as `fold`, and set each event aside that makes a row which no database can hold."""
+        changes: ChangedRecords = {}
         for envelope in envelopes:
             self._page_in((envelope,))
             self.books = folds.apply(self.books, envelope, self._check_fits, prepared=True)
@@ -180,18 +193,25 @@ class Projector:
         books.clear_touched()
         return changes
 
-    def write(self) -> None:
-        """Write every record that was touched since the last call, each once.
+    def write(self, *, but_live: bool = False) -> None:
+        """Write every record that was touched since the last call, each once; with `but_live` those
+        that have ended, and the others stay unwritten: one that changes often is written once.
 
         Raises `Unfit`, before anything is written, where no database can hold one of the rows.
         """
+        later: ChangedRecords = {name: {} for name in TABLES}
+        if but_live:
+            for name, records in self._unwritten.items():
+                later[name] = {key: one for key, one in records.items() if one.live}
+                for key in later[name]:
+                    del records[key]
         made = {name: self._rows(name) for name, records in self._unwritten.items() if records}
         for table, rows in made.items():
             self._count(table, rows)
             self._writers[table].write(self._connection, rows)
             self._written_since_eviction += len(rows)
         self._write_links()
-        self._unwritten = {name: {} for name in TABLES}
+        self._unwritten = later
         self._unwritten_links = []
         self.written = self.books.sequence
         # Only what is written may leave memory.
@@ -212,7 +232,7 @@ class Projector:
     def _count(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         """Bring the sums to the rows that are about to be written."""
         counted, sums = self._counted[table], self.sums
-        new = [row[0] for row in rows if row[0] not in counted]
+        new = [r[0] for r in rows if r[0] not in counted and self._may_be_stored(table, "", r[0])]
         if new:
             # Nearly always they are new. A fold may also write a row that it did not ask for.
             spec = TABLES[table]
@@ -265,7 +285,7 @@ class Projector:
         books = self.books
         missing: dict[tuple[str, str], list[str | int]] = defaultdict(list)
         for want in wants:
-            if not books.holds(want.table, want.column, want.value):
+            if not books.holds(*want) and self._may_be_stored(*want):
                 missing[want.table, want.column].append(want.value)
         for (table, column), values in missing.items():
             name = column or TABLES[table].key_name
@@ -283,6 +303,9 @@ class Projector:
         self._counted[table][row[0]] = (bytes(row[-1]), bool(row[LIVE]))
         return record
 
+    def _may_be_stored(self, table: str, column: str, value: str | int) -> bool:
+        return self._evicted is None or self._evicted.may_have(table, column, value)
+
     def _evict(self) -> None:
         # Asking what is evictable walks the books, so it is done once per many rows written.
         if self._written_since_eviction < self._resident_records_max // 4:
@@ -290,8 +313,37 @@ class Projector:
         self._written_since_eviction = 0
         evictable = self.books.evictable()
         for table, key in evictable[: max(0, len(evictable) - self._resident_records_max)]:
+            if self._evicted is not None:
+                self._evicted.add(table, key, self.books.tables[table][key])
             self.books.evict(table, key)
             self._counted[table].pop(key, None)
+
+
+class Evicted:
+    """Which records have left memory, by each of their names: says no for sure, and yes at times
+    for one that has not.
+
+    A rebuild looks for the stored rows of each new order and execution, and there are none: one bit
+    for each name says so. Ten million events have some twenty million names, of which one in
+    seven is then looked for in vain.
+    """
+
+    _BITS: Final = 1 << 27
+
+    def __init__(self) -> None:
+        self._octets = bytearray(self._BITS >> 3)
+
+    def add(self, table: str, key: str, record: AnyRecord) -> None:
+        """Note every name of a record that leaves memory."""
+        for column, value in (("", key), *record.columns().items()):
+            if isinstance(value, str | int):
+                number = hash((table, column, value)) & self._BITS - 1
+                self._octets[number >> 3] |= 1 << (number & 7)
+
+    def may_have(self, table: str, column: str, value: str | int) -> bool:
+        """Say whether a record with a value in a column may have left memory; "" is the key."""
+        number = hash((table, column, value)) & self._BITS - 1
+        return bool(self._octets[number >> 3] >> (number & 7) & 1)
 
 
 class _RowWriter:

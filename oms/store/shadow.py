@@ -24,13 +24,13 @@ from oms.store.audit import Progress
 from oms.store.backend import Connection, connect
 from oms.store.differences import RowKey
 from oms.store.envelopes import SELECT_FACTS, envelope
-from oms.store.projector import ChangedRecords, Projector
+from oms.store.projector import ChangedRecords, Evicted, Projector
 from oms.store.rows import Sums, Unfit
 from oms.store.tables import ORDER_EVENTS, PROJECTIONS
 
 PAGE_ROWS: Final = 1_000
-#: Events between two writes of the shadow: the more, the more often a row that changes often is
-#: written once, and the more rows wait in memory.
+#: Events between two writes of the shadow, of the records that have ended; those that are live wait
+#: in memory for the end.
 EVENTS_PER_WRITE: Final = 10_000
 #: Ended orders and fills that stay in memory. Fewer than in the daemon: a row that a late message
 #: needs may be read back here without hurry.
@@ -47,7 +47,14 @@ class Shadow:
         self.connection = connection
         #: Of the last event that was folded.
         self.sequence = 0
-        self._projector = Projector(connection, resident_records_max=resident_records_max)
+        self._resident_records_max = resident_records_max
+        #: Each event is folded alone, and set aside where it makes a row that cannot be held.
+        self._checks_each = False
+        self._projector = self._empty()
+
+    def _empty(self) -> Projector:
+        most = self._resident_records_max
+        return Projector(self.connection, resident_records_max=most, evicted=Evicted())
 
     @property
     def sums(self) -> Sums:
@@ -68,23 +75,39 @@ class Shadow:
         """
         first = self.sequence
         with self.connection.writing(), collector_at_rest():
-            while self.sequence < to:
-                self._fold_page(source, to, touched)
-                if progress is not None:
-                    progress(self.sequence - first, to - first)
-            self._write(source, touched)
+            try:
+                self._fold(source, first, to, progress, touched)
+            except Unfit:
+                # A fault of a fold, and none is known: what it costs does not matter.
+                self._start_again()
+                self._fold(source, first, to, progress, touched)
 
-    def _write(self, source: Connection, touched: set[RowKey] | None) -> None:
-        projector = self._projector
-        try:
-            projector.write()
-        except Unfit:
-            select = f"{SELECT_FACTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
-            rows = source.rows(select, (projector.written, self.sequence))
-            _note(touched, projector.fold_checked(map(envelope, rows)))
-            projector.write()
+    def _fold(
+        self,
+        source: Connection,
+        first: int,
+        to: int,
+        progress: Progress | None,
+        touched: set[RowKey] | None,
+    ) -> None:
+        while self.sequence < to:
+            changes = self._fold_page(source, to)
+            if touched is not None and self.sequence > first:
+                touched.update((table, (key,)) for table, found in changes.items() for key in found)
+            if self._projector.behind >= EVENTS_PER_WRITE:
+                self._projector.write(but_live=True)
+            if progress is not None and self.sequence > first:
+                progress(self.sequence - first, to - first)
+        self._projector.write()
 
-    def _fold_page(self, source: Connection, to: int, touched: set[RowKey] | None) -> None:
+    def _start_again(self) -> None:
+        """Fold from the first event again, each alone: of one of them no row can be made."""
+        for table in (*PROJECTIONS, ORDER_EVENTS.name):
+            self.connection.execute(f"DELETE FROM {table}")
+        self.sequence, self._checks_each = 0, True
+        self._projector = self._empty()
+
+    def _fold_page(self, source: Connection, to: int) -> ChangedRecords:
         rows = source.rows(
             f"{SELECT_FACTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
             f" LIMIT {PAGE_ROWS}",
@@ -94,16 +117,10 @@ class Shadow:
         gone = next((n for n, row in zip_longest(expected, rows) if row is None or row[0] != n), 0)
         if gone:
             raise ChainBroken(f"the log has no event {gone}", sequence=gone)
-        changes = self._projector.fold([envelope(row) for row in rows])
+        envelopes = [envelope(row) for row in rows]
         self.sequence = rows[-1][0]
-        _note(touched, changes)
-        if self._projector.behind >= EVENTS_PER_WRITE:
-            self._write(source, touched)
-
-
-def _note(touched: set[RowKey] | None, changes: ChangedRecords) -> None:
-    if touched is not None:
-        touched.update((table, (key,)) for table, found in changes.items() for key in found)
+        projector = self._projector
+        return projector.fold_each(envelopes) if self._checks_each else projector.fold(envelopes)
 
 
 @contextmanager
