@@ -35,24 +35,27 @@ from oms.history.side import Side, Unusable, opened
 from oms.history.snapshots import (
     EMPTY,
     HAPPENED,
+    KEPT_TABLES,
     KNOWN,
-    NAMED,
+    SHARED,
+    Name,
     Snapshot,
     Snapshots,
     born,
     microseconds,
+    several,
 )
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.reader import Reader
 from oms.store.shadow import collector_at_rest
 
 By = Literal["known", "happened"]
-#: Columns of orders and fills that never change.
-_STAY: Final = frozenset({"account", "symbol"})
 #: Columns that say how old a record is.
 _AGES: Final = frozenset({"", "booked_sequence", "sequence"})
 
 _Found = TypeVar("_Found")
+#: The books of a moment, the snapshot that they began with, and what was in memory then.
+_FoldedBooks = tuple[Books, Snapshot, Mapping[Name, bool]]
 
 
 class Bookshelf(Protocol):
@@ -144,6 +147,8 @@ class PastBooks:
     _books: Books
     #: What is not in memory stands in this snapshot.
     _base: Snapshot
+    #: What is in memory since then, and whether it was live.
+    _began: Mapping[Name, bool]
     #: Reads the log, up to its end.
     reader: Reader
 
@@ -172,8 +177,9 @@ class PastBooks:
         asked = where or {}
         held = self._books.tables[table]
         found = [record for record in held.values() if _meets(record, asked)]
-        # Live ones never leave memory.
-        if self._base.number and asked.get("live") not in (1, True):
+        # Those never leave memory.
+        is_kept = table in KEPT_TABLES or asked.get("live") in (1, True)
+        if self._base.number and not is_kept:
             enough = limit if order in _AGES and (reverse or not order) else None
             stored = await self._stored(table, asked, enough)
             found += [record for record in stored if record.key not in held]
@@ -195,35 +201,37 @@ class PastBooks:
         asked = dict(where or {})
         if not self._base.number or asked.get("live") in (1, True):
             return sum(_meets(r, asked) for r in self._books.tables[table].values())
-        kind, value = next(iter(asked.items()), ("", None))
-        is_static = kind in _STAY and table in NAMED and kind in NAMED[table]
-        if self.as_of.by == "known" and (
-            not asked or (len(asked) == 1 and (kind == "live" or is_static))
-        ):
-            return await self._counted(table, asked, kind, value)
+        kind = next(iter(asked), "")
+        is_counted = kind in ("", "live", *SHARED.get(table, ()))
+        if self.as_of.by == "known" and len(asked) < 2 and is_counted:
+            return await self._counted(table, asked, kind)
         return len(await self.rows(table, asked))
 
-    async def _counted(
-        self, table: str, asked: Mapping[str, object], column: str, value: object
-    ) -> int:
+    async def _counted(self, table: str, asked: Mapping[str, object], column: str) -> int:
         """Return how many records the snapshot has, and what the events since have changed."""
         touched = [self._books.tables[table][key] for key in self._books.touched()[table]]
 
         def count(snapshots: Snapshots) -> int:
-            numbers = snapshots.records_of(table, [record.key for record in touched])
-            rows = snapshots.at(self._base.number, list(numbers.values())).values()
-            before = [row.decoded() for row in rows]
-            if column in _STAY:
-                known = snapshots.counted(self._base, table, column, value)
+            unread = [(table, r.key) for r in touched if (table, r.key) not in self._began]
+            stored = dict.fromkeys(snapshots.at(self._base.number, unread), False)
+            before = {**self._began, **stored}
+            if column in SHARED.get(table, ()):
+                values = several(asked[column])
+                known = snapshots.counted(self._base, table, column, values)
             else:
                 every, live = self._base.counts.get(table, (0, 0))
                 known = every if not asked else every - live
-            return known - sum(_meets(record, asked) for record in before)
+            # What many share never changes, so it was so before.
+            return known - sum(
+                not before[name] if column == "live" else _meets(record, asked)
+                for record in touched
+                if (name := (table, record.key)) in before
+            )
 
-        stored = await self._ask(count)
-        if stored is None:
+        found = await self._ask(count)
+        if found is None:
             return await self.count(table, asked)
-        return stored + sum(_meets(record, asked) for record in touched)
+        return found + sum(_meets(record, asked) for record in touched)
 
     async def order_events(self, order_id: str) -> list[Envelope]:
         """Return the events up to then that are about an order, by what is known now."""
@@ -240,14 +248,12 @@ class PastBooks:
         def read(snapshots: Snapshots) -> list[AnyRecord]:
             found: list[AnyRecord] = []
             held = self._books.tables[table]
-            for row in snapshots.newest(self._base.number, table, where, line):
-                if row.key in held:
-                    continue
-                record = row.decoded()
-                if _meets(record, where):
-                    found.append(record)
-                    if len(found) == enough:
-                        break
+            number = self._base.number
+            for later, rows in snapshots.newest(number, table, where, line, but=held.keys()):
+                decoded = (row.decoded() for row in rows if _can_meet(row.text, table, where))
+                found += [record for record in decoded if _meets(record, where)]
+                if enough is not None and sum(born(r) > later for r in found) >= enough:
+                    break
             return found
 
         found = await self._ask(read)
@@ -267,13 +273,13 @@ class PastBooks:
                 closing(connect(parse_url(url), "read")) as log,
                 opened(log, url, write=False) as side,
             ):
-                return question(Snapshots(side))
+                return question(Snapshots(side, log))
 
         try:
             return await asyncio.to_thread(ask)
         except Unusable:
             folded = await asyncio.to_thread(_without_snapshots, url, self.as_of)
-            self._books, self._base = folded
+            self._books, self._base, self._began = folded
             return None
 
 
@@ -337,13 +343,13 @@ def _books_at(reader: Reader, moment: Moment, by: By, events_max: int | None) ->
         are_damaged = False
         try:
             with opened(log, url, write=False) as side, side.reading():
-                snapshots = Snapshots(side)
+                snapshots = Snapshots(side, log)
                 if not snapshots.are_of_these_folds:
                     raise Unusable("the snapshots were made by other folds")
                 are_damaged = True
-                books, base = _folded(log, side, snapshots, as_of, events_max)
-                _check_hash(log, base)
-                return PastBooks(as_of, books, base, reader)
+                found = _folded(log, side, snapshots, as_of, events_max)
+                _check_hash(log, found[1])
+                return PastBooks(as_of, *found, reader)
         except Unusable:
             # They make answers fast, and none right.
             pass
@@ -352,11 +358,11 @@ def _books_at(reader: Reader, moment: Moment, by: By, events_max: int | None) ->
     return PastBooks(as_of, *_without_snapshots(url, as_of), reader)
 
 
-def _without_snapshots(url: str, as_of: AsOf) -> tuple[Books, Snapshot]:
+def _without_snapshots(url: str, as_of: AsOf) -> _FoldedBooks:
     """Throw damaged snapshots away, so that they are made again, and fold the log."""
     with closing(connect(parse_url(url), "read")) as log, collector_at_rest():
         with suppress(Unusable), opened(log, url, write=True) as side, side.writing():
-            Snapshots(side).throw_away()
+            Snapshots(side, log).throw_away()
         return _folded(log, None, None, as_of, None)
 
 
@@ -402,7 +408,7 @@ def _folded(
     snapshots: Snapshots | None,
     as_of: AsOf,
     events_max: int | None,
-) -> tuple[Books, Snapshot]:
+) -> _FoldedBooks:
     match as_of.by:
         case "known":
             base = EMPTY if snapshots is None else snapshots.at_sequence(as_of.sequence)
@@ -427,7 +433,7 @@ def _folded(
             line.fold(facts.between(window, [one for page in pages for one in page]))
         case other:
             assert_never(other)
-    return line.books, base
+    return line.books, base, line.began
 
 
 def _facts(
@@ -487,6 +493,18 @@ def _meets(record: AnyRecord, where: Mapping[str, object]) -> bool:
         columns[name] in value if isinstance(value, list | tuple) else columns[name] == value
         for name, value in where.items()
     )
+
+
+def _can_meet(text: str, table: str, where: Mapping[str, object]) -> bool:
+    """Say whether a record's text can be of one that meets conditions, without reading it."""
+    for column in SHARED.get(table, ()):
+        if column in where:
+            plain = [str(value) for value in several(where[column])]
+            if all(value.isalnum() and value.isascii() for value in plain) and not any(
+                value in text for value in plain
+            ):
+                return False
+    return True
 
 
 def _sortable(record: AnyRecord, column: str) -> Any:

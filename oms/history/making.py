@@ -1,5 +1,5 @@
-"""Making snapshots: the log is folded once more, and after each five thousand events what
-changed is stored beside it.
+"""Making snapshots: the log is folded once more, and every few thousand events what changed is
+stored beside it.
 
 First the line of what was known, up to the end of the log; then the line of what had happened, over
 the same events in the order of `happened`. An event that changes what had happened before throws
@@ -11,11 +11,11 @@ A step is one transaction. If the process dies, the step is made again.
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from oms.core.codec import GENESIS, Head
 from oms.core.events import Envelope
@@ -25,31 +25,39 @@ from oms.core.fold.records import TABLE_OF, TABLES, AnyRecord, encode_record
 from oms.core.fold.wants import Want
 from oms.errors import ChainBroken, OmsError
 from oms.history.happened import FACT_INDEXES, FACT_TABLES, Facts, Window
+from oms.history.index import folded
 from oms.history.side import Side, Unusable, opened
 from oms.history.snapshots import (
+    CHANGED,
     CHUNK_EVENTS,
-    EMPTY,
+    ENDED,
+    GONE,
     HAPPENED,
+    KEPT,
+    KEPT_TABLES,
     KNOWN,
     LISTED,
-    LIVE,
     MARK,
-    OPEN,
-    TABLE_NUMBERS,
+    Entries,
+    Entry,
+    Flag,
+    Name,
     Snapshot,
     Snapshots,
     Stored,
+    advance,
     born,
-    digest_of_record,
     folds,
-    fork,
+    former_names_of,
     insert,
+    is_kept,
     microseconds,
-    names_of,
+    number_of,
+    shared_of,
 )
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import SELECT_EVENTS, envelope, follow
-from oms.store.rows import Sums, check_fits
+from oms.store.rows import check_fits
 from oms.store.shadow import collector_at_rest
 
 #: Ended records that stay in memory between two snapshots.
@@ -59,10 +67,7 @@ _PAGE_EVENTS: Final = 1_000
 _OF_WHAT_HAPPENED: Final = frozenset(
     {"orders", "unknown_orders", "fills", "early_commissions", "positions", "system"}
 )
-_VERSION: Final = "INSERT INTO {}versions (line, record, first, last, node, live, body)"
-_CLOSES: Final = (
-    "ON CONFLICT (line, record, first) DO UPDATE SET last = excluded.last, node = excluded.node"
-)
+_NOT_THERE: Final = Entry(LISTED, "")
 
 #: Called often by what takes long; it may wait, and it may raise to end it.
 Rest = Callable[[], None]
@@ -104,6 +109,8 @@ class Line:
         self._snapshots = snapshots
         self._line = line
         self._number = start.number
+        #: The records that came into memory from the snapshot, and whether they were live.
+        self.began: dict[Name, bool] = {}
         #: Called with each record that comes into memory.
         self.on_read: Callable[[Stored, AnyRecord], None] = lambda row, record: None
 
@@ -140,40 +147,42 @@ class Line:
                 for one in envelopes:
                     self._bring_in((one,))
 
-    def settle(self, snapshot: Snapshot) -> list[tuple[str, str]]:
+    def settle(self, snapshot: Snapshot) -> list[Name]:
         """Go on from a snapshot that has what was touched; return what has left memory."""
         books = self.books
         books.clear_touched()
         books.sequence, self._number = snapshot.sequence, snapshot.number
-        evictable = books.evictable()
+        evictable = [name for name in books.evictable() if name[0] not in KEPT_TABLES]
         gone = evictable[: max(0, len(evictable) - _RESIDENT_MAX)]
         for table, key in gone:
             books.evict(table, key)
         return gone
 
     def _read(self, wants: Iterable[Want]) -> Iterator[AnyRecord]:
+        if self._snapshots is None or not self._number:
+            return
         books = self.books
         missing: dict[tuple[str, str], list[str | int]] = {}
         for want in wants:
             if not books.holds(want.table, want.column, want.value):
                 missing.setdefault((want.table, want.column), []).append(want.value)
         for (table, column), values in missing.items():
-            for row in self._stored(table, column, values):
+            absent = []
+            for name in self._snapshots.named(table, column, values):
                 # A record in memory is as new as the stored one or newer.
-                found = books.get(table, row.key)
-                if found is None:
-                    found = self._taken(row)
-                    books.restore(table, found)
-                yield found
-
-    def _stored(self, table: str, column: str, values: Sequence[str | int]) -> list[Stored]:
-        if self._snapshots is None or not self._number:
-            return []
-        records = self._snapshots.named(table, column, values)
-        return list(self._snapshots.at(self._number, records, self._line).values())
+                found = books.get(*name)
+                if found is not None:
+                    yield found
+                else:
+                    absent.append(name)
+            for name, text in self._snapshots.at(self._number, absent, self._line).items():
+                record = self._taken(Stored(*name, text))
+                books.restore(table, record)
+                yield record
 
     def _taken(self, row: Stored) -> AnyRecord:
         record = row.decoded()
+        self.began[row.table, row.key] = record.live
         self.on_read(row, record)
         return record
 
@@ -183,15 +192,16 @@ def _check_fits(record: AnyRecord) -> None:
     check_fits(TABLES[TABLE_OF[type(record)]], (record.key, *record.columns().values()))
 
 
-@dataclass(slots=True)
-class _Kept:
-    """What is stored of a record that is in memory."""
+class _Noted(NamedTuple):
+    """What is known of a record that is in memory: what is stored of it, and how it is found."""
 
-    record: int
-    first: int
-    digest: bytes
+    kept: bool
     live: bool
-    names: frozenset[tuple[int, str]]
+    names: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, table: str, record: AnyRecord) -> _Noted:
+        return cls(is_kept(table, record), record.live, former_names_of(table, record))
 
 
 class Maker:
@@ -201,18 +211,17 @@ class Maker:
         self._log = log
         self._side = side
         self._chunk_events = chunk_events
-        self._snapshots = Snapshots(side)
+        self._snapshots = Snapshots(side, log)
         if not self._snapshots.are_of_these_folds:
-            make_tables(side)
+            make_tables(side, self._snapshots)
         self._known: _Known | None = None
-        self._happened: Line | None = None
-        self._happened_at = EMPTY
+        self._happened: _Happened | None = None
 
     def step(self, rest: Rest = no_rest) -> int:
         """Make the next snapshot, of what was known before what had happened; return how many are
         left to make, of both lines.
         """
-        end = _end_of(self._log)
+        end = folded(self._log).sequence
         known = self._snapshots.last()
         if known.sequence + self._chunk_events <= end:
             self._know(known, rest)
@@ -243,7 +252,8 @@ class Maker:
                 snapshot = known.write(envelopes[-1], bytes(digest))
                 first = self._first_changed(facts, snapshot)
                 facts.flush(self._side)
-                self._throw_away_from(first)
+                if self._snapshots.last(HAPPENED).number >= first:
+                    self._snapshots.throw_away_happened(first)
                 self._side.set_mark(MARK, Head(until, bytes(digest)), folds())
         except BaseException:
             self._known = None
@@ -264,25 +274,12 @@ class Maker:
             found = min(found, rows[0][0] or found)
         return found
 
-    def _throw_away_from(self, number: int) -> None:
-        """Throw away what had happened from a snapshot on."""
-        if self._snapshots.last(HAPPENED).number < number:
-            return
-        for statement in (
-            f"DELETE FROM {{}}versions WHERE line = {HAPPENED} AND last >= ? AND first > ?",
-            f"UPDATE {{}}versions SET last = {OPEN}, node = 0 WHERE line = {HAPPENED}"
-            " AND last >= ? AND first <= ?",
-        ):
-            self._side.execute(statement, (number - 1, number - 1))
-        self._side.execute("UPDATE {}snapshots SET happened = NULL WHERE number >= ?", (number,))
-
     # ── what had happened ──
 
     def _happen(self, last: Snapshot, rest: Rest) -> None:
-        line = self._happened
-        if line is None or self._happened_at != last:
-            line = Line(self._snapshots, HAPPENED, last)
-            line.restore()
+        happened = self._happened
+        if happened is None or happened.at != last:
+            happened = _Happened(self._side, self._snapshots, last)
         self._happened = None  # until the step is made
         snapshot = self._snapshots.numbered(last.number + 1)
         facts = Facts(self._side, self._log)
@@ -296,77 +293,13 @@ class Maker:
         window = Window(last.sequence, snapshot.sequence, after, until)
         events = facts.between(window, page)
         for start in range(0, len(events), _PAGE_EVENTS):
-            line.fold(events[start : start + _PAGE_EVENTS])
+            happened.line.fold(events[start : start + _PAGE_EVENTS])
             rest()
         with self._side.writing():
             if self._snapshots.last(HAPPENED).number != last.number:
                 return  # Another program has made it, or thrown it away.
-            self._write_happened(line, snapshot.number)
-            self._side.execute(
-                "UPDATE {}snapshots SET happened = 1 WHERE number = ?", (snapshot.number,)
-            )
-        line.settle(snapshot)
-        self._happened, self._happened_at = line, snapshot
-
-    def _write_happened(self, line: Line, number: int) -> None:
-        """Store the records that had happened otherwise than was known."""
-        snapshots = self._snapshots
-        touched = {
-            (table, key)
-            for table, keys in line.books.touched().items()
-            if table in _OF_WHAT_HAPPENED
-            for key in keys
-        }
-        numbers: dict[tuple[str, str], int] = {}
-        for table in _OF_WHAT_HAPPENED:
-            keys = [key for name, key in touched if name == table]
-            found = snapshots.records_of(table, keys)
-            numbers |= {(table, key): record for key, record in found.items()}
-        numbers |= add_records(self._side, sorted(touched - numbers.keys()), known=False)
-        known = snapshots.at(number, [*snapshots.changed(number), *numbers.values()])
-        numbers |= {
-            (row.table, row.key): row.record
-            for row in known.values()
-            if row.table in _OF_WHAT_HAPPENED
-        }
-        records = list(numbers.values())
-        before = snapshots.at(number - 1, records)
-        over = snapshots.overlay(number - 1, records)
-        closed, made, names = [], [], []
-        for (table, key), record in numbers.items():
-            held = line.books.get(table, key)
-            text: str | None
-            if held is not None:
-                text = encode_record(held)
-            elif record in over:
-                text = over[record].text
-            else:
-                text = before[record].text if record in before else None
-            stood, told = over.get(record), known.get(record)
-            is_same = text == (None if told is None else told.text)
-            stays = over.get(record) or before.get(record)
-            if held is not None:
-                is_live = held.live
-            else:
-                is_live = text is not None and stays is not None and stays.live == LIVE
-            is_odd = (told is not None and told.live == LIVE) or (text is None) is not (
-                told is None
-            )
-            live = LIVE if is_live else LISTED if is_odd else 0
-            if stood is not None:
-                if not is_same and stood.text == text and stood.live == live:
-                    continue
-                last = number - 1
-                node = fork(stood.first, last)
-                closed.append((HAPPENED, record, stood.first, last, node, 0, None))
-            if not is_same:
-                body = None if text is None else snapshots.body(table, text)
-                made.append((HAPPENED, record, number, OPEN, 0, live, body))
-                if held is not None:
-                    names += [(*name, record) for name in names_of(table, held)]
-        insert(self._side, _VERSION, closed, _CLOSES)
-        insert(self._side, _VERSION, made)
-        insert_names(self._side, names)
+            happened.write(snapshot)
+        self._happened = happened
 
 
 class _Known:
@@ -376,127 +309,172 @@ class _Known:
         self._side = side
         self._snapshots = snapshots
         self.at = start
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._noted: dict[Name, _Noted] = {}
+        #: What a whole block would have.
+        self._kept: Entries = {}
         self.line = Line(snapshots, KNOWN, start)
-        self.line.on_read = self._keep
+        self.line.on_read = self._note
         self.line.restore()
 
-    def _keep(self, row: Stored, record: AnyRecord) -> None:
-        digest = digest_of_record(row.table, row.key, row.text or "")
-        kept = _Kept(row.record, row.first, digest, record.live, names_of(row.table, record))
-        self._kept[row.table, row.key] = kept
+    def _note(self, row: Stored, record: AnyRecord) -> None:
+        noted = self._noted[row.table, row.key] = _Noted.of(row.table, record)
+        if noted.kept:
+            self._kept[row.table, row.key] = Entry(KEPT, row.text)
 
     def write(self, last: Envelope, digest: bytes) -> Snapshot:
         """Store what was touched as the next snapshot. In a transaction of the caller."""
-        touched = self._touched()
+        touched = touched_in(self.line.books)
         self._find_stored(touched)
-        new = [(table, record.key) for table, record in touched if not self._is_kept(table, record)]
-        numbers = add_records(self._side, new)
-        sums = Sums(self.at.sums.every, self.at.sums.live)
-        counts = {name: list(self.at.counts.get(name, (0, 0))) for name in TABLES}
         number = self.at.number + 1
-        closed, made, names, changed = [], [], [], []
-        for table, record in touched:
-            key, text = record.key, encode_record(record)
-            before = self._kept.get((table, key))
-            now = digest_of_record(table, key, text)
-            if before is not None and before.digest == now:
-                continue
-            found = names_of(table, record)
-            if before is not None:
-                sums.remove(before.digest, live=before.live)
-                counts[table][1] -= before.live
-                node = fork(before.first, number - 1)
-                closed.append((KNOWN, before.record, before.first, number - 1, node, 0, None))
-                names += [(*name, before.record) for name in found - before.names]
+        counts = {name: list(self.at.counts.get(name, (0, 0))) for name in TABLES}
+        changed: Entries = {}
+        ended: Entries = {}
+        former: set[tuple[int, str, str]] = set()
+        shared: Counter[int] = Counter()
+        for name, record in touched.items():
+            table, key = name
+            before, now = self._noted.get(name), _Noted.of(table, record)
+            text = encode_record(record)
+            counts[table][0] += before is None
+            counts[table][1] += now.live - (before is not None and before.live)
+            if before is not None and before.names != now.names:
+                gone = set(before.names) - set(now.names)
+                former.update((number_of(table, column), value, key) for column, value in gone)
+            if before is None or not now.kept:
+                shared.update(dict.fromkeys(shared_of(table, record), int(before is None)))
+            if now.kept:
+                changed[name] = self._kept[name] = Entry(KEPT, text)
             else:
-                counts[table][0] += 1
-                names += [(*name, numbers[table, key]) for name in found]
-            live = record.live
-            sums.add(now, live=live)
-            counts[table][1] += live
-            which = numbers[table, key] if before is None else before.record
-            made.append(
-                (KNOWN, which, number, OPEN, 0, int(live), self._snapshots.body(table, text))
-            )
-            changed.append(which)
-            self._kept[table, key] = _Kept(which, number, now, live, found)
-        insert(self._side, _VERSION, closed, _CLOSES)
-        insert(self._side, _VERSION, made)
-        insert_names(self._side, names)
-        told = {name: (n, m) for name, (n, m) in counts.items() if n}
-        records = max(self.at.records, *numbers.values(), 0)
-        packed = zlib.compress(json.dumps(changed, separators=(",", ":")).encode(), 1)
+                ended[name] = Entry(LISTED, text)
+                if self._kept.pop(name, None) is not None:
+                    changed[name] = Entry(GONE, "")
+            self._noted[name] = now
+        self._snapshots.put(KNOWN, number, CHANGED, changed)
+        self._snapshots.put(KNOWN, number, ENDED, ended)
+        whole = self._snapshots.put_whole(KNOWN, number, self.at.whole, self._kept)
         insert(
             self._side,
-            "INSERT INTO {}snapshots (number, sequence, hash, recorded_at, counts, records,"
-            " every, live, changed)",
-            [
-                (
-                    *(number, last.sequence, digest, microseconds(last.recorded_at)),
-                    *(json.dumps(told), records, *sums.stored(), packed),
-                )
-            ],
+            "INSERT INTO {}shared (name, number, born)",
+            sorted((name, number, count) for name, count in shared.items()),
         )
-        return Snapshot(number, last.sequence, digest, last.recorded_at, told, records, sums)
+        insert_former_names(self._side, former)
+        told = {name: (n, m) for name, (n, m) in counts.items() if n}
+        at = microseconds(last.recorded_at)
+        insert(
+            self._side,
+            "INSERT INTO {}snapshots (number, sequence, hash, recorded_at, counts, whole)",
+            [(number, last.sequence, digest, at, json.dumps(told), whole)],
+        )
+        return Snapshot(number, last.sequence, digest, last.recorded_at, told, whole, 0)
 
     def settle(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot that was made."""
         self.at = snapshot
-        for table, key in self.line.settle(snapshot):
-            self._kept.pop((table, key), None)
+        for name in self.line.settle(snapshot):
+            self._noted.pop(name, None)
 
-    def _touched(self) -> list[tuple[str, AnyRecord]]:
-        books = self.line.books
-        found = []
-        for table, keys in books.touched().items():
-            held = books.tables[table]
-            records = sorted((held[key] for key in keys), key=lambda r: (born(r), r.key))
-            found += [(table, record) for record in records]
-        return found
-
-    def _is_kept(self, table: str, record: AnyRecord) -> bool:
-        return (table, record.key) in self._kept
-
-    def _find_stored(self, touched: Sequence[tuple[str, AnyRecord]]) -> None:
+    def _find_stored(self, touched: Mapping[Name, AnyRecord]) -> None:
         """Find what is stored of records that the fold wrote without reading them."""
-        for table in TABLES:
-            keys = [r.key for name, r in touched if name == table and not self._is_kept(table, r)]
-            records = list(self._snapshots.records_of(table, keys).values())
-            for row in self._snapshots.at(self.at.number, records).values():
-                self._keep(row, row.decoded())
+        names = touched.keys() - self._noted.keys()
+        for name, text in self._snapshots.at(self.at.number, names).items():
+            row = Stored(*name, text)
+            self._note(row, row.decoded())
 
 
-def add_records(
-    side: Side, keys: Sequence[tuple[str, str]], *, known: bool = True
-) -> dict[tuple[str, str], int]:
-    """Give records their numbers, below zero where they only had happened. In a transaction of the
-    caller.
+class _Happened:
+    """The line of what had happened, and what is stored of its records: where they are otherwise
+    than was known.
     """
-    if known:
-        highest = side.rows((int | None,), "SELECT max(id) FROM {}records")[0][0] or 0
-        numbers = {key: max(highest, 0) + n for n, key in enumerate(keys, 1)}
-    else:
-        lowest = side.rows((int | None,), "SELECT min(id) FROM {}records")[0][0] or 0
-        numbers = {key: min(lowest, 0) - n for n, key in enumerate(keys, 1)}
-    rows = [(number, TABLE_NUMBERS[table], key) for (table, key), number in numbers.items()]
-    insert(side, "INSERT INTO {}records (id, kind, key)", rows)
-    return numbers
+
+    def __init__(self, side: Side, snapshots: Snapshots, start: Snapshot) -> None:
+        self._side = side
+        self._snapshots = snapshots
+        self.at = start
+        #: What was known, and what lies over it.
+        self._known = snapshots.kept(start.number)
+        self._odd = snapshots.kept(start.number, HAPPENED)
+        self.line = Line(snapshots, HAPPENED, start)
+        self.line.restore()
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Store the records that had happened otherwise than was known, and go on from there. In a
+        transaction of the caller.
+        """
+        snapshots, number = self._snapshots, snapshot.number
+        known_changed = snapshots.block(KNOWN, number, CHANGED)
+        told = {
+            name: entry
+            for name, entry in {**known_changed, **snapshots.block(KNOWN, number, ENDED)}.items()
+            if name[0] in _OF_WHAT_HAPPENED
+        }
+        touched = [n for n in touched_in(self.line.books) if n[0] in _OF_WHAT_HAPPENED]
+        names = {*touched, *told}
+        before = self._before(names, self._known, KNOWN)
+        stood = self._before(names, self._odd, HAPPENED)
+        changed: Entries = {}
+        ended: Entries = {}
+        former: set[tuple[int, str, str]] = set()
+        for name in names:
+            known = told.get(name) or before.get(name, _NOT_THERE)
+            held = self.line.books.get(*name)
+            if held is not None:
+                flag: Flag = KEPT if is_kept(name[0], held) else LISTED
+                now = Entry(flag, encode_record(held))
+            else:
+                now = stood.get(name) or before.get(name, _NOT_THERE)
+            same = now.text == known.text
+            if not same and held is not None:
+                found = former_names_of(name[0], held)
+                former.update((number_of(name[0], c), value, name[1]) for c, value in found)
+            is_listed = KEPT in (now.flag, known.flag) or bool(now.text) is not bool(known.text)
+            if not same and is_listed:
+                if self._odd.get(name) != now:
+                    changed[name] = self._odd[name] = now
+            elif self._odd.pop(name, None) is not None:
+                changed[name] = Entry(GONE, "")
+                ended[name] = Entry(GONE, "") if same else now
+            elif now != stood.get(name, _NOT_THERE) if not same else name in stood:
+                ended[name] = Entry(GONE, "") if same else now
+        snapshots.put(HAPPENED, number, CHANGED, changed)
+        snapshots.put(HAPPENED, number, ENDED, ended)
+        whole = snapshots.put_whole(HAPPENED, number, self.at.whole_happened, self._odd)
+        insert_former_names(self._side, former)
+        snapshots.note_happened(number, whole)
+        advance(self._known, known_changed)
+        self.at = replace(snapshot, whole_happened=whole)
+        self.line.settle(self.at)
+
+    def _before(self, names: Collection[Name], kept: Entries, line: int) -> Entries:
+        """Return what the snapshot before says of records."""
+        found = {name: kept[name] for name in names if name in kept}
+        rest = [name for name in names if name not in kept]
+        ended = self._snapshots.ended(self.at.number, rest, line)
+        return found | {name: entry for name, entry in ended.items() if entry.flag != GONE}
 
 
-def insert_names(side: Side, names: Sequence[tuple[Any, ...]]) -> None:
-    """Store what records are looked up by. In a transaction of the caller."""
-    rows = sorted(set(names))
-    insert(side, "INSERT INTO {}names (name, value, record)", rows, "ON CONFLICT DO NOTHING")
+def touched_in(books: Books) -> dict[Name, AnyRecord]:
+    """Return the records that were touched, table by table, the oldest first."""
+    found: dict[Name, AnyRecord] = {}
+    for table, keys in books.touched().items():
+        held = books.tables[table]
+        records = sorted((held[key] for key in keys), key=lambda r: (born(r), r.key))
+        found |= {(table, record.key): record for record in records}
+    return found
 
 
-def make_tables(side: Side) -> None:
+def insert_former_names(side: Side, names: Iterable[tuple[int, str, str]]) -> None:
+    """Store what records were found by. In a transaction of the caller."""
+    head = "INSERT INTO {}former_names (name, value, key)"
+    insert(side, head, sorted(names), "ON CONFLICT DO NOTHING")
+
+
+def make_tables(side: Side, snapshots: Snapshots) -> None:
     """Throw away what there is, and make every table, empty."""
     with side.writing():
-        Snapshots(side).make()
+        snapshots.make()
         for name, columns in FACT_TABLES.items():
             side.execute(f"DROP TABLE IF EXISTS {{}}{name}")
-            side.create(name, columns)
+            side.create(name, columns, by_key=True)
         for index in FACT_INDEXES:
             side.execute(index)
 
@@ -505,7 +483,7 @@ def check(log: Connection, side: Side, number: int, rest: Rest = no_rest) -> boo
     """Fold the events of a snapshot again from the one before, and say whether it has the same
     records. Raises `Unusable` where one of both cannot be read.
     """
-    snapshots = Snapshots(side)
+    snapshots = Snapshots(side, log)
     told, start = snapshots.numbered(number), snapshots.numbered(number - 1)
     if not told.number:
         raise Unusable(f"there is no snapshot {number}")
@@ -514,25 +492,24 @@ def check(log: Connection, side: Side, number: int, rest: Rest = no_rest) -> boo
     for envelopes in read_events(log, start.sequence, told.sequence):
         line.fold(envelopes)
         rest()
-    changed = snapshots.changed(number)
-    stored = {(row.table, row.key): row.text for row in snapshots.at(number, changed).values()}
-    before = {
-        (row.table, row.key): row.text
-        for table, keys in line.books.touched().items()
-        for row in snapshots.at(
-            start.number, list(snapshots.records_of(table, list(keys)).values())
-        ).values()
-    }
-    made = {
-        (table, key): text
-        for table, keys in line.books.touched().items()
-        for key in keys
-        if (text := encode_record(line.books.tables[table][key])) != before.get((table, key))
-    }
-    if made != stored:
-        return False
+    before = snapshots.kept(start.number)
+    changed: Entries = {}
+    ended: Entries = {}
+    for name, record in touched_in(line.books).items():
+        text = encode_record(record)
+        if is_kept(name[0], record):
+            changed[name] = Entry(KEPT, text)
+        else:
+            ended[name] = Entry(LISTED, text)
+            if name in before:
+                changed[name] = Entry(GONE, "")
     snapshots.live(number)
-    return True
+    return (
+        changed == snapshots.block(KNOWN, number, CHANGED)
+        and ended == snapshots.block(KNOWN, number, ENDED)
+        and ended == snapshots.ended(number, ended)
+        and snapshots.kept(number) == advance(before, changed)
+    )
 
 
 def bring_up(url: str, progress: Callable[[int, int], None], rest: Rest = no_rest) -> int:
@@ -561,14 +538,10 @@ def standing(url: str) -> tuple[int, int]:
     happened. Raises `Unusable`.
     """
     with closing(connect(parse_url(url), "read")) as log, opened(log, url, write=False) as side:
-        snapshots = Snapshots(side)
+        snapshots = Snapshots(side, log)
         if not snapshots.are_of_these_folds:
             return 0, 0
         return snapshots.last().sequence, snapshots.last(HAPPENED).sequence
-
-
-def _end_of(log: Connection) -> int:
-    return int(log.rows("SELECT max(sequence) FROM events")[0][0] or 0)
 
 
 def check_snapshots(
@@ -589,9 +562,9 @@ def check_snapshots(
         opened(log, url, write=True) as side,
         collector_at_rest(),
     ):
-        snapshots = Snapshots(side)
+        snapshots = Snapshots(side, log)
         last = snapshots.last().number if snapshots.are_of_these_folds else 0
-        if not last and _end_of(log) < CHUNK_EVENTS:
+        if not last and folded(log).sequence < CHUNK_EVENTS:
             return 0, []
         if not last:
             raise Unusable("none was made yet")

@@ -1,116 +1,124 @@
-"""Stored snapshots of the books: what each record was, every five thousand events.
+"""Stored snapshots of the books: what was live, every few thousand events, and what had ended.
 
 A question about a moment folds the events since the snapshot before it, which takes as long however
-old the log is. Ten million events have two thousand snapshots of fifteen thousand live records; so
-only what changed is stored, as versions of records with the snapshots for which they hold, and the
-whole of a snapshot is found by a relational interval tree (Kriegel, Poetke and Seidl, VLDB
-2000): each interval has one node, and the intervals around a number are those of its 31 ancestors.
+old the log is. A snapshot stores what its events changed, in two blocks: the records that are kept
+in it (live ones, and of a few tables all), and those that have ended. The kept ones of a snapshot
+are the last whole block and the changes since; a new whole one is stored when the changes weigh as
+much as it does, so what is read for an answer is bounded by what was held then, and not by the
+age of the log. An ended record stands in the block of the snapshot in which it changed last; which
+that is, is found by a number made of its key.
 
-There are two lines. What the books knew (`known`) is a version of every record. What had happened
-(`happened`) is stored where it is another record, beside the former.
+There are two lines. What the books knew (`known`) has every record. What had happened (`happened`)
+has those that were otherwise than was known, and lies over the former.
 
-Each snapshot carries the sequence and the hash of its event and the sums of its records, which are
-compared when it is read; it was made by the fold, and `check` folds any of them again. A snapshot
-that was made by other folds, or that does not hold, is thrown away with all others (decision 0133).
+Each block carries a digest, each snapshot the sequence and the hash of its event and the digest of
+its blocks; it was made by the fold, and `check` folds any of them again. A snapshot that was made
+by other folds, or that does not hold, is thrown away with all others (decision 0146).
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from oms.core.codec import Head
 from oms.core.fold.records import TABLES, AnyRecord, Fill, Order, decode_record
 from oms.history.side import Side, Unusable
-from oms.store.backend import VALUES_MAX
-from oms.store.rows import Sums, digest_of
+from oms.store.backend import VALUES_MAX, Connection
 
-#: Events between two snapshots. Folding them takes 0.1 s; a live record that changes often is
-#: stored once in so many.
-CHUNK_EVENTS: Final = 5_000
+#: Events between two snapshots. Folding them takes a tenth of a second.
+CHUNK_EVENTS: Final = 2_500
+#: Changes since the last whole block that are stored before the next one, as a part of its size.
+_CHANGES_SHARE_MAX: Final = 1.5
 KNOWN: Final = 0
 HAPPENED: Final = 1
-#: Marks of a version: it is live; it is found among those, and is not.
-LIVE: Final = 1
-LISTED: Final = 2
-#: Of a version that still holds.
-OPEN: Final = 2**31 - 1
+
+#: Parts of a snapshot: what changed of the records kept, all of them, and what changed of others.
+CHANGED: Final = 0
+WHOLE: Final = 1
+ENDED: Final = 2
 
 TABLE_NAMES: Final = tuple(TABLES)
 TABLE_NUMBERS: Final = {name: number for number, name in enumerate(TABLES)}
-
-#: Columns that records are looked up by, the one that finds fewest first.
+#: Tables whose records are few, do not end, and are asked for all at once.
+KEPT_TABLES: Final = frozenset({"positions", "account_values"})
+#: Columns that the rows of the log are found by now, the one that finds fewest first.
 NAMED: Final[Mapping[str, tuple[str, ...]]] = {
-    "orders": ("perm_id", "broker_key", "order_ref", "parent_order_id", "symbol", "account"),
-    "fills": ("exec_id", "perm_id", "order_id", "position_key", "symbol", "account"),
-    "breaks": ("order_id", "account"),
+    "orders": ("perm_id", "broker_key", "order_ref", "parent_order_id"),
+    "fills": ("exec_id", "order_id", "perm_id", "position_key"),
+    "breaks": ("order_id",),
 }
-_NAME_NUMBERS: Final = {
-    (table, column): number
-    for number, (table, column) in enumerate(
-        (table, column) for table, columns in NAMED.items() for column in columns
-    )
+#: Columns that never change and that many records share.
+SHARED: Final[Mapping[str, tuple[str, ...]]] = {
+    "orders": ("symbol", "account"),
+    "fills": ("symbol", "account"),
 }
-#: What a value says that is none.
-_NO_NAMES: Final = frozenset({None, "", 0})
-_DICTIONARY_BYTES: Final = 4_096
-#: Rows of a look at the newest records.
+#: Values that say that there is none.
+_NONE: Final = (None, "", 0)
+#: Values of a statement.
 _PAGE: Final = 500
+#: Blocks that stay unpacked: some tens of megabytes.
+_BLOCKS_MAX: Final = 24
+_DIGEST_BYTES: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 SNAPSHOT_TABLES: Final = {
     "snapshots": "number INTEGER PRIMARY KEY, sequence BIGINT NOT NULL, hash BLOB NOT NULL,"
-    " recorded_at BIGINT NOT NULL, counts TEXT NOT NULL, records BIGINT NOT NULL,"
-    " every BLOB NOT NULL, live BLOB NOT NULL,"
-    " changed BLOB NOT NULL, happened INTEGER",
-    "records": "id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key TEXT NOT NULL",
-    "versions": "line INTEGER NOT NULL, record INTEGER NOT NULL, first INTEGER NOT NULL,"
-    " last INTEGER NOT NULL, node INTEGER NOT NULL, live INTEGER NOT NULL, body BLOB,"
-    " PRIMARY KEY (line, record, first)",
-    "names": "name INTEGER NOT NULL, value TEXT NOT NULL, record INTEGER NOT NULL,"
-    " PRIMARY KEY (name, value, record)",
-    "dictionaries": "kind INTEGER PRIMARY KEY, body BLOB NOT NULL",
+    " recorded_at BIGINT NOT NULL, counts TEXT NOT NULL, whole INTEGER NOT NULL,"
+    " happened INTEGER",
+    "blocks": "line INTEGER NOT NULL, number INTEGER NOT NULL, part INTEGER NOT NULL,"
+    " digest BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (line, number, part)",
+    "places": "line INTEGER NOT NULL, name BIGINT NOT NULL, number INTEGER NOT NULL,"
+    " PRIMARY KEY (line, name, number)",
+    "shared": "name BIGINT NOT NULL, number INTEGER NOT NULL, born INTEGER NOT NULL,"
+    " PRIMARY KEY (name, number)",
+    "former_names": "name BIGINT NOT NULL, value TEXT NOT NULL, key TEXT NOT NULL,"
+    " PRIMARY KEY (name, value, key)",
 }
-_INDEXES: Final = (
-    "CREATE UNIQUE INDEX records_by_key ON {}records (kind, key)",
-    "CREATE INDEX records_by_kind ON {}records (kind, id)",
-    "CREATE INDEX versions_live ON {}versions (line, node, first, last) WHERE live > 0",
-    f"CREATE INDEX versions_over ON {{}}versions (last) WHERE line = {HAPPENED}",
-)
 #: Tables that are kept in the order of their key.
-_BY_KEY: Final = ("versions", "names")
+_BY_KEY: Final = ("places", "shared", "former_names")
 #: Under this name the side file says which event the snapshots have reached, and by which folds.
 MARK: Final = "snapshots"
 
+#: Of a record: it is kept; it is listed among those, and is not kept; it has gone from there.
+Flag = Literal["+", "=", "-"]
+KEPT: Final[Flag] = "+"
+LISTED: Final[Flag] = "="
+GONE: Final[Flag] = "-"
+#: Table and key.
+Name = tuple[str, str]
 
-#: Types of the columns of a record.
-_STORED: Final = (int, int, str, int, int, bytes | None)
+
+class Entry(NamedTuple):
+    """What a block says of a record; the text is empty where it is said not to be there."""
+
+    flag: Flag
+    text: str
+
+
+Entries = dict[Name, Entry]
 
 
 class Stored(NamedTuple):
-    """A record as a snapshot has it; `text` is None where it has none."""
+    """A record as a snapshot has it."""
 
-    record: int
     table: str
     key: str
-    #: The first snapshot that has it so.
-    first: int
-    #: `LIVE`, `LISTED` or neither (0).
-    live: int
-    text: str | None
+    text: str
 
     def decoded(self) -> AnyRecord:
         """Return the record; raises `Unusable` where the text is none."""
         try:
-            found = decode_record(self.table, self.text or "")
+            found = decode_record(self.table, self.text)
         except ValueError as error:
             raise Unusable(f"a record of {self.table} cannot be read: {error}") from error
         if found.key != self.key:
@@ -120,7 +128,7 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot: where it stands, and what its records add up to."""
+    """One snapshot: where it stands, and how many records it has."""
 
     number: int
     sequence: int
@@ -128,13 +136,13 @@ class Snapshot:
     recorded_at: datetime
     #: Table -> all its records, and the live ones.
     counts: Mapping[str, tuple[int, int]]
-    #: The number of its youngest record.
-    records: int
-    sums: Sums
+    #: The number of the last whole block, of either line; 0 for none.
+    whole: int
+    whole_happened: int
 
 
 #: The books before the first event.
-EMPTY: Final = Snapshot(0, 0, bytes(32), _EPOCH, {}, 0, Sums())
+EMPTY: Final = Snapshot(0, 0, bytes(32), _EPOCH, {}, 0, 0)
 
 
 @cache
@@ -164,39 +172,26 @@ def moment_of(number: int) -> datetime:
     return _EPOCH + number * _MICROSECOND
 
 
-def fork(first: int, last: int) -> int:
-    """Return the node of an interval: of its numbers the one that can be halved most often."""
-    if last == OPEN:
-        return 0
-    if first == last:
-        return first
-    bits = ((first - 1) ^ last).bit_length() - 1
-    return last >> bits << bits
+def is_kept(table: str, record: AnyRecord) -> bool:
+    """Say whether every snapshot has a record among those that it keeps together."""
+    return record.live or table in KEPT_TABLES
 
 
-def ancestors(number: int) -> tuple[list[int], list[int]]:
-    """Return the nodes that intervals around a number can have: up to it, and above it."""
-    below: list[int] = []
-    above: list[int] = []
-    node = step = 1 << 30
-    while True:
-        (below if node <= number else above).append(node)
-        if node == number:
-            return below, above
-        step >>= 1
-        node += step if node < number else -step
-
-
-def digest_of_record(table: str, key: str, text: str) -> bytes:
-    """Return what a record counts for in the sums."""
-    return digest_of(table, (key, text))
-
-
-def names_of(table: str, record: AnyRecord) -> frozenset[tuple[int, str]]:
-    """Return what a record is looked up by: number of the column, and value."""
+def former_names_of(table: str, record: AnyRecord) -> tuple[tuple[str, str], ...]:
+    """Return what a record is found by: columns and their values."""
+    if table not in NAMED:
+        return ()
     columns = record.columns()
-    found = ((column, columns[column]) for column in NAMED.get(table, ()))
-    return frozenset((_NAME_NUMBERS[table, c], str(v)) for c, v in found if v not in _NO_NAMES)
+    found = ((column, columns[column]) for column in NAMED[table])
+    return tuple((column, str(value)) for column, value in found if value not in _NONE)
+
+
+def shared_of(table: str, record: AnyRecord) -> list[int]:
+    """Return the numbers of what a record shares with many."""
+    if table not in SHARED:
+        return []
+    columns = record.columns()
+    return [number_of(table, column, str(columns[column])) for column in SHARED[table]]
 
 
 def born(record: AnyRecord) -> int:
@@ -210,25 +205,67 @@ def born(record: AnyRecord) -> int:
             return int(getattr(record, "opened_sequence", 0) or getattr(record, "sequence", 0))
 
 
+def number_of(*words: str) -> int:
+    """Return a number that stands for some words, as both databases hold one."""
+    digest = blake2b("\x1f".join(words).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
+
+
 def insert(side: Side, head: str, rows: Sequence[Sequence[Any]], tail: str = "") -> None:
     """Insert rows with as few statements as the database allows."""
     if not rows:
         return
     width = len(rows[0])
-    for part in _parts(rows, VALUES_MAX // width):
+    for part in parts(rows, VALUES_MAX // width):
         row = f"({','.join('?' * width)})"
         values = [value for one in part for value in one]
         side.execute(f"{head} VALUES {','.join([row] * len(part))} {tail}", values)
 
 
+# ── blocks: records that are much alike, packed together ──
+
+
+def line_of(name: Name, entry: Entry) -> str:
+    """Return the line of a block that says something of a record."""
+    table, key = name
+    # JSON has no raw tab or end of line in it.
+    return f"{TABLE_NUMBERS[table]}\t{entry.flag}\t{json.dumps(key)}\t{entry.text}"
+
+
+def entries_of(text: str) -> Entries:
+    """Return what the lines of a block say; raises ValueError or IndexError for others."""
+    found: Entries = {}
+    for line in text.split("\n") if text else ():
+        number, flag, key, body = line.split("\t", 3)
+        name = json.loads(key) if "\\" in key else key[1:-1]
+        found[TABLE_NAMES[int(number)], name] = Entry(flag, body)  # type: ignore[arg-type]  # a digest says that we wrote it
+    return found
+
+
+def advance(kept: Entries, changed: Entries) -> Entries:
+    """Bring what is kept to the next snapshot, and return it."""
+    kept.update(changed)
+    for name, entry in changed.items():
+        if entry.flag == GONE:
+            kept.pop(name, None)
+    return kept
+
+
+def _digest(line: int, number: int, part: int, body: bytes) -> bytes:
+    about = f"{line}\x1f{number}\x1f{part}\x1f".encode()
+    return blake2b(about + body, digest_size=_DIGEST_BYTES).digest()
+
+
 class Snapshots:
     """The snapshots beside one log."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, log: Connection) -> None:
         self._side = side
-        self._dictionaries: dict[str, bytes] | None = None
+        self._log = log
         #: The one that was asked for last.
         self._numbered = EMPTY
+        self._blocks: OrderedDict[tuple[int, int, int], Entries] = OrderedDict()
+        self._odd: tuple[int, Entries] = (0, {})
 
     @property
     def are_of_these_folds(self) -> bool:
@@ -241,10 +278,7 @@ class Snapshots:
         for name, columns in SNAPSHOT_TABLES.items():
             side.execute(f"DROP TABLE IF EXISTS {{}}{name}")
             side.create(name, columns, by_key=name in _BY_KEY)
-        for index in _INDEXES:
-            side.execute(index)
         side.set_mark(MARK, Head(0, b""), folds())
-        self._dictionaries = None
 
     def throw_away(self) -> None:
         """Throw away every snapshot. In a transaction of the caller."""
@@ -273,218 +307,285 @@ class Snapshots:
 
     def _one(self, condition: str, values: Sequence[Any] = ()) -> Snapshot:
         rows = self._side.rows(
-            (int, int, bytes, int, str, int, bytes, bytes),
-            "SELECT number, sequence, hash, recorded_at, counts, records, every, live"
+            (int, int, bytes, int, str, int, int | None),
+            "SELECT number, sequence, hash, recorded_at, counts, whole, happened"
             f" FROM {{}}snapshots WHERE {condition} ORDER BY number DESC LIMIT 1",
             values,
         )
         if not rows:
             return EMPTY
-        number, sequence, digest, recorded_at, counts, records, every, live = rows[0]
+        number, sequence, digest, recorded_at, counts, whole, happened = rows[0]
         try:
             told = {name: (int(n), int(m)) for name, (n, m) in json.loads(counts).items()}
-            sums = Sums.of(every, live)
-            return Snapshot(number, sequence, digest, moment_of(recorded_at), told, records, sums)
+            at = moment_of(recorded_at)
+            return Snapshot(number, sequence, digest, at, told, whole, happened or 0)
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise Unusable(f"a snapshot cannot be read: {error}") from error
 
-    def changed(self, number: int) -> list[int]:
-        """Return the records that changed between a snapshot and the one before it."""
-        query = "SELECT changed FROM {}snapshots WHERE number = ?"
-        rows = self._side.rows((bytes,), query, (number,))
+    # ── blocks ──
+
+    def block(self, line: int, number: int, part: int) -> Entries:
+        """Return what a block says; raises `Unusable` where it is not what was written."""
+        which = (line, number, part)
+        found = self._blocks.get(which)
+        if found is None:
+            found = self._blocks[which] = self._unpacked(which)
+            if len(self._blocks) > _BLOCKS_MAX:
+                self._blocks.popitem(last=False)
+        return found
+
+    def _unpacked(self, which: tuple[int, int, int]) -> Entries:
+        query = "SELECT digest, body FROM {}blocks WHERE line = ? AND number = ? AND part = ?"
+        rows = self._side.rows((bytes, bytes), query, which)
+        if not rows or rows[0][0] != _digest(*which, rows[0][1]):
+            raise Unusable(f"a block of snapshot {which[1]} is not what was written")
         try:
-            return [int(n) for n in json.loads(zlib.decompress(rows[0][0]))]
-        except (ValueError, IndexError, TypeError, zlib.error) as error:
-            raise Unusable(f"snapshot {number} cannot be read: {error}") from error
+            return entries_of(zlib.decompress(rows[0][1]).decode())
+        except (ValueError, IndexError, zlib.error) as error:
+            raise Unusable(f"a block of snapshot {which[1]} cannot be read: {error}") from error
+
+    def put(self, line: int, number: int, part: int, entries: Entries) -> None:
+        """Store a block. In a transaction of the caller."""
+        # Records of one table are much alike.
+        rows = sorted(entries.items(), key=lambda row: TABLE_NUMBERS[row[0][0]])
+        body = zlib.compress("\n".join(line_of(*row) for row in rows).encode(), 1)
+        digest = _digest(line, number, part, body)
+        insert(
+            self._side,
+            "INSERT INTO {}blocks (line, number, part, digest, body)",
+            [(line, number, part, digest, body)],
+        )
+        if part == ENDED:
+            places = sorted({(line, number_of(*name), number) for name in entries})
+            insert(self._side, "INSERT INTO {}places (line, name, number)", places)
+
+    def put_whole(self, line: int, number: int, before: int, kept: Entries) -> int:
+        """Store a whole block where the changes since the last one weigh much beside it, and return
+        the number of the last. In a transaction of the caller.
+        """
+        query = "SELECT CAST(sum(length(body)) AS BIGINT) FROM {}blocks WHERE line = ? AND part = ?"
+        type_ = (int | None,)
+        ((size,),) = self._side.rows(type_, f"{query} AND number = ?", (line, WHOLE, before))
+        ((changes,),) = self._side.rows(type_, f"{query} AND number > ?", (line, CHANGED, before))
+        if size is not None and changes <= _CHANGES_SHARE_MAX * size:
+            return before
+        self.put(line, number, WHOLE, kept)
+        return number
+
+    def note_happened(self, number: int, whole: int) -> None:
+        """Note that what had happened is stored of a snapshot. In a transaction of the caller."""
+        query = "UPDATE {}snapshots SET happened = ? WHERE number = ?"
+        self._side.execute(query, (whole, number))
+        self._numbered, self._odd = EMPTY, (0, {})
+
+    def throw_away_happened(self, number: int) -> None:
+        """Throw away what had happened from a snapshot on. In a transaction of the caller."""
+        for table in ("blocks", "places"):
+            self._side.execute(
+                f"DELETE FROM {{}}{table} WHERE line = ? AND number >= ?", (HAPPENED, number)
+            )
+        self._side.execute("UPDATE {}snapshots SET happened = NULL WHERE number >= ?", (number,))
+        self.forget()
+
+    def forget(self) -> None:
+        """Read again what other programs may have written."""
+        self._numbered, self._odd = EMPTY, (0, {})
+        self._blocks.clear()
 
     # ── records ──
 
-    def live(self, number: int, line: int = KNOWN) -> list[Stored]:
-        """Return the live records of a snapshot; raises `Unusable` where they do not add up."""
-        found = {row.record: row for row in self._around(number, KNOWN)}
-        self._check(number, found.values())
-        if line == HAPPENED:
-            for row in self.odd(number):
-                found.pop(row.record, None)
-                if row.live == LIVE:
-                    found[row.record] = row
-        return list(found.values())
-
-    def odd(self, number: int) -> list[Stored]:
-        """Return the records of a snapshot that had happened otherwise than was known, where one of
-        both is live or only one of both is there.
+    def kept(self, number: int, line: int = KNOWN) -> Entries:
+        """Return the records that a snapshot keeps; of what had happened those that lie over what
+        was known.
         """
-        return self._around(number, HAPPENED)
-
-    def _check(self, number: int, live: Iterable[Stored]) -> None:
-        sums, counts = Sums(), dict.fromkeys(TABLES, 0)
-        for row in live:
-            sums.add(digest_of_record(row.table, row.key, row.text or ""), live=True)
-            counts[row.table] += 1
-        told = self.numbered(number)
-        expected = {name: told.counts.get(name, (0, 0))[1] for name in TABLES}
-        if sums.live != told.sums.live or counts != expected:
-            raise Unusable(f"the live records of snapshot {number} do not add up")
-
-    def _around(self, number: int, line: int) -> list[Stored]:
+        snapshot = self.numbered(number)
+        whole = snapshot.whole if line == KNOWN else snapshot.whole_happened
         if not number:
-            return []
-        below, above = ancestors(number)
-        found = []
-        for nodes, bound in (([0], "first <="), (below, "last >="), (above, "first <=")):
-            if nodes:
-                found += self._side.rows(
-                    _STORED,
-                    "SELECT r.id, r.kind, r.key, v.first, v.live, v.body FROM {}versions v"
-                    " CROSS JOIN {}records r WHERE r.id = v.record AND v.live > 0 AND v.line = ?"
-                    f" AND v.node IN ({','.join('?' * len(nodes))}) AND v.{bound} ?",
-                    (line, *nodes, number),
-                )
-        return [self._stored(row) for row in found]
+            return {}
+        found = self._unpacked((line, whole, WHOLE)) if whole else {}
+        for one in range(whole + 1, number + 1):
+            advance(found, self._unpacked((line, one, CHANGED)))
+        return found
 
-    def at(self, number: int, records: Sequence[int], line: int = KNOWN) -> dict[int, Stored]:
-        """Return records as a snapshot has them; one that it does not have is left out."""
-        found = self._versions(number, records, KNOWN)
-        youngest = self.numbered(number).records
-        gone = next((r for r in records if 0 < r <= youngest and r not in found), 0)
-        if gone:
-            raise Unusable(f"snapshot {number} lacks record {gone}")
+    def live(self, number: int, line: int = KNOWN) -> list[Stored]:
+        """Return the records of a snapshot that the books begin with."""
+        found = self.kept(number)
         if line == HAPPENED:
-            found |= self._versions(number, records, HAPPENED)
-        return {record: row for record, row in found.items() if row.text is not None}
+            found.update(self.odd(number))
+        self._check_counts(number, found, line)
+        kept = ((name, entry) for name, entry in found.items() if entry.flag == KEPT)
+        return [Stored(*name, entry.text) for name, entry in kept]
 
-    def overlay(self, number: int, records: Sequence[int]) -> dict[int, Stored]:
-        """Return what is stored of records for having happened otherwise than was known."""
-        return self._versions(number, records, HAPPENED)
-
-    def _versions(self, number: int, records: Sequence[int], line: int) -> dict[int, Stored]:
-        found: dict[int, Stored] = {}
-        for part in _parts(records, _PAGE):
-            rows = self._side.rows(
-                _STORED,
-                "SELECT r.id, r.kind, r.key, v.first, v.live, v.body FROM {}records r"
-                f" CROSS JOIN {{}}versions v WHERE r.id IN ({','.join('?' * len(part))})"
-                " AND v.line = ? AND v.record = r.id"
-                " AND v.first = (SELECT max(w.first) FROM {}versions w WHERE w.line = ?"
-                " AND w.record = r.id AND w.first <= ?) AND v.last >= ?",
-                (*part, line, line, number, number),
-            )
-            found |= {row[0]: self._stored(row) for row in rows}
-        return found
-
-    def records_of(self, table: str, keys: Sequence[str]) -> dict[str, int]:
-        """Return the numbers of records by their keys."""
-        found: dict[str, int] = {}
-        for part in _parts(keys, _PAGE):
-            found |= dict(
-                self._side.rows(
-                    (str, int),
-                    "SELECT key, id FROM {}records WHERE kind = ?"
-                    f" AND key IN ({','.join('?' * len(part))})",
-                    (TABLE_NUMBERS[table], *part),
-                )
-            )
-        return found
-
-    def named(self, table: str, column: str, values: Sequence[object]) -> list[int]:
-        """Return the numbers of records that ever had one of the values in a column; "" is the
-        key.
+    def odd(self, number: int) -> Entries:
+        """Return the records that had happened otherwise than was known, where one of both is kept
+        or only one of both is there.
         """
-        if not column:
-            return list(self.records_of(table, [str(value) for value in values]).values())
-        found: set[int] = set()
-        for part in _parts([str(value) for value in values], _PAGE):
-            rows = self._side.rows(
-                (int,),
-                "SELECT record FROM {}names WHERE name = ?"
-                f" AND value IN ({','.join('?' * len(part))})",
-                (_NAME_NUMBERS[table, column], *part),
-            )
-            found.update(record for (record,) in rows)
-        return sorted(found)
+        if self._odd[0] != number:
+            self._odd = (number, self.kept(number, HAPPENED))
+        return self._odd[1]
 
-    def counted(self, snapshot: Snapshot, table: str, column: str, value: object) -> int:
-        """Return how many records of a snapshot have a value in a column that never changes."""
+    def at(self, number: int, names: Collection[Name], line: int = KNOWN) -> dict[Name, str]:
+        """Return records that a snapshot has, among some that are not in the books that began with
+        it: so they are not kept. Raises `Unusable` where one is missing.
+        """
+        found: dict[Name, str] = {}
+        rest = set(names)
+        if line == HAPPENED:
+            odd = self.odd(number)
+            for name in [one for one in rest if one in odd]:
+                rest.discard(name)
+                if odd[name].text:
+                    found[name] = odd[name].text
+            for name, entry in self.ended(number, rest, HAPPENED).items():
+                if entry.flag != GONE:
+                    rest.discard(name)
+                    found[name] = entry.text
+        known = self.ended(number, rest)
+        self._check_are_there(number, rest - known.keys())
+        return found | {name: entry.text for name, entry in known.items()}
+
+    def ended(self, number: int, names: Collection[Name], line: int = KNOWN) -> Entries:
+        """Return what the newest block up to a snapshot says of records that were not kept then."""
+        by_number = {number_of(*name): name for name in names}
+        found: Entries = {}
+        for part in parts(sorted(by_number), _PAGE):
+            rows = self._side.rows(
+                (int, int),
+                "SELECT name, max(number) FROM {}places WHERE line = ? AND number <= ?"
+                f" AND name IN ({','.join('?' * len(part))}) GROUP BY name",
+                (line, number, *part),
+            )
+            for one, block in sorted(rows, key=lambda row: row[1]):
+                name = by_number[one]
+                entry = self.block(line, block, ENDED).get(name)
+                if entry is None:
+                    raise Unusable(f"snapshot {block} lacks {name[1]!r} of {name[0]}")
+                found[name] = entry
+        return found
+
+    def _check_are_there(self, number: int, missing: Collection[Name]) -> None:
+        """Raise `Unusable` where an order or a fill is not found that the log had by then."""
+        last, log = self.numbered(number).sequence, self._log
+        for table, select, tail in (
+            ("orders", "SELECT order_id, max(sequence) FROM order_events", " GROUP BY order_id"),
+            ("fills", "SELECT fill_key, booked_sequence FROM fills", ""),
+        ):
+            keys = [key for name, key in missing if name == table]
+            condition = f" WHERE {TABLES[table].key_name} {log.membership}{tail}"
+            for part in parts(keys, _PAGE):
+                for key, sequence in log.rows(select + condition, (log.members(part),)):
+                    if sequence <= last:
+                        raise Unusable(f"snapshot {number} lacks {key!r} of {table}")
+
+    def _check_counts(self, number: int, found: Entries, line: int) -> None:
+        if line == HAPPENED:
+            return
+        counts = dict.fromkeys(TABLES, 0)
+        for table, _ in found:
+            counts[table] += 1
+        told = self.numbered(number).counts
+        for table, count in counts.items():
+            every, live = told.get(table, (0, 0))
+            if count != (every if table in KEPT_TABLES else live):
+                raise Unusable(f"the records of snapshot {number} do not add up")
+
+    # ── which records ──
+
+    def named(self, table: str, column: str, values: Sequence[object]) -> list[Name]:
+        """Return the records that have or ever had one of the values in a column; "" is the key."""
+        if not column:
+            return [(table, str(value)) for value in values]
+        key_name = TABLES[table].key_name
+        given = [v for v in values if v not in _NONE and isinstance(v, str | int)]
+        rows = self._log.among(f"SELECT {key_name} FROM {table}", column, given)
+        found = {str(key) for (key,) in rows}
+        for part in parts([str(value) for value in given], _PAGE):
+            former = self._side.rows(
+                (str,),
+                "SELECT key FROM {}former_names WHERE name = ?"
+                f" AND value IN ({','.join('?' * len(part))})",
+                (number_of(table, column), *part),
+            )
+            found.update(key for (key,) in former)
+        return [(table, key) for key in sorted(found)]
+
+    def counted(self, snapshot: Snapshot, table: str, column: str, values: Sequence[object]) -> int:
+        """Return how many records of a snapshot have one of the values in a shared column."""
+        names = [number_of(table, column, str(value)) for value in values]
         rows = self._side.rows(
-            (int,),
-            "SELECT count(*) FROM {}names WHERE name = ? AND value = ? AND record <= ?",
-            (_NAME_NUMBERS[table, column], str(value), snapshot.records),
+            (int | None,),
+            "SELECT CAST(sum(born) AS BIGINT) FROM {}shared WHERE number <= ?"
+            f" AND name IN ({','.join('?' * len(names))})",
+            (snapshot.number, *names),
         )
-        return int(rows[0][0])
+        return int(rows[0][0] or 0)
 
     def newest(
-        self, number: int, table: str, where: Mapping[str, object], line: int = KNOWN
-    ) -> Iterator[Stored]:
-        """Yield the records of a table that a snapshot has, the youngest first; those that cannot
-        meet the conditions may be left out.
+        self,
+        number: int,
+        table: str,
+        where: Mapping[str, object],
+        line: int = KNOWN,
+        *,
+        but: Collection[str] = (),
+    ) -> Iterator[tuple[int, list[Stored]]]:
+        """Yield the records of a table that a snapshot has, but for those in the books that began
+        with it, in parts, each with an event after which no record of a later part was born; those
+        that cannot meet the conditions may be left out.
         """
-        for part in self._candidates(table, where):
-            yield from sorted(self.at(number, part, line).values(), reverse=True)
-
-    def _candidates(self, table: str, where: Mapping[str, object]) -> Iterator[list[int]]:
-        key = TABLES[table].key_name
-        for column in (key, *NAMED.get(table, ())):
-            value = where.get(column)
-            if value in _NO_NAMES:
-                continue
-            several = list(value) if isinstance(value, list | tuple) else None
-            if several is not None or column == key:
-                found = self.named(table, "" if column == key else column, several or [value])
-                yield from _parts(sorted(found, reverse=True), _PAGE)
+        told = {(table, key) for key in but}
+        odd = [] if line == KNOWN else [name for name in self.odd(number) if name[0] == table]
+        key_name = TABLES[table].key_name
+        for column in (key_name, *NAMED.get(table, ())):
+            if where.get(column) not in _NONE:
+                named = self.named(
+                    table, "" if column == key_name else column, several(where[column])
+                )
+                yield 0, self._stored(number, {*named, *odd} - told, line)
                 return
-            chosen, first = "{}names WHERE name = ? AND value = ?", "record"
-            given: tuple[int | str, ...] = (_NAME_NUMBERS[table, column], str(value))
-            break
-        else:
-            chosen, first, given = "{}records WHERE kind = ?", "id", (TABLE_NUMBERS[table],)
-        before = OPEN
-        while True:
-            query = f"SELECT {first} FROM {chosen} AND {first} < ? ORDER BY {first} DESC LIMIT ?"
-            rows = self._side.rows((int,), query, (*given, before, _PAGE))
-            if not rows:
-                return
-            before = rows[-1][0]
-            yield [record for (record,) in rows]
+        if odd:
+            yield self.numbered(number).sequence, self._stored(number, {*odd} - told, line)
+            told.update(odd)
+        for one in self._blocks_with(number, table, where):
+            names = [n for n in self.block(KNOWN, one, ENDED) if n[0] == table and n not in told]
+            told.update(names)
+            yield self.numbered(one - 1).sequence, self._of_block(number, one, names, line)
 
-    def _stored(self, row: Sequence[Any]) -> Stored:
-        record, kind, key, first, live, body = row
-        try:
-            table = TABLE_NAMES[kind]
-            return Stored(record, table, key, first, live, self._text(table, body))
-        except (IndexError, TypeError, zlib.error, UnicodeDecodeError) as error:
-            raise Unusable(f"record {record} cannot be read: {error}") from error
+    def _stored(self, number: int, names: Collection[Name], line: int) -> list[Stored]:
+        return [Stored(*name, text) for name, text in self.at(number, names, line).items()]
 
-    # ── bodies: small texts that are much alike ──
+    def _of_block(
+        self, number: int, block: int, names: Collection[Name], line: int
+    ) -> list[Stored]:
+        """Return records of which a block of what was known is the newest that has them."""
+        if line == HAPPENED:
+            return self._stored(number, names, line)
+        entries = self.block(KNOWN, block, ENDED)
+        return [Stored(*name, entries[name].text) for name in names]
 
-    def _text(self, table: str, body: bytes | None) -> str | None:
-        if body is None:
-            return None
-        dictionary = self._dictionary(table)
-        return zlib.decompressobj(zdict=dictionary).decompress(body).decode()
-
-    def body(self, table: str, text: str) -> bytes:
-        """Return a record's text as it is stored. In a transaction of the caller, because the first
-        of a table becomes what all others are compressed with.
-        """
-        dictionary = self._dictionary(table)
-        if not dictionary:
-            dictionary = text.encode()[-_DICTIONARY_BYTES:]
-            self._side.execute(
-                "INSERT INTO {}dictionaries (kind, body) VALUES (?, ?)",
-                (TABLE_NUMBERS[table], dictionary),
-            )
-            assert self._dictionaries is not None
-            self._dictionaries[table] = dictionary
-        packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, 0, dictionary)
-        return packer.compress(text.encode()) + packer.flush()
-
-    def _dictionary(self, table: str) -> bytes:
-        if self._dictionaries is None:
-            rows = self._side.rows((int, bytes), "SELECT kind, body FROM {}dictionaries")
-            self._dictionaries = {TABLE_NAMES[kind]: body for kind, body in rows}
-        return self._dictionaries.get(table, b"")
+    def _blocks_with(self, number: int, table: str, where: Mapping[str, object]) -> Iterator[int]:
+        """Yield the snapshots that can have what meets the conditions, the newest first."""
+        column = next((c for c in SHARED.get(table, ()) if c in where), None)
+        if column is None:
+            yield from range(number, 0, -1)
+            return
+        names = [number_of(table, column, str(value)) for value in several(where[column])]
+        rows = self._side.rows(
+            (int,),
+            "SELECT DISTINCT number FROM {}shared WHERE number <= ?"
+            f" AND name IN ({','.join('?' * len(names))}) ORDER BY number DESC",
+            (number, *names),
+        )
+        for (one,) in rows:
+            yield one
 
 
-def _parts(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
+def several(value: object) -> list[object]:
+    """Return the values of a condition, which can be one or a list."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def parts(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    """Yield values in parts of a size."""
     for start in range(0, len(values), size):
         yield list(values[start : start + size])

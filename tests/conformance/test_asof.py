@@ -13,7 +13,7 @@ from oms.core.fold.records import Fill, Order
 from oms.errors import ChainBroken
 from oms.history.asof import PastBooks, books_at
 from oms.history.making import check_snapshots, is_right
-from oms.history.snapshots import HAPPENED, Snapshots
+from oms.history.snapshots import ENDED, HAPPENED, KNOWN, LISTED, Entry, Snapshots
 from oms.store.reader import Reader
 from tests.conformance.conftest import Place
 from tests.lives import Life
@@ -70,21 +70,23 @@ def copies(place: Place) -> list[Copy]:
 
 
 def test_each_moment_is_answered_from_snapshots_as_it_was(place: Place, copies: list[Copy]) -> None:
-    with beside(place.url) as (_, side):
-        assert Snapshots(side).last(HAPPENED).sequence == len(copies) - len(copies) % CHUNK
+    with beside(place.url) as (log, side):
+        assert Snapshots(side, log).last(HAPPENED).sequence == len(copies) - len(copies) % CHUNK
     for sequence in (1, 4, 5, 8, 11, 16, 20, 21):
         assert past(place.url, sequence)[1] == copies[sequence - 1]
 
 
 DAMAGE = {
-    "a text is none": "UPDATE {}versions SET body = body || body WHERE live > 0",
-    "a live record is gone": "DELETE FROM {}versions WHERE record = 1",
-    "one more is live": "UPDATE {}versions SET live = 1",
-    "it holds longer": "UPDATE {}versions SET last = 9, node = 8 WHERE last = 2",
-    "the sums are others": "UPDATE {}snapshots SET live = every",
-    "it is of another log": "UPDATE {}snapshots SET hash = every",
-    "no dictionary": "DELETE FROM {}dictionaries",
-    "no table": "DROP TABLE {}records",
+    "a text is none": "UPDATE {}blocks SET body = body || body",
+    "a block is gone": "DELETE FROM {}blocks WHERE number = 1",
+    "a block is another": "UPDATE {}blocks SET (digest, body) = (SELECT b.digest, b.body"
+    " FROM {}blocks b WHERE b.line = 0 AND b.number = 2 AND b.part = 2) WHERE part = 2",
+    "an ended record is not found": "DELETE FROM {}places",
+    "an ended record is found elsewhere": "UPDATE {}places SET number = 1 WHERE number = 3",
+    "there are fewer": "UPDATE {}snapshots SET counts = '[]'",
+    "another block is whole": "UPDATE {}snapshots SET whole = number",
+    "it is of another log": "UPDATE {}snapshots SET hash = (SELECT min(digest) FROM {}blocks)",
+    "no table": "DROP TABLE {}blocks",
     "other folds made it": "UPDATE {}marks SET digest = hash WHERE name = 'snapshots'",
 }
 
@@ -112,18 +114,22 @@ def test_snapshot_of_other_records_is_found_by_a_fold_and_thrown_away(
 ) -> None:
     with beside(place.url) as (log, side):
         assert all(is_right(log, side, number) for number in range(1, 6))
-        # An ended order with the text that it had before: no sum of live records shows it.
-        side.execute(
-            "UPDATE {}versions SET body = (SELECT body FROM {}versions WHERE line = 0 AND live = 0"
-            " LIMIT 1) WHERE line = 0 AND live = 0"
-        )
+        # An ended record with the text of a later one: whoever wrote it made the digest as well.
+        snapshots = Snapshots(side, log)
+        blocks = {number: dict(snapshots.block(KNOWN, number, ENDED)) for number in range(1, 6)}
+        number, name = next((n, one) for n in blocks for one in blocks[n] if one[0] == "fills")
+        text = blocks[number][name].text.replace('"40"', '"41"')
+        blocks[number][name] = Entry(LISTED, text)
+        for table in ("blocks", "places"):
+            side.execute(f"DELETE FROM {{}}{table} WHERE line = 0 AND number = {number}")
+        snapshots.put(KNOWN, number, ENDED, blocks[number])
     checked, wrong = check_snapshots(
         place.url, None, lambda done, of: None, choose=lambda every, number: list(every)
     )
     assert checked == 5
     assert wrong
-    with beside(place.url) as (_, side):
-        assert not Snapshots(side).are_of_these_folds
+    with beside(place.url) as (log, side):
+        assert not Snapshots(side, log).are_of_these_folds
     make_snapshots(place.url, CHUNK)
     assert past(place.url, 20)[1] == copies[19]
 
