@@ -19,10 +19,11 @@ from oms.core.bounds import CON_ID
 from oms.core.events import CancelRequested, GlobalCancelRequested
 from oms.core.fold.records import Order
 from oms.core.words import counted
-from oms.errors import InvalidRequest, RequestTimedOut
+from oms.errors import InvalidRequest, NotFound, RequestTimedOut
 from oms.history.names import find_order
 from oms.report.record_json import order_json
 from oms.store.reader import Reader
+from oms.store.soundness import check_complete
 
 app = typer.Typer()
 
@@ -80,11 +81,14 @@ async def cancel(
     chosen_by = {"account": account, "symbol": symbol and symbol.upper(), "con_id": contract}
     where = {name: value for name, value in chosen_by.items() if value is not None}
     _check(order_ids or [], where, every=every, foreign=foreign)
-    async with reading(context) as reader:
+    # Those that are named can be cancelled on a damaged log too; what "all" are, it cannot say.
+    async with reading(context, checked=every and not foreign) as reader:
         if order_ids:
             chosen = await _named(reader, order_ids)
         else:
             chosen = await _ours(reader, where, foreign=foreign)
+        if not foreign and not any(order.live for order in chosen):
+            check_complete(reader.url)  # before anybody reads that nothing is at work
         if dry_run:
             _show_only(chosen, foreign=foreign, as_json=as_json)
             return
@@ -107,7 +111,11 @@ def _check(order_ids: Sequence[str], where: dict[str, Any], *, every: bool, fore
 
 
 async def _named(reader: Reader, texts: Sequence[str]) -> list[Order]:
-    named = [await find_order(reader, text) for text in texts]
+    try:
+        named = [await find_order(reader, text) for text in texts]
+    except NotFound:
+        check_complete(reader.url)  # its row may be one that is missing
+        raise
     return list({order.order_id: order for order in named}.values())
 
 

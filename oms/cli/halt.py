@@ -45,7 +45,7 @@ async def halt(
     """
     if not reason.strip():
         raise InvalidRequest("a halt needs a reason: `oms status` shows it")
-    async with reading(context) as reader:
+    async with reading(context, checked=False) as reader:
         before = await reader.system()
         event = TradingHaltedByPerson(reason=reason)
         url = settings_of(context).database_url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ from oms.errors import StoreUnavailable
 from oms.history.making import bring_up, check_snapshots, standing
 from oms.history.side import Unusable
 from oms.store import schema
-from oms.store.backend import connect, parse_url
+from oms.store.soundness import check_complete
 
 app = typer.Typer(
     name="history",
@@ -97,7 +96,7 @@ def check(
 
 def _url(context: typer.Context) -> str:
     url = settings_of(context).database_url
-    with closing(connect(parse_url(url), "read")) as log:
-        schema.check_connection(log)
     warn_of_loss(url)
+    schema.check_current(url)
+    check_complete(url)
     return url

@@ -25,12 +25,12 @@ Result = TypeVar("Result")
 
 
 @asynccontextmanager
-async def reading(context: typer.Context) -> AsyncIterator[Reader]:
-    """Open the log for reading; it is closed when the verb ends. A log that lacks events which were
-    in it is read all the same, with a word.
+async def reading(context: typer.Context, *, checked: bool = True) -> AsyncIterator[Reader]:
+    """Open the log for reading; it is closed when the verb ends. An older copy of the log is read
+    all the same, with a word; a damaged one only where nothing is `checked`.
     """
     url = settings_of(context).database_url
-    reader = await Reader.open(url)
+    reader = await Reader.open(url, checked=checked)
     try:
         warn_of_loss(url)
         yield reader

@@ -80,7 +80,7 @@ async def status(
     if as_of is not None or by is not None:
         await _status_then(context, as_of, by, as_json=as_json)
         return
-    async with reading(context) as reader:
+    async with reading(context, checked=False) as reader:
         situation = await read_situation(
             reader,
             SystemClock().now(),
@@ -99,7 +99,7 @@ async def status(
     else:
         log = _log_lines(situation, database, size)
         show(_table([*_lines(situation, health), *log]))
-    if situation.loss or situation.damage:
+    if situation.loss or situation.damage is not None:
         raise typer.Exit(LogWentBack.exit_code)
 
 

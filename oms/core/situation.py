@@ -29,7 +29,7 @@ from oms.core.fold.records import (
 )
 from oms.core.resets import Window, end_of_reset
 from oms.core.words import ago, counted, duration
-from oms.errors import DatabaseDamaged, LogWentBack
+from oms.errors import ChainBroken, DatabaseDamaged, LogWentBack
 
 Level = Literal["ok", "degraded", "down"]
 
@@ -104,8 +104,8 @@ class Situation:
     reconcile_interval: timedelta = timedelta()
     #: What the log lacks of what was written before; "" for nothing.
     loss: str = ""
-    #: What of the database is not what was written; "" for nothing.
-    damage: str = ""
+    #: What of the database is not what was written, and keeps a daemon from starting.
+    damage: ChainBroken | DatabaseDamaged | None = None
 
     @property
     def behind(self) -> int:
@@ -222,9 +222,10 @@ def _loss(situation: Situation) -> Iterator[Reason]:
 
 
 def _damage(situation: Situation) -> Iterator[Reason]:
-    if situation.damage:
-        text = f"The database is damaged, and no daemon starts on it: {situation.damage}"
-        yield Reason("down", "database_damaged", text, DatabaseDamaged.default_hint)
+    damage = situation.damage
+    if damage is not None:
+        text = f"The database is damaged, and no daemon starts on it: {damage.message}"
+        yield Reason("down", "database_damaged", text, damage.hint)
 
 
 def _line(situation: Situation) -> Iterator[Reason]:

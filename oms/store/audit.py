@@ -21,7 +21,7 @@ from oms.core.codec import Head
 from oms.errors import ChainBroken, NotFound, StoreError
 from oms.store import schema
 from oms.store.backend import Connection, connect, parse_url
-from oms.store.chain import check_end
+from oms.store.chain import Chain, check_end, end_unknown
 from oms.store.envelopes import (
     SELECT_EVENTS,
     SELECT_HEAD,
@@ -72,6 +72,8 @@ def verify(
     with closing(connect(parse_url(url), "read")) as connection:
         schema.check_connection(connection)
         head = check_chain(connection, progress, from_sequence=from_sequence, expected=expected)
+        with connection.reading():
+            Chain(connection, time).checked_end()
     if loss is not None:
         raise loss.error()
     return VerifyResult(
@@ -116,7 +118,8 @@ def check_chain(
             f"the log ends at {sequence}, before event {noted} whose hash was noted",
             sequence=sequence + 1,
         )
-    check_end(sequence, marks[LOG_CHECKPOINT][0] if LOG_CHECKPOINT in marks else 0)
+    if sequence:
+        check_end(sequence, marks[LOG_CHECKPOINT][0] if LOG_CHECKPOINT in marks else end_unknown())
     return Head(sequence, digest, head.recorded_at)
 
 

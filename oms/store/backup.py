@@ -37,6 +37,7 @@ from oms.files import whole_file
 from oms.store import schema
 from oms.store.audit import Progress, check_chain
 from oms.store.backend import connect, parse_url, place_of
+from oms.store.chain import Chain
 from oms.store.copying import copy_database
 from oms.store.envelopes import SELECT_HEAD
 from oms.store.loss import identity
@@ -134,6 +135,7 @@ def back_up(
         log, head = check_copy(copy)
         with closing(connect(copy, "read")) as connection:
             if tables == schema.HEAD:
+                Chain(connection, time).checked_end()
                 check_open_database(connection)
             else:
                 check_indexes(connection)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from oms.clock import Clock
 from oms.core import codec
@@ -23,8 +23,9 @@ from oms.core.events import (
     NaturalKeyConflict,
     Pending,
 )
+from oms.core.fold.records import TABLES
 from oms.core.receipt import Receipt
-from oms.errors import ChainBroken
+from oms.errors import ChainBroken, DatabaseDamaged
 from oms.store.backend import Connection, Value
 from oms.store.envelopes import (
     HASH,
@@ -80,13 +81,49 @@ class Chain:
         return head_of(rows[0]) if rows else Head()
 
     def checked_end(self) -> Head:
-        """Do the same; raises `ChainBroken` where the log ends before the end that was written down
-        last, or has another event there.
+        """Do the same; raises `ChainBroken` where the log does not begin with its first event, ends
+        elsewhere than the last append has written down, or has another event there, and
+        `DatabaseDamaged` where nothing is written down.
         """
         head = self.end()
-        check_end(head.sequence, self.checkpoint(LOG_CHECKPOINT))
+        appended = self.checkpoint(LOG_CHECKPOINT)
+        if not head.sequence and not appended:
+            table = self._filled_table()
+            if table:
+                text = f"the log has no events, but {table} has rows, which came from events"
+                raise ChainBroken(text, sequence=1)
+            return head
+        check_end(head.sequence, appended or end_unknown())
+        if not self._connection.rows("SELECT 1 FROM events WHERE sequence = 1"):
+            raise ChainBroken("the log has no event 1", sequence=1)
         self._end_written_down = self.head_at(LOG_CHECKPOINT).sequence
         return head
+
+    def books_end(self) -> Head:
+        """Return the head that the rows have reached; raises as `head_at`, and `DatabaseDamaged`
+        where a daemon has written rows and the checkpoint of the books is missing.
+        """
+        if self.lacks_books_mark():
+            raise DatabaseDamaged(
+                "the checkpoint of the books is missing: the database does not say which event its"
+                " rows have reached"
+            )
+        return self.head_at(BOOKS_CHECKPOINT)
+
+    def lacks_books_mark(self) -> bool:
+        """Say whether events were folded, and how far is not written down. The shell alone appends
+        without folding.
+        """
+        if self.checkpoint(BOOKS_CHECKPOINT):
+            return False
+        from_daemon = "SELECT 1 FROM events WHERE lease_epoch > 0 LIMIT 1"
+        return bool(self._filled_table() or self._connection.rows(from_daemon))
+
+    def _filled_table(self) -> str:
+        """Return a table of the books that has rows, "" for none."""
+        tables = (*TABLES, "order_events")
+        one_row = "SELECT 1 FROM {} LIMIT 1"
+        return next((t for t in tables if self._connection.rows(one_row.format(t))), "")
 
     def check_tail(self) -> None:
         """Raise `ChainBroken` where one of the last events is not what was appended."""
@@ -99,6 +136,13 @@ class Chain:
         digest = bytes(rows[0][HASH])
         for number, row in enumerate(rows[1:], rows[0][0] + 1):
             digest = follow(digest, number, row)
+
+    def check_gapless(self, end: Head) -> None:
+        """Raise `ChainBroken` where one of the last events before an end is not there."""
+        first = max(end.sequence - TAIL_EVENTS, 0)
+        count = self._connection.rows("SELECT count(*) FROM events WHERE sequence > ?", (first,))
+        if count[0][0] != end.sequence - first:
+            self.check_tail()
 
     def head_at(self, name: str) -> Head:
         """Return the head at which a checkpoint was made; raises `ChainBroken` where the log has
@@ -276,6 +320,13 @@ class Chain:
         now = self._clock.now()
         last = self.head.recorded_at
         return now if last is None or now > last else last
+
+
+def end_unknown() -> NoReturn:
+    """Raise `DatabaseDamaged`: where a log ended is not written down."""
+    raise DatabaseDamaged(
+        "the checkpoint of the log is missing: the database does not say where the log ended"
+    )
 
 
 def check_end(ends_at: int, appended: int) -> None:

@@ -14,13 +14,16 @@ from typing import Final, Literal
 
 from sqlalchemy.engine import URL
 
+from oms.clock import SystemClock
 from oms.core.codec import Head, time_text
 from oms.core.events import LossAccepted
-from oms.errors import ChainBroken, LogWentBack
+from oms.errors import ChainBroken, LogWentBack, StoreError
 from oms.store import head_file, schema
 from oms.store.backend import Connection, connect, is_absent, parse_url, place_of
+from oms.store.chain import Chain
 from oms.store.envelopes import SELECT_HEAD, head_of
 from oms.store.head_file import HeadFileUnreadable, KeptHead
+from oms.store.tables import LOG_CHECKPOINT
 
 _HINT_UNREADABLE: Final = (
     "nothing is sent: where you know that this is the newest database, move the head file away; "
@@ -161,11 +164,16 @@ class Against:
     def loss_in(self, connection: Connection) -> Loss | None:
         """Return what a database lacks; outside of any transaction, because a table that is missing
         ends one.
+
+        None as well where its own checkpoint names the end that is missing: no backup looks so.
+        That is damage, which nobody can accept; whoever opens it says so (`Chain.checked_end`).
         """
         kept = self.kept
         found = _end(connection)
         if kept is None:
             return self._unreadable(found) if self.unreadable else None
+        if _is_cut(connection, found):
+            return None
         if not found.sequence:
             text = f"the database {self.place} has no events, but {self._known()}"
             return Loss("emptied", kept, found, text)
@@ -216,6 +224,14 @@ def identity(connection: Connection) -> bytes:
 def _end(connection: Connection) -> Head:
     rows = connection.rows(SELECT_HEAD) if schema.has_log(connection) else []
     return head_of(rows[0]) if rows else Head()
+
+
+def _is_cut(connection: Connection, found: Head) -> bool:
+    try:
+        appended = Chain(connection, SystemClock()).checkpoint(LOG_CHECKPOINT)
+    except StoreError:  # said by whoever needs it
+        return False
+    return appended > found.sequence and schema.has_log(connection)
 
 
 def _hash_at(connection: Connection, sequence: int) -> bytes:

@@ -21,10 +21,20 @@ from oms.errors import DatabaseDamaged, LeaseHeld, StoreError, StoreUnavailable
 from oms.store import lease as leases
 from oms.store import schema
 from oms.store.backend import Connection, connect, parse_url
+from oms.store.chain import Chain, end_unknown
 from oms.store.envelopes import SELECT_MARKS, mark_of
+from oms.store.head_file import KeptHead
 from oms.store.layout import check_layout, compared, expected
+from oms.store.loss import Against
 from oms.store.soundness import check_indexes, check_writable
-from oms.store.tables import LEASES, LOG_CHECKPOINT, METADATA, ORDER_EVENTS, PROJECTIONS
+from oms.store.tables import (
+    CHECKPOINTS,
+    LEASES,
+    LOG_CHECKPOINT,
+    METADATA,
+    ORDER_EVENTS,
+    PROJECTIONS,
+)
 
 RESTORE: Final = (
     "no order leaves; the log cannot make this again: restore the newest backup that `oms verify` "
@@ -33,7 +43,9 @@ RESTORE: Final = (
 _REVISIONS: Final = "alembic_version"
 #: Tables whose rows follow from the log, and leases: of one that is lost the next daemon needs an
 #: epoch above every one of the log.
-_MADE_AGAIN: Final = frozenset({*PROJECTIONS, ORDER_EVENTS.name, LEASES.name, _REVISIONS})
+_MADE_AGAIN: Final = frozenset(
+    {*PROJECTIONS, ORDER_EVENTS.name, LEASES.name, CHECKPOINTS.name, _REVISIONS}
+)
 
 
 def mend(url: str, clock: Clock | None = None) -> tuple[str, ...]:
@@ -43,6 +55,7 @@ def mend(url: str, clock: Clock | None = None) -> tuple[str, ...]:
     Raises `DatabaseDamaged` where the log cannot make it again, and `LeaseHeld` where a daemon is
     at work.
     """
+    kept = Against.of(parse_url(url)).kept
     with closing(connect(parse_url(url))) as connection:
         check_writable(connection)
         if not _is_wrong(connection):
@@ -52,7 +65,7 @@ def mend(url: str, clock: Clock | None = None) -> tuple[str, ...]:
             made = [*_mended_revision(connection), *_mended_tables(connection)]
             with connection.writing():
                 made += [*_mended_objects(connection), *_mended_leases(connection)]
-                made += [*_mended_marks(connection), *_mended_indexes(connection)]
+                made += [*_mended_marks(connection, kept), *_mended_indexes(connection)]
         return tuple(made)
 
 
@@ -90,6 +103,7 @@ def _is_wrong(connection: Connection) -> bool:
         leases.read_all(connection)
         for row in connection.rows(SELECT_MARKS):
             mark_of(row)
+        Chain(connection, SystemClock()).checked_end()
         check_indexes(connection)
     except DatabaseDamaged:
         return True
@@ -160,18 +174,28 @@ def _mended_leases(connection: Connection) -> Iterator[str]:
         yield "the leases"
 
 
-def _mended_marks(connection: Connection) -> Iterator[str]:
-    """Take away checkpoints that cannot be read, but that of the log: where it ended follows from
-    nothing else.
+def _mended_marks(connection: Connection, kept: KeptHead | None) -> Iterator[str]:
+    """Take away checkpoints that cannot be read, and write that of the log anew where it ends at
+    the event that its head file knows of: where it ended follows from nothing else.
     """
+    chain = Chain(connection, SystemClock())
+    end = chain.end()
+    is_known = kept is not None and not kept.restored and kept.head == end
     for row in connection.rows(SELECT_MARKS):
         try:
             mark_of(row)
         except DatabaseDamaged:
-            if row[0] == LOG_CHECKPOINT:
+            if row[0] == LOG_CHECKPOINT and not is_known:
                 raise
             connection.execute("DELETE FROM checkpoints WHERE name = ?", (row[0],))
-            yield f"the checkpoint {row[0]}"
+            if row[0] != LOG_CHECKPOINT:
+                yield f"the checkpoint {row[0]}"
+    if end.sequence and not chain.checkpoint(LOG_CHECKPOINT):
+        if not is_known:
+            end_unknown()
+        chain.head = end
+        chain.write_checkpoint(LOG_CHECKPOINT)
+        yield f"the checkpoint {LOG_CHECKPOINT}"
 
 
 def _mended_indexes(connection: Connection) -> Iterator[str]:

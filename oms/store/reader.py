@@ -35,6 +35,7 @@ from oms.store.envelopes import HASH, envelope, follow, head_of, mark_of, moment
 from oms.store.lease import Lease, lease_of
 from oms.store.loss import tolerable_loss
 from oms.store.rows import record_of, row_columns
+from oms.store.soundness import check_complete
 from oms.store.tables import (
     BOOKS_CHECKPOINT,
     CHECKPOINTS,
@@ -76,14 +77,14 @@ class Reader:
         """Return a reader of a database that has this version's tables; a question waits so long
         for a server that does not answer.
 
-        Each event that it returns has its hash checked, unless `checked` is False: the daemon
-        hears of damage from its own check, and cancels must pass also where an event was altered.
-        Raises `MigrationNeeded` where it has not, `StoreUnavailable` where there is none, and
-        `LogWentBack` where every event of a log is gone.
+        Each event that it returns has its hash checked, and a database that lacks events or rows
+        is refused (`soundness.check_complete`), unless `checked` is False: the daemon hears of
+        damage from its own check, and cancels must pass also where an event was altered.
+        Raises `MigrationNeeded` where it has not, `StoreUnavailable` where there is none,
+        `LogWentBack` where every event of a log is gone, `ChainBroken` and `DatabaseDamaged`.
         """
         parsed = parse_url(url)
-        tolerable_loss(url)
-        schema.check_current(url)
+        await asyncio.to_thread(_check, url, checked)
         return cls(_engine(parsed), url, checked=checked, cut_off_seconds_max=cut_off_seconds_max)
 
     async def close(self) -> None:
@@ -358,6 +359,13 @@ class Reader:
                     raise
             await asyncio.sleep(_PAUSE_SECONDS)
             waited += _PAUSE_SECONDS
+
+
+def _check(url: str, complete: bool) -> None:
+    tolerable_loss(url)
+    schema.check_current(url)
+    if complete:
+        check_complete(url)
 
 
 def _select(table: str) -> Select[Any]:

@@ -66,6 +66,7 @@ def rebuild_check(
     ):
         schema.check_connection(source)
         chain = Chain(source, time)
+        chain.checked_end()
         rebuilt.follow(source, _reached(chain), progress)
         # The daemon has gone on since: what is left is small.
         compared = _compare(source, chain, rebuilt)
@@ -99,6 +100,7 @@ def rebuild(
     ):
         schema.check_connection(target)
         chain = Chain(target, time)
+        chain.checked_end()
         rebuilt.follow(target, _reached(chain), progress)
         compared = first = _compare(target, chain, rebuilt)
         for _ in range(SWAPS_MAX):
@@ -154,8 +156,11 @@ def _compare(ours: Connection, chain: Chain, rebuilt: Shadow) -> _Compared:
 
 
 def _reached(chain: Chain) -> int:
-    """Return how far the stored rows have come, at most to the end of the log."""
-    return min(chain.checkpoint(BOOKS_CHECKPOINT), chain.end().sequence)
+    """Return how far the stored rows have come, at most to the end of the log; to its end where
+    that is not written down any more.
+    """
+    end = chain.end().sequence
+    return end if chain.lacks_books_mark() else min(chain.checkpoint(BOOKS_CHECKPOINT), end)
 
 
 def _swap(

@@ -25,6 +25,7 @@ from oms.core.fold.records import (
 )
 from oms.core.resets import Window
 from oms.core.situation import Claim, Doubt, Situation
+from oms.errors import ChainBroken, DatabaseDamaged
 from oms.store.loss import find_loss
 from oms.store.reader import Reader
 from oms.store.tables import BOOKS_CHECKPOINT
@@ -45,7 +46,7 @@ async def read_situation(
     host: str,
     resets: Sequence[Window],
     reconcile_interval_seconds: float,
-    damage: str = "",
+    damage: ChainBroken | DatabaseDamaged | None = None,
 ) -> Situation:
     """Return the situation at a moment of the machine's clock, seen from a host.
 

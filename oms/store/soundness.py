@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from typing import Final
 
 from oms.clock import SystemClock
+from oms.core.codec import Head
 from oms.core.fold.records import TABLES
 from oms.errors import ChainBroken, DatabaseDamaged
 from oms.store import lease as leases
@@ -18,6 +20,9 @@ from oms.store.differences import LAYOUTS, pages
 from oms.store.layout import check_layout
 from oms.store.projector import ROWS_DO_NOT_ADD_UP
 from oms.store.rows import LIVE, Sums, check_row, digest_of, select_rows
+
+#: Rows, links included, that a reader adds up before it shows any: ten milliseconds.
+FEW_ROWS: Final = 5_000
 
 
 def check_database(url: str) -> None:
@@ -37,21 +42,77 @@ def check_open_database(connection: Connection) -> None:
     leases.read_all(connection)
 
 
-def find_damage(url: str) -> str:
-    """Return what would keep a daemon from starting on a database, "" for nothing; blocks the
+def find_damage(url: str) -> ChainBroken | DatabaseDamaged | None:
+    """Return what would keep a daemon from starting on a database, None for nothing; blocks the
     caller, for about as long as a start.
     """
     with closing(connect(parse_url(url), "read")) as connection:
         try:
-            check_layout(connection)
             check_writable(connection)
             with connection.reading():
                 chain = Chain(connection, SystemClock())
-                chain.check_tail()
+                check_start(connection, chain)
                 _check_live_rows(connection, chain.row_sums())
         except (ChainBroken, DatabaseDamaged) as error:
-            return error.message
-    return ""
+            return error
+    return None
+
+
+def check_start(connection: Connection, chain: Chain) -> Head:
+    """Return where the log ends; raises `ChainBroken` or `DatabaseDamaged` where its ends, its last
+    events, the tables around it or what their rows add up to are not what was written.
+    """
+    end = chain.checked_end()
+    chain.check_tail()
+    check_layout(connection)
+    chain.books_end()
+    _check_digests(connection, chain.row_sums())
+    return end
+
+
+def check_complete(url: str) -> None:
+    """Raise `ChainBroken` or `DatabaseDamaged` where events or rows are missing that were written,
+    as far as some milliseconds tell: the ends of the log, its last events, the live rows, and all
+    rows where they are few. In a list of what is left nobody would see it.
+    """
+    with closing(connect(parse_url(url), "read")) as connection, connection.reading():
+        chain = Chain(connection, SystemClock())
+        chain.check_gapless(chain.checked_end())
+        chain.books_end()
+        _check_digests(connection, chain.row_sums())
+
+
+def _check_digests(connection: Connection, written: Sums) -> None:
+    """Hold the sums against the digests alone: what a row holds is checked where it is read."""
+    try:
+        if _live_digests(connection) != written.live:
+            raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the live rows"))
+        if _few_digests(connection) not in (None, written.every):
+            raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the rows"))
+    except TypeError as error:  # text, where SQLite was told so
+        raise DatabaseDamaged(f"the digest of a row cannot be read: {error}") from error
+
+
+def _live_digests(connection: Connection) -> int:
+    found = Sums()
+    for table in TABLES:
+        for (digest,) in connection.rows(f"SELECT digest FROM {table} WHERE live = 1"):
+            found.add(digest, live=True)
+    return found.live
+
+
+def _few_digests(connection: Connection) -> int | None:
+    """Return what all rows add up to, None where they are many."""
+    found, left = Sums(), FEW_ROWS
+    for table, layout in LAYOUTS.items():
+        columns = "digest" if table in TABLES else ", ".join(layout.columns)
+        rows = connection.rows(f"SELECT {columns} FROM {table} LIMIT {left + 1}")
+        left -= len(rows)
+        if left < 0:
+            return None
+        for row in rows:
+            found.add(row[0] if table in TABLES else digest_of(table, row), live=False)
+    return found.every
 
 
 def _check_live_rows(connection: Connection, written: Sums) -> None:
@@ -88,7 +149,9 @@ def check_rows(connection: Connection, rest: Callable[[], None] = lambda: None) 
     """
     found = Sums()
     with connection.reading():
-        written = Chain(connection, SystemClock()).row_sums()
+        chain = Chain(connection, SystemClock())
+        chain.books_end()
+        written = chain.row_sums()
         for table, layout in LAYOUTS.items():
             for page in pages(connection, layout, None):
                 for row in page:

@@ -45,12 +45,12 @@ from oms.store.backend import Connection, connect, place_of
 from oms.store.chain import Chain
 from oms.store.envelopes import Draft
 from oms.store.keeper import Keeper
-from oms.store.layout import check_layout
 from oms.store.lease import Instant, LeaseRequest
 from oms.store.loss import Loss
 from oms.store.patience import Patience
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
 from oms.store.rows import Unfit
+from oms.store.soundness import check_start
 from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger
 
@@ -368,13 +368,11 @@ class Writer:
     def _load(self) -> None:
         chain = self._chain
         with self._connection.writing():
-            end = chain.checked_end()
             if self._projector is None:
-                chain.head = end
+                chain.head = end = chain.checked_end()
             else:
-                chain.check_tail()
-                check_layout(self._connection)
-                chain.head = chain.head_at(BOOKS_CHECKPOINT)
+                end = check_start(self._connection, chain)
+                chain.head = chain.books_end()
                 self._projector.restore(chain.head.sequence, chain.row_sums())
                 self._projector.check_live()
         while chain.head.sequence < end.sequence:

@@ -28,6 +28,7 @@ from oms.core.situation import Health, Situation, judge, unreadable
 from oms.errors import (
     ChainBroken,
     ConfigurationError,
+    DatabaseDamaged,
     InvalidRequest,
     LogWentBack,
     MigrationNeeded,
@@ -122,7 +123,7 @@ class _Site:
         self._settings = settings
         self._now = now
         self._host = socket.gethostname()
-        self._damage_known = ""
+        self._damage_known: ChainBroken | DatabaseDamaged | None = None
         self._damage_known_at: datetime | None = None
 
     def endpoint(self, spec: Spec) -> Callable[[Request], Awaitable[Response]]:
@@ -131,7 +132,8 @@ class _Site:
         async def respond(request: Request) -> Response:
             query = Query(request.query_params, spec.filters)
             refresh = query.refresh(spec.refresh_seconds)
-            async with self._reading() as reader:
+            # The front page says what is wrong, as `oms status` does.
+            async with self._reading(checked=spec.path != "/") as reader:
                 found = await self._situation(reader)
                 visit = Visit(
                     reader=reader,
@@ -174,7 +176,7 @@ class _Site:
 
     async def _probe(self) -> tuple[Health, Situation | None]:
         try:
-            async with self._reading() as reader:
+            async with self._reading(checked=False) as reader:
                 found = await self._situation(reader)
         except OmsError as error:
             return unreadable(error.message, error.hint), None
@@ -191,7 +193,7 @@ class _Site:
             damage=await self._damage(),
         )
 
-    async def _damage(self) -> str:
+    async def _damage(self) -> ChainBroken | DatabaseDamaged | None:
         """Return what is wrong with the database, looked for from time to time: it costs as much as
         ten pages.
         """
@@ -203,10 +205,10 @@ class _Site:
         return self._damage_known
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Reader]:
+    async def _reading(self, *, checked: bool) -> AsyncIterator[Reader]:
         url = self._settings.database_url
         try:
-            reader = await Reader.open(url)
+            reader = await Reader.open(url, checked=checked)
         except MigrationNeeded as error:
             if schema.current(url) is not None:
                 raise

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oms.clock import SystemClock
-from oms.errors import ChainBroken, DatabaseDamaged
+from oms.errors import DatabaseDamaged
 from oms.store import audit, schema
 from oms.store.log import EventLog
 from oms.store.mend import mend
@@ -115,7 +115,7 @@ async def test_file_whose_header_keeps_it_from_being_written_is_damaged(
     path.write_bytes(contents)
     with pytest.raises(DatabaseDamaged, match="its header says"):
         check_database(str(path))
-    assert "its header says" in find_damage(str(path))
+    assert "its header says" in str(find_damage(str(path)))
     with pytest.raises(DatabaseDamaged, match="its header says"):
         await EventLog.open(str(path), clock=SystemClock(), lease=lease())
     with pytest.raises(DatabaseDamaged, match="its header says") as caught:
@@ -161,5 +161,5 @@ async def test_log_whose_end_was_not_written_down_does_not_hold(place: Place) ->
     """No daemon starts on it, so `verify` must say so too."""
     await filled(place, [session(), gap()])
     place.sql("DELETE FROM checkpoints WHERE name = 'log'")
-    with pytest.raises(ChainBroken, match="only 0 events were appended"):
+    with pytest.raises(DatabaseDamaged, match="does not say where the log ended"):
         audit.verify(place.url)
