@@ -16,8 +16,8 @@ from oms.cli.tables import age, price
 from oms.cli.terminal import show, table
 from oms.core.money import plain
 from oms.core.portfolio import Account, Figure, Holding
+from oms.history.portfolio import read_accounts
 from oms.report.record_json import account_json, figure_json, holding_json
-from oms.service.portfolio import read_accounts
 
 app = typer.Typer()
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, cast
 
 import typer
 
-from oms.cli.asking import BOOKS, FILTERS, Question, listed
+from oms.cli.asking import BOOKS, FILTERS, Question, listed, which_and_key
 from oms.cli.ids import find_break
 from oms.cli.options import All, AsJson, with_options
 from oms.cli.output import print_json, write
-from oms.cli.reading import asynchronous, log_now, reading
+from oms.cli.past import Shelf, shelf
+from oms.cli.reading import asynchronous
 from oms.cli.tables import breaks_table
 from oms.cli.terminal import say_count, show, table
 from oms.core.events import Envelope
 from oms.core.fold.records import BreakCase
-from oms.errors import InvalidRequest
+from oms.errors import NotFound
+from oms.history.why import about_break
 from oms.report import event_json, sentence
 from oms.report.case_sentences import describe_adjustment
 from oms.report.record_json import break_json
@@ -23,21 +25,6 @@ from oms.report.words import BREAKS, witness_words
 from oms.store.reader import Reader
 
 app = typer.Typer()
-
-#: The facts that name a break.
-_ABOUT: Final = (
-    "BreakOpened",
-    "BreakUpdated",
-    "BreakAssigned",
-    "BreakExplained",
-    "CaseRequested",
-    "CaseRequestDenied",
-    "CaseActionProposed",
-    "BooksAdjusted",
-    "BreakClosed",
-)
-
-_PAGE: Final = 1_000
 
 
 @app.command(cls=Question)
@@ -68,14 +55,12 @@ async def breaks(
     oms breaks B3f9
     oms breaks --all --account DU1234567 --json
     oms breaks --as-of 2026-06-01T14:03Z
+    oms breaks B3f9 --as-of yesterday
     """
     if break_id is not None:
-        if words["as_of"] is not None:
-            raise InvalidRequest(
-                "the story of a break is told to its end, and takes no --as-of",
-                hint="`oms breaks --as-of MOMENT` lists those that were open then",
-            )
-        await _tell(context, break_id, as_json=as_json)
+        which, _ = which_and_key(words)
+        async with shelf(context, words["as_of"], which, words["zone"]) as place:
+            await _tell(place, break_id, as_json=as_json)
         return
     where: dict[str, object] = {} if every else {"status": "open"}
     found = await listed(context, "breaks", words, where=where, as_json=as_json)
@@ -91,16 +76,24 @@ async def breaks(
     say_count(chosen, "break" if every else "open break")
 
 
-async def _tell(context: typer.Context, break_id: str, *, as_json: bool) -> None:
-    """Print the story of a break."""
-    async with reading(context) as reader:
-        case = await find_break(reader, break_id)
-        events, now = await _story(reader, case), await log_now(reader)
+async def _tell(place: Shelf, break_id: str, *, as_json: bool) -> None:
+    """Print the story of a break, as of a moment to there."""
+    name = (await find_break(place.reader, break_id)).break_id
+    case = await place.books.one("breaks", name)
+    if not isinstance(case, BreakCase):
+        raise NotFound(
+            f"there was no break {name} yet", hint="`oms breaks BREAK` tells its story as of now"
+        )
+    last = None if place.past is None else place.sequence
+    events = await _story(place.reader, case, last)
     if as_json:
-        print_json("break", **break_json(case), events=[event_json(e) for e in events])
+        about = {} if place.past is None else {"as_of": place.json["as_of"]}
+        rows = [event_json(e) for e in events]
+        print_json("break", **break_json(case), events=rows, **about)
         return
 
-    show(breaks_table([case], now))
+    place.say()
+    show(breaks_table([case], place.now))
     finding = case.finding
     for one in case.findings:
         if one.text:
@@ -112,19 +105,10 @@ async def _tell(context: typer.Context, break_id: str, *, as_json: bool) -> None
     _show_events(events)
 
 
-async def _story(reader: Reader, case: BreakCase) -> list[Envelope]:
+async def _story(reader: Reader, case: BreakCase, last: int | None) -> list[Envelope]:
     """Return the events about a break, and those that its finding names as evidence."""
-    found: dict[int, Envelope] = {}
-    for kind in _ABOUT:
-        after = 0
-        while True:
-            page = await reader.events(after, type=kind, limit=_PAGE)
-            for envelope in page:
-                if getattr(envelope.event, "break_id", "") == case.break_id:
-                    found[envelope.sequence] = envelope
-            if len(page) < _PAGE:
-                break
-            after = page[-1].sequence
+    about = await about_break(reader, case)
+    found = {one.sequence: one for one in about if last is None or one.sequence <= last}
     for sequence in {number for one in case.findings for number in one.evidence}:
         if sequence not in found:
             found[sequence] = await reader.event(sequence)

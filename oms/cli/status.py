@@ -26,7 +26,7 @@ from oms.core.resets import windows_of
 from oms.core.situation import Health, Situation, alarm_words, judge
 from oms.errors import LogWentBack
 from oms.history.situation import situation_at
-from oms.report.situation_json import situation_json
+from oms.report.situation_json import of_the_past, situation_json
 from oms.settings import Settings
 from oms.store.situation import HEARD_EVENTS_MAX, read_situation
 from oms.store.soundness import find_damage
@@ -113,10 +113,7 @@ async def _status_then(
         resets = windows_of(settings.reset_region, settings.reset_windows)
         situation = await situation_at(place.past, resets=resets)
     if as_json:
-        values = situation_json(situation, judge(situation))
-        # A verdict, and leases, are of now alone.
-        del values["health"]
-        values["daemon"] = {**values["daemon"], "leases": []}
+        values = of_the_past(situation_json(situation, judge(situation)))
         values["log"] = {"database": _database(settings), "bytes": None, **values["log"]}
         print_json("status", **{**values, **place.json})
         return

@@ -168,7 +168,7 @@ async def of_break(reader: Reader, break_id: str) -> Why:
     case = await reader.one("breaks", break_id)
     if not isinstance(case, BreakCase):
         raise NotFound(f"there is no break {break_id!r}", hint="`oms breaks --all` lists them")
-    about = await _about_break(reader, case)
+    about = await about_break(reader, case)
     walk = _Walk(reader)
     await walk.follow([one.sequence for one in about])
     clock = await _clock_at(reader, await reader.event(case.opened_sequence))
@@ -431,7 +431,7 @@ _ABOUT_CASES: Final = (
 )
 
 
-async def _about_break(reader: Reader, case: BreakCase) -> list[Envelope]:
+async def about_break(reader: Reader, case: BreakCase) -> list[Envelope]:
     """Return every event about a case."""
     names = tuple(cls.__name__ for cls in _ABOUT_CASES)
     return [

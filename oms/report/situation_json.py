@@ -134,6 +134,12 @@ def _session(situation: Situation) -> Json | None:
     }
 
 
+def of_the_past(values: Json) -> Json:
+    """Return a situation of the past without what is of now alone: the verdict, and the leases."""
+    kept = {name: value for name, value in values.items() if name != "health"}
+    return {**kept, "daemon": {**values["daemon"], "leases": []}}
+
+
 def _alarm(alarm: Alarm, now: datetime) -> Json:
     return {**alarm_json(alarm), "age_seconds": age_seconds(alarm.since, now)}
 

@@ -54,10 +54,10 @@ from oms.core.portfolio import Account, mark_of
 from oms.core.quotes import FeedKind, Quote
 from oms.core.receipt import Receipt
 from oms.errors import IBConnectionError, InvalidRequest
+from oms.history.portfolio import read_accounts
 from oms.service.admission import Admission
 from oms.service.entry import Entry
 from oms.service.orders_at_work import OrdersAtWork
-from oms.service.portfolio import read_accounts
 from oms.service.sending import By, Sending, denied
 from oms.service.ticket import Ticket
 from oms.service.view import View

@@ -46,7 +46,7 @@ from oms.store.reader import Reader
 from oms.store.situation import read_situation
 from oms.store.soundness import find_damage
 from oms.telemetry import get_logger
-from oms.web import cases, holdings, journal, metrics, orders, overview, why
+from oms.web import accounts, asking, cases, holdings, journal, metrics, orders, overview, why
 from oms.web.guard import Guard
 from oms.web.page import LIVE_REFRESH_SECONDS, Elsewhere, Page, Spec, Visit, answer
 from oms.web.past import asked_for
@@ -57,13 +57,16 @@ from oms.web.words import ICONS
 log = get_logger("web")
 
 PAGES: Final = (
-    Spec("/", overview.build, refresh_seconds=LIVE_REFRESH_SECONDS),
+    Spec("/", overview.build, overview.FILTERS, LIVE_REFRESH_SECONDS),
     Spec("/orders", orders.build_list, orders.FILTERS, LIVE_REFRESH_SECONDS),
     Spec("/orders/{name:path}", orders.build_one, orders.STORY_FILTERS),
     Spec("/fills", holdings.build_fills, holdings.FILL_FILTERS, LIVE_REFRESH_SECONDS),
     Spec("/positions", holdings.build_positions, holdings.POSITION_FILTERS, LIVE_REFRESH_SECONDS),
     Spec("/breaks", cases.build_breaks, cases.BREAK_FILTERS, LIVE_REFRESH_SECONDS),
-    Spec("/breaks/{name:path}", cases.build_break),
+    Spec("/breaks/{name:path}", cases.build_break, cases.STORY_FILTERS),
+    Spec("/accounts", accounts.build, accounts.FILTERS, LIVE_REFRESH_SECONDS),
+    Spec("/alarms", asking.build_alarms, asking.ALARM_FILTERS, LIVE_REFRESH_SECONDS),
+    Spec("/requests", asking.build_requests, asking.REQUEST_FILTERS, LIVE_REFRESH_SECONDS),
     Spec("/reports", cases.build_runs, cases.RUN_FILTERS),
     Spec("/reports/{name:path}", cases.build_run),
     Spec("/log", journal.build_list, journal.FILTERS),
@@ -77,7 +80,10 @@ PLACES: Final = (
     ("/orders", "Orders"),
     ("/fills", "Fills"),
     ("/positions", "Positions"),
+    ("/accounts", "Accounts"),
     ("/breaks", "Breaks"),
+    ("/alarms", "Alarms"),
+    ("/requests", "Requests"),
     ("/reports", "Reports"),
     ("/log", "Log"),
 )

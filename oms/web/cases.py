@@ -14,9 +14,10 @@ from oms.report.json_view import event_json
 from oms.report.record_json import break_json, run_json
 from oms.report.words import SEVERITIES
 from oms.store.reader import Reader
+from oms.web.counting import counted_records, counts_json
 from oms.web.page import Page, Visit
 from oms.web.past import PAST
-from oms.web.query import RECORD_FILTERS, conditions
+from oms.web.query import RECORD_FILTERS, ZONE, conditions
 
 CASES_SHOWN_MAX: Final = 500
 RUNS_SHOWN_MAX: Final = 100
@@ -24,6 +25,7 @@ CHECKS_SHOWN_MAX: Final = 20
 
 BREAK_FILTERS: Final = ("show", "order_id", "severity", *RECORD_FILTERS, *PAST)
 RUN_FILTERS: Final = ("verdict",)
+STORY_FILTERS: Final = (*PAST, ZONE)
 
 #: What a report's document carries on this site and not in a mail: the way back.
 _WAY_BACK: Final = (
@@ -44,6 +46,7 @@ async def build_breaks(visit: Visit) -> Page:
     asked = query.asked(visit.settings.day_zone)
     found = await records.find(visit.reader, "breaks", asked, where, visit.past)
     total = len(found)
+    counted = await counted_records(visit, "breaks", asked, where)
     cases = cast("list[BreakCase]", found)
     if asked.sort is None:
         cases.sort(key=_rank)
@@ -52,11 +55,18 @@ async def build_breaks(visit: Visit) -> Page:
         title="Breaks",
         template="breaks",
         kind="breaks",
-        values={"cases": cases, "total": total, "show": show, "severity_names": SEVERITIES},
+        values={
+            "cases": cases,
+            "counts_by": counted,
+            "total": total,
+            "show": show,
+            "severity_names": SEVERITIES,
+        },
         json={
             "filters": {**query.values(), "show": show},
             "total": total,
             "breaks": [break_json(case) for case in cases],
+            **counts_json(counted),
         },
     )
 
@@ -69,9 +79,12 @@ def _rank(case: BreakCase) -> tuple[bool, int, int]:
 
 async def build_break(visit: Visit) -> Page:
     """Return one case with the events that show it."""
-    case = cast("BreakCase | None", await visit.reader.one("breaks", visit.name))
+    case = cast("BreakCase | None", await visit.books.one("breaks", visit.name))
     if case is None:
-        raise NotFound(f"there is no break {visit.name!r}", hint="the list of breaks has every id")
+        when = "" if visit.past is None else " yet"
+        raise NotFound(
+            f"there is no break {visit.name!r}{when}", hint="the list of breaks has every id"
+        )
     shown = {number for finding in case.findings for number in finding.evidence}
     evidence = await _events(visit.reader, tuple(shown))
     return Page(

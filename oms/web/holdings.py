@@ -8,6 +8,7 @@ from oms.core.fold.records import AccountValue, Fill, Position
 from oms.core.portfolio import Holding, accounts_of
 from oms.history import records
 from oms.report.record_json import account_value_json, figure_json, fill_json, position_json
+from oms.web.counting import counted_records, counts_json
 from oms.web.page import Page, Visit
 from oms.web.past import PAST
 from oms.web.query import RECORD_FILTERS, conditions
@@ -47,17 +48,19 @@ async def build_fills(visit: Visit) -> Page:
     asked = query.asked(visit.settings.day_zone, limit=limit, reverse=True)
     found = await records.find(visit.reader, "fills", asked, where, visit.past)
     total = await records.total(visit.books, "fills", asked, where, found)
+    counted = await counted_records(visit, "fills", asked, where)
     is_sorted = query.text("sort") or query.text("after")
     fills = cast("list[Fill]", found if is_sorted else found[::-1])
     return Page(
         title="Fills",
         template="fills",
         kind="fills",
-        values={"fills": fills, "total": total},
+        values={"fills": fills, "total": total, "counts_by": counted},
         json={
             "filters": query.values(),
             "total": total,
             "fills": [fill_json(fill) for fill in fills],
+            **counts_json(counted),
         },
     )
 
@@ -71,6 +74,7 @@ async def build_positions(visit: Visit) -> Page:
     found = await records.find(visit.reader, "positions", asked, where, visit.past)
     total = len(found)
     positions = cast("list[Position]", found[:POSITIONS_SHOWN_MAX])
+    counted = await counted_records(visit, "positions", asked, where)
     said = await _account_values(visit)
     values = _shown_values(said)
     worth = {
@@ -90,6 +94,7 @@ async def build_positions(visit: Visit) -> Page:
             "total": total,
             "show": show,
             "account_values": values,
+            "counts_by": counted,
         },
         json={
             "filters": {**query.values(), "show": show},
@@ -103,6 +108,7 @@ async def build_positions(visit: Visit) -> Page:
                 for position in positions
             ],
             "account_values": [account_value_json(value) for value in values],
+            **counts_json(counted),
         },
     )
 

@@ -6,9 +6,10 @@ from typing import Final
 
 from oms.core.events import EVENT_TYPES, Envelope, StatementChecked
 from oms.errors import NotFound
-from oms.history.query import Counted, count, orders_of, search
+from oms.history.query import orders_of, search
 from oms.report.json_view import event_json
 from oms.store.reader import Reader
+from oms.web.counting import COUNT_BY, counted_events, counts_json
 from oms.web.page import Json, Page, Visit
 from oms.web.query import CONDITIONS, ZONE
 
@@ -17,8 +18,6 @@ SHOWN_MAX: Final = 1_000
 #: Steps of the walk from an event to its causes.
 CAUSES_MAX: Final = 30
 
-#: Events of each value of this, on the JSON of the page.
-COUNT_BY: Final = "count_by"
 FILTERS: Final = (*CONDITIONS, ZONE, "limit", COUNT_BY)
 
 
@@ -28,13 +27,14 @@ async def build_list(visit: Visit) -> Page:
     limit = min(query.number("limit", SHOWN, low=1) or SHOWN, SHOWN_MAX)
     forward = bool(query.text("after"))
     asked = query.asked(visit.settings.day_zone, limit=limit, reverse=not forward)
-    by = query.text(COUNT_BY)
-    counted = await count(visit.reader, asked, by) if by else None
+    counted = await counted_events(visit, asked)
     found = [envelope async for envelope in search(visit.reader, asked)]
-    envelopes = found[::-1] if forward else found
+    is_sorted = query.text("sort") != ""
+    envelopes = found[::-1] if forward and not is_sorted else found
     orders = await orders_of(visit.reader, envelopes)
     more = len(found) == limit
-    oldest = envelopes[-1].sequence if envelopes and (more or forward) else None
+    pages = envelopes and not is_sorted and (more or forward)
+    oldest = envelopes[-1].sequence if pages else None
     return Page(
         title="Log",
         template="log",
@@ -42,6 +42,7 @@ async def build_list(visit: Visit) -> Page:
         values={
             "envelopes": envelopes,
             "orders": orders,
+            "counts_by": counted,
             "types": sorted(EVENT_TYPES),
             "older": None if oldest is None else query.link(before=oldest, after=None),
             "newest": query.link(before=None, after=None) if query.text("before") else None,
@@ -52,14 +53,9 @@ async def build_list(visit: Visit) -> Page:
             "events": [
                 {**event_json(one), "order_ids": orders.get(one.sequence, [])} for one in envelopes
             ],
-            **({} if counted is None else _count_json(counted)),
+            **counts_json(counted),
         },
     )
-
-
-def _count_json(counted: Counted) -> Json:
-    values = [{"value": value, "count": number} for value, number in counted.counts]
-    return {"total": counted.total, "counts": values}
 
 
 async def build_one(visit: Visit) -> Page:

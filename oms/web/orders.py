@@ -15,15 +15,16 @@ from oms.history.names import resolve
 from oms.report.json_view import story_json
 from oms.report.record_json import break_json, fill_json, order_json
 from oms.report.story import StoryEntry, tell
+from oms.web.counting import counted_records, counts_json
 from oms.web.page import Elsewhere, Page, Visit
 from oms.web.past import PAST
-from oms.web.query import RECORD_FILTERS, conditions
+from oms.web.query import RECORD_FILTERS, ZONE, conditions
 from oms.web.render import segment
 
 #: Orders on one page at most.
 SHOWN_MAX: Final = 200
 FILTERS: Final = ("show", "origin", "perm_id", *RECORD_FILTERS, *PAST)
-STORY_FILTERS: Final = PAST
+STORY_FILTERS: Final = (*PAST, ZONE)
 _SHOWS: Final = ("live", "all")
 #: Filters that are about orders which have ended as well.
 _OF_THE_PAST: Final = ("state", "since", "until", "during", "code", "order", "after", "before")
@@ -46,6 +47,7 @@ async def build_list(visit: Visit) -> Page:
         "list[Order]", await records.find(visit.reader, "orders", asked, where, visit.past)
     )
     total = await records.total(visit.books, "orders", asked, where, orders)
+    counted = await counted_records(visit, "orders", asked, where)
     shown = orders if query.text("sort") or query.text("after") else orders[::-1]
     return Page(
         title="Orders",
@@ -53,6 +55,7 @@ async def build_list(visit: Visit) -> Page:
         kind="orders",
         values={
             "orders": shown,
+            "counts_by": counted,
             "total": total,
             "show": show,
             "states": [state.value for state in OrderState],
@@ -63,6 +66,7 @@ async def build_list(visit: Visit) -> Page:
             "filters": {**query.values(), "show": show},
             "total": total,
             "orders": [order_json(order) for order in shown],
+            **counts_json(counted),
         },
     )
 

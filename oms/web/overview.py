@@ -5,27 +5,40 @@ from __future__ import annotations
 from typing import Final, cast
 
 from oms.core.fold.records import Order
+from oms.core.resets import windows_of
 from oms.core.situation import Situation
+from oms.history.situation import situation_at
 from oms.report.json_view import event_json
 from oms.report.record_json import order_json, time
-from oms.report.situation_json import age_seconds, situation_json
+from oms.report.situation_json import age_seconds, of_the_past, situation_json
 from oms.web.page import Page, Visit
+from oms.web.past import PAST
+from oms.web.query import ZONE
 
+FILTERS: Final = (*PAST, ZONE)
 #: Rows of each list on the first page; the lists have pages of their own.
 ROWS_MAX: Final = 8
 
 
 async def build(visit: Visit) -> Page:
     """Return the overview."""
-    situation = visit.situation
-    live = cast("list[Order]", await visit.reader.rows("orders", {"live": 1}, limit=500))
+    situation, past = visit.situation, visit.past
+    if past is not None:
+        settings = visit.settings
+        resets = windows_of(settings.reset_region, settings.reset_windows)
+        situation = await situation_at(past, resets=resets)
+    live = cast("list[Order]", await visit.books.rows("orders", {"live": 1}, limit=500))
     live.sort(key=lambda order: order.last_sequence, reverse=True)
-    newest = await visit.reader.events(limit=ROWS_MAX, reverse=True)
+    newest = await visit.reader.events(before=visit.sequence + 1, limit=ROWS_MAX, reverse=True)
+    values = situation_json(situation, visit.health)
+    if past is not None:
+        values = of_the_past(values)
     return Page(
         title="Overview",
         template="overview",
         kind="overview",
         values={
+            "shown": situation,
             "live": live[:ROWS_MAX],
             "newest": newest,
             "places_of": {
@@ -35,7 +48,7 @@ async def build(visit: Visit) -> Page:
         },
         json={
             # What `oms status --json` says as well has the same keys here.
-            **situation_json(situation, visit.health),
+            **values,
             "doubts": [
                 {
                     **order_json(doubt.order),
@@ -65,7 +78,7 @@ def _place(code: str, situation: Situation) -> str:
         case "breaks_open":
             return "/breaks"
         case _ if code.startswith("alarm_"):
-            return "/log?type=AlarmRaised"
+            return "/alarms"
         case _ if "reconciliation" in code:
             return f"/reports/{situation.system.last_run_id}"
         case _:

@@ -28,7 +28,7 @@ CONDITIONS: Final = tuple(name for name in history.CONDITIONS if name not in {"r
 #: The same as filters of a page of records; of the log, `type` and `correlation` besides.
 RECORD_FILTERS: Final = (
     *(name for name in CONDITIONS if name not in {"type", "correlation"}),
-    *(ZONE, "limit"),
+    *(ZONE, "limit", "count_by"),
 )
 #: Longest filter; nothing that can be looked for is longer.
 TEXT_LENGTH_MAX: Final = 200

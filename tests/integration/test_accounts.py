@@ -9,7 +9,7 @@ import pytest
 
 from oms.core.events import PortfolioReceived, QueryAnswered
 from oms.errors import BrokerError, IBConnectionError, NotFound
-from oms.service.portfolio import read_accounts
+from oms.history.portfolio import read_accounts
 from tests.integration.conftest import StartSimulator
 from tests.world import World, a_world
 

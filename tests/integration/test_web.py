@@ -23,17 +23,20 @@ import httpx
 import pytest
 
 from oms.access import LOOPBACK_NAMES, Access
+from oms.cli.asking import FILTERS
 from oms.clock import ManualClock
 from oms.core import events
 from oms.core.contracts import Contract
 from oms.core.events import Context, Event, Finding, Pending, Question, Terms
 from oms.errors import ConfigurationError
+from oms.history import query
 from oms.settings import Settings
 from oms.store import schema
 from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog
 from oms.web import create_app
 from oms.web.app import PAGES
+from oms.web.query import CONDITIONS
 from oms.web.server import serve
 from tests import programs
 from tests.shell import Shell
@@ -118,6 +121,11 @@ ADDRESSES = {
     "/positions?as_of=14": "185.42",
     "/positions?as_of=14&by=happened": "by what we know now",
     "/breaks?as_of=14": "No break meets this.",
+    "/?as_of=14": "How things stood",
+    "/breaks/B0000drift?as_of=2026-03-10": "The broker holds another quantity",
+    "/accounts": "",
+    "/alarms": "No alarm stands.",
+    "/requests": "Nobody has asked for anything.",
 }
 
 
@@ -1301,3 +1309,78 @@ class Story:
         )
         await self._complete("R3", "request", "clean", ())
         await self.say(events.SessionReady(run_id="R3"), actor="reconciler")
+
+
+# ── one language, and the past, everywhere ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("address", "count"),
+    [
+        ("/orders?count_by=state&show=all", "FILLED"),
+        ("/fills?count_by=symbol", "AAPL"),
+        ("/positions?count_by=account", "DU1234567"),
+        ("/breaks?count_by=class&show=all", "quantity_drift"),
+        ("/log?count_by=type&during=2026-03&sort=type", "DaemonStarted"),
+    ],
+)
+async def test_every_list_is_counted_by_a_key(site: Site, address: str, count: str) -> None:
+    found = (await site.get(address, accept="application/json")).json()
+    assert count in [one["value"] for one in found["counts"]]
+    assert found["total"] == sum(one["count"] for one in found["counts"])
+    assert f"<td>{count}</td>" in (await site.get(address)).text
+
+
+async def test_every_list_has_all_filters_of_the_shell(site: Site) -> None:
+    shell = {"class" if name == "klass" else name for name in FILTERS} - {"limit"} | {"sort"}
+    lists = [one for one in PAGES if "since" in one.filters]
+    assert len(lists) == 7
+    for spec in lists:
+        assert shell - set(spec.filters) == set(), spec.path
+    assert set(query.CONDITIONS) - set(CONDITIONS) == {"limit", "reverse"}
+    assert shell | {"type", "correlation", "limit", "zone"} == {*CONDITIONS, "limit", "zone"}
+
+
+@pytest.mark.parametrize("by", ["known", "happened"])
+async def test_books_of_a_moment_are_on_every_page_of_the_books(site: Site, by: str) -> None:
+    """As `--as-of` and `--by` in the shell: orders, fills, positions, P&L, cash, breaks, status."""
+    shell = Shell(site.path.parent, {"OMS_DATABASE_URL": f"sqlite:///{site.path}"})
+    pages = {
+        "orders": "/orders",
+        "fills": "/fills",
+        "positions": "/positions",
+        "pnl": "/accounts",
+        "account": "/accounts",
+        "breaks": "/breaks",
+        "alarms": "/alarms",
+        "requests": "/requests",
+        "status": "/overview",
+    }
+    for verb, page in pages.items():
+        said = (await shell.oms(verb, "--as-of", "14", "--by", by, "--json")).json
+        shown = (await site.get(f"{page}.json?as_of=14&by={by}")).json()
+        assert shown["as_of"] == said["as_of"]
+        if verb == "status":
+            assert shown.items() >= {**said, "kind": "overview", "log": shown["log"]}.items()
+            continue
+        key = {"pnl": "accounts", "account": "accounts"}.get(verb, verb)
+        # The pages show the newest first, and some say more of a row.
+        rows = (
+            [{name: row[name] for name in said[key][0]} for row in shown[key]] if said[key] else []
+        )
+        assert sorted(map(str, rows)) == sorted(map(str, said[key])), verb
+        assert len(rows) == len(shown[key])
+
+
+async def test_break_is_told_as_of_a_moment(site: Site) -> None:
+    shell = Shell(site.path.parent, {"OMS_DATABASE_URL": f"sqlite:///{site.path}"})
+    whole = (await shell.oms("breaks", "B0000drift", "--json")).json
+    opened = whole["opened_sequence"]
+    then = (await shell.oms("breaks", "B0000drift", "--as-of", str(opened), "--json")).json
+    assert (then["as_of"]["sequence"], then["seen"]) == (opened, 1)
+    assert max(one["sequence"] for one in then["events"]) == opened
+    early = await shell.oms("breaks", "B0000drift", "--as-of", str(opened - 1), expect=1)
+    assert "there was no break B0000drift yet" in early.err
+    page = await site.get(f"/breaks/B0000drift?as_of={opened - 1}")
+    assert (page.status_code, "yet" in page.text) == (404, True)
+    assert (await site.get(f"/breaks/B0000drift?as_of={opened}")).status_code == 200
