@@ -209,7 +209,7 @@ def events_page() -> str:
             parts.append(source.fields_table(cls.__name__))
     parts.append("## Values inside events")
     for name in (
-        *("Terms", "Question", "Finding", "CheckpointKept"),
+        *("Terms", "Question", "Span", "Finding", "CheckpointKept"),
         *("PartVersion", "SettingInForce"),
     ):
         parts += [f"### {name}", source.describe(name), source.fields_table(name)]

@@ -95,8 +95,7 @@ def _value(name: str, hint: Any, *, whole: bool) -> Any:
     if origin is Literal:
         return inner[0]
     if origin is tuple:
-        several = inner[:1] if inner[-1] is Ellipsis else inner
-        return tuple(_value(name, one, whole=whole) for one in several)
+        return (_value(name, inner[0], whole=whole),)
     if name in _NAMED:
         return _NAMED[name]
     if inspect.isclass(hint) and issubclass(hint, BaseModel):

@@ -96,18 +96,18 @@ def set_digest_of(lines: Collection[str]) -> str:
 
 def spans_of(sequences: Iterable[int]) -> tuple[Span, ...]:
     """Return sequences as first and last of what follows without a gap."""
-    spans: list[Span] = []
+    ends: list[list[int]] = []
     for sequence in sorted(sequences):
-        if spans and spans[-1][1] == sequence - 1:
-            spans[-1] = (spans[-1][0], sequence)
+        if ends and ends[-1][1] == sequence - 1:
+            ends[-1][1] = sequence
         else:
-            spans.append((sequence, sequence))
-    return tuple(spans)
+            ends.append([sequence, sequence])
+    return tuple(Span(first=first, last=last) for first, last in ends)
 
 
 def within(spans: Iterable[Span]) -> set[int]:
     """Return the sequences that spans name."""
-    return {one for first, last in spans for one in range(first, last + 1)}
+    return {one for span in spans for one in range(span.first, span.last + 1)}
 
 
 def rows_of(question: Question, like: Collection[int]) -> set[int]:

@@ -35,6 +35,10 @@ def told(database: Any) -> list[tuple[int, dict[str, Any]]]:
     ]
 
 
+def named(spans: list[dict[str, int]]) -> set[int]:
+    return {n for span in spans for n in range(span["first"], span["last"] + 1)}
+
+
 def rows_of(database: Any, sequence: int, kind: str, account: str = "") -> list[tuple[str, str]]:
     """Rebuild an answer from the stored texts alone, as an outsider would, and hold it against its
     digest; return type and payload of its rows.
@@ -45,8 +49,8 @@ def rows_of(database: Any, sequence: int, kind: str, account: str = "") -> list[
         chain.append(said[like])
     names: set[int] = set()
     for question in reversed(chain):
-        names -= {n for a, b in question.get("left_out", ()) for n in range(a, b + 1)}
-        names |= {n for a, b in question.get("taken_in", ()) for n in range(a, b + 1)}
+        names -= named(question.get("left_out", ()))
+        names |= named(question.get("taken_in", ()))
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as log:
         select = "SELECT type, payload FROM events WHERE sequence = ?"
         rows = [log.execute(select, (name,)).fetchone() for name in sorted(names)]

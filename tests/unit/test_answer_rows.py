@@ -18,7 +18,7 @@ from oms.core.answer_rows import (
     told_by,
     within,
 )
-from oms.core.events import AccountValueReceived, Question
+from oms.core.events import AccountValueReceived, Question, Span
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 ROWS = st.dictionaries(
@@ -55,7 +55,7 @@ def test_every_answer_of_a_chain_is_told_exactly(answers: list[dict[int, str]], 
 def test_the_same_answer_again_names_no_row() -> None:
     rows = {n: f"position:DU1:{n}" for n in range(5, 25)}
     first = told_by(rows, None, whole=True)
-    assert (first.like, first.taken_in, len(first.came)) == (0, ((5, 24),), 20)
+    assert (first.like, first.taken_in, len(first.came)) == (0, (Span(first=5, last=24),), 20)
     again = told_by(rows, LastAnswer(30, rows), whole=True)
     assert again == ((), (), 30, (), ())
 
@@ -63,20 +63,20 @@ def test_the_same_answer_again_names_no_row() -> None:
 def test_a_chain_of_answers_ends() -> None:
     rows = {5: "position:DU1:1"}
     told = told_by(rows, LastAnswer(30, rows, links=LINKS_MAX), whole=True)
-    assert (told.like, told.taken_in) == (0, ((5, 5),))
+    assert (told.like, told.taken_in) == (0, (Span(first=5, last=5),))
 
 
 def test_an_answer_that_is_not_whole_says_nothing_of_what_is_not_in_it() -> None:
     told = told_by({7: "position:DU1:1"}, LastAnswer(30, {5: "position:DU1:2"}), whole=False)
-    assert told == ((), (), 0, ((7, 7),), ())
+    assert told == ((), (), 0, (Span(first=7, last=7),), ())
 
 
 @given(st.sets(st.integers(1, 10**6)))
 def test_spans_name_exactly_their_events(sequences: set[int]) -> None:
     spans = spans_of(sequences)
     assert within(spans) == sequences
-    assert all(first <= last for first, last in spans)
-    assert all(one[1] + 1 < other[0] for one, other in itertools.pairwise(spans))
+    assert all(span.first <= span.last for span in spans)
+    assert all(one.last + 1 < other.first for one, other in itertools.pairwise(spans))
 
 
 def test_the_digest_of_rows_does_not_depend_on_their_order() -> None:

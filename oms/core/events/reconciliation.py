@@ -87,8 +87,11 @@ class QueryAsked(Event):
     account: Word = ""
 
 
-#: The first and the last of events that follow one another.
-Span = tuple[SequenceNumber, SequenceNumber]
+class Span(Value):
+    """Events that follow one another."""
+
+    first: SequenceNumber
+    last: SequenceNumber
 
 
 class Question(Value):
