@@ -172,7 +172,8 @@ def events_of(path: Path) -> list[tuple[object, ...]]:
 
 
 #: What takes the tables back to the revision before each one.
-_UNDO = {
+_UNDO: dict[str, tuple[str, ...]] = {
+    "0008": (),
     "0007": ("DROP INDEX order_events_sequence",),
     "0006": (
         "ALTER TABLE leases DROP COLUMN log_time_at",

@@ -159,7 +159,7 @@ def _essence(rows: list[str]) -> dict[tuple[str, str], dict[str, Any]]:
         (table, key): {
             f.name: getattr(record, f.name)
             for f in fields(record)
-            if not f.name.endswith(("sequence", "_at"))
+            if not f.name.endswith(("sequence", "sequences", "_at"))
         }
         for table in ("orders", "fills", "positions", "early_commissions")
         for key, record in life.books.tables[table].items()

@@ -493,6 +493,22 @@ def test_an_adopted_order_is_told_by_what_came_before_it_was_known() -> None:
     assert story == {2, 3, 5, 6}
 
 
+def test_what_was_told_of_earlier_revisions_is_told_of_the_order_that_claims_them() -> None:
+    """Each revision, what it cost, and what came late or before it, however the order is found."""
+    life = Life().play("session\nfill 40 @ 10 exec=x.1.01 ref= perm=77\ncommission x.1.01 1")
+    life.play("fill 30 @ 10 exec=x.1.02 ref= perm=77\ncommission x.1.02 1.1")
+    life.play("commission x.1.01 1.05\nfill 40 @ 10 exec=x.1.01 ref= perm=77")
+    life.play("commission x.1.04 2\nfill 20 @ 10 exec=x.1.05 ref= perm=77")
+    life.play("fill 20 @ 10 exec=x.1.03 ref= perm=77\nposition 40 10")
+    adopted = life.play("B: adopt Filled perm=77 evidence=2").books.links()
+    story = {sequence for order_id, sequence in adopted if order_id == "B"}
+    assert story == {2, 3, 4, 5, 6, 8, 9, 10, 12}
+    life = working("fill 40 @ 10 exec=x.1.01 ref= perm=77 id=0\ncommission x.1.01 1")
+    life.play("fill 30 @ 10 exec=x.1.02 perm=77\ncommission x.1.02 1\ncommission x.1.01 1.05")
+    story = {sequence for order_id, sequence in life.books.links() if order_id == "A"}
+    assert story == {2, 3, 4, 5, 6, 7, 8, 9, 10}
+
+
 def test_facts_without_a_fold_leave_the_books_alone() -> None:
     assert "QueryAsked" in EVENT_TYPES
     life = working()

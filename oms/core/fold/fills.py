@@ -90,15 +90,16 @@ def _execution(books: Books, envelope: Envelope, event: ExecutionReceived) -> No
         # An older revision that comes late: kept in the log, named by the fill, without effect.
         if event.exec_id != earlier.exec_id and event.exec_id not in earlier.superseded:
             superseded = (*earlier.superseded, event.exec_id)
-            books.put(earlier.evolve(superseded=superseded, last_sequence=sequence))
+            books.put(earlier.evolve(superseded=superseded).after(earlier, sequence))
     else:
         note_time(books, envelope, event.time_text, pushed=not event.fetched)
         fill = _fill_from(event, envelope, order, earlier)
-        fill = _with_early_commission(books, fill)
+        fill = _with_early_commission(books, fill).after(earlier, sequence)
         if order is not None:
             fill = _held_against(books, order, fill)
             counts_it = earlier is not None and earlier.order_id == order.order_id
             changes |= counted(order, fill, earlier if counts_it else None)
+            _link_told(books, fill, but=sequence)
         books.put(fill)
         _move_position(books, envelope, fill, earlier)
     if order is not None:
@@ -152,9 +153,7 @@ def _with_early_commission(books: Books, fill: Fill) -> Fill:
     early = books.get("early_commissions", fill.exec_id)
     if not isinstance(early, EarlyCommission) or early.joined:
         return fill
-    books.put(early.evolve(joined=True))
-    if fill.order_id:
-        books.link(fill.order_id, early.sequence)
+    fill = _joined(books, fill, early)
     if early.commission is None:
         return fill
     return fill.evolve(
@@ -170,7 +169,7 @@ def _charged_before(books: Books, fill: Fill, exec_id: str) -> Fill:
     early = books.get("early_commissions", exec_id)
     if not isinstance(early, EarlyCommission) or early.joined:
         return fill
-    books.put(early.evolve(joined=True))
+    fill = _joined(books, fill, early)
     if early.commission is None:
         return fill
     return fill.evolve(
@@ -178,6 +177,11 @@ def _charged_before(books: Books, fill: Fill, exec_id: str) -> Fill:
         commission_currency=early.currency,
         realised_pnl=early.realised_pnl,
     )
+
+
+def _joined(books: Books, fill: Fill, early: EarlyCommission) -> Fill:
+    books.put(early.evolve(joined=True))
+    return fill.evolve(told_sequences=(*fill.told_sequences, early.sequence))
 
 
 def counted(order: Order, fill: Fill, earlier: Fill | None = None) -> OrderChanges:
@@ -222,13 +226,17 @@ def claim_fills(books: Books, order: Order, perm_id: int) -> OrderChanges:
     for fill in books.unclaimed(perm_id):
         claimed = _held_against(books, order, fill)
         books.put(claimed)
-        told = {claimed.booked_sequence, claimed.commission_sequence, claimed.last_sequence} - {0}
-        for sequence in told:
-            books.link(order.order_id, sequence)
+        _link_told(books, claimed)
         counts = counted(order, claimed)
         order = order.evolve(**counts)
         changes |= counts
     return changes
+
+
+def _link_told(books: Books, fill: Fill, but: int = 0) -> None:
+    """Let the order of a fill have what was told of it, also before it was known whose it is."""
+    for sequence in sorted(fill.told - {but}):
+        books.link(fill.order_id, sequence)
 
 
 def _move_position(books: Books, envelope: Envelope, fill: Fill, earlier: Fill | None) -> None:
@@ -277,8 +285,15 @@ def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> 
         _keep_early(books, envelope, event)
         return
     is_older = fill.exec_id != event.exec_id
-    if event.commission is None or (is_older and fill.commission_sequence):
-        return  # IB's "not known yet", or what a revision cost whose correction has its own cost.
+    if event.commission is None:
+        return  # IB's "not known yet".
+    if is_older and fill.commission_sequence:
+        # What a revision cost whose correction has its own cost.
+        fill = fill.after(fill, envelope.sequence)
+        books.put(fill)
+        if fill.order_id:
+            _link_told(books, fill)
+        return
     known = fill.commission if fill.commission is not None else ZERO
     changed = event.commission - known
     # What a corrected execution had is not what IB said for its correction.
@@ -290,8 +305,7 @@ def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> 
             commission_sequence=0 if is_older else envelope.sequence,
             commission_was=known if is_other else fill.commission_was,
             realised_pnl=event.realised_pnl,
-            last_sequence=envelope.sequence,
-        )
+        ).after(fill, envelope.sequence)
     )
     order = books.order(fill.order_id)
     if order is not None:

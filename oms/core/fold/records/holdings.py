@@ -63,6 +63,22 @@ class Fill(Evolving):
     disputed: str = ""
     #: IB's figure for the execution; None where it does not apply. Ours is on the position.
     realised_pnl: Decimal | None = None
+    #: Events about it and its earlier revisions that no other field names: an order that claims it
+    #: later has them in its story too.
+    told_sequences: tuple[int, ...] = ()
+
+    @property
+    def told(self) -> set[int]:
+        """Return the events about it and its earlier revisions."""
+        named = {self.booked_sequence, self.commission_sequence, self.last_sequence}
+        return {*self.told_sequences, *named} - {0}
+
+    def after(self, before: Fill | None, sequence: int) -> Fill:
+        """Return this as the event of a sequence made it out of what it was before."""
+        told = (before.told if before is not None else set()) | self.told
+        now = self.evolve(last_sequence=sequence)
+        named = {now.booked_sequence, now.commission_sequence, sequence}
+        return now.evolve(told_sequences=tuple(sorted(told - named)))
 
     @property
     def key(self) -> str:
