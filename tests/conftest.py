@@ -52,6 +52,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     here = not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput")
     if here or config.option.numprocesses is not None or config.option.dist != "no":
         return
+    # Without it each worker, and each program that a test starts, compiles everything anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if any(Path(argument).is_dir() for argument in config.args):
         config.option.numprocesses = "auto"
         config.option.dist = "worksteal"

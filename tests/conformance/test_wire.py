@@ -8,10 +8,11 @@ under IB's own field names; each request of ib_async's client is sent and read b
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import logging
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from types import SimpleNamespace
 from typing import Any
@@ -79,6 +80,23 @@ COUNTS_AT_178 = {
     "completedOrdersEnd": 1,
     "execDetailsEnd": 3,
 }
+
+
+def at_every_version(check: Callable[..., None]) -> Callable[..., None]:
+    """Make one test of a check at each server version; a failure names the version."""
+
+    def test(**case: Any) -> None:
+        for version in VERSIONS:
+            try:
+                check(version=version, **case)
+            except Exception as error:
+                error.add_note(f"at server version {version}")
+                raise
+
+    case = [one for one in inspect.signature(check).parameters.values() if one.name != "version"]
+    functools.update_wrapper(test, check, updated=())
+    test.__signature__ = inspect.Signature(case)  # type: ignore[attr-defined]
+    return test
 
 
 # -- the other end ---------------------------------------------------------------------------------
@@ -478,8 +496,8 @@ def test_a_message_has_the_field_count_of_the_wire_notes(name: str) -> None:
     assert len(messages.encode(name, 178, {})) == COUNTS_AT_178[name]
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", ["openOrder", "completedOrder"])
+@at_every_version
 def test_every_field_of_an_order_message_arrives(name: str, version: int) -> None:
     """Goal: no field is off by one at any version.  Method: a different value in each."""
     sent = order_values(name, version)
@@ -492,8 +510,8 @@ def test_every_field_of_an_order_message_arrives(name: str, version: int) -> Non
             assert getattr(holder, attribute) == read(holder, attribute, text), field
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", ["openOrder", "completedOrder"])
+@at_every_version
 def test_the_optional_groups_of_an_order_message_arrive(name: str, version: int) -> None:
     sent = order_values(name, version) | GROUPS
     contract, order, _ = decode_order(name, version, sent)
@@ -519,7 +537,7 @@ def test_the_optional_groups_of_an_order_message_arrive(name: str, version: int)
     assert order.minTradeQty == (int(sent["minTradeQty"]) if version >= 170 else wire_unset())
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@at_every_version
 def test_every_field_of_an_execution_arrives(version: int) -> None:
     sent = sample_values("execDetails", version, Execution(), Contract())
     sent |= {"reqId": "9", "time": "20260102 10:00:00 America/New_York", "venue": "ARCA"}
@@ -536,7 +554,7 @@ def test_every_field_of_an_execution_arrives(version: int) -> None:
     assert execution.pendingPriceRevision is (version >= 178)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@at_every_version
 def test_every_field_of_contract_details_arrives(version: int) -> None:
     sent = {
         **sample_values("contractDetails", version),
@@ -575,8 +593,8 @@ def test_every_message_has_a_test_of_its_values() -> None:
     assert set(messages.LAYOUTS) == by_field | set(SHORT) | set(GROUPED) | {"symbolSamples"}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", sorted(SHORT.keys()))
+@at_every_version
 def test_a_message_reaches_the_wrapper_with_its_values(name: str, version: int) -> None:
     """Goal: nothing is lost to a count or a parse.  Method: one call, with the values sent."""
     values, expected = SHORT[name]
@@ -584,8 +602,8 @@ def test_a_message_reaches_the_wrapper_with_its_values(name: str, version: int) 
     assert list(arguments) == expected
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", sorted(GROUPED.keys()))
+@at_every_version
 def test_a_message_with_groups_reaches_the_wrapper(name: str, version: int) -> None:
     """Goal: repeated groups are counted as ib_async counts them."""
     values, expected = GROUPED[name]
@@ -593,8 +611,8 @@ def test_a_message_with_groups_reaches_the_wrapper(name: str, version: int) -> N
     assert plain(arguments) == expected
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", sorted(messages.LAYOUTS))
+@at_every_version
 def test_a_message_reads_back_to_the_values_sent(name: str, version: int) -> None:
     fields = messages.encode(name, version, {})
     again = messages.decode(version, fields)
@@ -611,7 +629,7 @@ def test_a_plain_order_has_the_field_count_of_the_wire_notes(version: int) -> No
     assert len(fields) == PLACE_ORDER_FIELDS[version]
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@at_every_version
 def test_every_field_of_an_order_is_understood(version: int) -> None:
     order, contract = full_order()
     fields = sent_by_client(version, "placeOrder", 5, contract, order)
@@ -627,8 +645,8 @@ def test_every_field_of_an_order_is_understood(version: int) -> None:
     assert requests.PLACE_ORDER.encode(version, request.values) == fields
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("order_type", ["LMT", "PEG BENCH", "PEG BEST", "PEG MID"])
+@at_every_version
 def test_an_order_with_every_group_is_understood_to_the_last_field(
     version: int, order_type: str
 ) -> None:
@@ -649,7 +667,7 @@ def test_an_order_with_every_group_is_understood_to_the_last_field(
     assert requests.PLACE_ORDER.encode(version, request.values) == fields
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@at_every_version
 def test_every_request_of_the_client_is_understood(version: int) -> None:
     """Goal: no request is unknown.  Method: call each public sender of ib_async's client."""
     for name, arguments in REQUESTS.items():
@@ -737,7 +755,7 @@ def test_an_unset_number_is_none_in_every_spelling(text: str) -> None:
     assert to_decimal(text) is None
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@at_every_version
 def test_a_symbol_search_reaches_the_wrapper(version: int) -> None:
     row = {"conId": "265598", "symbol": "AAPL", "secType": "STK", "primaryExchange": "NASDAQ",
            "currency": "USD", "derivatives": "0", "description": "APPLE"}  # fmt: skip

@@ -15,7 +15,7 @@ from tests.hostile.live import KNOWN, play_live
 from tests.hostile.play import play
 
 #: Each so-manieth value, so that a door is played in a few seconds.
-STEPS = {"events": 307, "wires": 631, "settings": 53, "lines": 307}
+STEPS = {"events": 307, "wires": 631, "settings": 211, "lines": 307}
 
 
 @pytest.mark.parametrize("part", [1, pytest.param(3, marks=pytest.mark.long)])

@@ -16,7 +16,7 @@ from oms.core.fold.records import OrderState
 from oms.service.adapter import IBBrokerAdapter
 from tests.conftest import ROOT
 from tests.integration.conftest import Simulator
-from tests.world import World, new_database, settings_for
+from tests.world import World, look_again, new_database, settings_for
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ async def test_a_bracket_follows_its_signal_and_only_once(
     waiting = asyncio.ensure_future(buy_the_breakout(om, "AAPL", "310"))
     async with asyncio.timeout(60):
         while not (await world.simulator.do("clients"))["subscriptions"]["7"]:
-            pass
+            await look_again()
     assert not waiting.done()
     await world.simulator.do("quote", symbol="AAPL", bid="311", ask="312", last="311.5")
     entry, profit, loss = await asyncio.wait_for(waiting, 60)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from oms.core.events import QueryAnswered, ReconciliationCompleted
-from tests.world import DEADLINE_SECONDS, LOW, World
+from tests.world import DEADLINE_SECONDS, LOW, World, look_again
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ async def quick_checks(world: World, more: int) -> list[QueryAnswered]:
     before = len(await answers(world))
     async with asyncio.timeout(DEADLINE_SECONDS):
         while len(found := await answers(world)) < before + more:
-            pass
+            await look_again()
     return found
 
 

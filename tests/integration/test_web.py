@@ -136,6 +136,7 @@ async def test_page_shows_what_the_log_says(site: Site, address: str) -> None:
     assert ADDRESSES[address] in answer.text
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("address", ADDRESSES)
 async def test_page_is_whole_and_loads_nothing_from_elsewhere(site: Site, address: str) -> None:
     answer = await site.get(address)
@@ -146,6 +147,7 @@ async def test_page_is_whole_and_loads_nothing_from_elsewhere(site: Site, addres
     assert [name for name in page.attributes if name.startswith("on")] == []
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("address", ADDRESSES)
 async def test_page_has_a_json_form_at_both_addresses(site: Site, address: str) -> None:
     path, _, query = address.partition("?")
@@ -522,6 +524,7 @@ async def test_port_that_is_taken_is_a_configuration_error() -> None:
 # ── nothing gets in ──────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("address", [*ADDRESSES, "/orders/" + HOSTILE, "/orders?symbol=" + HOSTILE])
 async def test_text_of_the_broker_stays_text(site: Site, address: str) -> None:
     answer = await site.get(address)
@@ -535,6 +538,7 @@ async def test_hostile_text_is_shown_as_it_came(site: Site) -> None:
     assert "&lt;script&gt;alert(" in page
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("address", ADDRESSES)
 async def test_no_control_reaches_a_browser(site: Site, address: str) -> None:
     for accept in ("text/html", "application/json"):
@@ -640,6 +644,7 @@ async def test_unknown_name_is_not_found_with_a_hint(site: Site, address: str) -
     assert "/icon-unknown.svg" in page
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("address", [*ADDRESSES, "/health"])
 async def test_database_that_vanished_is_said_and_not_shown_as_empty(
     site: Site, address: str

@@ -506,6 +506,7 @@ BOOKED_AGAIN = "fill 50 ACME @ {} at=2026-03-09T10:15:00 exec={} order=810000041
 OF_TODAY = "fill 50 ACME @ 12.5 exec=99.01 order=810000099 charge=0"
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("place", [None, 0, 2])
 @pytest.mark.parametrize("again", ["", "12.4", "12.5"])
 def test_a_cancel_that_cannot_be_placed_takes_no_deal_of_these_days(
