@@ -19,7 +19,7 @@ from oms.core.compare.cases import case_events, watched_by
 from oms.core.compare.matches import Compared
 from oms.core.compare.repair import not_taken, openings, resolutions
 from oms.core.compare.run import compare, verdict_of
-from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index
+from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index, ref_index
 from oms.core.events import (
     BreakClosed,
     BreakOpened,
@@ -163,6 +163,7 @@ def our_side(life: Life) -> OurSide:
         anomalies=tuple(a for a in life.books.all(Anomaly) if a.live),
         opened_accounts=life.system.opened_accounts,
         by_perm_id=perm_index(orders.values()),
+        by_order_ref=ref_index(orders.values()),
         watched=watched_by(life.books.all(BreakCase)),
         orphans=tuple(life.books.all(EarlyCommission)),
     )

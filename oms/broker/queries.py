@@ -82,6 +82,8 @@ ACCOUNT_TAGS: Final = (
     "EquityWithLoanValue,GrossPositionValue,InitMarginReq,MaintMarginReq,AvailableFunds,"
     "ExcessLiquidity,Cushion,DayTradesRemaining,Leverage,$LEDGER:ALL"
 )
+#: Rows of one answer that are held in memory and compared; where more come, it is no whole answer.
+ROWS_MAX: Final = 50_000
 #: Kinds of notice that refuse a question which has no id of its own, when they come with -1.
 _REFUSES_WITHOUT_ID: Final = frozenset(
     {
@@ -147,7 +149,9 @@ class _Open:
     cause: Cause
     request_id: int | None
     ended: asyncio.Future[tuple[Outcome, int, str]]
-    rows: list[tuple[Event, Durable]] = field(default_factory=list)
+    #: None once there are more than are compared.
+    rows: list[tuple[Event, Durable]] | None = field(default_factory=list)
+    count: int = 0
     exec_ids: set[str] = field(default_factory=set)
     #: What it has told of so far: what comes once more may have been pushed.
     told: set[str] = field(default_factory=set)
@@ -158,6 +162,21 @@ class _Open:
     saw_owed_end: bool = False
     #: Asks for our own open orders, which binds those that a person has entered.
     binds: bool = False
+
+    def take(self, event: Event, durable: Durable) -> None:
+        """Take a row."""
+        self.last = durable
+        self.count += 1
+        if self.rows is not None:
+            self.rows.append((event, durable))
+            if self.count > ROWS_MAX:
+                self.rows = None
+                self.exec_ids.clear()
+                self.told.clear()
+
+    def forget_rows(self) -> None:
+        """Begin anew: what came belongs to an earlier question."""
+        self.rows, self.count = [], 0
 
     def end(self, outcome: Outcome, code: int = 0, text: str = "") -> None:
         """Take an ending; the first one counts."""
@@ -252,14 +271,17 @@ class Queries:
             await self._bind(cause)
         open_ = self._opened(kind, cause, account=account)
         outcome, code, text = await self._await_end(open_)
-        receipts = [await durable for _, durable in open_.rows]
+        came = open_.rows or ()
+        receipts = [await durable for _, durable in came]
         rows = tuple(
-            Row(event, receipt.sequence)
-            for (event, _), receipt in zip(open_.rows, receipts, strict=True)
+            Row(event, receipt.sequence) for (event, _), receipt in zip(came, receipts, strict=True)
         )
         last = (await open_.last).sequence if open_.last is not None else asked_sequence
         if outcome == "complete" and open_.unreadable:
             outcome, text = "partial", f"{open_.unreadable} messages could not be read"
+        if outcome == "complete" and open_.rows is None:
+            outcome = "partial"
+            text = f"{open_.count:,} rows came, and no more than {ROWS_MAX:,} are compared"
         is_whole = outcome == "complete"
         lines = [line_of(type(row.event).__name__, codec.encode(row.event)) for row in rows]
         #: By the event that holds the row.
@@ -275,7 +297,7 @@ class Queries:
             outcome=outcome,
             code=code,
             text=text,
-            rows=len(rows),
+            rows=open_.count,
             digest=digest_of(lines) if is_whole else "",
             reaches_back_to=reaches_back_to,
             reach=reach,
@@ -349,8 +371,13 @@ class Queries:
         try:
             await self._requests.ask(lambda: self._send(open_))
             # IB's silence begins when the question has left.
-            async with asyncio.timeout(self._timeout_seconds):
-                return await open_.ended
+            await asyncio.wait({open_.ended}, timeout=self._timeout_seconds)
+            if not open_.ended.done():
+                # It may stand behind a flood: what the gateway had sent before now is read first.
+                await self._session.hear_out()
+            if not open_.ended.done():
+                raise TimeoutError
+            return open_.ended.result()
         except TimeoutError:
             # Unanswered over two deadlines counts as never answered, or nothing would ever again.
             if open_.request_id is None and not open_.saw_owed_end:
@@ -358,8 +385,8 @@ class Queries:
             seconds = f"within {self._timeout_seconds:g} seconds"
             if open_.saw_owed_end:
                 return "partial", 0, f"one end {seconds}, which may be that of an earlier question"
-            if open_.rows:
-                return "partial", 0, f"{len(open_.rows)} rows, but no end {seconds}"
+            if open_.count:
+                return "partial", 0, f"{open_.count} rows, but no end {seconds}"
             return "timed_out", 0, f"nothing came {seconds}"
         except ConnectionError:
             return "refused", NOT_CONNECTED, "there is no session with the gateway"
@@ -433,7 +460,7 @@ class Queries:
         about an order is an open order that has not ended, and the status that follows at once.
         """
         key = key_of(event)
-        if open_.binds or not key or key in open_.told:
+        if open_.binds or open_.rows is None or not key or key in open_.told:
             return False
         match event:
             case OpenOrderReceived(status=status):
@@ -467,8 +494,7 @@ class Queries:
                         open_.unreadable += 1
                         open_.last = captured.durable
                 case _ if _belongs(open_, event, captured.wire):
-                    open_.rows.append((event, captured.durable))
-                    open_.last = captured.durable
+                    open_.take(event, captured.durable)
                 case _:
                     pass
 
@@ -477,7 +503,7 @@ class Queries:
             self._owed.clear()
             self._standing.clear()
             for open_ in self._open:
-                text = f"the connection was lost after {len(open_.rows)} rows"
+                text = f"the connection was lost after {open_.count} rows"
                 open_.end("partial", 0, text)
 
     async def _append(self, event: Event, cause: Cause) -> Any:
@@ -492,7 +518,7 @@ def _end(open_: _Open, durable: Durable) -> None:
         return
     # Rows before it may belong to the earlier answer, whose first rows we did not keep.
     open_.an_end_is_owed, open_.saw_owed_end = False, True
-    open_.rows.clear()
+    open_.forget_rows()
 
 
 def _answers(open_: _Open, event: Event, wire: tuple[str, ...]) -> bool:

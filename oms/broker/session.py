@@ -313,6 +313,15 @@ class Session:
         self._answered_at = self._clock.monotonic()
         return True
 
+    async def hear_out(self) -> None:
+        """Return when the gateway has answered a question of this moment, so that whatever it had
+        sent before has been read; also where it does not answer in time.
+        """
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            await self._server_clock.ask(
+                self.settings.probe_timeout_seconds, more_time=self._hears_messages
+            )
+
     def _hears_messages(self) -> bool:
         heard_ago = self._clock.monotonic() - self._heard_at
         return self._frames.behind or heard_ago < self.settings.probe_timeout_seconds

@@ -6,17 +6,20 @@ not stop the writer. What ended long ago is read only where an answer names it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, get_args
 
-from oms.core.compare.cases import break_ids_of, thing_of, watched_by
+from oms.core.compare.cases import break_ids_of, watched_by
 from oms.core.compare.cash import explained_by
 from oms.core.compare.positions import premiums_of
-from oms.core.compare.sides import Answers, OurSide, perm_index
+from oms.core.compare.rest import BREAKS_MAX
+from oms.core.compare.sides import Answers, Beyond, OurSide, perm_index, ref_index
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import (
     Anomaly,
+    AnomalyKind,
     AnyRecord,
     BreakCase,
     EarlyCommission,
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 _Key = TypeVar("_Key", str, int)
 
+#: Fills of the day that are held beside those that IB names, and how many are read at a time.
+OTHER_FILLS_MAX: Final = 10_000
+_PAGE: Final = 1_000
 #: Rows asked for in one query; SQLite takes 32,766 values in a statement.
 VALUES_MAX: Final = 5_000
 
@@ -47,8 +53,8 @@ async def load_our_side(
     """
     orders: dict[str, Order] = {}
     fills: dict[str, Fill] = {}
+    beyond: list[Beyond] = []
     positions = _of(Position, await reader.rows("positions", {"live": True}))
-    anomalies = _of(Anomaly, await reader.rows("anomalies", {"live": True}))
     system = await reader.one("system", "system")
     books = system if isinstance(system, SystemRecord) else SystemRecord()
     _add(orders, await reader.rows("orders", {"live": True}))
@@ -58,6 +64,9 @@ async def load_our_side(
     if answers is not None:
         await _add_named_orders(reader, answers, orders)
         await _add_named_fills(reader, answers, watched, fills)
+        beyond += await _add_other_fills(reader, answers, fills)
+    anomalies = await _anomalies(reader, watched, beyond)
+    orphans = await _orphans(reader, watched, beyond)
     await _add_kin(reader, orders)
     ever_held = _of(Position, await reader.rows("positions") if answers is not None else ())
     cash = explained_by(ever_held, books.cash_adjusted)
@@ -66,7 +75,7 @@ async def load_our_side(
         named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.positions}
         # Flat by now, those of open cases are live no more.
         shown = [f for c in open_cases for f in c.findings]
-        named |= {thing_of(f) for f in shown if f.subject in _HOLDINGS}
+        named |= {f.thing for f in shown if f.subject in _HOLDINGS}
         for position in _of(
             Position, await _any(reader, "positions", "position_key", named - set(by_key))
         ):
@@ -79,10 +88,12 @@ async def load_our_side(
         orders=orders,
         fills=fills,
         positions=by_key,
-        anomalies=tuple(anomalies),
+        anomalies=anomalies,
         opened_accounts=books.opened_accounts,
         by_perm_id=perm_index(orders.values()),
-        orphans=await _orphans(reader, watched),
+        by_order_ref=ref_index(orders.values()),
+        orphans=orphans,
+        beyond=tuple(beyond),
         cash=cash,
         premiums=premiums_of(ever_held),
         cash_openings=books.cash_openings,
@@ -94,13 +105,63 @@ async def load_our_side(
 _HOLDINGS: Final = frozenset({"position", "cost"})
 
 
-async def _orphans(reader: Reader, watched: frozenset[str]) -> tuple[EarlyCommission, ...]:
-    rows = _of(EarlyCommission, await reader.rows("early_commissions", {"live": True}))
+async def _orphans(
+    reader: Reader, watched: frozenset[str], beyond: list[Beyond]
+) -> tuple[EarlyCommission, ...]:
+    """Return charges without an execution, and those of open cases; of too many, a number."""
+    live = {"live": True}
+    rows = _of(EarlyCommission, await reader.rows("early_commissions", live, limit=BREAKS_MAX))
     watching = {key.removeprefix("commission:") for key in watched if key.startswith("commission:")}
-    joined = await _any(
-        reader, "early_commissions", "exec_id", watching - {row.exec_id for row in rows}
+    cased = _of(
+        EarlyCommission,
+        await _any(
+            reader, "early_commissions", "exec_id", watching - {row.exec_id for row in rows}
+        ),
     )
-    return (*rows, *_of(EarlyCommission, joined))
+    if len(rows) == BREAKS_MAX:
+        left = await reader.count("early_commissions", live) - len(rows)
+        left -= sum(one.live for one in cased)
+        if left:
+            beyond.append(
+                Beyond(
+                    subject="commission",
+                    break_class="orphan_commission",
+                    severity="medium",
+                    account="",
+                    count=left,
+                    last_sequence=0,
+                )
+            )
+    return (*rows, *cased)
+
+
+async def _anomalies(
+    reader: Reader, watched: frozenset[str], beyond: list[Beyond]
+) -> tuple[Anomaly, ...]:
+    """Return what must not be passed over; of too many, a number for each kind."""
+    live = {"live": True}
+    rows = _of(Anomaly, await reader.rows("anomalies", live, limit=BREAKS_MAX))
+    if len(rows) < BREAKS_MAX:
+        return tuple(rows)
+    shown = {key.rpartition(":")[2] for key in watched if key.startswith("message:")}
+    rows += _of(
+        Anomaly, await _any(reader, "anomalies", "anomaly_key", shown - {one.key for one in rows})
+    )
+    held: Counter[AnomalyKind] = Counter(one.kind for one in rows if one.live)
+    for kind in get_args(AnomalyKind):
+        left = await reader.count("anomalies", {**live, "kind": kind}) - held[kind]
+        if left > 0:
+            beyond.append(
+                Beyond(
+                    subject="message",
+                    break_class=kind,
+                    severity="high",
+                    account="",
+                    count=left,
+                    last_sequence=0,
+                )
+            )
+    return tuple(rows)
 
 
 async def load_cases(
@@ -148,22 +209,46 @@ async def _add_named_fills(
         keys.add(f"{row.event.account}:{stem}")
     for fill in _of(Fill, await _any(reader, "fills", "fill_key", keys)):
         fills[fill.key] = fill
+
+
+async def _add_other_fills(
+    reader: Reader, answers: Answers, fills: dict[str, Fill]
+) -> list[Beyond]:
+    """Add the newest fills, until one is older than the answer can reach: those that IB should have
+    named. Where there are too many, return how many of the others it has not named.
+    """
     question = answers.questions.get("executions")
     if question is None or question.reaches_back_to is None:
-        return
-    # Newest first, until one is older than the answer can reach: those that IB should have named.
-    page = 500
-    rows = _of(Fill, await reader.rows("fills", order="booked_sequence", reverse=True, limit=page))
-    while rows:
+        return []
+    below = (await reader.head()).sequence + 1
+    for _ in range(OTHER_FILLS_MAX // _PAGE):
+        rows = _of(Fill, await reader.highest("fills", "booked_sequence", below, limit=_PAGE))
         for fill in rows:
             fills.setdefault(fill.key, fill)
-        oldest = rows[-1].happened_by
-        if len(rows) < page or (oldest is not None and oldest < question.reaches_back_to):
-            return
-        page *= 4
-        rows = _of(
-            Fill, await reader.rows("fills", order="booked_sequence", reverse=True, limit=page)
+        if len(rows) < _PAGE:
+            return []
+        below, oldest = rows[-1].booked_sequence, rows[-1].happened_by
+        if oldest is not None and oldest < question.reaches_back_to:
+            return []
+    if question.outcome != "complete":
+        return []
+    since = await reader.first_since(question.reaches_back_to)
+    # What was booked while the answer was under way is newer than it.
+    until = min(below - 1, question.asked_sequence)
+    named = Counter(f.account for f in fills.values() if since <= f.booked_sequence <= until)
+    counts = await reader.tally("fills", "account", "booked_sequence", since, until)
+    return [
+        Beyond(
+            subject="execution",
+            break_class="extra_fill",
+            severity="high",
+            account=account,
+            count=count - named[account],
+            last_sequence=last,
         )
+        for account, count, last in counts
+        if count > named[account]
+    ]
 
 
 async def _any(reader: Reader, table: str, column: str, values: Iterable[_Key]) -> list[AnyRecord]:

@@ -20,10 +20,11 @@ next run starts over and writes nothing twice):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from oms.clock import Clock
@@ -71,6 +72,8 @@ log = get_logger("service.reconciler")
 #: How often things that moved while they were asked for, or that differ for the first time, are
 #: asked again.
 REASK_COUNT_MAX: Final = 3
+#: Repairs that are one transaction.
+REPAIRS_AT_A_TIME: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +316,16 @@ class Reconciler:
         """Write what the evidence allows; each step sees what the one before it wrote."""
         for plan in (adoptions, openings, commissions, cash_openings, resolutions, not_taken):
             ours = await self._our_side(answers, run.subjects)
-            facts = [self._fact(event, run.run_id) for event in plan(ours, answers, run.scope)]
-            if facts:
+            found = iter(plan(ours, answers, run.scope))
+            # Some at a time, for there may be as many as rows; each stands for itself.
+            while facts := await asyncio.to_thread(self._some, found, run.run_id):
                 await self._log.append_together(facts)
                 step = plan.__name__
                 log.info("reconciliation_repaired", run_id=run.run_id, step=step, events=len(facts))
         return await self._our_side(answers, run.subjects)
+
+    def _some(self, found: Iterator[Event], run_id: str) -> list[Pending]:
+        return [self._fact(event, run_id) for event in islice(found, REPAIRS_AT_A_TIME)]
 
     async def _conclude(
         self,

@@ -27,8 +27,8 @@ from oms.core.fold.records import (
     SystemRecord,
 )
 
-#: Ended orders that stay at hand; older ones are read from the store.
-ENDED_ORDERS_MAX: Final = 1_000
+#: Ended orders, and closed cases, that stay at hand; older ones are read from the store.
+ENDED_MAX: Final = 1_000
 
 
 class View:
@@ -38,12 +38,13 @@ class View:
         self.orders: dict[str, Order] = {}
         self.positions: dict[str, Position] = {}
         self.breaks: dict[str, BreakCase] = {}
-        #: Those that stand.
+        #: What stands for events that the books could not take.
         self.anomalies: dict[str, Anomaly] = {}
         self.alarms: dict[str, Alarm] = {}
         self.session: SessionRecord | None = None
         self.system = SystemRecord()
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._closed: OrderedDict[str, None] = OrderedDict()
         self._in_doubt: dict[str, None] = {}
         #: Orders with a change or a cancel under way.
         self._asked: dict[str, None] = {}
@@ -110,7 +111,7 @@ class View:
 
     def set_aside(self) -> tuple[Anomaly, ...]:
         """Return what stands for events that the books could not take."""
-        return tuple(one for one in self.anomalies.values() if one.kind == "set_aside")
+        return tuple(self.anomalies.values())
 
     def why_key_is_taken(self, order_id: str) -> str:
         """Say that an order of somebody else has the key of one that has not left, as IB shows it;
@@ -129,8 +130,10 @@ class View:
                 self.positions[record.key] = record
             case BreakCase():
                 self.breaks[record.key] = record
+                _forget_oldest(self.breaks, self._closed, record)
             case Anomaly():
-                _keep_live(self.anomalies, record)
+                if record.kind == "set_aside":
+                    _keep_live(self.anomalies, record)
             case SessionRecord():
                 if self.session is None or record.epoch >= self.session.epoch:
                     self.session = record
@@ -151,16 +154,24 @@ class View:
             self._asked[order.order_id] = None
         else:
             self._asked.pop(order.order_id, None)
-        self._ended.pop(order.order_id, None)
-        if order.live:
-            return
-        self._ended[order.order_id] = None
-        while len(self._ended) > ENDED_ORDERS_MAX:
-            oldest, _ = self._ended.popitem(last=False)
-            del self.orders[oldest]
+        _forget_oldest(self.orders, self._ended, order)
 
 
 _Ending = TypeVar("_Ending", Alarm, Anomaly)
+
+
+_Over = TypeVar("_Over", BreakCase, Order)
+
+
+def _forget_oldest(held: dict[str, _Over], over: OrderedDict[str, None], record: _Over) -> None:
+    """Note whether a record is over, and let go of the oldest of too many that are."""
+    over.pop(record.key, None)
+    if record.live:
+        return
+    over[record.key] = None
+    while len(over) > ENDED_MAX:
+        oldest, _ = over.popitem(last=False)
+        del held[oldest]
 
 
 def _keep_live(held: dict[str, _Ending], record: _Ending) -> None:

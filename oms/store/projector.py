@@ -117,6 +117,7 @@ class Projector:
                 found.add(digest, live=live)
         if found.live != self.sums.live:
             raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the live rows"))
+        self._evict_ended()
 
     def is_set_aside(self, sequence: int) -> bool:
         """Say whether an event is left out of the books, and nobody has closed its break."""
@@ -311,6 +312,9 @@ class Projector:
         if self._written_since_eviction < self._resident_records_max // 4:
             return
         self._written_since_eviction = 0
+        self._evict_ended()
+
+    def _evict_ended(self) -> None:
         evictable = self.books.evictable()
         for table, key in evictable[: max(0, len(evictable) - self._resident_records_max)]:
             if self._evicted is not None:

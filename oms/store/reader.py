@@ -267,6 +267,40 @@ class Reader:
         query = query.order_by(*(c.desc() if reverse else c for c in by)).limit(limit)
         return [record_of(table, row) for row in await self._rows(query)]
 
+    async def highest(self, table: str, column: str, below: int, *, limit: int) -> list[AnyRecord]:
+        """Return the records of a projection with the highest values of a column below one, the
+        highest first.
+        """
+        by = PROJECTIONS[table].c[column]
+        query = _select(table).where(by < below).order_by(by.desc()).limit(limit)
+        return [record_of(table, row) for row in await self._rows(query)]
+
+    async def tally(
+        self, table: str, column: str, number: str, first: int, last: int
+    ) -> list[tuple[str, int, int]]:
+        """Return, for each value of a column, how many records of a projection have a number from
+        first to last, and the highest.
+        """
+        found = PROJECTIONS[table]
+        by, counted = found.c[column], found.c[number]
+        query = select(by, func.count(), func.max(counted)).where(counted.between(first, last))
+        rows = await self._rows(query.group_by(by).order_by(by))
+        return [(str(value), int(count), int(top)) for value, count, top in rows]
+
+    async def first_since(self, moment: datetime) -> int:
+        """Return the first event that was recorded at a moment or later, by halves: times never go
+        back; one above the last where none was. What has left the database was before.
+        """
+        low, high = 1, (await self.head()).sequence + 1
+        while low < high:
+            middle = (low + high) // 2
+            try:
+                is_before = await self.recorded_at(middle) < moment
+            except NotFound:
+                is_before = True
+            low, high = (middle + 1, high) if is_before else (low, middle)
+        return low
+
     async def count(self, table: str, where: Mapping[str, object] | None = None) -> int:
         """Return how many records of a projection have the values given."""
         found = PROJECTIONS[table]

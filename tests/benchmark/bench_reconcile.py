@@ -25,7 +25,7 @@ import ib_async
 
 from oms.core.compare.cases import case_events
 from oms.core.compare.run import compare, verdict_of
-from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index
+from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index, ref_index
 from oms.core.contracts import Contract
 from oms.core.events import (
     Event,
@@ -104,6 +104,7 @@ def sides() -> tuple[OurSide, Answers, Scope]:
         fills=fills,
         positions=positions,
         by_perm_id=perm_index(orders.values()),
+        by_order_ref=ref_index(orders.values()),
     )
     answers = _answers({"open_orders": open_rows, "executions": executed, "positions": held})
     return ours, answers, Scope(1, (), NOW, timedelta(0), "R1", started_sequence=200_000)

@@ -10,8 +10,16 @@ from datetime import timedelta
 import pytest
 
 from oms.clock import SystemClock
-from oms.core.events import AlarmCleared, AlarmRaised, Context, Pending
-from oms.core.fold.records import Alarm, Order
+from oms.core.compare.findings import Thing
+from oms.core.events import (
+    AlarmCleared,
+    AlarmRaised,
+    BreakClosed,
+    BreakOpened,
+    Context,
+    Pending,
+)
+from oms.core.fold.records import Alarm, Anomaly, Order
 from oms.errors import (
     ChainBroken,
     ConfigurationError,
@@ -28,6 +36,7 @@ from oms.store.log import append_foreign
 from oms.store.reader import Reader
 from tests.conformance.conftest import Place
 from tests.conformance.facts import (
+    ACCOUNT,
     BROKER,
     NOON,
     commission,
@@ -102,6 +111,56 @@ async def test_orders_and_fills_of_others_leave_memory_and_are_still_theirs(plac
         await log.append(sent("ours", 1))
         await log.append(status(1, "Submitted"))
         assert log.books.order("ours").perm_ids == ()
+    assert rebuilt_equal(place)
+
+
+async def test_charges_without_executions_leave_memory_and_are_still_joined(place: Place) -> None:
+    """A gateway may charge for any number that it never shows, and show one of them much later."""
+    async with opened_log(place, resident_records_max=4) as log:
+        await log.append(session())
+        await log.append(intent("late"))
+        for number in range(60):
+            await log.append(commission(f"c.{number}.01", "1.25"))
+            assert len(log.books.tables["early_commissions"]) < 12
+    async with opened_log(place, resident_records_max=4) as log:
+        assert len(log.books.tables["early_commissions"]) < 12
+        await log.append(execution("c.7.01", order_id="late"))
+        # One that was never shown itself, and whose correction is.
+        await log.append(execution("c.8.02", order_id="late"))
+        order = log.books.order("late")
+        assert order is not None
+        assert [str(amount) for _, amount in order.commissions] == ["2.50"]
+    assert rebuilt_equal(place)
+
+
+async def test_contradictions_leave_memory_and_a_person_closes_them_for_good(place: Place) -> None:
+    """Each is a row until then; what counts many stays, because the next one adds to it."""
+    async with opened_log(place, resident_records_max=4) as log:
+        await log.append(session())
+        first = 0
+        for number in range(1, 40):
+            await log.append(intent(f"o-{number}"))
+            await log.append(sent(f"o-{number}", number))
+            await log.append(status(number, "Cancelled"))
+            late = execution(f"f.{number}.01", order_id=f"o-{number}", broker_order_id=number)
+            shown = (await log.append(late)).sequence
+            assert len(log.books.tables["anomalies"]) < 12
+            first = first or shown
+        finding = Thing(subject="message", name=str(first), account=ACCOUNT).broken(
+            "contradiction", "medium", "seen"
+        )
+        reconciler = Context("reconciler")
+        await log.append(
+            Pending(BreakOpened(break_id="B1", run_id="R1", finding=finding), reconciler)
+        )
+        person = Context("person:eve")
+        await log.append(Pending(BreakClosed(break_id="B1", reason="seen"), person))
+    reader = await Reader.open(place.url)
+    assert await reader.count("anomalies", {"live": 1}) == 38
+    closed = await reader.one("anomalies", str(first))
+    assert isinstance(closed, Anomaly)
+    assert not closed.live
+    await reader.close()
     assert rebuilt_equal(place)
 
 

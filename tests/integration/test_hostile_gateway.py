@@ -13,6 +13,7 @@ import pytest
 import oms
 from oms.broker import server_clock
 from oms.core.events import (
+    AnswerEndReceived,
     BrokerMessageUnreadable,
     GapOpened,
     OrderMessageSent,
@@ -193,3 +194,98 @@ async def test_messages_that_make_no_sense_are_kept_and_break_nothing(world: Wor
     ticket = await world.bought(1)
     assert ticket.order.filled == 1
     assert await world.log(SessionClosed) == []
+
+
+ABOUT_HOLDINGS = {
+    "reqCompletedOrders": "completed_orders",
+    "reqPositions": "positions",
+    "reqAccountSummary": "account_summary",
+}
+
+
+@pytest.mark.sample(3)
+@pytest.mark.parametrize("request_name", ABOUT_HOLDINGS)
+async def test_silence_of_one_question_is_told_and_the_others_count(
+    world: World, request_name: str
+) -> None:
+    """What is heard goes on, however often that one is silent; a new session is not ready then."""
+    await world.start(request_timeout_seconds=1)
+    resting = await world.resting()
+    await world.simulator.do("silence", request=request_name, mode="answer")
+    for _ in range(4):
+        report = await world.reconcile()
+        outcomes = {question.kind: question.outcome for question in report.questions}
+        silent = ABOUT_HOLDINGS[request_name]
+        assert {kind for kind, outcome in outcomes.items() if outcome != "complete"} == {silent}
+    assert world.view.system.ready
+    assert (await world.bought(1)).order.filled == 1
+    await world.simulator.do("cut")
+    await world.until_logged(SessionClosed)
+    await world.until(lambda: world.view.system.connected)
+    await world.reconcile()
+    assert not world.view.system.ready
+    await world.simulator.do("unsilence")
+    await world.oms.ready(30)
+    assert resting.state is OrderState.WORKING
+    await world.agree()
+
+
+#: Messages that answers consist of.
+ANSWERS = {"3", "5", "11", "53", "55", "59", "61", "62", "63", "64", "101", "102"}
+#: The end of every answer, as nobody has asked for it.
+ENDS = [
+    ["53", "1"],
+    ["55", "1", "99"],
+    ["55", "1", "-1"],
+    ["102"],
+    ["62", "1"],
+    ["64", "1", "99"],
+    ["54", "1", "DU1234567"],
+    ["54", "1", "DU0000000"],
+    ["52", "1", "99"],
+]
+
+
+async def test_an_answer_that_nobody_asked_for_and_one_twice_change_nothing(world: World) -> None:
+    """Rows count for what they say, ends for nothing, and the next comparison is right."""
+    await world.start()
+    resting = await world.resting()
+    await world.bought(3)
+    await world.reconcile()
+    heard = await world.oms.reader.events(limit=1_000)
+    rows = [list(one.wire or ()) for one in heard if one.context.actor == "broker" and one.wire]
+    rows = [row for row in rows if row[0] in ANSWERS]
+    assert {row[0] for row in rows} == ANSWERS
+    for _ in range(2):
+        for row in [*rows, *ENDS]:
+            await world.simulator.do("raw", fields=row)
+    await world.until_logged(AnswerEndReceived, 2 * len(ENDS))
+    for _ in range(3):
+        report = await world.reconcile()
+        assert {q.outcome for q in report.questions} == {"complete"}
+        assert report.verdict == "clean"
+    assert (resting.state, await world.log(SessionClosed)) == (OrderState.WORKING, [])
+    await world.agree()
+
+
+async def test_ends_that_come_before_their_rows_open_no_case(world: World) -> None:
+    """Each question looks answered with nothing: what is missing then is asked for again."""
+    await world.start()
+    await world.resting()
+    await world.bought(3)
+
+    async def ends() -> None:
+        while True:
+            for row in ENDS:
+                await world.simulator.do("raw", fields=row)
+            await asyncio.sleep(0.05)
+
+    ending = asyncio.create_task(ends())
+    try:
+        for _ in range(5):
+            await world.reconcile()
+    finally:
+        ending.cancel()
+    await world.reconcile()
+    await world.agree()
+    assert world.view.open_breaks() == ()

@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from oms.broker import queries
 from oms.broker.queries import Answer
 from oms.core.contracts import Contract, Stock
 from oms.core.events import (
@@ -219,6 +220,21 @@ async def test_an_unreadable_row_makes_the_answer_partial(simulator: Simulator, 
     await simulator.do("raw", fields=["62", "1"], client_id=7)
     answer = await asking
     assert said(answer) == ("partial", 0, "1 messages could not be read")
+
+
+async def test_more_rows_than_are_compared_are_counted_and_no_whole_answer(
+    simulator: Simulator, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of them is held in memory, and what comes is in the log all the same."""
+    await trade(simulator, desk)
+    whole = await ask(desk, "executions", "R1")
+    monkeypatch.setattr(queries, "ROWS_MAX", 1)
+    answer = await ask(desk, "executions", "R2")
+    assert said(answer) == ("partial", 0, "2 rows came, and no more than 1 are compared")
+    assert (answer.question.rows, answer.question.digest, answer.rows) == (2, "", ())
+    monkeypatch.setattr(queries, "ROWS_MAX", 2)
+    again = await ask(desk, "executions", "R3")
+    assert (again.question.digest, len(again.rows)) == (whole.question.digest, 2)
 
 
 async def test_a_late_end_does_not_complete_the_next_question(

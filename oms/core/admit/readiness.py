@@ -65,9 +65,15 @@ def _gate(proposal: Proposal, _limits: Limits) -> Denial | None:
             )
     for case in proposal.open_breaks:
         finding = case.finding
-        if finding.severity != "high" or finding.account != proposal.account:
+        if finding.severity != "high":
             continue
-        if finding.con_id in con_ids_of(proposal.contract):
+        # What counts others can be about every contract, and every account where it names none.
+        if finding.is_rest and finding.account in {"", proposal.account}:
+            is_about = True
+        else:
+            is_about = finding.account == proposal.account
+            is_about = is_about and finding.con_id in con_ids_of(proposal.contract)
+        if is_about:
             return Denial(
                 "gate",
                 case.break_id,

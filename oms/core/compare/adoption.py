@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
@@ -32,7 +32,7 @@ def adoptions(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[OrderAd
     """
     in_question = rows_in_question(ours, answers)
     refs = frozenset(o.order_ref for o in ours.orders.values())
-    new = _New(ours, answers, scope, refs, _carriers(answers))
+    new = _New(ours, answers, scope, refs, _carriers(answers), _executed(answers))
     seen: set[int] = set()
     for row in answers.order_rows():
         perm_id = row.event.perm_id
@@ -52,6 +52,14 @@ def _carriers(answers: Answers) -> dict[str, set[int]]:
     return found
 
 
+def _executed(answers: Answers) -> dict[int, list[ExecutionReceived]]:
+    """Return the executions of each permanent number."""
+    found: dict[int, list[ExecutionReceived]] = {}
+    for row in answers.executions:
+        found.setdefault(row.event.perm_id, []).append(row.event)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _New:
     """What adopting an order needs beside the row that names it."""
@@ -63,20 +71,25 @@ class _New:
     refs: Collection[str]
     #: Permanent numbers by the orderRef that they come with.
     carriers: Mapping[str, Collection[int]]
+    #: Executions by permanent number.
+    executed: Mapping[int, Sequence[ExecutionReceived]]
 
     def adopted(self, row: OrderRow) -> OrderAdopted:
         """Return the adoption of the order that a row names."""
         event = row.event
         order_id = self._id_of(event.order_ref, event.perm_id)
+        named = self.executed.get(event.perm_id, ())
         match event:
             case OpenOrderReceived():
                 return _adopt_open(Row(event, row.sequence), order_id, self.scope)
             case CompletedOrderReceived():
                 seen = Row(event, row.sequence)
-                return _adopt_completed(seen, order_id, self.answers, self.scope)
+                return _adopt_completed(seen, order_id, named, self.scope)
             case ExecutionReceived():
                 executed = Row(event, row.sequence)
-                return _adopt_executed(executed, order_id, self.answers, self.scope)
+                # Complete answers list it nowhere, so nothing of it is at work any more.
+                ended = self.answers.complete("open_orders", "completed_orders")
+                return _adopt_executed(executed, order_id, named, self.scope, ended=ended)
             case _:
                 assert_never(event)
 
@@ -122,10 +135,12 @@ def _adopt_open(row: Row[OpenOrderReceived], order_id: str, scope: Scope) -> Ord
 
 
 def _adopt_completed(
-    row: Row[CompletedOrderReceived], order_id: str, answers: Answers, scope: Scope
+    row: Row[CompletedOrderReceived],
+    order_id: str,
+    executed: Sequence[ExecutionReceived],
+    scope: Scope,
 ) -> OrderAdopted:
     event = row.event
-    executed = [r.event for r in answers.executions if r.event.perm_id == event.perm_id]
     # The row names no client: without its executions, who sent it is not known.
     client_id = executed[0].client_id if executed else 0
     broker_order_id = executed[0].broker_order_id if executed else 0
@@ -155,9 +170,13 @@ def _adopt_completed(
 
 
 def _adopt_executed(
-    row: Row[ExecutionReceived], order_id: str, answers: Answers, scope: Scope
+    row: Row[ExecutionReceived],
+    order_id: str,
+    named: Sequence[ExecutionReceived],
+    scope: Scope,
+    *,
+    ended: bool,
 ) -> OrderAdopted:
-    named = [r.event for r in answers.executions if r.event.perm_id == row.event.perm_id]
     # The execution of a combo stands for the order, those of its legs do not.
     event = next((one for one in named if one.contract.is_combo), row.event)
     same = [one for one in named if one.contract.con_id == event.contract.con_id]
@@ -173,8 +192,7 @@ def _adopt_executed(
         broker_order_id=event.broker_order_id,
         order_ref=event.order_ref,
         status="",
-        # Complete answers list it nowhere, so nothing of it is at work any more.
-        ended=answers.complete("open_orders", "completed_orders"),
+        ended=ended,
         evidence=row.sequence,
         run_id=scope.run_id,
     )

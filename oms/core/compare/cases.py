@@ -57,21 +57,16 @@ def _number_of(key: str) -> str:
     return f"B{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
-def thing_of(finding: Finding) -> str:
-    """Return what a finding is about: an order id, a fill's key, a position's key."""
-    return finding.key.partition(":")[2]
-
-
 def settled_by(finding: Finding) -> tuple[str, ...]:
     """Return the keys of the matches that settle a break; none where no answer can.
 
     Who sent an order that is not ours, no answer says, and its end is no reason to forget it.
     """
-    is_adopted = bool(finding.order_id) and finding.subject == "order"
+    is_adopted = (bool(finding.order_id) or finding.is_rest) and finding.subject == "order"
     is_foreign = is_adopted and finding.break_class == "unknown_order"
     if finding.subject in _BY_A_PERSON or is_foreign:
         return ()
-    thing = thing_of(finding)
+    thing = finding.thing
     keys = (f"{finding.subject}:{thing}",)
     lacking = _LACKING.get(finding.break_class) if finding.subject == "statement_deal" else None
     return keys if lacking is None else (*keys, f"{lacking}:{thing}")

@@ -80,11 +80,10 @@ def _have_moved(order: Order, prior: OurSide, ours: OurSide) -> bool:
     was asked for.
     """
     entry = order.parent_order_id
-    related = (
-        other
-        for other in ours.orders.values()
-        if other is order or (entry and entry in (other.order_id, other.parent_order_id))
-    )
+    related = [order]
+    if entry:
+        every = ours.orders.values()
+        related += [one for one in every if entry in (one.order_id, one.parent_order_id)]
     return any(_has_moved(prior.orders.get(other.order_id), other) for other in related)
 
 

@@ -30,6 +30,7 @@ from oms.core.compare.matches import Compared
 from oms.core.compare.nameless import nameless_findings
 from oms.core.compare.orders import order_findings
 from oms.core.compare.positions import position_findings
+from oms.core.compare.rest import Rest
 from oms.core.compare.sides import Answers, OurSide, Scope
 from oms.core.events import BreakClass, Finding, Verdict
 
@@ -51,17 +52,22 @@ def compare(
     breaks that a person has closed as they are: they leave no cash uncompared, because nobody is
     looking into them any more.
     """
-    found = Compared()
+    found, rest = Compared(), Rest(ours.watched)
+    for beyond in ours.beyond:
+        if not scope.accounts or beyond.account in {"", *scope.accounts}:
+            rest.count(beyond)
     found.add(_unanswered(answers))
-    found.add(order_findings(before, prior or before, ours, answers, scope))
-    found.add(nameless_findings(ours, answers, scope))
-    found.add(execution_findings(ours, answers, scope))
-    found.add(position_findings(before, ours, answers, scope))
-    found.add(commission_findings(ours, answers, scope))
+    found.add(rest.without(order_findings(before, prior or before, ours, answers, scope)))
+    found.add(rest.without(nameless_findings(ours, answers, scope)))
+    found.add(rest.without(execution_findings(ours, answers, scope)))
+    found.add(rest.without(position_findings(before, ours, answers, scope)))
+    found.add(rest.without(commission_findings(ours, answers, scope)))
     in_question = [f for f in found.findings if f.key not in accepted_keys]
-    found.add(cash_findings(ours, answers, scope, _drifting(in_question, ours, answers)))
+    drifting = _drifting(in_question, rest.accounts(_ABOUT_CASH), ours, answers)
+    found.add(cash_findings(ours, answers, scope, drifting))
     found.add(account_findings(ours, answers, scope))
-    found.add(_anomalies(ours))
+    found.add(rest.without(_anomalies(ours)))
+    found.add(rest.findings())
     return found
 
 
@@ -79,19 +85,24 @@ _ABOUT_CASH: Final[frozenset[BreakClass | None]] = frozenset(
 )
 
 
-def _drifting(findings: Iterable[Finding], ours: OurSide, answers: Answers) -> set[str]:
-    """Return accounts and currencies whose cash is not compared: one cause is one difference."""
+def _drifting(
+    findings: Iterable[Finding], unlisted: Collection[str], ours: OurSide, answers: Answers
+) -> set[str]:
+    """Return accounts and currencies whose cash is not compared: one cause is one difference. Of
+    accounts with differences that are not listed, that is every currency.
+    """
     currencies = {p.contract.con_id: p.contract.currency for p in ours.positions.values()}
     currencies |= {f.contract.con_id: f.contract.currency for f in ours.fills.values()}
     told = [r.event.contract for r in answers.executions]
     told += [r.event.contract for r in answers.positions]
     for contract in told:
         currencies.setdefault(contract.con_id, contract.currency)
-    return {
+    found = {
         f"{f.account}:{currencies[f.con_id]}"
         for f in findings
         if f.result == "break" and f.break_class in _ABOUT_CASH and f.con_id in currencies
     }
+    return found | {f"{account}:{one}" for account in unlisted for one in currencies.values()}
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Generic, NamedTuple, TypeVar, assert_never
 
+from oms.core.compare.matches import Subject
 from oms.core.events import (
     AccountValueReceived,
+    BreakClass,
     CommissionReceived,
     CompletedOrderReceived,
     Event,
@@ -18,6 +20,7 @@ from oms.core.events import (
     PositionReceived,
     QueryKind,
     Question,
+    Severity,
 )
 from oms.core.fold.records import Anomaly, EarlyCommission, Fill, Order, Position
 
@@ -114,6 +117,19 @@ class ExplainedCash:
     moved_at: Mapping[str, datetime] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beyond:
+    """Differences of one kind in one account that are too many to be listed."""
+
+    subject: Subject
+    break_class: BreakClass
+    severity: Severity
+    account: str
+    count: int
+    #: Of the last event that shows one.
+    last_sequence: int
+
+
 class Premiums(NamedTuple):
     """What exercised, assigned and worthless options of one underlying have realised."""
 
@@ -137,6 +153,8 @@ class OurSide:
     anomalies: tuple[Anomaly, ...] = ()
     opened_accounts: tuple[str, ...] = ()
     by_perm_id: Mapping[int, str] = field(default_factory=dict)
+    #: Orders of others can share an orderRef: "" then.
+    by_order_ref: Mapping[str, str] = field(default_factory=dict)
     #: Commission reports whose execution we have not seen.
     orphans: tuple[EarlyCommission, ...] = ()
     cash: ExplainedCash = field(default_factory=ExplainedCash)
@@ -147,6 +165,8 @@ class OurSide:
     #: Keys of open cases and of the matches that would settle them: compared even where nobody else
     #: asks.
     watched: frozenset[str] = frozenset()
+    #: What was left out above, because nobody can read so much.
+    beyond: tuple[Beyond, ...] = ()
     #: Sequence of the last report, 0 before the first; None where nobody has looked.
     reported_sequence: int | None = None
 
@@ -157,8 +177,7 @@ class OurSide:
             return keyed
         if perm_id or not order_ref:
             return self.orders.get(self.by_perm_id.get(perm_id, ""))
-        having_it = [o for o in self.orders.values() if o.order_ref == order_ref]
-        return having_it[0] if len(having_it) == 1 else None
+        return self.orders.get(self.by_order_ref.get(order_ref, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +208,14 @@ class Scope:
 def perm_index(orders: Iterable[Order]) -> dict[int, str]:
     """Return which order owns each permanent number."""
     return {perm_id: o.order_id for o in orders for perm_id in o.perm_ids}
+
+
+def ref_index(orders: Iterable[Order]) -> dict[str, str]:
+    """Return which order has each orderRef, "" where several do."""
+    found: dict[str, str] = {}
+    for order in orders:
+        found[order.order_ref] = "" if order.order_ref in found else order.order_id
+    return found
 
 
 def reaches_back_to(answers: Answers) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from oms.core.bounds import (
     ClientId,
@@ -25,6 +25,8 @@ from oms.core.ratio import Ratio
 from oms.core.values import Value
 
 Outcome = Literal["complete", "refused", "timed_out", "partial"]
+#: Begins what a finding is about that counts others. No id of an order has a space.
+REST: Final = "rest of "
 Severity = Literal["high", "medium", "low"]
 Verdict = Literal["clean", "broken", "unknown"]
 #: `account` is a subscription to one account's figures, heard to the end of its first answer.
@@ -190,6 +192,16 @@ class Finding(Value):
     #: What would make both sides equal, with its cause where evidence names one. Proposed, not
     #: done: a policy or a person does it.
     proposed: Adjustment | None = None
+
+    @property
+    def thing(self) -> str:
+        """Return what it is about: an order id, a fill's key, a position's key."""
+        return self.key.partition(":")[2]
+
+    @property
+    def is_rest(self) -> bool:
+        """Say whether it counts what there is too much of to list: it is about a whole account."""
+        return self.thing.startswith(REST)
 
 
 class MatchCount(Value):

@@ -23,6 +23,7 @@ from oms.core.fold.records import (
     TABLES,
     Anomaly,
     AnyRecord,
+    EarlyCommission,
     Fill,
     Order,
     OrderChanges,
@@ -37,6 +38,8 @@ _R = TypeVar("_R", bound=AnyRecord)
 #: What IB writes where an order has no id in this session: manual orders, executions of other
 #: sessions, and errors about nothing (INC-22, INC-26, INC-169).
 NO_ORDER_IDS: Final = frozenset({0, -1, 2147483647})
+#: IB writes two.
+REVISION_DIGITS_MAX: Final = 3
 #: Open anomalies that count their repeats: more kinds at a time are one kind.
 KINDS_MAX: Final = 50
 
@@ -334,10 +337,10 @@ class Books:
                 self._counting[record.about] = key
             elif self._counting.get(record.about) == key:
                 del self._counting[record.about]
-        live = record.live
-        if before is not None and before.live is live:
+        stays = _stays(record)
+        if before is not None and _stays(before) is stays:
             return
-        if live:
+        if stays:
             self._ended.pop((table, key), None)
         else:
             self._ended[table, key] = None
@@ -400,6 +403,19 @@ class Books:
             del self._unclaimed[fill.perm_id]
 
 
+def _stays(record: AnyRecord) -> bool:
+    """Say whether a record must be in memory: a live one, but where a flood can make any number and
+    the events that need one name it.
+    """
+    match record:
+        case EarlyCommission():
+            return False
+        case Anomaly() if not record.about and record.kind != "set_aside":
+            return False
+        case _:
+            return record.live
+
+
 def _waits_at(order: Order) -> tuple[int, int] | None:
     """Return the number under which an order left that IB has not named, None for any other."""
     if order.acknowledged or not order.live or order.broker_order_id in NO_ORDER_IDS:
@@ -437,10 +453,10 @@ def stem_and_revision(exec_id: str) -> tuple[str, int]:
     """Return what a correction shares with the execution it corrects, and which revision this is.
 
     IB numbers revisions after the last dot: 0000e0d5.5f3a1b2c.01.02 corrects .01 (broker notes:
-    executions).
+    executions). A longer number is no revision but part of the name.
     """
     stem, dot, last = exec_id.rpartition(".")
-    if dot and last.isdecimal():
+    if dot and len(last) <= REVISION_DIGITS_MAX and last.isdecimal():
         return stem, int(last)
     return exec_id, 0
 

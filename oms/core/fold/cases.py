@@ -13,13 +13,14 @@ from oms.core.events import (
     CaseActionProposed,
     Context,
     Envelope,
+    Finding,
     ReconciliationCompleted,
     ReconciliationStarted,
 )
 from oms.core.fold.books import Books, set_system
 from oms.core.fold.fold import Fold
 from oms.core.fold.records import Anomaly, BreakCase, RunRecord
-from oms.core.fold.wants import Want, Wants, nothing
+from oms.core.fold.wants import Want, Wants, anomaly_of, nothing
 
 
 def _run_started(books: Books, envelope: Envelope, event: ReconciliationStarted) -> None:
@@ -149,15 +150,28 @@ class _AboutCase(Protocol):
     def break_id(self) -> str: ...
 
 
+class _Shown(_AboutCase, Protocol):
+    @property
+    def finding(self) -> Finding: ...
+
+
 def _for_case(event: _AboutCase, context: Context, books: Books) -> Wants:
+    case = books.get("breaks", event.break_id)
+    if isinstance(case, BreakCase):
+        return anomaly_of(case.finding)
     return (Want("breaks", "", event.break_id),)
+
+
+def _for_shown(event: _Shown, context: Context, books: Books) -> Wants:
+    # It may be closed among the same events, when its case was not in memory yet.
+    return *_for_case(event, context, books), *anomaly_of(event.finding)
 
 
 FOLDS: Final = (
     Fold(ReconciliationStarted, _run_started, nothing),
     Fold(ReconciliationCompleted, _run_completed, nothing),
-    Fold(BreakOpened, _break_opened, _for_case),
-    Fold(BreakUpdated, _break_updated, _for_case),
+    Fold(BreakOpened, _break_opened, _for_shown),
+    Fold(BreakUpdated, _break_updated, _for_shown),
     Fold(BreakClosed, _break_closed, _for_case),
     Fold(BreakAssigned, _assigned, _for_case),
     Fold(BreakExplained, _explained, _for_case),

@@ -148,8 +148,9 @@ def _held_against(books: Books, order: Order, fill: Fill) -> Fill:
 
 
 def _with_early_commission(books: Books, fill: Fill) -> Fill:
-    for number in range(1, fill.revision):
-        fill = _charged_before(books, fill, f"{fill.stem}.{number:02}")
+    *before, _ = _charged_as(fill.exec_id)
+    for exec_id in before:
+        fill = _charged_before(books, fill, exec_id)
     early = books.get("early_commissions", fill.exec_id)
     if not isinstance(early, EarlyCommission) or early.joined:
         return fill
@@ -162,6 +163,12 @@ def _with_early_commission(books: Books, fill: Fill) -> Fill:
         commission_sequence=early.sequence,
         realised_pnl=early.realised_pnl,
     )
+
+
+def _charged_as(exec_id: str) -> tuple[str, ...]:
+    """Return the ids under which an execution can have been charged: its revisions up to this."""
+    stem, revision = stem_and_revision(exec_id)
+    return (*(f"{stem}.{number:02}" for number in range(1, revision)), exec_id)
 
 
 def _charged_before(books: Books, fill: Fill, exec_id: str) -> Fill:
@@ -468,6 +475,7 @@ def _for_execution(event: ExecutionReceived, context: Context, books: Books) -> 
     earlier = books.fill(f"{event.account}:{stem}")
     return (
         Want("fills", "", f"{event.account}:{stem}"),
+        *(Want("early_commissions", "", one) for one in _charged_as(event.exec_id)),
         *(() if earlier is None else companions(earlier)),
         position,
         # A correction folds the position again over all its fills.

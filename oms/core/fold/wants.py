@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from oms.core.contracts import Contract
-from oms.core.events import Context, Event
+from oms.core.events import Context, Event, Finding
 from oms.core.fold.books import NO_ORDER_IDS, Books, broker_key, name_of
-from oms.core.fold.records import AnyRecord, Fill, Order, UnknownOrder
+from oms.core.fold.records import AnyRecord, BreakCase, Fill, Order, UnknownOrder
 from oms.core.keys import can_be_key
 
 
@@ -69,7 +69,8 @@ def fills_unclaimed(books: Books, perm_id: int) -> Wants:
     """Name the fills that an order gets with its permanent number."""
     if not perm_id or books.owner_of(perm_id) is not None:
         return ()
-    return (Want("fills", "perm_id", perm_id),)
+    shown = (_shown_by(fill) for fill in books.unclaimed(perm_id))
+    return Want("fills", "perm_id", perm_id), *shown
 
 
 def key_shown(order_ref: str) -> Wants:
@@ -103,7 +104,23 @@ def companions(record: AnyRecord) -> Wants:
     if isinstance(record, Order):
         by_number = record.is_executed and not record.named
         return (Want("fills", "order_id", record.order_id),) if by_number else ()
+    if isinstance(record, BreakCase):
+        return anomaly_of(record.finding)
     if not isinstance(record, Fill):
         return ()
     position = Want("positions", "", record.position_key)
-    return (position, Want("orders", "", record.order_id)) if record.order_id else (position,)
+    if record.order_id:
+        return position, Want("orders", "", record.order_id)
+    return position, _shown_by(record)
+
+
+def anomaly_of(finding: Finding) -> Wants:
+    """Name what a case is about that only a person closes; its key ends in its sequence."""
+    if finding.subject != "message":
+        return ()
+    return (Want("anomalies", "", finding.key.rpartition(":")[2]),)
+
+
+def _shown_by(fill: Fill) -> Want:
+    """Name what the last event of a fill has shown: whoever claims the fill can add to it."""
+    return Want("anomalies", "", str(fill.last_sequence))

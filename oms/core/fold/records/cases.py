@@ -101,7 +101,9 @@ class BreakCase(Evolving):
     @property
     def shuts_gate(self) -> bool:
         """Say whether new orders in its account and contract are refused."""
-        return self.live and self.finding.severity == "high" and bool(self.finding.con_id)
+        if not self.live or self.finding.severity != "high":
+            return False
+        return bool(self.finding.con_id) or self.finding.is_rest
 
     def columns(self) -> dict[str, Column]:
         """Return the values that readers search by."""
@@ -115,6 +117,11 @@ class BreakCase(Evolving):
         }
 
 
+AnomalyKind = Literal[
+    "unreadable_message", "set_aside", "contradiction", "two_perm_ids", "order_id_rollback"
+]
+
+
 @record
 class Anomaly(Evolving):
     """Something in the log that must not be passed over: the reconciler turns each open one into a
@@ -124,9 +131,7 @@ class Anomaly(Evolving):
     COLUMNS: ClassVar[dict[str, ColumnType]] = {"kind": "text", "order_id": "text"}
 
     sequence: int
-    kind: Literal[
-        "unreadable_message", "set_aside", "contradiction", "two_perm_ids", "order_id_rollback"
-    ]
+    kind: AnomalyKind
     text: str
     order_id: str = ""
     account: str = ""
