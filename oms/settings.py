@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, get_args
 from urllib.parse import unquote, urlsplit
@@ -53,6 +54,8 @@ ENV_FILE: Final = ".env"
 _FILE_BYTES_MAX: Final = 2**20
 #: Characters of a refused value that an error shows.
 _SAID_MAX: Final = 200
+#: In the name of what an address carries and nobody else may read.
+_SECRET: Final = re.compile(r"pass|pwd|secret|token|api.?key|auth|credential|signature", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -720,13 +723,15 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     def describe(self) -> tuple[SettingRow, ...]:
-        """Return one row a setting, for `oms settings`; passwords are masked."""
+        """Return one row a setting, for `oms settings`; passwords are masked, and what stands after
+        the program in a command.
+        """
         return tuple(
             SettingRow(
                 name=name,
                 env=env_name(name),
                 default=_shown(field.default),
-                value=_shown(getattr(self, name)),
+                value=_shown_of(name, getattr(self, name)),
                 source=self._sources.get(name, "default"),
                 unit=_unit(field),
                 bounds=_bounds(field),
@@ -924,6 +929,15 @@ def _said(value: object) -> str:
     return text if len(text) <= _SAID_MAX else f"{text[:_SAID_MAX]}... ({len(text):,} characters)"
 
 
+def _shown_of(name: str, value: object) -> str:
+    """Return a setting's value as people read it. A command line can carry a password where nobody
+    can tell it from the rest: of it only the program is shown, and by what a change shows.
+    """
+    if not name.endswith("_command") or len(words := str(value).split(None, 1)) < 2:
+        return _shown(value)
+    return f"{words[0]} (sha256 {sha256(str(value).encode()).hexdigest()[:16]})"
+
+
 def _shown(value: object) -> str:
     match value:
         case None:
@@ -954,7 +968,7 @@ def masked(text: str) -> str:
 
 def _without_password(option: re.Match[str]) -> str:
     name, sign, value = option.groups()
-    return name + sign + ("***" if "password" in unquote(name).lower() else value)
+    return name + sign + ("***" if _SECRET.search(unquote(name)) else value)
 
 
 def _unit(field: FieldInfo) -> str:

@@ -18,7 +18,7 @@ from oms.broker.session import Session
 from oms.broker.wire_forms import contract_for_ib
 from oms.core.admit.venue import PriceStep, VenueRules
 from oms.core.codes import meaning
-from oms.core.contracts import Contract, contradiction
+from oms.core.contracts import Contract, contradiction, described
 from oms.core.events import NoticeReceived
 from oms.core.money import ONE, figure_from_wire, parse_decimal
 from oms.errors import BrokerError, ContractAmbiguous, ContractUnknown, IBConnectionError
@@ -69,9 +69,10 @@ class Lookup:
 
         What was answered once holds for the session, so that a known contract needs no answer of a
         gateway that is mute just now. Raises `ContractUnknown`, `ContractAmbiguous` with the
-        candidates, `IBConnectionError` where no answer comes in time, and `BrokerError` where IB
-        refuses the question for another reason.
+        candidates, `IBConnectionError` where no answer comes in time, `BrokerError` where IB
+        refuses the question for another reason, and `InvalidRequest` for what is not asked.
         """
+        described(contract)
         if not self._session.is_up:
             raise IBConnectionError("there is no session with the gateway")
         ask = self._ask_legs if contract.is_combo else self._ask

@@ -7,6 +7,7 @@ signature that typer reads is put together here.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, TypeVar
 
@@ -22,11 +23,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 Account = Annotated[str | None, typer.Option(metavar="ACCOUNT", help="Only this account.")]
 All = Annotated[bool, typer.Option("--all", help="Those that have ended, too.")]
 InAccount = Annotated[str | None, typer.Option("--account", help="In which account.")]
+
+
+def check_seconds(value: float) -> float:
+    """Return a time to wait; what is no number, or zero with a sign, passes every bound."""
+    if math.isnan(value) or (not value and math.copysign(1, value) < 0):
+        raise typer.BadParameter(f"{value} is no time to wait; 0 is the least")
+    return value
+
+
 Wait = Annotated[
-    float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for IB.")
+    float,
+    typer.Option(
+        min=0, max=3600, metavar="SECONDS", callback=check_seconds, help="How long to wait for IB."
+    ),
 ]
 WaitForDaemon = Annotated[
-    float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long to wait for the daemon.")
+    float,
+    typer.Option(
+        min=0,
+        max=3600,
+        metavar="SECONDS",
+        callback=check_seconds,
+        help="How long to wait for the daemon.",
+    ),
 ]
 Reason = Annotated[str, typer.Option(help="Why; kept in the log.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]

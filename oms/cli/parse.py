@@ -27,8 +27,19 @@ _COMPACT: Final = re.compile(
 )
 _PAIR: Final = re.compile(r"[A-Za-z]{3}[./][A-Za-z]{3}")
 _LEG: Final = re.compile(r"(BUY|SELL):(\d{1,20}):(\d{1,20})(?:@([\w.]+))?", re.ASCII)
-_SEC_TYPES: Final = ("STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND")
 _AUCTIONS: Final = ("open", "close")
+_OF_OPTION: Final = ("expiry", "strike", "right", "multiplier", "trading_class", "currency")
+#: What the description of each kind takes beside its symbol and its exchange.
+_TAKES: Final = {
+    "STK": ("primary_exchange", "currency"),
+    "OPT": _OF_OPTION,
+    "FOP": _OF_OPTION,
+    "FUT": ("expiry", "multiplier", "trading_class", "currency"),
+    "CASH": (),
+    "BAG": ("leg", "currency"),
+    "IND": ("currency",),
+}
+_EVERY: Final = sorted({name for names in _TAKES.values() for name in names})
 
 
 def order_request(side: Side, words: Mapping[str, Any]) -> OrderRequested:
@@ -58,6 +69,7 @@ def contract_of(words: Mapping[str, Any]) -> Contract:
     said = {name: words[name] for name in ("expiry", "strike", "right", "exchange") if words[name]}
     if _PAIR.fullmatch(text.split("@")[0]) and (words["sec_type"] or "CASH").upper() == "CASH":
         pair, _, venue = text.partition("@")
+        _no_strays("CASH", {}, words)
         return _numbered(Forex(pair, said.get("exchange") or venue or "IDEALPRO"), words)
     found = _COMPACT.fullmatch(text)
     if found is None:
@@ -76,8 +88,8 @@ def contract_of(words: Mapping[str, Any]) -> Contract:
 def _kind(words: Mapping[str, Any], parts: Mapping[str, str]) -> str:
     if words["sec_type"]:
         kind = str(words["sec_type"]).upper()
-        if kind not in _SEC_TYPES:
-            known = ", ".join(_SEC_TYPES)
+        if kind not in _TAKES:
+            known = ", ".join(_TAKES)
             raise InvalidRequest(f"--sec-type is one of {known}, found {words['sec_type']!r}")
         return kind
     if words["leg"]:
@@ -121,13 +133,14 @@ def _contract(kind: str, parts: Mapping[str, str], words: Mapping[str, Any]) -> 
 
 
 def _no_strays(kind: str, parts: Mapping[str, str], words: Mapping[str, Any]) -> None:
-    takes = {"OPT": {"expiry", "strike", "right"}, "FUT": {"expiry"}}
-    takes["FOP"] = takes["OPT"]
-    for name in ("expiry", "strike", "right"):
-        if name in parts and name not in takes.get(kind, set()):
-            raise InvalidRequest(f"a contract of type {kind} has no {name}, found {parts[name]}")
-    if words["leg"] and kind != "BAG":
-        raise InvalidRequest(f"only a combo (--sec-type BAG) has legs, found {kind}")
+    """Raise `InvalidRequest` for what the order would leave without: nobody would notice."""
+    for name in _EVERY:
+        value = words[name] or parts.get(name)
+        if value and name not in _TAKES[kind]:
+            told = value if isinstance(value, str) else ", ".join(value)
+            raise InvalidRequest(
+                f"a contract of type {kind} has no {name.replace('_', ' ')}, found {told!r}"
+            )
 
 
 def _needed(kind: str, name: str, parts: Mapping[str, str]) -> str:
@@ -168,6 +181,8 @@ def terms_of(side: Side, words: Mapping[str, Any]) -> Terms:
     stop = _number("stop", words["stop"])
     tif, order_type = _auction(words, _order_type(words, trails=trails))
     oca = words.get("oca_group") or ""
+    if not oca and words.get("oca_type", 1) != 1:
+        raise InvalidRequest(f"--oca-type {words['oca_type']} needs an --oca-group")
     return Terms(
         side=side,
         quantity=number("quantity", words["quantity"]),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from oms.cli.context import settings_of
-from oms.cli.options import AsJson
+from oms.cli.options import AsJson, check_seconds
 from oms.cli.output import print_json, say
 from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append
@@ -83,7 +83,10 @@ def fetch(
     *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the XML is written.")],
     wait: Annotated[
-        float, typer.Option(min=1, max=3600, metavar="SECONDS", help="How long IB may take.")
+        float,
+        typer.Option(
+            min=1, max=3600, metavar="SECONDS", callback=check_seconds, help="How long IB may take."
+        ),
     ] = 300.0,
 ) -> None:
     """Fetch a Flex statement from IB's web service, with the token and the query of the settings.

@@ -59,6 +59,8 @@ class Exact:
     why: str
     #: Whether a number below zero can be one.
     signed: bool = True
+    #: Digits in all, without zeros at either end; None: as many as fit the rest.
+    digits: int | None = None
 
     def check(self, value: Decimal) -> Decimal:
         """Return the number; raises `ValueError` where it is out of bounds."""
@@ -71,11 +73,14 @@ class Exact:
             raise ValueError(f"must not be below zero, found {brief(value)}")
         if not -self.decimals <= _exponent(value) <= _ZEROS_MAX:
             raise ValueError(f"must have at most {self.decimals} decimals, found {brief(value)}")
+        if self.digits is not None and _digits(value) > self.digits:
+            raise ValueError(f"must have at most {self.digits} digits, found {brief(value)}")
         return value
 
     def __str__(self) -> str:
         low = "" if self.signed else "0 or more, "
-        return f"{low}at most {self.most:,f}, {self.decimals} decimals"
+        digits = "" if self.digits is None else f", {self.digits} digits in all"
+        return f"{low}at most {self.most:,f}, {self.decimals} decimals{digits}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +165,11 @@ MOMENT: Final = Moment(
 # ── what can be asked for ────────────────────────────────────────────────────────────────────────
 
 ASKED_NUMBER: Final = Exact(
-    Decimal(10**12), 12, "beyond these it is a slip of the hand, and no table could show it"
+    Decimal(10**12),
+    12,
+    "beyond these it is a slip of the hand, and no table could show it; IB keeps a double, which"
+    " holds every number of so many digits and not every longer one",
+    digits=15,
 )
 ASKED_LIMIT: Final = Exact(Decimal(10**15), 18, "a limit in any currency")
 ASKED_TEXT: Final = Text(10_000, "an argument, a reason, a name, from a person or a program")
@@ -208,6 +217,10 @@ def _exponent(value: Decimal) -> int:
     exponent = value.as_tuple()[2]
     assert isinstance(exponent, int)
     return exponent
+
+
+def _digits(value: Decimal) -> int:
+    return len("".join(map(str, value.as_tuple().digits)).strip("0"))
 
 
 _NUL: Final = r"^[^\x00]*$"

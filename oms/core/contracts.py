@@ -82,18 +82,34 @@ class Contract(Given):
         return " ".join([*parts, self.currency])
 
 
+def described(contract: Contract) -> Contract:
+    """Return a contract that somebody describes; raises `InvalidRequest` where a word or a number
+    of it cannot stand on IB's wire as it was written.
+    """
+    words = {name: getattr(contract, name) for name in _WORDS}
+    words |= {f"legs[{n}].exchange": leg.exchange for n, leg in enumerate(contract.legs)}
+    for name, text in words.items():
+        if not text.isprintable():
+            raise InvalidRequest(f"{name} must be printable text, found {brief(text)}")
+    for name, value in (("strike", contract.strike), ("multiplier", contract.multiplier)):
+        if value is not None:
+            number(name, value)
+    return contract
+
+
 @door
 def Stock(
     symbol: str, exchange: str = "SMART", currency: str = "USD", *, primary_exchange: str = ""
 ) -> Contract:
     """Describe a stock; qualify it before use."""
-    return Contract(
+    contract = Contract(
         symbol=_symbol(symbol),
         sec_type="STK",
         exchange=exchange,
         currency=currency,
         primary_exchange=primary_exchange,
     )
+    return described(contract)
 
 
 @door
@@ -109,7 +125,7 @@ def Option(
     trading_class: str = "",
 ) -> Contract:
     """Describe an option on a stock or an index: expiry yyyymmdd, right C or P."""
-    return Contract(
+    contract = Contract(
         symbol=_symbol(symbol),
         sec_type="OPT",
         exchange=exchange,
@@ -120,6 +136,7 @@ def Option(
         multiplier=_positive("multiplier", multiplier),
         trading_class=trading_class,
     )
+    return described(contract)
 
 
 @door
@@ -159,7 +176,7 @@ def Future(
     trading_class: str = "",
 ) -> Contract:
     """Describe a future by its month (yyyymm) or its last day (yyyymmdd)."""
-    return Contract(
+    contract = Contract(
         symbol=_symbol(symbol),
         sec_type="FUT",
         exchange=exchange,
@@ -168,6 +185,7 @@ def Future(
         multiplier=_positive("multiplier", multiplier),
         trading_class=trading_class,
     )
+    return described(contract)
 
 
 @door
@@ -178,13 +196,17 @@ def Forex(pair: str, exchange: str = "IDEALPRO") -> Contract:
         raise InvalidRequest(
             f"a currency pair is two different currencies such as EUR.USD, found {brief(pair)}"
         )
-    return Contract(symbol=found[1], sec_type="CASH", exchange=exchange, currency=found[2])
+    return described(
+        Contract(symbol=found[1], sec_type="CASH", exchange=exchange, currency=found[2])
+    )
 
 
 @door
 def Index(symbol: str, exchange: str, currency: str = "USD") -> Contract:
     """Describe an index: it has quotes and cannot be ordered."""
-    return Contract(symbol=_symbol(symbol), sec_type="IND", exchange=exchange, currency=currency)
+    return described(
+        Contract(symbol=_symbol(symbol), sec_type="IND", exchange=exchange, currency=currency)
+    )
 
 
 @door
@@ -219,15 +241,19 @@ def Combo(
     twice = [leg.con_id for leg in legs if [one.con_id for one in legs].count(leg.con_id) > 1]
     if twice:
         raise InvalidRequest(f"contract {twice[0]} is in more than one leg of the combo")
-    return Contract(
+    contract = Contract(
         symbol=_symbol(symbol),
         sec_type="BAG",
         exchange=exchange,
         currency=currency,
         legs=tuple(legs),
     )
+    return described(contract)
 
 
+_WORDS: Final = tuple(
+    name for name, field in Contract.model_fields.items() if field.annotation is str
+)
 #: IB's greatest number of legs on a guaranteed combo, and a ratio that no exchange reaches.
 _LEGS_MIN: Final = 2
 _LEGS_MAX: Final = 8

@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from oms._version import __version__, parts
@@ -84,18 +83,11 @@ def _in_force(settings: Settings) -> tuple[SettingInForce, ...]:
     return tuple(
         SettingInForce(
             name=row.name,
-            # A command line can carry a password where nobody can tell it from the rest.
-            value=PROSE.fitted(_named_only(row.value) if "command" in row.name else row.value),
+            value=PROSE.fitted(row.value),
             source=LABEL.fitted(row.source),
         )
         for row in settings.describe()
     )
-
-
-def _named_only(command: str) -> str:
-    """Return the program that a command runs, and by what a change of the rest shows."""
-    program, _, rest = command.partition(" ")
-    return f"{program} (sha256 {sha256(command.encode()).hexdigest()[:16]})" if rest else command
 
 
 @asynccontextmanager

@@ -7,8 +7,10 @@ adapter, connected to nothing yet, and a world that does what a test wants.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -27,15 +29,18 @@ from oms.core.adapter import (
     OverflowEvent,
 )
 from oms.core.contracts import Contract
+from oms.core.events import Terms
 from oms.core.order_types import Limit, Market, TrailingStop
 from oms.errors import (
     IBConnectionError,
     IBOrderRejectError,
     InvalidRequest,
     NotFound,
+    OmsError,
     OrderDeniedError,
     OutcomeUnknown,
 )
+from tests.hostile.values import OBJECTS
 
 D = Decimal
 DEADLINE_SECONDS = 60.0
@@ -104,6 +109,24 @@ async def rest(broker: BrokerAdapter) -> list[BrokerEvent]:
             return events
 
 
+METHODS = (
+    "submit_order",
+    "modify_order",
+    "cancel_order",
+    "subscribe_market_data",
+    "unsubscribe_market_data",
+    "get_current_price",
+)
+
+
+def _odd(kind: type[Contract | Terms], plain: Contract | Terms) -> Iterator[Contract | Terms]:
+    """Yield values with one odd field each."""
+    for field in kind.model_fields:
+        for value in ("\x1b]8;;x\x07", "x" * 129, "1e400", "0.1234567890123456", -1):
+            with suppress(OmsError):
+                yield plain.evolve(**{field: value})
+
+
 class BrokerAdapterContract:
     """Derive from it, and give it the fixture `stage`."""
 
@@ -118,6 +141,27 @@ class BrokerAdapterContract:
         ):
             with pytest.raises(IBConnectionError, match="not connected"):
                 await ask
+
+    async def test_every_method_takes_a_value_or_refuses_it_in_words(self, stage: Stage) -> None:
+        """What is refused leaves no order, and the adapter goes on."""
+        async with stage.adapter(answer_seconds=1) as broker:
+            terms = Limit("BUY", 1, "200")
+            placed = await broker.submit_order(stage.contract, terms)
+            plain = {"contract": stage.contract, "terms": terms, "order_id": placed}
+            for name in METHODS:
+                method = getattr(broker, name)
+                parameters = inspect.signature(method).parameters
+                needed = {one: plain[one] for one in ("contract", "terms") if one in parameters}
+                needed |= {"order_id": placed} if name in ("modify_order", "cancel_order") else {}
+                for parameter in parameters:
+                    for value in (*OBJECTS, *_odd(Contract, stage.contract), *_odd(Terms, terms)):
+                        if value == placed or (name, value) == ("submit_order", None):
+                            continue
+                        with suppress(OmsError):
+                            await method(**{**needed, parameter: value})
+            known = {one.order_id for one in await broker.get_open_orders()}
+            assert placed in known
+            assert all(one.isascii() and one.isprintable() for one in known)
 
     async def test_an_order_is_told_from_submit_to_its_end(self, stage: Stage) -> None:
         broker = stage.adapter()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 import oms
+from oms.cli import main
+from oms.core.contracts import described
 from tests.hostile.values import OBJECTS
 
 AAPL = oms.Contract(symbol="AAPL", con_id=265598, exchange="SMART")
@@ -128,3 +131,53 @@ async def test_connect_refuses_what_is_no_argument(given: dict[str, Any]) -> Non
 def test_adapter_refuses_what_is_no_argument(given: dict[str, Any]) -> None:
     with pytest.raises(oms.OmsError):
         oms.IBBrokerAdapter(**given)
+
+
+@pytest.mark.parametrize("wait", ["-0", "-0.0", "nan", "-1", "1e400", "3601"])
+@pytest.mark.parametrize("verb", ["cancel x", "halt x", "statement fetch --out x"])
+def test_time_to_wait_is_a_number_from_zero_on(verb: str, wait: str) -> None:
+    assert main([*verb.split(), "--wait", wait]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((one, "a\x1b[2Jb") for one in ("symbol", "exchange", "currency", "trading_class")),
+        *((one, "\u202eevil") for one in ("primary_exchange", "local_symbol", "expiry", "right")),
+        ("multiplier", Decimal("1e15")),
+        ("strike", Decimal("1234567.123456789")),
+    ],
+)
+def test_contract_that_cannot_leave_as_it_is_written_is_refused(name: str, value: str) -> None:
+    """Nobody asks IB for it, so nothing of it is sent."""
+    contract = AAPL.evolve(**{name: value})
+    with pytest.raises(oms.OmsError, match=f"{name} must"):
+        described(contract)
+    with pytest.raises(oms.OmsError, match="must be printable"):
+        described(oms.Combo("X", LEGS).evolve(legs=(LEGS[0].evolve(exchange="\x07"),)))
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda digits: oms.TrailingStop("SELL", 1, amount=digits), "amount"),
+        (lambda digits: oms.Limit("BUY", 1, digits), "price"),
+        (lambda digits: oms.Market("BUY", digits), "quantity"),
+        (lambda digits: oms.Option("X", "20270115", digits, "C"), "strike"),
+    ],
+)
+def test_number_that_a_double_does_not_keep_is_refused(
+    make: Callable[[str], object], name: str
+) -> None:
+    """IB keeps doubles: of 17 digits it says another number back than the one that was sent."""
+    for digits in (
+        "123456789.012345",
+        "123456789012345e-6",
+        "1000000000000",
+        "0.000000000001",
+        "1.00000000000001e2",
+    ):
+        make(digits)
+    for digits in ("123456789.0123456", "123456789012.123456789"):
+        with pytest.raises(oms.OmsError, match="must have at most 15 digits"):
+            make(digits)

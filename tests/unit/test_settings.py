@@ -226,6 +226,17 @@ def test_password_is_never_shown(tmp_path: Path, url: str, expected: str) -> Non
     assert shown["database_url"] == expected
 
 
+def test_command_and_address_show_no_token() -> None:
+    command = "/usr/bin/curl\t-H Authorization:s3cret"
+    url = "https://stamp.example/tsr?api_key=s3cret&kind=1"
+    settings = Settings(checkpoint_command=command, checkpoint_timestamp_url=url)
+    shown = {row.name: row.value for row in settings.describe()}
+    assert shown["checkpoint_command"].startswith("/usr/bin/curl (sha256 ")
+    assert shown["checkpoint_timestamp_url"] == "https://stamp.example/tsr?api_key=***&kind=1"
+    bare = Settings(checkpoint_command="/bin/keep").describe()
+    assert "/bin/keep" in {row.value for row in bare}
+
+
 def test_an_address_without_its_host_shows_no_password(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(directory=tmp_path, environment={"OMS_DATABASE_URL": "postgresql://desk:s3cret"})
