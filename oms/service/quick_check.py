@@ -19,7 +19,8 @@ from oms.core.compare.adoption import adoptions
 from oms.core.compare.cases import unsettled
 from oms.core.compare.run import compare
 from oms.core.compare.sides import Answers, Scope
-from oms.core.events import QueryKind
+from oms.core.events import Finding, QueryKind, ReconciliationCompleted
+from oms.core.fold.records import RunRecord
 from oms.service.our_side import load_cases, load_our_side
 from oms.service.view import View
 from oms.telemetry import get_logger
@@ -83,6 +84,8 @@ class QuickCheck:
         found = await asyncio.to_thread(compare, ours, ours, answers, scope)
         cases = await load_cases(self._reader, found.findings, self._view.open_breaks())
         news = unsettled(cases, found.findings)
+        if news:
+            news = unsettled(cases, found.findings, await self._reported())
         # An order that the books do not have at all is nobody's finding before it is adopted.
         strangers = list(adoptions(ours, answers, scope))
         log.info(
@@ -92,3 +95,11 @@ class QuickCheck:
             news=len(news) + len(strangers),
         )
         return bool(news or strangers)
+
+    async def _reported(self) -> tuple[Finding, ...]:
+        """Return what the last full run has found."""
+        run = await self._reader.one("runs", self._view.system.last_run_id)
+        if not isinstance(run, RunRecord) or not run.sequence:
+            return ()
+        report = (await self._reader.event(run.sequence)).event
+        return report.findings if isinstance(report, ReconciliationCompleted) else ()

@@ -35,6 +35,23 @@ async def test_an_order_by_hand_is_found_by_the_cheap_comparison(world: World) -
     assert len(runs) == 2, "an open case is no news to the next quick check"
 
 
+async def test_a_difference_that_is_known_is_judged_again_only_when_it_changes(
+    world: World,
+) -> None:
+    await world.start(glance_interval_seconds=0.1)
+    await world.bought()
+
+    def theirs() -> list[str]:
+        return [case.finding.theirs for case in world.view.open_breaks()]
+
+    for shown in (["15"], ["20"]):
+        await world.simulator.do("position_adjust", symbol="AAPL", quantity=5)
+        await world.until(lambda shown=shown: theirs() == shown)
+        runs = len(await world.log(ReconciliationCompleted))
+        await quick_checks(world, 3)
+        assert len(await world.log(ReconciliationCompleted)) == runs
+
+
 async def quick_checks(world: World, more: int) -> list[QueryAnswered]:
     """Wait for so many more quick checks, and return how they were answered."""
     before = len(await answers(world))

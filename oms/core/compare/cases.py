@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Final
 
 from oms.core.compare.findings import (
+    MOVED,
     accepted_as,
     difference_of,
     values_of,
@@ -189,15 +190,32 @@ def accepted(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> lis
     return [_settled(cases, f) for f in findings]
 
 
-def unsettled(cases: Mapping[str, BreakCase], findings: Iterable[Finding]) -> list[Finding]:
+def unsettled(
+    cases: Mapping[str, BreakCase],
+    findings: Iterable[Finding],
+    reported: Iterable[Finding] = (),
+) -> list[Finding]:
     """Return what is neither in agreement nor known: an open case is known until its values
-    change.
+    change, and so is what the last full run `reported` and could not find out.
+
+    Whoever asks less than a full run cannot judge a difference that such a run has judged: with the
+    same values it is the same one.
     """
+    judged = [f for case in cases.values() if case.live for f in case.findings]
+    judged += [f for f in reported if f.result != "match" and f.text != MOVED]
+    said = {_said_of(finding) for finding in judged}
     return [
         finding
         for finding in accepted(cases, findings)
-        if finding.result != "match" and not _is_known(cases.get(break_id_of(finding)), finding)
+        if finding.result != "match"
+        and not _is_known(cases.get(break_id_of(finding)), finding)
+        and not (finding.result == "unknown" and _said_of(finding) in said)
     ]
+
+
+def _said_of(finding: Finding) -> tuple[str, str, str, str]:
+    """Return what a finding is about, and what both sides say of it, however it was judged."""
+    return finding.subject, finding.thing, finding.ours, finding.theirs
 
 
 def _is_known(case: BreakCase | None, finding: Finding) -> bool:
