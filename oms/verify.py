@@ -1,6 +1,7 @@
 """Check a log, an export, a pack or a proof, with this file and nothing else of the program.
 
     python verify.py FILE [--key PUB ...] [--checkpoints NOTES] [--expect SEQ:HASH] [--json]
+    python verify.py NOTES --stamps FOLDER
 
 It needs Python 3.11 or later, and the package `cryptography` where signatures are checked. Copy it
 to wherever the auditor works: it opens what it checks for reading only, and imports nothing of the
@@ -10,7 +11,8 @@ a stranger can write another one.
 FILE is a SQLite database, a folder or `.zip` with a `manifest.json` (an export or an examination
 pack), a `.jsonl` of events, or a proof. With --key a database is held against the checkpoints in
 NOTES, or in FILE.checkpoints beside it; that none is found is a failure. The exit status
-is 0 where all of it holds, 4 where something does not, 2 where it could not be checked.
+is 0 where all of it holds, 4 where something does not, 2 where it could not be checked. With
+--stamps FILE is a file of notes: its time stamps are written to FOLDER, for `openssl ts -verify`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Final
@@ -234,6 +236,8 @@ class Note:
     signer: str
     key_hash: bytes
     signature: bytes
+    #: What a time stamp authority answered (RFC 3161), as base64; it stands beside the note.
+    stamp: str = field(default="", compare=False)
 
     @property
     def kind(self) -> str:
@@ -321,8 +325,8 @@ class Checkpoint:
 def checked_checkpoints(notes: Iterable[Note], keys: Sequence[PublicKey]) -> list[Checkpoint]:
     """Return the checkpoints whose signatures and links hold, oldest first.
 
-    A key that a trusted one has signed as its successor is trusted from there on. Raises
-    `DamageError` where one is not signed, or does not follow the one before.
+    Keys are trusted as `followers` says. Raises `DamageError` where one is not signed, or does not
+    follow the one before.
     """
     given = list(notes)
     followers(given, keys)
@@ -339,16 +343,29 @@ def checked_checkpoints(notes: Iterable[Note], keys: Sequence[PublicKey]) -> lis
 
 
 def followers(notes: Iterable[Note], keys: Sequence[PublicKey]) -> list[PublicKey]:
-    """Return the keys given and those that they, or one of theirs, signed as the next.
+    """Return the keys that are trusted after some notes: those given, and each that is named by a
+    note about a new key; that note ends the trust in the keys that have signed before.
 
-    Raises `DamageError` for a note that none of them signed.
+    Raises `DamageError` for a note that none of those trusted before it signed.
     """
-    trusted = list(keys)
+    trusted, used, replaced = list(keys), set[bytes](), set[bytes]()
     for note in notes:
+        if note.key_hash in replaced:
+            raise DamageError(f"{note.signer} {note.key_hash.hex()} signed after it was replaced")
         note.check(trusted)
+        used.add(note.key_hash)
         if note.kind == NEW_KEY:
-            trusted.append(PublicKey.read(note.fields().get("key", "")))
+            successor = _key_in(note)
+            replaced |= used - {successor.hash}
+            trusted = [*(one for one in trusted if one.hash not in replaced), successor]
     return trusted
+
+
+def _key_in(note: Note) -> PublicKey:
+    try:
+        return PublicKey.read(note.fields().get("key", ""))
+    except UncheckableError as error:
+        raise DamageError(f"a note about a new key: {error}") from None
 
 
 def _check_follows(before: Checkpoint, one: Checkpoint) -> None:
@@ -999,11 +1016,27 @@ def read_notes(lines: Iterable[str]) -> list[Note]:
     notes: list[Note] = []
     for number, line in enumerate(lines, 1):
         try:
-            text = json.loads(line)["note"]
-        except (ValueError, KeyError, TypeError):
+            said = json.loads(line)
+            note = Note.read(said["note"])
+            notes.append(replace(note, stamp=str(said.get("timestamp", ""))))
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise DamageError(f"line {number} of the checkpoints cannot be read") from None
-        notes.append(Note.read(text))
     return notes
+
+
+def write_stamps(notes: Iterable[Note], folder: Path) -> list[str]:
+    """Write each checkpoint that was stamped, and its stamp, for `openssl ts -verify`; return the
+    names of the notes.
+    """
+    folder.mkdir(exist_ok=True)
+    named: list[str] = []
+    for note in notes:
+        if note.stamp:
+            name = folder / f"{Checkpoint.of(note).last}.note"
+            name.write_bytes(str(note).encode())
+            name.with_suffix(".tsr").write_bytes(base64.b64decode(note.stamp))
+            named.append(name.name)
+    return named
 
 
 def read_expected(text: str) -> tuple[int, str]:
@@ -1148,8 +1181,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--expect", action="append", default=[], metavar="SEQ:HASH", help="a hash that you noted"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--stamps", type=Path, metavar="FOLDER", help="where to write time stamps")
     given = parser.parse_args(arguments)
     try:
+        if given.stamps is not None:
+            named = write_stamps(read_notes(_text_of(given.file).splitlines()), given.stamps)
+            sys.stdout.write("".join(f"{name}\n" for name in named))
+            return 0
         found = check(given.file, _options(given))
     except DamageError as error:
         _print(given.json, {"ok": False, "sequence": error.sequence, "text": str(error)})

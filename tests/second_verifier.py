@@ -54,7 +54,9 @@ def verdict(database: Path, checkpoints: Path | None = None, key: str = "") -> s
     if checkpoints is None:
         return ""
     try:
-        for said in _checkpoints(checkpoints.read_text(), dict([_key(key)]), from_first=True):
+        for said in _checkpoints(
+            checkpoints.read_text(), dict(map(_key, key.splitlines())), from_first=True
+        ):
             first, last = int(said["first"]), int(said["last"])
             if last >= len(hashes) or hashes[last].hex() != said["head"]:
                 return f"{first} to {last} are others"
@@ -100,10 +102,15 @@ def _checkpoints(
     lines: str, keys: dict[bytes, Ed25519PublicKey], *, from_first: bool = False
 ) -> list[Said]:
     found: list[Said] = []
+    used: set[bytes] = set()
     previous, after = ("0" * 64, 1) if from_first else ("", 0)
     for line in lines.splitlines():
-        text, kind, said = _note(json.loads(line)["note"], keys)
+        note = json.loads(line)["note"]
+        text, kind, said = _note(note, keys)
+        used.add(b64decode(note.split(" ")[-1])[:4])
         if kind == "ib-oms new key 1":
+            for one in used:
+                keys.pop(one, None)
             keys.update([_key(said["key"])])
             continue
         if after and (int(said["first"]), said["previous"]) != (after, previous):

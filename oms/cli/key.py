@@ -12,8 +12,10 @@ from oms.cli.options import AsJson
 from oms.cli.output import print_json, say, write
 from oms.clock import SystemClock
 from oms.core.codec import time_text
+from oms.errors import ConfigurationError
+from oms.evidence.checkpoints import refuse_other_key
 from oms.evidence.keys import Signer, make_key, public_path
-from oms.service.checkpoints import signing
+from oms.service.checkpoints import places_named, signing
 
 app = typer.Typer(
     name="key", no_args_is_help=True, help="Make, show and replace the key that signs checkpoints."
@@ -65,21 +67,41 @@ def replace(
     *,
     file: File,
     name: Name = "ib-oms",
+    lost: Annotated[
+        bool,
+        typer.Option("--lost", help="The key before cannot sign any more, or others have it."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new key, and let the key in use sign that it follows.
+    """Make a new key, and let the key in use sign that it follows; that one then signs no more.
 
-    Whoever trusts the old key then trusts the new one. Stop the daemon first; afterwards set
-    OMS_SIGNING_KEY_FILE to the new file. A key that was lost cannot sign: make a new one with
-    `oms key new`, and give both public halves to whoever checks.
+    Whoever trusts the old key trusts the new one from there on, and the old one no longer. Stop the
+    daemon first; afterwards set OMS_SIGNING_KEY_FILE to the new file. With --lost the new key
+    signs for itself: give its public half, too, to whoever checks. docs/operating/keys.md says what
+    to do when a key was lost or stolen.
 
     \b
     oms key replace oms-2027.key
-    oms key replace oms-2027.key --name ib-oms-live
+    oms key replace oms-2027.key --name ib-oms-live --lost
     """
-    signer, places = signing(settings_of(context))
+    settings = settings_of(context)
+    places = places_named(settings)
+    notes = places.file.notes()
+    signer = None
+    if not lost:
+        signer = signing(settings)[0]
+        refuse_other_key(notes, signer, str(places.file.path))
     successor = make_key(file, name)
-    places.file.append(signer.follow_with(successor.public, time_text(SystemClock().now())))
+    note = (signer or successor).follow_with(successor.public, time_text(SystemClock().now()))
+    try:
+        places.file.append(note)
+    except OSError as error:
+        for made in (file, public_path(file)):
+            made.unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"{places.file.path} cannot be written: {error.strerror}; no key was made",
+            hint="check the file, its folder and the space on its disk",
+        ) from error
     _say(successor, file, as_json=as_json)
     if not as_json:
         say(f"set OMS_SIGNING_KEY_FILE={file}, and start the daemon again")

@@ -20,6 +20,7 @@ from oms.errors import (
     MigrationNeeded,
     StoreUnavailable,
 )
+from oms.evidence.checkpoints import refuse_other_key
 from oms.service.checkpoints import refuse_loss, signing
 from oms.settings import Settings
 from oms.store.audit import verify as check
@@ -108,6 +109,7 @@ def signed_heads(settings: Settings) -> dict[int, str]:
     if settings.signing_key_file is None:
         return {}
     signer, places = signing(settings)
+    refuse_other_key(places.file.notes(), signer, str(places.file.path))
     return {one.last: one.head.hex() for one in places.file.checkpoints(signer)}
 
 

@@ -18,9 +18,11 @@ from oms.errors import ChainBroken, ConfigurationError
 from oms.evidence.keys import Signer
 from oms.verify import (
     CHECKPOINT,
+    NEW_KEY,
     Checkpoint,
     DamageError,
     Note,
+    PublicKey,
     Tree,
     UncheckableError,
     checked_checkpoints,
@@ -84,6 +86,30 @@ def roots_beside(hashes: Sequence[bytes], known: Sequence[int]) -> Iterator[byte
         yield from roots_beside(hashes[half:], [place - half for place in known[cut:]])
 
 
+def note_line(note: Note) -> str:
+    """Return a line of a file of notes."""
+    stamp = {"timestamp": note.stamp} if note.stamp else {}
+    return json.dumps({"note": str(note), **stamp}, ensure_ascii=False) + "\n"
+
+
+def refuse_other_key(notes: Sequence[Note], signer: Signer, where: str) -> None:
+    """Raise `ConfigurationError` unless a key is the one that signs after these notes."""
+    if not notes:
+        return
+    last = notes[-1]
+    key_hash, name = last.key_hash, last.signer
+    if last.kind == NEW_KEY:
+        successor = PublicKey.read(last.fields().get("key", ""))
+        key_hash, name = successor.hash, successor.name
+    if signer.public.hash != key_hash:
+        raise ConfigurationError(
+            f"the key {name} {key_hash.hex()} signs the checkpoints in {where}, and"
+            f" {signer.name} {signer.public.hash.hex()} is another",
+            hint="set OMS_SIGNING_KEY_FILE to that key; where it was lost or stolen:"
+            " `oms key replace FILE --lost`, docs/operating/keys.md",
+        )
+
+
 class CheckpointFile:
     """The file that checkpoints are appended to, a JSON object with `note` a line."""
 
@@ -122,7 +148,7 @@ class CheckpointFile:
 
     def append(self, note: Note) -> None:
         """Add a note, on disk when this returns; raises `OSError`."""
-        line = json.dumps({"note": str(note)}, ensure_ascii=False) + "\n"
+        line = note_line(note)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         with os.fdopen(descriptor, "ab") as file:
             file.write(line.encode())

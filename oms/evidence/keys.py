@@ -61,10 +61,14 @@ def make_key(path: Path, name: str) -> Signer:
     The name stands in every signature. Raises `ConfigurationError` for a name that signatures
     cannot carry, a file that exists, and a folder that cannot be written.
     """
-    if not name or not name.isprintable() or any(c.isspace() or c == "+" for c in name):
+    if not _can_be_name(name):
         raise ConfigurationError(
             f"{name!r} is no name of a key: it needs printable characters, without spaces and +",
             hint="for example: oms key new --name ib-oms-paper",
+        )
+    if public_path(path).exists():
+        raise ConfigurationError(
+            f"{public_path(path)} exists already", hint="name another file; no key is overwritten"
         )
     signer = Signer(name, Ed25519PrivateKey.generate())
     pem = signer.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -80,7 +84,9 @@ def read_key(path: Path) -> Signer:
     """
     try:
         mode = path.stat().st_mode
-        name, _, pem = path.read_bytes().partition(b"\n")
+        # A pipe may give nothing for ever.
+        text = path.read_bytes() if stat.S_ISREG(mode) else b""
+        name, _, pem = text.partition(b"\n")
     except OSError as error:
         raise ConfigurationError(
             f"the signing key {path} cannot be read: {error.strerror}",
@@ -92,7 +98,7 @@ def read_key(path: Path) -> Signer:
         )
     try:
         private = load_pem_private_key(pem, password=None)
-        if isinstance(private, Ed25519PrivateKey):
+        if isinstance(private, Ed25519PrivateKey) and _can_be_name(name.decode()):
             return Signer(name.decode(), private)
     except (ValueError, TypeError):
         pass
@@ -100,6 +106,10 @@ def read_key(path: Path) -> Signer:
         f"{path} is no signing key of this program",
         hint="make one with `oms key new`, or correct OMS_SIGNING_KEY_FILE",
     )
+
+
+def _can_be_name(name: str) -> bool:
+    return bool(name) and name.isprintable() and not any(c.isspace() or c == "+" for c in name)
 
 
 def _write_new(path: Path, text: bytes, mode: int) -> None:

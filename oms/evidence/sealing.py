@@ -16,7 +16,7 @@ import contextlib
 import shlex
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -25,12 +25,18 @@ from oms.clock import Clock
 from oms.core.codec import Head, time_text
 from oms.core.events import CheckpointKept, CheckpointSigned
 from oms.errors import ChainBroken
-from oms.evidence.checkpoints import NONE_BEFORE, CheckpointFile, checkpoint_text, newest
+from oms.evidence.checkpoints import (
+    NONE_BEFORE,
+    CheckpointFile,
+    checkpoint_text,
+    newest,
+    refuse_other_key,
+)
 from oms.evidence.keys import Signer
 from oms.store.head_file import KeptHead
 from oms.store.loss import refuse_loss_since
 from oms.store.reader import Reader
-from oms.verify import MANIFEST, SEALS, Note
+from oms.verify import CHECKPOINT, MANIFEST, NEW_KEY, SEALS, Note
 
 #: Events under one checkpoint at most: a proof of one of them reads the hashes of all.
 RANGE_MAX: Final = 100_000
@@ -60,12 +66,18 @@ async def seal(
     one that was signed before.
     """
     notes = places.file.notes()
-    if not notes:
-        # The file is new, or was lost: the log remembers every note.
-        notes = await _remembered(reader)
-        for note in notes:
+    if not any(note.kind == CHECKPOINT for note in notes):
+        # The file is new, or was lost: the log remembers every note that stood before a checkpoint.
+        remembered = await _remembered(reader)
+        for note in remembered:
             await asyncio.to_thread(places.file.append, note)
+        notes = remembered + notes
+    refuse_other_key(notes, signer, str(places.file.path))
     before = newest(notes)
+    since = [note for note in notes if note.kind == NEW_KEY]
+    if before is not None:
+        after = notes.index(before.note)
+        since = [note for note in notes[after:] if note.kind == NEW_KEY]
     end = (await reader.head()).sequence
     last, digest, log = 0, NONE_BEFORE, ""
     if before is not None:
@@ -84,7 +96,8 @@ async def seal(
         text = checkpoint_text(log, first, hashes, digest, time_text(clock.now()))
         note = signer.sign(text)
         digest = note.digest
-        yield await _keep(note, first, last, places)
+        yield await _keep(note, first, last, places, since)
+        since = []
 
 
 def refuse_signed_loss(url: str, places: Places) -> None:
@@ -102,24 +115,37 @@ async def _remembered(reader: Reader) -> list[Note]:
     after = 0
     while page := await reader.events(after, type=CheckpointSigned.__name__):
         after = page[-1].sequence
-        notes += [Note.read(e.event.note) for e in page if isinstance(e.event, CheckpointSigned)]
+        for one in page:
+            if isinstance(one.event, CheckpointSigned):
+                notes += map(Note.read, one.event.key_notes)
+                notes.append(replace(Note.read(one.event.note), stamp=one.event.timestamp))
     return notes
 
 
-async def _keep(note: Note, first: int, last: int, places: Places) -> CheckpointSigned:
-    kept = [await _in_file(note, places.file)]
-    if places.command:
-        kept.append(await _with_command(note, places.command))
-    stamp = b""
+async def _keep(
+    note: Note, first: int, last: int, places: Places, since: Sequence[Note]
+) -> CheckpointSigned:
+    """Keep a checkpoint; `since` are notes about keys that came after the one before it."""
+    stamps, stamp = list[CheckpointKept](), b""
     if places.timestamp_url:
         with_stamp, stamp = await asyncio.to_thread(_stamped, note, places.timestamp_url)
-        kept.append(with_stamp)
+        stamps.append(with_stamp)
+    note = replace(note, stamp=base64.b64encode(stamp).decode())
+    # Before anybody else has it: signed again, it would be another note of the same events.
+    kept = [await _in_file(note, places.file)]
+    if places.command:
+        for one in (*since, note):
+            done = await _with_command(one, places.command)
+            if not done.ok:
+                break
+        kept.append(done)
     return CheckpointSigned(
         first=first,
         last=last,
         note=str(note),
-        timestamp=base64.b64encode(stamp).decode(),
-        kept=tuple(kept),
+        timestamp=note.stamp,
+        kept=(*kept, *stamps),
+        key_notes=tuple(map(str, since)),
     )
 
 
@@ -175,11 +201,27 @@ def _stamped(note: Note, url: str) -> tuple[CheckpointKept, bytes]:
     try:
         with urllib.request.urlopen(request, timeout=KEEP_SECONDS) as answer:
             stamp: bytes = answer.read(STAMP_BYTES_MAX)
-        found = decode_timestamp_response(stamp)
     except (OSError, ValueError) as error:  # URLError is an OSError
         return CheckpointKept(place="timestamp", ok=False, text=str(error)[:200]), b""
-    if found.status != PKIStatus.GRANTED:
-        return CheckpointKept(place="timestamp", ok=False, text=f"refused: {found.status}"), b""
+    try:
+        found = decode_timestamp_response(stamp)
+    except ValueError as error:
+        # Its certificates in another order than DER has sets in, as `openssl ts` writes them.
+        is_of_this = asked.message_imprint.message in stamp
+        words = f"{'kept as it came, but ' if is_of_this else ''}it cannot be read: {error}"
+        kept = CheckpointKept(place="timestamp", ok=False, text=words[:200])
+        return kept, stamp if is_of_this else b""
+    status = PKIStatus(found.status)
+    if status not in {PKIStatus.GRANTED, PKIStatus.GRANTED_WITH_MODS}:
+        words = f"refused: {status.name} {' '.join(found.status_string)}"
+        return CheckpointKept(place="timestamp", ok=False, text=words[:200]), b""
+    stamp_of = found.tst_info
+    if (stamp_of.message_imprint.message, stamp_of.nonce) != (
+        asked.message_imprint.message,
+        asked.nonce,
+    ):
+        words = "it answered with the stamp of something else"
+        return CheckpointKept(place="timestamp", ok=False, text=words), b""
     return CheckpointKept(place="timestamp", ok=True), stamp
 
 

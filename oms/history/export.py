@@ -30,6 +30,7 @@ from oms.core.codec import time_text
 from oms.core.fold.records import AnyRecord
 from oms.core.values import Value
 from oms.errors import ChainBroken, ConfigurationError, ExportFailed, InvalidRequest, OmsError
+from oms.evidence.checkpoints import note_line
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
 from oms.files import whole_file
@@ -531,7 +532,7 @@ async def write_proofs(folder: Path, proofs: Proofs, source: Source) -> int:
     notes = proofs.notes_over(source.last)
     with whole_file(folder / CHECKPOINTS) as file:
         for note in notes:
-            file.write(json.dumps({"note": str(note)}, ensure_ascii=False).encode() + b"\n")
+            file.write(note_line(note).encode())
     lines = (
         proofs.of_range(source.first, source.last)
         if source.is_whole

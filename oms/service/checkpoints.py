@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from oms.clock import Clock
 from oms.core.events import CheckpointSigned, Context, Pending
 from oms.errors import ConfigurationError
+from oms.evidence.checkpoints import refuse_other_key
 from oms.evidence.keys import Signer, read_key
 from oms.evidence.sealing import Places, failures, places_of, refuse_signed_loss, seal
 from oms.service.view import View
@@ -40,9 +41,13 @@ def signing(settings: Settings) -> tuple[Signer, Places]:
             "no signing key is set",
             hint="make one with `oms key new`, and set OMS_SIGNING_KEY_FILE",
         )
+    return read_key(settings.signing_key_file), places_named(settings)
+
+
+def places_named(settings: Settings) -> Places:
+    """Return the places that the settings name; raises `ConfigurationError` where there is none."""
     file = settings.checkpoint_file or _beside(settings.database_url)
-    signer = read_key(settings.signing_key_file)
-    return signer, places_of(file, settings.checkpoint_command, settings.checkpoint_timestamp_url)
+    return places_of(file, settings.checkpoint_command, settings.checkpoint_timestamp_url)
 
 
 def refuse_loss(settings: Settings) -> None:
@@ -69,6 +74,9 @@ class Checkpoints:
     ) -> None:
         """Read the key; raises `ConfigurationError` where it cannot be used."""
         self._signing = None if settings.signing_key_file is None else signing(settings)
+        if self._signing is not None:
+            signer, places = self._signing
+            refuse_other_key(places.file.notes(), signer, str(places.file.path))
         self._events = settings.checkpoint_events
         self._age = timedelta(seconds=settings.checkpoint_seconds)
         self._log = log
@@ -93,11 +101,15 @@ class Checkpoints:
         return is_old or head - system.signed_sequence >= self._events
 
     async def _sign(self, signer: Signer, places: Places) -> None:
-        async for signed in seal(self._reader, signer, places, self._clock):
-            for words in failures([signed]):
-                log.error("checkpoint_not_kept", reason=words)
-            await self._append(signed)
-            log.info("checkpoint_signed", first=signed.first, last=signed.last)
+        try:
+            async for signed in seal(self._reader, signer, places, self._clock):
+                for words in failures([signed]):
+                    log.error("checkpoint_not_kept", reason=words)
+                await self._append(signed)
+                log.info("checkpoint_signed", first=signed.first, last=signed.last)
+        except ConfigurationError as error:
+            # The file cannot be read, or the key was replaced since we began: orders go on.
+            log.error("checkpoint_not_kept", reason=f"{error.message}; {error.hint}")
 
     async def _append(self, signed: CheckpointSigned) -> None:
         await self._log.append(Pending(signed, Context(actor=ACTOR)))

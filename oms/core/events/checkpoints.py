@@ -27,3 +27,5 @@ class CheckpointSigned(Event):
     #: The answer of a time stamp authority (RFC 3161), as base64; empty where none was asked.
     timestamp: Prose = ""
     kept: tuple[CheckpointKept, ...]
+    #: Signed notes about new keys that stand before it (log format: checkpoints).
+    key_notes: tuple[Prose, ...] = ()
