@@ -1,4 +1,4 @@
-"""The verb `why`: from an event, an order, a position or a break back to what led to it."""
+"""The verb `why`: from an event, an order, a position, a break and more back to what led to it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ async def why(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="SEQUENCE|ORDER|POSITION|BREAK",
-            help="An event's sequence; any name of an order; ACCOUNT:CONID; a break's id.",
+            metavar="SEQUENCE|ORDER|POSITION|...",
+            help="An event's sequence; any name of an order; ACCOUNT:CONID; the id of a break, an"
+            " execution, an alarm or a request.",
         ),
     ],
     wire: Annotated[
@@ -47,6 +48,7 @@ async def why(
     \b
     oms why 812
     oms why 3f9a12c4 --wire
+    oms why 0000e0d5.5f3a1b2c.01.01
     oms why DU1234567:265598 --json
     """
     async with reading(context) as reader:

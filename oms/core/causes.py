@@ -160,6 +160,44 @@ def _references(event: Event) -> Iterator[tuple[int, str]]:
                 yield sequence, "it shows this"
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """The last event of a type before another, which hangs on it and cannot name it."""
+
+    type_name: str
+    text: str
+    code: int | None = None
+    alarm_id: str = ""
+
+
+def sought(event: Event) -> Sought | None:
+    """Return what an event that is about the line, a run or an alarm hangs on; None for none.
+
+    What opens and closes a gap is heard before it has a sequence that could be named.
+    """
+    match event:
+        case events.GapOpened(cause=cause) | events.GapClosed(cause=cause):
+            code = cause.partition(" ")[0]
+            if code.isdecimal():
+                return Sought("NoticeReceived", "the notice that said so", int(code))
+            return {
+                "transport_lost": Sought("SessionClosed", "the end of the session"),
+                "transport_up": Sought("SessionOpened", "the new session"),
+            }.get(cause)
+        case events.ReconciliationStarted(trigger="start" | "reconnect"):
+            return Sought("SessionOpened", "the new session")
+        case events.ReconciliationStarted(trigger=trigger) if trigger.isdecimal():
+            return Sought("GapClosed", "the end of the gap")
+        case events.ReconciliationStarted(trigger="retry" | "doubt"):
+            return Sought("ReconciliationCompleted", "the run that left something open")
+        case events.AlarmRaised(kind="outage" | "gap_unrecovered"):
+            return Sought("GapOpened", "the gap that it is about")
+        case events.AlarmCleared(alarm_id=alarm_id):
+            return Sought("AlarmRaised", "the alarm that is over", alarm_id=alarm_id)
+        case _:
+            return None
+
+
 def attributions(story: Iterable[Envelope]) -> dict[int, Link]:
     """Return, for each event of an order's story but the first, the earlier one that it hangs on,
     and by what the fold has joined the two.
@@ -180,7 +218,8 @@ class _Known:
     def __init__(self) -> None:
         self._first = 0
         self._sent = 0
-        self._by_execution: dict[str, int] = {}
+        #: Where the last revision was said, and its id.
+        self._by_execution: dict[str, tuple[int, str]] = {}
         self._by_name: dict[str, int] = {}
         #: By session and number, and with the client id where one was said: a notice names none.
         self._by_number: dict[tuple[int, int, int | None], int] = {}
@@ -192,10 +231,14 @@ class _Known:
             return None
         event, epoch = envelope.event, envelope.context.session_epoch
         exec_id = _execution_of(event)
-        if exec_id and not isinstance(event, events.ExecutionReceived):
-            charged = self._by_execution.get(stem_and_revision(exec_id)[0])
-            if charged is not None:
-                return Link(charged, "attributed", f"by its execution {exec_id}")
+        if exec_id:
+            known = self._by_execution.get(stem_and_revision(exec_id)[0])
+            if known is not None and isinstance(event, events.ExecutionReceived):
+                sequence, earlier = known
+                if earlier != exec_id:
+                    return Link(sequence, "attributed", f"it takes the place of {earlier}")
+            elif known is not None:
+                return Link(known[0], "attributed", f"by its execution {exec_id}")
         name = getattr(event, "order_ref", "")
         if name and name in self._by_name:
             return Link(self._by_name[name], "attributed", f"by its orderRef {name}")
@@ -209,7 +252,8 @@ class _Known:
             return Link(seen, "attributed", f"by its permanent number {perm_id}")
         if isinstance(event, events.OrderDoubted) and self._sent:
             return Link(self._sent, "attributed", "what was sent and is in doubt")
-        text = "it names the order" if hasattr(event, "order_id") else "the fold joins it to this"
+        is_named = hasattr(event, "order_id")
+        text = "it is about the order that this began" if is_named else "the fold joins it to this"
         return Link(self._first, "attributed", text)
 
     def add(self, envelope: Envelope) -> None:
@@ -217,7 +261,7 @@ class _Known:
         event, epoch, sequence = envelope.event, envelope.context.session_epoch, envelope.sequence
         self._first = self._first or sequence
         if isinstance(event, events.ExecutionReceived):
-            self._by_execution[stem_and_revision(event.exec_id)[0]] = sequence
+            self._by_execution[stem_and_revision(event.exec_id)[0]] = sequence, event.exec_id
         if isinstance(event, events.OrderMessageSent):
             self._sent = sequence
             # What IB says next answers this, whatever was sent before.

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
-from oms.core.causes import Link, attributions, role_of, stated
+from oms.core.causes import REQUESTS, Link, attributions, role_of, sought, stated
 from oms.core.codec import execution_key
 from oms.core.events import (
+    AlarmCleared,
+    AlarmRaised,
     BooksAdjusted,
     BreakAssigned,
     BreakClosed,
@@ -30,6 +32,7 @@ from oms.core.events import (
     ServerTimeRead,
 )
 from oms.core.fold import positions
+from oms.core.fold.books import stem_and_revision
 from oms.core.fold.records import (
     AdjustmentMade,
     BreakCase,
@@ -53,12 +56,14 @@ STEPS_MAX: Final = 2_000
 #: Events after another that are looked at for what it caused, beside those that share its order or
 #: its correlation.
 LOOKED_AFTER_MAX: Final = 2_000
+#: Events after another among which the line, runs and alarms may hang on it.
+SOUGHT_AFTER_MAX: Final = 200
 _PAGE: Final = 500
 
 
 async def why(reader: Reader, subject: str) -> Why:
     """Return why something is as it is: the sequence of an event, the number of a break, an account
-    and a contract (`ACCOUNT:CONID`), or any name of an order.
+    and a contract (`ACCOUNT:CONID`), an execution, an alarm, a request, or any name of an order.
 
     Raises `NotFound`, and `InvalidRequest` where a name means several.
     """
@@ -71,17 +76,27 @@ async def why(reader: Reader, subject: str) -> Why:
         return await of_break(reader, subject)
     elif await reader.one("positions", subject) is not None:
         return await of_position(reader, subject)
+    elif await reader.one("alarms", subject) is not None:
+        return await of_alarm(reader, subject)
+    elif await reader.one("orders", subject) is None and (
+        fills := await _fills_named(reader, subject)
+    ):
+        return await of_execution(reader, subject, fills)
     try:
         return await of_order(reader, (await find_order(reader, subject)).order_id)
     except NotFound:
         begun = await reader.keys("breaks", subject, limit=2) if subject else []
         if len(begun) == 1:
             return await of_break(reader, begun[0])
+        asked = await _asked_under(reader, subject)
+        if asked is not None:
+            return await of_event(reader, asked)
         raise NotFound(
             f"nothing is called {subject!r}",
             hint="name an event by its sequence, an order by any of its names, a position by"
             " ACCOUNT:CONID (`oms positions --json` shows both), a break by its id"
-            " (`oms breaks --all`)",
+            " (`oms breaks --all`), an execution, an alarm or a request by its id (`oms fills`,"
+            " `oms alarms --json`, `oms requests --json`)",
         ) from None
 
 
@@ -122,6 +137,60 @@ async def of_order(reader: Reader, order_id: str) -> Why:
     )
 
 
+async def of_execution(reader: Reader, exec_id: str, fills: Sequence[Fill]) -> Why:
+    """Return what an execution became: each of its revisions, its commission, and its order."""
+    said_at = await _said_at(reader, fills)
+    walk = _Walk(reader)
+    about = {*said_at.values(), *(fill.booked_sequence for fill in fills)}
+    charged = {fill.commission_sequence for fill in fills} - {0}
+    await walk.follow(sorted(about | charged))
+    words = [_execution_words(fill) for fill in fills]
+    clock = await _clock_at(reader, walk.envelopes[max(about)])
+    return Why(
+        kind="execution",
+        subject=exec_id,
+        headline="; ".join(words),
+        steps=walk.steps(),
+        clock=clock,
+        notes=(*walk.notes(), *_unmeasured(clock)),
+    )
+
+
+def _execution_words(fill: Fill) -> str:
+    what = f"{fill.side} {plain(fill.quantity)} {name_of(fill.contract)} at {plain(fill.price)}"
+    if not fill.quantity:
+        what = f"taken back: {fill.side} {name_of(fill.contract)} at {plain(fill.price)}"
+    earlier = f", in the place of {', '.join(fill.superseded)}" if fill.superseded else ""
+    commission = (
+        f"{plain(fill.commission)} {fill.commission_currency}"
+        if fill.commission is not None
+        else "not known yet"
+    )
+    owner = f"order {fill.order_id}" if fill.order_id else "no order has claimed it"
+    return f"{what} in {fill.account}{earlier}; commission {commission}; {owner}"
+
+
+async def of_alarm(reader: Reader, alarm_id: str) -> Why:
+    """Return each time an alarm was raised and was over, with what led to it."""
+    names = (AlarmRaised.__name__, AlarmCleared.__name__)
+    about = [
+        one
+        async for one in search(reader, Query(type=names))
+        if getattr(one.event, "alarm_id", "") == alarm_id
+    ]
+    walk = _Walk(reader)
+    await walk.follow([one.sequence for one in about])
+    clock = await _clock_at(reader, about[-1])
+    return Why(
+        kind="alarm",
+        subject=alarm_id,
+        headline=sentence(about[-1]),
+        steps=walk.steps(),
+        clock=clock,
+        notes=(*walk.notes(), *_unmeasured(clock)),
+    )
+
+
 async def of_position(reader: Reader, key: str) -> Why:
     """Return the fills, corrections, transfers and adjustments that make a position."""
     position = await reader.one("positions", key)
@@ -150,6 +219,10 @@ async def of_position(reader: Reader, key: str) -> Why:
     ):
         # Cannot be while the rows are a fold of the log.
         notes.append("what these movements make is not what the books hold: run `oms verify`")
+    clock = None
+    if last is not None and last.sequence:
+        clock = await _clock_at(reader, await reader.event(last.sequence))
+        notes += _unmeasured(clock)
     if position.broker_sequence:
         said = "unknown" if position.broker_quantity is None else plain(position.broker_quantity)
         notes.append(f"IB last said {said}, in event {position.broker_sequence}")
@@ -159,6 +232,7 @@ async def of_position(reader: Reader, key: str) -> Why:
         headline=f"{held}{average}, by {counted(len(movements), 'movement')}",
         steps=walk.steps(),
         movements=movements,
+        clock=clock,
         notes=tuple(notes),
     )
 
@@ -173,11 +247,11 @@ async def of_break(reader: Reader, break_id: str) -> Why:
     await walk.follow([one.sequence for one in about])
     clock = await _clock_at(reader, await reader.event(case.opened_sequence))
     finding = case.finding
-    ours, theirs = finding.ours or "nothing", finding.theirs or "nothing"
+    sides = f"ours: {finding.ours or 'nothing'}; theirs: {finding.theirs or 'nothing'}"
     return Why(
         kind="break",
         subject=break_id,
-        headline=f"{case.status}: {finding.text or finding.subject}: ours {ours}, theirs {theirs}",
+        headline=f"{case.status}: {finding.text or finding.subject} ({sides})",
         steps=walk.steps(),
         questions=await _questions(reader, about),
         clock=clock,
@@ -199,6 +273,8 @@ class _Walk:
         self._stories: dict[str, list[Envelope]] = {}
         #: By order, then by sequence.
         self._attributed: dict[str, dict[int, Link]] = {}
+        #: What events about the line, a run or an alarm hang on.
+        self._sought: dict[int, Link] = {}
         self._cut = False
 
     async def story(self, order_id: str) -> list[Envelope]:
@@ -219,6 +295,8 @@ class _Walk:
                 self._cut = True
                 return
             found = await self.read(waiting)
+            for one in found:
+                await self.seek(one)
             self.envelopes.update({one.sequence: one for one in found})
             causes = {link.sequence for one in found for link in self.causes(one)}
             waiting = sorted(causes - self.envelopes.keys())
@@ -234,12 +312,35 @@ class _Walk:
                 self._orders.setdefault(sequence, {})[order_id] = None
         return found
 
+    async def seek(self, envelope: Envelope) -> None:
+        """Find what an event about the line, a run or an alarm hangs on."""
+        wanted = sought(envelope.event)
+        if wanted is None or envelope.context.causation_sequence is not None:
+            return
+        query = Query(
+            type=(wanted.type_name,),
+            code=() if wanted.code is None else (wanted.code,),
+            before=envelope.sequence,
+            reverse=True,
+            limit=None if wanted.alarm_id else 1,
+        )
+        async for one in search(self._reader, query):
+            if getattr(one.event, "alarm_id", "") == wanted.alarm_id:
+                self._sought[envelope.sequence] = Link(one.sequence, "attributed", wanted.text)
+                return
+
+    def named(self, envelope: Envelope) -> tuple[Link, ...]:
+        """Return what an event names, and what was found that it hangs on."""
+        found = self._sought.get(envelope.sequence)
+        named = stated(envelope)
+        return named if found is None else (*named, found)
+
     def causes(self, envelope: Envelope) -> tuple[Link, ...]:
         """Return what an event names, and what it hangs on in the story of its order."""
-        named = stated(envelope)
+        named = self.named(envelope)
         found = {link.sequence: link for link in named}
         # Our own facts say their causes; a message of IB's does not say which order it means.
-        if not named or envelope.wire is not None:
+        if not named or envelope.context.actor == "broker":
             for order_id in self._orders.get(envelope.sequence, ()):
                 link = self._attributed[order_id].get(envelope.sequence)
                 if link is not None:
@@ -269,16 +370,25 @@ async def _caused_by(reader: Reader, walk: _Walk, own: Envelope) -> tuple[Step, 
     found: set[int] = set()
     for order_id in walk.step(own).order_ids:
         story = (one for one in await walk.story(order_id) if one.sequence > own.sequence)
-        found.update(s.envelope.sequence for s in map(walk.step, story) if s.is_caused_by(own))
+        found.update(s.envelope.sequence for s in map(walk.step, story) if _follows(s, own))
     near = set(range(own.sequence + 1, own.sequence + 1 + LOOKED_AFTER_MAX))
     if own.context.correlation_id:
         near.update(await reader.sequences_correlated(own.context.correlation_id))
     after = sorted(number for number in near if number > own.sequence)
     for start in range(0, len(after), _PAGE):
         for one in await reader.envelopes(after[start : start + _PAGE]):
-            if own.sequence in {link.sequence for link in stated(one)}:
+            if sought(one.event) is not None and one.sequence <= own.sequence + SOUGHT_AFTER_MAX:
+                await walk.seek(one)
+            if own.sequence in {link.sequence for link in walk.named(one)}:
                 found.add(one.sequence)
     return tuple(walk.step(one) for one in await walk.read(sorted(found)))
+
+
+def _follows(step: Step, own: Envelope) -> bool:
+    """Say whether an event is there because of another, and not by a decision about its order."""
+    how = {link.how for link in step.causes if link.sequence == own.sequence}
+    is_decided = step.role in {"request", "intent"}
+    return "named" in how if is_decided else bool(how)
 
 
 async def _clock_at(reader: Reader, own: Envelope) -> ClockBound | None:
@@ -309,6 +419,22 @@ def _unproven(order: Order | None) -> Iterable[str]:
             f"IB's statuses claim {missing} more than the executions that came: only executions are"
             " booked, the rest is presumed and waits for them"
         )
+
+
+async def _fills_named(reader: Reader, exec_id: str) -> list[Fill]:
+    """Return the fills that an execution id names: one an account, where a login has several."""
+    stem, _ = stem_and_revision(exec_id)
+    found = cast("list[Fill]", await reader.beginning("fills", "exec_id", stem)) if exec_id else []
+    return [one for one in found if exec_id in {one.exec_id, *one.superseded}]
+
+
+async def _asked_under(reader: Reader, request_id: str) -> int | None:
+    """Return the request that has an id; None for no request."""
+    names = tuple(one.__name__ for one in REQUESTS if "request_id" in one.model_fields)
+    async for one in search(reader, Query(type=names)):
+        if request_id and getattr(one.event, "request_id", "") == request_id:
+            return one.sequence
+    return None
 
 
 # ── positions ────────────────────────────────────────────────────────────────────────────────────

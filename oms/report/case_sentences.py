@@ -12,7 +12,7 @@ from oms.report.sentences import _say, _with, name_of
 
 def _case(finding: events.Finding) -> str:
     subject = " ".join(part for part in (finding.account, finding.symbol) if part)
-    difference = f"ours {finding.ours or 'nothing'}, theirs {finding.theirs or 'nothing'}"
+    difference = f"ours: {finding.ours or 'nothing'}; theirs: {finding.theirs or 'nothing'}"
     return f"{finding.text or finding.subject}{f' ({subject})' if subject else ''}: {difference}"
 
 

@@ -15,10 +15,11 @@ from typing import Final
 from oms.core import codes, events, words
 from oms.core.contracts import Contract
 from oms.core.events import Envelope, Event, Terms
+from oms.core.fold.books import stem_and_revision
 from oms.core.money import plain
 from oms.core.terms import terms_of
 from oms.core.words import counted, describe_origin
-from oms.report.words import query_words
+from oms.report.words import gap_words, query_words
 
 #: What a code's kind means for the reader of a notice; kinds that say nothing more are left out.
 _KINDS: Final[dict[codes.Kind, str]] = {
@@ -135,13 +136,14 @@ def _(event: events.ConnectFailed) -> str:
 
 @_say.register
 def _(event: events.GapOpened) -> str:
-    return _with("From here on the broker may know things that we do not", event.cause)
+    cause = gap_words(event.cause)
+    return _with("From here on the broker may know things that we do not", cause)
 
 
 @_say.register
 def _(event: events.GapClosed) -> str:
     lost = "; market data subscriptions are gone" if event.subscriptions_lost else ""
-    return _with("The line is whole again", event.cause) + lost
+    return _with("The line is whole again", gap_words(event.cause)) + lost
 
 
 @_say.register
@@ -385,8 +387,14 @@ def _(event: events.WhatIfReceived) -> str:
 @_say.register
 def _(event: events.ExecutionReceived) -> str:
     verb = "bought" if event.side == "BUY" else "sold"
+    is_later = stem_and_revision(event.exec_id)[1] > 1
+    if is_later and not event.quantity:
+        return (
+            f"IB: {event.account} has not {verb} {name_of(event.contract)}{_at(event.price)} on"
+            f" {event.venue}: the execution is taken back ({event.exec_id})"
+        )
     notes = [
-        f"execution {event.exec_id}",
+        f"{'corrected execution' if is_later else 'execution'} {event.exec_id}",
         "learnt by asking" if event.fetched else "",
         "a liquidation by IB" if event.liquidation else "",
         "the price may change" if event.price_may_change else "",

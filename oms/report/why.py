@@ -121,7 +121,7 @@ def _drift_ms(apart: timedelta) -> int:
 class Why:
     """The answer: what led to something, in the order of the log."""
 
-    kind: Literal["event", "order", "position", "break"]
+    kind: Literal["event", "order", "execution", "position", "break", "alarm"]
     subject: str
     headline: str
     steps: tuple[Step, ...]

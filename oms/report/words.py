@@ -179,6 +179,27 @@ _TRIGGERS: Final[dict[str, str]] = {
 }
 
 
+_GAPS: Final[dict[str, str]] = {
+    "transport_lost": "the connection to the gateway was lost",
+    "transport_up": "the gateway is connected again",
+    "silence": "the gateway did not answer in time",
+    "unanswered": "questions about orders were not answered",
+    "overdue": "the line was down for too long",
+    "closed": "we closed the line",
+    "1100": "IB's notice 1100, the gateway lost IB",
+    "1101": "IB's notice 1101, the gateway has IB again",
+    "1102": "IB's notice 1102, the gateway has IB again",
+    "1300": "IB's notice 1300, the gateway's port changed",
+    "2110": "IB's notice 2110, the gateway lost IB",
+}
+
+
+def gap_words(cause: str) -> str:
+    """Return why a gap opened or closed; a cause without words of its own speaks for itself."""
+    code, _, rest = cause.partition(" ")
+    return " ".join((_GAPS.get(code, code), rest)).rstrip()
+
+
 def before_words(repair: str) -> str:
     """Return what our books said before the run repaired them; "" where it repaired nothing."""
     return (

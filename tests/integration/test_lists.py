@@ -132,6 +132,9 @@ async def test_alarms_stand_until_they_are_over(shell: Shell) -> None:
     assert "1 are over" in (await shell.oms("alarms")).err
     counted = (await shell.oms("alarms", "--all", "--count", "--by", "class", "--json")).json
     assert counted["total"] == 2
+    why = (await shell.oms("why", "a1", "--json")).json
+    assert (why["about"], [one["sequence"] for one in why["steps"]][-2:]) == ("alarm", [9, 11])
+    assert why["steps"][-1]["causes"][0]["sequence"] == 9
     # The events of an alarm are found by its kind, its end too.
     lines = (await shell.oms("log", "--class", "order_silent", "--json")).out.splitlines()
     assert [json.loads(one)["type"] for one in lines] == ["AlarmRaised", "AlarmCleared"]

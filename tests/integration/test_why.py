@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from oms.core.events import ExecutionReceived, OrderRequested, QueryAnswered, ServerTimeRead
+from oms.core.events import (
+    ExecutionReceived,
+    OrderRequested,
+    QueryAnswered,
+    ServerTimeRead,
+    SessionReady,
+)
 from oms.history.why import why
 from oms.store.reader import Reader
 from tests.shell import Shell
@@ -45,6 +51,7 @@ async def test_why_walks_from_anything_back_to_what_a_person_asked(
     await check_order(shell, world.oms.reader)
     await check_position(shell, first.contract.con_id)
     await check_break(shell, case.break_id)
+    await check_execution(shell, first.exec_id, second.exec_id)
     await check_events(shell, world.oms.reader)
 
 
@@ -95,6 +102,20 @@ async def check_break(shell: Shell, break_id: str) -> None:
     assert every_cause_is_older_and_shown(found)
 
 
+async def check_execution(shell: Shell, corrected: str, busted: str) -> None:
+    for exec_id, said in ((corrected, "BUY 10 AAPL at 12 in"), (busted, "taken back: BUY AAPL")):
+        found = (await shell.oms("why", exec_id, "--json")).json
+        assert (found["about"], found["headline"].startswith(said)) == ("execution", True)
+        first, later = [one for one in found["steps"] if one["type"] == "ExecutionReceived"]
+        assert later["causes"][0] == {
+            "sequence": first["sequence"],
+            "how": "attributed",
+            "text": f"it takes the place of {exec_id}",
+        }
+        assert every_cause_is_older_and_shown(found)
+    assert "the execution is taken back" in later["sentence"]
+
+
 async def check_events(shell: Shell, reader: Reader) -> None:
     (request,) = await reader.events(type=OrderRequested.__name__)
     event = (await shell.oms("why", str(request.sequence), "--json")).json
@@ -104,10 +125,36 @@ async def check_events(shell: Shell, reader: Reader) -> None:
     answered = await reader.events(type=QueryAnswered.__name__, limit=1)
     asked = await why(reader, str(answered[0].sequence))
     assert [type(step.envelope.event).__name__ for step in asked.steps] == [
+        "SessionOpened",
         "ReconciliationStarted",
         "QueryAsked",
         "QueryAnswered",
     ]
+
+
+async def test_why_of_the_line_names_what_was_heard(world: World, shell: Shell) -> None:
+    await world.start()
+    for code in (1100, 1102):
+        await world.notice(code)
+        await world.notice(2104)
+    await world.until_logged(SessionReady, 2)
+    events = {type(one.event).__name__: one for one in await world.oms.reader.events(limit=1_000)}
+    run = (await shell.oms("why", str(events["ReconciliationStarted"].sequence), "--json")).json
+    causes = {one["type"]: [link["sequence"] for link in one["causes"]] for one in run["steps"]}
+    told = [one["sequence"] for one in run["steps"] if one["type"] == "NoticeReceived"]
+    assert [one["payload"]["code"] for one in run["steps"] if one["sequence"] in told] == [
+        1100,
+        1102,
+    ]
+    assert causes["GapOpened"] == told[:1]
+    assert causes["GapClosed"] == [told[1], events["GapOpened"].sequence]
+    assert causes["ReconciliationStarted"] == [events["GapClosed"].sequence]
+    heard = (await shell.oms("why", str(told[0]), "--json")).json
+    assert [one["type"] for one in heard["consequences"]] == ["GapOpened"]
+    await shell.oms("reconcile")
+    (asked,) = (await shell.oms("requests", "--json")).json["requests"]
+    found = (await shell.oms("why", asked["request_id"], "--json")).json
+    assert (found["about"], found["subject"]) == ("event", str(asked["sequence"]))
 
 
 async def test_why_ends_with_4_where_an_event_that_it_shows_was_altered(
