@@ -345,8 +345,13 @@ def _masks() -> str:
         "`--mask --key FILE` writes pseudonyms such as `masked-h3t6w2k4q7ab` for accounts and "
         "names: of people, strategies, machines, groups, orderRefs of others, and numbers of "
         "cases, which are made of an account.",
-        "They are replaced in columns, in payloads, in wire fields and in free text; what "
-        "looks like an account of IB's is replaced even where no field named it.",
+        "They are replaced in columns, in payloads, in wire fields, in free text and in the "
+        "question of the manifest; what looks like an account of IB's, an address of mail or the "
+        "folder of a machine's user is replaced even where no field named it.",
+        "An account is found with a space or a sign in it, and by its digits alone; a person by "
+        "each word of the name that has three letters or more, where it stands alone.",
+        "Of the settings in the log numbers and plain words are shown, but no host, query, name "
+        "and account, and no path and address.",
         "In words of IB's and of ours, such as a side or a state, only what has a digit is "
         "replaced: a strategy called `buy` changes no side.",
         "The pseudonym is the first 60 bits of HMAC-SHA256 under the key: the same key gives "
@@ -354,9 +359,12 @@ def _masks() -> str:
         "Make a key with `(umask 077; head -c 32 /dev/urandom > mask.key)`; whoever has it can "
         "find out who is who by trying names.",
         "A masked export has no hashes and no chain, because whoever tries all account numbers "
-        "would find the one whose hash fits; `log` in its manifest is a pseudonym too.",
+        "would find the one whose hash fits; `log` in its manifest is a pseudonym too, and so is "
+        "every digest that stands in an event or in a text.",
         "What it does not find: a name that no field of the log has ever named, in a text that "
-        "a person wrote. A name of at most four letters is replaced where it stands alone.",
+        "a person wrote, and one that is spelled in another way. A name of at most four letters "
+        "is replaced where it stands alone. When things happened, and which contracts, it shows: "
+        "who knows the deals of an account knows whose they are.",
     )
 
 

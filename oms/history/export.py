@@ -198,7 +198,7 @@ async def mask_of(reader: Reader, key: bytes, last: int) -> Mask | None:
         for row in page:
             wire = None if row[12] is None else str(row[12])
             names.learn(str(row[1]), str(row[7]), str(row[11]), wire)
-    return Mask(key, names.terms)
+    return Mask(key, names.terms, names.parts)
 
 
 # ── where rows come from ─────────────────────────────────────────────────────────────────────────
@@ -476,9 +476,9 @@ async def _manifest(
     reader: Reader, request: Request, made: Sequence[Made], source: Source, mask: Mask | None
 ) -> dict[str, object]:
     columns = [{"name": one.name, "kind": one.kind} for one in _columns(request)]
-    query: object = request.query.model_dump(mode="json", exclude_defaults=True)
+    query: dict[str, object] = request.query.model_dump(mode="json", exclude_defaults=True)
     if mask is not None:
-        query = mask.value(query)
+        query = mask.query(query)
     manifest: dict[str, object] = {
         "kind": "export",
         "log": await log_of(reader, mask),

@@ -14,7 +14,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,10 @@ _PERSONAL: Final = frozenset(
         *("foreign_accounts", "host", "oca_group", "order_ref", "query", "waiting_actor"),
     )
 )
+#: Those of them that are people, by name or as an actor.
+_PEOPLE_FIELDS: Final = frozenset(
+    ["actor", "approved_by", "assignee", "explained_by", "waiting_actor"]
+)
 #: The same in a message of IB's.
 _PERSONAL_WIRE: Final = frozenset(
     (
@@ -44,8 +49,16 @@ _PERSONAL_WIRE: Final = frozenset(
         *("ocaGroup", "softDollarTierName", "softDollarTierDisplayName"),
     )
 )
-#: Digests over text that names an account: whoever tries all numbers finds the one that fits.
-_DIGESTS: Final = frozenset(["digest", "hash", "note", "timestamp", "known_hash", "found_hash"])
+#: Digests over text that names an account: whoever tries all numbers finds the one that fits. And
+#: places of files, which lie in a folder of somebody's.
+_DIGESTS: Final = frozenset(
+    (
+        *("digest", "set_digest", "hash", "hash_before", "known_hash", "found_hash"),
+        *("note", "key_notes", "timestamp", "folder", "backup"),
+    )
+)
+#: The same in words: a whole digest, and what an order that IB lists without a number is called.
+_DIGEST: Final = r"\b[0-9a-f]{64}\b|\bnameless-[0-9a-f]{8}-\d+"
 #: Words of IB's and of ours, which a name may happen to be as well.
 _FIXED: Final = frozenset(
     (
@@ -55,9 +68,24 @@ _FIXED: Final = frozenset(
     )
 )
 #: IB's account numbers, where no field named them.
-_ACCOUNT: Final = r"\b(?:DU|DF|DI|U|F|I)[A-Z]?\d{5,9}\b"
-#: A shorter name is replaced where it stands alone, else it would be found inside of words.
+_ACCOUNT: Final = (
+    r"(?<![A-Z0-9])(?:DU|DF|DI|U|F|I)[A-Z]?\d{5,9}(?!\d)"
+    r"|(?-i:(?<=[a-z])(?:DU|DF|DI|U|F|I)[A-Z]?\d{5,9}(?!\d))"
+)
+#: Where people are named without a field: addresses of mail, and folders of a machine's users.
+_PEOPLE: Final = (
+    r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<=[/\\]home[/\\])[^/\\\s]+|(?<=[/\\]users[/\\])[^/\\\s]+"
+)
+#: People write an account with a sign in it, or its digits alone.
+_SIGN: Final = r"[\s._-]"
+_NUMBERED: Final = re.compile(r"([A-Z]{1,3})(\d{5,9})", re.IGNORECASE)
+#: Settings that can be a plain word or a number, and say whose or where.
+_PERSONAL_SETTING: Final = re.compile(r"(^|_)(query|host|name|accounts?)$")
+#: A shorter name is replaced where it stands alone, else it would be found inside of words. So is
+#: a part of a name, which has at least so many letters.
 _ALONE_MAX: Final = 4
+_PART_MIN: Final = 3
 #: Who speaks for the program itself, and what an account field can hold beside accounts.
 _NOBODY: Final = frozenset(
     ["", "broker", "daemon", "recovery", "reconciler", "all", "person", "strategy", "policy"]
@@ -99,14 +127,22 @@ def read_key(path: Path) -> bytes:
 class Mask:
     """Replaces what it was told of, and what looks like an account of IB's."""
 
-    def __init__(self, key: bytes, terms: Iterable[str]) -> None:
+    def __init__(self, key: bytes, terms: Iterable[str], parts: Iterable[str] = ()) -> None:
+        """`parts` are words of names, which are replaced where they stand alone."""
         self._key = key
-        self._known = {term.lower(): term for term in sorted(terms)}
-        longest_first = sorted(self._known.values(), key=lambda term: (-len(term), term))
+        whole = sorted({_composed(term) for term in terms})
+        self._known = {term.lower(): term for term in whole}
+        for term in whole:
+            for other in _spellings(term):
+                self._known.setdefault(other.lower(), term)
+        longest_first = sorted(self._known, key=lambda term: (-len(term), term))
         words = [_pattern(term) for term in longest_first]
-        self._pattern = re.compile("|".join([*words, _ACCOUNT]), re.IGNORECASE)
+        alone = sorted({_composed(one).lower() for one in parts} - self._known.keys())
+        alone = [_alone(re.escape(one)) for one in alone]
+        always = [_DIGEST, _ACCOUNT]
+        self._pattern = re.compile("|".join([*words, *alone, *always, _PEOPLE]), re.IGNORECASE)
         numbered = [_pattern(term) for term in longest_first if re.search(r"\d", term)]
-        self._numbered = re.compile("|".join([*numbered, _ACCOUNT]), re.IGNORECASE)
+        self._numbered = re.compile("|".join([*numbered, *always]), re.IGNORECASE)
 
     @property
     def fingerprint(self) -> str:
@@ -115,7 +151,7 @@ class Mask:
 
     def text(self, text: str) -> str:
         """Return a text with pseudonyms for what it names."""
-        return self._pattern.sub(lambda found: self.pseudonym(found[0]), text)
+        return self._pattern.sub(lambda found: self.pseudonym(found[0]), _composed(text))
 
     def word(self, text: str) -> str:
         """Return one of IB's words or of ours, which a name may happen to be: only what has a digit
@@ -125,7 +161,9 @@ class Mask:
 
     def pseudonym(self, name: str) -> str:
         """Return the word that stands for a name."""
-        return PREFIX + self._digits(self._known.get(name.lower(), name.upper()))
+        found = _composed(name).lower()
+        term = self._known.get(found) or self._known.get(re.sub(_SIGN, "", found))
+        return PREFIX + self._digits(term or found.upper())
 
     def row(self, columns: Sequence[Column], row: Row) -> Row:
         """Return a row of an export without accounts and names."""
@@ -135,13 +173,16 @@ class Mask:
         """Return a JSON value without accounts and names."""
         match value:
             case dict() if value.keys() == {"name", "value", "source"}:
-                return {**value, "value": self._setting(value["value"]), "source": ""}
+                shown = self._setting(str(value["name"]), str(value["value"]))
+                return {**value, "value": shown, "source": ""}
             case dict():
                 return {name: self.value(one, name) for name, one in value.items()}
             case list():
                 return [self.value(one, key) for one in value]
             case str() if key in _DIGESTS:
                 return value and PREFIX + self._digits(value)
+            case str() if value[:1] in {"{", "["}:
+                return self.json(value)
             case str():
                 return self.word(value) if key in _FIXED else self.text(value)
             case _:
@@ -154,6 +195,19 @@ class Mask:
         except ValueError:
             return self.text(text)
         return json.dumps(self.value(found), ensure_ascii=False, separators=(",", ":"))
+
+    def query(self, asked: Mapping[str, object]) -> dict[str, object]:
+        """Return a question, as values of JSON, without whom it is about."""
+        return {
+            name: [self._whom(str(one)) for one in value]
+            if isinstance(value, list | tuple) and name in {"account", "actor", "strategy"}
+            else self.value(value)
+            for name, value in asked.items()
+        }
+
+    def _whom(self, name: str) -> str:
+        kind, colon, who = name.rpartition(":")
+        return f"{kind}{colon}{name if name in _NOBODY else self.pseudonym(who)}"
 
     def _cell(self, column: Column, cell: Cell) -> Cell:
         if not isinstance(cell, str):
@@ -168,20 +222,44 @@ class Mask:
             case _:
                 return cell
 
-    def _setting(self, value: object) -> str:
+    def _setting(self, name: str, text: str) -> str:
         """Return a setting where it is a number or a switch: a path or an address names people."""
-        text = str(value)
         shown = re.fullmatch(r"[-\d., ]*|true|false|[a-z_]{1,12}", text)
-        return text if shown and text.lower() not in self._known else self.pseudonym(text)
+        if not text or (shown and not _PERSONAL_SETTING.search(name)):
+            return self.text(text)
+        return self.pseudonym(text)
 
     def _digits(self, text: str) -> str:
         digest = hmac.digest(self._key, text.encode(), "sha256")
         return base64.b32encode(digest).decode().lower()[:_DIGITS]
 
 
+def _composed(text: str) -> str:
+    """Return text with one sign for each letter, however somebody's keyboard wrote it."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _spellings(term: str) -> Iterator[str]:
+    """Yield how else a name stands in texts: as bytes that are no UTF-8, and an account's digits
+    alone.
+    """
+    if not term.isascii():
+        yield term.encode("latin-1", "replace").decode("ascii", "backslashreplace")
+    if (account := _NUMBERED.fullmatch(term)) is not None:
+        yield account[2]
+
+
 def _pattern(term: str) -> str:
+    if term.isdigit():
+        return rf"(?<!\d){term}(?!\d)"
+    if (account := _NUMBERED.fullmatch(term)) is not None:
+        return rf"{account[1]}{_SIGN}?{account[2]}"
     word = re.escape(term)
-    return rf"(?<![^\W_]){word}(?![^\W_])" if len(term) <= _ALONE_MAX else word
+    return _alone(word) if len(term) <= _ALONE_MAX else word
+
+
+def _alone(word: str) -> str:
+    return rf"(?<![^\W_]){word}(?![^\W_])"
 
 
 class Names:
@@ -189,6 +267,8 @@ class Names:
 
     def __init__(self) -> None:
         self._found: set[str] = set()
+        #: Words of people's names.
+        self.parts: set[str] = set()
         #: Ids of orders: what stands in their orderRef says no more.
         self._orders: set[str] = set()
 
@@ -199,8 +279,7 @@ class Names:
 
     def learn(self, type_name: str, actor: str, payload: str, wire: str | None) -> None:
         """Take an event as it is stored."""
-        kind, colon, name = actor.partition(":")
-        self._take(name if colon else kind)
+        self._take_who(actor)
         try:
             self._learn(json.loads(payload), "")
             fields, stamp = decode_wire(wire)
@@ -222,12 +301,21 @@ class Names:
             case list():
                 for one in value:
                     self._learn(one, key)
+            case str() if key in _PEOPLE_FIELDS:
+                self._take_who(value if ":" in value else f"person:{value}")
             case str() if key in _PERSONAL:
-                self._take(value.rpartition(":")[2] if key.endswith("actor") else value)
+                self._take(value)
             case str() if key == "order_id":
                 self._orders.add(value)
             case _:
                 return
+
+    def _take_who(self, actor: str) -> None:
+        kind, _, name = actor.rpartition(":")
+        self._take(name)
+        if kind == "person":
+            words = (one.lower() for one in re.findall(r"[^\W\d_]+", name))
+            self.parts |= {one for one in words if len(one) >= _PART_MIN} - _NOBODY
 
     def _take(self, name: str) -> None:
         if name.lower() not in _NOBODY and not _OURS.fullmatch(name):

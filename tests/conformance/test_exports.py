@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from oms.core.events import (
     Context,
     DaemonStarted,
     Finding,
+    NaturalKeyConflict,
     NoticeReceived,
     Pending,
 )
@@ -762,6 +764,16 @@ def personal_facts() -> list[Pending]:
             Context("daemon"),
         ),
         Pending(NoticeReceived(subject_id=3, code=399, text="ask ANNA at tower.home"), said),
+        # What the log cannot take twice has a digest over its words as its key.
+        Pending(
+            NaturalKeyConflict(
+                key=f"execution:{ACCOUNT}:1",
+                type_name="ExecutionReceived",
+                stored_sequence=1,
+                payload=json.dumps({"account": ACCOUNT, "text": "of M\u00fcller"}),
+            ),
+            said,
+        ),
         Pending(
             BreakOpened(
                 break_id="B87654321",
@@ -815,6 +827,8 @@ async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, fo
         for text in texts:
             for name in names:
                 assert name.lower().encode() not in text.lower(), (subject, name)
+            if subject == "events" and b'"files"' not in text:
+                assert not re.search(rb"(?<![0-9a-f])[0-9a-f]{64}(?!  )", text), subject
         sides = {row["side"] for row in rows_of(out, subject, form) if "side" in row}
         assert sides <= {"BUY", "SELL"}
         seen |= {row["account"] for row in rows_of(out, subject, form) if "account" in row}
