@@ -484,15 +484,20 @@ def _happened_at(envelope: Envelope) -> datetime:
 
 
 def _meets(record: AnyRecord, where: Mapping[str, object]) -> bool:
-    columns: Mapping[str, Any] = {
-        **record.columns(),
-        TABLES[TABLE_OF[type(record)]].key_name: record.key,
-        "live": int(record.live),
-    }
-    return all(
-        columns[name] in value if isinstance(value, list | tuple) else columns[name] == value
-        for name, value in where.items()
-    )
+    """Say whether a record has the values that its row would be found by."""
+    columns: Mapping[str, Any] | None = None
+    for name, wanted in where.items():
+        found: Any
+        if name == "live":
+            found = int(record.live)
+        elif name == TABLES[TABLE_OF[type(record)]].key_name:
+            found = record.key
+        else:
+            columns = record.columns() if columns is None else columns
+            found = columns[name]
+        if found not in wanted if isinstance(wanted, list | tuple) else found != wanted:
+            return False
+    return True
 
 
 def _can_meet(text: str, table: str, where: Mapping[str, object]) -> bool:

@@ -29,7 +29,8 @@ from oms.store.schema import REVISIONS
 #: of the log are part of it: an upgrade may fold rows anew, and what was found by them with it.
 VERSION: Final = f"3/{REVISIONS[-1]}"
 
-_WAIT_SECONDS: Final = 5.0
+#: For a question that folds many events while it reads, as long as that takes at most.
+_WAIT_SECONDS: Final = 60.0
 #: One writer of the schema at a time, on PostgreSQL.
 _ADVISORY_LOCK: Final = 0x6F6D_735F_6869_73
 

@@ -27,6 +27,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any, Final, Literal, NamedTuple
 
 from oms.core.codec import Head
@@ -66,7 +67,7 @@ _NONE: Final = (None, "", 0)
 #: Values of a statement.
 _PAGE: Final = 500
 #: Blocks that stay unpacked: some tens of megabytes.
-_BLOCKS_MAX: Final = 24
+_BLOCKS_MAX: Final = 64
 _DIGEST_BYTES: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -106,6 +107,7 @@ class Entry(NamedTuple):
 
 
 Entries = dict[Name, Entry]
+_FLAGS: Final[Mapping[str, Flag]] = {KEPT: KEPT, LISTED: LISTED, GONE: GONE}
 
 
 class Stored(NamedTuple):
@@ -227,19 +229,42 @@ def insert(side: Side, head: str, rows: Sequence[Sequence[Any]], tail: str = "")
 
 def line_of(name: Name, entry: Entry) -> str:
     """Return the line of a block that says something of a record."""
-    table, key = name
     # JSON has no raw tab or end of line in it.
-    return f"{TABLE_NUMBERS[table]}\t{entry.flag}\t{json.dumps(key)}\t{entry.text}"
+    return "\t".join((*_head(name), entry.flag, entry.text))
 
 
-def entries_of(text: str) -> Entries:
-    """Return what the lines of a block say; raises ValueError or IndexError for others."""
-    found: Entries = {}
-    for line in text.split("\n") if text else ():
-        number, flag, key, body = line.split("\t", 3)
-        name = json.loads(key) if "\\" in key else key[1:-1]
-        found[TABLE_NAMES[int(number)], name] = Entry(flag, body)  # type: ignore[arg-type]  # a digest says that we wrote it
-    return found
+def _head(name: Name) -> tuple[str, str]:
+    return str(TABLE_NUMBERS[name[0]]), json.dumps(name[1])
+
+
+class Block:
+    """What some events changed: a line for each record. Few are read of most blocks, so a line is
+    taken apart when it is asked for.
+
+    Raises ValueError, KeyError or IndexError for lines that are none.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[tuple[str, str], str] = {}
+        for line in text.split("\n") if text else ():
+            number, key, said = line.split("\t", 2)
+            self._lines[number, key] = said
+
+    def entries(self) -> Entries:
+        """Return what every line says."""
+        return {
+            (TABLE_NAMES[int(number)], json.loads(key) if "\\" in key else key[1:-1]): _said(line)
+            for (number, key), line in self._lines.items()
+        }
+
+    def of(self, name: Name) -> Entry | None:
+        """Return what is said of a record, None where nothing is."""
+        line = self._lines.get(_head(name))
+        return None if line is None else _said(line)
+
+
+def _said(line: str) -> Entry:
+    return Entry(_FLAGS[line[0]], line[2:])
 
 
 def advance(kept: Entries, changed: Entries) -> Entries:
@@ -264,7 +289,7 @@ class Snapshots:
         self._log = log
         #: The one that was asked for last.
         self._numbered = EMPTY
-        self._blocks: OrderedDict[tuple[int, int, int], Entries] = OrderedDict()
+        self._blocks: OrderedDict[tuple[int, int, int], Block] = OrderedDict()
         self._odd: tuple[int, Entries] = (0, {})
 
     @property
@@ -326,29 +351,36 @@ class Snapshots:
 
     def block(self, line: int, number: int, part: int) -> Entries:
         """Return what a block says; raises `Unusable` where it is not what was written."""
+        try:
+            return self._block(line, number, part).entries()
+        except (ValueError, KeyError, IndexError) as error:
+            raise Unusable(f"a block of snapshot {number} cannot be read: {error}") from error
+
+    def _block(self, line: int, number: int, part: int) -> Block:
         which = (line, number, part)
         found = self._blocks.get(which)
-        if found is None:
-            found = self._blocks[which] = self._unpacked(which)
-            if len(self._blocks) > _BLOCKS_MAX:
-                self._blocks.popitem(last=False)
-        return found
-
-    def _unpacked(self, which: tuple[int, int, int]) -> Entries:
+        if found is not None:
+            self._blocks.move_to_end(which)
+            return found
         query = "SELECT digest, body FROM {}blocks WHERE line = ? AND number = ? AND part = ?"
         rows = self._side.rows((bytes, bytes), query, which)
         if not rows or rows[0][0] != _digest(*which, rows[0][1]):
-            raise Unusable(f"a block of snapshot {which[1]} is not what was written")
+            raise Unusable(f"a block of snapshot {number} is not what was written")
         try:
-            return entries_of(zlib.decompress(rows[0][1]).decode())
-        except (ValueError, IndexError, zlib.error) as error:
-            raise Unusable(f"a block of snapshot {which[1]} cannot be read: {error}") from error
+            found = Block(zlib.decompress(rows[0][1]).decode())
+        except (ValueError, zlib.error) as error:
+            raise Unusable(f"a block of snapshot {number} cannot be read: {error}") from error
+        if part == ENDED:
+            self._blocks[which] = found
+            if len(self._blocks) > _BLOCKS_MAX:
+                self._blocks.popitem(last=False)
+        return found
 
     def put(self, line: int, number: int, part: int, entries: Entries) -> None:
         """Store a block. In a transaction of the caller."""
         # Records of one table are much alike.
         rows = sorted(entries.items(), key=lambda row: TABLE_NUMBERS[row[0][0]])
-        body = zlib.compress("\n".join(line_of(*row) for row in rows).encode(), 1)
+        body = zlib.compress("\n".join(line_of(*row) for row in rows).encode())
         digest = _digest(line, number, part, body)
         insert(
             self._side,
@@ -402,9 +434,9 @@ class Snapshots:
         whole = snapshot.whole if line == KNOWN else snapshot.whole_happened
         if not number:
             return {}
-        found = self._unpacked((line, whole, WHOLE)) if whole else {}
+        found = self.block(line, whole, WHOLE) if whole else {}
         for one in range(whole + 1, number + 1):
-            advance(found, self._unpacked((line, one, CHANGED)))
+            advance(found, self.block(line, one, CHANGED))
         return found
 
     def live(self, number: int, line: int = KNOWN) -> list[Stored]:
@@ -455,11 +487,11 @@ class Snapshots:
                 f" AND name IN ({','.join('?' * len(part))}) GROUP BY name",
                 (line, number, *part),
             )
-            for one, block in sorted(rows, key=lambda row: row[1]):
+            for one, number_of_block in sorted(rows, key=itemgetter(1)):
                 name = by_number[one]
-                entry = self.block(line, block, ENDED).get(name)
+                entry = self._block(line, number_of_block, ENDED).of(name)
                 if entry is None:
-                    raise Unusable(f"snapshot {block} lacks {name[1]!r} of {name[0]}")
+                    raise Unusable(f"snapshot {number_of_block} lacks {name[1]!r} of {name[0]}")
                 found[name] = entry
         return found
 
@@ -547,21 +579,17 @@ class Snapshots:
             yield self.numbered(number).sequence, self._stored(number, {*odd} - told, line)
             told.update(odd)
         for one in self._blocks_with(number, table, where):
-            names = [n for n in self.block(KNOWN, one, ENDED) if n[0] == table and n not in told]
+            entries = self.block(KNOWN, one, ENDED)
+            names = [name for name in entries if name[0] == table and name not in told]
             told.update(names)
-            yield self.numbered(one - 1).sequence, self._of_block(number, one, names, line)
+            if line == HAPPENED:
+                rows = self._stored(number, names, line)
+            else:
+                rows = [Stored(*name, entries[name].text) for name in names]
+            yield self.numbered(one - 1).sequence, rows
 
     def _stored(self, number: int, names: Collection[Name], line: int) -> list[Stored]:
         return [Stored(*name, text) for name, text in self.at(number, names, line).items()]
-
-    def _of_block(
-        self, number: int, block: int, names: Collection[Name], line: int
-    ) -> list[Stored]:
-        """Return records of which a block of what was known is the newest that has them."""
-        if line == HAPPENED:
-            return self._stored(number, names, line)
-        entries = self.block(KNOWN, block, ENDED)
-        return [Stored(*name, entries[name].text) for name in names]
 
     def _blocks_with(self, number: int, table: str, where: Mapping[str, object]) -> Iterator[int]:
         """Yield the snapshots that can have what meets the conditions, the newest first."""
