@@ -304,7 +304,13 @@ class Reader:
     async def count(self, table: str, where: Mapping[str, object] | None = None) -> int:
         """Return how many records of a projection have the values given."""
         found = PROJECTIONS[table]
-        query = select(func.count()).select_from(found).where(*_conditions(found, where))
+        counted = select(func.count()).select_from(found)
+        if where is not None and where.keys() == {"live"} and where["live"] in (False, 0):
+            # All are counted in the smallest index, the live ones in their own.
+            live = counted.where(*_conditions(found, {"live": 1})).scalar_subquery()
+            query = select(counted.scalar_subquery() - live)
+        else:
+            query = counted.where(*_conditions(found, where))
         return int((await self._rows(query))[0][0])
 
     async def beginning(self, table: str, column: str, prefix: str) -> list[AnyRecord]:
