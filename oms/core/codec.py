@@ -13,6 +13,7 @@ verifier needs nothing but the stored text.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -268,8 +269,12 @@ def _executed(event: ExecutionReceived) -> tuple[object, ...]:
     )
 
 
-def link(previous: bytes, header: Header, payload: str, wire: str | None) -> bytes:
-    """Return the hash of an event, given the hash of the one before."""
+def link(
+    previous: bytes, header: Sequence[str | int | None], payload: str, wire: str | None
+) -> bytes:
+    """Return the hash of an event, given the hash of the one before; `header` are the values of a
+    `Header`, as they come from a row.
+    """
     (sequence, type_name, version, recorded, occurred, lease, epoch, actor, group, cause, key) = (
         header
     )

@@ -130,7 +130,7 @@ def follow(previous: bytes, expected: int, row: Row) -> bytes:
     if row[0] != expected:
         raise ChainBroken(f"expected event {expected}, found {row[0]}", sequence=expected)
     try:
-        digest = codec.link(previous, Header._make(row[:HASH]), row[12], row[13])
+        digest = codec.link(previous, row[:HASH], row[12], row[13])
     except UnicodeEncodeError as error:
         raise ChainBroken(f"event {expected} is not text: {error}", sequence=expected) from error
     found = row[HASH]

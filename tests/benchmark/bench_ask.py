@@ -124,7 +124,7 @@ def main() -> None:
     with folder() as where:
         path = Path(given) if given else where / "log.sqlite"
         if not given:
-            asyncio.run(make(path, EVENTS, open_orders=1_000))
+            make(path, EVENTS, open_orders=1_000)
         seconds, size, events = index_made(path)
         print(f"{events:,} events; what stands beside them took {seconds:.1f} s", end="")
         print(f" and {size / 1e6:,.1f} MB\n")

@@ -62,7 +62,7 @@ def main() -> None:
     with folder() as where:
         path = Path(given) if given else where / "log.sqlite"
         if not given:
-            asyncio.run(make(path, EVENTS))
+            make(path, EVENTS)
         url = str(path)
         began = time.perf_counter()
         made = bring_up(url, lambda done, of: None)

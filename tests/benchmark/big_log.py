@@ -4,14 +4,15 @@
 
 The flow of `flow.day`, spread over a year: the clock of the log goes forward between transactions,
 and each execution happened a few seconds before it was recorded, one in a thousand an hour before.
-Ten million events take about a quarter of an hour and 14 GB.
+The events are written first and folded then, in the log's own tables, which is faster than a
+daemon's way: rows of orders at work are written once in 100,000 events.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -20,27 +21,50 @@ from pathlib import Path
 from oms.clock import ManualClock
 from oms.core.events import ExecutionReceived, Pending
 from oms.store import schema
-from oms.store.log import EventLog
+from oms.store.backend import connect, parse_url
+from oms.store.chain import Chain
+from oms.store.envelopes import draft
+from oms.store.shadow import SHADOW_RECORDS_MAX, Shadow
+from oms.store.tables import BOOKS_CHECKPOINT
+from oms.store.writer import Writer
 from oms.telemetry import configure
 from tests.benchmark.flow import day
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR_SECONDS = 365 * 86_400
 CHUNK = 1_000
+#: Events between two writes of all rows.
+STEP = 100_000
 
 
-async def make(path: Path, count: int, *, open_orders: int = 10_000) -> None:
-    """Write so many events of one year, with their projections."""
+def make(path: Path, count: int, *, open_orders: int = 10_000, say: bool = False) -> None:
+    """Write so many events of one year, and their projections."""
     schema.upgrade(str(path))
     clock = ManualClock(BEGIN)
     facts = _timed(day(open_orders=open_orders), clock)
-    log = await EventLog.open(str(path), clock=clock, lease=None)
+    writer = Writer(parse_url(str(path)), clock=clock, projector=False)
+    writer.open()
     for first in range(0, count, CHUNK):
-        for fact in islice(facts, min(CHUNK, count - first)):
-            log.append(fact)
-        await log.flush()
+        writer.write([[draft(fact)] for fact in islice(facts, min(CHUNK, count - first))])
         clock.advance(YEAR_SECONDS * CHUNK / count)
-    await log.close()
+        if say and first % STEP == 0:
+            print(f"{first:,} events written", flush=True)
+    writer.close()
+    fold(path, count, say=say)
+
+
+def fold(path: Path, count: int, *, say: bool = False) -> None:
+    """Make the projections of a log that has none."""
+    with closing(connect(parse_url(str(path)))) as log:
+        rows = Shadow(log, SHADOW_RECORDS_MAX)
+        for last in (*range(STEP, count, STEP), count):
+            rows.follow(log, last)
+            if say:
+                print(f"{last:,} events folded", flush=True)
+        with log.writing():
+            chain = Chain(log, ManualClock(BEGIN))
+            chain.head = chain.checked_end()
+            chain.write_checkpoint(BOOKS_CHECKPOINT, rows.sums)
 
 
 def _timed(facts: Iterator[Pending], clock: ManualClock) -> Iterator[Pending]:
@@ -55,4 +79,4 @@ def _timed(facts: Iterator[Pending], clock: ManualClock) -> Iterator[Pending]:
 
 if __name__ == "__main__":
     configure("ERROR")
-    asyncio.run(make(Path(sys.argv[1]), int(sys.argv[2])))
+    make(Path(sys.argv[1]), int(sys.argv[2]), say=True)
