@@ -54,7 +54,6 @@ async def load_our_side(
     orders: dict[str, Order] = {}
     fills: dict[str, Fill] = {}
     beyond: list[Beyond] = []
-    positions = _of(Position, await reader.rows("positions", {"live": True}))
     system = await reader.one("system", "system")
     books = system if isinstance(system, SystemRecord) else SystemRecord()
     _add(orders, await reader.rows("orders", {"live": True}))
@@ -68,18 +67,16 @@ async def load_our_side(
     anomalies = await _anomalies(reader, watched, beyond)
     orphans = await _orphans(reader, watched, beyond)
     await _add_kin(reader, orders)
-    ever_held = _of(Position, await reader.rows("positions") if answers is not None else ())
-    cash = explained_by(ever_held, books.cash_adjusted)
-    by_key = {p.key: p for p in positions}
+    # Of those that are flat, what they have done to cash.
+    ever_held = _of(Position, await reader.rows("positions", None if answers else {"live": True}))
+    cash = explained_by(ever_held if answers else (), books.cash_adjusted)
+    by_key = {p.key: p for p in ever_held if p.live}
     if answers is not None:
         named = {f"{r.event.account}:{r.event.contract.con_id}" for r in answers.positions}
         # Flat by now, those of open cases are live no more.
         shown = [f for c in open_cases for f in c.findings]
         named |= {f.thing for f in shown if f.subject in _HOLDINGS}
-        for position in _of(
-            Position, await _any(reader, "positions", "position_key", named - set(by_key))
-        ):
-            by_key[position.key] = position
+        by_key |= {p.key: p for p in ever_held if p.key in named}
     last_run = await reader.one("runs", books.last_run_id) if books.last_run_id else None
     sequences = [o.last_sequence for o in orders.values()]
     sequences += [p.last_sequence for p in by_key.values()]
@@ -95,7 +92,7 @@ async def load_our_side(
         orphans=orphans,
         beyond=tuple(beyond),
         cash=cash,
-        premiums=premiums_of(ever_held),
+        premiums=premiums_of(ever_held if answers else ()),
         cash_openings=books.cash_openings,
         watched=watched,
         reported_sequence=last_run.sequence if isinstance(last_run, RunRecord) else 0,

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from oms.clock import Clock
+from oms.core.bounds import MOMENT
 from oms.core.codec import time_text
 from oms.errors import DatabaseDamaged, LeaseHeld, LeaseLost
 from oms.store.backend import Connection
@@ -287,7 +288,7 @@ def _moment(text: str | None) -> datetime | None:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("its time has no zone")
-    return moment
+    return MOMENT.check(moment)
 
 
 def process_is_alive(process_id: int) -> bool:

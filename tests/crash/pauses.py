@@ -42,6 +42,18 @@ STEPS: Final[dict[str, tuple[str, int]]] = {
     "waiting": ("order_waits", 1),
     "answered": ("order_answered", 1),
 }
+#: What somebody does to the row of the lease -> SQL, and how the daemon must end then; "" to go on.
+EDITS: Final[dict[str, tuple[str, str]]] = {
+    "row deleted": ("DELETE FROM leases", "LeaseLost"),
+    "epoch raised": ("UPDATE leases SET epoch = epoch + 1", "LeaseLost"),
+    "epoch lowered": ("UPDATE leases SET epoch = epoch - 1", "LeaseLost"),
+    "given back": ("UPDATE leases SET heartbeat_at = NULL", ""),
+    "heartbeat of next year": ("UPDATE leases SET heartbeat_at = '2099-01-01T00:00:00+00:00'", ""),
+    "another holder": ("UPDATE leases SET holder = 'somebody', host = 'elsewhere'", ""),
+    "claimed": ("UPDATE leases SET claim = 'somebody on elsewhere, process 1'", ""),
+    "nothing to read": ("UPDATE leases SET heartbeat_at = 'x'", ""),
+    "no seconds": ("UPDATE leases SET seconds = 0", ""),
+}
 LEASE_SECONDS: Final = 2.0
 DEADLINE_SECONDS: Final = 60
 #: Slow enough that some of a basket wait while the others are answered.
@@ -58,9 +70,11 @@ class Pause:
     successor: bool = False
     lease_seconds: float = LEASE_SECONDS
     order_age_seconds_max: float = 300
+    #: What somebody does to the row of the lease meanwhile.
+    edit: str = ""
 
     def __str__(self) -> str:
-        taken = ", taken over" if self.successor else ""
+        taken = ", taken over" if self.successor else f", {self.edit}" if self.edit else ""
         return f"{self.step}, {self.seconds:g} s of a lease of {self.lease_seconds:g} s{taken}"
 
 
@@ -105,8 +119,10 @@ async def play(directory: Path, pause: Pause) -> Played:
         stop = {"kill_signal": signal.SIGSTOP}
         program = await begin(world, "basket", action, occurrence, settings=settings, **stop)
         told = await _until_stopped(program)
-        if pause.successor:
+        if pause.successor or pause.edit:
             await _outside_a_transaction(program, world.database)
+        if pause.edit:
+            _edit(world.database, EDITS[pause.edit][0])
         await asyncio.sleep(pause.seconds)
         if pause.successor:
             # Another client id: the gateway lets none in twice, and a stopped client hangs up on
@@ -157,6 +173,11 @@ async def _outside_a_transaction(program: Program, database: Path) -> None:
                 await asyncio.sleep(0)
 
 
+def _edit(database: Path, sql: str) -> None:
+    with closing(sqlite3.connect(database, timeout=5)) as connection, connection:
+        connection.execute(sql)
+
+
 def _is_locked(database: Path) -> bool:
     with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
         try:
@@ -188,7 +209,7 @@ def every() -> list[Pause]:
             Pause(step, LEASE_SECONDS * 1.5),
             Pause(step, LEASE_SECONDS * 2, successor=True),
         ]
-    return found
+    return found + [Pause("waiting", LEASE_SECONDS / 4, edit=edit) for edit in EDITS]
 
 
 def at_random(rng: random.Random) -> Pause:
@@ -196,6 +217,9 @@ def at_random(rng: random.Random) -> Pause:
     seconds = rng.uniform(0, 3 * LEASE_SECONDS)
     # Earlier than that a successor is refused.
     successor = seconds > LEASE_SECONDS and rng.random() < 0.7
+    if not successor and rng.random() < 0.3:
+        step = rng.choice(list(STEPS))
+        return Pause(step, round(seconds, 2), edit=rng.choice(list(EDITS)))
     return Pause(rng.choice(list(STEPS)), round(seconds, 2), successor)
 
 
@@ -205,8 +229,10 @@ def faults(played: Played) -> list[str]:
     names = sorted(played.after)
     if len(names) != len(set(names)):
         found.append(f"sent twice: {names}")
-    if played.pause.successor:
-        if played.late:
+    expected = EDITS[played.pause.edit][1] if played.pause.edit else ""
+    if played.pause.successor or expected:
+        # What had the lease's word before the edit may have left meanwhile.
+        if played.late and played.pause.successor:
             found.append(f"left under another's lease: {played.late}")
         if [t["error"] for t in played.life.told if "error" in t] != ["LeaseLost"]:
             found.append(f"did not end as one that lost its lease: {played.life}")

@@ -77,7 +77,7 @@ FLOODS = {
 }
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("thousands", [10, pytest.param(THOUSANDS, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", FLOODS)
 async def test_an_order_of_ours_passes_before_a_flood_and_memory_goes_back(

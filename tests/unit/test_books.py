@@ -176,6 +176,10 @@ def test_ids_seen_on_open_orders_raise_the_floor_too() -> None:
 def test_stem_is_shared_by_an_execution_and_its_corrections() -> None:
     assert stem_and_revision("0000e0d5.5f3a1b2c.01.02") == ("0000e0d5.5f3a1b2c.01", 2)
     assert stem_and_revision("F-1") == ("F-1", 0)
+    # A name may end in a number; to look for as many earlier revisions would take for ever.
+    assert stem_and_revision("0000e0d5.99999999") == ("0000e0d5.99999999", 0)
+    assert stem_and_revision(f"x.{'9' * 5_000}")[1] == 0
+    assert stem_and_revision("x.999") == ("x", 999)
 
 
 def test_older_revision_that_comes_late_changes_nothing_and_is_named() -> None:

@@ -156,3 +156,26 @@ def test_a_frame_in_two_packets_came_with_the_second() -> None:
     line.now = 1.0
     line.frames.feed(both[-4:] + framed(MESSAGES[2]))
     assert line.came == [0.0, 1.0, 1.0]
+
+
+def test_two_packets_that_are_split_at_any_byte_are_the_same_frames() -> None:
+    stream = b"".join(map(framed, MESSAGES))
+    for at in range(len(stream) + 1):
+        line = Line()
+        line.frames.feed(stream[:at])
+        line.frames.feed(stream[at:])
+        assert line.taken == [framed(message) for message in MESSAGES], at
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_a_length_of_two_gigabytes_is_refused_with_its_last_byte(at: int) -> None:
+    """Before that it may be any other; after it nothing more is kept."""
+    line = Line()
+    bad = struct.pack(">I", 2**31 - 1)
+    line.frames.feed(framed(MESSAGES[0]) + bad[:at])
+    assert line.refused == [] or at == 4
+    line.frames.feed(bad[at:] + bytes(1_000_000))
+    assert len(line.refused) == 1
+    kept = line.frames.waiting_bytes
+    line.frames.feed(bytes(1_000_000))
+    assert line.frames.waiting_bytes == kept
