@@ -13,7 +13,7 @@ from alembic import context
 from sqlalchemy import Connection, inspect, text
 
 from oms.store.backend import parse_url, sync_engine
-from oms.store.tables import METADATA
+from oms.store.tables import BOOKS_CHECKPOINT, METADATA, UPGRADE_CHECKPOINT
 
 
 def run() -> None:
@@ -45,11 +45,18 @@ def migrate(connection: Connection) -> None:
 
 def forget_sums(connection: Connection) -> None:
     """Have the rows folded anew: a process that dies after the tables and before the rows leaves a
-    database on which no daemon of this version begins before that is done.
+    database on which no daemon of this version begins before that is done, and that says so.
     """
     columns = {column["name"] for column in inspect(connection).get_columns("checkpoints")}
     if {"row_sum", "live_row_sum"} <= columns:
         connection.execute(text("UPDATE checkpoints SET row_sum = NULL, live_row_sum = NULL"))
+        connection.execute(
+            text(
+                "INSERT INTO checkpoints (name, sequence, hash) SELECT :upgrade, 0, :none"
+                " FROM checkpoints WHERE name = :books ON CONFLICT DO NOTHING"
+            ),
+            {"upgrade": UPGRADE_CHECKPOINT, "none": b"", "books": BOOKS_CHECKPOINT},
+        )
 
 
 run()

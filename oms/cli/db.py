@@ -65,7 +65,8 @@ def upgrade(
         copy = None if done.backup is None else str(done.backup)
         print_json("db_upgrade", before=done.before, after=done.after, backup=copy)
     elif done.before == done.after:
-        write(f"already at revision {done.after}")
+        folded = "; folded the rows that an earlier upgrade left" if done.folded else ""
+        write(f"already at revision {done.after}{folded}")
     else:
         write(f"revision {done.before or 'none'} -> {done.after}")
         if done.backup is not None:

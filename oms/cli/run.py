@@ -78,4 +78,7 @@ def run(
         copied = f", backup {done.backup}" if done.backup is not None else ""
         say(f"upgraded the database from {done.before} to {done.after}{copied}")
 
+    elif done.folded:
+        say("folded the rows of orders, fills and positions anew from the log")
+
     raise typer.Exit(perform(run_daemon(chosen, accept_loss=word)))

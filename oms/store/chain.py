@@ -25,7 +25,7 @@ from oms.core.events import (
 )
 from oms.core.fold.records import TABLES
 from oms.core.receipt import Receipt
-from oms.errors import ChainBroken, DatabaseDamaged
+from oms.errors import ChainBroken, DatabaseDamaged, MigrationNeeded
 from oms.store.backend import Connection, Value
 from oms.store.envelopes import (
     HASH,
@@ -42,7 +42,7 @@ from oms.store.envelopes import (
     mark_of,
 )
 from oms.store.rows import Sums
-from oms.store.tables import BOOKS_CHECKPOINT, LOG_CHECKPOINT
+from oms.store.tables import BOOKS_CHECKPOINT, LOG_CHECKPOINT, UPGRADE_CHECKPOINT
 
 #: Facts with a natural key that the broker tells again when it is asked.
 _FROM_BROKER: Final = frozenset({ExecutionReceived.__name__, CommissionReceived.__name__})
@@ -100,15 +100,35 @@ class Chain:
         return head
 
     def books_end(self) -> Head:
-        """Return the head that the rows have reached; raises as `head_at`, and `DatabaseDamaged`
-        where a daemon has written rows and the checkpoint of the books is missing.
+        """Return the head that the rows have reached; raises as `head_at` and `check_folded`, and
+        `DatabaseDamaged` where there are rows and it is not written down.
         """
+        self.check_folded()
         if self.lacks_books_mark():
             raise DatabaseDamaged(
                 "the checkpoint of the books is missing: the database does not say which event its"
                 " rows have reached"
             )
         return self.head_at(BOOKS_CHECKPOINT)
+
+    def check_folded(self) -> None:
+        """Raise `MigrationNeeded` where the next start folds every event again."""
+        if self.is_due() or self.is_unfolded():
+            raise MigrationNeeded(
+                "the rows of orders, fills and positions are still to be folded from the log",
+                hint="`oms db upgrade` does it, and so does `oms run`; where one of them is at"
+                " work, wait until it is done",
+            )
+
+    def is_due(self) -> bool:
+        """Say whether the tables are new, and the rows are not folded anew yet."""
+        return self._checkpoint(UPGRADE_CHECKPOINT) is not None
+
+    def is_unfolded(self) -> bool:
+        """Say whether a daemon wrote the log, and no row of it is here: a backup with the tables of
+        an older revision has none.
+        """
+        return self.lacks_books_mark() and not self._filled_table()
 
     def lacks_books_mark(self) -> bool:
         """Say whether events were folded, and how far is not written down. The shell alone appends

@@ -23,7 +23,7 @@ from oms.store.differences import LAYOUTS, Comparison, Difference, Layout, Row, 
 from oms.store.envelopes import draft
 from oms.store.mend import refuse_beside_daemon
 from oms.store.shadow import SHADOW_RECORDS_MAX, Shadow, temporary_shadow
-from oms.store.tables import BOOKS_CHECKPOINT
+from oms.store.tables import BOOKS_CHECKPOINT, UPGRADE_CHECKPOINT
 
 #: Rows that are replaced at a time.
 PAGE_ROWS: Final = 1_000
@@ -67,6 +67,7 @@ def rebuild_check(
         schema.check_connection(source)
         chain = Chain(source, time)
         chain.checked_end()
+        chain.check_folded()
         rebuilt.follow(source, _reached(chain), progress)
         # The daemon has gone on since: what is left is small.
         compared = _compare(source, chain, rebuilt)
@@ -152,7 +153,8 @@ def _compare(ours: Connection, chain: Chain, rebuilt: Shadow) -> _Compared:
         rebuilt.follow(ours, _reached(chain))
         reached = (chain.checkpoint(BOOKS_CHECKPOINT), chain.row_sums())
         found = compare(ours, rebuilt.connection, differing)
-    return _Compared(found, differing, reached == (rebuilt.sequence, rebuilt.sums))
+    as_written = reached == (rebuilt.sequence, rebuilt.sums)
+    return _Compared(found, differing, as_written and not chain.is_due())
 
 
 def _reached(chain: Chain) -> int:
@@ -189,6 +191,7 @@ def _swap(
         )
         chain.append([[draft(Pending(event, Context(actor="rebuild")))]])
         chain.write_checkpoint(BOOKS_CHECKPOINT, rebuilt.sums)
+        target.execute("DELETE FROM checkpoints WHERE name = ?", (UPGRADE_CHECKPOINT,))
 
 
 def _replace(target: Connection, rebuilt: Connection, layout: Layout, keys: Sequence[Row]) -> None:

@@ -57,6 +57,8 @@ class Upgrade:
     after: str
     #: What was made before, where there were events and a backup was wanted.
     backup: Path | None = None
+    #: Whether the rows were folded anew.
+    folded: bool = False
 
 
 def current(url: str) -> str | None:

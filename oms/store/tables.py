@@ -112,6 +112,8 @@ LOG_CHECKPOINT: Final = "log"
 BOOKS_CHECKPOINT: Final = "books"
 #: The checkpoint of the check beside a daemon: the sequence that it has verified last.
 VERIFIED_CHECKPOINT: Final = "verified"
+#: Is there from the commit of new tables until the rows are folded anew, which is another one.
+UPGRADE_CHECKPOINT: Final = "upgrade"
 
 ORDER_EVENTS: Final = Table(
     "order_events",

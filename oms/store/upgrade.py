@@ -16,6 +16,7 @@ from oms.store import schema
 from oms.store.audit import Progress
 from oms.store.backend import connect, parse_url, place_of
 from oms.store.backup import back_up
+from oms.store.chain import Chain
 from oms.store.head_file import path_of
 from oms.store.loss import refuse_loss
 from oms.store.patience import Patience
@@ -62,8 +63,9 @@ def upgrade_database(
         made = _back_up(url, before, clock or SystemClock(), progress)
     done = replace(schema.upgrade(url), backup=made)
     # Not by the revision alone: a process that dies between both steps leaves the second undone.
-    if done.before is not None and (done.before != done.after or _rows_are_old(url)):
+    if done.before is not None and (done.before != done.after or _rows_are_due(url)):
         rebuild(url, progress, clock=clock)
+        done = replace(done, folded=True)
     return done
 
 
@@ -79,9 +81,8 @@ def _back_up(url: str, revision: str, clock: Clock, progress: Progress | None) -
     return back_up(url, path, progress, clock=clock).path
 
 
-def _rows_are_old(url: str) -> bool:
+def _rows_are_due(url: str) -> bool:
     with closing(connect(parse_url(url), "read")) as connection:
-        rows = connection.rows(
-            "SELECT row_sum FROM checkpoints WHERE name = ?", (BOOKS_CHECKPOINT,)
-        )
-    return bool(rows) and rows[0][0] is None
+        query = "SELECT row_sum FROM checkpoints WHERE name = ?"
+        rows = connection.rows(query, (BOOKS_CHECKPOINT,))
+        return (bool(rows) and rows[0][0] is None) or Chain(connection, SystemClock()).is_unfolded()

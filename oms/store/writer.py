@@ -372,7 +372,7 @@ class Writer:
                 chain.head = end = chain.checked_end()
             else:
                 end = check_start(self._connection, chain)
-                chain.head = chain.books_end()
+                chain.head = chain.head_at(BOOKS_CHECKPOINT)
                 self._projector.restore(chain.head.sequence, chain.row_sums())
                 self._projector.check_live()
         while chain.head.sequence < end.sequence:

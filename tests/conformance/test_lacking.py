@@ -13,7 +13,7 @@ import pytest
 from oms.cli import main
 from oms.clock import SystemClock
 from oms.core.fold.records import TABLES
-from oms.errors import ChainBroken, DatabaseDamaged
+from oms.errors import ChainBroken, DatabaseDamaged, MigrationNeeded
 from oms.settings import load
 from oms.store import audit, head_file, schema
 from oms.store.backend import parse_url
@@ -22,6 +22,7 @@ from oms.store.mend import mend
 from oms.store.reader import Reader
 from oms.store.rebuild import rebuild, rebuild_check
 from oms.store.soundness import check_database, find_damage
+from oms.store.upgrade import upgrade_database
 from oms.web.app import create_app
 from tests.conformance.conftest import Place
 from tests.conformance.facts import execution, gap, intent, opened, sent, session
@@ -36,15 +37,19 @@ LACKING = {
     "an event": ("DELETE FROM events WHERE sequence = 4", False),
     "every event": ("DELETE FROM events", False),
     "every event, and where they ended": ("DELETE FROM events; DELETE FROM checkpoints", False),
-    "its rows, and how far they went": (
-        ";".join(f"DELETE FROM {table}" for table in (*TABLES, "order_events"))
-        + "; DELETE FROM checkpoints WHERE name = 'books'",
-        True,
-    ),
     "how far its rows went": ("DELETE FROM checkpoints WHERE name = 'books'", True),
     **{f"the rows of {table}": (f"DELETE FROM {table}", True) for table in ROWS},
 }
 on_a_file = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+NO_ROWS = (
+    ";".join(f"DELETE FROM {table}" for table in (*TABLES, "order_events"))
+    + "; DELETE FROM checkpoints WHERE name = 'books'"
+)
+#: What a process leaves that dies between the new tables and the rows.
+DIED = (
+    "UPDATE checkpoints SET row_sum = NULL, live_row_sum = NULL; INSERT INTO checkpoints"
+    " (name, sequence, hash) VALUES ('upgrade', 0, X'')"
+)
 ON_A_SERVER = ("the end", "every event, and where they ended", "the rows of fills")
 
 
@@ -131,6 +136,31 @@ async def test_everybody_says_the_same_of_a_log_that_lacks_something(
         for fold in (rebuild, rebuild_check):
             with pytest.raises(ChainBroken):
                 fold(log.url)
+
+
+@on_a_file
+async def test_rows_that_are_to_be_folded_are_shown_by_nobody_and_folded_by_an_upgrade(
+    log: Place,
+) -> None:
+    """A backup with the tables of an older version has none; an upgrade that died has old ones."""
+    for statements in (NO_ROWS, DIED):
+        damage(log, statements)
+        for way in (read, verify, look):
+            with pytest.raises(MigrationNeeded, match="still to be folded") as caught:
+                await way(log)
+            assert "`oms db upgrade`" in caught.value.hint
+        assert upgrade_database(log.url).folded
+        for way in (read, verify, start, look):
+            await way(log)
+        assert rebuild_check(log.url).equal
+
+
+@on_a_file
+async def test_rows_that_were_never_folded_are_folded_by_a_start(log: Place) -> None:
+    damage(log, NO_ROWS)
+    await start(log)
+    for way in (read, verify, look):
+        await way(log)
 
 
 @on_a_file
