@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
+from oms.core.answer_rows import line_of, set_digest_of
 from oms.core.causes import REQUESTS, Link, attributions, role_of, sought, stated
 from oms.core.codec import execution_key
 from oms.core.events import (
@@ -27,6 +28,7 @@ from oms.core.events import (
     CaseRequested,
     Envelope,
     OpeningPositionRecorded,
+    QueryAnswered,
     Question,
     ReconciliationCompleted,
     ServerTimeRead,
@@ -48,8 +50,10 @@ from oms.history.names import find_order
 from oms.history.query import Query, search
 from oms.report.sentences import name_of, sentence
 from oms.report.story import tell
-from oms.report.why import ClockBound, Moved, Movement, Step, Why
+from oms.report.why import Answered, ClockBound, Moved, Movement, Step, Why
+from oms.store.answers import whole_answer
 from oms.store.reader import Reader
+from oms.store.tables import EVENT_COLUMNS
 
 #: Events that one answer shows at most.
 STEPS_MAX: Final = 2_000
@@ -112,9 +116,41 @@ async def of_event(reader: Reader, sequence: int) -> Why:
         headline=sentence(own),
         steps=walk.steps(),
         consequences=await _caused_by(reader, walk, own),
+        answers=await _answers(reader, own),
         clock=clock,
         notes=(*walk.notes(), *_unmeasured(clock)),
     )
+
+
+async def _answers(reader: Reader, own: Envelope) -> tuple[Answered, ...]:
+    """Return the whole answers that an event tells of; of an earlier version, which stored every
+    row and names none, the question alone.
+    """
+    if not isinstance(own.event, QueryAnswered):
+        return ()
+    found: list[Answered] = []
+    for question in own.event.questions:
+        try:
+            whole = await whole_answer(reader, own.sequence, question.kind, question.account)
+        except NotFound:
+            found.append(Answered(question))
+            continue
+        rows, proven = tuple(whole.rows), None
+        if question.set_digest:
+            stored = await _stored_lines(reader, [one.sequence for one in rows])
+            proven = set_digest_of(stored) == question.set_digest
+        found.append(Answered(question, rows, proven))
+    return tuple(found)
+
+
+async def _stored_lines(reader: Reader, sequences: Sequence[int]) -> list[str]:
+    """Return the lines of some events from their stored text, which no version changes."""
+    kind, payload = EVENT_COLUMNS.index("type"), EVENT_COLUMNS.index("payload") - 1
+    found: list[str] = []
+    for start in range(0, len(sequences), _PAGE):
+        rows = await reader.stored(sequences[start : start + _PAGE])
+        found += [line_of(row[kind], row[payload]) for row in rows]
+    return found
 
 
 async def of_order(reader: Reader, order_id: str) -> Why:

@@ -144,6 +144,14 @@ def question_json(question: Question) -> dict[str, Any]:
         "asked_at": _time(question.asked_at),
         "answered_at": _time(question.answered_at),
         "asked_sequence": question.asked_sequence,
+        "account": question.account,
+        "repeats": question.repeats,
+        "came": list(question.came),
+        "gone": list(question.gone),
+        "set_digest": question.set_digest,
+        "like": question.like,
+        "taken_in": [[span.first, span.last] for span in question.taken_in],
+        "left_out": [[span.first, span.last] for span in question.left_out],
     }
 
 

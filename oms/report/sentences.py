@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import singledispatch
-from typing import Final
+from typing import Final, assert_never
 
 from oms.core import codes, events, words
 from oms.core.contracts import Contract
@@ -501,11 +501,22 @@ def _(event: events.QueryAsked) -> str:
 
 @_say.register
 def _(event: events.QueryAnswered) -> str:
-    question = event.question
+    return "; ".join(_answered(question) for question in event.questions)
+
+
+#: Things that a sentence names.
+_NAMED_MAX: Final = 3
+
+
+def _answered(question: events.Question) -> str:
     asked = query_words(question.kind)
     match question.outcome:
         case "complete":
-            return f"The broker answered about {asked}: {counted(question.rows, 'row')}"
+            rows = counted(question.rows, "row")
+            repeated = f", {question.repeats:,} of them as before" if question.repeats else ""
+            came = _named("new", question.came if question.repeats or question.gone else ())
+            gone = _named("gone", question.gone)
+            return f"The broker answered about {asked}: {rows}{repeated}{came}{gone}"
         case "refused":
             reason = f" ({question.code}: {question.text})" if question.code else ""
             return f"The broker refused to answer about {asked}{reason}"
@@ -515,3 +526,12 @@ def _(event: events.QueryAnswered) -> str:
             return (
                 f"The answer about {asked} stopped half-way after {counted(question.rows, 'row')}"
             )
+        case other:
+            assert_never(other)
+
+
+def _named(word: str, keys: tuple[str, ...]) -> str:
+    if not keys:
+        return ""
+    more = f" and {len(keys) - _NAMED_MAX:,} more" if len(keys) > _NAMED_MAX else ""
+    return f"; {word}: {', '.join(keys[:_NAMED_MAX])}{more}"

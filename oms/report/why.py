@@ -118,6 +118,25 @@ def _drift_ms(apart: timedelta) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A question with the whole answer to it."""
+
+    question: Question
+    #: The events that hold its rows, in the order of the log; those before the question are of
+    #: earlier answers, or were pushed.
+    rows: tuple[Envelope, ...] = ()
+    #: Whether the answer's digest is that of these rows; None where that cannot be said.
+    proven: bool | None = None
+
+    @property
+    def proof(self) -> str:
+        """Say whether these rows are proven to be the answer."""
+        if self.proven is None:
+            return "The answer has no digest to compare these rows with."
+        return f"The digest of the answer is {'' if self.proven else 'NOT '}that of these rows."
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """The answer: what led to something, in the order of the log."""
 
@@ -131,6 +150,8 @@ class Why:
     movements: tuple[Movement, ...] = ()
     #: Of a break: the questions whose answers were compared.
     questions: tuple[Question, ...] = ()
+    #: Of the end of an answer: the whole of it.
+    answers: tuple[Answered, ...] = ()
     clock: ClockBound | None = None
     #: What the answer does not cover.
     notes: tuple[str, ...] = ()
@@ -149,6 +170,14 @@ def why_json(why: Why) -> dict[str, Any]:
         "consequences": [_step(one) for one in why.consequences],
         "movements": [_movement(one) for one in why.movements],
         "questions": [question_json(one) for one in why.questions],
+        "answers": [
+            {
+                "question": question_json(one.question),
+                "rows": [event_json(row) for row in one.rows],
+                "proven": one.proven,
+            }
+            for one in why.answers
+        ],
         "broker_clock": None
         if clock is None
         else {

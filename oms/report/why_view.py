@@ -14,7 +14,7 @@ from oms.core.causes import Link, Role
 from oms.core.events import OrderIntended
 from oms.core.money import plain
 from oms.report.sentences import sentence
-from oms.report.why import Movement, Step, Why
+from oms.report.why import Answered, Movement, Step, Why
 from oms.report.wire import wire_text
 from oms.report.words import OUTCOMES, query_words
 
@@ -41,6 +41,7 @@ def why_terminal(why: Why, *, wire: bool = False) -> RenderableType:
     if why.questions:
         parts.append(_questions(why))
     parts.append(_steps(why.steps, "what led to it", wire=wire))
+    parts += [_answer(one) for one in why.answers if one.rows]
     if why.consequences:
         parts.append(_steps(why.consequences, "what it led to", wire=wire))
     notes = [*([why.clock.text] if why.clock is not None else []), *why.notes]
@@ -130,6 +131,16 @@ def _movements(movements: Iterable[Movement]) -> Table:
             plain(one.realised_pnl),
         )
     return table
+
+
+def _answer(answered: Answered) -> RenderableType:
+    """Return the rows of an answer, each with the event that holds it."""
+    question = answered.question
+    table = _table("seq", "stored", f"what IB said of {query_words(question.kind)}")
+    for row in answered.rows:
+        stored = "for this" if row.sequence > question.asked_sequence else "before"
+        table.add_row(str(row.sequence), stored, sentence(row))
+    return Group(table, Text(answered.proof, style="dim"))
 
 
 def _questions(why: Why) -> Table:

@@ -67,9 +67,13 @@ class QuickCheck:
         self._number += 1
         now = self._clock.now()
         run_id = f"G{now:%Y%m%dT%H%M%S}-{self._session.current_epoch}.{self._number}"
+        await self._log.flush()
+        reached = self._log.head.sequence
         answers = Answers()
         for answer in await self._queries.ask_again(QUICK_QUESTIONS, run_id):
-            answers = answers.with_answer(answer.question, answer.rows)
+            # In the log the question may stand since the session began.
+            question = answer.question.evolve(asked_sequence=reached)
+            answers = answers.with_answer(question, answer.rows)
         await self._log.flush()
         in_cases = {case.finding.order_id for case in self._view.open_breaks()}
         ours = await load_our_side(self._reader, answers, in_cases)

@@ -6,14 +6,23 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import oms
-from oms.core.events import OpenOrderReceived, QueryAnswered, Question
+from oms.core.events import (
+    CompletedOrderReceived,
+    DoubtResolved,
+    PositionReceived,
+    QueryAnswered,
+    Question,
+)
 from oms.core.fold.records import OrderState
 from oms.store.rebuild import rebuild_check
+from tests.shell import Shell
 from tests.world import MSFT, World
 
 pytestmark = pytest.mark.slow
@@ -65,6 +74,11 @@ def check_all(database: Any) -> None:
     for sequence, question in told(database):
         if question["outcome"] == "complete":
             rows_of(database, sequence, question["kind"], question.get("account", ""))
+
+
+@pytest.fixture
+def shell(world: World, tmp_path: Path) -> Shell:
+    return Shell(tmp_path, {"OMS_DATABASE_URL": f"sqlite:///{world.database}"})
 
 
 async def counted(world: World) -> Counter[str]:
@@ -146,6 +160,106 @@ async def test_a_repeat_renews_the_time_at_which_ib_said_it_last(world: World) -
     assert after.broker_at == question.answered_at
 
 
+async def test_why_shows_the_whole_answer_and_its_proof(world: World, shell: Shell) -> None:
+    await world.start()
+    await world.bought()
+    await world.resting(contract=MSFT)
+    for _ in range(2):
+        await world.reconcile()
+    sequence = max(s for s, q in told(world.database) if q["kind"] == "open_orders")
+    await world.stop()
+    (answer,) = (await shell.oms("why", str(sequence), "--json")).json["answers"]
+    assert answer["proven"] is True
+    assert [row["type"] for row in answer["rows"]] == ["OpenOrderReceived", "OrderStatusReceived"]
+    assert all(row["sequence"] < answer["question"]["asked_sequence"] for row in answer["rows"])
+    shown = (await shell.oms("why", str(sequence))).out
+    assert "The digest of the answer is that of these rows." in shown
+    assert "2 rows, 2 of them as before" in shown
+    with closing(sqlite3.connect(world.database)) as database:
+        database.execute("DROP TRIGGER events_refuse_update")
+        database.execute(
+            'UPDATE events SET payload = replace(payload, \'"set_digest":"\', \'"set_digest":"0\')'
+            " WHERE sequence = ?",
+            (sequence,),
+        )
+        database.commit()
+    await shell.oms("why", str(sequence), expect=4)
+
+
+async def test_story_of_an_ended_order_is_not_told_again_by_each_comparison(world: World) -> None:
+    await world.start()
+    ticket = await world.bought()
+    await world.reconcile()
+    story = await world.oms.reader.sequences_of([ticket.order_id])
+    for _ in range(3):
+        await world.reconcile()
+    assert await world.oms.reader.sequences_of([ticket.order_id]) == story
+    (completed,) = await world.log(CompletedOrderReceived)
+    assert completed.order_ref == ticket.order_id
+
+
+async def test_an_order_that_we_took_for_gone_is_at_work_again_by_a_row_like_the_last(
+    world: World,
+) -> None:
+    """The same words mean something new where our books have changed meanwhile."""
+    await world.start()
+    ticket = await world.resting()
+    await world.reconcile()
+    (sequence,) = await world.person(
+        DoubtResolved(order_id=ticket.order_id, outcome="ended", evidence=(), text="a person says")
+    )
+    assert ticket.state is OrderState.CANCELLED
+    await world.reconcile()
+    assert ticket.state is OrderState.WORKING
+    shown = await world.oms.reader.events(sequence, type="OpenOrderReceived")
+    assert len(shown) == 1
+    check_all(world.database)
+
+
+async def test_a_row_that_repeats_one_of_an_answer_without_an_end_is_named(world: World) -> None:
+    await world.start(request_timeout_seconds=1)
+    await world.simulator.do("position_adjust", symbol="AAPL", quantity=7)
+    await world.simulator.do(
+        "fault", direction="out", message="positionEnd", action="drop", times=1
+    )
+    await world.reconcile()
+    outcomes = [
+        (q["outcome"], q["rows"], q["repeats"])
+        for _, q in told(world.database)
+        if q["kind"] == "positions"
+    ]
+    assert outcomes[1] == ("partial", 1, 0)
+    partial = [(s, q) for s, q in told(world.database) if q["outcome"] == "partial"]
+    assert named(partial[0][1]["taken_in"]) != set()
+    await world.reconcile()
+    await world.reconcile()
+    last = await last_question(world, "positions")
+    assert (last.outcome, last.rows, last.repeats) == ("complete", 1, 1)
+    # The second came while the end of the first question was owed: it may have been pushed.
+    assert len(await world.log(PositionReceived)) == 2
+    check_all(world.database)
+
+
+async def test_a_connection_lost_in_an_answer_makes_nothing_vanish(world: World) -> None:
+    await world.start()
+    await world.bought()
+    await world.resting(contract=MSFT)
+    await world.reconcile()
+    before = await world.books()
+    await world.simulator.do(
+        "fault", direction="out", message="openOrderEnd", action="cut", times=1
+    )
+    await world.again(world.oms.schedule._quick.look)
+    cut = next(q for _, q in told(world.database) if q["outcome"] == "partial")
+    assert (cut["kind"], cut["rows"], cut["repeats"]) == ("open_orders", 2, 2)
+    assert len(named(cut["taken_in"])) == 2
+    check_all(world.database)
+    question = await last_question(world, "positions")
+    assert (question.outcome, question.rows) == ("complete", 1)
+    assert before["executions"] == (await world.books())["executions"]
+    await world.agree()
+
+
 async def test_a_restart_knows_what_was_said_before_it(world: World) -> None:
     await world.start()
     await world.bought()
@@ -162,23 +276,6 @@ async def test_a_restart_knows_what_was_said_before_it(world: World) -> None:
     assert new["AccountValueReceived"] == new["PortfolioReceived"] == 0
     check_all(world.database)
     assert rebuild_check(f"sqlite:///{world.database}").equal
-
-
-async def test_a_number_of_an_order_is_learnt_in_each_session_from_a_row_that_is_stored(
-    world: World,
-) -> None:
-    await world.start()
-    ticket = await world.resting()
-    await world.reconcile()
-    await world.again(lambda: world.simulator.do("cut"))
-    shown = [
-        e.context.session_epoch
-        for e in await world.oms.reader.events(type="OpenOrderReceived", limit=1_000)
-        if isinstance(e.event, OpenOrderReceived) and e.event.order_ref == ticket.order_id
-    ]
-    assert world.oms.gateway.session.epoch in shown
-    await ticket.cancel()
-    await world.rest(ticket, OrderState.CANCELLED)
 
 
 async def test_what_is_pushed_is_stored_however_often_it_repeats(world: World) -> None:
