@@ -11,6 +11,7 @@
     │  ├─ StoreUnavailable           exit 1   read-only, full or gone
     │  │  ├─ StoreLocked             exit 1   another program holds the database
     │  │  └─ StoreCutOff             exit 1   the database server does not answer
+    │  ├─ ArchiveUnavailable         exit 1   it has texts of old events; all else goes on
     │  ├─ LeaseHeld                  exit 1   another daemon owns this account and client id
     │  ├─ LeaseLost                  exit 1   another daemon took over while we were not looking
     │  ├─ UnknownEventType           exit 4
@@ -122,6 +123,16 @@ class StoreCutOff(StoreUnavailable):
     """The database server cannot be reached, or has cut the connection."""
 
     default_hint = "is PostgreSQL running at the address of OMS_DATABASE_URL?"
+
+
+class ArchiveUnavailable(StoreError):
+    """The archive that has texts of old events cannot be read."""
+
+    transient = True
+    default_hint = (
+        "the daemon and all newer events go on without it; mount it there again, or link to where"
+        " it is now (ln -s), then repeat; docs/operating/backup.md"
+    )
 
 
 class LeaseHeld(StoreError):

@@ -1,6 +1,7 @@
 """Check a log, an export, a pack or a proof, with this file and nothing else of the program.
 
-    python verify.py FILE [--key PUB ...] [--checkpoints NOTES] [--expect SEQ:HASH] [--json]
+    python verify.py FILE [--key PUB ...] [--checkpoints NOTES] [--expect SEQ:HASH]
+                          [--archive FOLDER] [--json]
     python verify.py NOTES --stamps FOLDER
 
 It needs Python 3.11 or later, and the package `cryptography` where signatures are checked. Copy it
@@ -10,7 +11,8 @@ a stranger can write another one.
 
 FILE is a SQLite database, a folder or `.zip` with a `manifest.json` (an export or an examination
 pack), a `.jsonl` of events, or a proof. With --key a database is held against the checkpoints in
-NOTES, or in FILE.checkpoints beside it; that none is found is a failure. The exit status
+NOTES, or in FILE.checkpoints beside it; that none is found is a failure. Texts that left a database
+are read from the archive that it names, or from --archive; that needs `pyarrow`. The exit status
 is 0 where all of it holds, 4 where something does not, 2 where it could not be checked. With
 --stamps FILE is a file of notes: its time stamps are written to FOLDER, for `openssl ts -verify`.
 """
@@ -63,6 +65,8 @@ NEW_KEY: Final = "ib-oms new key 1"
 MANIFEST: Final = "ib-oms manifest 1"
 #: The algorithm byte of Ed25519 in signed notes (C2SP signed-note).
 ED25519: Final = b"\x01"
+#: What stands in place of a text that left a database.
+REMOVED: Final = ""
 #: Events of a database that are read at a time.
 PAGE_ROWS: Final = 2_000
 #: Beside the files that a manifest names: itself, the signature under it, and the digests of both.
@@ -642,7 +646,61 @@ class Marks:
                 )
 
 
-def walk_database(path: Path, walk: Walk, progress: Callable[[int], None]) -> None:
+class Texts:
+    """Texts that left a database, from the segments of an archive, one event after the other."""
+
+    def __init__(self, database: sqlite3.Connection, archive: Path | None) -> None:
+        self._database = database
+        self._archive = archive
+        self._last = 0
+        self._events: Iterator[Stored] = iter(())
+
+    def whole(self, columns: Sequence[object]) -> Sequence[object]:
+        """Return the columns of an event in `HASHED` with every text that they had."""
+        sequence = columns[0]
+        if REMOVED not in columns[-2:] or not isinstance(sequence, int):
+            return columns
+        if sequence > self._last:
+            self._open(sequence)
+        try:
+            found = next(texts for texts, _ in self._events if texts[0] == sequence)
+        except (StopIteration, *ARCHIVE_ERRORS) as error:
+            raise DamageError(f"the archive has no event {sequence}: {error}", sequence) from None
+        texts = zip(columns[-2:], found[-2:], strict=True)
+        return [*columns[:-2], *(text if kept == REMOVED else kept for kept, text in texts)]
+
+    def _open(self, sequence: int) -> None:
+        rows = self._database.execute(
+            "SELECT first, last, digest, folder FROM segments WHERE ? BETWEEN first AND last",
+            (sequence,),
+        ).fetchall()
+        if not rows:
+            raise DamageError(
+                f"event {sequence} has lost its text, and no segment of an archive has it", sequence
+            )
+        first, self._last, digest, named = rows[0]
+        folder = Path(named) if self._archive is None else self._archive / Path(named).name
+        if not folder.is_dir() and any(folder.parent.glob("segment-*")):
+            raise DamageError(f"{folder} is missing", first)
+        if not folder.is_dir():
+            raise UncheckableError(
+                f"{folder} has texts of the events {first} to {self._last}, and is not there: name"
+                " the archive with --archive"
+            )
+        try:
+            parcel = Parcel(folder)
+            if parcel.digest != digest:
+                raise DamageError(f"{folder} is not the segment that the database names")
+            parcel.check_files()
+        except (DamageError, UncheckableError) as error:
+            raise DamageError(f"{folder}: {error}", first) from None
+        names = parcel.manifest["chain"]["files"]
+        self._events = (event for name in names for event in parcel.events(name))
+
+
+def walk_database(
+    path: Path, walk: Walk, progress: Callable[[int], None], archive: Path | None = None
+) -> None:
     """Follow the log of a SQLite database to its end."""
     select = f"SELECT {', '.join(HASHED)}, hash FROM events WHERE sequence > ? ORDER BY sequence"
     try:
@@ -652,10 +710,10 @@ def walk_database(path: Path, walk: Walk, progress: Callable[[int], None]) -> No
             for sequence, digest in database.execute(marks).fetchall():
                 walk.expect(sequence, digest.hex())
             # Pages: one long read would keep a daemon's write-ahead log from being emptied.
-            page = f"{select} LIMIT {PAGE_ROWS}"
+            page, texts = f"{select} LIMIT {PAGE_ROWS}", Texts(database, archive)
             while rows := database.execute(page, (walk.found.last,)).fetchall():
                 for row in rows:
-                    walk.step(row[:-1], row[-1])
+                    walk.step(texts.whole(row[:-1]), row[-1])
                 progress(walk.found.last)
     except sqlite3.Error as error:
         after = walk.found.last + 1
@@ -1001,6 +1059,8 @@ class Options:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     #: Hashes that somebody noted, by sequence.
     expected: dict[int, str] = field(default_factory=dict)
+    #: Where texts that left a database are now; None for where it says.
+    archive: Path | None = None
 
 
 def read_keys(path: Path) -> list[PublicKey]:
@@ -1067,7 +1127,7 @@ def check(
         return check_parcel(path, options)
     if start.startswith(b"SQLite format 3\0"):
         walk = Walk(_signed(path, options), options.expected)
-        walk_database(path, walk, progress)
+        walk_database(path, walk, progress, options.archive)
         return _ended(walk, is_signed=bool(options.keys))
     if start.startswith(b'{"sequence"'):
         return _check_lines(path, options)
@@ -1141,7 +1201,7 @@ def _text_of(path: Path) -> str:
 
 
 def _options(given: argparse.Namespace) -> Options:
-    options = Options(expected=dict(map(read_expected, given.expect)))
+    options = Options(expected=dict(map(read_expected, given.expect)), archive=given.archive)
     for path in given.key:
         options.keys += read_keys(path)
     if given.checkpoints is not None:
@@ -1179,6 +1239,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--expect", action="append", default=[], metavar="SEQ:HASH", help="a hash that you noted"
+    )
+    parser.add_argument(
+        "--archive", type=Path, help="where the archive is that has texts of a database's events"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--stamps", type=Path, metavar="FOLDER", help="where to write time stamps")

@@ -37,7 +37,8 @@ HOUSE = {
     # Who may ask a server of ours: the pages and the daemon's metrics hold the same rule.
     "access": allowed("errors"),
     "telemetry": allowed("access errors core.money core.shown", "structlog prometheus_client"),
-    "store": allowed(f"{FOUNDATION} files", "sqlalchemy alembic"),
+    # Texts of events that the database has no more stand in Parquet files.
+    "store": allowed(f"{FOUNDATION} files", "sqlalchemy alembic pyarrow"),
     "broker": allowed(FOUNDATION, "ib_async"),
     # Alone, because it judges the others: an auditor copies this one file.
     "verify": allowed("", "cryptography pyarrow"),

@@ -26,14 +26,16 @@ from oms.core.bounds import WORD
 from oms.core.events import HoldPlaced, HoldReleased
 from oms.core.words import counted
 from oms.errors import InvalidRequest
-from oms.history.archive import Segment, Work, check_archive, write_backup
+from oms.history.archive import Removal, Segment, Work, check_archive, write_backup
 from oms.history.archive import archive as write_segments
+from oms.history.archive import remove as remove_texts
 from oms.history.holds import Hold, find, refuse_taken, standing
-from oms.history.query import parse, range_of
+from oms.history.query import Query, parse, range_of
 from oms.service.checkpoints import signing
 from oms.store import schema
 from oms.store.audit import Progress
 from oms.store.backup import back_up, manifest_path
+from oms.store.reader import Reader
 from oms.store.restore import restore as restore_log
 from oms.store.upgrade import upgrade_database
 
@@ -243,42 +245,91 @@ async def archive(
     check: Annotated[
         bool, typer.Option("--check", help="Check every segment that is there; write none.")
     ] = False,
+    remove: Annotated[
+        bool,
+        typer.Option("--remove", help="Remove from the database what the broker said in them."),
+    ] = False,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why it is removed; the log keeps it.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Write the log, in segments, into an archive of Parquet files with their chain.
 
     Each segment is a folder that `python -m oms.verify` checks alone; where a signing key is set,
     its manifest is signed. The next one begins after the last. A segment is read back before it
-    counts, and the log gets the fact SegmentArchived. The log keeps its events: an archive is a
-    copy in a form that lasts, for another disk or a store that takes each file once. The exit
+    counts, and the log gets the fact SegmentArchived. An archive is a copy in a form that lasts,
+    for another disk or a store that takes each file once. The exit
     status is 4 where the log or the archive does not hold, and the first such event is named.
+
+    With --remove and a --reason, none is written. The texts of messages to and from the broker,
+    payload and wire, leave the database, by whole segments from the oldest on: the archive alone
+    has them then, and questions that need them read it there. Headers, hashes, keys and every fact
+    of our own stay. What a legal hold covers stays, and so do the newest 5,000 events. The archive
+    is checked before; who did it and why is the fact TextsRemoved. Stop the daemon before.
 
     \b
     oms db archive /archive --until 2026-07-01
+    oms db archive /archive --remove --until 2026-01-01 --reason "older than two quarters"
     oms db archive /archive --check --json
     """
-    settings = settings_of(context)
-    url = settings.database_url
+    _check_removal(check=check, remove=remove, reason=reason)
+    left = ""
     async with reading(context) as reader:
+        query = parse({"until": until}, calendar(context, None))
         with progress("archiving") as report:
             if check:
-                found = await asyncio.to_thread(check_archive, folder, url, report)
+                found = await asyncio.to_thread(check_archive, folder, reader.url, report)
+            elif remove:
+                found, left = await _remove(reader, folder, query, reason, report)
             else:
-                asked = parse({"until": until}, calendar(context, None))
-                _, last = await range_of(reader, asked)
-                log = next((one.hex() for one in await reader.hashes(1, 1)), "")
-                signer = signing(settings)[0] if settings.signing_key_file else None
-                program = f"ib-oms {__version__}"
-                work = Work(url, folder, log, SystemClock(), signer, program)
-                found = await asyncio.to_thread(_archived, work, last, report)
+                found = await _write(context, reader, folder, query, report)
     if as_json:
         shown = [one.archived().model_dump(mode="json") for one in found]
-        print_json("db_archive", segments=shown, checked=check)
+        print_json("db_archive", segments=shown, checked=check, removed=remove, left=left)
         return
     for one in found:
         write(f"{one.folder.name}  {one.head}")
-    done = "hold" if check else "in the archive"
-    write(f"{counted(len(found), 'segment')} {done}" if found else "nothing is new")
+    done = "hold" if check else "in the archive alone" if remove else "in the archive"
+    nothing = "nothing was removed" if remove else "nothing is new"
+    write(f"{counted(len(found), 'segment')} {done}" if found else nothing)
+    if left:
+        say(left)
+
+
+def _check_removal(*, check: bool, remove: bool, reason: str) -> None:
+    if check and remove:
+        raise InvalidRequest(
+            "--check writes nothing", hint="leave --check out: --remove checks too"
+        )
+    if remove and not reason.strip():
+        raise InvalidRequest("--remove needs a --reason", hint="the log keeps it")
+    if reason and not remove:
+        raise InvalidRequest("--reason goes with --remove alone")
+
+
+async def _write(
+    context: typer.Context, reader: Reader, folder: Path, query: Query, report: Progress
+) -> list[Segment]:
+    settings = settings_of(context)
+    _, last = await range_of(reader, query)
+    log = next((one.hex() for one in await reader.hashes(1, 1)), "")
+    signer = signing(settings)[0] if settings.signing_key_file else None
+    work = Work(reader.url, folder, log, SystemClock(), signer, f"ib-oms {__version__}")
+    return await asyncio.to_thread(_archived, work, last, report)
+
+
+async def _remove(
+    reader: Reader, folder: Path, query: Query, reason: str, report: Progress
+) -> tuple[list[Segment], str]:
+    """Return the segments whose texts were removed, and which one stays for which reason."""
+    # Before the holds: whatever comes after it stops the removal.
+    head = await reader.head()
+    holds = await standing(reader)
+    _, last = await range_of(reader, query)
+    work = Removal(reader.url, folder, last, holds, head, person(), reason, SystemClock())
+    found, next_one, why = await asyncio.to_thread(remove_texts, work, report)
+    return found, f"{next_one.folder.name} stays in the database: {why}" if next_one else ""
 
 
 def _archived(work: Work, last: int, report: Progress) -> list[Segment]:

@@ -5,8 +5,9 @@ digests of both, and a signature where there is a key. Segments follow each othe
 from the first event on. A segment is written under another name, read back and checked against the
 log, made durable, and only then given its name; that it was archived is a fact of the log.
 
-An archive is a second copy: the log keeps every event, so no question has to look there. From an
-archive that begins with the first event the log can be restored.
+An archive is a second copy, and the log can be restored from it, until a person has texts of whole
+segments removed from the database. From then on the archive alone has them, and readers go on there
+(`store.archived`); the log keeps every event's header and hash, and all that we said ourselves.
 """
 
 from __future__ import annotations
@@ -15,26 +16,40 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from oms.clock import Clock
-from oms.core.codec import GENESIS, Head, time_text
-from oms.core.events import SegmentArchived
-from oms.errors import ChainBroken, ConfigurationError, NotFound, OmsError, StoreUnavailable
+from oms.core.codec import GENESIS, Head, natural_key, time_text
+from oms.core.events import Context, Pending, SegmentArchived, TextsRemoved
+from oms.errors import (
+    ChainBroken,
+    ConfigurationError,
+    NotFound,
+    OmsError,
+    StoreLocked,
+    StoreUnavailable,
+)
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
 from oms.files import whole_file
 from oms.history.columns import COLUMNS
 from oms.history.formats import Made, writer_of
+from oms.history.holds import Hold
+from oms.store import archived, schema
 from oms.store.audit import Progress, hash_before, held_rows
+from oms.store.backend import Connection, connect, parse_url
 from oms.store.backup import sync_folder
+from oms.store.chain import TAIL_EVENTS, Chain
 from oms.store.copying import fill_with_events
-from oms.store.envelopes import HASH
-from oms.store.tables import EVENT_COLUMNS
+from oms.store.envelopes import HASH, draft
+from oms.store.mend import refuse_beside_daemon
+from oms.store.tables import BOOKS_CHECKPOINT, EVENT_COLUMNS
 from oms.verify import HASHED, DamageError, Options, Parcel, UncheckableError, check_parcel
 
 FORMAT: Final = 1
@@ -89,6 +104,24 @@ class Work:
     #: Which program writes it.
     program: str = ""
     segment_events: int = SEGMENT_EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What may leave the database, who says so, and why."""
+
+    url: str
+    folder: Path
+    #: The last event whose text may.
+    last: int
+    #: What nobody may discard, and where the log ended when that was looked up.
+    holds: Sequence[Hold]
+    head: Head
+    actor: str
+    reason: str
+    clock: Clock
+    #: Of these, the newest, every start reads the texts.
+    kept_events: int = TAIL_EVENTS
 
 
 def archive(work: Work, last: int, progress: Progress = lambda _, __: None) -> Iterator[Segment]:
@@ -169,6 +202,94 @@ def write_backup(folder: Path, path: Path, progress: Progress | None = None) -> 
 
     fill_with_events(path, pages())
     return Head(last, bytes.fromhex(found[-1].head))
+
+
+def remove(
+    work: Removal, progress: Progress = lambda _, __: None
+) -> tuple[list[Segment], Segment | None, str]:
+    """Remove from a database the texts of the broker's messages that an archive has, the oldest
+    segment first; return those segments, and the next one, with why it stays.
+
+    The archive and the events are checked before. What a segment loses, and the fact that says so,
+    is one transaction; at the end the disk gets the room. Raises `ChainBroken` where log or archive
+    does not hold, `LeaseHeld` beside a daemon, `StoreLocked` where the log went on since holds were
+    looked up, and `StoreUnavailable` where the disk has no room to write the file anew.
+    """
+    found = check_archive(work.folder, work.url, progress)
+    done: list[Segment] = []
+    stays, why = None, ""
+    with closing(connect(parse_url(work.url))) as connection:
+        schema.check_connection(connection)
+        refuse_beside_daemon(connection, work.clock)
+        gone_to = max((one.last for one in archived.removed(connection)), default=0)
+        books = Chain(connection, work.clock).checkpoint(BOOKS_CHECKPOINT)
+        head = work.head
+        for one in found:
+            if one.last <= gone_to:
+                continue
+            if one.first <= gone_to:
+                raise ConfigurationError(
+                    f"{one.folder.name} begins before event {gone_to + 1}, and the texts up to"
+                    f" {gone_to} were removed",
+                    hint="name the archive that has them, or one that was cut as it was",
+                )
+            if why := _why_it_stays(work, one, books):
+                stays = one
+                break
+            # Each event as it is here, against its hash: both copies are the same, or none goes.
+            deque(held_rows(work.url, one.first, one.last), maxlen=0)
+            head = _remove(connection, work, one, head)
+            done.append(one)
+            progress(one.last, found[-1].last)
+        if gone_to or done:
+            connection.give_back()
+    return done, stays, why
+
+
+def _why_it_stays(work: Removal, one: Segment, books: int) -> str:
+    for hold in work.holds:
+        if (hold.first or 1) <= one.last and (hold.last is None or one.first <= hold.last):
+            return f"the legal hold {hold.name} covers its events"
+    if one.last > work.last:
+        return f"nothing after event {work.last} was to be removed"
+    if one.last > work.head.sequence - work.kept_events:
+        return f"a start reads the newest {work.kept_events:,} events"
+    if one.last > books:
+        return "the books do not have all of its events yet: start the daemon once"
+    return ""
+
+
+def _remove(connection: Connection, work: Removal, one: Segment, head: Head) -> Head:
+    """Remove the texts that a segment has, and return where the log ends."""
+    with connection.writing():
+        refuse_beside_daemon(connection, work.clock)
+        chain = Chain(connection, work.clock)
+        chain.head = chain.checked_end()
+        if chain.head != head:
+            raise StoreLocked(
+                f"{chain.head.sequence - head.sequence} events came after legal holds were looked"
+                " up",
+                hint="repeat: what was removed is said in the log, and the rest is where it was",
+            )
+        said = one.archived()
+        facts = [] if _is_told(connection, said) else [said]
+        why = TextsRemoved(
+            first=said.first,
+            last=said.last,
+            folder=said.folder,
+            digest=said.digest,
+            reason=work.reason,
+        )
+        context = Context(actor=work.actor)
+        chain.append([[draft(Pending(fact, context)) for fact in (*facts, why)]])
+        segment = archived.Segment(one.first, one.last, one.digest, said.folder)
+        archived.remove(connection, segment)
+        return chain.end()
+
+
+def _is_told(connection: Connection, fact: SegmentArchived) -> bool:
+    key = natural_key(fact)
+    return bool(connection.rows("SELECT sequence FROM events WHERE natural_key = ?", (key,)))
 
 
 # ── one segment ──────────────────────────────────────────────────────────────────────────────────

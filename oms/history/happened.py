@@ -36,6 +36,7 @@ from oms.core.events import (
 from oms.core.fold.books import stem_and_revision
 from oms.history.side import Side, Unusable
 from oms.history.snapshots import insert, microseconds, moment_of
+from oms.store.archived import filled
 from oms.store.backend import Connection
 from oms.store.envelopes import SELECT_FACTS, envelope
 
@@ -431,7 +432,7 @@ class Facts:
     def _read(self, sequences: Sequence[int]) -> dict[int, Envelope]:
         found = {}
         for part in _parts(sequences):
-            for row in self._log.among(SELECT_FACTS, "sequence", part):
+            for row in filled(self._log, self._log.among(SELECT_FACTS, "sequence", part)):
                 found[row[0]] = envelope(row)
         return found
 

@@ -28,6 +28,7 @@ from oms.core.events import EVENT_TYPES
 from oms.errors import UnknownEventType
 from oms.history.side import Side, Unusable, discard, opened
 from oms.history.terms import BUCKETS, Term, terms_of, terms_of_row
+from oms.store.archived import filled
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.tables import BOOKS_CHECKPOINT
 
@@ -187,7 +188,7 @@ def _read_page(
     found: Postings,
 ) -> None:
     rows = log.rows(
-        "SELECT sequence, type, version, actor, session_epoch, payload FROM events"
+        "SELECT sequence, type, version, actor, session_epoch, payload, NULL FROM events"
         " WHERE sequence BETWEEN ? AND ?",
         inside,
     )
@@ -199,12 +200,12 @@ def _read_page(
     by_sequence: defaultdict[int, set[Term]] = defaultdict(set)
     for sequence, order_id in links:
         by_sequence[sequence] |= orders.get(order_id, frozenset())
-    told = [(row, _payload(row[1], row[2], row[5])) for row in rows]
+    told = [(row, _payload(row[1], row[2], row[5])) for row in filled(log, rows, payload=5)]
     about = {
         field: _rows_of(log, table, field, _named(told, field))
         for table, field in (("breaks", "break_id"), ("alarms", "alarm_id"))
     }
-    for (sequence, type_name, _, actor, epoch, _), payload in told:
+    for (sequence, type_name, _, actor, epoch, *_), payload in told:
         terms = terms_of(type_name, actor, epoch, payload) | by_sequence.get(sequence, set())
         if isinstance(payload, dict):
             for field, known in about.items():

@@ -55,6 +55,7 @@ from oms.history.snapshots import (
     number_of,
     shared_of,
 )
+from oms.store.archived import filled
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import SELECT_EVENTS, envelope, follow
 from oms.store.rows import check_fits
@@ -89,7 +90,7 @@ def read_events(log: Connection, after: int, until: int) -> Iterator[list[Envelo
             f"{SELECT_EVENTS} WHERE sequence > ? AND sequence <= ? ORDER BY sequence", (after, last)
         )
         page = []
-        for row in rows:
+        for row in filled(log, rows):
             after += 1
             digest = follow(digest, after, row)
             page.append(envelope((*row[:-1], None)))

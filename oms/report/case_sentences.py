@@ -187,6 +187,12 @@ def _(event: events.SegmentArchived) -> str:
 
 
 @_say.register
+def _(event: events.TextsRemoved) -> str:
+    said = f"Texts of the messages in #{event.first} to #{event.last} left the database"
+    return _with(f"{said}; {event.folder} has them", event.reason)
+
+
+@_say.register
 def _(event: events.HoldPlaced) -> str:
     covered = "every event"
     if event.first is not None or event.last is not None:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from oms.core.answer_rows import SAID_AGAIN, LastAnswer, Recalled, key_of, rows_of
 from oms.core.events import Envelope, QueryAnswered, QueryKind, Question
 from oms.core.fold.answers import name_of_answer
-from oms.errors import ChainBroken, NotFound
+from oms.errors import ArchiveUnavailable, ChainBroken, NotFound
 from oms.store.reader import Reader
 from oms.telemetry import get_logger
 
@@ -69,7 +69,7 @@ async def recall(reader: Reader, kind: QueryKind, account: str) -> Recalled:
         return Recalled()
     try:
         _, rows, links = await whole_answer(reader, sequence, kind, account)
-    except (NotFound, ChainBroken) as error:
+    except (NotFound, ChainBroken, ArchiveUnavailable) as error:
         log.info("answer_not_recalled", kind=kind, account=account, reason=error.message)
         return Recalled()
     answer = LastAnswer(sequence, {one.sequence: key_of(one.event) for one in rows}, links)

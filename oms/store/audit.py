@@ -5,11 +5,14 @@ sequence that does not hold. Where the chain ended is written down beside it (`c
 transaction of every append, so a log that was cut, or whose end was written anew with hashes that
 fit, shows as well. A log whose end and checkpoints were both written anew is found only by
 comparing the head's hash with one that was kept elsewhere: in the head file (`loss`), or by you.
+
+Texts that were removed are read from the archive that has them. Where it may be away, their hashes
+are trusted: they stay in the database, and the archive is checked by `verify`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,12 +23,15 @@ from oms.core import codec
 from oms.core.codec import Head
 from oms.errors import ChainBroken, NotFound, StoreError
 from oms.store import schema
+from oms.store.archived import filled, lacks_text, removed
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.chain import Chain, check_end, end_unknown
 from oms.store.envelopes import (
+    HASH,
     SELECT_EVENTS,
     SELECT_HEAD,
     SELECT_MARKS,
+    Row,
     follow,
     head_of,
     mark_of,
@@ -58,20 +64,28 @@ def verify(
     from_sequence: int = 1,
     expected: Mapping[int, str] = MappingProxyType({}),
     clock: Clock | None = None,
+    with_archive: bool = True,
 ) -> VerifyResult:
     """Check every link from a sequence to the end of the log; blocks the caller and no writer.
 
     With `from_sequence` above 1 the event before it is taken at its word. `expected` has hashes, in
     hexadecimal, that were noted elsewhere, by their sequence. Raises `ChainBroken` with
     the first sequence that does not hold, `LogWentBack` where all of it holds and the head file
-    knows of more, and `NotFound` where the log does not reach that far.
+    knows of more, `NotFound` where the log does not reach that far, and `ArchiveUnavailable` where
+    texts were removed and their archive is away; without `with_archive` it is not looked for.
     """
     time = clock if clock is not None else SystemClock()
     started = time.monotonic()
     loss = tolerable_loss(url)
     with closing(connect(parse_url(url), "read")) as connection:
         schema.check_connection(connection)
-        head = check_chain(connection, progress, from_sequence=from_sequence, expected=expected)
+        head = check_chain(
+            connection,
+            progress,
+            from_sequence=from_sequence,
+            expected=expected,
+            with_archive=with_archive,
+        )
         with connection.reading():
             Chain(connection, time).checked_end()
     if loss is not None:
@@ -90,6 +104,7 @@ def check_chain(
     *,
     from_sequence: int = 1,
     expected: Mapping[int, str] = MappingProxyType({}),
+    with_archive: bool = True,
 ) -> Head:
     """Check every link of a log whose tables are of any version, and return where it ends; raises
     `ChainBroken`, and `NotFound` where it does not reach `from_sequence`.
@@ -101,7 +116,8 @@ def check_chain(
     sequence = from_sequence - 1
     digest = _hash_before(connection, from_sequence)
     marked = {mark[0] for mark in marks.values()}
-    for link in _links(connection, sequence, head.sequence, digest, progress):
+    links = _links(connection, Head(sequence, digest), head.sequence, progress, with_archive)
+    for link in links:
         sequence, digest = link
         if sequence in marked:
             _check_marks(sequence, digest, marks)
@@ -145,7 +161,7 @@ def held_rows(url: str, first: int, last: int) -> Iterator[tuple[Any, ...]]:
             rows = _page(connection, sequence)[: last - sequence]
             if not rows:
                 raise ChainBroken(f"the log ends at {sequence}", sequence=sequence + 1)
-            for row in rows:
+            for row in filled(connection, rows):
                 sequence += 1
                 digest = follow(digest, sequence, row)
                 yield row
@@ -158,22 +174,41 @@ def hash_before(url: str, sequence: int) -> bytes:
 
 
 def _links(
-    connection: Connection, sequence: int, head: int, digest: bytes, progress: Progress | None
+    connection: Connection,
+    after: Head,
+    head: int,
+    progress: Progress | None,
+    with_archive: bool,
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the sequence and the hash of every event that holds."""
-    first = sequence
+    first, digest = after.sequence, after.hash
+    sequence = first
+    trusted_to = 0 if with_archive else _removed_to(connection)
     while sequence < head:
         # What a daemon has appended since the end was looked up is not in the marks either.
-        rows = _page(connection, sequence)[: head - sequence]
+        rows: Sequence[Row] = _page(connection, sequence)[: head - sequence]
+        if sequence >= trusted_to:
+            rows = filled(connection, rows)
         if not rows:
             # The end was found by going back from it; what is not found going forward is not there.
             raise ChainBroken(f"the log has no event {sequence + 1}", sequence=sequence + 1)
         for row in rows:
             sequence += 1
-            digest = follow(digest, sequence, row)
+            if sequence <= trusted_to and row[0] == sequence and lacks_text(row):
+                digest = bytes(row[HASH])
+            else:
+                digest = follow(digest, sequence, row)
             yield sequence, digest
         if progress is not None:
             progress(sequence - first, head - first)
+
+
+def _removed_to(connection: Connection) -> int:
+    """Return the last event whose texts may have been removed; a log of an earlier version has no
+    table that would say so.
+    """
+    known = schema.revision_of(connection) == schema.HEAD
+    return max((one.last for one in removed(connection)), default=0) if known else 0
 
 
 def _page(connection: Connection, after: int) -> list[tuple[Any, ...]]:

@@ -29,7 +29,7 @@ from oms.core.bounds import ASKED_TEXT
 from oms.errors import ConfigurationError, StoreError, StoreLocked, StoreUnavailable
 from oms.store import space
 from oms.store.driver_errors import driver_errors, needs_driver
-from oms.store.tables import METADATA
+from oms.store.tables import METADATA, SEGMENTS
 
 Access = Literal["write", "read"]
 Value = str | int | float | bytes | None
@@ -45,7 +45,8 @@ _SCANNED_ROWS: Final = 1_000
 #: Of all writers of one PostgreSQL database, the one that holds this advisory lock appends.
 ADVISORY_LOCK: Final = 0x6F6D_735F_6C6F_67
 
-_TABLES: Final = ", ".join(METADATA.tables)
+#: But that one which no daemon writes, and which a database that is about to be upgraded lacks.
+_TABLES: Final = ", ".join(name for name in METADATA.tables if name != SEGMENTS.name)
 #: Pages that are copied at a time: 2 MB, some milliseconds.
 _COPIED_PAGES: Final = 512
 
@@ -321,6 +322,12 @@ class Connection(ABC):
         return self._driver.cursor()
 
     @abstractmethod
+    def give_back(self) -> None:
+        """Give the disk the room of what was removed; raises `StoreUnavailable` where that needs
+        more than is free. Nobody may write meanwhile.
+        """
+
+    @abstractmethod
     def _begin_write(self) -> None: ...
 
     @abstractmethod
@@ -443,6 +450,20 @@ class SQLiteConnection(Connection):
             finally:
                 target.close()
 
+    def give_back(self) -> None:
+        """Write the file anew: the pages of short rows stay as many as they were."""
+        free, needed = space.free_bytes(self._path.parent), 2 * self._path.stat().st_size
+        if free is not None and free < needed:
+            raise StoreUnavailable(
+                f"{self._path} keeps its size: to write it anew needs {needed:,} bytes free on its"
+                f" disk, {free:,} are",
+                hint="free space there and repeat: what was removed is removed",
+            )
+        # The copy that is made meanwhile has the size of the file: not in memory.
+        self.execute("PRAGMA temp_store = FILE")
+        self.execute("VACUUM")
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     _data_version = 0
 
     def changed_elsewhere(self) -> bool:
@@ -482,6 +503,9 @@ class PostgreSQLConnection(Connection):
         # Now, while nothing has been folded: a table that another program has locked can be waited
         # for. The statements to come would take the same locks.
         self.execute(f"LOCK TABLE {_TABLES} IN ROW EXCLUSIVE MODE")
+
+    def give_back(self) -> None:
+        """Nothing: the server uses the room again."""
 
     def _check_after_commit(self) -> None:
         """Nothing: the server keeps its own files."""

@@ -26,6 +26,7 @@ from oms.core.events import (
 from oms.core.fold.records import TABLES
 from oms.core.receipt import Receipt
 from oms.errors import ChainBroken, DatabaseDamaged, MigrationNeeded
+from oms.store.archived import filled
 from oms.store.backend import Connection, Value
 from oms.store.envelopes import (
     HASH,
@@ -148,7 +149,7 @@ class Chain:
     def check_tail(self) -> None:
         """Raise `ChainBroken` where one of the last events is not what was appended."""
         select = f"{SELECT_EVENTS} ORDER BY sequence DESC LIMIT {TAIL_EVENTS}"
-        rows = self._connection.rows(select)[::-1]
+        rows = filled(self._connection, self._connection.rows(select)[::-1])
         if not rows:
             return
         if rows[0][0] == 1:
@@ -230,10 +231,8 @@ class Chain:
 
     def follow_page(self) -> list[Envelope]:
         """Read and verify the next events after the head, up to a page, and move the head there."""
-        rows = self._connection.rows(
-            f"{SELECT_EVENTS} WHERE sequence > ? ORDER BY sequence LIMIT {PAGE_ROWS}",
-            (self.head.sequence,),
-        )
+        page = f"{SELECT_EVENTS} WHERE sequence > ? ORDER BY sequence LIMIT {PAGE_ROWS}"
+        rows = filled(self._connection, self._connection.rows(page, (self.head.sequence,)))
         digest = self.head.hash
         for number, row in enumerate(rows, self.head.sequence + 1):
             digest = follow(digest, number, row)

@@ -17,16 +17,18 @@ from sqlalchemy.engine import URL
 from oms.clock import Clock
 from oms.errors import StoreUnavailable
 from oms.store import schema, space
+from oms.store.archived import INSERT_SEGMENT, filled, removed
 from oms.store.audit import Progress
 from oms.store.backend import Connection, SQLiteConnection, connect, place_of
 from oms.store.differences import LAYOUTS, Layout, pages
-from oms.store.envelopes import SELECT_HEAD
+from oms.store.envelopes import SELECT_EVENTS, SELECT_HEAD
 from oms.store.tables import (
     BOOKS_CHECKPOINT,
     CHECKPOINTS,
     EVENT_COLUMNS,
     LEASES,
     LOG_CHECKPOINT,
+    SEGMENTS,
 )
 
 PAGE_ROWS: Final = 1_000
@@ -83,8 +85,12 @@ def copy_log(
     """Copy the events of a log, leases and bookmarks, and with `rows` those of the projections,
     into tables that are empty: all of it or nothing. The caller holds one state of the source.
     """
+    # Tables of an earlier version know of no archive: the copy has every text then.
+    as_they_are = bool(_columns(target, SEGMENTS.name))
     with target.writing():
-        _copy_events(source, target, progress, step)
+        _copy_events(source, target, progress, step, as_they_are=as_they_are)
+        if as_they_are and _columns(source, SEGMENTS.name):
+            target.insert(INSERT_SEGMENT, removed(source))
         keyed = [Layout(table.name, tuple(table.c.keys()), 1) for table in (LEASES, CHECKPOINTS)]
         for layout in [*keyed, *(LAYOUTS.values() if rows else ())]:
             for page in _pages(source, target, layout):
@@ -110,14 +116,20 @@ def fill_with_events(path: Path, pages: Iterable[Sequence[Sequence[Any]]]) -> No
 
 
 def _copy_events(
-    source: Connection, target: Connection, progress: Progress | None, step: Callable[[], None]
+    source: Connection,
+    target: Connection,
+    progress: Progress | None,
+    step: Callable[[], None],
+    *,
+    as_they_are: bool,
 ) -> None:
     ends = source.rows(SELECT_HEAD)
     last, sequence = (ends[0][0] if ends else 0), 0
-    select = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events WHERE sequence > ? ORDER BY sequence"
-    while rows := source.rows(f"{select} LIMIT {PAGE_ROWS}", (sequence,)):
+    select = f"{SELECT_EVENTS} WHERE sequence > ? ORDER BY sequence LIMIT {PAGE_ROWS}"
+    while rows := source.rows(select, (sequence,)):
         step()
-        _insert(target, "events", EVENT_COLUMNS, rows)
+        whole = rows if as_they_are else filled(source, rows)
+        _insert(target, "events", EVENT_COLUMNS, whole)
         sequence = rows[-1][0]
         if progress is not None:
             progress(sequence, last)

@@ -17,9 +17,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateTable
 
 from oms.clock import Clock, SystemClock
+from oms.core.codec import decode_stored
+from oms.core.events import TextsRemoved
 from oms.errors import DatabaseDamaged, LeaseHeld, StoreError, StoreUnavailable
+from oms.store import archived, schema
 from oms.store import lease as leases
-from oms.store import schema
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.chain import Chain, end_unknown
 from oms.store.envelopes import SELECT_MARKS, mark_of
@@ -34,6 +36,7 @@ from oms.store.tables import (
     METADATA,
     ORDER_EVENTS,
     PROJECTIONS,
+    SEGMENTS,
 )
 
 RESTORE: Final = (
@@ -44,7 +47,14 @@ _REVISIONS: Final = "alembic_version"
 #: Tables whose rows follow from the log, and leases: of one that is lost the next daemon needs an
 #: epoch above every one of the log.
 _MADE_AGAIN: Final = frozenset(
-    {*PROJECTIONS, ORDER_EVENTS.name, LEASES.name, CHECKPOINTS.name, _REVISIONS}
+    {
+        *PROJECTIONS,
+        ORDER_EVENTS.name,
+        LEASES.name,
+        CHECKPOINTS.name,
+        SEGMENTS.name,
+        _REVISIONS,
+    }
 )
 
 
@@ -66,6 +76,7 @@ def mend(url: str, clock: Clock | None = None) -> tuple[str, ...]:
             with connection.writing():
                 made += [*_mended_objects(connection), *_mended_leases(connection)]
                 made += [*_mended_marks(connection, kept), *_mended_indexes(connection)]
+                made += _mended_segments(connection)
         return tuple(made)
 
 
@@ -92,7 +103,7 @@ def refuse_beside_daemon(connection: Connection, clock: Clock) -> None:
             raise LeaseHeld(
                 f"{lease.name} is served by {lease.holder} on {lease.host}, process "
                 f"{lease.process_id}; its books are in memory",
-                hint="stop the daemon, rebuild, and start it again",
+                hint="stop the daemon, repeat, and start it again",
             )
 
 
@@ -105,9 +116,9 @@ def _is_wrong(connection: Connection) -> bool:
             mark_of(row)
         Chain(connection, SystemClock()).checked_end()
         check_indexes(connection)
+        return bool(_missing_segments(connection))
     except DatabaseDamaged:
         return True
-    return False
 
 
 def _mended_revision(connection: Connection) -> Iterator[str]:
@@ -172,6 +183,30 @@ def _mended_leases(connection: Connection) -> Iterator[str]:
     except DatabaseDamaged:
         _make_table(connection, LEASES.name)
         yield "the leases"
+
+
+def _mended_segments(connection: Connection) -> Iterator[str]:
+    """Write down again which segments of an archive have texts alone."""
+    for one in _missing_segments(connection):
+        connection.execute(f"DELETE FROM {SEGMENTS.name} WHERE first = ?", (one.first,))
+        connection.insert(archived.INSERT_SEGMENT, [one])
+        yield f"the segment {one.folder}"
+
+
+def _missing_segments(connection: Connection) -> list[archived.Segment]:
+    """Return the segments that the log names, that have texts alone, and that no row names."""
+    kind, known = TextsRemoved.__name__, set(archived.removed(connection))
+    found: dict[int, archived.Segment] = {}
+    for row in connection.rows(
+        "SELECT version, payload FROM events WHERE type = ? ORDER BY sequence", (kind,)
+    ):
+        said = decode_stored(kind, *row)
+        if isinstance(said, TextsRemoved):
+            one = archived.Segment(said.first, said.last, said.digest, said.folder)
+            found[one.first] = one
+    return [
+        one for one in found.values() if one not in known and archived.is_removed(connection, one)
+    ]
 
 
 def _mended_marks(connection: Connection, kept: KeptHead | None) -> Iterator[str]:

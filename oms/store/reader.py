@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -21,8 +21,9 @@ from oms.core.codec import GENESIS, Head
 from oms.core.events import Envelope, TradingHaltedByPerson, TradingResumed
 from oms.core.fold.records import TABLES, AnyRecord, SystemRecord
 from oms.core.fold.sessions import switched
-from oms.errors import ChainBroken, NotFound, StoreCutOff
+from oms.errors import ArchiveUnavailable, ChainBroken, NotFound, StoreCutOff
 from oms.store import schema
+from oms.store.archived import PAYLOAD, Segment, fill, lacks_text
 from oms.store.backend import (
     parse_url,
     place_of,
@@ -31,7 +32,7 @@ from oms.store.backend import (
     sqlite_url,
 )
 from oms.store.driver_errors import driver_errors, needs_driver
-from oms.store.envelopes import HASH, envelope, follow, head_of, mark_of, moment_of
+from oms.store.envelopes import HASH, Row, envelope, follow, head_of, mark_of, moment_of
 from oms.store.lease import Lease, lease_of
 from oms.store.loss import tolerable_loss
 from oms.store.rows import record_of, row_columns
@@ -45,6 +46,7 @@ from oms.store.tables import (
     LOG_CHECKPOINT,
     ORDER_EVENTS,
     PROJECTIONS,
+    SEGMENTS,
 )
 
 #: Rows of one call where the caller names no limit: a page of a screen, not a whole log.
@@ -204,7 +206,7 @@ class Reader:
         story = select(ORDER_EVENTS.c.sequence).where(ORDER_EVENTS.c.order_id == order_id)
         columns = [EVENTS.c[name] for name in EVENT_COLUMNS if name != "hash"]
         query = select(*columns).where(EVENTS.c.sequence.in_(story)).order_by(EVENTS.c.sequence)
-        return await self._rows(query)
+        return await self._filled(await self._rows(query), PAYLOAD - 1)
 
     async def stored(self, sequences: Sequence[int]) -> Sequence[Sequence[Any]]:
         """Return of some events what is stored: the columns that the hash covers, the hash, and
@@ -219,7 +221,7 @@ class Reader:
             .where(EVENTS.c.sequence.in_(sequences))
             .order_by(EVENTS.c.sequence)
         )
-        return await self._rows(query)
+        return await self._filled(await self._rows(query), PAYLOAD - 1)
 
     async def stream(self, table: str) -> AsyncIterator[list[AnyRecord]]:
         """Yield all records of a projection as they are at one moment, in pages: orders and fills
@@ -357,7 +359,7 @@ class Reader:
         return {row[0]: mark_of(row)[0] for row in await self._rows(select(*columns))}
 
     async def _envelopes(self, query: Select[Any]) -> list[Envelope]:
-        rows = await self._rows(query)
+        rows = await self._filled(await self._rows(query))
         if self._checked and rows:
             await self._check(rows)
         return [envelope(row) for row in rows]
@@ -371,15 +373,27 @@ class Reader:
         shown = {row[0]: row for row in rows}
         beside = {number for one in shown for number in (one - 1, one + 1)} - shown.keys()
         found = await self._rows(select(EVENTS).where(EVENTS.c.sequence.in_(sorted(beside))))
+        # Without the archive, what is shown was stored here and is held against its own hash.
+        with suppress(ArchiveUnavailable):
+            found = await self._filled(found)
         every = {**shown, **{row[0]: row for row in found}}
         for sequence in sorted({*shown, *(one + 1 for one in shown)}):
             row = every.get(sequence)
-            if row is None:
+            if row is None or lacks_text(row):
                 continue
             before = every.get(sequence - 1)
             if before is None and sequence > 1:
                 raise ChainBroken(f"the log has no event {sequence - 1}", sequence=sequence - 1)
             follow(GENESIS if before is None else bytes(before[HASH]), sequence, row)
+
+    async def _filled(self, rows: Sequence[Row], payload: int = PAYLOAD) -> Sequence[Row]:
+        """Return rows of events with texts that stand in an archive."""
+        if not any(lacks_text(row, payload) for row in rows):
+            return rows
+        columns = [SEGMENTS.c[name] for name in Segment._fields]
+        stored = await self._rows(select(*columns).order_by(SEGMENTS.c.first))
+        segments = [Segment._make(row) for row in stored]
+        return await asyncio.to_thread(fill, rows, lambda: segments, payload)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:

@@ -81,7 +81,9 @@ class Recheck:
                 remembered = reached
             pause()
 
-        found = audit.verify(self._url, rest, from_sequence=first, clock=self._clock)
+        found = audit.verify(
+            self._url, rest, from_sequence=first, clock=self._clock, with_archive=False
+        )
         self._remember(found.head_sequence)
 
     def _pauses(self) -> Callable[[], None]:

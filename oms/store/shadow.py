@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
 from oms.errors import ChainBroken
+from oms.store.archived import filled
 from oms.store.audit import Progress
 from oms.store.backend import Connection, connect
 from oms.store.differences import RowKey
@@ -117,7 +118,7 @@ class Shadow:
         gone = next((n for n, row in zip_longest(expected, rows) if row is None or row[0] != n), 0)
         if gone:
             raise ChainBroken(f"the log has no event {gone}", sequence=gone)
-        envelopes = [envelope(row) for row in rows]
+        envelopes = [envelope(row) for row in filled(source, rows)]
         self.sequence = rows[-1][0]
         projector = self._projector
         return projector.fold_each(envelopes) if self._checks_each else projector.fold(envelopes)

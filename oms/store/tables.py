@@ -2,10 +2,11 @@
 
 `migrations/` creates them; a test compares its result with what stands here. `events` is the log;
 everything else is a fold of it (one table per `TABLES` entry, and `order_events`), a bookmark
-(`checkpoints`) or a claim of a running daemon (`leases`).
+(`checkpoints`, `segments`) or a claim of a running daemon (`leases`).
 
 That `events` takes no update, no delete and no gap is the work of triggers, which only the
-migrations spell out; what all of them must add up to, word for word, stands in `layout.json`.
+migrations spell out; what all of them must add up to, word for word, stands in `layout.json`. One
+update passes: texts go that a segment of an archive has (`archived`).
 
 Times are text in one zone and one format, so that they sort; booleans are 0 and 1, so that both
 databases store them alike; payload and wire stand last, so that a narrow read of a SQLite row never
@@ -114,6 +115,17 @@ BOOKS_CHECKPOINT: Final = "books"
 VERIFIED_CHECKPOINT: Final = "verified"
 #: Is there from the commit of new tables until the rows are folded anew, which is another one.
 UPGRADE_CHECKPOINT: Final = "upgrade"
+
+#: Segments of an archive that alone have texts of their events, as the facts `TextsRemoved` say.
+SEGMENTS: Final = Table(
+    "segments",
+    METADATA,
+    Column("first", Number, primary_key=True, autoincrement=False),
+    Column("last", Number, nullable=False),
+    #: Of its manifest, in hexadecimal.
+    Column("digest", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+)
 
 ORDER_EVENTS: Final = Table(
     "order_events",

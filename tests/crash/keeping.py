@@ -1,4 +1,4 @@
-"""Kill an upgrade, a backup, a restore or an archive at many of its steps, and judge what is left.
+"""Kill an upgrade, a backup, a restore, an archive or a removal at many steps, and judge the rest.
 
     python -m tests.crash.keeping SUBJECT FOLDER POINTS
 
@@ -22,19 +22,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oms.clock import SystemClock
-from oms.core.events import Context, Pending, SegmentArchived, TradingHaltedByPerson
+from oms.core.events import (
+    Context,
+    Pending,
+    SegmentArchived,
+    TextsRemoved,
+    TradingHaltedByPerson,
+)
 from oms.errors import DatabaseDamaged, MigrationNeeded
-from oms.history.archive import Work, archive, check_archive
+from oms.history.archive import Removal, Work, archive, check_archive, remove
 from oms.store import schema
-from oms.store.backend import parse_url
+from oms.store.audit import verify
+from oms.store.backend import connect, parse_url
 from oms.store.backup import back_up, check_copy, manifest_path
+from oms.store.chain import Chain
 from oms.store.log import append_foreign
 from oms.store.loss import find_loss
 from oms.store.rebuild import rebuild_check
 from oms.store.restore import restore
 from oms.store.soundness import check_complete, check_database
 from oms.store.upgrade import upgrade_database
+from oms.store.writer import Writer
 from oms.telemetry import configure
+from tests.conformance.facts import lives
 
 BEFORE = schema.REVISIONS[-2]
 EVENTS = 20
@@ -252,11 +262,11 @@ def _a_log_to_archive(place: Path) -> None:
     (place / "archive").mkdir()
 
 
-def _archive(place: Path) -> None:
+def _archive(place: Path, last: int = EVENTS) -> None:
     url = str(place / "oms.sqlite")
     log = bytes(rows(place / "oms.sqlite")[0][11]).hex()
     work = Work(url, place / "archive", log, SystemClock(), segment_events=8)
-    for one in archive(work, EVENTS):
+    for one in archive(work, last):
         fact = Pending(one.archived(), Context("person:test"))
         append_foreign(url, [fact], clock=SystemClock(), needs_daemon=False)
 
@@ -274,6 +284,46 @@ def _wrong_archive(place: Path, events: Rows) -> str:
     return "" if after[:EVENTS] == events else "events differ"
 
 
+# ── texts that leave a log ───────────────────────────────────────────────────────────────────────
+
+
+def _an_archived_log(place: Path) -> None:
+    url = str(place / "oms.sqlite")
+    schema.upgrade(url)
+    (place / "archive").mkdir()
+    append_foreign(url, list(lives(1, 8)), clock=SystemClock(), needs_daemon=False)
+    folding = Writer(parse_url(url), clock=SystemClock(), projector=True)
+    folding.open()
+    folding.close()
+    _archive(place, 40)
+
+
+def _remove(place: Path) -> None:
+    url = str(place / "oms.sqlite")
+    with closing(connect(parse_url(url), "read")) as connection:
+        head = Chain(connection, SystemClock()).end()
+    said = ("person:test", "a test", SystemClock())
+    remove(Removal(url, place / "archive", 40, (), head, *said, kept_events=0))
+
+
+def _wrong_removal(place: Path, events: Rows) -> str:
+    url = str(place / "oms.sqlite")
+    for attempt in ("the first", "the second"):
+        after = rows(Path(url))
+        told = sum(row[1] == TextsRemoved.__name__ for row in after)
+        gone = {(row[0] - 1) // 8 for row in after if row[13] == ""}
+        if len(gone) != told:
+            return f"after {attempt} attempt, texts of {len(gone)} segments are gone, {told} told"
+        for row, was in zip(after, events, strict=False):
+            kept = row if row[13] != "" else (*row[:12], row[12] or was[12], was[13])
+            if kept != was:
+                return f"event {row[0]} differs"
+        if verify(url).events != len(after) or not rebuild_check(url).equal:
+            return "the log does not hold"
+        _remove(place)
+    return "" if told == 5 else f"{told} segments were removed"
+
+
 SUBJECTS = {
     "upgrade": Subject(
         _an_old_log, lambda place: upgrade_database(str(place / "oms.sqlite")), _wrong_upgrade
@@ -281,6 +331,7 @@ SUBJECTS = {
     "backup": Subject(_a_log_with_a_backup, _back_up, _wrong_backup),
     "restore": Subject(_a_backup, _restore, _wrong_restore),
     "archive": Subject(_a_log_to_archive, _archive, _wrong_archive),
+    "removal": Subject(_an_archived_log, _remove, _wrong_removal),
 }
 
 

@@ -174,6 +174,12 @@ def events_of(path: Path) -> list[tuple[object, ...]]:
 
 #: What takes the tables back to the revision before each one.
 _UNDO: dict[str, tuple[str, ...]] = {
+    "0009": (
+        "DROP TABLE segments",
+        "DROP TRIGGER events_refuse_update",
+        "CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events\nBEGIN SELECT RAISE(ABORT,"
+        " 'the log is append-only: events are never updated'); END",
+    ),
     "0008": (),
     "0007": ("DROP INDEX order_events_sequence",),
     "0006": (

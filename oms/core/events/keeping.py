@@ -37,6 +37,20 @@ class SegmentArchived(Event):
     digest: Word
 
 
+class TextsRemoved(Event):
+    """Texts of a segment stand in the archive alone from here on: payload and wire fields of the
+    messages to and from the broker left the database in the transaction of this fact. Their
+    headers, hashes and natural keys stayed, and so did every fact of our own.
+    """
+
+    first: SequenceNumber
+    last: SequenceNumber
+    #: Where the segment stands, and the sha256 of its manifest.
+    folder: Prose
+    digest: Word
+    reason: Prose
+
+
 class HoldPlaced(Event):
     """A legal hold: nothing of these events may be discarded, in no copy, until it is released."""
 
