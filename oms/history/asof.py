@@ -31,7 +31,7 @@ from oms.errors import ConfigurationError, InvalidRequest
 from oms.history.happened import Facts, Window
 from oms.history.making import Line, read_events
 from oms.history.moments import Moment
-from oms.history.side import Side, Unusable, opened
+from oms.history.side import Side, Unready, Unusable, opened
 from oms.history.snapshots import (
     EMPTY,
     HAPPENED,
@@ -277,8 +277,9 @@ class PastBooks:
 
         try:
             return await asyncio.to_thread(ask)
-        except Unusable:
-            folded = await asyncio.to_thread(_without_snapshots, url, self.as_of)
+        except Unusable as error:
+            fold = _from_the_log if isinstance(error, Unready) else _without_snapshots
+            folded = await asyncio.to_thread(fold, url, self.as_of)
             self._books, self._base, self._began = folded
             return None
 
@@ -350,6 +351,8 @@ def _books_at(reader: Reader, moment: Moment, by: By, events_max: int | None) ->
                 found = _folded(log, side, snapshots, as_of, events_max)
                 _check_hash(log, found[1])
                 return PastBooks(as_of, *found, reader)
+        except Unready:
+            are_damaged = False
         except Unusable:
             # They make answers fast, and none right.
             pass
@@ -360,9 +363,18 @@ def _books_at(reader: Reader, moment: Moment, by: By, events_max: int | None) ->
 
 def _without_snapshots(url: str, as_of: AsOf) -> _FoldedBooks:
     """Throw damaged snapshots away, so that they are made again, and fold the log."""
+    with (
+        closing(connect(parse_url(url), "read")) as log,
+        suppress(Unusable),
+        opened(log, url, write=True) as side,
+        side.writing(),
+    ):
+        Snapshots(side, log).throw_away()
+    return _from_the_log(url, as_of)
+
+
+def _from_the_log(url: str, as_of: AsOf) -> _FoldedBooks:
     with closing(connect(parse_url(url), "read")) as log, collector_at_rest():
-        with suppress(Unusable), opened(log, url, write=True) as side, side.writing():
-            Snapshots(side, log).throw_away()
         return _folded(log, None, None, as_of, None)
 
 

@@ -26,7 +26,7 @@ from pydantic_core import from_json
 from oms.core.codec import Head, decode_stored, encode
 from oms.core.events import EVENT_TYPES
 from oms.errors import UnknownEventType
-from oms.history.side import Side, Unusable, discard, opened
+from oms.history.side import Side, Unready, Unusable, discard, opened
 from oms.history.terms import BUCKETS, Term, terms_of, terms_of_row
 from oms.store.archived import filled
 from oms.store.backend import Connection, connect, parse_url
@@ -317,6 +317,8 @@ def _brought_up(
                 discard(url)
             with opened(log, url, write=True) as side:
                 catch_up(log, side, last, rest)
+        except Unready:
+            return False
         except Unusable:
             continue  # damage shows only where it is read
         return True

@@ -26,7 +26,7 @@ from oms.core.fold.wants import Want
 from oms.errors import ChainBroken, OmsError
 from oms.history.happened import FACT_INDEXES, FACT_TABLES, Facts, Window
 from oms.history.index import folded
-from oms.history.side import Side, Unusable, opened
+from oms.history.side import Side, Unready, Unusable, opened
 from oms.history.snapshots import (
     CHANGED,
     CHUNK_EVENTS,
@@ -250,6 +250,9 @@ class Maker:
                 rest()
             digest = self._log.rows("SELECT hash FROM events WHERE sequence = ?", (until,))[0][0]
             with self._side.writing():
+                if self._snapshots.last().number != last.number:
+                    self._known = None
+                    return  # Another program has made it, or thrown all away.
                 snapshot = known.write(envelopes[-1], bytes(digest))
                 first = self._first_changed(facts, snapshot)
                 facts.flush(self._side)
@@ -583,8 +586,10 @@ def check_snapshots(
 
 
 def is_right(log: Connection, side: Side, number: int, rest: Rest = no_rest) -> bool:
-    """Say whether a snapshot holds and has the records that a fold makes."""
+    """Say whether a snapshot holds and has the records that a fold makes; raises `Unready`."""
     try:
         return check(log, side, number, rest)
+    except Unready:
+        raise
     except Unusable:
         return False

@@ -49,6 +49,12 @@ class Unusable(Exception):
     """What stands beside the log cannot be used: it is not there, not of this log, or damaged."""
 
 
+class Unready(Unusable):
+    """It cannot be used now, which says nothing against what is in it: another program has it, the
+    disk is full, its folder cannot be written. It is never thrown away for that.
+    """
+
+
 class _Database(Protocol):
     """The part of a connection that both databases offer."""
 
@@ -177,7 +183,7 @@ def opened(log: Connection, url: str, *, write: bool) -> Iterator[Side]:
             with suppress(Unusable, StoreError):
                 side.close()
     except StoreError as error:
-        raise Unusable(error.message) from error
+        raise (Unready if error.transient else Unusable)(error.message) from error
 
 
 def discard(url: str) -> None:
@@ -205,8 +211,10 @@ def path_of(url: str) -> Path:
 def _sound(side: Side, log: Connection, url: str) -> Side:
     try:
         side.check(log)
-    except (Unusable, StoreError):
+    except (Unusable, StoreError) as error:
         side.close()
+        if isinstance(error, Unready) or (isinstance(error, StoreError) and error.transient):
+            raise
         if parse_url(url).get_backend_name() == "sqlite":
             _unlink(path_of(url))
         side = _open(url, write=True)
@@ -256,8 +264,10 @@ class _File:
             if write:
                 # Whole after a power cut, but for the last steps; a lost one is made again.
                 self._connection.execute("PRAGMA synchronous = NORMAL")
-        except (sqlite3.Error, OSError) as error:
-            raise Unusable(f"{path} cannot be opened: {error}") from error
+        except OSError as error:
+            raise Unready(f"{path} cannot be written: {error.strerror}") from error
+        except sqlite3.Error as error:
+            raise _unusable(error, f"{path} cannot be opened: {error}") from error
 
     def rows(self, statement: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
         """Run a query and return every row."""
@@ -279,6 +289,26 @@ class _File:
 def _as_unusable() -> Iterator[None]:
     try:
         yield
+    except sqlite3.Error as error:
+        raise _unusable(error, str(error)) from error
     # A flipped bit can leave text that is none, or a number where bytes are expected.
-    except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
+    except (UnicodeDecodeError, OverflowError) as error:
         raise Unusable(str(error)) from error
+
+
+#: What SQLite says where a file is not damaged (its primary result codes), and of those what it
+#: says where it may be.
+_PASSING: Final = frozenset(
+    (
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
+        *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
+        *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL),
+    )
+)
+_LASTING: Final = frozenset((sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS))
+
+
+def _unusable(error: sqlite3.Error, words: str) -> Unusable:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    passes = code & 0xFF in _PASSING and code not in _LASTING
+    return Unready(words) if passes else Unusable(words)
