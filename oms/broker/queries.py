@@ -44,6 +44,7 @@ from oms.core.answer_rows import (
     LastAnswer,
     Recalled,
     digest_of,
+    is_same_order,
     key_of,
     line_of,
     set_digest_of,
@@ -222,8 +223,8 @@ class Queries:
         self._last: dict[tuple[QueryKind, str], LastAnswer | None] = {}
         #: Where the questions are in the log that are asked again and again in this session.
         self._standing: dict[tuple[QueryKind, str], int] = {}
-        #: The order of which the last message showed the terms; its status follows.
-        self._shown = ""
+        #: The last message, where it showed the terms of an order; its status follows.
+        self._shown: OpenOrderReceived | None = None
         #: The session in which orders were bound that were entered before it.
         self._bound_in = 0
         capture.listeners.append(self._on_captured)
@@ -466,7 +467,7 @@ class Queries:
             case OpenOrderReceived(status=status):
                 is_row = status not in ENDED_STATUSES
             case OrderStatusReceived():
-                is_row = key == self._shown
+                is_row = self._shown is not None and is_same_order(self._shown, event)
             case _:
                 is_row = True
         if is_row:
@@ -475,8 +476,7 @@ class Queries:
 
     def _on_captured(self, captured: Captured) -> None:
         event = captured.event
-        is_shown = isinstance(event, OpenOrderReceived)
-        self._shown = key_of(event).replace("open_order:", "status:", 1) if is_shown else ""
+        self._shown = event if isinstance(event, OpenOrderReceived) else None
         if isinstance(event, AnswerEndReceived) and event.request_id is None:
             self._owed.discard((event.kind, _account_of(event, captured.wire)))
         for open_ in self._open:

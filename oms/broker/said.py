@@ -1,6 +1,6 @@
 """What IB said last of each thing, to know a row that says the same word for word.
 
-Every message about an order at work, a position or an account is remembered by its digest, those
+Every message about an order at work, a position or an account is remembered by its hash, those
 that IB pushed as well: a row repeats the last that was stored for its key, whichever way that came.
 Only rows of answers are ever offered to the log as repeats; whether one is stored all the same, the
 log decides by its books (decision 0152). What is forgotten here is stored once more.
@@ -8,7 +8,6 @@ log decides by its books (decision 0152). What is forgotten here is stored once 
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -24,7 +23,9 @@ _NUMBER_AT: Final = {"63": 2, "55": 2, "64": 2}
 
 
 class _Said(NamedTuple):
-    digest: bytes
+    #: Of the wire text: 64 bits by a key that each process draws anew. A digest would cost a burst
+    #: ten times as much.
+    hash: int
     #: Of the event, or what will say it.
     sequence: int
     durable: Durable | None
@@ -40,10 +41,10 @@ class Said:
         """Return the event that holds what a message says word for word, where it is the last about
         the same thing; 0 for none.
         """
-        if not isinstance(event, SAID_AGAIN):
+        if type(event) not in SAID_AGAIN:
             return 0
         last = self._last.get(key_of(event))
-        if last is None or last.digest != _digest(wire):
+        if last is None or last.hash != _hash_of(wire):
             return 0
         durable = last.durable
         if durable is None:
@@ -54,17 +55,17 @@ class Said:
 
     def note(self, event: Event, wire: tuple[str, ...], durable: Durable) -> None:
         """Remember what was handed to the log."""
-        if isinstance(event, SAID_AGAIN) and (key := key_of(event)):
-            self._keep(key, _Said(_digest(wire), 0, durable))
+        if type(event) in SAID_AGAIN:
+            self._keep(key_of(event), _Said(_hash_of(wire), 0, durable))
 
     def learn(self, envelopes: Iterable[Envelope]) -> None:
         """Remember what the log has, in its order, of things that nothing was heard of yet."""
         found: dict[str, _Said] = {}
         for one in envelopes:
-            if isinstance(one.event, SAID_AGAIN) and one.wire is not None:
-                found[key_of(one.event)] = _Said(_digest(one.wire), one.sequence, None)
+            if type(one.event) in SAID_AGAIN and one.wire is not None:
+                found[key_of(one.event)] = _Said(_hash_of(one.wire), one.sequence, None)
         for key, said in found.items():
-            if key and key not in self._last:
+            if key not in self._last:
                 self._keep(key, said)
 
     def _keep(self, key: str, said: _Said) -> None:
@@ -74,9 +75,6 @@ class Said:
             self._last.popitem(last=False)
 
 
-def _digest(wire: tuple[str, ...]) -> bytes:
+def _hash_of(wire: tuple[str, ...]) -> int:
     number_at = _NUMBER_AT.get(wire[0])
-    said = wire if number_at is None else (*wire[:number_at], *wire[number_at + 1 :])
-    # As the log keeps it, so that what comes back from there is the same text.
-    text = "\0".join(said).encode("utf-8", "backslashreplace")
-    return hashlib.sha256(text).digest()
+    return hash(wire if number_at is None else (*wire[:number_at], *wire[number_at + 1 :]))

@@ -35,14 +35,16 @@ from oms.core.events import (
 LINKS_MAX: Final = 60
 #: What can be said again and is stored again where it is pushed. Executions and commissions are not
 #: among them: each exists once in the log, by its natural key.
-SAID_AGAIN: Final = (
-    OpenOrderReceived,
-    OrderStatusReceived,
-    CompletedOrderReceived,
-    PositionReceived,
-    PortfolioReceived,
-    AccountValueReceived,
-    AnswerEndReceived,
+SAID_AGAIN: Final[frozenset[type[Event]]] = frozenset(
+    (
+        OpenOrderReceived,
+        OrderStatusReceived,
+        CompletedOrderReceived,
+        PositionReceived,
+        PortfolioReceived,
+        AccountValueReceived,
+        AnswerEndReceived,
+    )
 )
 
 
@@ -51,6 +53,9 @@ def key_of(event: Event) -> str:
     same key say something about the same thing.
     """
     match event:
+        # Statuses first: in a burst they come by the ten thousand.
+        case OrderStatusReceived():
+            return f"status:{_order_of(event)}"
         case ExecutionReceived():
             return f"execution:{event.account}:{event.exec_id}"
         case CommissionReceived():
@@ -59,8 +64,6 @@ def key_of(event: Event) -> str:
             return event.key
         case OpenOrderReceived() if not event.what_if:
             return f"open_order:{_order_of(event)}"
-        case OrderStatusReceived():
-            return f"status:{_order_of(event)}"
         case CompletedOrderReceived():
             return f"completed_order:{event.perm_id or event.order_ref}"
         case PositionReceived():
@@ -73,6 +76,11 @@ def key_of(event: Event) -> str:
             return f"end:{event.kind}"
         case _:
             return ""
+
+
+def is_same_order(shown: OpenOrderReceived, status: OrderStatusReceived) -> bool:
+    """Say whether a status is about the order whose terms were shown."""
+    return _order_of(shown) == _order_of(status)
 
 
 def _order_of(event: OpenOrderReceived | OrderStatusReceived) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -23,7 +25,8 @@ from oms.core.events import (
 from oms.core.fold.records import OrderState
 from oms.store.rebuild import rebuild_check
 from tests.shell import Shell
-from tests.world import MSFT, World
+from tests.simulator import Simulator
+from tests.world import MSFT, World, a_world
 
 pytestmark = pytest.mark.slow
 
@@ -258,6 +261,45 @@ async def test_a_connection_lost_in_an_answer_makes_nothing_vanish(world: World)
     assert (question.outcome, question.rows) == ("complete", 1)
     assert before["executions"] == (await world.books())["executions"]
     await world.agree()
+
+
+@pytest.mark.crash
+async def test_a_process_that_dies_between_a_row_and_the_end_of_its_answer_loses_nothing(
+    world: World, simulator: Simulator, tmp_path: Path
+) -> None:
+    """What the disk has in that moment is what the next process finds."""
+    await world.start()
+    await world.bought()
+    await world.reconcile()
+    rows = len(await world.log(PositionReceived))
+    await simulator.do("position_adjust", symbol="AAPL", quantity=5)
+    await simulator.do("fault", direction="out", message="positionEnd", action="drop", times=1)
+    looking = asyncio.create_task(world.reconcile())
+    await world.until_logged(PositionReceived, rows + 1)
+    left = tmp_path / "left.sqlite"
+    with (
+        closing(sqlite3.connect(world.database)) as one,
+        closing(sqlite3.connect(left)) as other,
+    ):
+        one.backup(other)
+    await looking
+    await world.stop()
+
+    asked = {q["asked_sequence"] for _, q in told(left)}
+    with closing(sqlite3.connect(left)) as log:
+        select = "SELECT sequence FROM events WHERE type = 'QueryAsked'"
+        assert {s for (s,) in log.execute(select)} - asked, "a question without an answer"
+    (tmp_path / "next").mkdir()
+    async with a_world(tmp_path / "next", simulator) as again:
+        shutil.copyfile(left, again.database)
+        await again.start()
+        assert len(await again.log(PositionReceived)) == rows + 1, "the row is known"
+        question = await last_question(again, "positions")
+        assert (question.outcome, question.rows, question.repeats) == ("complete", 1, 1)
+        assert again.open_cases() == [("quantity_drift", "AAPL")]
+        await again.oms.log.flush()
+        check_all(again.database)
+        assert rebuild_check(f"sqlite:///{again.database}").equal
 
 
 async def test_a_restart_knows_what_was_said_before_it(world: World) -> None:
