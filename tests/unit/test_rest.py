@@ -12,7 +12,7 @@ from oms.core.admit.proposal import Proposal
 from oms.core.admit.readiness import GATE
 from oms.core.compare.cases import case_events, watched_by
 from oms.core.compare.findings import Thing
-from oms.core.compare.matches import Compared
+from oms.core.compare.matches import SETTLED_MAX, Compared
 from oms.core.compare.rest import BREAKS_MAX, Rest
 from oms.core.contracts import Contract
 from oms.core.events import BreakClosed, BreakOpened, BreakUpdated, Finding, Terms
@@ -116,3 +116,17 @@ def test_a_grave_rest_shuts_the_whole_account(
         open_breaks=(rest,),
     )
     assert (GATE.refuse(proposal, Limits()) is not None) is shuts
+
+
+def test_what_a_run_repaired_is_listed_so_often_and_then_counted() -> None:
+    """A report of a flood is no copy of it; the digest shows which things were meant."""
+    found = Compared()
+    found.add(
+        Thing(subject="order", name=f"o{number}").repaired("unknown_order", "adopted")
+        for number in range(SETTLED_MAX + MORE)
+    )
+    found.add(extra(1, 3))
+    listed, counts = found.listed()
+    assert [finding.result for finding in listed].count("match") == SETTLED_MAX
+    assert len(listed) == SETTLED_MAX + 3
+    assert [(one.subject, one.count) for one in counts] == [("order", MORE)]

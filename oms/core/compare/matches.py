@@ -8,9 +8,10 @@ count with a digest where there are more than anybody reads.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 from oms.core.events import Finding, MatchCount
 
@@ -34,6 +35,9 @@ Subject = Literal[
 ]
 #: Matches that a report lists; where there are more, it counts them.
 LISTED_MAX: Final = 100
+#: Things of one subject that a report lists because the run repaired them, or a person's word
+#: settled them; where there are more, it counts those.
+SETTLED_MAX: Final = 1_000
 
 
 class Match(NamedTuple):
@@ -66,9 +70,26 @@ class Compared:
 
     def listed(self) -> tuple[list[Finding], tuple[MatchCount, ...]]:
         """Return what a report lists, and the counts of what it does not."""
+        listed: list[Finding] = []
+        counted: list[Match] = []
+        settled: Counter[str] = Counter()
+        for finding in self.findings:
+            settled[finding.subject] += finding.result == "match"
+            if finding.result == "match" and settled[finding.subject] > SETTLED_MAX:
+                counted.append(_as_match(finding))
+            else:
+                listed.append(finding)
         if len(self.matches) <= LISTED_MAX:
-            return [*self.findings, *(m.draw() for m in self.matches.values())], ()
-        return list(self.findings), counted_by_subject(self.matches.values())
+            listed += [m.draw() for m in self.matches.values()]
+        else:
+            counted += self.matches.values()
+        return listed, counted_by_subject(counted)
+
+
+def _as_match(finding: Finding) -> Match:
+    values = f"{finding.repair} {finding.ours} {finding.theirs}"
+    subject = cast(Subject, finding.subject)
+    return Match(subject, finding.key, values, finding.evidence, lambda: finding)
 
 
 def counted_by_subject(matches: Iterable[Match]) -> tuple[MatchCount, ...]:
