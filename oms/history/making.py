@@ -428,8 +428,7 @@ class _Happened:
                 now = stood.get(name) or before.get(name, _NOT_THERE)
             same = now.text == known.text
             if not same and held is not None:
-                found = former_names_of(name[0], held)
-                former.update((number_of(name[0], c), value, name[1]) for c, value in found)
+                former |= names_beside(name, held, known.text)
             is_listed = KEPT in (now.flag, known.flag) or bool(now.text) is not bool(known.text)
             if not same and is_listed:
                 if self._odd.get(name) != now:
@@ -464,6 +463,15 @@ def touched_in(books: Books) -> dict[Name, AnyRecord]:
         records = sorted((held[key] for key in keys), key=lambda r: (born(r), r.key))
         found |= {(table, record.key): record for record in records}
     return found
+
+
+def names_beside(name: Name, record: AnyRecord, known: str) -> set[tuple[int, str, str]]:
+    """Return the names that a record has and that it was not known by."""
+    table, key = name
+    found = set(former_names_of(table, record))
+    if known:
+        found -= set(former_names_of(table, Stored(table, key, known).decoded()))
+    return {(number_of(table, column), value, key) for column, value in found}
 
 
 def insert_former_names(side: Side, names: Iterable[tuple[int, str, str]]) -> None:

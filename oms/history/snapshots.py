@@ -35,8 +35,9 @@ from oms.core.fold.records import TABLES, AnyRecord, Fill, Order, decode_record
 from oms.history.side import Side, Unusable
 from oms.store.backend import VALUES_MAX, Connection
 
-#: Events between two snapshots. Folding them takes a tenth of a second.
-CHUNK_EVENTS: Final = 2_500
+#: Events between two snapshots. Folding them takes a tenth of a second where each needs a record
+#: that has ended.
+CHUNK_EVENTS: Final = 1_250
 #: Changes since the last whole block that are stored before the next one, as a part of its size.
 _CHANGES_SHARE_MAX: Final = 1.5
 KNOWN: Final = 0
@@ -67,7 +68,7 @@ _NONE: Final = (None, "", 0)
 #: Values of a statement.
 _PAGE: Final = 500
 #: Blocks that stay unpacked: some tens of megabytes.
-_BLOCKS_MAX: Final = 64
+_BLOCKS_MAX: Final = 128
 _DIGEST_BYTES: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -14,7 +14,7 @@ from oms.web.query import Query
 AS_OF: Final = "as_of"
 BY: Final = "by"
 PAST: Final = (AS_OF, BY)
-#: Events that are folded for a page at most: a few seconds. Snapshots leave 2,500.
+#: Events that are folded for a page at most: a few seconds. Snapshots leave 1,250.
 EVENTS_MAX: Final = 100_000
 
 
