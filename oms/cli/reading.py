@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -14,7 +14,9 @@ import typer
 
 from oms.cli.context import settings_of
 from oms.cli.output import say
+from oms.cli.terminal import progress
 from oms.clock import SystemClock
+from oms.history.index import WATCH, Moved, Watch
 from oms.store.loss import tolerable_loss
 from oms.store.reader import Reader
 from oms.store.situation import time_of_log
@@ -31,11 +33,31 @@ async def reading(context: typer.Context, *, checked: bool = True) -> AsyncItera
     """
     url = settings_of(context).database_url
     reader = await Reader.open(url, checked=checked)
+    token = WATCH.set(Watch(_making_index, _say_not_kept))
     try:
         warn_of_loss(url)
         yield reader
     finally:
+        WATCH.reset(token)
         await reader.close()
+
+
+@contextmanager
+def _making_index(missing: int) -> Iterator[Moved]:
+    say(
+        f"{missing:,} events are read once, so that each question finds its own;"
+        " `oms run` does it as the log grows"
+    )
+    with progress("reading events") as moved:
+        yield moved
+
+
+def _say_not_kept(missing: int) -> None:
+    say(
+        f"this question reads {missing:,} events, and so will the next one: what finds events"
+        " cannot be written beside the log"
+    )
+    say("hint: ask once as the user who owns the log, or start `oms run`")
 
 
 def warn_of_loss(url: str) -> None:

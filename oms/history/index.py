@@ -17,7 +17,9 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -38,6 +40,8 @@ MARK: Final = "terms"
 
 #: Events that each question reads from the log, so that a verb does not write for a few.
 TAIL_MAX: Final = 2_000
+#: Events that take some seconds, so that a person is told.
+_WATCHED_EVENTS: Final = 20_000
 #: Events read at a time: small enough that a daemon's thread can rest often.
 _PAGE: Final = 500
 _DIGEST_BYTES: Final = 8
@@ -50,8 +54,27 @@ Bits = dict[int, int]
 Rest = Callable[[], None]
 
 
+#: Hears how many events of how many have been taken.
+Moved = Callable[[int, int], None]
+
+
 def no_rest() -> None:
     """Go on at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Hears of a question that takes long, because what finds events lacks many: how many."""
+
+    #: They are taken once for all questions, inside of the block.
+    making: Callable[[int], AbstractContextManager[Moved]]
+    #: They cannot be kept, and each question reads them from the log.
+    not_kept: Callable[[int], None]
+
+
+_UNWATCHED: Final = Watch(lambda missing: nullcontext(lambda done, of: None), lambda missing: None)
+#: Of the question that is being answered.
+WATCH: Final[ContextVar[Watch]] = ContextVar("WATCH", default=_UNWATCHED)
 
 
 class Postings:
@@ -290,9 +313,28 @@ def _kept(
     last = folded(log)
     found = _loaded(log, url, terms, kinds, within)
     reached = 0 if found is None else found[0].sequence
-    if last.sequence - reached > TAIL_MAX and _brought_up(log, url, last, sound=found is not None):
-        found = _loaded(log, url, terms, kinds, within)
+    missing = last.sequence - reached
+    if missing > TAIL_MAX:
+        watch = WATCH.get() if missing > _WATCHED_EVENTS else _UNWATCHED
+        with watch.making(missing) as moved:
+            rest = _counting(moved, missing)
+            made = _brought_up(log, url, last, sound=found is not None, rest=rest)
+        if made:
+            found = _loaded(log, url, terms, kinds, within)
+        else:
+            watch.not_kept(missing)
     return (Head(), Postings()) if found is None else found
+
+
+def _counting(moved: Moved, missing: int) -> Rest:
+    done = 0
+
+    def rest() -> None:
+        nonlocal done
+        done = min(done + _PAGE, missing)
+        moved(done, missing)
+
+    return rest
 
 
 def keep_up(url: str, rest: Rest) -> int:
