@@ -500,7 +500,12 @@ class Snapshots:
         """Raise `Unusable` where an order or a fill is not found that the log had by then."""
         last, log = self.numbered(number).sequence, self._log
         for table, select, tail in (
-            ("orders", "SELECT order_id, max(sequence) FROM order_events", " GROUP BY order_id"),
+            (
+                "orders",
+                # A request alone, too, is about an order.
+                "SELECT order_id, max(e.sequence) FROM orders JOIN order_events e USING (order_id)",
+                " GROUP BY order_id",
+            ),
             ("fills", "SELECT fill_key, booked_sequence FROM fills", ""),
         ):
             keys = [key for name, key in missing if name == table]

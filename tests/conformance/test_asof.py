@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from oms.core.events import ExecutionReceived, Pending
+from oms.core.events import CancelRequested, Context, ExecutionReceived, Pending
 from oms.core.fold.records import Fill, Order
 from oms.errors import ChainBroken
 from oms.history.asof import PastBooks, books_at
@@ -155,6 +155,24 @@ def test_what_comes_late_changes_snapshots_of_what_had_happened(
         side.execute("DELETE FROM {}marks WHERE name = 'snapshots'")
     make_snapshots(place.url, CHUNK)
     assert answers() == before
+
+
+def test_an_order_that_was_only_asked_about_is_no_damage(place: Place) -> None:
+    written = facts()
+    asked = Pending(CancelRequested(order_id="Z"), Context("person"))
+    write(place.url, [*written[:5], (written[5][0], asked), *written[5:]])
+    make_snapshots(place.url, CHUNK)
+
+    async def ask() -> object:
+        reader = await Reader.open(place.url)
+        try:
+            return await (await books_at(reader, 18)).one("orders", "Z")
+        finally:
+            await reader.close()
+
+    assert asyncio.run(ask()) is None
+    with beside(place.url) as (log, side):
+        assert Snapshots(side, log).are_of_these_folds
 
 
 def test_ended_records_are_listed_by_pages_and_counted(place: Place, copies: list[Copy]) -> None:
