@@ -13,9 +13,10 @@ from oms.cli.options import Options
 from oms.cli.output import print_json, say
 from oms.cli.past import Shelf, calendar, shelf
 from oms.cli.terminal import show, table
-from oms.core.fold.records import AnyRecord
+from oms.core.fold.records import AnyRecord, Fill
 from oms.errors import InvalidRequest
 from oms.history import records
+from oms.history.clocks import Readings, around_fills
 from oms.history.query import KEYS, Counted, Query, beyond, parse, unknown_names
 from oms.store.reader import Reader
 
@@ -145,6 +146,8 @@ class Listed:
     records: list[AnyRecord]
     #: How many have ended, where those that live are shown; else 0.
     ended: int
+    #: Of fills: the readings of the gateway's clock around them.
+    clocks: Readings
 
 
 async def listed(
@@ -175,7 +178,8 @@ async def listed(
         if not found and not as_json:
             await say_none(place.reader, query)
         ended = await place.books.count(table, {"live": 0}) if "live" in where else 0
-        return Listed(place, found, ended)
+        fills = [one for one in found if isinstance(one, Fill)]
+        return Listed(place, found, ended, await around_fills(place.reader, fills))
 
 
 async def say_none(reader: Reader, query: Query, noun: str = "") -> None:

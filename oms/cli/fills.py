@@ -8,11 +8,12 @@ import typer
 
 from oms.cli.asking import BOOKS, FILTERS, Question, listed
 from oms.cli.options import AsJson, with_options
-from oms.cli.output import print_json
+from oms.cli.output import print_json, say
 from oms.cli.reading import asynchronous
 from oms.cli.tables import fills_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import Fill
+from oms.report.clock import clock_json
 from oms.report.record_json import fill_json
 
 app = typer.Typer()
@@ -43,9 +44,14 @@ async def fills(context: typer.Context, *, as_json: AsJson = False, **words: Any
         return
     place, chosen = found.place, cast("list[Fill]", found.records)
     if as_json:
-        values = [fill_json(one) for one in chosen]
+        clocks = found.clocks
+        values = [
+            {**fill_json(one), "broker_clock": clock_json(clocks.of_fill(one))} for one in chosen
+        ]
         print_json("fills", **place.json, fills=values)
         return
     place.say()
     show(fills_table(chosen))
+    if words_of_clocks := found.clocks.worst(chosen):
+        say(f"Note: {words_of_clocks}")
     say_count(chosen, "fill")

@@ -16,6 +16,7 @@ from oms.cli.tables import orders_table
 from oms.cli.terminal import say_count, show
 from oms.core.fold.records import Order
 from oms.errors import NotFound
+from oms.history.clocks import clock_at
 from oms.history.names import find_order
 from oms.report.record_json import order_json
 
@@ -102,12 +103,13 @@ async def order(
         name = (await find_order(place.reader, order_id)).order_id
         found = await place.books.one("orders", name)
         events = await place.books.order_events(name)
+        clock = await clock_at(place.reader, events[-1]) if events else None
     assert found is None or isinstance(found, Order)
     if found is None and not events:
         raise NotFound(
             f"there was no order {name} yet", hint="`oms order ORDER` tells its story as of now"
         )
-    story = report.tell(name, events, found)
+    story = report.tell(name, events, found, clock)
     if as_json:
         about = {} if place.past is None else {"as_of": place.json["as_of"]}
         write_json({**report.as_json(story), **about})

@@ -38,7 +38,7 @@ from oms.errors import (
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
 from oms.files import whole_file
-from oms.history.columns import COLUMNS
+from oms.history.columns import STORED
 from oms.history.formats import Made, writer_of
 from oms.history.holds import Hold
 from oms.store import archived, schema
@@ -343,7 +343,7 @@ def _write_events(
     part: Path, url: str, first: int, last: int, progress: Progress
 ) -> tuple[tuple[Made, ...], str]:
     """Write events as an export does; return the files, and the hash of the last event."""
-    writer = writer_of("parquet", part, _EVENTS, COLUMNS["events"])
+    writer = writer_of("parquet", part, _EVENTS, STORED)
     rows = held_rows(url, first, last)
     head, done = "", 0
     try:

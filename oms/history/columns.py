@@ -13,11 +13,12 @@ from decimal import Context, Decimal
 from types import MappingProxyType
 from typing import Final, Literal
 
-from oms.core.codec import time_text
+from oms.core.codec import decode_wire, time_text
 from oms.core.events import Envelope
 from oms.core.fold.records import AnyRecord, BreakCase, Fill, Order, Position
 from oms.core.money import plain
 from oms.core.money_rules import rule_of
+from oms.report.clock import ClockBound
 from oms.report.record_json import break_json, fill_json, order_json, position_json
 from oms.report.sentences import sentence
 
@@ -81,8 +82,15 @@ causation_sequence  integer  The event that made the program say this.
 natural_key         text     Under which the log takes a fact at most once.
 payload             json     The fact, as it is stored.
 wire                json     The broker's own fields, as they are stored.
+received_at         time     When the message was read from the socket; empty for others.
+sent_at             time     When the message was handed to the socket; empty for others.
+server              integer  Protocol version that says what the wire fields are called.
+decoder             integer  Number of the translation that made the payload of what came.
 hash                text     Over this event and the hash before it; a masked export has none.
 """)
+
+#: Columns of an event that its wire text says.
+_OF_WIRE: Final = frozenset({"received_at", "sent_at", "server", "decoder"})
 
 _CONTRACT: Final = """
 con_id        integer  IB's number of the contract.
@@ -175,6 +183,8 @@ value                number   quantity * price * multiplier, in `currency`; not 
 commission           number   Paid above zero; empty while IB has not said it.
 commission_currency  text     In which it was charged; it can differ from `currency`.
 commission_was       number   What it was before IB said another one.
+clock_offset_ms      integer  The gateway's clock less ours, by the reading next to it.
+clock_error_ms       integer  The most that clock_offset_ms can be wrong; empty: not read.
 realised_pnl         number   IB's figure for this execution, in commission_currency.
 liquidation          flag     Whether IB closed the position by itself.
 backfilled           flag     Whether it was fetched after a gap, and not pushed as it happened.
@@ -267,9 +277,13 @@ sequence       integer  Of the event in the log.
 recorded_at    time     When the program wrote it.
 type           text     ServerTimeRead or ClockStepped.
 offset_ms      integer  The gateway's clock less ours; of ClockStepped ours less the log's.
-round_trip_ms  integer  How long the question took: the offset is known to half of it and 500 ms.
+round_trip_ms  integer  How long the question took.
+error_ms       integer  By how much the offset can be wrong; empty: half of the trip and 500 ms.
 step_ms        integer  How far the machine's clock was set.
 """)
+
+#: What the log has of an event: the others follow from it.
+STORED: Final = tuple(one for one in _EVENTS if one.name not in _OF_WIRE)
 
 COLUMNS: Final[Mapping[Subject, tuple[Column, ...]]] = MappingProxyType(
     {
@@ -288,8 +302,8 @@ def order_row(order: Order) -> Row:
     return _row(_ORDERS, _flat(values))
 
 
-def fill_row(fill: Fill) -> Row:
-    """Return a fill as a row."""
+def fill_row(fill: Fill, clock: ClockBound | None) -> Row:
+    """Return a fill as a row, with how far the gateway's clock was from ours."""
     happened = fill.happened_by
     values = _flat(fill_json(fill)) | {
         "status": _status(fill),
@@ -298,6 +312,8 @@ def fill_row(fill: Fill) -> Row:
         "order_ref": fill.order_ref,
         "value": _text(_value(fill)),
         "commission_was": _text(fill.commission_was),
+        "clock_offset_ms": None if clock is None else clock.offset_ms,
+        "clock_error_ms": None if clock is None else clock.error_ms,
     }
     return _row(_FILLS, values)
 
@@ -351,13 +367,29 @@ def clock_row(envelope: Envelope) -> Row:
     return _row(CLOCKS, values)
 
 
-def record_row(record: AnyRecord) -> Row:
-    """Return a record of the books as a row of its subject."""
+def event_row(stored: Row) -> Row:
+    """Return a stored event, whose last value is its hash, with what its wire text says of it."""
+    wire = stored[-2]
+    stamp = decode_wire(None if wire is None else str(wire))[1]
+    at = None if stamp is None else time_text(stamp.at)
+    came = stamp is not None and stamp.decoder > 0
+    return [
+        *stored[:-1],
+        at if came else None,
+        None if came else at,
+        None if stamp is None else stamp.server_version,
+        stamp.decoder if stamp is not None and came else None,
+        stored[-1],
+    ]
+
+
+def record_row(record: AnyRecord, clock: ClockBound | None = None) -> Row:
+    """Return a record of the books as a row of its subject; of a fill with its `clock`."""
     match record:
         case Order():
             return order_row(record)
         case Fill():
-            return fill_row(record)
+            return fill_row(record, clock)
         case Position():
             return position_row(record)
         case BreakCase():

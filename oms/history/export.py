@@ -27,7 +27,7 @@ from typing import Any, Final
 from oms._version import __version__
 from oms.core.bounds import Count, SequenceNumber, Word
 from oms.core.codec import time_text
-from oms.core.fold.records import AnyRecord
+from oms.core.fold.records import AnyRecord, Fill
 from oms.core.values import Value
 from oms.errors import ChainBroken, ConfigurationError, ExportFailed, InvalidRequest, OmsError
 from oms.evidence.checkpoints import note_line
@@ -37,7 +37,8 @@ from oms.files import whole_file
 from oms.history import index
 from oms.history.asof import PastBooks, as_of_json
 from oms.history.choice import Choice, choice
-from oms.history.columns import COLUMNS, Column, Row, Subject, record_row
+from oms.history.clocks import Readings, readings
+from oms.history.columns import COLUMNS, Column, Row, Subject, event_row, record_row
 from oms.history.formats import (
     DECIMALS,
     DIGITS,
@@ -53,6 +54,7 @@ from oms.history.mask import Mask, Names
 from oms.history.proofs import Proofs
 from oms.history.query import Query, matching, range_of
 from oms.history.snapshots import born
+from oms.report.clock import ClockBound
 from oms.store.reader import Reader
 from oms.store.space import free_bytes
 from oms.verify import CHECKPOINT, CHECKPOINTS, GENESIS, PROOFS, Note, event_hash
@@ -240,7 +242,7 @@ class _Events(Source):
             else islice(index.sequences(self.bits), after, None)
         )
         async for page in _events(self._reader, wanted):
-            yield page
+            yield [event_row(row) for row in page]
 
 
 async def _events(reader: Reader, wanted: Iterable[int]) -> AsyncIterator[list[Row]]:
@@ -271,18 +273,27 @@ class _Records(Source):
     """Records of the books, as they are now or as they were."""
 
     def __init__(
-        self, subject: Subject, pages: AsyncIterator[list[AnyRecord]], chosen: Choice, total: int
+        self,
+        subject: Subject,
+        pages: AsyncIterator[list[AnyRecord]],
+        chosen: Choice,
+        total: int,
+        clocks: Readings,
     ) -> None:
         super().__init__(COLUMNS[subject], total, chosen.first, chosen.last)
         self._pages = pages
         self._chosen = chosen
+        self._clocks = clocks
 
     async def rows(self, after: int) -> AsyncIterator[list[Row]]:
         """Yield pages of rows behind the first `after`."""
         async for page in self._pages:
             chosen = [record for record in page if self._chosen.takes(record)]
             skipped, after = min(after, len(chosen)), max(0, after - len(chosen))
-            yield [record_row(record) for record in chosen[skipped:]]
+            yield [record_row(record, self._clock_of(record)) for record in chosen[skipped:]]
+
+    def _clock_of(self, record: AnyRecord) -> ClockBound | None:
+        return self._clocks.of_fill(record) if isinstance(record, Fill) else None
 
 
 def refuse_empty(source: Source) -> None:
@@ -313,7 +324,11 @@ async def source_of(
     table = _TABLES[subject]
     pages = reader.stream(table) if past is None else _past(past, table)
     total = await (reader if past is None else past).count(table)
-    source = _Records(subject, pages, chosen, total)
+    clocks = Readings(())
+    if subject == "fills":
+        until = None if past is None else past.sequence
+        clocks = await readings(reader, chosen.first, chosen.last, until=until)
+    source = _Records(subject, pages, chosen, total, clocks)
     source.moment = as_of_json(past.as_of) if past is not None else None
     return source
 

@@ -31,7 +31,6 @@ from oms.core.events import (
     QueryAnswered,
     Question,
     ReconciliationCompleted,
-    ServerTimeRead,
 )
 from oms.core.fold import positions
 from oms.core.fold.books import stem_and_revision
@@ -46,11 +45,13 @@ from oms.core.fold.records import (
 from oms.core.money import ZERO, plain
 from oms.core.words import counted
 from oms.errors import NotFound
+from oms.history.clocks import clock_at
 from oms.history.names import find_order
 from oms.history.query import Query, search
+from oms.report.clock import UNMEASURED, ClockBound
 from oms.report.sentences import name_of, sentence
 from oms.report.story import tell
-from oms.report.why import Answered, ClockBound, Moved, Movement, Step, Why
+from oms.report.why import Answered, Moved, Movement, Step, Why
 from oms.store.answers import whole_answer
 from oms.store.reader import Reader
 from oms.store.tables import EVENT_COLUMNS
@@ -109,7 +110,7 @@ async def of_event(reader: Reader, sequence: int) -> Why:
     walk = _Walk(reader)
     await walk.follow([sequence])
     own = walk.envelopes[sequence]
-    clock = await _clock_at(reader, own)
+    clock = await clock_at(reader, own)
     return Why(
         kind="event",
         subject=str(sequence),
@@ -162,7 +163,7 @@ async def of_order(reader: Reader, order_id: str) -> Why:
         raise NotFound(f"there is no order {order_id}", hint="`oms orders --all` lists them")
     await walk.follow([one.sequence for one in story])
     known = order if isinstance(order, Order) else None
-    clock = await _clock_at(reader, story[-1])
+    clock = await clock_at(reader, story[-1])
     return Why(
         kind="order",
         subject=order_id,
@@ -181,7 +182,7 @@ async def of_execution(reader: Reader, exec_id: str, fills: Sequence[Fill]) -> W
     charged = {fill.commission_sequence for fill in fills} - {0}
     await walk.follow(sorted(about | charged))
     words = [_execution_words(fill) for fill in fills]
-    clock = await _clock_at(reader, walk.envelopes[max(about)])
+    clock = await clock_at(reader, walk.envelopes[max(about)])
     return Why(
         kind="execution",
         subject=exec_id,
@@ -216,7 +217,7 @@ async def of_alarm(reader: Reader, alarm_id: str) -> Why:
     ]
     walk = _Walk(reader)
     await walk.follow([one.sequence for one in about])
-    clock = await _clock_at(reader, about[-1])
+    clock = await clock_at(reader, about[-1])
     return Why(
         kind="alarm",
         subject=alarm_id,
@@ -257,7 +258,7 @@ async def of_position(reader: Reader, key: str) -> Why:
         notes.append("what these movements make is not what the books hold: run `oms verify`")
     clock = None
     if last is not None and last.sequence:
-        clock = await _clock_at(reader, await reader.event(last.sequence))
+        clock = await clock_at(reader, await reader.event(last.sequence))
         notes += _unmeasured(clock)
     if position.broker_sequence:
         said = "unknown" if position.broker_quantity is None else plain(position.broker_quantity)
@@ -281,7 +282,7 @@ async def of_break(reader: Reader, break_id: str) -> Why:
     about = await about_break(reader, case)
     walk = _Walk(reader)
     await walk.follow([one.sequence for one in about])
-    clock = await _clock_at(reader, await reader.event(case.opened_sequence))
+    clock = await clock_at(reader, await reader.event(case.opened_sequence))
     finding = case.finding
     sides = f"ours: {finding.ours or 'nothing'}; theirs: {finding.theirs or 'nothing'}"
     return Why(
@@ -427,19 +428,9 @@ def _follows(step: Step, own: Envelope) -> bool:
     return "named" in how if is_decided else bool(how)
 
 
-async def _clock_at(reader: Reader, own: Envelope) -> ClockBound | None:
-    reads = (ServerTimeRead.__name__,)
-    before = Query(type=reads, before=own.sequence + 1, reverse=True, limit=1)
-    after = Query(type=reads, after=own.sequence, limit=1)
-    found = [one for query in (before, after) async for one in search(reader, query)]
-    return ClockBound.at(own.recorded_at, found)
-
-
 def _unmeasured(clock: ClockBound | None) -> Iterable[str]:
     if clock is None:
-        yield (
-            "the gateway's clock was not measured before this: the error of IB's times is not known"
-        )
+        yield UNMEASURED
 
 
 def _unproven(order: Order | None) -> Iterable[str]:

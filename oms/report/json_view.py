@@ -16,6 +16,7 @@ from oms.core.codec import encode, time_text
 from oms.core.events import Adjustment, Envelope, Finding, Question
 from oms.core.fold.records import BreakCase
 from oms.core.money import plain
+from oms.report.clock import clock_json
 from oms.report.reconciliation import Report
 from oms.report.record_json import order_json
 from oms.report.sentences import sentence
@@ -92,6 +93,7 @@ def story_json(story: Story) -> dict[str, Any]:
         "order": order_json(order) if order is not None else None,
         "state": order.state.value if order is not None else None,
         "entries": [_entry(entry) for entry in story.entries],
+        "broker_clock": clock_json(story.clock),
     }
 
 

@@ -22,6 +22,7 @@ from oms.core.events import (
 )
 from oms.core.fold.records import Order
 from oms.core.money import plain
+from oms.report.clock import ClockBound
 from oms.report.sentences import describe_terms, sentence
 
 #: Fields of an event that name something, in the order in which people look for them, and how the
@@ -60,13 +61,20 @@ class Story:
     order: Order | None
     headline: str
     entries: tuple[StoryEntry, ...]
+    #: How far IB's times can be from ours; None where no clock was read.
+    clock: ClockBound | None = None
 
 
-def tell(order_id: str, envelopes: Iterable[Envelope], order: Order | None = None) -> Story:
+def tell(
+    order_id: str,
+    envelopes: Iterable[Envelope],
+    order: Order | None = None,
+    clock: ClockBound | None = None,
+) -> Story:
     """Return the story of an order from the events that concern it, in the order of the log."""
     ordered = sorted(envelopes, key=lambda envelope: envelope.sequence)
     entries = tuple(_entry(envelope) for envelope in ordered)
-    return Story(order_id, order, _headline(order, ordered), entries)
+    return Story(order_id, order, _headline(order, ordered), entries, clock)
 
 
 def _entry(envelope: Envelope) -> StoryEntry:

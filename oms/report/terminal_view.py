@@ -20,6 +20,7 @@ from rich.text import Text
 from oms.core.events import Finding, Verdict
 from oms.core.fold.records import BreakCase
 from oms.core.words import counted, duration
+from oms.report.clock import clock_text
 from oms.report.reconciliation import BreakGroup, Item, RepairGroup, Report
 from oms.report.story import Story, StoryEntry
 from oms.report.wire import wire_text
@@ -63,7 +64,9 @@ def reconciliation_terminal(report: Report) -> RenderableType:
 def story_terminal(story: Story, *, wire: bool = False) -> RenderableType:
     """Return an order's story for a terminal; `wire` adds the broker's fields as they came."""
     title = Text(f"Order {story.order_id}", style="bold")
-    return Group(*_spaced([Group(title, Text(story.headline)), _Events(story, wire=wire)]))
+    clock = Text(f"Note: {clock_text(story.clock)}", style="dim")
+    events = _Events(story, wire=wire)
+    return Group(*_spaced([Group(title, Text(story.headline)), events, clock]))
 
 
 @dataclass(frozen=True, slots=True)

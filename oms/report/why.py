@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 
@@ -15,10 +14,10 @@ from oms.core.events import (
     CompletedOrderReceived,
     Envelope,
     Question,
-    ServerTimeRead,
     WhatIfReceived,
 )
 from oms.core.money import plain
+from oms.report.clock import ClockBound, clock_json
 from oms.report.json_view import event_json, question_json
 
 SCHEMA = 1
@@ -80,44 +79,6 @@ class Movement:
 
 
 @dataclass(frozen=True, slots=True)
-class ClockBound:
-    """How far the gateway's clock was from ours at some time, as the reading next to it says."""
-
-    read: Envelope
-    #: The gateway's clock less ours, in milliseconds, and by how much that can be wrong.
-    offset_ms: int
-    error_ms: int
-
-    @classmethod
-    def at(cls, moment: datetime, reads: Iterable[Envelope]) -> ClockBound | None:
-        """Return what is known for a moment: of some readings, the one that leaves the least open.
-
-        A clock of quartz goes wrong by less than 100 millionths: two, by a five-thousandth of the
-        time that lies between reading and moment.
-        """
-        found = [
-            cls(one, one.event.offset_ms, one.event.bound_ms + _drift_ms(moment - one.recorded_at))
-            for one in reads
-            if isinstance(one.event, ServerTimeRead)
-        ]
-        return min(found, key=lambda bound: bound.error_ms, default=None)
-
-    @property
-    def text(self) -> str:
-        """Return it in words."""
-        side = "ahead of" if self.offset_ms > 0 else "behind"
-        return (
-            f"the gateway's clock was {abs(self.offset_ms)} ms {side} ours, off by at most"
-            f" {self.error_ms} ms (event {self.read.sequence}, session"
-            f" {self.read.context.session_epoch})"
-        )
-
-
-def _drift_ms(apart: timedelta) -> int:
-    return -(-abs(apart) // timedelta(milliseconds=5_000))
-
-
-@dataclass(frozen=True, slots=True)
 class Answered:
     """A question with the whole answer to it."""
 
@@ -159,7 +120,6 @@ class Why:
 
 def why_json(why: Why) -> dict[str, Any]:
     """Return an answer as JSON values."""
-    clock = why.clock
     return {
         "schema": SCHEMA,
         "kind": "why",
@@ -178,14 +138,7 @@ def why_json(why: Why) -> dict[str, Any]:
             }
             for one in why.answers
         ],
-        "broker_clock": None
-        if clock is None
-        else {
-            "sequence": clock.read.sequence,
-            "read_at": time_text(clock.read.recorded_at),
-            "offset_ms": clock.offset_ms,
-            "error_ms": clock.error_ms,
-        },
+        "broker_clock": clock_json(why.clock),
         "notes": list(why.notes),
     }
 

@@ -7,6 +7,8 @@ from typing import Final, Literal, cast
 from oms.core.fold.records import AccountValue, Fill, Position
 from oms.core.portfolio import Holding, accounts_of
 from oms.history import records
+from oms.history.clocks import around_fills
+from oms.report.clock import clock_json
 from oms.report.record_json import account_value_json, figure_json, fill_json, position_json
 from oms.web.counting import counted_records, counts_json
 from oms.web.page import Page, Visit
@@ -51,15 +53,24 @@ async def build_fills(visit: Visit) -> Page:
     counted = await counted_records(visit, "fills", asked, where)
     is_sorted = query.text("sort") or query.text("after")
     fills = cast("list[Fill]", found if is_sorted else found[::-1])
+    clocks = await around_fills(visit.reader, fills)
     return Page(
         title="Fills",
         template="fills",
         kind="fills",
-        values={"fills": fills, "total": total, "counts_by": counted},
+        values={
+            "fills": fills,
+            "total": total,
+            "counts_by": counted,
+            "clock": clocks.worst(fills),
+        },
         json={
             "filters": query.values(),
             "total": total,
-            "fills": [fill_json(fill) for fill in fills],
+            "fills": [
+                {**fill_json(fill), "broker_clock": clock_json(clocks.of_fill(fill))}
+                for fill in fills
+            ],
             **counts_json(counted),
         },
     )

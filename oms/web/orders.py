@@ -11,7 +11,9 @@ from oms.core.events import Origin
 from oms.core.fold.records import BreakCase, Fill, Order, OrderState
 from oms.errors import InvalidRequest, NotFound
 from oms.history import records
+from oms.history.clocks import clock_at
 from oms.history.names import resolve
+from oms.report.clock import UNMEASURED
 from oms.report.json_view import story_json
 from oms.report.record_json import break_json, fill_json, order_json
 from oms.report.story import StoryEntry, tell
@@ -86,7 +88,8 @@ async def build_one(visit: Visit) -> Page | Elsewhere:
     envelopes = await visit.books.order_events(order_id)
     if order is None and not envelopes:
         return await _find(visit, order_id)
-    story = tell(order_id, envelopes, order)
+    clock = await clock_at(visit.reader, envelopes[-1]) if envelopes else None
+    story = tell(order_id, envelopes, order, clock)
     fills = cast(
         "list[Fill]",
         await visit.books.rows("fills", {"order_id": order_id}, order="booked_sequence"),
@@ -99,6 +102,7 @@ async def build_one(visit: Visit) -> Page | Elsewhere:
         kind="order_story",
         values={
             "story": story,
+            "unmeasured": UNMEASURED,
             "order": order,
             "steps": _steps(story.entries),
             "fills": fills,

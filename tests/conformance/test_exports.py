@@ -18,8 +18,8 @@ import warnings
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from oms.core.events import (
     NaturalKeyConflict,
     NoticeReceived,
     Pending,
+    ServerTimeRead,
+    Stamp,
 )
 from oms.core.wire_names import names_of
 from oms.errors import ChainBroken, ConfigurationError, DatabaseDamaged, InvalidRequest
@@ -51,7 +53,17 @@ from oms.history.pack import pack
 from oms.history.query import Query, parse
 from oms.store.reader import Reader
 from tests.conformance.conftest import Place
-from tests.conformance.facts import ACCOUNT, commission, execution, gap, intent, lives, status
+from tests.conformance.facts import (
+    ACCOUNT,
+    NOON,
+    commission,
+    execution,
+    gap,
+    intent,
+    lives,
+    sent,
+    status,
+)
 from tests.conformance.test_event_log import filled
 from tests.shell import Shell
 
@@ -219,6 +231,35 @@ async def test_a_fills_file_has_what_accountants_ask_for(log: Place, tmp_path: P
         "superseded": "[]",
     }
     assert {name: booked[name] for name in wanted} == wanted
+
+
+async def test_times_at_the_socket_and_the_gateways_clock_are_columns(
+    log: Place, tmp_path: Path
+) -> None:
+    read = ServerTimeRead(server_time=NOON, offset_ms=-40, round_trip_ms=2, error_ms=5)
+    bought = execution("0009.a.01.01", 7, order_id="mine")
+    at = NOON + timedelta(milliseconds=3)
+    facts = [
+        intent("mine"),
+        replace(sent("mine", 90), wire=("3", "90"), stamp=Stamp(at, 178)),
+        replace(bought, stamp=Stamp(at, 178, 4)),
+        Pending(read, Context("daemon")),
+    ]
+    await filled(log, facts)
+    await exported(log, tmp_path / "out", order="mine")
+    told = {row["type"]: row for row in rows_of(tmp_path / "out", "events", "jsonl")}
+    names = ("received_at", "sent_at", "server", "decoder")
+    text = "2026-11-20T12:00:00.003000+00:00"
+    assert [told["OrderIntended"][name] for name in names] == [None] * 4
+    assert [told["OrderMessageSent"][name] for name in names] == [None, text, 178, None]
+    assert [told["ExecutionReceived"][name] for name in names] == [text, None, 178, 4]
+    await exported(log, tmp_path / "fills", "fills", "csv")
+    fills = {row["order_id"]: row for row in rows_of(tmp_path / "fills", "fills", "csv")}
+    assert fills["mine"]["clock_offset_ms"] == -40
+    assert fills["mine"]["clock_error_ms"] >= 5
+    # The verifier reads both as it reads those without.
+    for name in ("out", "fills"):
+        assert verify.main([str(tmp_path / name)]) == 0
 
 
 async def test_fills_of_a_year_are_those_that_happened_in_it(log: Place, tmp_path: Path) -> None:

@@ -240,6 +240,7 @@ async def test_why_says_what_nobody_asked_for_and_which_clock_was_never_measured
     charge = " ".join((await shell.oms("why", "10")).out.split())
     assert "IB: the commission of execution x.2.01" in charge
     assert "IB: IB:" not in charge
+    assert "the error of IB's times is not known" in (await shell.oms("fills")).err
     assert "the error of IB's times is not known" in charge
     shown = (await shell.oms("log", "--type", "NoticeReceived", "--json")).json
     ours = " ".join((await shell.oms("why", "B")).out.split())

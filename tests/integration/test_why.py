@@ -71,6 +71,12 @@ async def check_order(shell: Shell, reader: Reader) -> None:
     assert story <= {step["sequence"] for step in order["steps"]}
     assert every_cause_is_older_and_shown(order)
     assert order["broker_clock"]["error_ms"] > 0
+    # Whatever shows IB's times says how far they can be from ours.
+    assert (await shell.oms("order", "first", "--json")).json["broker_clock"]["error_ms"] > 0
+    assert "the gateway's clock was" in " ".join((await shell.oms("order", "first")).out.split())
+    fills = await shell.oms("fills", "--json")
+    assert all(one["broker_clock"]["error_ms"] > 0 for one in fills.json["fills"])
+    assert " ms from ours" in (await shell.oms("fills")).err
     intended = next(step for step in order["steps"] if step["type"] == "OrderIntended")
     limits = dict(zip(intended["payload"]["checks"], intended["payload"]["limits"], strict=True))
     assert limits["quantity"] == "500"
