@@ -94,6 +94,12 @@ def described(contract: Contract) -> Contract:
     for name, value in (("strike", contract.strike), ("multiplier", contract.multiplier)):
         if value is not None:
             number(name, value)
+    for leg in contract.legs:
+        if not leg.con_id or leg.ratio > _RATIO_MAX:
+            raise InvalidRequest(
+                f"a leg needs a con_id and a ratio of at most {_RATIO_MAX:,}, found"
+                f" {leg.side}:{leg.ratio}:{leg.con_id}"
+            )
     return contract
 
 

@@ -127,6 +127,8 @@ def _time_in_force(terms: Terms) -> None:
         raise InvalidRequest(f"tif GTD and an end (good_till) go together, found {found}")
     if terms.good_till is not None and terms.good_till.utcoffset() is None:
         raise InvalidRequest(f"good_till must name its zone, found {terms.good_till}")
+    if terms.good_till is not None and terms.good_till.microsecond:
+        raise InvalidRequest(f"good_till must be a whole second, found {terms.good_till}")
     if terms.outside_rth and (kind in ON_CLOSE or tif == "OPG"):
         raise InvalidRequest("an auction order cannot work outside regular trading hours")
 
