@@ -154,6 +154,7 @@ class Recalled:
 class Told(NamedTuple):
     """How the rows of an answer are told: the members of `Question` of the same names."""
 
+    since: int = 0
     came: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     like: int = 0
@@ -168,11 +169,13 @@ def told_by(rows: Mapping[int, str], before: LastAnswer | None, *, whole: bool) 
     all_of_them = spans_of(rows)
     if not whole:
         return Told(taken_in=all_of_them)
-    keys, known = set(rows.values()), frozenset() if before is None else before.keys
-    came, gone = tuple(sorted(keys - known)), tuple(sorted(known - keys))
-    if before is None or before.links >= LINKS_MAX:
-        return Told(came, gone, taken_in=all_of_them)
+    keys = set(rows.values())
+    if before is None:
+        return Told(came=tuple(sorted(keys)), taken_in=all_of_them)
+    differs = Told(
+        before.sequence, tuple(sorted(keys - before.keys)), tuple(sorted(before.keys - keys))
+    )
     taken_in, left_out = spans_of(rows.keys() - before.rows), spans_of(before.rows.keys() - rows)
-    if len(taken_in) + len(left_out) >= len(all_of_them):
-        return Told(came, gone, taken_in=all_of_them)
-    return Told(came, gone, before.sequence, taken_in, left_out)
+    if before.links >= LINKS_MAX or len(taken_in) + len(left_out) >= len(all_of_them):
+        return differs._replace(taken_in=all_of_them)
+    return differs._replace(like=before.sequence, taken_in=taken_in, left_out=left_out)

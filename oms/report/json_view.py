@@ -148,6 +148,7 @@ def question_json(question: Question) -> dict[str, Any]:
         "asked_sequence": question.asked_sequence,
         "account": question.account,
         "repeats": question.repeats,
+        "since": question.since,
         "came": list(question.came),
         "gone": list(question.gone),
         "set_digest": question.set_digest,

@@ -49,6 +49,7 @@ def test_every_answer_of_a_chain_is_told_exactly(answers: list[dict[int, str]], 
         assert known[sequence] == set(rows)
         keys, earlier = set(rows.values()), set() if before is None else before.keys
         assert (set(told.came), set(told.gone)) == (keys - earlier, earlier - keys)
+        assert told.since == (0 if before is None else before.sequence)
         before = LastAnswer(sequence, rows, links + 1 if told.like else 0)
 
 
@@ -57,7 +58,7 @@ def test_the_same_answer_again_names_no_row() -> None:
     first = told_by(rows, None, whole=True)
     assert (first.like, first.taken_in, len(first.came)) == (0, (Span(first=5, last=24),), 20)
     again = told_by(rows, LastAnswer(30, rows), whole=True)
-    assert again == ((), (), 30, (), ())
+    assert again == (30, (), (), 30, (), ())
 
 
 def test_a_chain_of_answers_ends() -> None:
@@ -68,7 +69,7 @@ def test_a_chain_of_answers_ends() -> None:
 
 def test_an_answer_that_is_not_whole_says_nothing_of_what_is_not_in_it() -> None:
     told = told_by({7: "position:DU1:1"}, LastAnswer(30, {5: "position:DU1:2"}), whole=False)
-    assert told == ((), (), 0, (Span(first=7, last=7),), ())
+    assert told == (0, (), (), 0, (Span(first=7, last=7),), ())
 
 
 @given(st.sets(st.integers(1, 10**6)))

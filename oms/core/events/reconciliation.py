@@ -119,7 +119,9 @@ class Question(Value):
     #: Of the rows, those that were not stored, because the log has them already.
     repeats: Count = 0
     #: What rows are about that the last whole answer to the same question did not have, and that it
-    #: had and this one has not. Where nothing is known of one before it, all that it has came.
+    #: had and this one has not. That answer is event `since`; where it is 0, nothing is known of
+    #: one, and all that this one has came.
+    since: SequenceNumber = 0
     came: tuple[Prose, ...] = ()
     gone: tuple[Prose, ...] = ()
     #: sha256 over the sorted lines of the events that hold the rows, each once; a line is the type,

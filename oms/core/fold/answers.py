@@ -38,24 +38,39 @@ def _answered(books: Books, envelope: Envelope, event: QueryAnswered) -> None:
 def _told(books: Books, envelope: Envelope, question: Question) -> None:
     known, name = books.system.answers, name_of_answer(question.kind, question.account)
     set_system(books, answers={**known, name: envelope.sequence})
+    accounts = _accounts(books, question)
+    if not question.since:
+        _forget(books, question, accounts)
     for table, key in _things(question.gone):
         _mark(books, table, key, question.kind, said=False)
     for table, key in _things(question.came):
         _mark(books, table, key, question.kind, said=True)
-    accounts = _accounts(books, question)
-    records: list[Position | AccountValue] = [*books.all(Position), *books.all(AccountValue)]
-    for record in records:
-        if question.kind in record.said_in and record.account in accounts:
-            books.put(_said(record, question))
+    for record in _said_in(books, question, accounts):
+        books.put(_said(record, question))
+
+
+def _said_in(
+    books: Books, question: Question, accounts: tuple[str, ...]
+) -> list[Position | AccountValue]:
+    """Return what the last whole answer to a question had. Positions that nobody holds may have
+    left memory, where a rebuild still has them.
+    """
+    held: list[Position | AccountValue] = [p for p in books.all(Position) if p.live]
+    found = [*held, *books.all(AccountValue)]
+    return [r for r in found if question.kind in r.said_in and r.account in accounts]
+
+
+def _forget(books: Books, question: Question, accounts: tuple[str, ...]) -> None:
+    """Take it that an answer which knows of none before it is all that IB says."""
+    for record in _said_in(books, question, accounts):
+        said_in = tuple(one for one in record.said_in if one != question.kind)
+        books.put(record.evolve(said_in=said_in))
 
 
 def _said(record: Position | AccountValue, question: Question) -> Position | AccountValue:
     """Return what a row was about, as said in an answer whose rows the books agree with."""
     if isinstance(record, AccountValue):
         return record.evolve(at=question.answered_at)
-    # One that nobody holds may have left memory, and a rebuild would still have it.
-    if not record.live:
-        return record
     marked = {"broker_marked_at": question.answered_at} if question.kind == "account" else {}
     return record.evolve(broker_at=question.answered_at, **marked)
 
