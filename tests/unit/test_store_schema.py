@@ -8,7 +8,8 @@ from pathlib import Path
 from oms.core.fold.records import TABLES
 from oms.store.tables import INDEXED, METADATA, PROJECTIONS
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "schema.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reference" / "schema.md"
 
 
 def test_page_describes_every_column_of_the_log_and_its_bookmarks() -> None:
@@ -28,6 +29,28 @@ def test_page_lists_every_projection_with_its_columns() -> None:
         if (name := line.removeprefix("| `").split("`")[0]) in PROJECTIONS
     }
     assert lines == {name: line_of(name) for name in PROJECTIONS}
+
+
+#: Modules that read stored texts and fill none, and why.
+FILL_NONE = {
+    "store/envelopes.py": "it has the statements",
+    "store/mend.py": "it reads facts of our own, whose texts stay",
+    "verify.py": "it imports nothing, and fills with its own `Texts`",
+    "sim/checker.py": "it judges logs of which no text was removed",
+}
+READS_TEXTS = re.compile(
+    r"SELECT_EVENTS|SELECT_FACTS|select\(EVENTS\)|(payload|HASHED).*FROM events"
+)
+
+
+def test_whoever_reads_texts_of_events_has_them_filled_from_the_archive() -> None:
+    """A text that was removed is empty in its row: who does not ask `archived` takes it for one."""
+    reading = {
+        str(path.relative_to(ROOT / "oms"))
+        for path in (ROOT / "oms").rglob("*.py")
+        if READS_TEXTS.search(text := path.read_text(encoding="utf-8")) and "filled(" not in text
+    }
+    assert reading == FILL_NONE.keys()
 
 
 def line_of(name: str) -> str:
