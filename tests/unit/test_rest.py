@@ -63,8 +63,8 @@ def test_no_more_than_so_many_are_cases_and_the_rest_is_counted_by_account() -> 
     *listed, one, two = found.findings
     assert len(listed) == BREAKS_MAX
     assert [(f.key, f.account, f.severity, f.theirs, f.evidence) for f in (one, two)] == [
-        ("extra_fill:rest of DU1", "DU1", "high", f"{MORE} more", (BREAKS_MAX + MORE,)),
-        ("extra_fill:rest of DU2", "DU2", "high", "3 more", (3,)),
+        ("extra_fill:rest of DU1", "DU1", "high", f"and {MORE} more", (BREAKS_MAX + MORE,)),
+        ("extra_fill:rest of DU2", "DU2", "high", "and 3 more", (3,)),
     ]
     assert len(written(known, found)) == BREAKS_MAX + 2
     # What is a case stays one, in whichever order it comes, and no more become one.
@@ -77,7 +77,7 @@ def test_the_rest_is_written_again_when_it_grows_and_closed_when_it_is_gone() ->
     written(known, compared(known, extra(1, BREAKS_MAX + MORE)))
     (grown,) = written(known, compared(known, extra(1, BREAKS_MAX + MORE + 1)))
     assert isinstance(grown, BreakUpdated)
-    assert grown.finding.theirs == f"{MORE + 1} more"
+    assert grown.finding.theirs == f"and {MORE + 1} more"
     (gone,) = written(known, compared(known, extra(1, BREAKS_MAX)))
     assert isinstance(gone, BreakClosed)
     assert known[gone.break_id].finding.is_rest

@@ -86,7 +86,7 @@ class Rest:
                 subject=one.subject,
                 name=f"{REST}{one.account or 'all accounts'}",
                 account=one.account,
-                theirs=f"{one.count:,} more",
+                theirs=f"and {one.count:,} more",
                 evidence=(one.last_sequence,) if one.last_sequence else (),
             )
             shown.add(f"{thing.subject}:{thing.name}")
