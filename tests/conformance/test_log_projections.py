@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from oms.clock import SystemClock
+from oms.clock import ManualClock, SystemClock
 from oms.core.compare.findings import Thing
 from oms.core.events import (
     AlarmCleared,
@@ -19,7 +19,7 @@ from oms.core.events import (
     Context,
     Pending,
 )
-from oms.core.fold.records import Alarm, Anomaly, Order
+from oms.core.fold.records import Alarm, Anomaly, Fill, Order
 from oms.errors import (
     ChainBroken,
     ConfigurationError,
@@ -112,6 +112,30 @@ async def test_orders_and_fills_of_others_leave_memory_and_are_still_theirs(plac
         await log.append(status(1, "Submitted"))
         assert log.books.order("ours").perm_ids == ()
     assert rebuilt_equal(place)
+
+
+async def test_fills_are_read_and_counted_by_where_they_were_booked(place: Place) -> None:
+    """The newest first below a sequence, and the number of all the others by account."""
+    clock = ManualClock(NOON)
+    async with opened_log(place, clock=clock) as log:
+        await log.append(session())
+        booked = []
+        for number in range(6):
+            clock.advance(60)
+            told = execution(f"e.{number}.01", order_id=f"o-{number}").event
+            told = told.model_copy(update={"account": f"DU{number % 2}"})
+            booked.append((await log.append(Pending(told, BROKER))).sequence)
+    reader = await Reader.open(place.url)
+    try:
+        newest = await reader.highest("fills", "booked_sequence", booked[5], limit=2)
+        assert [fill.booked_sequence for fill in newest if isinstance(fill, Fill)] == booked[4:2:-1]
+        counts = await reader.tally("fills", "account", "booked_sequence", booked[1], booked[5])
+        assert counts == [("DU0", 2, booked[4]), ("DU1", 3, booked[5])]
+        times = [NOON + timedelta(seconds=seconds) for seconds in (0, 60, 61, 360, 361)]
+        first = [await reader.first_since(moment) for moment in times]
+        assert first == [1, booked[0], booked[1], booked[5], booked[5] + 1]
+    finally:
+        await reader.close()
 
 
 async def test_charges_without_executions_leave_memory_and_are_still_joined(place: Place) -> None:
