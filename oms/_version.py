@@ -9,7 +9,7 @@ from platform import platform, python_version
 __version__ = "0.1.0"
 
 #: Libraries that decide what the program does.
-_LIBRARIES = ("ib_async", "SQLAlchemy", "pydantic", "cryptography")
+_LIBRARIES = ("ib_async", "SQLAlchemy", "msgspec", "pydantic", "cryptography")
 
 
 @cache

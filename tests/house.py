@@ -27,7 +27,7 @@ HOUSE = {
     "_version": allowed(),
     "errors": allowed(),
     "clock": allowed(),
-    "core": allowed("errors", "pydantic pydantic_core"),
+    "core": allowed("errors", "msgspec pydantic pydantic_core"),
     "settings": allowed(
         "errors core.bounds core.money core.admit.limits core.resets",
         "pydantic pydantic_settings annotated_types",

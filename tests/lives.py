@@ -59,6 +59,7 @@ from oms.core.events import (
 from oms.core.fold.apply import apply, initial
 from oms.core.fold.books import Books
 from oms.core.fold.records import Fill, Order, Position, SystemRecord
+from oms.core.values import checked
 
 START: Final = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 ACCOUNT: Final = "DU1"
@@ -240,9 +241,7 @@ def _contract(line: Line) -> Contract:
     if not said:
         return found
     # legs=2:BUY:1|3:SELL:2 names contracts, sides and ratios.
-    legs = [
-        ComboLeg.model_validate({"con_id": int(c), "side": s, "ratio": int(r)}) for c, s, r in said
-    ]
+    legs = [checked(ComboLeg, {"con_id": int(c), "side": s, "ratio": int(r)}) for c, s, r in said]
     return found.evolve(con_id=0, sec_type="BAG", legs=tuple(legs))
 
 
@@ -275,7 +274,7 @@ def _intent(life: Life, line: Line) -> Fact:
         order_id=line.name,
         account=line.options.get("account", ACCOUNT),
         contract=_contract(line),
-        terms=asked.model_copy(update={"tif": line.options.get("tif", "DAY"), **_oca(line)}),
+        terms=asked.evolve(**{"tif": line.options.get("tif", "DAY"), **_oca(line)}),
         transmit=line.options.get("transmit", "yes") == "yes",
         parent_order_id=line.options.get("parent"),
         group_id=line.options.get("group"),
@@ -311,9 +310,7 @@ def _sent(life: Life, line: Line) -> Fact:
 
 
 def _modify(life: Life, line: Line) -> Fact:
-    asked = life.wanted[line.name].model_copy(
-        update={"quantity": line.number(0), "limit_price": line.number(1)}
-    )
+    asked = life.wanted[line.name].evolve(quantity=line.number(0), limit_price=line.number(1))
     revision = life.order(line.name).revision + 1
     return ModifyIntended(order_id=line.name, revision=revision, terms=asked), line.name, "daemon"
 

@@ -84,8 +84,8 @@ class Books:
         if table == "positions":
             return [
                 Position(
-                    account,
-                    CONTRACTS[symbol],
+                    account=account,
+                    contract=CONTRACTS[symbol],
                     quantity=quantity,
                     broker_quantity=quantity if self.broker_holds_the_same else None,
                 )

@@ -17,11 +17,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
-from pydantic import BaseModel
-
 from oms import _version
 from oms.core import codec
 from oms.core import events as facts
+from oms.core.members import members
+from oms.core.values import Value, checked
 
 STORED: Final = Path(__file__).parent / "data" / "stored_events.jsonl"
 #: Texts and numbers that some field takes only in this form.
@@ -67,7 +67,7 @@ def shape_of(value: object) -> str:
     return type(value).__name__
 
 
-def event_types() -> list[type[BaseModel]]:
+def event_types() -> list[type[Value]]:
     """Return every event that there is."""
     return [cls for _, cls in sorted(vars(facts).items()) if _is_event(cls)]
 
@@ -76,14 +76,14 @@ def _is_event(cls: object) -> bool:
     return inspect.isclass(cls) and issubclass(cls, facts.Event) and cls is not facts.Event
 
 
-def example_of(cls: type[BaseModel], *, whole: bool) -> Any:
+def example_of(cls: type[Value], *, whole: bool) -> Any:
     """Return an event with a value in every field, or in those only that need one."""
     values = {
-        name: _value(name, field.annotation, whole=whole)
-        for name, field in cls.model_fields.items()
-        if whole or field.is_required()
+        name: _value(name, field.hint, whole=whole)
+        for name, field in members(cls).items()
+        if whole or field.is_required
     }
-    return cls.model_validate(values)
+    return checked(cls, values)
 
 
 def _value(name: str, hint: Any, *, whole: bool) -> Any:
@@ -98,7 +98,7 @@ def _value(name: str, hint: Any, *, whole: bool) -> Any:
         return (_value(name, inner[0], whole=whole),)
     if name in _NAMED:
         return _NAMED[name]
-    if inspect.isclass(hint) and issubclass(hint, BaseModel):
+    if inspect.isclass(hint) and issubclass(hint, Value):
         return example_of(hint, whole=whole)
     if hint is bool:
         return True
@@ -106,7 +106,7 @@ def _value(name: str, hint: Any, *, whole: bool) -> Any:
         return 7
     if hint is Decimal:
         return Decimal("12.5")
-    if hint is datetime or getattr(hint, "__name__", "") == "AwareDatetime":
+    if hint is datetime:
         return datetime(2026, 1, 5, 14, 30, 0, 250_000, tzinfo=UTC)
     assert hint is str, f"{name} is {hint}"
     return f"a {name}"

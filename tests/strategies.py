@@ -9,11 +9,12 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
-from pydantic import AwareDatetime, BaseModel
 
 from oms.core import bounds
 from oms.core.events import EVENT_TYPES, Event
+from oms.core.members import members
 from oms.core.ratio import Ratio
+from oms.core.values import Value
 
 #: Up to 28 digits, the most that arithmetic keeps, at any exponent that money has.
 decimals = st.builds(
@@ -48,10 +49,10 @@ _BOUNDED: dict[Any, st.SearchStrategy[Any]] = {
 
 
 @cache
-def model(cls: type[BaseModel]) -> st.SearchStrategy[Any]:
+def model(cls: type[Value]) -> st.SearchStrategy[Any]:
     """Return any value of a model."""
     hints = get_type_hints(cls, include_extras=True)
-    return st.builds(cls, **{name: _value(hints[name]) for name in cls.model_fields})
+    return st.builds(cls, **{name: _value(hints[name]) for name in members(cls)})
 
 
 def _value(hint: Any) -> st.SearchStrategy[Any]:
@@ -66,14 +67,13 @@ def _value(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(_value(get_args(hint)[0]), max_size=3).map(tuple)
     if hint is Ratio:
         return st.builds(Ratio, new=st.integers(1, 2**31), old=st.integers(1, 2**31))
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
+    if isinstance(hint, type) and issubclass(hint, Value):
         return model(hint)
     simple: dict[Any, st.SearchStrategy[Any]] = {
         str: texts,
         bool: st.booleans(),
         Decimal: decimals,
         datetime: moments,
-        AwareDatetime: moments,
         type(None): st.none(),
     }
     return simple[hint]

@@ -18,6 +18,7 @@ from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.money import plain
 from oms.core.outgoing import Outgoing
+from oms.core.values import fields_of
 
 #: What a request needs beside con id and exchange, by security type, and why; the other types need
 #: nothing. In the broker notes as well.
@@ -38,7 +39,7 @@ BESIDE_CON_ID: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 @lru_cache(maxsize=1024)
 def wire_contract(contract: Contract) -> Any:
     """Return the contract's form on the wire; None where its text cannot go there."""
-    texts = [value for value in contract.__dict__.values() if isinstance(value, str)]
+    texts = [value for value in fields_of(contract).values() if isinstance(value, str)]
     texts += [leg.exchange for leg in contract.legs]
     return contract_for_ib(contract) if all(map(is_clean, texts)) else None
 

@@ -14,6 +14,7 @@ from oms.cli.reading import asynchronous, reading
 from oms.cli.request import append
 from oms.cli.verify import refuse_forgery
 from oms.clock import SystemClock
+from oms.core.values import jsonable
 from oms.core.words import counted
 from oms.evidence.proof import prove_order
 from oms.evidence.sealing import failures, seal
@@ -43,7 +44,7 @@ async def checkpoint(context: typer.Context, as_json: AsJson = False) -> None:
             append(settings.database_url, [(one, None)], needs_daemon=False)
             signed.append(one)
     if as_json:
-        kept = [one.model_dump(mode="json") for one in signed]
+        kept = [jsonable(one) for one in signed]
         print_json("checkpoint", checkpoints=kept)
     elif signed:
         write(f"events {signed[0].first} to {signed[-1].last} are signed by {signer.name}")

@@ -24,6 +24,7 @@ from oms.cli.verify import signed_heads
 from oms.clock import SystemClock
 from oms.core.bounds import WORD
 from oms.core.events import HoldPlaced, HoldReleased
+from oms.core.values import jsonable
 from oms.core.words import counted
 from oms.errors import InvalidRequest
 from oms.history.archive import Removal, Segment, Work, check_archive, write_backup
@@ -285,7 +286,7 @@ async def archive(
             else:
                 found = await _write(context, reader, folder, query, report)
     if as_json:
-        shown = [one.archived().model_dump(mode="json") for one in found]
+        shown = [jsonable(one.archived()) for one in found]
         print_json("db_archive", segments=shown, checked=check, removed=remove, left=left)
         return
     for one in found:

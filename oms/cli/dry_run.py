@@ -28,6 +28,7 @@ from oms.core.contracts import Contract
 from oms.core.events import ModifyRequested, OrderIntended, OrderRequested
 from oms.core.fold.records import Anomaly, BreakCase, Order, Position, SessionRecord
 from oms.core.order_types import as_changes, changed
+from oms.core.values import fields_of
 from oms.report.sentences import describe_terms
 from oms.service.admission import limits_of
 from oms.store.reader import Reader
@@ -67,7 +68,7 @@ async def show_change(
     context: typer.Context, reader: Reader, order: Order, request: ModifyRequested, *, as_json: bool
 ) -> None:
     """Print what a change would append and what each rule says; status 1 where one denies it."""
-    terms = changed(order.asked_terms, as_changes(dict(request)))
+    terms = changed(order.asked_terms, as_changes(fields_of(request)))
     wanted = OrderIntended(
         order_id=order.order_id,
         account=order.account,

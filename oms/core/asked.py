@@ -16,9 +16,9 @@ from functools import cache, wraps
 from types import UnionType
 from typing import Any, Final, ParamSpec, TypeVar, Union, Unpack, get_args, get_origin
 
-from pydantic import ConfigDict, TypeAdapter
-
 from oms.core.bounds import ASKED_TEXT, LABEL, WORD, OutOfBounds, brief, reason_of
+from oms.core.checks import test_of
+from oms.core.values import held
 from oms.errors import InvalidRequest
 
 _P = ParamSpec("_P")
@@ -118,7 +118,8 @@ def _check_either(name: str, value: object, hints: Sequence[Any]) -> None:
 
 def _check_plain(name: str, value: object, hint: Any) -> None:
     try:
-        _adapter(hint).validate_python(value)
+        if not _test(hint)(value):
+            held(value, hint)
         match value:
             case str():
                 (LABEL if name in _NAMES else ASKED_TEXT).check(value)
@@ -167,5 +168,5 @@ def _hints_of(function: Callable[..., object]) -> dict[str, object]:
 
 
 @cache
-def _adapter(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint, config=ConfigDict(strict=True))
+def _test(hint: Any) -> Callable[[Any], bool]:
+    return test_of(hint)

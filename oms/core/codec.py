@@ -13,16 +13,15 @@ verifier needs nothing but the stored text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple, TypedDict
 
-import pydantic
-from pydantic_core import from_json, to_json
+import msgspec
 
-from oms.core.bounds import CON_ID, LABEL, PROSE, reason_of
+from oms.core.bounds import CON_ID, LABEL, PROSE, OutOfBounds, reason_of
 from oms.core.events import (
     EVENT_TYPES,
     CommissionReceived,
@@ -36,11 +35,14 @@ from oms.core.events import (
     Stamp,
 )
 from oms.core.upcasters import UPCASTERS
+from oms.core.values import json_as_is, read_with_model
 from oms.errors import UnknownEventType
 
 GENESIS: Final = bytes(32)
 #: Ends the natural key of a broker's fact that is stored again, because the first was set aside.
 AGAIN: Final = ":again"
+
+_to_json: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Header(NamedTuple):
 
 def encode(event: Event) -> str:
     """Return the canonical text of an event."""
-    return event.__pydantic_serializer__.to_json(event, exclude_none=True).decode()
+    return _to_json(event).decode()
 
 
 def decode(type_name: str, version: int, payload: str) -> Event:
@@ -98,10 +100,18 @@ def decode(type_name: str, version: int, payload: str) -> Event:
             f"{type_name} version {version} is newer than this program's {cls.VERSION}"
         )
     try:
-        return cls.__pydantic_validator__.validate_json(payload)  # type: ignore[no-any-return]
-    except pydantic.ValidationError as error:
-        reason = reason_of(error)
-        raise UnknownEventType(f"payload of {type_name} cannot be read: {reason}") from error
+        return _reader(cls)(payload)
+    except Exception:  # noqa: BLE001  # what this reader leaves open, the model decides
+        try:
+            return read_with_model(cls, payload)
+        except OutOfBounds as error:
+            reason = reason_of(error)
+            raise UnknownEventType(f"payload of {type_name} cannot be read: {reason}") from error
+
+
+@cache
+def _reader(cls: type[Event]) -> Callable[[str], Event]:
+    return msgspec.json.Decoder(cls).decode
 
 
 def decode_stored(type_name: str, version: int, payload: str) -> Event:
@@ -115,7 +125,7 @@ def decode_stored(type_name: str, version: int, payload: str) -> Event:
     try:
         return decode(type_name, version, payload)
     except UnknownEventType as error:
-        if not isinstance(error.__cause__, pydantic.ValidationError):
+        if not isinstance(error.__cause__, OutOfBounds):
             raise
         return EventSetAside(
             type_name=type_name, reason=PROSE.fitted(error.message), **_named_in(payload)
@@ -131,10 +141,7 @@ class _Named(TypedDict, total=False):
 
 def _named_in(payload: str) -> _Named:
     """Return what a text that is no event still says of its order, account and contract."""
-    try:
-        found = from_json(payload)
-    except ValueError:
-        return {}
+    found = json_as_is(payload)
     named: _Named = {}
     match found:
         case {"order_id": str(order_id)} | {"order_ref": str(order_id)}:
@@ -143,12 +150,16 @@ def _named_in(payload: str) -> _Named:
         case {"account": str(account)}:
             named["account"] = LABEL.fitted(account)
     match found:
-        case {"contract": {"con_id": int(con_id)}} if CON_ID.low < con_id <= CON_ID.high:
+        case {"contract": {"con_id": int(con_id)}} if _can_be(con_id):
             named["con_id"] = con_id
     match found:
         case {"contract": {"symbol": str(symbol)}}:
             named["symbol"] = LABEL.fitted(symbol)
     return named
+
+
+def _can_be(con_id: int) -> bool:
+    return type(con_id) is int and CON_ID.low < con_id <= CON_ID.high
 
 
 def encode_wire(fields: tuple[str, ...] | None, stamp: Stamp | None = None) -> str | None:
@@ -160,9 +171,9 @@ def encode_wire(fields: tuple[str, ...] | None, stamp: Stamp | None = None) -> s
     if fields is None:
         return None
     try:
-        text = to_json(fields).decode()
-    except (UnicodeEncodeError, ValueError):
-        text = to_json([f.encode("utf-8", "backslashreplace").decode() for f in fields]).decode()
+        text = _to_json(fields).decode()
+    except UnicodeEncodeError:
+        text = _to_json([f.encode("utf-8", "backslashreplace").decode() for f in fields]).decode()
     return text if stamp is None else f'{_stamp_text(stamp)}"fields":{text}}}'
 
 
@@ -183,7 +194,11 @@ def decode_wire(text: str | None) -> tuple[tuple[str, ...] | None, Stamp | None]
     """
     if text is None:
         return None, None
-    match from_json(text):
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error
+    match found:
         case [*fields]:
             return tuple(fields), None
         case {

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from oms.core.asked import door
 from oms.core.bounds import ConId, Price, Units, Word, brief
+from oms.core.members import members
 from oms.core.money import ONE, Number, number, plain
 from oms.core.values import Given
 from oms.errors import InvalidRequest
@@ -258,7 +259,7 @@ def Combo(
 
 
 _WORDS: Final = tuple(
-    name for name, field in Contract.model_fields.items() if field.annotation is str
+    name for name, one in members(Contract).items() if get_args(one.hint)[:1] == (str,)
 )
 #: IB's greatest number of legs on a guaranteed combo, and a ratio that no exchange reaches.
 _LEGS_MIN: Final = 2

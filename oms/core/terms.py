@@ -6,17 +6,18 @@ from decimal import Decimal
 from typing import Final
 
 from oms.core.events import CompletedOrderReceived, Event, OpenOrderReceived, Terms
+from oms.core.members import members
 
 #: Terms of an open order that must be the ones that were asked for. Not among them: the first stop
 #: price of a trailing stop, because IB writes the stop as it is now.
-_COMPARED: Final = tuple(name for name in Terms.model_fields if name != "trail_stop_price")
+_COMPARED: Final = tuple(name for name in members(Terms) if name != "trail_stop_price")
 #: IB fills these in where we left them out: its words only count where we said something.
 _FILLED_IN: Final = frozenset(
     {"limit_price", "stop_price", "trail_amount", "trail_percent", "limit_offset", "display_size"}
 )
 #: The terms that IB names in each of its messages about an order.
 _SAID: Final[dict[type[Event], tuple[str, ...]]] = {
-    cls: tuple(name for name in Terms.model_fields if name in cls.model_fields)
+    cls: tuple(name for name in members(Terms) if name in members(cls))
     for cls in (OpenOrderReceived, CompletedOrderReceived)
 }
 #: Group types under which IB makes the other orders smaller when one of them fills.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from pydantic_core import from_json, to_json
+import msgspec
 
 from oms.core.ratio import Ratio
 
@@ -23,11 +23,11 @@ def ratio_as_pair(payload: str) -> str:
     if '"ratio":"' not in payload:
         return payload
     try:
-        said = from_json(payload)
-    except ValueError:
+        said = msgspec.json.decode(payload)
+    except msgspec.DecodeError:
         return payload
     _mend(said)
-    return to_json(said).decode()
+    return msgspec.json.encode(said).decode()
 
 
 def _mend(value: Any) -> None:
@@ -38,7 +38,7 @@ def _mend(value: Any) -> None:
         quotient = value.get("ratio")
         if isinstance(quotient, str):
             try:
-                value["ratio"] = Ratio.of_quotient(Decimal(quotient)).model_dump()
+                value["ratio"] = msgspec.to_builtins(Ratio.of_quotient(Decimal(quotient)))
             except (InvalidOperation, ValueError):
                 return
         for one in value.values():

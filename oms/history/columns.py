@@ -18,6 +18,7 @@ from oms.core.events import Envelope
 from oms.core.fold.records import AnyRecord, BreakCase, Fill, Order, Position
 from oms.core.money import plain
 from oms.core.money_rules import rule_of
+from oms.core.values import fields_of
 from oms.report.clock import ClockBound
 from oms.report.record_json import break_json, fill_json, order_json, position_json
 from oms.report.sentences import sentence
@@ -332,8 +333,8 @@ def order_event_row(order_id: str, envelope: Envelope) -> Row:
     """Return an event about an order as a row."""
     event, context = envelope.event, envelope.context
     # An event has some of these itself, others in its terms or its contract.
-    said = event.__dict__
-    inside = [said[name].__dict__ for name in ("contract", "terms") if said.get(name) is not None]
+    said = fields_of(event)
+    inside = [fields_of(said[name]) for name in ("contract", "terms") if said.get(name) is not None]
     values: dict[str, object] = {}
     for part in (*inside, said):
         values |= part

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from oms.core.contracts import ComboLeg, Contract
 from oms.core.events import EVENT_TYPES, Adjustment, Finding, Question, Terms
+from oms.core.members import members
 from oms.core.values import Value
 from oms.history.columns import Column
 
@@ -38,7 +39,7 @@ def _described(cls: type[Value]) -> dict[str, object]:
         if text.startswith("#:"):
             comments.append(text.removeprefix("#:").strip())
         else:
-            if name in cls.model_fields:
+            if name in members(cls):
                 fields[name] = " ".join(comments)
             comments = []
     return {"meaning": meaning, "fields": fields}

@@ -28,7 +28,7 @@ from oms._version import __version__
 from oms.core.bounds import Count, SequenceNumber, Word
 from oms.core.codec import time_text
 from oms.core.fold.records import AnyRecord, Fill
-from oms.core.values import Value
+from oms.core.values import Value, jsonable, read_with_model
 from oms.errors import ChainBroken, ConfigurationError, ExportFailed, InvalidRequest, OmsError
 from oms.evidence.checkpoints import note_line
 from oms.evidence.keys import Signer
@@ -172,7 +172,7 @@ async def _export(
     if mask is None and request.subject == "events":
         await write_proofs(stage.folder, proofs, source)
         beside = [made_of(stage.folder / name, rows=0) for name in (CHECKPOINTS, PROOFS)]
-        described["files"] = [one.model_dump() for one in (*files, *beside)]
+        described["files"] = jsonable((*files, *beside))
     if mask is None:
         described["head"] = {"sequence": progress.last, "hash": progress.head}
     manifest = manifest_text(described)
@@ -384,7 +384,7 @@ class Stage:
     def progress(self) -> Progress | None:
         """Return what an earlier run has kept; None where there was none."""
         try:
-            return Progress.model_validate_json(self._progress.read_bytes())
+            return read_with_model(Progress, self._progress.read_text())
         except (OSError, ValueError):
             return None
 
@@ -392,7 +392,7 @@ class Stage:
         """Note what is durable now; raises `OSError` where the disk is as good as full."""
         self.check_room()
         with whole_file(self._progress) as file:
-            file.write(progress.model_dump_json().encode())
+            file.write(json.dumps(jsonable(progress)).encode())
 
     def check_room(self) -> None:
         """Raise `OSError` where the disk is as good as full."""
@@ -479,7 +479,7 @@ async def _kept(reader: Reader, request: Request, stage: Stage, past: PastBooks 
 
 def _name_of(request: Request, past: PastBooks | None) -> str:
     key = sha256(b"request" + request.mask_key).hexdigest() if request.mask_key else ""
-    query = request.query.model_dump_json(exclude_defaults=True)
+    query = jsonable(request.query, with_defaults=False)
     moment = as_of_json(past.as_of) if past is not None else None
     return json.dumps([SCHEMA, request.subject, request.form, query, key, moment])
 
@@ -491,7 +491,7 @@ async def _manifest(
     reader: Reader, request: Request, made: Sequence[Made], source: Source, mask: Mask | None
 ) -> dict[str, object]:
     columns = [{"name": one.name, "kind": one.kind} for one in _columns(request)]
-    query: dict[str, object] = request.query.model_dump(mode="json", exclude_defaults=True)
+    query: dict[str, object] = jsonable(request.query, with_defaults=False)
     if mask is not None:
         query = mask.query(query)
     manifest: dict[str, object] = {
@@ -509,7 +509,7 @@ async def _manifest(
         "decimal": f"decimal128({DIGITS}, {DECIMALS})" if request.form == "parquet" else "text",
         "columns": columns,
         "versions": _versions(request.form),
-        "files": [one.model_dump() for one in made],
+        "files": jsonable(tuple(made)),
     }
     if request.subject == "events" and mask is None:
         names = [one.name for one in made]

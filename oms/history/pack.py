@@ -32,6 +32,7 @@ from oms.core.events import (
     StatementChecked,
 )
 from oms.core.fold.records import BreakCase
+from oms.core.values import jsonable
 from oms.errors import ConfigurationError
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
@@ -247,7 +248,7 @@ async def _manifest(
     return {
         "kind": "pack",
         "log": await log_of(reader),
-        "query": query.model_dump(mode="json", exclude_defaults=True),
+        "query": jsonable(query, with_defaults=False),
         "first": source.first,
         "last": source.last,
         "schema": SCHEMA,

@@ -26,7 +26,7 @@ from typing import Final, get_args
 from oms.core.bounds import CON_ID, SEQUENCE, WIRE_INTEGER, Label, SequenceNumber, brief
 from oms.core.events import EVENT_TYPES, AlarmKind, BreakClass, Envelope
 from oms.core.fold.records import OrderState
-from oms.core.values import Value
+from oms.core.values import Value, checked
 from oms.errors import InvalidRequest
 from oms.history import index
 from oms.history.index import Bits, Postings
@@ -131,7 +131,7 @@ def parse(words: Mapping[str, object], calendar: Calendar | None = None) -> Quer
             raise InvalidRequest(f"{name!r} is no condition of a query", hint=hint)
         field, label = ("klass", "class") if name in {"klass", "class"} else (name, name)
         found[field] = reading(label, given, known)
-    query = Query.model_validate(found)
+    query = checked(Query, found)
     if query.since is not None and type(query.since) is type(query.until):
         assert query.until is not None
         if query.since >= query.until:  # type: ignore[operator]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 from oms.core.contracts import Contract
+from oms.core.members import members
 
 #: What can be asked for by value.
 Kind = Literal[
@@ -43,7 +44,7 @@ _UPPER: Final = frozenset({"symbol", "side"})
 STRATEGY: Final = "strategy:"
 #: Its kind is its class.
 _ALARM: Final = "AlarmRaised"
-_SECURITY_TYPE: Final = str(Contract.model_fields["sec_type"].default)
+_SECURITY_TYPE: Final = str(members(Contract)["sec_type"].default)
 
 
 def bucket(name: str) -> Term:

@@ -42,6 +42,7 @@ from oms.core.fold.records import (
     Position,
     RunRecord,
 )
+from oms.core.members import members
 from oms.core.money import ZERO, plain
 from oms.core.words import counted
 from oms.errors import NotFound
@@ -457,7 +458,7 @@ async def _fills_named(reader: Reader, exec_id: str) -> list[Fill]:
 
 async def _asked_under(reader: Reader, request_id: str) -> int | None:
     """Return the request that has an id; None for no request."""
-    names = tuple(one.__name__ for one in REQUESTS if "request_id" in one.model_fields)
+    names = tuple(one.__name__ for one in REQUESTS if "request_id" in members(one))
     async for one in search(reader, Query(type=names)):
         if request_id and getattr(one.event, "request_id", "") == request_id:
             return one.sequence

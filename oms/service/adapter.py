@@ -28,6 +28,7 @@ from oms.core.asked import check_actor, door
 from oms.core.contracts import Contract
 from oms.core.events import Terms
 from oms.core.fold.records import ENDED, Order, OrderState
+from oms.core.members import members
 from oms.core.order_types import Changes, as_changes, changed
 from oms.core.quotes import MarketItem, Quote
 from oms.errors import (
@@ -274,7 +275,7 @@ def _changes(old: Terms, new: Terms) -> Changes:
     """Return what a change of terms asks for; raises `InvalidRequest` for what cannot change."""
     asked = {
         name: (getattr(old, name), getattr(new, name))
-        for name in Terms.model_fields
+        for name in members(Terms)
         if getattr(old, name) != getattr(new, name)
     }
     changes = as_changes({name: after for name, (_, after) in asked.items()})

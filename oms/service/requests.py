@@ -49,8 +49,10 @@ from oms.core.events import (
     WhatIfRequested,
 )
 from oms.core.fold.records import Order, SystemRecord
+from oms.core.members import members
 from oms.core.order_types import as_changes
 from oms.core.quotes import Quote
+from oms.core.values import fields_of
 from oms.core.watch import STEP
 from oms.errors import OmsError
 from oms.service.case_requests import CaseRequests
@@ -213,7 +215,7 @@ class Requests:
                     await self._submit(event, by)
             case ModifyRequested() as event:
                 await self._manager.modify(
-                    event.order_id, reason=event.reason, by=by, **as_changes(dict(event))
+                    event.order_id, reason=event.reason, by=by, **as_changes(fields_of(event))
                 )
             case CancelRequested() as event:
                 await self._manager.cancel(event.order_id, reason=event.reason, by=by)
@@ -278,7 +280,8 @@ class Requests:
         found = await self._manager.what_if(
             event.contract, event.terms, account=event.account or None
         )
-        said = found.model_dump(exclude={"broker_order_id", "client_id", "account"})
+        said = fields_of(found)
+        said = {name: said[name] for name in said if name in members(WhatIfAnswered)}
         await self._say(envelope, WhatIfAnswered(request_id=event.request_id, **said))
 
     async def _quote(self, envelope: Envelope, event: QuoteRequested) -> None:

@@ -23,6 +23,7 @@ from typing import Any, get_args
 
 import ib_async
 
+from oms.core.codec import encode
 from oms.core.compare.cases import case_events
 from oms.core.compare.run import compare, verdict_of
 from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index, ref_index
@@ -182,7 +183,7 @@ def compared(_: object) -> tuple[float, float, int]:
     report = _report(listed, counts, found.findings)
     seconds = time.perf_counter() - began
     assert (report.verdict, len(news)) == ("broken", 1)
-    return seconds, _memory() - before, len(report.model_dump_json())
+    return seconds, _memory() - before, len(encode(report))
 
 
 def _report(listed: list[Finding], counts: Any, findings: list[Finding]) -> ReconciliationCompleted:

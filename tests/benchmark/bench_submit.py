@@ -170,7 +170,7 @@ async def append(path: Path) -> list[float]:
     lease = LeaseRequest("bench", "bench", "bench", 1)
     log = await EventLog.open(str(path), clock=SystemClock(), lease=lease)
     seconds = []
-    contract = AAPL.model_copy(update={"con_id": 265598})
+    contract = AAPL.evolve(con_id=265598)
     with quiet_collector():
         for number in range(SINGLES):
             intent = OrderIntended(

@@ -55,7 +55,7 @@ def late(facts: list[Fact]) -> list[Fact]:
     that a snapshot has it.
     """
     pending = next(p for _, p in facts if isinstance(p.event, ExecutionReceived))
-    event = pending.event.model_copy(update={"exec_id": "x.1.02", "price": Decimal(20)})
+    event = pending.event.evolve(exec_id="x.1.02", price=Decimal(20))
     at = facts[-1][0] + timedelta(hours=1)
     more = [(at + timedelta(seconds=n), facts[16 + n % 2][1]) for n in range(1, 5)]
     return [(at, Pending(event, pending.context)), *more]

@@ -246,7 +246,7 @@ async def test_what_contradicts_a_stored_fact_again_is_stored_once(place: Place)
 async def test_same_exec_id_in_two_accounts_is_two_facts(place: Place) -> None:
     """The natural key of an execution contains its account."""
     other = execution("e.01")
-    event = other.event.model_copy(update={"account": "DU7654321"})
+    event = other.event.evolve(account="DU7654321")
     async with opened_log(place) as log:
         await log.append(execution("e.01"))
         assert await log.append(Pending(event, other.context)) == Receipt(2)

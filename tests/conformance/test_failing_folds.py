@@ -94,14 +94,14 @@ def asking_for_nonsense(fold: Fold[Any], chosen: Event) -> Fold[Any]:
     return replace(fold, wants=wants)
 
 
-def unfit(record: AnyRecord) -> Callable[[Fold[Any], Event], Fold[Any]]:
-    """Change everything, and make a row that no database can hold."""
+def unfit(made: Callable[[], AnyRecord]) -> Callable[[Fold[Any], Event], Fold[Any]]:
+    """Change everything, and make a row that no database can hold, or no row at all."""
 
     def failing(fold: Fold[Any], chosen: Event) -> Fold[Any]:
         def apply(books: Books, at: Envelope, event: Event) -> None:
             fold.apply(books, at, event)
             if event == chosen:
-                books.put(record)
+                books.put(made())
 
         return replace(fold, apply=apply)
 
@@ -122,13 +122,13 @@ WAYS: Final[dict[str, Callable[[Fold[Any], Event], Fold[Any]]]] = {
     "half-way": half_way,
     "asking": asking,
     "asking for nonsense": asking_for_nonsense,
-    "integer too large": unfit(_run(sequence=2**63)),
-    "NUL in a key": unfit(_run(run_id="a\0b")),
-    "key too long": unfit(_run(run_id="\U0001f4a3" * 700)),
-    "half of a pair": unfit(_run(verdict="\ud800")),
-    "no text of a column": unfit(_run(verdict=b"x")),
-    "no time": unfit(_run(started_at=None)),
-    "of an order": unfit(_order("a\0b")),
+    "integer too large": unfit(lambda: _run(sequence=2**63)),
+    "NUL in a key": unfit(lambda: _run(run_id="a\0b")),
+    "key too long": unfit(lambda: _run(run_id="\U0001f4a3" * 700)),
+    "half of a pair": unfit(lambda: _run(verdict="\ud800")),
+    "no text of a column": unfit(lambda: _run(verdict=b"x")),
+    "no time": unfit(lambda: _run(started_at=None)),
+    "of an order": unfit(lambda: _order("a\0b")),
 }
 
 

@@ -98,7 +98,7 @@ async def test_orders_and_fills_of_others_leave_memory_and_are_still_theirs(plac
     async with opened_log(place, resident_records_max=4) as log:
         await log.append(session())
         for number in range(1, 60):
-            shown = opened(f"strat-{number}", number).event.model_copy(update={"client_id": 9})
+            shown = opened(f"strat-{number}", number).event.evolve(client_id=9)
             await log.append(Pending(shown, BROKER))
             await log.append(
                 execution(f"e.{number}.01", order_id=f"strat-{number}", broker_order_id=number)

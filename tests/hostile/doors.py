@@ -17,15 +17,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from pydantic import AwareDatetime, BaseModel, ValidationError
-
 from oms.broker.translate import Unreadable, translate, unreadable
 from oms.broker.translate.messages import _TRANSLATORS
 from oms.cli import main
 from oms.clock import SystemClock
 from oms.core import codec
+from oms.core.bounds import OutOfBounds
 from oms.core.events import EVENT_TYPES, Context, Event, Pending
 from oms.core.fold.records import TABLES, decode_record
+from oms.core.members import members
+from oms.core.values import Value, checked
 from oms.errors import ConfigurationError
 from oms.settings import Settings, env_name, load
 from oms.store.backend import parse_url
@@ -140,8 +141,8 @@ class Log:
 def thrown_at_event(log: Log, cls: type[Event], fields: dict[str, Any]) -> bool:
     """Return whether the model took it; what it takes must be kept."""
     try:
-        event = cls.model_validate(fields)
-    except ValidationError:
+        event = checked(cls, fields)
+    except OutOfBounds:
         return False
     log.keep(event)
     return True
@@ -210,9 +211,9 @@ def _given(parameter: Any, value: str) -> tuple[list[str], list[str]]:
     return [f"{parameter.opts[0]}={value}"], []
 
 
-def _plain_fields(model: type[BaseModel]) -> dict[str, Any]:
+def _plain_fields(model: type[Value]) -> dict[str, Any]:
     hints = get_type_hints(model, include_extras=True)
-    return {name: _plain(hints[name]) for name in model.model_fields}
+    return {name: _plain(hints[name]) for name in members(model)}
 
 
 def _plain(hint: Any) -> Any:
@@ -225,14 +226,14 @@ def _plain(hint: Any) -> Any:
         return _plain(parts[0])
     if origin is tuple:
         return (_plain(parts[0]),)
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
+    if isinstance(hint, type) and issubclass(hint, Value):
         return _plain_fields(hint)
     plain: dict[Any, Any] = {
         str: "1",
         int: 1,
         bool: False,
         Decimal: Decimal(1),
-        AwareDatetime: datetime(2026, 1, 5, 15, tzinfo=UTC),
+        datetime: datetime(2026, 1, 5, 15, tzinfo=UTC),
     }
     return plain[hint]
 

@@ -247,7 +247,7 @@ async def test_an_order_id_that_a_person_used_twice_is_no_break(world: World) ->
         terms=oms.Limit("BUY", 10, LOW),
     )
     await world.person(asked)
-    other = asked.model_copy(update={"terms": oms.Limit("BUY", 20, LOW)})
+    other = asked.evolve(terms=oms.Limit("BUY", 20, LOW))
     await world.person(other)
     await world.until(lambda: "mine" in world.view.orders)
     await world.rest(world.oms.manager.ticket("mine"))

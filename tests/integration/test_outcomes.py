@@ -81,7 +81,7 @@ async def test_a_person_asks_what_an_order_would_cost(world: World) -> None:
         request_id="q1", account="", contract=AAPL, terms=oms.Limit("BUY", 100, LOW)
     )
     off_tick = oms.Limit("BUY", 100, "10.001")
-    await world.person(ask, ask.model_copy(update={"request_id": "q2", "terms": off_tick}))
+    await world.person(ask, ask.evolve(request_id="q2", terms=off_tick))
     await world.until_logged(WhatIfAnswered, 2)
     answers = {a.request_id: a for a in await world.log(WhatIfAnswered)}
     assert (answers["q1"].refusal, answers["q1"].commission_currency) == ("", "USD")

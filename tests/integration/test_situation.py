@@ -288,8 +288,8 @@ def test_status_says_of_each_question_whether_ib_answered(
             answered_at=BEGAN,
         )
 
-    report = completed("unknown").model_copy(
-        update={"questions": (asked("open_orders", "timed_out"), asked("executions", "complete"))}
+    report = completed("unknown").evolve(
+        questions=(asked("open_orders", "timed_out"), asked("executions", "complete"))
     )
     path = copied(well, tmp_path, monkeypatch)
     asyncio.run(write(path, [report]))

@@ -1277,9 +1277,9 @@ class Story:
             ),
             wire=("7", "8", "272093", "MSFT", "STK", "150", "410", "402.1175", ACCOUNT),
         )
-        drift = DRIFT.model_copy(update={"evidence": (held,)})
-        foreign = FOREIGN.model_copy(update={"evidence": (shown,)})
-        old = DRIFT.model_copy(update={"key": "old", "severity": "low", "symbol": "AAPL"})
+        drift = DRIFT.evolve(evidence=(held,))
+        foreign = FOREIGN.evolve(evidence=(shown,))
+        old = DRIFT.evolve(key="old", severity="low", symbol="AAPL")
         for break_id, finding in (
             ("B0000drift", drift),
             ("B00foreign", foreign),

@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from oms.clock import ManualClock, SystemClock
+from oms.core import codec
 from oms.core.events import Context, Envelope, Event, Pending
 from oms.core.fold.records import Alarm, BreakCase, Order
 from oms.history import index, query
@@ -188,7 +189,7 @@ class _Scanned:
         if envelope.context.session_epoch:
             self.named.add(("session", str(envelope.context.session_epoch)))
         self._strategy(envelope.context.actor)
-        self.named |= set(_walk(json.loads(envelope.event.model_dump_json(exclude_none=True))))
+        self.named |= set(_walk(json.loads(codec.encode(envelope.event))))
         for order in orders:
             self.named |= {
                 ("account", order.account),
@@ -236,11 +237,11 @@ async def _named(reader: Reader, events: list[Envelope]) -> list[_Scanned]:
         about: list[Any] = []
         case = breaks.get(getattr(envelope.event, "break_id", "") or "-")
         if case is not None:
-            shown = [json.loads(f.model_dump_json(exclude_none=True)) for f in case.findings]
+            shown = [json.loads(codec.encode(f)) for f in case.findings]
             waiting = case.waiting
             about += shown
             if waiting is not None:
-                about.append(json.loads(waiting.model_dump_json(exclude_none=True)))
+                about.append(json.loads(codec.encode(waiting)))
         alarm = alarms.get(getattr(envelope.event, "alarm_id", "") or "-")
         if alarm is not None:
             about.append({"account": alarm.account, "symbol": alarm.symbol})

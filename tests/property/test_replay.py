@@ -8,7 +8,6 @@ Method: random lives of two orders and a stranger's, compared row for row.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, Final
 
 from hypothesis import example, given, settings
@@ -157,9 +156,9 @@ def _essence(rows: list[str]) -> dict[tuple[str, str], dict[str, Any]]:
     life = Life().play("\n".join(["session", *rows]))
     return {
         (table, key): {
-            f.name: getattr(record, f.name)
-            for f in fields(record)
-            if not f.name.endswith(("sequence", "sequences", "_at"))
+            name: getattr(record, name)
+            for name in record.__struct_fields__
+            if not name.endswith(("sequence", "sequences", "_at"))
         }
         for table in ("orders", "fills", "positions", "early_commissions")
         for key, record in life.books.tables[table].items()

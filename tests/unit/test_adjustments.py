@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oms.core import codec
 from oms.core.events import Adjustment, BooksAdjusted, CommissionReceived, NaturalKeyConflict
 from oms.core.fold.positions import explained_cash
 from oms.core.ratio import Ratio
@@ -88,7 +89,7 @@ def test_second_commission_for_one_execution_counts_and_the_first_is_remembered(
             key="commission:x.1.01",
             stored_sequence=life.last,
             type_name="CommissionReceived",
-            payload=again.model_dump_json(exclude_none=True),
+            payload=codec.encode(again),
         )
     )
     (fill,) = life.fills()

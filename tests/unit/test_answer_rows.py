@@ -19,6 +19,7 @@ from oms.core.answer_rows import (
     within,
 )
 from oms.core.events import AccountValueReceived, Question, Span
+from oms.core.values import checked
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 ROWS = st.dictionaries(
@@ -36,7 +37,7 @@ def question(**told: object) -> Question:
         "answered_at": AT,
         "asked_sequence": 1,
     }
-    return Question.model_validate(stated | told)
+    return checked(Question, stated | told)
 
 
 @given(st.lists(ROWS, max_size=12), st.integers(0, LINKS_MAX))

@@ -219,11 +219,15 @@ def names_say_what_things_are(module: Module) -> Iterator[str]:
             yield f"line {line}: {name} (say what it is instead of {word!r})"
 
 
+#: Where values and records are made and checked.
+MAKERS = {"oms.core.values", "oms.core.fold.records.row", "oms.core.fold.records.tables"}
+
+
 def copies_are_checked(module: Module) -> Iterator[str]:
-    if module.room is None:
+    if module.room is None or module.name in MAKERS:
         return
     for node in walked(module.tree):
-        if isinstance(node, ast.Call) and name_of_call(node) in {"model_copy", "model_construct"}:
+        if isinstance(node, ast.Call) and name_of_call(node) in {"force_setattr", "__copy__"}:
             yield f"line {node.lineno}: a value that nothing checks; say `evolve`"
 
 
@@ -268,7 +272,7 @@ RULES: dict[Rule, tuple[str, str]] = {
     names_say_what_things_are: ("oms.x", "def get_trade_info(): ..."),
     takes_names_from_their_package: ("oms.x", "from oms.core.events.orders import Terms"),
     shows_text_as_it_may_be_shown: ("oms.cli.x", "typer.echo(order.order_ref)"),
-    copies_are_checked: ("oms.x", "finding.model_copy(update={'break_class': 'mising_fill'})"),
+    copies_are_checked: ("oms.x", "force_setattr(finding, 'break_class', 'mising_fill')"),
 }
 
 

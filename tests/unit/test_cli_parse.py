@@ -71,7 +71,7 @@ LEGS = (
         ),
         ("SPX@CBOE", {"sec_type": "IND"}, Index("SPX", "CBOE")),
         ("SPY", {"leg": ["BUY:1:11", "sell:2:12@cboe"]}, Combo("SPY", LEGS)),
-        ("AAPL", {"con_id": 265598}, Stock("AAPL").model_copy(update={"con_id": 265598})),
+        ("AAPL", {"con_id": 265598}, Stock("AAPL").evolve(con_id=265598)),
     ],
 )
 def test_a_contract_is_written_in_one_word_or_with_options(
@@ -149,7 +149,7 @@ def test_words_that_name_no_contract_are_refused_with_the_reason(
         ),
         (
             {"limit": "10", "oca_group": "pair", "oca_type": 2},
-            Limit("BUY", 5, 10).model_copy(update={"oca_group": "pair", "oca_type": 2}),
+            Limit("BUY", 5, 10).evolve(oca_group="pair", oca_type=2),
         ),
     ],
 )

@@ -170,7 +170,7 @@ def test_intent_is_kept_once_and_a_status_every_time() -> None:
 
 
 def test_key_is_printable_whatever_ib_sends() -> None:
-    weird = _execution("fill 40 @ 10").model_copy(update={"exec_id": "a\x1fb"})
+    weird = _execution("fill 40 @ 10").evolve(exec_id="a\x1fb")
     assert natural_key(weird) == "execution:DU1:a\\x1fb"
 
 

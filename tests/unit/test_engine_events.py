@@ -55,7 +55,15 @@ COMMISSION = CommissionReceived(exec_id="e.01", commission=D("1.05"), currency="
 
 
 def order(state: OrderState, sequence: int, **more: Any) -> Order:
-    made = Order("o1", "ours", "DU1", SPY, TERMS, "strategy:x", state=state)
+    made = Order(
+        order_id="o1",
+        origin="ours",
+        account="DU1",
+        contract=SPY,
+        terms=TERMS,
+        actor="strategy:x",
+        state=state,
+    )
     return made.evolve(last_sequence=sequence, **more)
 
 
@@ -126,7 +134,7 @@ def test_a_late_commission_is_no_change_of_state() -> None:
 
 
 def test_a_correction_names_the_execution_that_it_replaces() -> None:
-    corrected = EXECUTION.model_copy(update={"exec_id": "e.02"})
+    corrected = EXECUTION.evolve(exec_id="e.02")
     (told,) = tell(
         EngineEvents([]), envelope(8, corrected), fills=fill("e.02", superseded=("e.01",))
     )

@@ -297,7 +297,14 @@ def drift(quantity: int, account: str = "DU1") -> BreakCase:
         con_id=KO.con_id,
         proposed=Adjustment(account=account, contract=KO, quantity=Decimal(quantity)),
     )
-    return BreakCase("B1", finding, "open", opened_at=NOW, opened_sequence=1, updated_at=NOW)
+    return BreakCase(
+        break_id="B1",
+        finding=finding,
+        status="open",
+        opened_at=NOW,
+        opened_sequence=1,
+        updated_at=NOW,
+    )
 
 
 @pytest.mark.parametrize(
@@ -419,7 +426,7 @@ def test_what_ib_has_filled_and_no_execution_has_shown_counts(
     facts: dict[str, Any], unbooked: int | None
 ) -> None:
     told = {"end": "filled", "status_filled": Decimal(76), "end_sequence": 7}
-    held = position(76, None).evolve(adjustments=(AdjustmentMade(5, Decimal(1)),))
+    held = position(76, None).evolve(adjustments=(AdjustmentMade(sequence=5, quantity=Decimal(1)),))
     ended = order("SELL", 76, **(told | facts))
     found = list(unfilled_in("DU1", [ended], {}, {held.key: held}, ()))
     assert [one.quantity for one in found] == ([] if unbooked is None else [Decimal(unbooked)])

@@ -18,6 +18,7 @@ from oms.core.events import (
     SessionOpened,
 )
 from oms.service.hearing import ABOUT_ORDERS, UNANSWERED_MAX, Hearing
+from tests.stored_events import example_of
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 KINDS: tuple[QueryKind, ...] = get_args(QueryKind)
@@ -77,9 +78,8 @@ def test_an_answer_between_them_is_hearing() -> None:
 def test_a_new_session_begins_without_a_history() -> None:
     line = Line()
     line.hear(*[ended("executions", "timed_out")] * (UNANSWERED_MAX - 1))
-    line.hear(
-        SessionOpened.model_construct(), *[ended("executions", "timed_out")] * (UNANSWERED_MAX - 1)
-    )
+    line.hear(example_of(SessionOpened, whole=False))
+    line.hear(*[ended("executions", "timed_out")] * (UNANSWERED_MAX - 1))
     assert line.left == 0
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -69,8 +68,8 @@ class Looked:
 
 async def test_new_orders_that_may_have_been_refused_are_looked_for_once_for_a_burst() -> None:
     names = range(1, 6)
-    answered = [replace(_order(n, OrderState.IN_FLIGHT), acknowledged=False) for n in names]
-    view = View([replace(o, answered_sequence=1, code=UNKNOWN_CODE) for o in answered])
+    answered = [_order(n, OrderState.IN_FLIGHT).evolve(acknowledged=False) for n in names]
+    view = View([o.evolve(answered_sequence=1, code=UNKNOWN_CODE) for o in answered])
     looked, asked_for = Looked(), asyncio.Queue[str]()
     inquiries = _inquiries(view, looked)
     inquiries.note([_notice(n, UNKNOWN_CODE) for n in names])

@@ -41,7 +41,7 @@ def test_position_by_average_cost(
 def test_multiplier_counts_in_money_and_not_in_prices() -> None:
     life = play("fill 2 @ 100 con=5\nfill 1 @ 110 side=SELL con=5")
     assert life.position(5).realised_pnl == D(10)
-    future = life.position(5).contract.model_copy(update={"multiplier": D(50)})
+    future = life.position(5).contract.evolve(multiplier=D(50))
     position = life.position(5).evolve(contract=future)
     assert unrealised_pnl(position, D(120)) == D(1000)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import pytest
-from pydantic import BaseModel
+from msgspec import structs
 
 from oms.core.contracts import Contract
 from oms.core.events import (
@@ -24,10 +23,14 @@ from oms.core.fold.records import (
     TABLE_OF,
     TABLES,
     AnyRecord,
+    Order,
+    Part,
     decode_record,
     differing_fields,
     encode_record,
 )
+from oms.core.members import members
+from oms.core.values import Value
 from tests.lives import Life, working
 
 
@@ -75,7 +78,7 @@ def test_a_zero_reads_back_with_the_digits_that_it_had() -> None:
 
 
 def _digits(record: AnyRecord) -> dict[str, str]:
-    return {n: str(v) for n, v in vars(record).items() if isinstance(v, Decimal)}
+    return {n: str(v) for n, v in structs.asdict(record).items() if isinstance(v, Decimal)}
 
 
 def test_what_has_its_default_is_not_in_the_row() -> None:
@@ -99,14 +102,36 @@ def test_no_value_inside_a_record_has_a_number_of_money_for_default() -> None:
         if kind in seen:
             continue
         seen.add(kind)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            defaults = [f.default for f in kind.model_fields.values()]
-            waiting += [f.annotation for f in kind.model_fields.values()]
-        elif isinstance(kind, type) and is_dataclass(kind):
-            defaults = [] if kind in TABLE_OF else [f.default for f in fields(kind)]
-            waiting += get_type_hints(kind).values()
+        if isinstance(kind, type) and issubclass(kind, Value):
+            defaults = [f.default for f in members(kind).values()]
+            waiting += [f.hint for f in members(kind).values()]
+        elif isinstance(kind, type) and issubclass(kind, Part):
+            found = structs.fields(kind)
+            defaults = [] if kind in TABLE_OF else [f.default for f in found]
+            waiting += [f.type for f in found]
         else:
             defaults = []
             waiting += get_args(kind)
         assert not [d for d in defaults if isinstance(d, Decimal)], kind
     assert {Terms, Contract} <= seen
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("code", "1", "code of Order must be int, found '1'"),
+        ("status", None, "status of Order must be str, found None"),
+        ("filled", 1, "filled of Order must be Decimal, found 1"),
+        ("end", "gone", "end of Order must be "),
+        ("perm_ids", ("1",), "perm_ids of Order must be "),
+        ("commissions", (("USD", 1),), "commissions of Order must be "),
+    ],
+)
+def test_what_could_not_be_read_back_does_not_come_into_a_record(
+    field: str, value: object, words: str
+) -> None:
+    order = working().order()
+    with pytest.raises(ValueError, match=words):
+        order.evolve(**{field: value})
+    with pytest.raises(ValueError, match=words):
+        Order(**structs.asdict(order) | {field: value})

@@ -228,7 +228,7 @@ BROKEN = report.build(
     (
         case(DRIFT, "B-12"),
         case(TERMS, "B-13"),
-        case(UNCLEAR.model_copy(update={"break_class": "in_doubt"}), "B-3", timedelta(days=2)),
+        case(UNCLEAR.evolve(break_class="in_doubt"), "B-3", timedelta(days=2)),
     ),
     sequence=60,
     events=(envelope(EXECUTION, wire=("11", "-1", "17", "AAPL")),),
@@ -368,7 +368,7 @@ def test_gate_is_never_shut_under_a_clean_verdict_without_the_case_that_shuts_it
 def test_gap_is_covered_as_far_as_executions_reach(
     reach: datetime | None, covered: bool, kinds: list[str]
 ) -> None:
-    asked = question("executions").model_copy(update={"reaches_back_to": reach})
+    asked = question("executions").evolve(reaches_back_to=reach)
     value = report.build(run("clean", (), questions=(asked,)))
     assert value.covered is covered
     assert [span.kind for span in value.timeline] == kinds
@@ -403,8 +403,8 @@ HOSTILE = '"><script>alert(1)</script><img src=x onerror=y>[bold red]{{ 7 * 7 }}
 
 
 def hostile() -> report.Report:
-    finding = DRIFT.model_copy(
-        update=dict.fromkeys(("subject", "symbol", "account", "ours", "theirs", "text"), HOSTILE)
+    finding = DRIFT.evolve(
+        **dict.fromkeys(("subject", "symbol", "account", "ours", "theirs", "text"), HOSTILE)
         | {"order_id": HOSTILE}
     )
     notice = events.NoticeReceived(subject_id=-1, code=201, text=HOSTILE)
@@ -412,7 +412,7 @@ def hostile() -> report.Report:
     return report.build(
         run(
             "broken",
-            (finding, finding.model_copy(update={"result": "unknown", "key": "u"})),
+            (finding, finding.evolve(result="unknown", key="u")),
             run_id=HOSTILE,
             trigger=HOSTILE,
             accounts=(HOSTILE,),
@@ -454,11 +454,7 @@ def test_html_is_well_formed_and_its_links_resolve(verdict: str) -> None:
 
 
 def test_report_of_a_busy_night_stays_small_and_says_what_it_leaves_out() -> None:
-    many = [
-        finding.model_copy(update={"key": str(n)})
-        for n in range(2_000)
-        for finding in (MATCH, BACKFILLED)
-    ]
+    many = [finding.evolve(key=str(n)) for n in range(2_000) for finding in (MATCH, BACKFILLED)]
     log = tuple(envelope(EXECUTION, n, ("11", "-1")) for n in range(1, 2_001))
     value = report.build(run("clean", tuple(many)), events=log)
     html = report.html(value)
@@ -473,7 +469,7 @@ def test_report_of_a_busy_night_stays_small_and_says_what_it_leaves_out() -> Non
 @pytest.mark.slow
 def test_breaks_and_unknowns_are_never_cut() -> None:
     many = [
-        finding.model_copy(update={"key": f"{n}", "text": f"number {n}."})
+        finding.evolve(key=f"{n}", text=f"number {n}.")
         for n in range(600)
         for finding in (DRIFT, UNCLEAR)
     ]

@@ -50,7 +50,12 @@ def written(known: dict[str, BreakCase], found: Compared) -> list[object]:
         match event:
             case BreakOpened() | BreakUpdated():
                 known[event.break_id] = BreakCase(
-                    event.break_id, event.finding, "open", START, 1, START
+                    break_id=event.break_id,
+                    finding=event.finding,
+                    status="open",
+                    opened_at=START,
+                    opened_sequence=1,
+                    updated_at=START,
                 )
             case BreakClosed():
                 known[event.break_id] = known[event.break_id].evolve(status="closed")

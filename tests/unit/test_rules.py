@@ -48,7 +48,14 @@ def case(severity: str, account: str = "DU1", con_id: int = 756733) -> BreakCase
         account=account,
         con_id=con_id,
     )
-    return BreakCase("B1", finding, "open", opened_at=NOW, opened_sequence=1, updated_at=NOW)
+    return BreakCase(
+        break_id="B1",
+        finding=finding,
+        status="open",
+        opened_at=NOW,
+        opened_sequence=1,
+        updated_at=NOW,
+    )
 
 
 def test_an_order_that_keeps_every_rule_passes() -> None:

@@ -225,13 +225,13 @@ async def test_a_request_that_an_earlier_session_sent_is_asked_about_again() -> 
     runs = Runs()
     async with serving(runs) as schedule:
         runs.view.take([doubtful("a"), SystemRecord(session_epoch=2)])
-        left = replace(doubtful("a"), state=OrderState.CANCEL_PENDING, cancel_pending=True)
-        runs.view.take([replace(left, pending_epoch=1)])
+        left = doubtful("a").evolve(state=OrderState.CANCEL_PENDING, cancel_pending=True)
+        runs.view.take([left.evolve(pending_epoch=1)])
         schedule.ask("reconnect")
         assert await runs.next() == (0, "reconnect")
         await pass_time(runs, schedule, 10)
         assert await runs.next() == (10, "doubt")
-        runs.view.take([replace(left, pending_epoch=2)])
+        runs.view.take([left.evolve(pending_epoch=2)])
         due = schedule.next()
         assert due is not None
         assert due.trigger != "doubt"

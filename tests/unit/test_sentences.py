@@ -9,11 +9,12 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel
 
 from oms.core import events
 from oms.core.contracts import Contract
 from oms.core.events import EVENT_TYPES, Context, Envelope, Event, Terms
+from oms.core.members import members
+from oms.core.values import Value
 from oms.report import sentence
 from oms.report.sentences import _say, describe_terms, name_of
 
@@ -25,14 +26,14 @@ def said(event: Event) -> str:
     return sentence(Envelope(1, event, Context(actor="broker"), NOON))
 
 
-def sample(model: type[BaseModel], *, full: bool) -> Any:
+def sample(model: type[Value], *, full: bool) -> Any:
     """Make a value of a model from the types of its fields: all of them, or only the required."""
     hints = typing.get_type_hints(model)
     return model(
         **{
             name: _value(hints[name], name, full=full)
-            for name, field in model.model_fields.items()
-            if full or field.is_required()
+            for name, field in members(model).items()
+            if full or field.is_required
         }
     )
 
@@ -45,7 +46,7 @@ def _value(hint: Any, name: str, *, full: bool) -> Any:
         return (_value(parts[0], name, full=full),)
     if origin in {typing.Union, types.UnionType}:
         return _value(parts[0], name, full=full)
-    if isinstance(hint, type) and issubclass(hint, BaseModel):
+    if isinstance(hint, type) and issubclass(hint, Value):
         return sample(hint, full=full)
     simple: dict[Any, Any] = {
         str: f"<{name}>",

@@ -216,4 +216,4 @@ def position(con_id: int, quantity: str) -> Position:
     contract = Contract(
         con_id=con_id, symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD"
     )
-    return Position("DU1", contract, quantity=Decimal(quantity))
+    return Position(account="DU1", contract=contract, quantity=Decimal(quantity))

@@ -17,6 +17,7 @@ import pytest
 from oms.core.compare.statement_days import Span, spans_of
 from oms.core.events import Adjustment, BooksAdjusted, Context, Envelope
 from oms.core.fold.records import SessionRecord
+from oms.core.values import fields_of
 from oms.service.statement import Checked
 from tests.statement_books import (
     ACCOUNT,
@@ -158,7 +159,7 @@ def test_currency_that_was_dealt_and_has_no_row_of_cash_is_unknown(checked: Chec
 
 def test_coverage_is_one_value_of_the_check(checked: Check) -> None:
     (coverage,) = checked(BOUGHT, *without("Transfers")).coverage
-    assert coverage.model_dump() == {
+    assert fields_of(coverage) == {
         "account": ACCOUNT,
         "kind": "activity",
         "query": "oms",

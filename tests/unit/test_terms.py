@@ -11,6 +11,7 @@ import pytest
 import oms
 from oms.core.events import OpenOrderReceived, Terms
 from oms.core.terms import differing, is_resized
+from oms.core.values import fields_of
 
 SPY = oms.Stock("SPY").evolve(con_id=756733)
 TILL = datetime(2026, 12, 18, 21, 0, tzinfo=UTC)
@@ -26,7 +27,7 @@ def _with(terms: Terms, **changes: Any) -> Terms:
 
 def shown(terms: Terms, **changes: Any) -> OpenOrderReceived:
     """What IB shows of an order on these terms."""
-    fields = terms.model_dump() | changes
+    fields = fields_of(terms) | changes
     return OpenOrderReceived(
         broker_order_id=1, client_id=7, perm_id=9, account="DU1", contract=SPY,
         status="Submitted", **fields,

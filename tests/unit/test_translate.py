@@ -189,7 +189,7 @@ def test_positions_and_the_portfolio_say_what_the_account_holds() -> None:
     portfolio = ["-2", "1477.1", "-295420", "147732.37", "44.74", UNSET, "DU1"]
     assert read(7, 8, *wire, *portfolio) == PortfolioReceived(
         account="DU1",
-        contract=contract.model_copy(update={"exchange": "", "primary_exchange": "COMEX"}),
+        contract=contract.evolve(exchange="", primary_exchange="COMEX"),
         quantity=Decimal(-2),
         market_price=Decimal("1477.1"),
         market_value=Decimal(-295420),

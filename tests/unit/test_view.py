@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from oms.core.contracts import Contract
 from oms.core.fold.records import Order, OrderState, SystemRecord
 from oms.core.order_types import Limit
@@ -24,7 +22,7 @@ def test_row_of_an_order_that_left_memory_is_seen_again() -> None:
 
 
 def test_request_of_an_earlier_session_is_left_unanswered_until_it_is_settled() -> None:
-    asked = replace(_order(OrderState.MODIFY_PENDING), modify_pending=True, pending_epoch=1)
+    asked = _order(OrderState.MODIFY_PENDING).evolve(modify_pending=True, pending_epoch=1)
     view = View([asked, SystemRecord(session_epoch=1)])
     assert view.left_unanswered() == ()
     view.take([SystemRecord(session_epoch=2)])

@@ -37,7 +37,15 @@ def order(state: OrderState = OrderState.WORKING, **changes: Any) -> Order:
         order_type=changes.pop("order_type", "LMT"),
         limit_price=Decimal(9),
     )
-    made = Order("o1", "ours", "DU1", AAPL, terms, "test", state)
+    made = Order(
+        order_id="o1",
+        origin="ours",
+        account="DU1",
+        contract=AAPL,
+        terms=terms,
+        actor="test",
+        state=state,
+    )
     return made.evolve(created_at=NOON, updated_at=NOON, **changes)
 
 
@@ -157,7 +165,7 @@ def test_a_gap_without_a_comparison_after_it_is_an_alarm() -> None:
 
 
 def test_an_old_price_behind_a_result_is_an_alarm_and_no_price_is_none() -> None:
-    held = Position("DU1", AAPL, quantity=Decimal(5), broker_marked_at=NOON)
+    held = Position(account="DU1", contract=AAPL, quantity=Decimal(5), broker_marked_at=NOON)
     assert kinds(899, positions=(held,)) == {}
     assert kinds(900, positions=(held,)) == {"stale_price:DU1:1": NOON}
     assert kinds(900, positions=(held.evolve(quantity=Decimal(0)),)) == {}
@@ -166,7 +174,7 @@ def test_an_old_price_behind_a_result_is_an_alarm_and_no_price_is_none() -> None
 
 def test_every_rule_can_be_turned_off() -> None:
     system = gap(NOON).evolve(server_offset_ms=99_999, server_time_at=NOON)
-    held = Position("DU1", AAPL, quantity=Decimal(5), broker_marked_at=NOON)
+    held = Position(account="DU1", contract=AAPL, quantity=Decimal(5), broker_marked_at=NOON)
     silent = order(OrderState.IN_FLIGHT, origin="manual", status="PreSubmitted")
     week = 7 * 86_400 + 2 * 3_600
     assert len(kinds(week, system=system, orders=(silent,), positions=(held,))) == 6
@@ -184,14 +192,14 @@ def test_an_alarm_is_raised_once_and_cleared_once() -> None:
 
 def alarm(event: AlarmRaised) -> Alarm:
     return Alarm(
-        event.alarm_id,
-        event.kind,
-        event.subject,
-        event.since,
-        event.text,
-        event.account,
-        event.symbol,
-        event.order_id,
+        alarm_id=event.alarm_id,
+        kind=event.kind,
+        subject=event.subject,
+        since=event.since,
+        text=event.text,
+        account=event.account,
+        symbol=event.symbol,
+        order_id=event.order_id,
         raised_at=NOON,
         raised_sequence=1,
     )

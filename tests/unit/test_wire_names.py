@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from oms.broker.translate import NEWEST_VERSION, OLDEST_VERSION, Unreadable, translate
 from oms.core import wire_names
+from oms.core.values import fields_of
 from oms.core.wire_names import named, names_of
 from oms.sim.protocol.layout import Layout
 from oms.sim.protocol.messages import LAYOUTS
@@ -259,9 +260,9 @@ def _members(fields: list[str], version: int) -> dict[str, object]:
         return {}
     if translated is None:
         return {}
-    found = dict(translated.event)
+    found = fields_of(translated.event)
     contract = found.pop("contract", None)
-    return {**found, **(dict(contract) if contract is not None else {})}
+    return {**found, **(fields_of(contract) if contract is not None else {})}
 
 
 @given(st.lists(st.text(max_size=3)), st.integers(0, 200), st.booleans())

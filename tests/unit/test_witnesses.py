@@ -22,6 +22,7 @@ from oms.core.events import (
     Severity,
 )
 from oms.core.fold.records import BreakCase
+from oms.core.values import checked
 from tests.lives import Life, play
 from tests.statements import reconcile
 
@@ -121,14 +122,15 @@ def test_fill_that_a_statement_missed_is_settled_by_answers_once_our_books_have_
 
 
 def request(case: BreakCase, action: str = "adjust") -> CaseRequested:
-    return CaseRequested.model_validate(
+    return checked(
+        CaseRequested,
         {
             "request_id": "1",
             "break_id": case.break_id,
             "action": action,
             "text": "seen",
             "cause": "transfer" if action == "adjust" else None,
-        }
+        },
     )
 
 

@@ -1,11 +1,11 @@
 """Every fact the log can hold, and the envelope it is kept in.
 
-A fact is a frozen pydantic model; its class name is its name in the log for ever, and `VERSION` its
-shape. Adding a field with a default, or a word to a closed list, keeps the version: a program that
-does not know it sets the event aside and goes on. What such a program must not go on without is a
-new version, as is everything else, with an upcaster in `codec`. Facts that end in *Received* are
-broker messages: the envelope beside them keeps the wire fields verbatim, so a better decoder can
-read them again.
+A fact is a frozen value (`core.values`); its class name is its name in the log for ever, and
+`VERSION` its shape. Adding a field with a default, or a word to a closed list, keeps the version: a
+program that does not know it sets the event aside and goes on. What such a program must not go on
+without is a new version, as is everything else, with an upcaster in `codec`. Facts that end in
+*Received* are broker messages: the envelope beside them keeps the wire fields verbatim, so a better
+decoder can read them again.
 
 The facts deliberately do not say which of our orders a broker message belongs to: IB reuses order
 ids across sessions, so attribution is a fold over the log (`books`) that can be corrected and

@@ -42,6 +42,7 @@ NO_ORDER_IDS: Final = frozenset({0, -1, 2147483647})
 REVISION_DIGITS_MAX: Final = 3
 #: Open anomalies that count their repeats: more kinds at a time are one kind.
 KINDS_MAX: Final = 50
+_NOTHING_SAID: Final = SystemRecord()
 
 
 @dataclass(slots=True)
@@ -209,7 +210,7 @@ class Books:
         """Return the state of the whole."""
         found = self.tables["system"].get("system")
         assert found is None or isinstance(found, SystemRecord)
-        return found if found is not None else SystemRecord()
+        return found if found is not None else _NOTHING_SAID
 
     def all(self, kind: type[_R]) -> list[_R]:
         """Return every record of a kind that is in memory, in the order of first sight."""

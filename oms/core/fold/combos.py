@@ -22,7 +22,12 @@ def with_fill(parts: Parts, fill: Fill, sign: int) -> Parts:
     quantity = before.quantity + sign * fill.quantity
     notional = before.notional + sign * fill.quantity * fill.price
     others = [part for part in parts if part.con_id != key]
-    return tuple(sorted([*others, ComboPart(key, quantity, notional)], key=lambda p: p.con_id))
+    return tuple(
+        sorted(
+            [*others, ComboPart(con_id=key, quantity=quantity, notional=notional)],
+            key=lambda p: p.con_id,
+        )
+    )
 
 
 def filled_of(legs: tuple[ComboLeg, ...], parts: Parts) -> tuple[Decimal, Decimal]:
@@ -48,7 +53,10 @@ def _sets(legs: tuple[ComboLeg, ...], parts: Parts) -> Decimal:
 
 
 def _part(parts: Parts, con_id: int) -> ComboPart:
-    return next((part for part in parts if part.con_id == con_id), ComboPart(con_id, ZERO, ZERO))
+    return next(
+        (part for part in parts if part.con_id == con_id),
+        ComboPart(con_id=con_id, quantity=ZERO, notional=ZERO),
+    )
 
 
 def _sign(leg: ComboLeg) -> int:

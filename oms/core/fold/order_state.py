@@ -97,16 +97,11 @@ def settled(order: Order, changes: OrderChanges, sequence: int, at: datetime) ->
     state = state_of(new)
     if state is order.state and (order.ended_at is None) is (state not in ENDED):
         return new
-    # Nobody has seen the copy yet, so drawing its state needs no second one.
-    drawn = new.__dict__
-    drawn["state"] = state
     if state not in ENDED:
-        drawn["ended_at"] = None
-        drawn["end_sequence"] = 0
-    elif order.ended_at is None:
-        drawn["ended_at"] = at
-        drawn["end_sequence"] = sequence
-    return new
+        return new.evolve(state=state, ended_at=None, end_sequence=0)
+    if order.ended_at is None:
+        return new.evolve(state=state, ended_at=at, end_sequence=sequence)
+    return new.evolve(state=state)
 
 
 def filled_past_its_end(order: Order) -> bool:

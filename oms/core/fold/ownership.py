@@ -63,7 +63,11 @@ def note_unknown(books: Books, envelope: Envelope, event: Shown) -> None:
     if event.order_ref or isinstance(event, OpenOrderReceived):
         key = event.order_ref if can_be_key(event.order_ref) else ""
         for name in {name_of(event.perm_id, ""), name_of(0, key)} - {""}:
-            books.put(UnknownOrder(name, event.perm_id, key, envelope.sequence))
+            books.put(
+                UnknownOrder(
+                    name=name, perm_id=event.perm_id, order_ref=key, sequence=envelope.sequence
+                )
+            )
 
 
 def named_by(order: Order, order_ref: str) -> OrderChanges:

@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from oms.core.events import Adjustment, CaseActionProposed, Finding, Severity
-from oms.core.fold.records.row import Column, ColumnType, Evolving, record
+from oms.core.fold.records.row import Column, ColumnType, Evolving
 
 
-@record
 class RunRecord(Evolving):
     """One reconciliation run; the whole report is the event at `sequence`."""
 
@@ -42,7 +41,6 @@ class RunRecord(Evolving):
         return {"verdict": self.verdict, "sequence": self.sequence}
 
 
-@record
 class BreakCase(Evolving):
     """A difference between our books and the broker's, as a case with a life of its own."""
 
@@ -122,7 +120,6 @@ AnomalyKind = Literal[
 ]
 
 
-@record
 class Anomaly(Evolving):
     """Something in the log that must not be passed over: the reconciler turns each open one into a
     break.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar, Literal, TypedDict
 
 from oms.core.contracts import Contract
 from oms.core.events import QueryKind
-from oms.core.fold.records.row import Column, ColumnType, Evolving, record
+from oms.core.fold.records.row import Column, ColumnType, Evolving, Part
 from oms.core.money import ZERO
 from oms.core.ratio import Ratio
 
 
-@record
 class Fill(Evolving):
     """The net effect of one execution after corrections: the highest revision counts."""
 
@@ -40,7 +38,7 @@ class Fill(Evolving):
     price: Decimal
     venue: str
     time_text: str
-    occurred_at: datetime | None = field(default=None, kw_only=True)
+    occurred_at: datetime | None = None
     perm_id: int
     client_id: int
     broker_order_id: int
@@ -50,7 +48,7 @@ class Fill(Evolving):
     backfilled: bool
     booked_sequence: int
     #: When it came to our books; it cannot have happened later.
-    booked_at: datetime | None = field(default=None, kw_only=True)
+    booked_at: datetime | None = None
     last_sequence: int
     superseded: tuple[str, ...] = ()
     commission: Decimal | None = None
@@ -125,16 +123,15 @@ class Fill(Evolving):
         }
 
 
-@record
 class EarlyCommission(Evolving):
     """A commission report whose execution has not been seen (yet)."""
 
     COLUMNS: ClassVar[dict[str, ColumnType]] = {}
 
     exec_id: str
-    commission: Decimal | None = field(default=None, kw_only=True)
+    commission: Decimal | None = None
     currency: str
-    realised_pnl: Decimal | None = field(default=None, kw_only=True)
+    realised_pnl: Decimal | None = None
     sequence: int
     #: True once its execution came and took it.
     joined: bool = False
@@ -154,8 +151,7 @@ class EarlyCommission(Evolving):
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class AdjustmentMade:
+class AdjustmentMade(Part):
     """A change of a position that no execution made, with its place among the fills."""
 
     sequence: int
@@ -167,7 +163,6 @@ class AdjustmentMade:
     held: Decimal | None = None
 
 
-@record
 class Position(Evolving):
     """What an account holds of a contract, from opening balance and executions; IB's own figures
     stand beside.
@@ -256,7 +251,6 @@ class PositionChanges(TypedDict, total=False):
     uncashed: Decimal
 
 
-@record
 class AccountValue(Evolving):
     """One value of an account as IB last said it, with its age."""
 

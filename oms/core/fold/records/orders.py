@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import ClassVar, Final, Literal, TypedDict
 
 from oms.core.contracts import Contract
 from oms.core.events import Origin, Terms
-from oms.core.fold.records.row import Column, ColumnType, Evolving, record
+from oms.core.fold.records.row import Column, ColumnType, Evolving, Part
 from oms.core.keys import can_be_key
 from oms.core.money import ZERO
 
@@ -47,8 +46,7 @@ ENDED: Final = frozenset(
 End = Literal["", "filled", "cancelled", "rejected", "expired"]
 
 
-@dataclass(frozen=True, slots=True)
-class ComboPart:
+class ComboPart(Part):
     """What the executions of a combo itself (0) or of one of its legs add up to."""
 
     con_id: int
@@ -61,7 +59,6 @@ class ComboPart:
         return self.notional / self.quantity if self.quantity else ZERO
 
 
-@record
 class Order(Evolving):
     """One order: what we wanted, what IB said, and what its executions add up to."""
 
@@ -341,7 +338,6 @@ class OrderChanges(TypedDict, total=False):
     updated_at: datetime | None
 
 
-@record
 class UnknownOrder(Evolving):
     """An order that IB has named and that our books do not have: what no order of ours may take for
     its own.

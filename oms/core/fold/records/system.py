@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
+import msgspec
+
 from oms.core.events import AlarmKind
-from oms.core.fold.records.row import Column, ColumnType, Evolving, record
+from oms.core.fold.records.row import Column, ColumnType, Evolving
 
 
-@record
 class SessionRecord(Evolving):
     """One connection to the gateway, from handshake to loss."""
 
@@ -46,7 +46,6 @@ class SessionRecord(Evolving):
         return {}
 
 
-@record
 class Alarm(Evolving):
     """Something that has lasted too long, standing or cleared."""
 
@@ -81,7 +80,6 @@ class Alarm(Evolving):
         return {"kind": self.kind, "account": self.account}
 
 
-@record
 class SystemRecord(Evolving):
     """The state of the whole: which session, which gap, halted or not."""
 
@@ -101,21 +99,21 @@ class SystemRecord(Evolving):
     halt_reason: str = ""
     halt_actor: str = ""
     #: client id -> highest order id that left or was announced, so that none is reused.
-    highest_broker_order_ids: dict[int, int] = field(default_factory=dict)
+    highest_broker_order_ids: dict[int, int] = msgspec.field(default_factory=dict)
     #: client id -> highest order id under which IB has shown an order: below it, IB counts again.
-    shown_broker_order_ids: dict[int, int] = field(default_factory=dict)
+    shown_broker_order_ids: dict[int, int] = msgspec.field(default_factory=dict)
     #: Permanent number -> order, where IB gave the order another one later: its row is found by the
     #: last only.
-    earlier_perm_ids: dict[int, str] = field(default_factory=dict)
+    earlier_perm_ids: dict[int, str] = msgspec.field(default_factory=dict)
     #: Accounts whose opening positions are recorded.
     opened_accounts: tuple[str, ...] = ()
     #: "account:currency" -> the first balance that IB named, less what our books explained by then.
-    cash_openings: dict[str, Decimal] = field(default_factory=dict)
+    cash_openings: dict[str, Decimal] = msgspec.field(default_factory=dict)
     #: "account:currency" -> what people and policies have booked since.
-    cash_adjusted: dict[str, Decimal] = field(default_factory=dict)
+    cash_adjusted: dict[str, Decimal] = msgspec.field(default_factory=dict)
     last_run_id: str = ""
     #: What was asked -> the last whole answer that says what it repeats (`fold.answers`).
-    answers: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, int] = msgspec.field(default_factory=dict)
     #: When the last gap ended, None while one is open and before the first.
     gap_closed_at: datetime | None = None
     #: The gateway's clock less ours, and when that was measured.

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, get_args, get_type_hints
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple, get_args
 
-from pydantic import TypeAdapter
+import msgspec
+from msgspec import structs
+from msgspec.structs import force_setattr
 
 from oms.core.fold.records.cases import Anomaly, BreakCase, RunRecord
 from oms.core.fold.records.holdings import AccountValue, EarlyCommission, Fill, Position
 from oms.core.fold.records.orders import Order, UnknownOrder
-from oms.core.fold.records.row import ColumnType
+from oms.core.fold.records.row import ColumnType, Part
 from oms.core.fold.records.system import Alarm, SessionRecord, SystemRecord
+from oms.core.money import ZERO
+from oms.core.values import Value, jsonable
 
 AnyRecord = (
     Order
@@ -62,20 +68,34 @@ TABLES: Final[dict[str, TableSpec]] = {
     )
 }
 TABLE_OF: Final[dict[type[object], str]] = {s.record: s.name for s in TABLES.values()}
-_ADAPTERS: Final[dict[type[AnyRecord], TypeAdapter[AnyRecord]]] = {
-    spec.record: TypeAdapter(spec.record) for spec in TABLES.values()
-}
-_SERIALISERS: Final = {record: adapter.serializer.to_json for record, adapter in _ADAPTERS.items()}
-#: Fields of a record that are zero where nothing has been said.
-_DECIMAL_DEFAULTS: Final = {
-    record: tuple(f.name for f in fields(record) if isinstance(f.default, Decimal))
-    for record in _ADAPTERS
-}
-#: Fields of a record that are never None.
-_NEVER_NONE: Final = {
-    record: tuple(f.name for f in fields(record) if type(None) not in get_args(hints[f.name]))
-    for record, hints in ((one, get_type_hints(one)) for one in _ADAPTERS)
-}
+_to_json: Final = msgspec.json.Encoder().encode
+
+
+class _Writing(NamedTuple):
+    """What of a record is not written as it is."""
+
+    #: Fields that are zero where nothing has been said.
+    zeros: tuple[str, ...]
+    #: Fields whose default is a word.
+    words: tuple[tuple[str, str], ...]
+    #: Fields with values inside that have defaults of their own.
+    nested: tuple[str, ...]
+
+
+@cache
+def _writing(record: type[AnyRecord]) -> _Writing:
+    found = structs.fields(record)
+    return _Writing(
+        tuple(one.name for one in found if isinstance(one.default, Decimal)),
+        tuple((one.name, one.default) for one in found if one.default and type(one.default) is str),
+        tuple(one.name for one in found if _has_values(one.type)),
+    )
+
+
+def _has_values(hint: Any) -> bool:
+    if isinstance(hint, type) and issubclass(hint, Value | Part):
+        return True
+    return any(map(_has_values, get_args(hint)))
 
 
 def encode_record(record: AnyRecord) -> str:
@@ -85,37 +105,74 @@ def encode_record(record: AnyRecord) -> str:
     Of an order's fields more than half say "nothing of the kind": without them its row is 40 %
     shorter, and a burst writes as much less. 0.00 is a zero as well, but not the one that would
     come back, so a record that holds it is written whole.
-
-    Raises ValueError for a field that is not of its type: what could not be read back is not
-    written.
     """
-    to_json, values = _SERIALISERS[type(record)], record.__dict__
-    for name in _DECIMAL_DEFAULTS[type(record)]:
-        if not values[name] and str(values[name]) != "0":
-            _check_not_none(record)
-            return to_json(record, exclude_none=True, warnings="error").decode()
-    text = to_json(record, exclude_defaults=True, warnings="error").decode()
-    if '":null' in text:
-        _check_not_none(record)
-    return text
+    writing = _writing(type(record))
+    changes: dict[str, object] = {}
+    for name in writing.zeros:
+        value = getattr(record, name)
+        if not value and value is not ZERO:
+            if str(value) != "0":
+                return _to_json(_whole(record)).decode()
+            changes[name] = ZERO
+    for name, default in writing.words:
+        if getattr(record, name) == default:
+            changes[name] = default
+    for name in writing.nested:
+        value = getattr(record, name)
+        if value:
+            changes[name] = _short(value)
+    if changes:
+        # A default is left out where it is the very object that the class has.
+        record = record.__copy__()
+        for name, changed in changes.items():
+            force_setattr(record, name, changed)
+    return _to_json(record).decode()
 
 
-def _check_not_none(record: AnyRecord) -> None:
-    """Do what the serialiser does not: it takes None for a value of any type."""
-    for name in _NEVER_NONE[type(record)]:
-        if getattr(record, name) is None:
-            raise ValueError(f"{name} of {type(record).__name__} must have a value, found none")
+@lru_cache(maxsize=16_384)
+def _short(value: object) -> msgspec.Raw:
+    """Return the text of what stands inside of a record, without defaults; of an order the same
+    contract and terms are written again and again.
+    """
+    return msgspec.Raw(_to_json(_without_defaults(value)))
+
+
+def _without_defaults(value: object) -> object:
+    if isinstance(value, Value):
+        return jsonable(value, with_defaults=False)
+    if isinstance(value, Part):
+        return {
+            one.name: _without_defaults(found)
+            for one in structs.fields(value)
+            if (found := getattr(value, one.name)) != one.default
+        }
+    return list(map(_without_defaults, value)) if isinstance(value, tuple) else value
+
+
+def _whole(value: object) -> object:
+    """Return every field that has a value, at every depth."""
+    if isinstance(value, Value | Part):
+        found = structs.asdict(value)
+        return {name: _whole(one) for name, one in found.items() if one is not None}
+    return list(map(_whole, value)) if isinstance(value, tuple) else value
 
 
 def decode_record(table: str, body: str) -> AnyRecord:
-    """Return the record that a projection row holds, equal to the last digit of its numbers."""
-    record: AnyRecord = _ADAPTERS[TABLES[table].record].validator.validate_json(body)
-    return record
+    """Return the record that a projection row holds, equal to the last digit of its numbers; raises
+    ValueError where it holds none.
+    """
+    return _reader(table)(body)
+
+
+@cache
+def _reader(table: str) -> Callable[[str], AnyRecord]:
+    return msgspec.json.Decoder(TABLES[table].record).decode
 
 
 def differing_fields(one: AnyRecord, other: AnyRecord) -> tuple[str, ...]:
     """Return the names of the fields in which two records of one kind differ."""
-    return tuple(f.name for f in fields(one) if getattr(one, f.name) != getattr(other, f.name))
+    names = one.__struct_fields__
+    return tuple(name for name in names if getattr(one, name) != getattr(other, name))
 
 
 #: Fields of a record that say where and when its facts were said last.
