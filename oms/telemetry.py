@@ -170,6 +170,11 @@ QUEUE_LENGTH: Final = Gauge(
     "Events that wait for the disk. At OMS_QUEUE_LENGTH_MAX trading stops.",
     registry=REGISTRY,
 )
+OLDEST_WAITING_SECONDS: Final = Gauge(
+    "oms_append_oldest_seconds",
+    "How long the event that waits for the disk longest has waited; 0 when none waits.",
+    registry=REGISTRY,
+)
 HEAD_SEQUENCE: Final = Gauge(
     "oms_head_sequence", "Sequence of the last event in the log.", registry=REGISTRY
 )

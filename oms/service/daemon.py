@@ -258,10 +258,11 @@ def _listen(base: _Base, listeners: Sequence[_Listener], missed: list[Committed]
             view.restart(committed.changes)
         else:
             view.take_changes(committed.changes)
-        metrics.observe(committed, view, event_log, base.clock)
+        metrics.observe(committed, view, base.clock)
         for listener in listeners:
             listener.note(committed.envelopes)
 
+    metrics.watch(event_log)
     for committed in missed:
         note(committed)
     missed.clear()

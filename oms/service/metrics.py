@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from oms.store.writer import Committed
 
 
-def observe(committed: Committed, view: View, log: EventLog, clock: Clock) -> None:
+def watch(log: EventLog) -> None:
+    """Have each reading of the metrics show what waits for the disk in that moment: no commit would
+    tell of it while the disk does not answer.
+    """
+    telemetry.QUEUE_LENGTH.set_function(lambda: log.waiting)
+    telemetry.OLDEST_WAITING_SECONDS.set_function(lambda: log.oldest_waiting_seconds)
+
+
+def observe(committed: Committed, view: View, clock: Clock) -> None:
     """Bring the metrics up to a commit that the view has taken."""
     for name, count in Counter(type(e.event).__name__ for e in committed.envelopes).items():
         telemetry.EVENTS_APPENDED.labels(type=name).inc(count)
@@ -28,7 +36,6 @@ def observe(committed: Committed, view: View, log: EventLog, clock: Clock) -> No
             case _:
                 pass
     telemetry.HEAD_SEQUENCE.set(committed.envelopes[-1].sequence)
-    telemetry.QUEUE_LENGTH.set(log.waiting)
     system = view.system
     telemetry.SESSION_UP.set(system.connected and system.ready and not system.gap_sequence)
     telemetry.SESSION_EPOCH.set(system.session_epoch)

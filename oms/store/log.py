@@ -21,6 +21,7 @@ import asyncio
 import queue
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,6 +84,8 @@ class EventLog:
         # Unbounded by itself: `append` counts, because it must know before it hands over.
         self._queue: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
         self._waiting = 0
+        #: When what waits was handed over, in the order of the queue.
+        self._since: deque[float] = deque()
         self._subscribers: list[Callable[[Committed], None]] = []
         self._failure: Exception | None = None
         self._closed = False
@@ -176,6 +179,16 @@ class EventLog:
         return self._waiting
 
     @property
+    def oldest_waiting_seconds(self) -> float:
+        """Return how long what was handed over first has waited to be durable, 0 where nothing
+        waits. Any thread may ask.
+        """
+        try:
+            return self._clock.monotonic() - self._since[0]
+        except IndexError:
+            return 0
+
+    @property
     def stalled_seconds(self) -> float:
         """Return how long the transaction under way has taken so far, 0 between two: the disk is
         slow, or another program holds the database.
@@ -258,6 +271,7 @@ class EventLog:
             self._fail(full)
             raise full
         self._waiting += len(drafts)
+        self._since.append(self._clock.monotonic())
         future = self._loop.create_future()
         self._queue.put(_Group(drafts, future, single, follower))
         return future
@@ -267,6 +281,7 @@ class EventLog:
     ) -> None:
         for group, given in zip(groups, receipts, strict=True):
             self._waiting -= len(group.drafts)
+            self._since.popleft()
             if group.follower is not None and not group.future.done():
                 self._subscribers.append(group.follower)
                 group.future.set_result(group.records)
@@ -291,6 +306,7 @@ class EventLog:
             logger.critical("log_failed", reason=str(error), kind=type(error).__name__)
         for group in groups:
             self._waiting -= len(group.drafts)
+            self._since.popleft()
             if not group.future.done():
                 group.future.set_exception(error)
                 group.future.exception()
