@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oms.core.events import Context, Pending
-from oms.core.fold.records import Order, Position, decode_record
+from oms.core.fold.records import EarlyCommission, Fill, Order, Position, decode_record
 from tests.conformance.conftest import Place
 from tests.lives import START, Life
 from tests.pasts import Fact, make_snapshots, past, write
@@ -45,7 +45,8 @@ RULES = (
     ),
     Rule(
         "what came late has happened when it happened",
-        "0 session\n1 intent BUY 100 LMT 10\n2 sent\n3 open Submitted\n60~20 fill 40 @ 10\n"
+        "0 session\n1 intent BUY 100 LMT 10\n2 sent\n3 open Submitted\n30 open Submitted\n"
+        "31 open Submitted\n32 open Submitted\n60~20 fill 40 @ 10\n"
         "61 commission x.1.01 1\n62 status Submitted 40",
         {19: "0 - -", 20: "40 1 40", 59: "40 1 40", 62: "40 1 40"},
     ),
@@ -61,6 +62,19 @@ RULES = (
         "20~20 fill 10 @ 5 exec=x.1.01\n30~30 B: fill 10 @ 30 exec=y.1.01\n"
         "30.5~29 fill 10 @ 20 exec=z.1.01\n40 open Submitted",
         {21: "10 - 10@5", 29.5: "20 - 20@12.5", 30: "20 - 10@12.5", 40: "20 - 10@12.5"},
+    ),
+    Rule(
+        "what came late is behind what had happened by then and came in time",
+        "0 session\n1 intent BUY 100 LMT 20\n2 sent\n3 B: intent SELL 50 LMT 30\n4 B: sent\n"
+        "10~10 fill 10 @ 5 exec=x.1.01\n20.5~19.5 fill 10 @ 20 exec=z.1.01\n"
+        "60~20 B: fill 10 @ 30 exec=y.1.01",
+        {
+            15: "10 - 10@5",
+            19.7: "20 - 20@12.5",
+            20.2: "20 - 10@12.5",
+            25: "20 - 10@12.5",
+            70: "20 - 10@12.5",
+        },
     ),
     Rule(
         "a correction is what the execution was from its beginning",
@@ -126,14 +140,16 @@ def at(second: float) -> datetime:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name.replace(" ", "_"))
 def test_what_had_happened(tmp_path: Path, sqlite_template: Path, rule: Rule) -> None:
-    shutil.copyfile(sqlite_template, tmp_path / "log.sqlite")
-    place = Place(f"sqlite:///{tmp_path / 'log.sqlite'}")
-    write(place.url, played(rule.log))
-    for chunk in (0, 2, 3):
-        if chunk:
-            make_snapshots(place.url, chunk)
+    facts = played(rule.log)
+    for name in ("from the log", "from snapshots", "from snapshots that were made as it grew"):
+        shutil.copyfile(sqlite_template, tmp_path / f"{name}.sqlite")
+        place = Place(f"sqlite:///{tmp_path / name}.sqlite")
+        for part in [facts] if "grew" not in name else [[one] for one in facts]:
+            write(place.url, part)
+            if "snapshots" in name:
+                make_snapshots(place.url, 2)
         found = {moment: happened(place, at(moment), wanted) for moment, wanted in rule.at.items()}
-        assert found == rule.at, chunk
+        assert found == rule.at, name
 
 
 def happened(place: Place, moment: datetime, wanted: str) -> str:
@@ -147,6 +163,12 @@ def happened(place: Place, moment: datetime, wanted: str) -> str:
     filled = "-" if order is None else f"{order.filled}"
     costs = dict(order.commissions) if order is not None else {}
     quantity = "-" if position is None or not position.quantity else f"{position.quantity}"
+    soon = moment + timedelta(seconds=2)
+    fills = [decode_record("fills", text) for text in copy["fills"].values()]
+    assert all(isinstance(one, Fill) and one.booked_at and one.booked_at <= soon for one in fills)
+    # What an execution cost that never was is nobody's.
+    early = [decode_record("early_commissions", one) for one in copy["early_commissions"].values()]
+    assert all(isinstance(one, EarlyCommission) and one.joined for one in early)
     if "@" in wanted and position is not None:
         quantity = f"{quantity}@{position.average_price:.4g}"
     state = f" {order.state.value}" if order is not None and wanted.count(" ") == 3 else ""
