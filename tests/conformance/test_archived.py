@@ -208,6 +208,7 @@ async def test_who_removed_what_and_why_is_said_in_the_log(log: Archived) -> Non
     assert segments == [(one.first, one.last, one.digest) for one in found[:4]]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_a_fold_of_both_is_the_fold_of_the_log_wherever_it_is_cut(
@@ -509,6 +510,7 @@ def _first_wrong(log: Archived, given: int) -> int:
     return int(found)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_what_does_not_hold_is_found_at_its_first_event(
