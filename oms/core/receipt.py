@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 
-class Receipt(NamedTuple):
+@dataclass(slots=True)
+class Receipt:
     """Where a fact stands in the log."""
 
     sequence: int
@@ -16,4 +17,4 @@ class Receipt(NamedTuple):
     #: `NaturalKeyConflict` which was stored instead. An intent with this receipt must not be sent.
     conflict: bool = False
     #: Type and payload of the event at `sequence`, where they may not be those of the fact.
-    stored: tuple[str, str] | None = None
+    stored: tuple[str, str] | None = field(default=None, compare=False)
