@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 #: compares them with the scripts.
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 HEAD: Final = REVISIONS[-1]
-#: Those that have the tables of this version: the later ones are there to fold rows anew.
-SAME_TABLES: Final = REVISIONS[-2:]
+#: Those that change no table: they are there to have rows folded anew.
+ROWS_ONLY: Final = frozenset(("0003", "0008"))
 
 _TABLE_EXISTS: Final = {
     "sqlite": "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'",
@@ -97,7 +97,8 @@ def revision_of(connection: Connection) -> str | None:
         revision = rows[0][0]
         if len(rows) > 1 or not re.fullmatch(r"\d{4}", str(revision), re.ASCII):
             raise DatabaseDamaged(f"the database is at revision {revision!r}, which never was one")
-        if revision not in SAME_TABLES and not differences(connection):
+        has_others = any(one > revision and one not in ROWS_ONLY for one in REVISIONS)
+        if (has_others or revision not in REVISIONS) and not differences(connection):
             raise DatabaseDamaged(
                 f"the database says that it is at revision {revision}, but its tables are those of"
                 f" {HEAD}",

@@ -23,6 +23,7 @@ from oms.core.events import Context, Pending, TradingHaltedByPerson
 from oms.errors import (
     ChainBroken,
     ConfigurationError,
+    DatabaseDamaged,
     MigrationNeeded,
     StoreError,
     StoreUnavailable,
@@ -243,6 +244,30 @@ def test_upgrade_that_fails_leaves_nothing_half_done(
     with closing(sqlite3.connect(path)) as connection:
         names = connection.execute("SELECT name FROM sqlite_master").fetchall()
     assert names == [("order_events",)]
+
+
+def test_tables_are_those_of_the_revision_that_the_database_names(url: str, path: Path) -> None:
+    """But for a revision after which none changed: rows are folded anew then."""
+    schema.upgrade(url)
+    for revision in (*schema.REVISIONS[:-1], "9999"):
+        _write(path, f"UPDATE alembic_version SET version_num = '{revision}'")
+        later = [one for one in schema.REVISIONS if one > revision]
+        if later and schema.ROWS_ONLY.issuperset(later):
+            assert schema.current(url) == revision
+        else:
+            with pytest.raises(DatabaseDamaged, match=f"revision {revision}, but its tables are"):
+                schema.current(url)
+
+
+def test_rows_only_revisions_change_no_table() -> None:
+    """Their scripts do nothing."""
+    scripts = Path(__file__).parents[2] / "migrations" / "versions"
+    empty = {
+        path.name[:4]
+        for path in scripts.glob("[0-9]*.py")
+        if path.read_text(encoding="utf-8").rstrip().endswith("def upgrade() -> None:\n    pass")
+    }
+    assert empty == schema.ROWS_ONLY
 
 
 def test_upgrade_over_several_revisions_is_one_commit(url: str) -> None:
