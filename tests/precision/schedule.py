@@ -176,6 +176,11 @@ class World:
         await self.oms.log.append_together([Pending(event, context) for event in events])
         return checked
 
+    @property
+    def anomalies(self) -> int:
+        """Return how many things the books hold that must not be passed over."""
+        return len(self.oms.log.books.tables["anomalies"])
+
     async def until(self, condition: Callable[[], object]) -> None:
         """Return when our books say so."""
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -466,9 +471,9 @@ async def conversion(world: World, symbol: str) -> list[Difference]:
 async def wrong_side(world: World, symbol: str) -> list[Difference]:
     """IB executes on the other side than our order asked."""
     ticket = await world.resting(symbol)
-    before = len(world.oms.view.anomalies)
+    before = world.anomalies
     world.do("fill", order_ref=ticket.order_id, price="5", other_side="yes")
-    await world.until(lambda: len(world.oms.view.anomalies) > before)
+    await world.until(lambda: world.anomalies > before)
     return [("contradiction", symbol)]
 
 
@@ -532,22 +537,22 @@ async def contradiction(world: World, symbol: str) -> list[Difference]:
     """IB sends one execution twice, with different prices."""
     ticket = await world.bought(symbol, 10)
     row = world.newest(symbol)
-    before = len(world.oms.view.anomalies)
+    before = world.anomalies
     world.do(
         "send",
         message="execDetails",
         order_ref=ticket.order_id,
         set={"execId": row["exec_id"], "price": "1.23"},
     )
-    await world.until(lambda: len(world.oms.view.anomalies) > before)
+    await world.until(lambda: world.anomalies > before)
     return [("contradiction", "")]
 
 
 async def unreadable_message(world: World, symbol: str) -> list[Difference]:
     """IB sends what nobody can read."""
-    before = len(world.oms.view.anomalies)
+    before = world.anomalies
     world.do("raw", fields=["3", "7", "Filled", "much", "little"])
-    await world.until(lambda: len(world.oms.view.anomalies) > before)
+    await world.until(lambda: world.anomalies > before)
     return [("unreadable_message", "")]
 
 
@@ -569,12 +574,12 @@ async def in_doubt(world: World, symbol: str) -> list[Difference]:
 async def order_id_rollback(world: World, symbol: str) -> list[Difference]:
     """The gateway counts order ids again from below those that it has shown."""
     await world.resting(symbol)
-    epoch, before = world.oms.view.system.session_epoch, len(world.oms.view.anomalies)
+    epoch, before = world.oms.view.system.session_epoch, world.anomalies
     world.do("restart", roll_back="1")
     await world.until(
         lambda: world.oms.view.system.session_epoch > epoch and world.oms.view.system.ready
     )
-    await world.until(lambda: len(world.oms.view.anomalies) > before)
+    await world.until(lambda: world.anomalies > before)
     return [("order_id_rollback", "")]
 
 
