@@ -20,6 +20,8 @@ from oms.store.tables import INDEXED
 
 #: An entry of an index of PostgreSQL has at most 2,704, its own words included.
 _INDEXED_BYTES_MAX: Final = 2_680
+#: A text so short is as short in UTF-8, whatever stands in it.
+_SHORT_MAX: Final = _INDEXED_BYTES_MAX // 4
 DIGEST_BYTES: Final = 16
 #: Sums are taken modulo this, so that they stay as wide as a digest. Not an exclusive or: two equal
 #: rows would cancel each other.
@@ -38,28 +40,36 @@ def check_fits(spec: TableSpec, row: Sequence[Any]) -> None:
     Both databases by the same rule, so that the same events are set aside in a rebuild, whose rows
     are kept in SQLite.
     """
-    names = (spec.key_name, *spec.columns)
-    for name, value in zip(names, row, strict=False):
-        match value:
-            case bool():
-                pass
-            case int() if -COUNT.high <= value <= COUNT.high:
-                pass
-            case str() if "\0" not in value and (
-                len(value) * 4 <= _INDEXED_BYTES_MAX
-                or len(value.encode()) <= _INDEXED_BYTES_MAX
-                or name not in (spec.key_name, *INDEXED.get(spec.name, ()))
-            ):
-                pass
-            case None if name != spec.key_name:
-                pass
-            case _:
-                raise Unfit(f"no database can hold {brief(value)} as {name} of {spec.name}")
+    for place, value in enumerate(row[: len(spec.columns) + 1]):
+        # Nearly every value is a short text or a small number.
+        if type(value) is str and len(value) <= _SHORT_MAX and "\0" not in value:
+            continue
+        if type(value) is int and -COUNT.high <= value <= COUNT.high:
+            continue
+        _check_fits(spec, (spec.key_name, *spec.columns)[place], value)
+
+
+def _check_fits(spec: TableSpec, name: str, value: object) -> None:
+    match value:
+        case bool():
+            pass
+        case int() if -COUNT.high <= value <= COUNT.high:
+            pass
+        case str() if "\0" not in value and (
+            len(value.encode()) <= _INDEXED_BYTES_MAX
+            or name not in (spec.key_name, *INDEXED.get(spec.name, ()))
+        ):
+            pass
+        case None if name != spec.key_name:
+            pass
+        case _:
+            raise Unfit(f"no database can hold {brief(value)} as {name} of {spec.name}")
 
 
 def digest_of(table: str, values: Sequence[Any]) -> bytes:
     """Return the digest of a row, given every column but the digest itself."""
-    text = "\x1f".join([table, *("\x00" if v is None else str(v) for v in values)])
+    texts = [v if type(v) is str else "\x00" if v is None else str(v) for v in values]
+    text = "\x1f".join((table, *texts))
     return blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
 
 
