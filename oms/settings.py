@@ -286,7 +286,7 @@ class Settings(BaseSettings):
         ge=0,
         le=86_400,
         description="How often IB is asked for the figures of each account (cash, margin, marks of "
-        "holdings), every one of which goes to the log; IB itself renews them every 3 minutes. 0 "
+        "holdings), of which the log keeps what changes; IB itself renews them every 3 minutes. 0 "
         "turns it off: then they are as old as the last reconciliation.",
     )
     request_timeout_seconds: Seconds = Field(
