@@ -77,6 +77,14 @@ def test_a_zero_reads_back_with_the_digits_that_it_had() -> None:
             assert _digits(decode_record(table, encode_record(record))) == _digits(record)
 
 
+def test_equal_values_in_two_records_each_keep_their_own_digits() -> None:
+    """The row of an order may not depend on which orders this process wrote before."""
+    for price in ("10.5", "10.50", "10.500"):
+        life = Life().play(f"session\nintent BUY 100 LMT {price}")
+        body = json.loads(encode_record(life.order()))
+        assert body["terms"]["limit_price"] == price
+
+
 def _digits(record: AnyRecord) -> dict[str, str]:
     return {n: str(v) for n, v in structs.asdict(record).items() if isinstance(v, Decimal)}
 

@@ -120,7 +120,7 @@ def encode_record(record: AnyRecord) -> str:
     for name in writing.nested:
         value = getattr(record, name)
         if value:
-            changes[name] = _short(value)
+            changes[name] = _short(value, _to_json(value))
     if changes:
         # A default is left out where it is the very object that the class has.
         record = record.__copy__()
@@ -130,9 +130,11 @@ def encode_record(record: AnyRecord) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def _short(value: object) -> msgspec.Raw:
+def _short(value: object, text: bytes) -> msgspec.Raw:
     """Return the text of what stands inside of a record, without defaults; of an order the same
     contract and terms are written again and again.
+
+    `text` has all of its digits: 10.50 equals 10.5, and is another text.
     """
     return msgspec.Raw(_to_json(_without_defaults(value)))
 
