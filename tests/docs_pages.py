@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from oms import errors, telemetry
 from oms.core import contracts
@@ -253,6 +253,17 @@ def bounds_page() -> str:
     )
 
 
+_SPREADSHEETS: Final = (
+    "`events.csv` is UTF-8 with a byte order mark, has commas, and begins with the names of the "
+    "columns; a spreadsheet opens it.",
+    "With `csv-semicolon` columns end with semicolons and numbers have a comma before their "
+    "decimals, as spreadsheets of many countries of Europe and South America want them; events are "
+    "not written so.",
+    "A spreadsheet has fifteen digits of a number, and takes an id such as `1e5` for one: let it "
+    "read columns of the kind text as text.",
+)
+
+
 def export_page() -> str:
     """Return the reference of exports, from the table that their files are made by."""
     from oms.history.columns import CLOCKS, COLUMNS, ORDER_EVENTS
@@ -282,8 +293,7 @@ def export_page() -> str:
         "## Files",
         _lines(
             "`events.jsonl` and the like have one JSON object a line.",
-            "`events.csv` is UTF-8 with a byte order mark, has commas, and begins with the names "
-            "of the columns; a spreadsheet opens it.",
+            *_SPREADSHEETS,
             f"Text that begins with {signs}, a tab or a line end gets an apostrophe in front, "
             "because a spreadsheet would calculate it; take one apostrophe away to have the text.",
             f"Parquet has a folder `events` with files of {PART_ROWS:,} rows, compressed with "
@@ -328,7 +338,7 @@ def export_page() -> str:
 _EXPORTED = "\n".join(
     (
         "`oms export WHAT OUT` writes events, orders, fills, positions or cases to the new "
-        "folder OUT; `--format` is `jsonl`, `csv` or `parquet`.",
+        "folder OUT; `--format` is `jsonl`, `csv`, `csv-semicolon` or `parquet`.",
         "Which rows, is said with the conditions that every list takes: `oms export --help`.",
         "`--since` and `--until` mean when the log recorded a thing; the end is not part of it.",
         "Of fills with `--as-of MOMENT --by happened` they mean when IB says that they were "

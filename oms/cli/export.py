@@ -54,7 +54,11 @@ def export(
         typer.Option("--type", metavar="TYPE", help="Only events of this type."),
     ] = None,
     form: Annotated[
-        Form, typer.Option("--format", help="Parquet needs the extra ib-oms[parquet].")
+        Form,
+        typer.Option(
+            "--format",
+            help="csv-semicolon writes 1,5 for 1.5; Parquet needs the extra ib-oms[parquet].",
+        ),
     ] = "jsonl",
     masked: Annotated[
         bool, typer.Option("--mask", help="Write pseudonyms for accounts and names; needs --key.")
@@ -77,6 +81,7 @@ def export(
 
     \b
     oms export fills q2 --since 2026-04 --until 2026-07 --format csv
+    oms export fills jahr --since 2026-01 --until 2027-01 --format csv-semicolon --zone Berlin
     oms export events june --during 2026-06 --format parquet --mask --key m.key
     """
     query = asked(context, {**conditions, "type": type_name}).evolve(reverse=False)

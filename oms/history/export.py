@@ -122,7 +122,7 @@ async def export(
     the form cannot hold, `ExportFailed` where the disk is full, and `ChainBroken` where an event is
     not the one that was written.
     """
-    check_form(request.form)
+    check_form(request.form, request.subject)
     stage = Stage(out, room)
     with failures(stage):
         stage.open()

@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol
 
 from oms.core.bounds import Count, Label, Word, brief
 from oms.core.values import Value
-from oms.errors import ConfigurationError, ExportFailed
+from oms.errors import ConfigurationError, ExportFailed, InvalidRequest
 from oms.history.columns import Cell, Column, Kind, Row
 
 if TYPE_CHECKING:
     import pyarrow
 
-Form = Literal["jsonl", "csv", "parquet"]
+#: `csv-semicolon` is for spreadsheets of countries that write 1,5: they take a comma for no end of
+#: a column, and 1.5 for a text or a day.
+Form = Literal["jsonl", "csv", "csv-semicolon", "parquet"]
 
 #: Digits of a number in Parquet, and those behind the point: 10^20 with the smallest step of any
 #: security that IB trades (10^-8 of a coin) and ten digits more.
@@ -96,14 +98,23 @@ def writer_of(
             return _Lines(folder, f"{name}.jsonl", columns, kept)
         case "csv":
             return _Sheet(folder, f"{name}.csv", columns, kept)
+        case "csv-semicolon":
+            return _SheetWithSemicolons(folder, f"{name}.csv", columns, kept)
         case "parquet":
             return _Parts(folder, name, columns, kept)
 
 
-def check_form(form: Form) -> None:
-    """Raise `ConfigurationError` where a form needs a package that is not installed."""
+def check_form(form: Form, name: str) -> None:
+    """Raise `ConfigurationError` where a form needs a package that is not installed, and
+    `InvalidRequest` where it is none of what is exported.
+    """
     if form == "parquet":
         _arrow()
+    if form == "csv-semicolon" and name == "events":
+        raise InvalidRequest(
+            "events are not written with semicolons: what checks them reads commas",
+            hint="--format csv, or fills",
+        )
 
 
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────
@@ -189,21 +200,38 @@ class _Lines(_Text):
 class _Sheet(_Text):
     """Comma-separated values that a spreadsheet opens."""
 
+    _DELIMITER = ","
+
     def _head(self) -> str:
         # The mark by which a spreadsheet knows UTF-8.
-        return "\ufeff" + _sheet([[column.name for column in self._columns]])
+        return "\ufeff" + self._sheet([[column.name for column in self._columns]])
 
     def _text(self, rows: Sequence[Row]) -> str:
         kinds = [column.kind for column in self._columns]
-        return _sheet(
-            [[_field(kind, cell) for kind, cell in zip(kinds, row, strict=True)] for row in rows]
+        return self._sheet(
+            [
+                [self._field(kind, cell) for kind, cell in zip(kinds, row, strict=True)]
+                for row in rows
+            ]
         )
 
+    def _field(self, kind: Kind, cell: Cell) -> str:
+        return _field(kind, cell)
 
-def _sheet(rows: Sequence[Sequence[str]]) -> str:
-    made = io.StringIO()
-    csv.writer(made).writerows(rows)
-    return made.getvalue()
+    def _sheet(self, rows: Sequence[Sequence[str]]) -> str:
+        made = io.StringIO()
+        csv.writer(made, delimiter=self._DELIMITER).writerows(rows)
+        return made.getvalue()
+
+
+class _SheetWithSemicolons(_Sheet):
+    """The same with semicolons between the columns and commas in numbers."""
+
+    _DELIMITER = ";"
+
+    def _field(self, kind: Kind, cell: Cell) -> str:
+        text = _field(kind, cell)
+        return text.replace(".", ",") if kind in {"number", "quotient"} else text
 
 
 def _field(kind: Kind, cell: Cell) -> str:

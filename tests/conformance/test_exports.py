@@ -304,6 +304,24 @@ async def test_what_a_spreadsheet_would_calculate_is_text(tmp_path: Path) -> Non
     assert (found["quantity"], found["exchange"]) == ("-5", "a\r\nb,c")
 
 
+async def test_fills_open_where_a_comma_stands_before_decimals(log: Place, tmp_path: Path) -> None:
+    """As a spreadsheet of Germany reads it: the same rows, and only numbers have other signs."""
+    for form in ("csv", "csv-semicolon"):
+        await exported(log, tmp_path / form, "fills", form)
+        assert verify.main([str(tmp_path / form)]) == 0
+    text = (tmp_path / "csv-semicolon" / "fills.csv").read_bytes().decode("utf-8-sig")
+    found = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=";"))
+    numbers = {one.name for one in COLUMNS["fills"] if one.kind in {"number", "quotient"}}
+    assert {"price", "value", "commission", "realised_pnl"} <= numbers
+    assert any("," in row["price"] for row in found)
+    assert not any("." in row[name] for row in found for name in numbers)
+    same = [{n: v.replace(",", ".") if n in numbers else v for n, v in r.items()} for r in found]
+    text = (tmp_path / "csv" / "fills.csv").read_bytes().decode("utf-8-sig")
+    assert same == list(csv.DictReader(io.StringIO(text, newline="")))
+    with pytest.raises(InvalidRequest, match="events are not written with semicolons"):
+        await exported(log, tmp_path / "events", "events", "csv-semicolon")
+
+
 @pytest.mark.parametrize(
     ("number", "fits"),
     [

@@ -173,6 +173,17 @@ async def test_program_of_the_page_runs(shell: Shell, monkeypatch: pytest.Monkey
     assert await names["held"]() == ["100 ACME"]
 
 
+async def test_program_of_the_language_runs(shell: Shell) -> None:
+    page = ROOT / "docs" / "reference" / "query.md"
+    [program] = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(compile(program, str(page), "exec"), names)
+    url = shell.settings["OMS_DATABASE_URL"]
+    assert (await names["rejects_in_june"](url)).counts == (("ACME", 1),)
+    fills = await names["fills_at"](url, "2026-06-01 10:03 New York")
+    assert [one.quantity for one in fills] == [60, 40]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
