@@ -671,7 +671,9 @@ class Texts:
 
     def _open(self, sequence: int) -> None:
         rows = self._database.execute(
-            "SELECT first, last, digest, folder FROM segments WHERE ? BETWEEN first AND last",
+            "SELECT first, last, digest, folder FROM segments WHERE ? BETWEEN first AND last"
+            # One that the log does not name is nobody's.
+            " AND EXISTS (SELECT 1 FROM events WHERE natural_key = 'segment:' || segments.digest)",
             (sequence,),
         ).fetchall()
         if not rows:

@@ -223,7 +223,8 @@ def _read_page(
     by_sequence: defaultdict[int, set[Term]] = defaultdict(set)
     for sequence, order_id in links:
         by_sequence[sequence] |= orders.get(order_id, frozenset())
-    told = [(row, _payload(row[1], row[2], row[5])) for row in filled(log, rows, payload=5)]
+    sound = (row for row in filled(log, rows, payload=5) if _has_header(*row[1:4]))
+    told = [(row, _payload(row[1], row[2], row[5])) for row in sound]
     about = {
         field: _rows_of(log, table, field, _named(told, field))
         for table, field in (("breaks", "break_id"), ("alarms", "alarm_id"))
@@ -262,6 +263,11 @@ def _rows_of(log: Connection, table: str, key: str, keys: set[str]) -> dict[str,
 def _named(told: list[tuple[Any, object]], field: str) -> set[str]:
     values = (payload.get(field) for _, payload in told if isinstance(payload, dict))
     return {value for value in values if isinstance(value, str) and value}
+
+
+def _has_header(type_name: object, version: object, actor: object) -> bool:
+    """Say whether an event can be found by its header, which damage can make anything."""
+    return isinstance(type_name, str) and isinstance(version, int) and isinstance(actor, str)
 
 
 def _payload(type_name: str, version: int, text: str) -> object:

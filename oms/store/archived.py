@@ -35,7 +35,12 @@ _REMOVE: Final = (
     f" payload = CASE WHEN natural_key IS NULL THEN '{REMOVED}' ELSE payload END"
     " WHERE sequence BETWEEN ? AND ? AND wire IS NOT NULL"
 )
-SELECT_SEGMENTS: Final = "SELECT first, last, digest, folder FROM segments ORDER BY first"
+#: A row that the log does not name counts for nothing: by it, texts could be taken away, and an
+#: archive that never was would be away.
+SELECT_SEGMENTS: Final = (
+    "SELECT first, last, digest, folder FROM segments WHERE EXISTS"
+    " (SELECT 1 FROM events WHERE natural_key = 'segment:' || segments.digest) ORDER BY first"
+)
 PAYLOAD: Final = EVENT_COLUMNS.index("payload")
 
 #: Groups of rows in memory: of 10,000 events, some megabytes each.
@@ -56,7 +61,7 @@ class Segment(NamedTuple):
 
 
 def removed(connection: Connection) -> list[Segment]:
-    """Return the segments whose texts were removed from a database."""
+    """Return the segments whose texts were removed from a database, as the log says."""
     return [Segment._make(row) for row in connection.rows(SELECT_SEGMENTS)]
 
 

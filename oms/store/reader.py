@@ -391,7 +391,9 @@ class Reader:
         if not any(lacks_text(row, payload) for row in rows):
             return rows
         columns = [SEGMENTS.c[name] for name in Segment._fields]
-        stored = await self._rows(select(*columns).order_by(SEGMENTS.c.first))
+        key = EVENTS.c.natural_key == "segment:" + SEGMENTS.c.digest
+        named = select(EVENTS.c.sequence).where(key).exists()
+        stored = await self._rows(select(*columns).where(named).order_by(SEGMENTS.c.first))
         segments = [Segment._make(row) for row in stored]
         return await asyncio.to_thread(fill, rows, lambda: segments, payload)
 

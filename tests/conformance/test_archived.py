@@ -455,7 +455,7 @@ def _by_force(*statements: str) -> Callable[[Archived], None]:
     return apply
 
 
-#: What is done, and the first event that does not hold then.
+#: What is done, and the first event that does not hold then; 42: the first that has lost its text.
 DAMAGES: dict[str, tuple[Callable[[Archived], object], int]] = {
     "a byte of the texts": (lambda log: _flip(_part(log)), 41),
     "a byte of the manifest": (lambda log: _flip(_second(log) / "manifest.json"), 41),
@@ -472,7 +472,13 @@ DAMAGES: dict[str, tuple[Callable[[Archived], object], int]] = {
     "no row of the segment": (_by_force("DELETE FROM segments WHERE first = 41"), 42),
     "a row that names another": (
         _by_force("UPDATE segments SET digest = '00' WHERE first = 41"),
-        41,
+        42,
+    ),
+    "a row that the log does not name, of an archive that is nowhere": (
+        _by_force(
+            "UPDATE segments SET digest = 'x', folder = '/nowhere/segment-1' WHERE first = 41"
+        ),
+        42,
     ),
     "a row that says too much": (
         _by_force("UPDATE segments SET last = 999 WHERE first = 121"),

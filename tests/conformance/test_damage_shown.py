@@ -46,6 +46,21 @@ async def test_damage_is_shown_and_status_ends_with_4(
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("header", ["version = 'v'", "version = x'00'", "actor = x'ff00'"])
+async def test_index_is_made_of_a_log_with_a_header_of_another_type(
+    header: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists that are answered by the index ended with a traceback."""
+    place = Place(f"sqlite:///{tmp_path}/log.sqlite")
+    schema.upgrade(place.url)
+    await filled(place, [session(), intent("o-1"), sent("o-1", 1), opened("o-1", 1)])
+    monkeypatch.setenv("OMS_DATABASE_URL", place.url)
+    place.remove_guards()
+    place.sql(f"UPDATE events SET {header} WHERE sequence = 2")
+    assert await asyncio.to_thread(main, ["orders", "--all", "--json"]) in (0, 4)
+    assert await asyncio.to_thread(main, ["verify"]) == 4
+
+
 async def test_order_whose_row_is_gone_is_damage_and_no_bug_of_ours(tmp_path: Path) -> None:
     """A page of nothing left its name in an index; the verb ended with a traceback."""
     url = f"sqlite:///{tmp_path}/log.sqlite"
