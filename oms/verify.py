@@ -88,6 +88,8 @@ ARCHIVE_ERRORS: Final = (
     *(zipfile.BadZipFile, zlib.error, struct.error, csv.Error),
 )
 
+#: What reading JSON of a file can end with, nested a hundred thousand times included.
+JSON_ERRORS: Final = (ValueError, KeyError, TypeError, RecursionError)
 
 #: An event as a file has it: its columns in `HASHED`, and its hash as bytes or hexadecimal digits.
 Stored = tuple[Sequence[object], object]
@@ -729,7 +731,7 @@ def walk_events(events: Iterator[Stored], walk: Walk | Some) -> None:
             columns, stored = next(events)
         except StopIteration:
             return
-        except (ValueError, KeyError, TypeError, csv.Error):
+        except (*JSON_ERRORS, csv.Error):
             after = walk.found.last + 1
             raise DamageError(f"the line behind event {after - 1} cannot be read", after) from None
         walk.step(columns, stored)
@@ -828,7 +830,7 @@ class Parcel:
             self.files: dict[str, str] = {
                 entry["name"]: entry["sha256"] for entry in self.manifest["files"]
             }
-        except (KeyError, ValueError, TypeError) as error:
+        except JSON_ERRORS as error:
             raise DamageError(f"the manifest of {path} cannot be read") from error
         self.digest = hashlib.sha256(manifest).hexdigest()
         self.log = str(self.manifest.get("log", ""))
@@ -1081,7 +1083,7 @@ def read_notes(lines: Iterable[str]) -> list[Note]:
             said = json.loads(line)
             note = Note.read(said["note"])
             notes.append(replace(note, stamp=str(said.get("timestamp", ""))))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (*JSON_ERRORS, AttributeError):
             raise DamageError(f"line {number} of the checkpoints cannot be read") from None
     return notes
 
@@ -1136,7 +1138,7 @@ def check(
     try:
         proof = json.loads(_text_of(path))
         is_proof = proof["proof"] == 1
-    except (ValueError, KeyError, TypeError):
+    except JSON_ERRORS:
         is_proof = False
     if not is_proof:
         raise UncheckableError(

@@ -196,7 +196,7 @@ def decode_wire(text: str | None) -> tuple[tuple[str, ...] | None, Stamp | None]
         return None, None
     try:
         found = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
     match found:
         case [*fields]:

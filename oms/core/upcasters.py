@@ -24,9 +24,9 @@ def ratio_as_pair(payload: str) -> str:
         return payload
     try:
         said = msgspec.json.decode(payload)
-    except msgspec.DecodeError:
+        _mend(said)
+    except (msgspec.DecodeError, RecursionError):
         return payload
-    _mend(said)
     return msgspec.json.encode(said).decode()
 
 

@@ -191,10 +191,10 @@ class Mask:
     def json(self, text: str) -> str:
         """Return JSON text without accounts and names."""
         try:
-            found = json.loads(text)
-        except ValueError:
+            masked = self.value(json.loads(text))
+            return json.dumps(masked, ensure_ascii=False, separators=(",", ":"))
+        except (ValueError, RecursionError):
             return self.text(text)
-        return json.dumps(self.value(found), ensure_ascii=False, separators=(",", ":"))
 
     def query(self, asked: Mapping[str, object]) -> dict[str, object]:
         """Return a question, as values of JSON, without whom it is about."""

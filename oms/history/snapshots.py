@@ -345,7 +345,7 @@ class Snapshots:
             told = {name: (int(n), int(m)) for name, (n, m) in json.loads(counts).items()}
             at = moment_of(recorded_at)
             return Snapshot(number, sequence, digest, at, told, whole, happened or 0)
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Unusable(f"a snapshot cannot be read: {error}") from error
 
     # ── blocks ──

@@ -206,7 +206,7 @@ def read_manifest(path: Path) -> Manifest | None:
         raise DatabaseDamaged(f"the manifest {beside} cannot be read: {error}") from error
     try:
         return _manifest(json.loads(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DatabaseDamaged(
             f"the manifest {beside} is not one: {error}",
             hint="take another backup; where this is the only one, move the manifest away and the"
