@@ -330,7 +330,10 @@ def export_page() -> str:
         "## Masks",
         _masks(),
         *(part for name, table in COLUMNS.items() for part in (f"## {name}", columns(table))),
-        *("## In a pack: order_events.csv", columns(ORDER_EVENTS)),
+        "## In a pack: order_events.csv",
+        "Which order an event belongs to is told by what is known when the pack is made: an order"
+        " that was adopted later has its events of before.",
+        columns(ORDER_EVENTS),
         *("## In a pack: clocks.csv", columns(CLOCKS)),
     )
 

@@ -83,6 +83,7 @@ recorded from {begin} to {end}.
 
 events.jsonl.gz        every event, as it is stored, with its hash
 order_events.csv       the same about orders: who did what and when, in sentences
+                       (by what is known now: an order adopted later has its events of before)
 orders.csv, fills.csv, cases.csv
                        what came to the books in this time, as it was at its end
 positions.csv          what was held at its end
