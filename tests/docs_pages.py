@@ -331,13 +331,16 @@ def export_page() -> str:
         _masks(),
         *(part for name, table in COLUMNS.items() for part in (f"## {name}", columns(table))),
         "## In a pack: order_events.csv",
-        "Which order an event belongs to is told by what is known when the pack is made: an order"
-        " that was adopted later has its events of before.",
+        _BY_NOW,
         columns(ORDER_EVENTS),
         *("## In a pack: clocks.csv", columns(CLOCKS)),
     )
 
 
+_BY_NOW = (
+    "Which order an event belongs to is told by what is known when the pack is made: an order "
+    "that was adopted later has its events of before."
+)
 _EXPORTED = "\n".join(
     (
         "`oms export WHAT OUT` writes events, orders, fills, positions or cases to the new "
