@@ -330,9 +330,7 @@ def export_page() -> str:
         "## Masks",
         _masks(),
         *(part for name, table in COLUMNS.items() for part in (f"## {name}", columns(table))),
-        "## In a pack: order_events.csv",
-        _BY_NOW,
-        columns(ORDER_EVENTS),
+        *("## In a pack: order_events.csv", _BY_NOW, columns(ORDER_EVENTS)),
         *("## In a pack: clocks.csv", columns(CLOCKS)),
     )
 

@@ -123,7 +123,7 @@ async def test_fills_are_read_and_counted_by_where_they_were_booked(place: Place
         for number in range(6):
             clock.advance(60)
             told = execution(f"e.{number}.01", order_id=f"o-{number}").event
-            told = told.model_copy(update={"account": f"DU{number % 2}"})
+            told = told.evolve(account=f"DU{number % 2}")
             booked.append((await log.append(Pending(told, BROKER))).sequence)
     reader = await Reader.open(place.url)
     try:
