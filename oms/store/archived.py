@@ -141,11 +141,15 @@ def _read(group: _Group) -> dict[int, tuple[str, str | None]]:
     try:
         with _arrow().parquet.ParquetFile(group.path) as file:
             table = file.read_row_group(group.number, ["sequence", "payload", "wire"])
+        columns = (table.column(name).to_pylist() for name in ("sequence", "payload", "wire"))
+        return {sequence: (payload, wire) for sequence, payload, wire in zip(*columns, strict=True)}
     except OSError as error:
         why = error.strerror or error
         raise ArchiveUnavailable(f"{group.path} cannot be read: {why}") from error
-    columns = (table.column(name).to_pylist() for name in ("sequence", "payload", "wire"))
-    return {sequence: (payload, wire) for sequence, payload, wire in zip(*columns, strict=True)}
+    except (KeyError, ValueError, TypeError) as error:
+        # It was whole when this process first looked at it.
+        text = f"{group.path} is not the file that was written"
+        raise ChainBroken(text, sequence=group.first, hint=_HINT) from error
 
 
 @lru_cache

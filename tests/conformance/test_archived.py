@@ -541,6 +541,17 @@ async def test_what_does_not_hold_is_found_at_its_first_event(
         await stored(log.place)
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+async def test_a_file_that_is_cut_while_it_is_in_use_is_damage(log: Archived) -> None:
+    _forget()
+    assert audit.verify(log.url).events > 160
+    archived._read.cache_clear()
+    for path in log.folder.glob("segment-*/events/*.parquet"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ChainBroken, match="is not the file that was written"):
+        audit.verify(log.url)
+
+
 def _forget() -> None:
     """Do what a new program does: look at each segment again."""
     archived._groups.cache_clear()
