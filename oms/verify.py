@@ -762,8 +762,8 @@ def parquet_events(file: IO[bytes]) -> Iterator[Stored]:
         from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - only where needed
     except ImportError:
         raise UncheckableError(
-            "its files are those of the manifest, but its events are in Parquet: install the "
-            "Python package pyarrow to check their chain"
+            "events are in Parquet: install the Python package pyarrow to check their chain; the "
+            "files in which they stand are those of their manifest"
         ) from None
     with ParquetFile(file) as table:
         for batch in table.iter_batches(PAGE_ROWS, columns=[*HASHED, "hash"]):

@@ -600,12 +600,19 @@ async def test_without_the_archive_the_daemon_works_and_old_texts_have_a_clear_e
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-async def test_a_missing_package_is_named(log: Archived, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_package_is_named(
+    log: Archived, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the offline verifier too: a database is no folder with a manifest."""
     _forget()
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ArchiveUnavailable, match="the package pyarrow") as caught:
         audit.verify(log.url)
     assert "ib-oms[parquet]" in caught.value.hint
+    assert verify.main([log.url.removeprefix("sqlite:///")]) == 2
+    out, err = capsys.readouterr()
+    assert "not checked: events are in Parquet: install the Python package pyarrow" in out + err
 
 
 # ── copies ───────────────────────────────────────────────────────────────────────────────────────
