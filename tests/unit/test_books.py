@@ -269,6 +269,12 @@ def test_rebate_lowers_what_was_charged() -> None:
     assert life.order().commissions == (("USD", Decimal("0.75")),)
 
 
+def test_a_charge_that_comes_to_nothing_is_no_charge_on_any_way() -> None:
+    life = working("fill 50 @ 10 exec=x.1.01\ncommission x.1.01 1 USD\nfill 50 @ 10 exec=x.2.01")
+    life.play("commission x.2.01 -1 USD")
+    assert (life.order().commissions, life.position().commissions) == ((), ())
+
+
 def test_commissions_in_several_currencies_are_never_mixed() -> None:
     life = working("fill 50 @ 10 exec=x.1.01\ncommission x.1.01 1 USD\nfill 50 @ 10 exec=x.2.01")
     life.play("commission x.2.01 2 EUR")

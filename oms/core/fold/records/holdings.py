@@ -284,11 +284,13 @@ class AccountValue(Evolving):
 def add_commission(
     totals: tuple[tuple[str, Decimal], ...], currency: str, amount: Decimal
 ) -> tuple[tuple[str, Decimal], ...]:
-    """Return commission totals with an amount added, sorted by currency."""
+    """Return commission totals with an amount added, sorted by currency.
+
+    What comes to nothing is left out, so that the same charges leave the same totals on every way:
+    a charge of zero, and one that a bust took back.
+    """
     if not amount:
         return totals
-    if len(totals) == 1 and totals[0][0] == currency:
-        return ((currency, totals[0][1] + amount),)
     sums = dict(totals)
     sums[currency] = sums.get(currency, ZERO) + amount
-    return tuple(sorted(sums.items()))
+    return tuple(sorted((name, total) for name, total in sums.items() if total))
