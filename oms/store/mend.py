@@ -114,7 +114,8 @@ def _is_wrong(connection: Connection) -> bool:
         leases.read_all(connection)
         for row in connection.rows(SELECT_MARKS):
             mark_of(row)
-        Chain(connection, SystemClock()).checked_end()
+        with connection.reading():
+            Chain(connection, SystemClock()).checked_end()
         check_indexes(connection)
         return bool(_missing_segments(connection))
     except DatabaseDamaged:

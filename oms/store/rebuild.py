@@ -66,8 +66,10 @@ def rebuild_check(
     ):
         schema.check_connection(source)
         chain = Chain(source, time)
-        chain.checked_end()
-        chain.check_folded()
+        # In one state: a daemon beside us goes on appending.
+        with source.reading():
+            chain.checked_end()
+            chain.check_folded()
         rebuilt.follow(source, _reached(chain), progress)
         # The daemon has gone on since: what is left is small.
         compared = _compare(source, chain, rebuilt)
@@ -101,7 +103,8 @@ def rebuild(
     ):
         schema.check_connection(target)
         chain = Chain(target, time)
-        chain.checked_end()
+        with target.reading():
+            chain.checked_end()
         rebuilt.follow(target, _reached(chain), progress)
         compared = first = _compare(target, chain, rebuilt)
         for _ in range(SWAPS_MAX):

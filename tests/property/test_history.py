@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from oms.clock import ManualClock, SystemClock
 from oms.core import codec
-from oms.core.events import Context, Envelope, Event, Pending
+from oms.core.events import AlarmRaised, Context, Envelope, Event, Pending
 from oms.core.fold.records import Alarm, BreakCase, Order
 from oms.history import index, query
 from oms.history.query import Query
@@ -180,7 +180,9 @@ async def _compare(path: Path, rnd: random.Random) -> None:
 class _Scanned:
     """An event with all that it can be found by, as a person would find it."""
 
-    def __init__(self, envelope: Envelope, orders: list[Order], about: list[Any]) -> None:
+    def __init__(
+        self, envelope: Envelope, orders: list[Order], about: list[Any], kinds: set[str]
+    ) -> None:
         self.sequence = envelope.sequence
         self.recorded_at = envelope.recorded_at
         self.states = {order.state.value for order in orders}
@@ -190,6 +192,7 @@ class _Scanned:
             self.named.add(("session", str(envelope.context.session_epoch)))
         self._strategy(envelope.context.actor)
         self.named |= set(_walk(json.loads(codec.encode(envelope.event))))
+        self.named |= {("class", kind) for kind in kinds}
         for order in orders:
             self.named |= {
                 ("account", order.account),
@@ -245,7 +248,8 @@ async def _named(reader: Reader, events: list[Envelope]) -> list[_Scanned]:
         alarm = alarms.get(getattr(envelope.event, "alarm_id", "") or "-")
         if alarm is not None:
             about.append({"account": alarm.account, "symbol": alarm.symbol})
-        found.append(_Scanned(envelope, mine, about))
+        raised = [one for one in (alarm, envelope.event) if isinstance(one, Alarm | AlarmRaised)]
+        found.append(_Scanned(envelope, mine, about, {one.kind for one in raised}))
     return found
 
 
