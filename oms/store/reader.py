@@ -179,9 +179,10 @@ class Reader:
 
     async def event(self, sequence: int) -> Envelope:
         """Return one event; raises `NotFound`, and `ChainBroken` for one that was appended once."""
+        # What was appended is asked first: a daemon beside us goes on.
+        appended = (await self.checkpoints()).get(LOG_CHECKPOINT, 0)
         found = await self.events(sequence - 1, limit=1, before=sequence + 1)
         if not found:
-            appended = (await self.checkpoints()).get(LOG_CHECKPOINT, 0)
             if 0 < sequence <= appended:
                 text = f"the log has no event {sequence}, but {appended} events were appended"
                 raise ChainBroken(text, sequence=sequence)
