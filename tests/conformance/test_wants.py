@@ -58,12 +58,12 @@ from tests.lives import ACCOUNT, CLIENT, START, Life, contract, number_of, perm_
 Rows = dict[tuple[str, str], str]
 Links = set[tuple[str, int]]
 
-#: Orders by how they ended. G leaves the position flat; a commission came early; of the second
-#: contract there was never a fill; H had two permanent numbers, and its row is found by the last; I
-#: is somebody else's, who wrote another name into orderRef; of J only its number has joined all.
-#: K was refused, and IB has shown an order of somebody else under its permanent number, which has
-#: fills; of L IB has shown the key before anybody sent with it; M was refused as well, and nobody
-#: has claimed the fills of its permanent number.
+#: Orders by how they ended. G leaves the position flat; a commission came early, and one waits for
+#: its execution; of the second contract there was never a fill; H had two permanent numbers, and
+#: its row is found by the last; I is somebody else's, who wrote another name into orderRef; of J
+#: only its number has joined all. K was refused, and IB has shown an order of somebody else under
+#: its permanent number, which has fills; of L IB has shown the key before anybody sent with it; M
+#: was refused as well, and nobody has claimed the fills of its permanent number.
 LIFE: Final = """
     session
     A: intent BUY 100 LMT 10
@@ -72,6 +72,7 @@ LIFE: Final = """
     A: fill 100 @ 10 exec=a.1.01
     A: commission a.1.01 1.5
     A: status Filled 100
+    commission a.9.01 1.5
     B: intent BUY 100 LMT 10 con=2
     B: sent
     B: open Submitted con=2
