@@ -188,6 +188,16 @@ def test_first_balance_of_a_currency_comes_when_its_futures_are_closed() -> None
     assert (opened.currency, opened.amount, opened.explained) == ("USD", 70000, 4999)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_first_balance_waits_for_whole_answers_to_all_that_explains_it(kind: QueryKind) -> None:
+    """A silent question leaves seconds in which others trade: the money would count twice."""
+    whole = answered(USD="70000")
+    assert list(cash_openings(ours(openings={}), whole, SCOPE)) != []
+    silent = whole.questions[kind].evolve(outcome="timed_out")
+    answers = replace(whole, questions={**whole.questions, kind: silent})
+    assert list(cash_openings(ours(openings={}), answers, SCOPE)) == []
+
+
 # ── what is not paid for ─────────────────────────────────────────────────────────────────────────
 
 

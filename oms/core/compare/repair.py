@@ -231,11 +231,12 @@ def cash_openings(ours: OurSide, answers: Answers, scope: Scope) -> Iterator[Cas
     """Yield the first balance of each account and currency; later ones are compared with it.
 
     Only where nothing moved shortly before: a balance that lags its executions would be wrong for
-    ever. The next run opens it then. A currency that appears in an account whose cash is compared
-    already was at nothing until now, unless it could not be compared before: its first balance is a
-    change like any other.
+    ever. The next run opens it then. Without positions a question was silent between the
+    executions and the balance, and what was traded meanwhile would count twice. A currency that
+    appears in an account whose cash is compared already was at nothing until now, unless it could
+    not be compared before: its first balance is a change like any other.
     """
-    if not answers.complete("account_summary", "executions"):
+    if not answers.complete("account_summary", "executions", "positions"):
         return
     asked_at = answers.questions["account_summary"].asked_at
     compared = {key.partition(":")[0] for key in ours.cash_openings}
