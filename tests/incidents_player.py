@@ -144,7 +144,7 @@ class Incident:
         #: Settings of our side that differ from those of other incidents.
         self.changed: dict[str, str] = {}
         self._played = asyncio.Event()
-        self.player.on_end = self._played.set
+        self.player.end_with(self._played.set)
         self._stack = AsyncExitStack()
 
     async def play(self) -> None:

@@ -48,7 +48,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_REACHABLE = 0, 1, 2, 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, and return the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _read(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.INFO,
         stream=sys.stderr,
@@ -62,6 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return asyncio.run(others[options.verb](options))
         return _run(options)
     return EXIT_DONE
+
+
+def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read a command line. Options of `do` may stand anywhere among its fields.
+
+    argparse gives a list of fields no second part after an option: that part is left over.
+    """
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (options.verb != "do" or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.fields += rest
+    return options
 
 
 def _reference(options: argparse.Namespace) -> int:
@@ -211,6 +225,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     read("--master-client", help="client id that sees every client's orders")
     read("--messages-per-second", help="0: any")
     read("--chunk-bytes", help="cut the output up; 0: no")
+    read("--trigger-seconds", help="with --once: how long a trigger may be waited for; 0: for ever")
     add("--clock", choices=("real", "stepped"), default="real", help="stepped: by `advance`")
     add("--start", help="the clock's start, such as 2026-01-05T14:30:00+00:00")
     add("--speed", type=float, default=1.0, help="how many times faster the clock runs")
@@ -229,7 +244,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         *("host", "port", "control_port", "books", "seed", "cash", "zone", "server_version"),
         *("commission", "hours", "market", "liquidity", "fills", "parts", "part_seconds"),
         *("read_only", "cancel_order", "acknowledge", "modify_reject", "master_client"),
-        *("children", "messages_per_second", "chunk_bytes"),
+        *("children", "messages_per_second", "chunk_bytes", "trigger_seconds"),
     )
     return Settings(
         **{name: getattr(options, name) for name in same},
@@ -276,7 +291,7 @@ async def _serve(
     if player is not None:
         player.start()
         if options.once:
-            player.on_end = stopped.set
+            player.end_with(stopped.set, settings.trigger_seconds)
     control = ControlPort(Commands(gateway, on_quit=stopped.set))
     control_port = await control.start(settings.control_port)
     port = await gateway.start()

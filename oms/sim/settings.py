@@ -38,6 +38,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "messages_per_second": (0, 1_000_000),
     "chunk_bytes": (0, 2**20),
     "step_seconds": (0.001, 86_400),
+    "trigger_seconds": (0, 86_400),
 }
 #: What may be changed while a gateway runs.
 RUNNING: Final = frozenset(
@@ -131,6 +132,9 @@ class Settings:
     """`still`: prices move on command only; `moving`: a step of the seeded path at a time."""
     step_seconds: float = 1.0
     """Time between the steps of a moving market."""
+    trigger_seconds: float = 300.0
+    """With `--once`: a scenario in which no block happens for so many seconds of real time fails,
+    unless an `at` or `after` of a running clock is still to come; 0 waits for ever."""
 
     def put(self, name: str, text: str) -> None:
         """Set one from a text. Raises SettingError, and then nothing has changed."""

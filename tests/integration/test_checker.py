@@ -95,6 +95,7 @@ Spoil = Callable[[dict[str, Any]], object]
         ("placed_once", lambda b: b["placements"][0].update(received=2)),
         ("placed_once", lambda b: b["placements"][0].update(order_ref="never intended")),
         ("changed_as_intended", lambda b: b["modifications"][0].update(received=2)),
+        ("changed_as_intended", lambda b: b["late_modifications"].append(b["modifications"][0])),
         ("nothing_lost", lambda b: b["executions"].append({**b["executions"][0], "exec_id": "x"})),
         ("nothing_made_up", lambda b: b["executions"].pop()),
         ("fills", lambda b: b["executions"][0].update(side="SLD")),

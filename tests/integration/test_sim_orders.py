@@ -94,6 +94,25 @@ async def test_a_modify_answers_with_the_new_terms_and_keeps_the_order() -> None
         assert [row["received"] for row in books["modifications"]] == [1]
 
 
+async def test_new_terms_that_cross_a_fill_are_no_second_placement() -> None:
+    async with world() as sim:
+        client = await sim.client()
+        order_id = client.place(orderRef="one")
+        await client.wait_for("commissionReport")
+        client.place(orderId=str(order_id), orderType="LMT", lmtPrice="101", orderRef="one")
+        await client.wait_for("errMsg", reqId=str(order_id), code="104")
+        # The number of an order that ended, in the name of another one, is a placement.
+        client.place(orderId=str(order_id), orderRef="two")
+        await client.settle()
+        books = sim.books()
+        assert [(row["order_ref"], row["received"]) for row in books["placements"]] == [
+            ("one", 1),
+            ("two", 1),
+        ]
+        assert [row["received"] for row in books["late_modifications"]] == [1]
+        assert books["modifications"] == []
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

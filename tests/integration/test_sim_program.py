@@ -66,9 +66,12 @@ async def test_a_gateway_says_where_it_listens_obeys_the_shell_and_stops_cleanly
         port = str(sim.ready["control_port"])
         code, answer = await shell("do", "quote", "symbol=AAPL", "bid=99", "--control-port", port)
         assert (code, answer["bid"], answer["ask"]) == (0, "99", "99.01")
+        code, answer = await shell("do", "setting", "--control-port", port, "name=parts", "value=3")
+        assert (code, answer) == (0, {"ok": True, "parts": "3"})
         code, answer = await shell("do", "fill", "order=1", "--control-port", port)
         assert (code, answer["ok"]) == (1, False)
         assert (await shell("do", "quote", "AAPL", "--control-port", port))[0] == 2
+        assert (await shell("do", "quote", "--control-prt", port, "bid=99"))[0] == 2
         assert (await call(int(port), {"do": "quit"}))["ok"]
         assert await sim.end() == (0, {})
     assert (await shell("do", "books", "--control-port", port))[0] == 5
@@ -83,6 +86,22 @@ async def test_a_scenario_is_played_and_its_end_is_told(tmp_path: Path) -> None:
         assert (await client.wait_for("execDetails"))["price"] == "12.5"
         assert await sim.end() == (0, {"played": 1, "waiting": [], "failures": []})
         await client.stop()
+
+
+async def test_a_trigger_that_never_comes_ends_the_scenario_and_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "one.scenario"
+    file.write_text("start\n  time\non reqPositions\nafter 0\n  time\n", encoding="utf-8")
+    async with program("script", str(file), "--once", "--trigger-seconds", "0.1") as sim:
+        code, told = await sim.end()
+    never = ["line 3: on reqPositions", "line 4: after"]
+    assert (code, told) == (
+        1,
+        {
+            "played": 1,
+            "waiting": never,
+            "failures": [f"{one}: did not happen within 0.1 seconds" for one in never],
+        },
+    )
 
 
 @pytest.mark.parametrize(("text", "trades"), [(PLAYED, False), (WRONG, True)])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields
 from decimal import Decimal
 
 import pytest
 
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.script.player import Player
 from oms.sim.script.scenarios import Block, ScenarioError, Step, parse
 from oms.sim.settings import BOUNDS, CHOICES, RUNNING, Settings
 
@@ -85,6 +88,15 @@ def test_a_mistake_is_named_with_its_line(text: str, line: int, said: str) -> No
 
 def test_a_title_is_free_text() -> None:
     assert parse('title   The broker\'s "late" fill').title == 'The broker\'s "late" fill'
+
+
+async def test_what_a_running_clock_brings_is_waited_for_beyond_the_bound() -> None:
+    player = Player(parse("at 0.2\n  time\nthen after 0.2\n  time\n"), Gateway(Settings(port=0)))
+    ended = asyncio.Event()
+    player.start()
+    player.end_with(ended.set, 0.05)
+    await ended.wait()
+    assert (player.played, player.waiting, player.failures) == ([1, 3], [], [])
 
 
 def test_every_setting_has_its_bounds() -> None:

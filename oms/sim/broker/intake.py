@@ -53,6 +53,8 @@ class Intake:
         live = self.books.live_order(client_id, order_id) or self.untransmitted.get(key)
         what_if = to_bool(values["whatIf"])
         kind: Placement = "what_if" if what_if else "modify" if live is not None else "new"
+        if kind == "new" and self._comes_late(client_id, order_id, values["orderRef"]):
+            kind = "late"
         self.books.count_placement(client_id, order_id, values["orderRef"], kind)
         if self.settings.read_only:
             raise Refusal(321, checks.READ_ONLY)
@@ -127,6 +129,17 @@ class Intake:
         if gone is not None and gone.status == "Filled":
             raise Refusal(104, "Cannot modify a filled order.")
         raise Refusal(103, "Duplicate order id")
+
+    def _comes_late(self, client_id: int, order_id: int, order_ref: str) -> bool:
+        """Say whether a placeOrder is about an order that has ended: the number and the reference
+        are its own, and the number was not given back since.
+        """
+        gone = self.books.by_client(client_id, order_id)
+        return (
+            gone is not None
+            and gone.order_ref == order_ref
+            and order_id <= self.books.highest_order_id(client_id)
+        )
 
     def _new_order(
         self, client_id: int, order_id: int, values: Mapping[str, Any]

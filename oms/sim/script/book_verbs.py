@@ -19,7 +19,8 @@ from oms.sim.script.verb import Answer, verb
 @verb("look")
 def books(context: Context, fields: Fields) -> Answer:
     """Everything the broker knows. `placements` counts the placeOrder messages received for new
-    orders, by client, order id and reference; `modifications` those for live ones.
+    orders, by client, order id and reference; `modifications` those for live ones, and
+    `late_modifications` those for orders that had ended: new terms that crossed a fill.
     """
     gateway = context.gateway
     rows = list(gateway.books.executions())
@@ -45,6 +46,7 @@ def books(context: Context, fields: Fields) -> Answer:
         ],
         "placements": _placements(context, "new"),
         "modifications": _placements(context, "modify"),
+        "late_modifications": _placements(context, "late"),
         **clients.action(context, fields),
     }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
 
+from oms.sim.clock import SteppedClock, Timer
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.observers import Event
 from oms.sim.script.commands import Commands
@@ -27,7 +29,10 @@ class Player:
         self.commands = Commands(gateway)
         self.failures: list[str] = []
         self.played: list[int] = []
-        self.on_end: Callable[[], None] = lambda: None
+        self._on_end: Callable[[], None] = lambda: None
+        self._trigger_seconds = 0.0
+        self._bound: Timer | None = None
+        self._timed = 0
         self._armed: list[Block] = []
         self._left: dict[int, int] = {}
 
@@ -37,6 +42,34 @@ class Player:
         for number, block in enumerate(self.scenario.blocks):
             if not block.then:
                 self._arm(number)
+
+    def end_with(self, on_end: Callable[[], None], trigger_seconds: float = 0.0) -> None:
+        """Call `on_end` when every block has happened, or none for so long: that is a failure.
+
+        The time is real, whatever the gateway's clock does; 0 waits for ever.
+        """
+        self._on_end = on_end
+        self._trigger_seconds = trigger_seconds
+        if self.waiting:
+            self._wait_anew()
+        else:
+            on_end()
+
+    def _wait_anew(self) -> None:
+        if self._bound is not None:
+            self._bound.cancel()
+        if self._trigger_seconds:
+            loop = asyncio.get_running_loop()
+            self._bound = loop.call_later(self._trigger_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        # A running clock brings what is timed. One that nobody steps may never.
+        if self._timed and not isinstance(self.gateway.wall_clock, SteppedClock):
+            self._wait_anew()
+            return
+        seconds = f"{self._trigger_seconds:g} seconds"
+        self.failures += [f"{one}: did not happen within {seconds}" for one in self.waiting]
+        self._on_end()
 
     @property
     def waiting(self) -> list[str]:
@@ -53,12 +86,17 @@ class Player:
         if block.trigger == "start":
             self._play(block)
         elif block.trigger in ("at", "after"):
-            self.gateway.clock.call_later(block.seconds, lambda: self._play(block))
+            self._timed += 1
+            self.gateway.clock.call_later(block.seconds, lambda: self._play_timed(block))
         else:
             self._left[block.line] = block.nth
             self._armed.append(block)
             if block.trigger == "when":
                 self.gateway.later(self._look_at_orders)
+
+    def _play_timed(self, block: Block) -> None:
+        self._timed -= 1
+        self._play(block)
 
     def _play(self, block: Block) -> None:
         log.info("line %s: %s %s", block.line, block.trigger, block.subject)
@@ -71,8 +109,9 @@ class Player:
         following = self.scenario.blocks.index(block) + 1
         if following < len(self.scenario.blocks) and self.scenario.blocks[following].then:
             self._arm(following)
+        self._wait_anew()
         if not self.waiting:
-            self.on_end()
+            self._on_end()
 
     def _observe(self, event: Event) -> None:
         """What the gateway sees. Only `before` acts at once; the rest waits for a quiet moment."""

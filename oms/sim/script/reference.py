@@ -53,10 +53,13 @@ def control_page() -> str:
         _MADE,
         'One JSON object a line in, one JSON object a line out: `{"ok": true, ...}`, or\n'
         '`{"ok": false, "error": "...", "hint": "..."}` for what cannot be done.\n'
+        "The verb stands under the key `do`, each of its fields under its own name:\n"
+        '`{"do": "quote", "symbol": "AAPL", "bid": "99"}`.\n'
         "Amounts are text. Fields that end in `?` may be left out; a field that a verb does not"
         " know is an error.\n\n"
         "From the shell: `oms-sim do VERB field=text`, with `set.permId=0` for a field of an"
-        " object and `|` between the parts of a list.\n\n"
+        " object and `|` between the parts of a list; options, such as `--control-port N`, may"
+        " stand anywhere.\n\n"
         "*An order* is named by `order_ref`, by `perm_id`, by `client_id` and `order_id`, or by\n"
         "`order`: its number among those accepted since the gateway began (1, 2, ...), or `last`."
         "\n\n"

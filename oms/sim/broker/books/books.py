@@ -58,7 +58,8 @@ CREATE TABLE IF NOT EXISTS placements (
 """
 
 #: What a placeOrder message asks for.
-Placement = Literal["new", "modify", "what_if"]
+#: `late` is new terms for an order that had ended by then: they crossed its fill or its cancel.
+Placement = Literal["new", "modify", "late", "what_if"]
 #: Why a position changed though nobody traded.
 ChangeKind = Literal["exercise", "assignment", "expiry", "split", "symbol_change", "transfer"]
 
