@@ -160,44 +160,6 @@ def _references(event: Event) -> Iterator[tuple[int, str]]:
                 yield sequence, "it shows this"
 
 
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """The last event of a type before another, which hangs on it and cannot name it."""
-
-    type_name: str
-    text: str
-    code: int | None = None
-    alarm_id: str = ""
-
-
-def sought(event: Event) -> Sought | None:
-    """Return what an event that is about the line, a run or an alarm hangs on; None for none.
-
-    What opens and closes a gap is heard before it has a sequence that could be named.
-    """
-    match event:
-        case events.GapOpened(cause=cause) | events.GapClosed(cause=cause):
-            code = cause.partition(" ")[0]
-            if code.isdecimal():
-                return Sought("NoticeReceived", "the notice that said so", int(code))
-            return {
-                "transport_lost": Sought("SessionClosed", "the end of the session"),
-                "transport_up": Sought("SessionOpened", "the new session"),
-            }.get(cause)
-        case events.ReconciliationStarted(trigger="start" | "reconnect"):
-            return Sought("SessionOpened", "the new session")
-        case events.ReconciliationStarted(trigger=trigger) if trigger.isdecimal():
-            return Sought("GapClosed", "the end of the gap")
-        case events.ReconciliationStarted(trigger="retry" | "doubt"):
-            return Sought("ReconciliationCompleted", "the run that left something open")
-        case events.AlarmRaised(kind="outage" | "gap_unrecovered"):
-            return Sought("GapOpened", "the gap that it is about")
-        case events.AlarmCleared(alarm_id=alarm_id):
-            return Sought("AlarmRaised", "the alarm that is over", alarm_id=alarm_id)
-        case _:
-            return None
-
-
 def attributions(story: Iterable[Envelope]) -> dict[int, Link]:
     """Return, for each event of an order's story but the first, the earlier one that it hangs on,
     and by what the fold has joined the two.

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final, cast
 
 from oms.core.answer_rows import line_of, set_digest_of
-from oms.core.causes import REQUESTS, Link, attributions, role_of, sought, stated
+from oms.core.causes import REQUESTS, Link, attributions, role_of, stated
 from oms.core.codec import execution_key
 from oms.core.events import (
     AlarmCleared,
@@ -44,6 +45,7 @@ from oms.core.fold.records import (
 )
 from oms.core.members import members
 from oms.core.money import ZERO, plain
+from oms.core.sought import Sought, sought
 from oms.core.words import counted
 from oms.errors import NotFound
 from oms.history.clocks import clock_at
@@ -311,8 +313,8 @@ class _Walk:
         self._stories: dict[str, list[Envelope]] = {}
         #: By order, then by sequence.
         self._attributed: dict[str, dict[int, Link]] = {}
-        #: What events about the line, a run or an alarm hang on.
-        self._sought: dict[int, Link] = {}
+        #: What events hang on that they do not name, by both sequences.
+        self._sought: dict[int, dict[int, Link]] = {}
         self._cut = False
 
     async def story(self, order_id: str) -> list[Envelope]:
@@ -351,27 +353,39 @@ class _Walk:
         return found
 
     async def seek(self, envelope: Envelope) -> None:
-        """Find what an event about the line, a run or an alarm hangs on."""
-        wanted = sought(envelope.event)
-        if wanted is None or envelope.context.causation_sequence is not None:
-            return
+        """Find what an event hangs on that it does not name."""
+        for wanted in sought(envelope):
+            found = await self._found(wanted, envelope)
+            if found is not None:
+                link = Link(found.sequence, wanted.how, f"{wanted.text}{_in_force(found, wanted)}")
+                self._sought.setdefault(envelope.sequence, {})[found.sequence] = link
+
+    async def _found(self, wanted: Sought, own: Envelope) -> Envelope | None:
+        """Return the newest event before another that is meant."""
+        if wanted.order_id:
+            story = await self.story(wanted.order_id)
+            earlier = (one for one in reversed(story) if one.sequence < own.sequence)
+            return next((e for e in earlier if type(e.event).__name__ in wanted.types), None)
         query = Query(
-            type=(wanted.type_name,),
+            type=wanted.types,
             code=() if wanted.code is None else (wanted.code,),
-            before=envelope.sequence,
+            # `until` is not part of the range.
+            until=None if wanted.by is None else wanted.by + timedelta(microseconds=1),
+            before=own.sequence,
             reverse=True,
-            limit=None if wanted.alarm_id else 1,
+            limit=wanted.among,
         )
         async for one in search(self._reader, query):
-            if getattr(one.event, "alarm_id", "") == wanted.alarm_id:
-                self._sought[envelope.sequence] = Link(one.sequence, "attributed", wanted.text)
-                return
+            if wanted.is_meant(one.event):
+                return one
+        return None
 
     def named(self, envelope: Envelope) -> tuple[Link, ...]:
         """Return what an event names, and what was found that it hangs on."""
-        found = self._sought.get(envelope.sequence)
+        found = self._sought.get(envelope.sequence, {})
         named = stated(envelope)
-        return named if found is None else (*named, found)
+        known = {link.sequence for link in named}
+        return (*named, *(link for number, link in found.items() if number not in known))
 
     def causes(self, envelope: Envelope) -> tuple[Link, ...]:
         """Return what an event names, and what it hangs on in the story of its order."""
@@ -415,11 +429,20 @@ async def _caused_by(reader: Reader, walk: _Walk, own: Envelope) -> tuple[Step, 
     after = sorted(number for number in near if number > own.sequence)
     for start in range(0, len(after), _PAGE):
         for one in await reader.envelopes(after[start : start + _PAGE]):
-            if sought(one.event) is not None and one.sequence <= own.sequence + SOUGHT_AFTER_MAX:
+            may_hang = any(type(own.event).__name__ in wanted.types for wanted in sought(one))
+            if may_hang and one.sequence <= own.sequence + SOUGHT_AFTER_MAX:
                 await walk.seek(one)
             if own.sequence in {link.sequence for link in walk.named(one)}:
                 found.add(one.sequence)
     return tuple(walk.step(one) for one in await walk.read(sorted(found)))
+
+
+def _in_force(start: Envelope, wanted: Sought) -> str:
+    """Say what a start has written down about the settings that are meant."""
+    written = getattr(start.event, "settings", ())
+    values = {one.name: one.value for one in written if one.name in wanted.settings}
+    words = [f"OMS_{name.upper()} was {value or 'empty'}" for name, value in values.items()]
+    return f": {' and '.join(words)}" if words else ""
 
 
 def _follows(step: Step, own: Envelope) -> bool:

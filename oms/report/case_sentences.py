@@ -8,6 +8,7 @@ from oms.core import events
 from oms.core.money import plain
 from oms.core.words import counted, duration
 from oms.report.sentences import _say, _with, name_of
+from oms.report.words import trigger_words
 
 
 def _case(finding: events.Finding) -> str:
@@ -40,7 +41,7 @@ def _(event: events.ReconciliationRequested) -> str:
 
 @_say.register
 def _(event: events.ReconciliationStarted) -> str:
-    return f"A reconciliation began ({event.trigger})"
+    return f"A reconciliation began {trigger_words(event.trigger)}"
 
 
 @_say.register

@@ -5,26 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from oms.core.beginnings import beginning_of
 from oms.core.causes import Link, Role
 from oms.core.codec import time_text
-from oms.core.events import (
-    AnswerEndReceived,
-    CompletedOrderReceived,
-    Envelope,
-    Question,
-    WhatIfReceived,
-)
+from oms.core.events import Envelope, Question
 from oms.core.money import plain
 from oms.report.clock import ClockBound, clock_json
 from oms.report.json_view import event_json, question_json
 
 SCHEMA = 1
-
-
-#: Messages that IB sends to a question only.
-_ONLY_ANSWERS: Final = (AnswerEndReceived, CompletedOrderReceived, WhatIfReceived)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +29,9 @@ class Step:
     order_ids: tuple[str, ...] = ()
 
     @property
-    def unasked(self) -> str:
-        """Say of a message of IB's that nothing earlier stands behind it; empty for others."""
-        own = self.envelope
-        if self.role != "broker" or self.causes or own.context.correlation_id:
-            return ""
-        if isinstance(own.event, _ONLY_ANSWERS) or getattr(own.event, "fetched", False):
-            return "the log does not show which question it answers"
-        return "IB sent it without being asked, as far as the log shows"
+    def beginning(self) -> str:
+        """Say why nothing earlier stands behind it; "" where something does."""
+        return "" if self.causes else beginning_of(self.envelope)
 
     def is_caused_by(self, other: Envelope) -> bool:
         """Say whether another event is one of its causes."""
@@ -151,6 +137,7 @@ def _step(step: Step) -> dict[str, Any]:
         "causes": [
             {"sequence": link.sequence, "how": link.how, "text": link.text} for link in step.causes
         ],
+        "beginning": step.beginning or None,
     }
 
 

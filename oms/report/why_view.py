@@ -98,8 +98,8 @@ def _steps(steps: Iterable[Step], title: str, *, wire: bool) -> Table:
             said.append(f"\n{checks}", style="dim")
         for link in step.causes:
             said.append(f"\nbecause of {cause_text(link)}", style="dim")
-        if step.unasked:
-            said.append(f"\n{step.unasked}", style="dim")
+        if step.beginning:
+            said.append(f"\n{step.beginning}", style="dim")
         if wire and envelope.wire is not None:
             said.append(f"\n{wire_text(envelope)}", style="dim")
         table.add_row(str(envelope.sequence), times_text(step), envelope.context.actor, said)

@@ -173,9 +173,18 @@ _QUERIES: Final[dict[str, str]] = {
 _TRIGGERS: Final[dict[str, str]] = {
     "start": "at start",
     "reconnect": "after a reconnect",
-    "schedule": "on schedule",
+    "schedule": "on schedule (OMS_RECONCILE_INTERVAL_SECONDS)",
+    "glance": "because a quick check found something new",
+    "midnight": "before midnight at the gateway (OMS_MIDNIGHT_LEAD_SECONDS)",
+    "after_reset": "after a reset of IB's (OMS_RESET_REGION, OMS_RESET_WINDOWS)",
+    "doubt": "because an order was in doubt, or a change or a cancel not answered",
+    "silence": "because IB did not answer a new order in time (OMS_ACKNOWLEDGEMENT_SECONDS_MAX)",
+    "notice": "because a notice left open what became of an order (OMS_NOTICE_SETTLE_SECONDS)",
     "retry": "again, because the last run was not answered whole",
     "request": "on request",
+    "global cancel": "after a cancel of everything",
+    "1101": "after the line came back (IB's notice 1101)",
+    "1102": "after the line came back (IB's notice 1102)",
 }
 
 

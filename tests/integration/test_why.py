@@ -5,23 +5,40 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 
 import pytest
 
 from oms.core.events import (
+    EVENT_TYPES,
+    Context,
+    DaemonStarted,
+    Event,
+    EventSetAside,
     ExecutionReceived,
+    OrderIntended,
     OrderRequested,
+    Pending,
     QueryAnswered,
+    Question,
+    ReconciliationStarted,
     ServerTimeRead,
     SessionReady,
+    SettingInForce,
 )
 from oms.history.why import why
 from oms.store.reader import Reader
+from tests.lives import START, Life
+from tests.pasts import write
 from tests.shell import Shell
-from tests.world import ACCOUNT, World
+from tests.stored_events import example_of
+from tests.world import ACCOUNT, World, new_database
+
+QUESTION: Final = example_of(Question, whole=False)
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +148,7 @@ async def check_events(shell: Shell, reader: Reader) -> None:
     answered = await reader.events(type=QueryAnswered.__name__, limit=1)
     asked = await why(reader, str(answered[0].sequence))
     assert [type(step.envelope.event).__name__ for step in asked.steps] == [
+        "DaemonStarted",
         "SessionOpened",
         "ReconciliationStarted",
         "QueryAsked",
@@ -190,6 +208,13 @@ async def test_why_of_nothing_names_what_can_be_asked_for(world: World, shell: S
     assert "ACCOUNT:CONID" in said.err
 
 
+@asynccontextmanager
+async def reading(path: Path) -> AsyncIterator[Reader]:
+    reader = await Reader.open(str(path))
+    yield reader
+    await reader.close()
+
+
 def chain(answer: Any, last: str) -> list[tuple[str, str]]:
     """Return the way from the last event of a type back to the root, by the nearest cause."""
     by_sequence = {step["sequence"]: step for step in answer["steps"]}
@@ -207,3 +232,87 @@ def every_cause_is_older_and_shown(answer: Any) -> bool:
     links = [(s["sequence"], link["sequence"]) for s in answer["steps"] for link in s["causes"]]
     assert links
     return all(cause < own and cause in shown for own, cause in links)
+
+
+async def test_every_event_of_a_log_has_a_cause_or_a_sentence_why_there_is_none(
+    tmp_path: Path,
+) -> None:
+    """Every type of event, each without a word about what it follows from."""
+    path = tmp_path / "oms.sqlite"
+    new_database(path)
+    facts = [
+        Pending(cast("Event", example_of(cls, whole=whole)), Context("person:anna", 1))
+        for cls in EVENT_TYPES.values()
+        for whole in (True, False)
+    ]
+    write(path, [(START, one) for one in facts])
+    seen = set()
+    async with reading(path) as reader:
+        for number in range(1, (await reader.head()).sequence + 1):
+            step = (await why(reader, str(number))).steps[-1]
+            assert step.envelope.sequence == number
+            assert bool(step.causes) != bool(step.beginning)
+            assert step.envelope.context.actor
+            seen.add(type(step.envelope.event))
+    assert seen >= {*EVENT_TYPES.values()} - {EventSetAside}
+
+
+async def test_what_the_clock_started_names_the_setting_that_said_when(tmp_path: Path) -> None:
+    path = tmp_path / "oms.sqlite"
+    new_database(path)
+    in_force = tuple(
+        SettingInForce(name=name, value=value, source="default")
+        for name, value in (("glance_interval_seconds", "60"), ("reconcile_interval_seconds", "0"))
+    )
+    start = DaemonStarted(
+        program_version="1", host="h", process_id=1, client_id=1, mode="paper", settings=in_force
+    )
+    told = write(
+        path,
+        [
+            (START, Pending(one, Context("daemon")))
+            for one in (
+                start,
+                QueryAnswered(run_id="G1", question=QUESTION),
+                QueryAnswered(run_id="R1", question=QUESTION),
+                ReconciliationStarted(run_id="R2", trigger="glance"),
+                ReconciliationStarted(run_id="R3", trigger="midnight"),
+            )
+        ],
+    )
+    assert told[-1].sequence == 5
+    async with reading(path) as reader:
+        quick = (await why(reader, "4")).steps[-1]
+        assert [(one.sequence, one.how, one.text) for one in quick.causes] == [
+            (2, "attributed", "the quick check that found something new"),
+            (
+                1,
+                "attributed",
+                "the settings of this start: OMS_GLANCE_INTERVAL_SECONDS was 60",
+            ),
+        ]
+        # What a start did not write down is not made up.
+        night = (await why(reader, "5")).steps[-1]
+        assert [one.text for one in night.causes] == ["the settings of this start"]
+        begun = (await why(reader, "1")).consequences
+        assert [step.envelope.sequence for step in begun] == [4, 5]
+
+
+async def test_an_order_of_a_group_names_the_order_that_it_is_attached_to(tmp_path: Path) -> None:
+    path = tmp_path / "oms.sqlite"
+    new_database(path)
+    facts = Life().play("session\nintent BUY 1 LMT 10\nB: intent SELL 1 LMT 12\n").envelopes
+    *before, child = [Pending(one.event, one.context) for one in facts]
+    assert isinstance(child.event, OrderIntended)
+    asked = replace(child.context, causation_sequence=1)
+    before.append(Pending(child.event.evolve(parent_order_id="A"), asked))
+    write(path, [(START, one) for one in before])
+    last = len(before)
+    async with reading(path) as reader:
+        causes = (await why(reader, str(last))).steps[-1].causes
+        assert [(one.sequence, one.how, one.text) for one in causes] == [
+            (last - 1, "named", "the order that it is attached to"),
+            (1, "named", "said because of this"),
+        ]
+        of_parent = await why(reader, str(last - 1))
+        assert [step.envelope.sequence for step in of_parent.consequences] == [last]

@@ -5,22 +5,33 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import get_args
 
+from oms.core.beginnings import BEGINNINGS
 from oms.core.causes import Link, attributions, role_of, stated
 from oms.core.events import (
+    EVENT_TYPES,
+    AlarmKind,
+    AlarmRaised,
     AnswerEndReceived,
     Context,
     Envelope,
+    GapOpened,
     OpenOrderReceived,
     OrderIntended,
     OrderRequested,
     PositionReceived,
+    QueryAsked,
+    ReconciliationStarted,
     ServerTimeRead,
     Terms,
 )
+from oms.core.sought import CLOCKED, sought
 from oms.report.why import ClockBound, Step
 from oms.report.why_view import role_text
+from oms.settings import Settings
 from tests.lives import ACCOUNT, ACME, START, Life, play
+from tests.stored_events import example_of
 
 
 def reasons(text: str) -> dict[str, str]:
@@ -79,12 +90,41 @@ def test_a_bound_grows_with_the_time_from_the_reading() -> None:
 def test_a_message_that_answers_nothing_and_names_no_order_says_so() -> None:
     told = PositionReceived(account=ACCOUNT, contract=ACME, quantity=Decimal(1))
     by_itself = Envelope(1, told, Context("broker", 1), START)
-    assert step(by_itself).unasked.startswith("IB sent it without being asked")
-    assert not step(by_itself, Link(1, "attributed", "by its number")).unasked
-    assert not step(replace(by_itself, context=Context("broker", 1, None, "R1"))).unasked
+    assert step(by_itself).beginning.startswith("IB sent it without being asked")
+    assert not step(by_itself, Link(1, "attributed", "by its number")).beginning
+    # A log of an earlier version joins the rows of a run, and does not say by which question.
+    joined = step(replace(by_itself, context=Context("broker", 1, None, "R1"))).beginning
+    assert joined == "it belongs to R1; the log does not show which question it answers"
     end = replace(by_itself, event=AnswerEndReceived(kind="positions"))
-    assert step(end).unasked == "the log does not show which question it answers"
-    assert not step(replace(by_itself, context=Context("daemon", 1))).unasked
+    assert step(end).beginning == "the log does not show which question it answers"
+
+
+def test_every_event_without_an_earlier_one_says_who_or_what_began_it() -> None:
+    assert set(BEGINNINGS) == set(EVENT_TYPES.values())
+    for cls in EVENT_TYPES.values():
+        began = step(Envelope(9, example_of(cls, whole=False), Context("person:anna"), START))
+        assert began.beginning == BEGINNINGS[cls].format(actor="anna")
+
+
+def test_the_settings_that_call_for_something_exist() -> None:
+    runs = (ReconciliationStarted(run_id="R1", trigger=one) for one in CLOCKED)
+    alarms = (
+        AlarmRaised(alarm_id=f"{kind}:x", kind=kind, subject="x", since=START, text="x")
+        for kind in get_args(AlarmKind)
+    )
+    asked = (
+        QueryAsked(query_id="q", kind="account", run_id=run, timeout_seconds=Decimal(1))
+        for run in ("", "G1", "N1")
+    )
+    lost = (GapOpened(cause=cause) for cause in ("silence", "unanswered", "1100", "closed"))
+    named = {
+        name
+        for event in (*runs, *alarms, *asked, *lost)
+        for wanted in sought(Envelope(9, event, Context("daemon"), START))
+        for name in wanted.settings
+    }
+    assert named <= set(Settings.model_fields)
+    assert {"reconcile_interval_seconds", "alarm_outage_seconds"} <= named
 
 
 def test_what_a_sentence_begins_with_does_not_stand_before_it_again() -> None:
