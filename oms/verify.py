@@ -11,7 +11,8 @@ a stranger can write another one.
 
 FILE is a SQLite database, a folder or `.zip` with a `manifest.json` (an export or an examination
 pack), a `.jsonl` of events, or a proof. With --key a database is held against the checkpoints in
-NOTES, or in FILE.checkpoints beside it; that none is found is a failure. Texts that left a database
+NOTES, else in FILE.checkpoints beside it, else those that the log itself remembers; that none is
+found is a failure. Texts that left a database
 are read from the archive that it names, or from --archive; that needs `pyarrow`. The exit status
 is 0 where all of it holds, 4 where something does not, 2 where it could not be checked. With
 --stamps FILE is a file of notes: its time stamps are written to FOLDER, for `openssl ts -verify`.
@@ -71,6 +72,8 @@ REMOVED: Final = ""
 PAGE_ROWS: Final = 2_000
 #: Beside the files that a manifest names: itself, the signature under it, and the digests of both.
 SEALS: Final = ("manifest.json", "manifest.note", "manifest.sha256")
+#: The type of the events by which a log remembers its checkpoints.
+REMEMBERED: Final = "CheckpointSigned"
 #: In an export or a pack: its signed notes, and what shows that its events stand under them.
 CHECKPOINTS: Final = "checkpoints.jsonl"
 PROOFS: Final = "proofs.jsonl"
@@ -687,6 +690,7 @@ class Texts:
         if not folder.is_dir() and any(folder.parent.glob("segment-*")):
             raise DamageError(f"{folder} is missing", first)
         if not folder.is_dir():
+            self._refuse_altered(first, self._last, digest, named)
             raise UncheckableError(
                 f"{folder} has texts of the events {first} to {self._last}, and is not there: name"
                 " the archive with --archive"
@@ -701,6 +705,31 @@ class Texts:
         names = parcel.manifest["chain"]["files"]
         self._events = (event for name in names for event in parcel.events(name))
 
+    def _refuse_altered(self, *row: object) -> None:
+        """Raise `DamageError` where no event says what a row of the table of segments does: an
+        archive that is looked for where it never was is not away.
+        """
+        columns = ", ".join(f"said.{name}" for name in HASHED)
+        for before, digest, *said in self._database.execute(
+            f"SELECT before.hash, said.hash, {columns} FROM events AS said JOIN events AS before"
+            " ON before.sequence = said.sequence - 1 WHERE said.type = 'TextsRemoved'"
+        ):
+            if event_hash(before, said) != digest:
+                raise DamageError(
+                    f"event {said[0]} does not carry the hash of its contents", said[0]
+                )
+            try:
+                fact = json.loads(str(said[-2]))
+                told = tuple(fact[name] for name in ("first", "last", "digest", "folder"))
+            except JSON_ERRORS:
+                continue
+            if told == row:
+                return
+        raise DamageError(
+            f"the table of segments says of the events {row[0]} to {row[1]} what no event says",
+            row[0] if isinstance(row[0], int) else None,
+        )
+
 
 def walk_database(
     path: Path, walk: Walk, progress: Callable[[int], None], archive: Path | None = None
@@ -708,7 +737,7 @@ def walk_database(
     """Follow the log of a SQLite database to its end."""
     select = f"SELECT {', '.join(HASHED)}, hash FROM events WHERE sequence > ? ORDER BY sequence"
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with _opened(path) as database:
             # The end that the program wrote down beside the log, before the log may grow further.
             marks = "SELECT sequence, hash FROM checkpoints WHERE name = 'log' AND sequence > 0"
             for sequence, digest in database.execute(marks).fetchall():
@@ -722,6 +751,10 @@ def walk_database(
     except sqlite3.Error as error:
         after = walk.found.last + 1
         raise DamageError(f"the database cannot be read at event {after}: {error}", after) from None
+
+
+def _opened(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True))
 
 
 def walk_events(events: Iterator[Stored], walk: Walk | Some) -> None:
@@ -1130,9 +1163,10 @@ def check(
     if start.startswith(b"PK") or path.suffix == ".zip":
         return check_parcel(path, options)
     if start.startswith(b"SQLite format 3\0"):
-        walk = Walk(_signed(path, options), options.expected)
+        signed, said = _signed(path, options, _remembered_in_database)
+        walk = Walk(signed, options.expected)
         walk_database(path, walk, progress, options.archive)
-        return _ended(walk, is_signed=bool(options.keys))
+        return _ended(walk, said, is_signed=bool(options.keys))
     if start.startswith(b'{"sequence"'):
         return _check_lines(path, options)
     try:
@@ -1150,38 +1184,78 @@ def check(
 
 
 def _check_lines(path: Path, options: Options) -> Finding:
+    signed, said = _signed(path, options, _remembered_in_lines)
     with path.open(encoding="utf-8") as file:
-        walk = Walk(_signed(path, options), options.expected)
+        walk = Walk(signed, options.expected)
         walk_events(json_events(file), walk)
-        return _ended(walk, is_signed=bool(options.keys))
+        return _ended(walk, said, is_signed=bool(options.keys))
 
 
-def _signed(path: Path, options: Options) -> Sequence[Checkpoint]:
-    """Return the checkpoints that a log is held against: those given, else those of the file that
-    the program writes beside it.
+def _signed(
+    path: Path, options: Options, remembered: Callable[[Path], Iterator[str]]
+) -> tuple[Sequence[Checkpoint], list[str]]:
+    """Return the checkpoints that a log is held against, and what is to be said of them: those
+    given, else those of the file that the program writes beside it, else those that the log itself
+    remembers, as the payloads of its events.
 
     Raises `DamageError` where there is a key and nothing is signed.
     """
     if options.checkpoints or not options.keys:
-        return options.checkpoints
+        return options.checkpoints, []
     beside = path.with_name(f"{path.name}.checkpoints")
-    found = _read_checkpoints(beside, options.keys) if beside.exists() else []
+    if beside.exists() and (found := _read_checkpoints(beside, options.keys)):
+        return found, []
+    notes = [note for payload in remembered(path) for note in _notes_of(payload)]
+    followers(notes, options.keys)
+    # That they follow each other, the chain of the events that remember them says.
+    found = [*map(Checkpoint.of, _of_kind(notes, CHECKPOINT))]
     if not found:
         raise DamageError(
-            f"nothing signed was found: there is no checkpoint in {beside}; name the file with "
-            "--checkpoints; without --key the hashes alone are checked"
+            f"nothing signed was found: there is no checkpoint in {beside}, and the log itself "
+            "remembers none; name the file with --checkpoints, or have the log signed (`oms "
+            "checkpoint`); without --key the hashes alone are checked"
         )
-    return found
+    return found, [
+        f"no checkpoint is in {beside.name}: those that the log itself remembers were checked, and"
+        " whoever cut it may have cut off the newest; who has that file names it with --checkpoints"
+    ]
+
+
+def _notes_of(payload: str) -> Iterator[Note]:
+    """Return the signed notes that an event `CheckpointSigned` remembers."""
+    try:
+        said = json.loads(payload)
+        texts = [*said.get("key_notes", ()), said["note"]]
+    except (*JSON_ERRORS, AttributeError):
+        raise DamageError("an event that remembers a checkpoint cannot be read") from None
+    return map(Note.read, texts)
+
+
+def _remembered_in_database(path: Path) -> Iterator[str]:
+    try:
+        with _opened(path) as database:
+            select = "SELECT payload FROM events WHERE type = ? ORDER BY sequence"
+            yield from (str(row[0]) for row in database.execute(select, (REMEMBERED,)))
+    except sqlite3.Error as error:
+        raise DamageError(f"the database cannot be read: {error}") from None
+
+
+def _remembered_in_lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if f'"{REMEMBERED}"' in line:
+                columns = next(json_events([line]))[0]
+                yield str(columns[HASHED.index("payload")])
 
 
 def _read_checkpoints(path: Path, keys: Sequence[PublicKey]) -> list[Checkpoint]:
     return checked_checkpoints(read_notes(_text_of(path).splitlines()), keys)
 
 
-def _ended(walk: Walk, *, is_signed: bool) -> Finding:
+def _ended(walk: Walk, said: Iterable[str], *, is_signed: bool) -> Finding:
     """Return what held, and which events no checkpoint covers where some should."""
     found = walk.end()
-    found.notes += _unsigned(found, is_signed=is_signed)
+    found.notes += [*_unsigned(found, is_signed=is_signed), *said]
     return found
 
 
@@ -1219,16 +1293,22 @@ def _options(given: argparse.Namespace) -> Options:
 
 def _say(found: Finding) -> Iterator[str]:
     if found.events:
-        yield f"ok  {found.events:,} events hold, {found.first} to {found.last}"
+        hold = _counted(found.events, "event holds", "events hold")
+        yield f"ok  {hold}, {found.first} to {found.last}"
     if found.head:
         yield f"head {found.last}:{found.head}"
     if found.files:
-        yield f"{found.files} files are those of the manifest"
+        yield _counted(found.files, "file is", "files are") + " as the manifest says"
     if found.checkpoints:
-        yield f"{found.checkpoints} signed checkpoints hold, to event {found.signed_to}"
+        hold = _counted(found.checkpoints, "signed checkpoint holds", "signed checkpoints hold")
+        yield f"{hold}, to event {found.signed_to}"
     elif not found.manifest_signed:
         yield "no signature was checked: whoever can write the file can make a log that holds"
     yield from found.notes
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

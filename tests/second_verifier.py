@@ -38,7 +38,10 @@ class WrongError(Exception):
 
 
 def verdict(database: Path, checkpoints: Path | None = None, key: str = "") -> str:
-    hashes = [bytes(32)]
+    """Hold a database against a file of checkpoints, with a key alone against those that its log
+    remembers.
+    """
+    hashes, remembered = [bytes(32)], list[str]()
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         for *columns, stored in connection.execute(
             f"SELECT {COLUMNS},hash FROM events ORDER BY sequence"
@@ -48,15 +51,18 @@ def verdict(database: Path, checkpoints: Path | None = None, key: str = "") -> s
             hashes.append(_hash(hashes[-1], columns))
             if hashes[-1] != stored:
                 return f"{columns[0]} has another hash"
+            if columns[1] == "CheckpointSigned":
+                event = json.loads(columns[11])
+                remembered += [*event.get("key_notes", ()), event["note"]]
         ends = connection.execute("SELECT sequence,hash FROM checkpoints WHERE name='log'")
         if any(hashes[end : end + 1] != [digest] for end, digest in ends):
             return "cut"
-    if checkpoints is None:
+    if not key:
         return ""
+    notes = "".join(json.dumps({"note": note}) + "\n" for note in remembered)
     try:
-        for said in _checkpoints(
-            checkpoints.read_text(), dict(map(_key, key.splitlines())), from_first=True
-        ):
+        lines = notes if checkpoints is None else checkpoints.read_text()
+        for said in _checkpoints(lines, dict(map(_key, key.splitlines())), from_first=True):
             first, last = int(said["first"]), int(said["last"])
             if last >= len(hashes) or hashes[last].hex() != said["head"]:
                 return f"{first} to {last} are others"

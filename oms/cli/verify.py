@@ -90,7 +90,8 @@ def verify(
             signed_to=max(signed, default=None),
         )
         return
-    write(f"ok  {result.events:,} events hold, in {result.seconds:.2f} s")
+    hold = "holds" if result.events == 1 else "hold"
+    write(f"ok  {counted(result.events, 'event')} {hold}, in {result.seconds:.2f} s")
     write(f"head {result.head_sequence} {result.head_hash}")
     if signed:
         checkpoints = counted(len(signed), "signed checkpoint")

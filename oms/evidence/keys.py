@@ -73,7 +73,11 @@ def make_key(path: Path, name: str) -> Signer:
     signer = Signer(name, Ed25519PrivateKey.generate())
     pem = signer.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     _write_new(path, name.encode() + b"\n" + pem, 0o600)
-    _write_new(public_path(path), f"{signer.public}\n".encode(), 0o644)
+    try:
+        _write_new(public_path(path), f"{signer.public}\n".encode(), 0o644)
+    except ConfigurationError:
+        path.unlink()
+        raise
     return signer
 
 
@@ -120,10 +124,19 @@ def _write_new(path: Path, text: bytes, mode: int) -> None:
             f"{path} exists already", hint="name another file; a key is never overwritten"
         ) from None
     except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written: {error.strerror}", hint="check the folder and its rights"
-        ) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        raise _not_written(path, error) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise _not_written(path, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} cannot be written: {error.strerror}; no key was made",
+        hint="check the folder, its rights and the space on its disk",
+    )

@@ -19,9 +19,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from oms.core.codec import GENESIS, decode_stored
+from oms.core.events import TextsRemoved
 from oms.errors import ArchiveUnavailable, ChainBroken
 from oms.store.backend import Connection
-from oms.store.envelopes import Row
+from oms.store.envelopes import SELECT_EVENTS, Row, follow
 from oms.store.tables import EVENT_COLUMNS
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ SELECT_SEGMENTS: Final = (
     " (SELECT 1 FROM events WHERE natural_key = 'segment:' || segments.digest) ORDER BY first"
 )
 PAYLOAD: Final = EVENT_COLUMNS.index("payload")
+_VERSION: Final = EVENT_COLUMNS.index("version")
 
 #: Groups of rows in memory: of 10,000 events, some megabytes each.
 _GROUPS: Final = 8
@@ -63,6 +66,36 @@ class Segment(NamedTuple):
 def removed(connection: Connection) -> list[Segment]:
     """Return the segments whose texts were removed from a database, as the log says."""
     return [Segment._make(row) for row in connection.rows(SELECT_SEGMENTS)]
+
+
+def told(connection: Connection) -> list[Segment]:
+    """Return the segments whose texts were removed, as the facts of the log say; raises
+    `ChainBroken` where such a fact is not the one that was written.
+    """
+    found: dict[int, Segment] = {}
+    kind = TextsRemoved.__name__
+    for row in connection.rows(f"{SELECT_EVENTS} WHERE type = ? ORDER BY sequence", (kind,)):
+        before = connection.rows("SELECT hash FROM events WHERE sequence = ?", (row[0] - 1,))
+        follow(bytes(before[0][0]) if before else GENESIS, row[0], row)
+        said = decode_stored(kind, row[_VERSION], row[PAYLOAD])
+        if isinstance(said, TextsRemoved):
+            found[said.first] = Segment(said.first, said.last, said.digest, said.folder)
+    return list(found.values())
+
+
+def refuse_altered(connection: Connection) -> None:
+    """Raise `ChainBroken` where the table of segments says what the log does not: an archive that
+    is looked for where it never was is not away.
+    """
+    known = set(told(connection))
+    for one in removed(connection):
+        if one not in known:
+            raise ChainBroken(
+                f"the table of segments says of the events {one.first} to {one.last} what no event"
+                " says",
+                sequence=one.first,
+                hint="`oms rebuild` writes down again which segments the log names",
+            )
 
 
 def remove(connection: Connection, segment: Segment) -> None:
@@ -94,7 +127,11 @@ def filled(
     Raises `ArchiveUnavailable` where the archive that has one cannot be read now, and `ChainBroken`
     where it is not the one that was written.
     """
-    return fill(rows, lambda: removed(connection), payload)
+    try:
+        return fill(rows, lambda: removed(connection), payload)
+    except ArchiveUnavailable:
+        refuse_altered(connection)
+        raise
 
 
 def fill(

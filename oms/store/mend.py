@@ -17,8 +17,6 @@ from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateTable
 
 from oms.clock import Clock, SystemClock
-from oms.core.codec import decode_stored
-from oms.core.events import TextsRemoved
 from oms.errors import DatabaseDamaged, LeaseHeld, StoreError, StoreUnavailable
 from oms.store import archived, schema
 from oms.store import lease as leases
@@ -196,17 +194,11 @@ def _mended_segments(connection: Connection) -> Iterator[str]:
 
 def _missing_segments(connection: Connection) -> list[archived.Segment]:
     """Return the segments that the log names, that have texts alone, and that no row names."""
-    kind, known = TextsRemoved.__name__, set(archived.removed(connection))
-    found: dict[int, archived.Segment] = {}
-    for row in connection.rows(
-        "SELECT version, payload FROM events WHERE type = ? ORDER BY sequence", (kind,)
-    ):
-        said = decode_stored(kind, *row)
-        if isinstance(said, TextsRemoved):
-            one = archived.Segment(said.first, said.last, said.digest, said.folder)
-            found[one.first] = one
+    known = set(archived.removed(connection))
     return [
-        one for one in found.values() if one not in known and archived.is_removed(connection, one)
+        one
+        for one in archived.told(connection)
+        if one not in known and archived.is_removed(connection, one)
     ]
 
 

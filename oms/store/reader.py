@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -23,8 +23,9 @@ from oms.core.fold.records import TABLES, AnyRecord, SystemRecord
 from oms.core.fold.sessions import switched
 from oms.errors import ArchiveUnavailable, ChainBroken, NotFound, StoreCutOff
 from oms.store import schema
-from oms.store.archived import PAYLOAD, Segment, fill, lacks_text
+from oms.store.archived import PAYLOAD, Segment, fill, lacks_text, refuse_altered
 from oms.store.backend import (
+    connect,
     parse_url,
     place_of,
     postgresql_arguments,
@@ -396,7 +397,15 @@ class Reader:
         named = select(EVENTS.c.sequence).where(key).exists()
         stored = await self._rows(select(*columns).where(named).order_by(SEGMENTS.c.first))
         segments = [Segment._make(row) for row in stored]
-        return await asyncio.to_thread(fill, rows, lambda: segments, payload)
+        try:
+            return await asyncio.to_thread(fill, rows, lambda: segments, payload)
+        except ArchiveUnavailable:
+            await asyncio.to_thread(self._refuse_altered)
+            raise
+
+    def _refuse_altered(self) -> None:
+        with closing(connect(parse_url(self.url), "read")) as connection:
+            refuse_altered(connection)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:

@@ -455,6 +455,9 @@ def _by_force(*statements: str) -> Callable[[Archived], None]:
     return apply
 
 
+#: The fact that texts of the second segment were removed, and where it says that they are.
+TOLD = "(SELECT sequence FROM events WHERE type = 'TextsRemoved' AND payload LIKE '%:41,%')"
+WHERE = "json_extract(payload, '$.folder')"
 #: What is done, and the first event that does not hold then; 42: the first that has lost its text.
 DAMAGES: dict[str, tuple[Callable[[Archived], object], int]] = {
     "a byte of the texts": (lambda log: _flip(_part(log)), 41),
@@ -479,6 +482,18 @@ DAMAGES: dict[str, tuple[Callable[[Archived], object], int]] = {
             "UPDATE segments SET digest = 'x', folder = '/nowhere/segment-1' WHERE first = 41"
         ),
         42,
+    ),
+    "a row that looks for the archive elsewhere": (
+        _by_force("UPDATE segments SET folder = '/nowhere/segment-1' WHERE first = 41"),
+        41,
+    ),
+    "a fact that looks for the archive elsewhere": (
+        _by_force(
+            "UPDATE segments SET folder = '/nowhere/segment-1' WHERE first = 41",
+            f"UPDATE events SET payload = replace(payload, {WHERE}, '/nowhere/segment-1')"
+            f" WHERE sequence = {TOLD}",
+        ),
+        -3,
     ),
     "a row that says too much": (
         _by_force("UPDATE segments SET last = 999 WHERE first = 121"),
@@ -508,6 +523,7 @@ def _first_wrong(log: Archived, given: int) -> int:
     asked = {
         -1: "SELECT max(sequence) FROM events WHERE type = 'OrderStatusReceived'",
         -2: "SELECT min(sequence) FROM events WHERE type = 'ExecutionReceived'",
+        -3: f"SELECT {TOLD}",
     }
     found = log.place.sql(asked[given])[0][0] if given in asked else given
     if given == 42:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from oms.errors import ConfigurationError
 from oms.evidence.checkpoints import CheckpointFile
 from oms.evidence.keys import Signer, make_key, read_key
 from oms.evidence.sealing import Places, seal
+from oms.store.backup import back_up
 from oms.store.reader import Reader
 from tests import second_verifier
 from tests.conformance.conftest import Place
@@ -123,6 +126,74 @@ async def test_the_log_remembers_notes_about_keys(world: World) -> None:
     await world.sign(new)
     assert world.file.path.read_text().startswith(before)
     assert world.verdict(old) == ""
+
+
+async def test_a_copy_without_its_file_is_held_against_what_the_log_remembers(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backup, wherever it lies; of a log whose key was replaced too, and changed anywhere."""
+    old, new = world.key("old"), world.key("new")
+    for _ in range(2):
+        await world.sign(old)
+    world.file.append(old.follow_with(new.public, "2026-01-01"))
+    await world.sign(new)
+    made = back_up(world.place.url, world.folder / "backup.sqlite").path
+    key, stranger = world.folder / "old.key.pub", world.key("stranger")
+
+    def said(path: Path, *arguments: object) -> tuple[int, str]:
+        status = verify.main([str(one) for one in (path, *arguments)])
+        return status, capsys.readouterr().out
+
+    status, text = said(made, "--key", key)
+    assert status == 0
+    assert "3 signed checkpoints hold, to event 5" in text
+    assert "no checkpoint is in backup.sqlite.checkpoints" in text
+    assert second_verifier.verdict(made, None, str(old.public)) == ""
+    assert said(made, "--key", world.folder / "stranger.key.pub")[0] == 4
+    assert second_verifier.verdict(made, None, str(stranger.public)) != ""
+    with closing(sqlite3.connect(made)) as copy:
+        names = (*verify.HASHED, "hash")
+        rows = copy.execute(f"SELECT {', '.join(names)} FROM events ORDER BY sequence").fetchall()
+    lines = made.with_name("events.jsonl")
+    events = [dict(zip(names, (*row[:-1], row[-1].hex()), strict=True)) for row in rows]
+    lines.write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert said(lines, "--key", key)[0] == 0
+    # Hashed anew from an event on that a checkpoint covers: the log remembers that one still.
+    Place(f"sqlite:///{made}").remove_guards()
+    digest = verify.GENESIS
+    with closing(sqlite3.connect(made)) as copy:
+        for *row, _ in rows:
+            row[7] = "person:forger" if row[0] == 3 else row[7]
+            digest = verify.event_hash(digest, row)
+            copy.execute(
+                "UPDATE events SET actor = ?, hash = ? WHERE sequence = ?", (row[7], digest, row[0])
+            )
+        copy.execute("UPDATE checkpoints SET hash = ?", (digest,))
+        copy.commit()
+    assert said(made)[0] == 0
+    status, text = said(made, "--key", key)
+    assert (status, "the events 2 to 3 are not those that were signed" in text) == (4, True)
+    assert second_verifier.verdict(made, None, str(old.public)) == "2 to 3 are others"
+
+
+@pytest.mark.parametrize("full", ["the key", "its public half"])
+def test_a_key_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """And the same command makes it once there is room."""
+    written = []
+
+    def no_room(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) == (1 if full == "the key" else 2):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", no_room)
+        with pytest.raises(ConfigurationError, match="No space left on device; no key was made"):
+            make_key(tmp_path / "oms.key", "paper")
+    assert list(tmp_path.iterdir()) == []
+    make_key(tmp_path / "oms.key", "paper")
 
 
 @pytest.mark.parametrize("what", ["a pipe", "a name", "a folder", "another kind", "a password"])
