@@ -20,6 +20,7 @@ Acknowledge = Literal["both", "submitted"]
 Fills = Literal["market", "manual"]
 Children = Literal["partial", "whole"]
 ModifyReject = Literal["keep", "kill"]
+OcaRule = Literal["kept", "ignored"]
 MarketMoves = Literal["still", "moving"]
 
 #: Least and most of each number.
@@ -46,7 +47,7 @@ RUNNING: Final = frozenset(
         *("time_form", "commission", "liquidity", "cancel_order", "acknowledge", "fills"),
         *("modify_reject", "parts", "part_seconds", "master_client", "clients_max"),
         *("account_summaries_max", "tickers_max", "messages_per_second", "chunk_bytes"),
-        *("read_only", "download_open_orders", "bind_negative", "expiry_notice"),
+        *("read_only", "download_open_orders", "bind_negative", "expiry_notice", "oca"),
     )
 )
 
@@ -121,6 +122,9 @@ class Settings:
     children: Children = "partial"
     """`partial`: children of a parent that has filled in part go to work for that part; `whole`:
     they wait until all of it has."""
+    oca: OcaRule = "kept"
+    """`kept`: a fill ends or reduces the other orders of its group, or of its parent; `ignored`:
+    it leaves them alone."""
     expiry_notice: bool = True
     """Send 202 when a day order ends with the session, as well as its status."""
     messages_per_second: int = 0

@@ -11,7 +11,7 @@ from oms.sim.broker.books.books import Adjustment
 from oms.sim.broker.books.executions import Execution
 from oms.sim.broker.books.ledger import ZERO, Position
 from oms.sim.broker.books.orders import Order
-from oms.sim.broker.combos import leg_prices
+from oms.sim.broker.combos import leg_prices, legs_of
 from oms.sim.broker.exchange.contracts import CONVERSION_VENUE, Contract
 from oms.sim.broker.floor import Floor
 
@@ -42,30 +42,91 @@ class BackOffice:
         The order's filled quantity and value must be up to date. A combination's own execution
         moves no position, its legs do.
         """
-        whole = self._execution(order, contract, quantity, price, self.next_exec_id())
-        whole.liquidation = liquidation
+        if contract.sec_type == "BAG":
+            prices = list(leg_prices(self.floor, order, price))
+            whole = self.execute_alone(
+                order, contract, quantity, price, liquidation=liquidation, other_side=other_side
+            )
+            legs = [
+                self.execute_leg(order, number, quantity, leg_price, other_side=other_side)
+                for number, (_, _, leg_price) in enumerate(prices, start=1)
+            ]
+            return [whole, *legs]
+        row = self._execution(order, contract, quantity, price, self.next_exec_id())
+        row.liquidation = liquidation
         filled = order.filled
         if other_side:
-            whole.side = "SLD" if order.is_buy else "BOT"
+            row.side = "SLD" if order.is_buy else "BOT"
             filled = quantity
-        if contract.sec_type != "BAG":
-            self._book(whole, contract, filled)
-            self.books.add_execution(whole)
-            return [whole]
-        self.books.add_execution(whole)
-        rows = [whole]
-        stem = whole.stem
-        for number, (leg, ratio, leg_price) in enumerate(
-            leg_prices(self.floor, order, price), start=2
-        ):
-            signed = ratio * quantity * (1 if order.is_buy else -1)
-            row = self._execution(order, leg, abs(signed), leg_price, f"{stem}.{number:02d}.01")
-            row.side = "BOT" if signed > 0 else "SLD"
-            row.cumulative, row.average_price = row.quantity, leg_price
-            self._book(row, leg, filled * abs(ratio))
-            self.books.add_execution(row)
-            rows.append(row)
-        return rows
+        self._book(row, contract, filled)
+        self.books.add_execution(row)
+        return [row]
+
+    def execute_alone(
+        self,
+        order: Order,
+        contract: Contract,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        liquidation: bool = False,
+        other_side: bool = False,
+    ) -> Execution:
+        """Return a combination's own execution, which moves no position, without those of its legs.
+
+        The order's filled quantity and value must be up to date.
+        """
+        row = self._execution(order, contract, quantity, price, self._part_id(order, 0))
+        row.liquidation = liquidation
+        row.side = "BOT" if order.is_buy is not other_side else "SLD"
+        self.books.add_execution(row)
+        return row
+
+    def execute_leg(
+        self,
+        order: Order,
+        number: int,
+        quantity: Decimal,
+        price: Decimal | None,
+        *,
+        other_side: bool = False,
+    ) -> Execution:
+        """Return the execution of a combination's leg, from 1, for so much of the combination; at
+        its own last price where none is given. The order stays as it is.
+        """
+        leg, ratio = legs_of(self.floor, order)[number - 1]
+        signed = ratio * quantity * (1 if order.is_buy is not other_side else -1)
+        if price is None:
+            price = self.floor.market.quote(leg).last
+        before = self.executed_of_leg(order, number)
+        exec_id = self._part_id(order, number)
+        row = self._execution(order, leg, abs(signed), price, exec_id)
+        row.side = "BOT" if signed > 0 else "SLD"
+        row.cumulative, row.average_price = row.quantity, price
+        self._book(row, leg, before + row.quantity)
+        self.books.add_execution(row)
+        return row
+
+    def executed_of_leg(self, order: Order, number: int) -> Decimal:
+        """Return how much of a leg, from 1, has been executed for a combination."""
+        return sum((row.quantity for row in self._parts(order)
+                    if _part_number(row) == number), ZERO)  # fmt: skip
+
+    def _parts(self, order: Order) -> list[Execution]:
+        return [row for row in self.books.executions_of(order.perm_id) if not row.superseded]
+
+    def _part_id(self, order: Order, number: int) -> str:
+        """The id of one part of a combination's fill: the first fill that lacks it, else a new one.
+
+        Part 0 is the combination's own.
+        """
+        fills: dict[str, set[int]] = {}
+        for row in self.books.executions_of(order.perm_id):
+            fills.setdefault(_fill_of(row), set()).add(_part_number(row))
+        fill = next((fill for fill, parts in fills.items() if number not in parts), None)
+        if fill is None:
+            fill = _fill_of_id(self.next_exec_id())
+        return f"{fill}.01.{number + 1:02d}.01" if number else f"{fill}.01.01"
 
     def next_exec_id(self) -> str:
         """Return an execution id that was never used: the first revision of a new stem."""
@@ -172,6 +233,21 @@ class BackOffice:
             else:
                 row = Position(entry.quantity, entry.average_cost, row.realized)
         self.books.set_position(corrected.account, corrected.con_id, row)
+
+
+def _fill_of_id(exec_id: str) -> str:
+    """Return what the executions of one fill have in common: a combination's has several."""
+    return ".".join(exec_id.split(".")[:2])
+
+
+def _fill_of(row: Execution) -> str:
+    return _fill_of_id(row.exec_id)
+
+
+def _part_number(row: Execution) -> int:
+    """Return which part of a combination an execution is of: 0 for its own, legs from 1."""
+    segments = row.exec_id.split(".")
+    return int(segments[3]) - 1 if len(segments) > 4 else 0
 
 
 def _in_cost(contract: Contract, charge: Decimal) -> Decimal:

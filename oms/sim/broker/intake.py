@@ -72,7 +72,7 @@ class Intake:
         self.books.set_highest_order_id(client_id, order_id)
         self.untransmitted[key] = order
         if to_bool(values["transmit"]):
-            self._transmit(order)
+            self.transmit(order)
 
     def next_valid_id(self, client_id: int) -> int:
         """Return the lowest order id that a client may use."""
@@ -248,7 +248,7 @@ class Intake:
             order.trail_price = matching.trail_price(order, quote_of(self.floor, order).last)
         if not order.perm_id:
             if to_bool(values["transmit"]):
-                self._transmit(order)
+                self.transmit(order)
             return
         self.books.save(order)
         self.notify.order(order)
@@ -305,7 +305,7 @@ class Intake:
             return None
         return parent
 
-    def _transmit(self, order: Order) -> None:
+    def transmit(self, order: Order) -> None:
         """Transmit an order with its parent and its siblings: the last child sends them all."""
         root = order
         while root.parent_id:

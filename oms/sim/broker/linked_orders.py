@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import assert_never
 
 from oms.sim.broker.books.ledger import ZERO
 from oms.sim.broker.books.orders import Order
@@ -35,7 +36,7 @@ class LinkedOrders:
             for child in self.books.live.children(order):
                 if not child.ended:
                     self._follow(child, order, quantity)
-        for other in self.books.live.one_cancels_other(order):
+        for other in self._rivals(order):
             left = matching.reduced(other, quantity)
             if other.ended:
                 continue
@@ -49,6 +50,15 @@ class LinkedOrders:
         if order.ended and parent is not None and not parent.ended:
             # What the child closed was only a part of the entry: the rest of it has no exit now.
             self._end(parent)
+
+    def _rivals(self, order: Order) -> Iterable[Order]:
+        match self.floor.settings.oca:
+            case "kept":
+                return self.books.live.one_cancels_other(order)
+            case "ignored":
+                return ()
+            case other:
+                assert_never(other)
 
     def ended(self, order: Order) -> None:
         """End the children with their parent, and a parent that asked for it with its child.

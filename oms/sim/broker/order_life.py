@@ -214,6 +214,15 @@ class OrderLife:
         self._tell_of_money(rows)
         return rows
 
+    def fill_leg(
+        self, order: Order, number: int, quantity: Decimal, price: Decimal | None
+    ) -> list[Execution]:
+        """Execute one leg of a combination alone: the order stays as it is."""
+        row = self.back_office.execute_leg(order, number, quantity, price)
+        self.notify.execution(row)
+        self._tell_of_money([row])
+        return [row]
+
     def _tell_of_money(self, rows: Iterable[Execution]) -> None:
         for row in rows:
             if row.commission is not None:
@@ -228,17 +237,22 @@ class OrderLife:
         *,
         after_end: bool = False,
         liquidation: bool = False,
+        legs: bool = True,
     ) -> list[Execution]:
         """Execute part or all of an order.
 
         Messages: execDetails, openOrder, orderStatus, commissionReport. With `after_end` the
-        order's state stays as it is: a fill that arrives after Cancelled.
+        order's state stays as it is: a fill that arrives after Cancelled. Without `legs` those of
+        a combination are left for `fill_leg`.
         """
         contract = self.floor.contract(order.con_id)
         order.filled += quantity
         order.value += quantity * price
         order.last_price = price
-        rows = self.back_office.execute(order, contract, quantity, price, liquidation)
+        if legs:
+            rows = self.back_office.execute(order, contract, quantity, price, liquidation)
+        else:
+            rows = [self.back_office.execute_alone(order, contract, quantity, price)]
         if not after_end:
             order.why_held = ""
             if order.remaining > 0:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from oms.sim.protocol.messages import LAYOUTS
+from oms.sim.protocol.messages import GREETING, OUTGOING
 from oms.sim.protocol.requests import NAMES
 
 
@@ -68,7 +68,7 @@ class Fault:
     """One thing that goes wrong."""
 
     direction: Direction
-    #: IB's name of the message, or * for any.
+    #: IB's name of the message, or * for any but the frame with the version.
     message: str
     action: Action
     #: How often it happens; None for until it is taken back.
@@ -99,7 +99,7 @@ class Fault:
         """Return True for a message that this fault is meant for."""
         return (
             direction == self.direction
-            and self.message in ("*", message)
+            and (self.message == message or (self.message == "*" and message != GREETING))
             and self.client_id in (None, client_id)
             and all(str(values.get(name, "")) == text for name, text in self.where.items())
         )
@@ -133,7 +133,7 @@ class FaultPlan:
         """Put a fault in force. Raises ValueError for one that could never happen."""
         action_of(fault.direction, fault.action)
         incoming = fault.direction is Direction.IN
-        known_messages = NAMES.values() if incoming else LAYOUTS.keys()
+        known_messages = NAMES.values() if incoming else OUTGOING.keys()
         if fault.message != "*" and fault.message not in known_messages:
             side = "clients send" if incoming else "the gateway sends"
             raise ValueError(f"{fault.message!r} is no message that {side}")

@@ -157,7 +157,9 @@ class Session(asyncio.Protocol):
             return
         self.version = version
         # Nothing may follow this frame until startApi: a client throws away what does.
-        self.send_raw([str(version), handshake_time(self._shared.clock.now(), self._shared.zone)])
+        connected = handshake_time(self._shared.clock.now(), self._shared.zone)
+        greeting = {"serverVersion": str(version), "connectionTime": connected}
+        self.send(messages.GREETING, greeting)
 
     def _frame(self, fields: list[str]) -> None:
         if self._shared.settings.messages_per_second and self._too_fast():

@@ -28,7 +28,7 @@ from oms.sim.protocol.order_parts import (
 
 def encode(name: str, version: int, values: Values) -> list[str]:
     """Return the whole field list of a message, its id first."""
-    return LAYOUTS[name].encode(version, values)
+    return OUTGOING[name].encode(version, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +298,14 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "completedOrder": _COMPLETED_ORDER,
     "completedOrdersEnd": Layout("id=102"),
     "userInfo": Layout("id=107 reqId whiteBrandingId"),
+}
+
+#: The frame that answers a client's versions: no message yet, so it has no id. The name is ours.
+GREETING: Final = "serverVersion"
+#: Everything that a gateway sends.
+OUTGOING: Final[Mapping[str, Layout]] = {
+    GREETING: Layout("serverVersion connectionTime"),
+    **LAYOUTS,
 }
 
 #: Message id, as text, to IB's name of the message.

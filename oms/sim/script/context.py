@@ -66,6 +66,16 @@ class Context:
             raise CommandError("no such order", "do books to see them")
         return found
 
+    def untransmitted(self, fields: Fields) -> Order | None:
+        """Return the order that a command names among those that wait for their transmission."""
+        waiting = self.gateway.intake.untransmitted
+        if fields.has("order_ref"):
+            ref = fields.text("order_ref")
+            return next((one for one in waiting.values() if one.order_ref == ref), None)
+        if fields.has("order_id"):
+            return waiting.get((fields.integer("client_id"), fields.integer("order_id")))
+        return None
+
     def _numbered(self, text: str) -> Order | None:
         accepted = self.gateway.broker.orders.accepted_ids
         if text == "last":
@@ -82,8 +92,10 @@ class Context:
             raise CommandError(f"the order has ended: {order.status}")
         return order
 
-    def execution(self, fields: Fields) -> Execution:
-        """Return the execution `exec_id`, or the newest one of an order that is named."""
+    def execution(self, fields: Fields, *, any_revision: bool = False) -> Execution:
+        """Return the execution `exec_id`, or the newest one of an order that is named; one that was
+        corrected since only with `any_revision`.
+        """
         if fields.has("exec_id"):
             found = self.gateway.books.execution(fields.text("exec_id"))
         else:
@@ -91,7 +103,7 @@ class Context:
             found = rows[-1] if rows else None
         if found is None:
             raise CommandError("no such execution", "do books to see them")
-        if found.superseded:
+        if found.superseded and not any_revision:
             raise CommandError("that execution was corrected before", "name the newest revision")
         return found
 

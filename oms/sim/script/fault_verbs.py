@@ -22,7 +22,7 @@ def fault(context: Context, fields: Fields) -> Answer:
     """Put a fault in force: see the table of faults. `times` left out means until `clear`."""
     direction = Direction(fields.choice("direction", tuple(Direction)))
     message, outgoing = fields.text("message"), direction is Direction.OUT
-    layout = messages.LAYOUTS.get(message) if outgoing else LAYOUT_OF.get(message)
+    layout = messages.OUTGOING.get(message) if outgoing else LAYOUT_OF.get(message)
     made = Fault(
         direction=direction,
         message=message,

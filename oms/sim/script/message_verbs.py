@@ -32,7 +32,8 @@ def send_notice(context: Context, fields: Fields) -> Answer:
 def send(context: Context, fields: Fields) -> Answer:
     """Send a server message that says what you want, and change nothing in the books. It starts
     from the order that is named (for openOrder, orderStatus, completedOrder), from its newest
-    execution (execDetails, commissionReport), or from the contract that is named and its position
+    execution or from `exec_id` (execDetails, commissionReport), also one that was corrected since,
+    or from the contract that is named and its position
     (position, updatePortfolio); `set` replaces fields by IB's names, `extra` adds fields at the
     end. It goes to the client `to`, else to the order's owner, else to all; no fault and no hold
     touches it, so that a scenario gets what it says.
@@ -62,7 +63,7 @@ def _base_values(
     gateway = context.gateway
     form = gateway.settings.time_form
     if name in ("execDetails", "commissionReport") and (order or fields.has("exec_id")):
-        row = context.execution(fields)
+        row = context.execution(fields, any_revision=True)
         time_text = message_time(row.time, gateway.zone, form, version)
         if name == "commissionReport":
             return dict(render.commission(row))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any, Final
 
 from oms.sim.clock import SteppedClock, Timer
 from oms.sim.gateway.gateway import Gateway
 from oms.sim.gateway.observers import Event
 from oms.sim.script.commands import Commands
-from oms.sim.script.scenarios import Block, Scenario
+from oms.sim.script.scenarios import Block, Scenario, filled_in
 
 log = logging.getLogger("oms.sim.script.player")
+
+#: What nothing but time set off.
+NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class Player:
@@ -81,34 +85,34 @@ class Player:
             if block.line not in played
         ]
 
-    def _arm(self, number: int) -> None:
+    def _arm(self, number: int, seen: Mapping[str, Any] = NOTHING) -> None:
         block = self.scenario.blocks[number]
         if block.trigger == "start":
-            self._play(block)
+            self._play(block, NOTHING)
         elif block.trigger in ("at", "after"):
             self._timed += 1
-            self.gateway.clock.call_later(block.seconds, lambda: self._play_timed(block))
+            self.gateway.clock.call_later(block.seconds, lambda: self._play_timed(block, seen))
         else:
             self._left[block.line] = block.nth
             self._armed.append(block)
             if block.trigger == "when":
                 self.gateway.later(self._look_at_orders)
 
-    def _play_timed(self, block: Block) -> None:
+    def _play_timed(self, block: Block, seen: Mapping[str, Any]) -> None:
         self._timed -= 1
-        self._play(block)
+        self._play(block, seen)
 
-    def _play(self, block: Block) -> None:
+    def _play(self, block: Block, seen: Mapping[str, Any]) -> None:
         log.info("line %s: %s %s", block.line, block.trigger, block.subject)
         self.played.append(block.line)
         for step in block.steps:
-            answer = self.commands.do(step.command)
+            answer = self.commands.do(filled_in(step.command, seen))
             if not answer["ok"]:
                 self.failures.append(f"line {step.line}: {answer['error']} ({answer['hint']})")
                 log.warning("line %s: %s", step.line, answer["error"])
         following = self.scenario.blocks.index(block) + 1
         if following < len(self.scenario.blocks) and self.scenario.blocks[following].then:
-            self._arm(following)
+            self._arm(following, seen)
         self._wait_anew()
         if not self.waiting:
             self._on_end()
@@ -121,10 +125,11 @@ class Player:
             return
         for block in list(self._armed):
             if block.trigger == event.kind and self._fits(block, event) and self._count(block):
+                seen = {**event.values, "client_id": event.client_id}
                 if block.trigger == "before":
-                    self._play(block)
+                    self._play(block, seen)
                 else:
-                    self.gateway.later(partial(self._play, block))
+                    self.gateway.later(partial(self._play, block, seen))
 
     def _fits(self, block: Block, event: Event) -> bool:
         if block.subject not in ("", event.name):
@@ -146,17 +151,20 @@ class Player:
 
     def _look_at_orders(self) -> None:
         for block in list(self._armed):
-            if block.trigger == "when" and self._order_looks_so(block):
+            seen = self._order_that_fits(block) if block.trigger == "when" else None
+            if seen is not None:
                 self._armed.remove(block)
-                self._play(block)
+                self._play(block, seen)
 
-    def _order_looks_so(self, block: Block) -> bool:
+    def _order_that_fits(self, block: Block) -> dict[str, Any] | None:
+        """The fields of the order that a `when` waits for, once it looks so."""
         accepted = self.gateway.broker.orders.accepted_ids
         number = len(accepted) if block.subject == "last" else int(block.subject)
         if not 0 < number <= len(accepted):
-            return False
+            return None
         order = self.gateway.books.by_perm_id(accepted[number - 1])
         if order is None:
-            return False
+            return None
         shown = order.public("")
-        return all(str(shown.get(name, "")) == text for name, text in block.where.items())
+        fits = all(str(shown.get(name, "")) == text for name, text in block.where.items())
+        return shown if fits else None

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from oms.sim.gateway.faults import ACTIONS, Action, Direction
-from oms.sim.protocol.messages import LAYOUTS
+from oms.sim.protocol.messages import OUTGOING
 from oms.sim.protocol.requests import NAMES
 from oms.sim.script import scenarios
 from oms.sim.script.commands import VERBS
@@ -86,12 +86,13 @@ def control_page() -> str:
         going = "yes" if action in ACTIONS[Direction.OUT] else ""
         parts.append(f"| `{action}` | {coming} | {going} | {_ACTIONS[action]} |\n")
     parts.append(
-        "\n`message` is IB's name of the message, or `*`. `after` lets so many matching messages"
-        " pass first, `probability` hits one in so many by the seed, `where.FIELD=TEXT` chooses by"
-        " content.\n\n## Names of messages\n\n"
+        "\n`message` is IB's name of the message, or `*` for any; `serverVersion` is the frame that"
+        " answers a client's versions, which `*` leaves alone. `after` lets so many matching"
+        " messages pass first, `probability` hits one in so many by the seed, `where.FIELD=TEXT`"
+        " chooses by content.\n\n## Names of messages\n\n"
     )
     parts.append("From clients: " + _listed(NAMES.values()) + ".\n\n")
-    parts.append("To clients: " + _listed(LAYOUTS) + ".\n")
+    parts.append("To clients: " + _listed(OUTGOING) + ".\n")
     return "".join(parts)
 
 

@@ -28,10 +28,17 @@ the control port with `field=text` (shell quoting; `set.permId=0` puts a field i
 
 `then` in front arms a trigger only when the block before it has happened.  `nth=N` waits for the
 N-th match, `each=yes` happens at every match.  A trigger without `then` is armed from the start.
+
+`{FIELD}` in a command is the text which that field has in the message (or the order) that set the
+block off, and `{client_id}` whose it is; `then after` blocks know those of the block before.
+
+    before placeOrder whatIf=1
+      send message=openOrder to={client_id} set.orderId={orderId} set.status=PreSubmitted
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,7 +50,7 @@ from typing import Any, Final
 from oms.sim.broker.books.orders import Order
 from oms.sim.files import read_text
 from oms.sim.protocol.fields import is_digits, is_written_otherwise
-from oms.sim.protocol.messages import LAYOUTS
+from oms.sim.protocol.messages import OUTGOING
 from oms.sim.protocol.requests import LAYOUT_OF, NAMES
 from oms.sim.script.arguments import SECONDS_MAX
 from oms.sim.script.commands import VERBS
@@ -52,6 +59,8 @@ from oms.sim.settings import SettingError, Settings, brief
 TRIGGERS: Final = ("start", "at", "after", "on", "before", "sent", "when", "disconnect")
 EMPTY_ORDER: Final = Order(0, 0, 0, "", 0, "", "BUY", Decimal(0), "MKT")
 _CLIENT_MESSAGES: Final = frozenset(NAMES.values())
+#: A field of what set a block off; `{n}` is the number of a copy, as `raw` has it.
+_REFERENCE: Final = re.compile(r"\{(?!n\})(\w+)\}")
 
 
 class ScenarioError(Exception):
@@ -142,7 +151,30 @@ def parse(text: str) -> Scenario:
             scenario.blocks.append(_block(number, words))
     if scenario.blocks and scenario.blocks[0].then:
         raise ScenarioError(scenario.blocks[0].line, "`then` needs a block before it")
+    known: frozenset[str] = frozenset()
+    for block in scenario.blocks:
+        known = known if block.trigger == "after" else _fields_of(block)
+        for step in block.steps:
+            _check_references(step, known)
     return scenario
+
+
+def _check_references(step: Step, known: frozenset[str]) -> None:
+    for name in _REFERENCE.findall(str(step.command)):
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "nothing that a command could name"
+            raise ScenarioError(step.line, f"{{{brief(name)}}}: the block's trigger has {listed}")
+
+
+def filled_in(command: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a command with the texts of what set its block off in place of their `{FIELD}`."""
+
+    def text_of(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return filled_in(value, seen)
+        return _REFERENCE.sub(lambda found: str(seen.get(found[1], "")), value)
+
+    return {key: text_of(value) for key, value in command.items()}
 
 
 def _known_settings(line: int, words: list[str]) -> dict[str, str]:
@@ -205,7 +237,7 @@ def _block(line: int, words: list[str]) -> Block:
         if not rest:
             raise ScenarioError(line, f"{trigger} needs the name of a message")
         block.subject, rest = rest[0], rest[1:]
-        known = LAYOUTS if trigger == "sent" else _CLIENT_MESSAGES
+        known = OUTGOING if trigger == "sent" else _CLIENT_MESSAGES
         if block.subject not in known:
             raise ScenarioError(line, f"{brief(block.subject)} is no such message: {sorted(known)}")
     pairs = _pairs(line, rest)
@@ -231,21 +263,29 @@ def _nth(line: int, text: str) -> int:
 
 def _check_where(line: int, block: Block) -> None:
     """Refuse a field that the message does not have: it would never match."""
-    if block.trigger == "sent":
-        known = LAYOUTS[block.subject].names()
-    elif block.trigger in ("on", "before"):
-        layout = LAYOUT_OF.get(block.subject)
-        known = layout.names() if layout is not None else frozenset()
-    elif block.trigger == "when":
-        known = frozenset(EMPTY_ORDER.public(""))
-    else:
-        known = frozenset()
+    known = _fields_of(block)
     for name in block.where:
-        if name != "client_id" and name not in known:
+        if name not in known:
             listed = ", ".join(sorted(known)) or "client_id"
             raise ScenarioError(
                 line, f"{brief(name)} is no field of {block.subject or block.trigger}: {listed}"
             )
+
+
+def _fields_of(block: Block) -> frozenset[str]:
+    """The fields of what sets a block off."""
+    known: frozenset[str] = frozenset()
+    match block.trigger:
+        case "start" | "at" | "after":
+            return known
+        case "sent":
+            known = OUTGOING[block.subject].names()
+        case "on" | "before":
+            layout = LAYOUT_OF.get(block.subject)
+            known = layout.names() if layout is not None else known
+        case "when":
+            known = frozenset(EMPTY_ORDER.public(""))
+    return known | {"client_id"}
 
 
 def _seconds(line: int, words: list[str]) -> float:

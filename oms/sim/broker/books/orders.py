@@ -63,11 +63,16 @@ _KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
+def is_term(name: str) -> bool:
+    """Say whether a field of placeOrder is kept among an order's terms."""
+    return name not in _NOT_TERMS
+
+
 def terms_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return an order's terms as sent, without what was left unset in any client's spelling."""
     terms: dict[str, Any] = {}
     for name, value in values.items():
-        if name in _NOT_TERMS or not value:
+        if not is_term(name) or not value:
             continue
         if isinstance(value, str):
             if value == UNSET_INTEGER or value in _DEFAULTS.get(name, ()):
