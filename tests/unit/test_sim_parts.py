@@ -15,6 +15,8 @@ from oms.sim.broker.exchange.listings import option
 from oms.sim.broker.exchange.market import Market
 from oms.sim.broker.rules.conditions import Sight, hold
 from oms.sim.clock import SteppedClock, order_time
+from oms.sim.gateway.gateway import Gateway
+from oms.sim.settings import Settings
 
 NEW_YORK = ZoneInfo("America/New_York")
 TODAY = date(2026, 1, 5)
@@ -146,16 +148,21 @@ def test_futures_are_listed_as_time_goes_on_and_expired_ones_are_gone() -> None:
     assert len(catalogue.resolve(query(symbol="ES", secType="FUT", includeExpired="1"))) == 5
 
 
+def market_of(seed: int) -> Market:
+    clock = SteppedClock(datetime(2026, 1, 5, 15, tzinfo=UTC))
+    return Gateway(Settings(port=0, seed=seed), clock=clock).floor.market
+
+
 def test_the_smallest_increment_of_every_market_rule_is_the_contracts_minimum_tick() -> None:
-    catalogue = Catalogue(lambda: TODAY)
+    catalogue, market = Catalogue(lambda: TODAY), market_of(3)
     stock = catalogue.one("AAPL")
     assert stock is not None
     catalogue.option_chain(stock)
     for contract in catalogue.contracts():
         steps = [step for _, step in MARKET_RULES[contract.market_rule]]
         assert min(steps) == contract.minimum_tick, contract.local_symbol
-        quote = Market(3).quote(contract)
-        for price in (quote.bid, quote.last, quote.ask):
+        quote = market.quote(contract)
+        for price in (quote.bid, quote.last, quote.ask, quote.open, quote.high, quote.low):
             assert not price % contract.increment(price), contract.local_symbol
 
 
@@ -179,7 +186,7 @@ def test_a_contract_reads_back_as_it_was_written() -> None:
 def test_quotes_come_from_the_seed_and_do_not_depend_on_the_order_of_asking() -> None:
     catalogue = Catalogue(lambda: TODAY)
     stocks = [catalogue.one(symbol) for symbol in ("AAPL", "MSFT", "SPY")]
-    forwards, backwards, other = Market(7), Market(7), Market(8)
+    forwards, backwards, other = market_of(7), market_of(7), market_of(8)
     first = [forwards.quote(one) for one in stocks if one is not None]
     second = [backwards.quote(one) for one in reversed(stocks) if one is not None]
     assert first == second[::-1]
@@ -189,7 +196,7 @@ def test_quotes_come_from_the_seed_and_do_not_depend_on_the_order_of_asking() ->
 def test_a_side_left_out_of_a_quote_follows_the_others() -> None:
     stock = Catalogue(lambda: TODAY).one("AAPL")
     assert stock is not None
-    market = Market(1)
+    market = market_of(1)
     quote = market.set(stock, bid=Decimal(50))
     assert (quote.bid, quote.ask) == (Decimal(50), Decimal("50.01"))
     quote = market.set(stock, last=Decimal(60))
@@ -210,7 +217,7 @@ def test_conditions_are_joined_from_left_to_right(
 ) -> None:
     stock = Catalogue(lambda: TODAY).one("AAPL")
     assert stock is not None
-    market = Market(1)
+    market = market_of(1)
     market.set(stock, last=Decimal(200))
     rows = [
         {"condType": kind, "conjunction": join, "isMore": "1" if more else "0", "price": price,

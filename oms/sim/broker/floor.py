@@ -17,6 +17,8 @@ from oms.sim.broker.books.orders import Order
 from oms.sim.broker.exchange.catalogue import Catalogue
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.exchange.market import Market
+from oms.sim.broker.exchange.past import Past
+from oms.sim.broker.exchange.sessions import Sessions
 from oms.sim.clock import Clock, midnight_before
 from oms.sim.settings import Settings
 
@@ -81,7 +83,8 @@ def open_floor(settings: Settings, clock: Clock, notify: Notify) -> Floor:
     """Open the books and go on from them: known contracts, prices, and the opening balance."""
     zone = ZoneInfo(settings.zone)
     books = Books(settings.books)
-    market = Market(settings.seed)
+    past = Past(settings.seed, Sessions(settings.hours == "always", zone))
+    market = Market(settings.seed, now=clock.now, past=past, record=books.tape)
     catalogue = Catalogue(lambda: clock.now().astimezone(zone).date())
     for contract in books.contracts():
         catalogue.restore(contract)

@@ -272,6 +272,8 @@ class OrderLife:
             self.notify.execution(row)
         self.notify.order(order)
         self._tell_of_money(rows)
+        if contract.sec_type != "BAG":
+            self.notify.quote(contract)
         if not after_end:
             self.linked.filled(order, quantity)
         for watcher in self.books.live.watching():

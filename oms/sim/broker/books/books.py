@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
+from oms.sim.broker.books import tape
 from oms.sim.broker.books.executions import Execution
 from oms.sim.broker.books.ledger import ZERO, Position
 from oms.sim.broker.books.live_orders import LiveOrders
@@ -93,7 +94,7 @@ class Books:
         self._db.execute("PRAGMA journal_mode = WAL")
         # A kill of the simulator must lose nothing; a power cut of the machine may.
         self._db.execute("PRAGMA synchronous = OFF")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + tape.SCHEMA)
         self._open = False
         self._unwritten: dict[int, Order] = {}
         self._contracts: set[int] = set()
@@ -107,6 +108,8 @@ class Books:
         self.cash: dict[tuple[str, str], Decimal] = {}
         #: Called before a commit: what is written once however often it changes.
         self.before_commit: list[Callable[[], None]] = []
+        #: What prices did, tick by tick.
+        self.tape = tape.Tape(self._begin)
         self._load()
 
     def _load(self) -> None:
@@ -125,16 +128,20 @@ class Books:
 
     # ── durability ───────────────────────────────────────────────────────────────────────────────
 
-    def _write(self, statement: str, parameters: Iterable[object]) -> sqlite3.Cursor:
+    def _begin(self) -> sqlite3.Connection:
         if not self._open:
             self._db.execute("BEGIN IMMEDIATE")
             self._open = True
-        return self._db.execute(statement, tuple(parameters))
+        return self._db
+
+    def _write(self, statement: str, parameters: Iterable[object]) -> sqlite3.Cursor:
+        return self._begin().execute(statement, tuple(parameters))
 
     def commit(self) -> None:
         """Make durable all that was changed."""
         for write in self.before_commit:
             write()
+        self.tape.flush()
         self._write_orders()
         if self._open:
             self._db.execute("COMMIT")

@@ -77,7 +77,7 @@ class Schedule:
         today = moment.astimezone(self.zone).date()
         told = []
         for day in (today + timedelta(days=n) for n in range(DAYS_TOLD)):
-            opens, closes = self._session(day, hours)
+            opens, closes = self.session(day, hours)
             told.append(
                 f"{opens:%Y%m%d:%H%M}-{closes:%Y%m%d:%H%M}"
                 if day.weekday() < 5
@@ -90,11 +90,12 @@ class Schedule:
         day = moment.astimezone(self.zone).date() - timedelta(days=1)
         for _ in range(7):
             if day.weekday() < 5:
-                opens, closes = self._session(day, hours)
+                opens, closes = self.session(day, hours)
                 yield opens.astimezone(UTC), closes.astimezone(UTC)
             day += timedelta(days=1)
 
-    def _session(self, day: date, hours: Hours) -> tuple[datetime, datetime]:
+    def session(self, day: date, hours: Hours) -> tuple[datetime, datetime]:
+        """Return when the session of a day opens and closes, in the schedule's zone."""
         opens, closes = hours
         first = day if opens < closes else day - timedelta(days=1)
         return (

@@ -1,16 +1,24 @@
-"""Quotes from a seed. Pure: the same seed gives the same prices on every machine."""
+"""Quotes from a seed: the same seed gives the same prices on every machine.
+
+What a quote becomes is recorded, tick by tick, from the first one on; `past` makes what was before.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Final, Protocol
 
 from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.past import DAY_VOLUME, Origin, Past
 from oms.sim.settings import Liquidity
+
+NOTHING: Final = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,7 @@ class Quote:
     ask_size: Decimal = Decimal(500)
     last_size: Decimal = Decimal(100)
     #: Of the day, as the four prices that follow; `close` is that of the day before.
-    volume: Decimal = Decimal(1_000_000)
+    volume: Decimal = Decimal(DAY_VOLUME)
     open: Decimal = Decimal(0)
     high: Decimal = Decimal(0)
     low: Decimal = Decimal(0)
@@ -41,6 +49,41 @@ class Quote:
         return cls(*map(Decimal, json.loads(text)))
 
 
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a quote became at a moment."""
+
+    con_id: int
+    #: Microseconds since 1970.
+    at: int
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+    bid_size: Decimal
+    ask_size: Decimal
+    #: What was traded; 0 when the price moved and nothing was.
+    traded: Decimal
+
+
+class Record(Protocol):
+    """Where ticks are kept."""
+
+    def origin(self, con_id: int) -> Origin | None:
+        """Return the first quote of a contract; None when it has none yet."""
+
+    def begin(self, con_id: int, origin: Origin) -> None:
+        """Keep the first quote of a contract."""
+
+    def record(self, tick: Tick) -> None:
+        """Keep a tick."""
+
+    def rename(self, old: int, new: int) -> None:
+        """Let the past of a contract go with it to another con id."""
+
+    def split(self, con_id: int, ratio: Fraction, tick: Decimal) -> None:
+        """Put the past of a stock into new shares."""
+
+
 class Market:
     """The quote of every contract.
 
@@ -49,20 +92,32 @@ class Market:
     `step` moves it.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self, seed: int, *, now: Callable[[], datetime], past: Past, record: Record
+    ) -> None:
         self._seed = seed
+        self._now = now
+        self._past = past
+        self._record = record
         self._quotes: dict[int, Quote] = {}
         self._paths: dict[int, random.Random] = {}
         self._changed: set[int] = set()
 
     def restore(self, bodies: Mapping[int, str]) -> None:
         """Go on from the prices of another run."""
-        self._quotes |= {con_id: Quote.from_json(body) for con_id, body in bodies.items()}
+        for con_id, body in bodies.items():
+            self._quotes[con_id] = Quote.from_json(body)
+            self._begin(con_id, self._quotes[con_id].last)
 
     def changes(self) -> dict[int, str]:
         """Return the quotes that changed since this was asked for, as text."""
         changed, self._changed = self._changed, set()
         return {con_id: self._quotes[con_id].to_json() for con_id in changed}
+
+    def origin(self, contract: Contract) -> Origin:
+        """Return when a contract was first quoted: now, if nobody has asked for it before."""
+        last = self.quote(contract).last
+        return self._begin(contract.con_id, last)
 
     def roll(self) -> None:
         """Begin a day: the last price is the close of the old one and all there is of the new."""
@@ -74,6 +129,23 @@ class Market:
     def _keep(self, con_id: int, quote: Quote) -> None:
         self._quotes[con_id] = quote
         self._changed.add(con_id)
+
+    def _tell(self, con_id: int, quote: Quote, traded: Decimal = NOTHING) -> None:
+        """Keep a quote and record it: what has moved, or what was traded."""
+        self._keep(con_id, quote)
+        sides = (quote.bid, quote.ask, quote.last, quote.bid_size, quote.ask_size)
+        self._record.record(Tick(con_id, self._microseconds(), *sides, traded))
+
+    def _microseconds(self) -> int:
+        return round(self._now().timestamp() * 1_000_000)
+
+    def _begin(self, con_id: int, last: Decimal) -> Origin:
+        """Return the first quote of a contract: this one, if there was none."""
+        found = self._record.origin(con_id)
+        if found is None:
+            found = Origin(self._microseconds(), last, con_id)
+            self._record.begin(con_id, found)
+        return found
 
     def quote(self, contract: Contract) -> Quote:
         """Return the quote of a contract; the first one is made when somebody asks for it."""
@@ -111,7 +183,7 @@ class Market:
             bid_size=size if size is not None else old.bid_size,
             ask_size=size if size is not None else old.ask_size,
         )
-        self._keep(contract.con_id, changed)
+        self._tell(contract.con_id, changed)
         return changed
 
     def print_last(self, contract: Contract, price: Decimal, quantity: Decimal) -> Quote:
@@ -125,7 +197,7 @@ class Market:
             high=max(old.high, price),
             low=min(old.low, price),
         )
-        self._keep(contract.con_id, changed)
+        self._tell(contract.con_id, changed, quantity)
         return changed
 
     def split(self, contract: Contract, ratio: Fraction) -> None:
@@ -141,11 +213,15 @@ class Market:
         }
         if new["ask"] <= new["bid"]:
             new["ask"] = new["bid"] + contract.minimum_tick
-        self._keep(contract.con_id, replace(old, **new))
+        self._record.split(contract.con_id, ratio, contract.minimum_tick)
+        self._tell(contract.con_id, replace(old, **new))
 
     def rename(self, old: Contract, new: Contract) -> None:
         """Let the price go with the stock."""
-        self._keep(new.con_id, self.quote(old))
+        quote = self.quote(old)
+        if new.con_id != old.con_id:
+            self._record.rename(old.con_id, new.con_id)
+        self._keep(new.con_id, quote)
 
     def take(
         self, contract: Contract, buying: bool, quantity: Decimal, liquidity: Liquidity
@@ -186,12 +262,16 @@ class Market:
         last = contract.on_tick(contract.base_price * Decimal(rng.randint(9900, 10100)) / 10000)
         tick = contract.increment(last)
         last = max(last, tick * 2)
+        origin = self._begin(contract.con_id, last)
+        if last < NOTHING or not last:
+            return Quote(last - tick, last + tick, last, open=last, high=last, low=last, close=last)
+        day = self._past.day(contract, origin, self._past.today(contract, origin))
         return Quote(
-            bid=last - tick,
-            ask=last + tick,
-            last=last,
-            open=last,
-            high=last,
-            low=last,
-            close=last,
+            last - tick,
+            last + tick,
+            last,
+            open=contract.on_tick(day.open * contract.minimum_tick),
+            high=contract.on_tick(day.high * contract.minimum_tick),
+            low=contract.on_tick(day.low * contract.minimum_tick),
+            close=contract.on_tick(self._past.close_before(contract, origin)),
         )
