@@ -50,6 +50,7 @@ from oms.store.loss import Loss
 from oms.store.patience import Patience
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
 from oms.store.rows import Unfit
+from oms.store.shadow import collector_at_rest
 from oms.store.soundness import check_start
 from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger
@@ -58,6 +59,8 @@ logger = get_logger("store")
 
 #: How often a lease is looked at whose holder may be alive.
 _WATCH_SECONDS: Final = 0.05
+#: Events that a start folds between two writes of their rows: some 20 MB.
+LOADED_EVENTS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,11 +378,20 @@ class Writer:
                 chain.head = chain.head_at(BOOKS_CHECKPOINT)
                 self._projector.restore(chain.head.sequence, chain.row_sums())
                 self._projector.check_live()
-        while chain.head.sequence < end.sequence:
-            # Page by page: after a long absence the tail may be any length.
-            with self._connection.writing():
-                self._write_rows(self._follow_page()[0])
+        with collector_at_rest():
+            while chain.head.sequence < end.sequence:
+                with self._connection.writing():
+                    self._write_rows(self._follow_until(end))
         self._durable = chain.head
+
+    def _follow_until(self, end: Head) -> list[Envelope]:
+        """Read, verify and fold the events of others up to one, at most as many as memory holds: a
+        row is written once for all of them, and after a long absence they may be any number.
+        """
+        envelopes: list[Envelope] = []
+        while self.head.sequence < end.sequence and len(envelopes) < LOADED_EVENTS_MAX:
+            envelopes += self._follow_page()[0]
+        return envelopes
 
     # ── what others did ──────────────────────────────────────────────────────────────────────────
 

@@ -184,8 +184,9 @@ class Books:
     def put(self, record: AnyRecord) -> None:
         """Write a record: keep it, index it, mark it for the store."""
         table, key = TABLE_OF[type(record)], record.key
-        self._before.setdefault((table, key), self.tables[table].get(key))
-        self._keep(table, key, record)
+        before = self.tables[table].get(key)
+        self._before.setdefault((table, key), before)
+        self._replace(table, key, before, record)
         self._touched[table].add(key)
 
     def order(self, order_id: str) -> Order | None:
@@ -324,9 +325,10 @@ class Books:
         return isinstance(found, UnknownOrder) and not found.taken_in
 
     def _keep(self, table: str, key: str, record: AnyRecord) -> None:
-        rows = self.tables[table]
-        before = rows.get(key)
-        rows[key] = record
+        self._replace(table, key, self.tables[table].get(key), record)
+
+    def _replace(self, table: str, key: str, before: AnyRecord | None, record: AnyRecord) -> None:
+        self.tables[table][key] = record
         if isinstance(record, Order):
             if isinstance(before, Order) and _same_names(before, record):
                 return
@@ -354,14 +356,19 @@ class Books:
                     del self._by_perm_id[perm_id]
             for perm_id in order.perm_ids:
                 self._by_perm_id.setdefault(perm_id, key)
-        if before is None or before.number_key != order.number_key:
+        if before is None or (
+            not _same_number(before, order) and before.number_key != order.number_key
+        ):
             if before is not None and self._by_broker_key.get(before.number_key) == key:
                 del self._by_broker_key[before.number_key]
             if order.number_key:
                 self._by_broker_key[order.number_key] = key
         if before is None and order.shared_ref is not None:
             self._by_shared_ref.setdefault(order.shared_ref, set()).add(key)
-        self._index_groups(key, before, order)
+        if before is None or before.live is not order.live or before.terms is not order.terms:
+            self._index_groups(key, before, order)
+        if before is not None and before.acknowledged and order.acknowledged:
+            return
         if not order.acknowledged and order.live:
             self._unanswered.add(key)
         elif self._unanswered:
@@ -408,13 +415,11 @@ def _stays(record: AnyRecord) -> bool:
     """Say whether a record must be in memory: a live one, but where a flood can make any number and
     the events that need one name it.
     """
-    match record:
-        case EarlyCommission():
-            return False
-        case Anomaly() if not record.about and record.kind != "set_aside":
-            return False
-        case _:
-            return record.live
+    if isinstance(record, EarlyCommission):
+        return False
+    if isinstance(record, Anomaly) and not record.about and record.kind != "set_aside":
+        return False
+    return record.live
 
 
 def _waits_at(order: Order) -> tuple[int, int] | None:
@@ -424,14 +429,17 @@ def _waits_at(order: Order) -> tuple[int, int] | None:
     return order.client_id, order.broker_order_id
 
 
+def _same_number(before: Order, order: Order) -> bool:
+    return before.broker_key is order.broker_key and before.number_lost is order.number_lost
+
+
 def _same_names(before: Order, order: Order) -> bool:
     """Say whether every index and the life of an order are as they were: so it is for nine events
     of ten. What was not changed is the same object, so this asks for identity and may say no.
     """
     return (
         order.state is before.state
-        and order.broker_key is before.broker_key
-        and order.number_lost is before.number_lost
+        and _same_number(before, order)
         and order.perm_ids is before.perm_ids
         and order.acknowledged is before.acknowledged
         and order.terms is before.terms

@@ -142,7 +142,9 @@ def _fill_from(
 
 def _held_against(books: Books, order: Order, fill: Fill) -> Fill:
     """Return a fill of an order with what it contradicts, which is kept for the reconciler."""
-    fill = fill.evolve(order_id=order.order_id, disputed=dispute(order, fill))
+    disputed = dispute(order, fill)
+    if (order.order_id, disputed) != (fill.order_id, fill.disputed):
+        fill = fill.evolve(order_id=order.order_id, disputed=disputed)
     show_dispute(books, order, fill)
     return fill
 

@@ -73,10 +73,9 @@ class Fill(Evolving):
 
     def after(self, before: Fill | None, sequence: int) -> Fill:
         """Return this as the event of a sequence made it out of what it was before."""
-        told = (before.told if before is not None else set()) | self.told
-        now = self.evolve(last_sequence=sequence)
-        named = {now.booked_sequence, now.commission_sequence, sequence}
-        return now.evolve(told_sequences=tuple(sorted(told - named)))
+        told = self.told if before is None else before.told | self.told
+        told -= {self.booked_sequence, self.commission_sequence, sequence}
+        return self.evolve(last_sequence=sequence, told_sequences=tuple(sorted(told)))
 
     @property
     def key(self) -> str:
