@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from oms.core.admit.groups import Group, NewOrder, attach_denial, check_order, check_same
@@ -15,6 +16,7 @@ from oms.core.events import OrderDenied, OrderIntended, Terms, WhatIfReceived
 from oms.core.fold.books import name_of
 from oms.core.fold.records import AnyRecord, Order, UnknownOrder
 from oms.errors import (
+    ArchiveUnavailable,
     BrokerError,
     ContractAmbiguous,
     ContractUnknown,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 KEY_TAKEN: Final = "nothing was sent; take a key that no order at IB has"
 #: Databases bound the number of values in one query.
 _KEYS_A_QUERY: Final = 500
+_ALONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Entry:
@@ -91,9 +94,10 @@ class Entry:
         self._sending.check_log()
         for one in group.orders:
             check_order(one)
-        if await self._earlier(group.orders[:1]):
+        if await self._earlier(group.orders[:1], group.parents):
+            await self._earlier(group.orders[1:], group.parents)
             return
-        for key in await self._earlier(group.orders[1:]):
+        for key in await self._earlier(group.orders[1:], group.parents):
             raise InvalidRequest(f"order id {key} belongs to another order", hint=KEY_TAKEN)
         account = self._account(group.orders[0].account)
         intents: list[OrderIntended] = []
@@ -106,9 +110,15 @@ class Entry:
         judged = denial or await self._admission.judge(intents, rules)
         if isinstance(judged, Denial):
             denials = [denied(one, judged) for one in intents]
-            await self._sending.submit([], denials, by=by, whole=True)
+            lost = await self._sending.submit([], denials, by=by, whole=True)
         else:
-            await self._sending.submit(judged, [], by=by, whole=True, asked_at_ms=asked_at_ms)
+            lost = await self._sending.submit(
+                judged, [], by=by, whole=True, asked_at_ms=asked_at_ms
+            )
+        if lost and group.name is None:
+            raise InvalidRequest(
+                f"order id {lost[0]} was given to another order at the same moment", hint=KEY_TAKEN
+            )
 
     async def what_if(self, contract: Contract, terms: Terms, account: str) -> WhatIfReceived:
         """Ask IB what an order would cost; see `OrderManager.what_if`."""
@@ -147,10 +157,12 @@ class Entry:
             raise InvalidRequest(f"name the account: this gateway serves {names}")
         return allowed[0]
 
-    async def _earlier(self, orders: Sequence[NewOrder]) -> frozenset[str]:
+    async def _earlier(
+        self, orders: Sequence[NewOrder], parents: Mapping[str, str] = _ALONE
+    ) -> frozenset[str]:
         """Return the keys that orders have already; raises `InvalidRequest` where such an order is
-        plainly another one, because then the caller means two orders by one key, and where IB shows
-        a key on orders that have other ids here.
+        another one, because then the caller means two orders by one key, and where IB shows a key
+        on orders that have other ids here.
         """
         known = self._view.orders
         keys = [o.order_id for o in orders if not o.fresh]
@@ -160,10 +172,25 @@ class Entry:
             found[order.order_id] = self._view.recall(order)
         for one in orders:
             if one.order_id in found:
-                check_same(one, found[one.order_id])
+                order = found[one.order_id]
+                check_same(
+                    one, order, await self._asked_first(order), parents.get(one.order_id, "")
+                )
         await self._check_free([k for k in keys if k not in found or found[k].origin != "ours"])
         await self._check_not_shown([key for key in keys if key not in found])
         return frozenset(found)
+
+    async def _asked_first(self, order: Order) -> OrderIntended | OrderDenied | None:
+        """Return what was asked for when a key was given to an order of ours, whatever its terms
+        are by now; None for an order that IB showed first, and where its archive is away.
+        """
+        if order.origin != "ours" or not order.intent_sequence:
+            return None
+        try:
+            event = (await self._reader.event(order.intent_sequence)).event
+        except ArchiveUnavailable:
+            return None
+        return event if isinstance(event, OrderIntended | OrderDenied) else None
 
     async def _check_free(self, keys: Sequence[str]) -> None:
         """Raise `InvalidRequest` where orders of others have a key beside their ids here."""

@@ -93,8 +93,9 @@ class Sending:
         by: By,
         whole: bool,
         asked_at_ms: int | None = None,
-    ) -> None:
-        """Store denials and intents in one transaction, then send what was intended.
+    ) -> tuple[str, ...]:
+        """Store denials and intents in one transaction, then send what was intended; return the
+        keys that another order got first.
 
         `whole` orders leave together or not at all: where another order has the id of one of them,
         none is sent. A caller that gives up meanwhile takes nothing back: the intents become
@@ -103,7 +104,7 @@ class Sending:
         """
         facts: list[OrderDenied | OrderIntended] = [*denials, *intents]
         if not facts:
-            return
+            return ()
         loop = asyncio.get_running_loop()
         began = loop.time()
         durable = self._log.append_together(
@@ -116,6 +117,9 @@ class Sending:
             raise
         for denial in denials:
             log.info("order_denied", order_id=denial.order_id, rule=denial.rule, text=denial.text)
+        lost = tuple(
+            one.order_id for one, receipt in zip(facts, receipts, strict=True) if receipt.conflict
+        )
         by_intent = _by_intent(intents, receipts[len(denials) :], by)
         fresh = _fresh(intents, receipts[len(denials) :])
         # IB may have shown its key before the intent was durable.
@@ -123,7 +127,7 @@ class Sending:
         if whole and len(fresh) - len(taken) < len(intents):
             text = "another order has the id of a leg of its group"
             self._not_sent(fresh, text, by_intent)
-            return
+            return lost
         for intent in taken:
             text = self._view.why_key_is_taken(intent.order_id)
             self._not_sent([intent], text, by_intent)
@@ -135,10 +139,11 @@ class Sending:
                 " OMS_REQUEST_AGE_SECONDS_MAX allows"
             )
             self._not_sent(fresh, text, by_intent)
-            return
+            return lost
         for intent in fresh:
             log.info("order_intended", order_id=intent.order_id)
         self._send(fresh, by_intent, asked_at_ms)
+        return lost
 
     def now_ms(self) -> int:
         """Return the moment from which the age of what is asked for now counts."""

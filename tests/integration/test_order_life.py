@@ -110,6 +110,25 @@ async def test_the_same_order_id_at_the_same_moment_is_sent_once(world: World) -
     await world.agree()
 
 
+async def test_one_key_for_two_orders_is_refused_also_at_the_same_moment(world: World) -> None:
+    manager = await world.start()
+    await manager.qualify(AAPL)
+    said = await asyncio.gather(
+        *(manager.submit(AAPL, oms.Limit("BUY", n, LOW), order_id="twin") for n in (10, 11)),
+        return_exceptions=True,
+    )
+    assert "another order at the same moment" in str(said[1])
+    first = await world.rest(manager.ticket("twin"))
+    assert first.terms.quantity == 10
+    await manager.modify("twin", quantity=12)
+    await world.until(lambda: world.view.orders["twin"].terms.quantity == 12)
+    same = await manager.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="twin")
+    assert same.order.terms.quantity == 12
+    with pytest.raises(InvalidRequest, match="another order: quantity 10"):
+        await manager.submit(AAPL, oms.Limit("BUY", 12, LOW), order_id="twin")
+    assert len(await world.log(OrderIntended)) == 1
+
+
 async def test_an_order_id_taken_by_another_order_at_the_same_moment_sends_nothing_more(
     world: World,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -115,7 +116,36 @@ def test_order_is_attached_only_to_a_live_one_of_ours_in_its_contract(
     assert denial is None or denial.rule == "parent"
 
 
-def test_key_of_another_order_is_refused_with_the_order_that_has_it() -> None:
-    check_same(ENTRY, PARENT)
+FIRST = OrderIntended(order_id="entry", account="DU1", contract=SPY, terms=PARENT.terms)
+
+
+@pytest.mark.parametrize(
+    ("again", "parent", "words"),
+    [
+        (ENTRY, "", ""),
+        (replace(ENTRY, account=""), "", ""),
+        (replace(ENTRY, terms=oms.Limit("BUY", "10.0", "100.00")), "", ""),
+        (replace(ENTRY, terms=OUT), "", "BUY SPY"),
+        (replace(ENTRY, terms=oms.Limit("BUY", 11, "100")), "", "quantity 10"),
+        (replace(ENTRY, terms=oms.Market("BUY", 10)), "", "order type LMT, limit price 100"),
+        (replace(ENTRY, account="DU2"), "", "account DU1"),
+        (replace(ENTRY, closing=True), "", "not closing"),
+        (ENTRY, "other", "parent none"),
+    ],
+)
+def test_key_of_another_order_is_refused_with_what_the_order_has(
+    again: oms.NewOrder, parent: str, words: str
+) -> None:
+    # A change since then makes it no other order.
+    changed = PARENT.evolve(terms=oms.Limit("BUY", 12, "101"))
+    if not words:
+        check_same(again, changed, FIRST, parent)
+        return
+    with pytest.raises(InvalidRequest, match=f"belongs to another order: {words}"):
+        check_same(again, changed, FIRST, parent)
+
+
+def test_key_of_an_order_that_ib_showed_is_refused_for_another_side_or_contract() -> None:
+    check_same(replace(ENTRY, terms=oms.Market("BUY", 99)), PARENT)
     with pytest.raises(InvalidRequest, match="belongs to another order: BUY SPY"):
         check_same(oms.NewOrder(SPY, OUT, "entry"), PARENT)

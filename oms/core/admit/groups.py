@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, get_type_hints
 
@@ -12,9 +12,10 @@ from oms.core.admit.validity import OCA_TYPES, check_order_id, validate
 from oms.core.asked import check
 from oms.core.bounds import brief
 from oms.core.contracts import Contract, may_be_same
-from oms.core.events import OrderIntended, Side, Terms
+from oms.core.events import OrderDenied, OrderIntended, Side, Terms
 from oms.core.fold.records import Order
 from oms.core.money import Number, number
+from oms.core.values import fields_of
 from oms.errors import InvalidRequest
 
 #: An OCA group of one cancels nothing.
@@ -152,16 +153,43 @@ def check_order(one: NewOrder, where: str = "") -> None:
         raise InvalidRequest(f"{where}{error.message}", hint=error.hint) from error
 
 
-def check_same(one: NewOrder, found: Order) -> None:
-    """Raise `InvalidRequest` where the order that has a key already is plainly another one: then
-    the caller means two orders by one key.
+def check_same(
+    one: NewOrder,
+    found: Order,
+    first: OrderIntended | OrderDenied | None = None,
+    parent: str = "",
+) -> None:
+    """Raise `InvalidRequest` where the order that has a key already is another one: then the caller
+    means two orders by one key.
+
+    `first` is what was asked for with the key first, where the order is ours: all its terms count.
+    Of an order that IB shows, side and contract count alone.
     """
+    what = ""
     if one.terms.side != found.terms.side or not may_be_same(one.contract, found.contract):
+        what = f"{found.terms.side} {found.contract}"
+    elif first is not None:
+        what = ", ".join(_others(one, first, parent))
+    if what:
         raise InvalidRequest(
-            f"order id {brief(one.order_id)} belongs to another order: {found.terms.side}"
-            f" {found.contract}",
+            f"order id {brief(one.order_id)} belongs to another order: {what}",
             hint="the same key twice is one order; take a new key for a new order",
         )
+
+
+def _others(one: NewOrder, first: OrderIntended | OrderDenied, parent: str) -> Iterator[str]:
+    """Yield what was asked for first and is not asked for now."""
+    now = fields_of(one.terms)
+    for name, value in fields_of(first.terms).items():
+        if value != now[name]:
+            yield f"{name.replace('_', ' ')} {'none' if value in (None, '') else value}"
+    if one.account and one.account != first.account:
+        yield f"account {first.account}"
+    if isinstance(first, OrderIntended):
+        if one.closing != first.closing:
+            yield "closing" if first.closing else "not closing"
+        if parent != (first.parent_order_id or ""):
+            yield f"parent {first.parent_order_id or 'none'}"
 
 
 def attach_denial(intent: OrderIntended, parent: Order | None, *, is_own: bool) -> Denial | None:
