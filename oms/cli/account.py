@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from oms.cli.options import AsJson
+from oms.cli.asking import FILTERS, Question, asked, say_none
+from oms.cli.options import AsJson, with_options
 from oms.cli.output import print_json, say, write
 from oms.cli.past import AsOf, Shelf, WhichOf, shelf
 from oms.cli.reading import asynchronous
@@ -16,7 +18,9 @@ from oms.cli.tables import age, price
 from oms.cli.terminal import show, table
 from oms.core.money import plain
 from oms.core.portfolio import Account, Figure, Holding
+from oms.history import records
 from oms.history.portfolio import read_accounts
+from oms.history.query import Query
 from oms.report.record_json import account_json, figure_json, holding_json
 
 app = typer.Typer()
@@ -65,17 +69,21 @@ async def account(
         _show_account(one, place.now)
 
 
-@app.command()
+@app.command(cls=Question)
+@with_options(FILTERS)
 @asynchronous
 async def pnl(
     context: typer.Context,
     *,
-    account: OfAccount = None,
     as_of: AsOf = None,
     by: WhichOf = None,
     as_json: AsJson = False,
+    **words: Any,
 ) -> None:
     """Show what each holding has made, realised and not, in its currency and the base currency.
+
+    The conditions are those of `oms positions` and say which holdings are listed; the last line is
+    the whole account.
 
     \b
     realised, unrealised   ours, by average cost, multiplier included, commissions excluded
@@ -86,10 +94,11 @@ async def pnl(
     \b
     oms pnl
     oms pnl --account DU1234567 --json
-    oms pnl --as-of 2026-06-01T14:03Z --by happened
+    oms pnl --class OPT --as-of 2026-06-01T14:03Z --by happened
     """
-    async with shelf(context, as_of, by) as place:
-        found = await _accounts(place, account)
+    query = asked(context, words)
+    async with shelf(context, as_of, by, words["zone"]) as place:
+        found = await _narrowed(place, query, await _accounts(place, query.account))
     if as_json:
         about = {} if place.past is None else place.json
         rows = [
@@ -114,6 +123,23 @@ async def _accounts(place: Shelf, names: Sequence[str] | None) -> tuple[Account,
     if not found:
         say("no account is known yet; the first reconciliation asks IB for them")
     return found
+
+
+async def _narrowed(place: Shelf, query: Query, accounts: Sequence[Account]) -> Sequence[Account]:
+    """Return accounts with the holdings that answer a query."""
+    if query.evolve(account=(), reverse=False) == Query():
+        return accounts
+    found = await records.find(place.reader, "positions", query, None, place.past)
+    keys = {one.key for one in found}
+    if not keys:
+        await say_none(place.reader, query, "holding")
+    return [
+        replace(
+            one,
+            holdings=tuple(h for h in one.holdings if f"{h.account}:{h.contract.con_id}" in keys),
+        )
+        for one in accounts
+    ]
 
 
 def _show_account(one: Account, now: datetime) -> None:
@@ -150,7 +176,7 @@ def _show_pnl(one: Account, now: datetime) -> None:
     for holding in one.holdings:
         made.add_row(*_pnl_row(holding), age(holding.unrealised_pnl.at, now), _why(holding))
     made.add_row(
-        "all",
+        "whole account",
         *("", "", ""),
         _value(one.realised_pnl),
         _value(one.unrealised_pnl),

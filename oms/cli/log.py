@@ -7,12 +7,11 @@ from datetime import UTC
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from oms import report
 from oms.cli.asking import COUNTS, FILTERS, SORT, Question, asked, say_none, show_count
 from oms.cli.ids import short
+from oms.cli.listing import Listing
 from oms.cli.options import with_options
 from oms.cli.output import write_json
 from oms.cli.reading import perform, reading
@@ -126,16 +125,16 @@ async def _print(reader: Reader, envelopes: list[Envelope], *, wire: bool, as_js
         show(_table(envelopes, orders, wire=wire))
 
 
-def _table(envelopes: list[Envelope], orders: dict[int, list[str]], *, wire: bool) -> Table:
+def _table(envelopes: list[Envelope], orders: dict[int, list[str]], *, wire: bool) -> Listing:
     made = table(
         *("seq", "recorded (UTC)", "who", "type", "order", "what it says"),
         right=("seq",),
         wrap=("what it says",),
     )
     for envelope in envelopes:
-        said = Text(report.sentence(envelope))
+        said = report.sentence(envelope)
         if wire and envelope.wire is not None:
-            said.append(f"\n{wire_text(envelope)}", style="dim")
+            said += f"\n{wire_text(envelope)}"
         made.add_row(
             str(envelope.sequence),
             f"{envelope.recorded_at.astimezone(UTC):%m-%d %H:%M:%S.%f}"[:-3],

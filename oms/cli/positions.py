@@ -27,6 +27,8 @@ async def positions(
     """List the positions of our books beside what IB last said; --all shows flat ones, too.
 
     --side BUY are those held long; --since and --until are about when a position last changed.
+    --order, --state, --code, --actor, --strategy and --session: those that a fill of such an order,
+    or of that session, moved.
 
     \b
     quantity   opening balance and executions, nothing else
@@ -44,8 +46,6 @@ async def positions(
     if found is None:
         return
     place, chosen = found.place, cast("list[Position]", found.records)
-    if not words["sort"]:
-        chosen.sort(key=lambda row: (row.account, row.contract.symbol, row.contract.con_id))
     if as_json:
         values = [position_json(one) for one in chosen]
         print_json("positions", **place.json, positions=values)

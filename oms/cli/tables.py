@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from rich.table import Table
-
 from oms.cli.ids import short
+from oms.cli.listing import Listing
 from oms.cli.terminal import table
 from oms.clock import SystemClock
 from oms.core.contracts import Contract
 from oms.core.fold.records import Alarm, BreakCase, Fill, Order, Position, RunRecord
 from oms.core.money import plain
-from oms.core.words import describe_disputed, describe_fill, describe_origin, duration
-from oms.report.sentences import describe_terms
+from oms.core.words import describe_disputed, describe_origin, duration
+from oms.report.sentences import describe_terms, name_of
 from oms.report.words import BREAKS, shown_price, trigger_words
 
 #: IB's code for "the order is cancelled", which the state says already.
@@ -48,7 +47,7 @@ def costs(amounts: Iterable[tuple[str, Decimal]]) -> str:
 # ── orders ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def orders_table(orders: Iterable[Order]) -> Table:
+def orders_table(orders: Iterable[Order]) -> Listing:
     """Return orders for a person."""
     made = table(
         *("order", "account", "what", "state", "filled", "average", "changed", "note"),
@@ -92,7 +91,7 @@ def contract_words(contract: Contract) -> str:
 # ── fills and positions ──────────────────────────────────────────────────────────────────────────
 
 
-def fills_table(fills: Iterable[Fill]) -> Table:
+def fills_table(fills: Iterable[Fill]) -> Listing:
     """Return fills for a person."""
     made = table(
         *("time", "account", "what", "commission", "order", "execution", "learnt"),
@@ -107,7 +106,7 @@ def fills_table(fills: Iterable[Fill]) -> Table:
         made.add_row(
             clock(fill.occurred_at),
             fill.account,
-            describe_fill(fill),
+            _what(fill),
             commission,
             short(fill.order_id),
             fill.exec_id,
@@ -116,7 +115,12 @@ def fills_table(fills: Iterable[Fill]) -> Table:
     return made
 
 
-def positions_table(positions: Iterable[Position], now: datetime) -> Table:
+def _what(fill: Fill) -> str:
+    name = name_of(fill.contract)
+    return f"{fill.side} {plain(fill.quantity)} {name} @ {plain(fill.price)}"
+
+
+def positions_table(positions: Iterable[Position], now: datetime) -> Listing:
     """Return positions for a person."""
     made = table(
         *("account", "contract", "quantity", "average", "currency", "realised", "commissions"),
@@ -142,7 +146,7 @@ def positions_table(positions: Iterable[Position], now: datetime) -> Table:
 # ── breaks and runs ──────────────────────────────────────────────────────────────────────────────
 
 
-def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
+def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Listing:
     """Return breaks for a person."""
     made = table(
         *("break", "status", "severity", "age", "seen", "what", "ours", "theirs", "evidence"),
@@ -174,7 +178,7 @@ def breaks_table(cases: Iterable[BreakCase], now: datetime) -> Table:
     return made
 
 
-def alarms_table(alarms: Iterable[Alarm], now: datetime) -> Table:
+def alarms_table(alarms: Iterable[Alarm], now: datetime) -> Listing:
     """Return alarms for a person."""
     made = table(
         *("kind", "age", "account", "symbol", "order", "what it says", "raised", "over", "event"),
@@ -196,7 +200,7 @@ def alarms_table(alarms: Iterable[Alarm], now: datetime) -> Table:
     return made
 
 
-def runs_table(runs: Iterable[RunRecord]) -> Table:
+def runs_table(runs: Iterable[RunRecord]) -> Listing:
     """Return reconciliation runs for a person."""
     made = table(
         *("run", "started", "took", "why", "verdict", "match", "break", "unknown", "event"),

@@ -6,19 +6,23 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
+from oms.cli.listing import Listing
 from oms.cli.output import say
 from oms.core.shown import shown
 from oms.core.words import counted
 from oms.errors import InvalidRequest
+
+#: A pipe that is closed meanwhile ends the drawing.
+_LINES_AT_A_TIME: Final = 200
 
 
 class Screen(Console):
@@ -37,22 +41,28 @@ class Screen(Console):
             yield segment if control or text.isprintable() else Segment(shown(text), style)
 
 
-def show(*renderables: RenderableType) -> None:
-    """Write what a person reads to stdout."""
+def show(*shown_things: RenderableType | Listing) -> None:
+    """Write what a person reads to stdout; a list of many rows is written as it is drawn."""
     console = _console()
-    for renderable in renderables:
-        console.print(renderable)
+    for one in shown_things:
+        if isinstance(one, Listing):
+            _write_listing(console, one)
+        else:
+            console.print(one)
 
 
-def table(*headers: str, right: tuple[str, ...] = (), wrap: tuple[str, ...] = ()) -> Table:
+def _write_listing(console: Console, listing: Listing) -> None:
+    lines = listing.lines(console.width)
+    console.print(Text(next(lines), style="dim", no_wrap=True, overflow="ignore"), crop=False)
+    while page := list(islice(lines, _LINES_AT_A_TIME)):
+        typer.echo("\n".join(page))
+
+
+def table(*headers: str, right: tuple[str, ...] = (), wrap: tuple[str, ...] = ()) -> Listing:
     """Return an empty table; `right` names columns of numbers, `wrap` those that may be folded on a
     narrow screen.
     """
-    made = Table(box=None, pad_edge=False, header_style="dim")
-    for header in headers:
-        side = "right" if header in right else "left"
-        made.add_column(header, justify=side, no_wrap=header not in wrap)  # type: ignore[arg-type]
-    return made
+    return Listing(headers, right=right, wrap=wrap)
 
 
 @contextmanager

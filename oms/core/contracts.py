@@ -78,9 +78,9 @@ class Contract(Given):
 
     def __str__(self) -> str:
         parts = [self.local_symbol or self.symbol, self.sec_type]
-        if self.expiry and not self.local_symbol:
-            parts.append(self.expiry)
-        return " ".join([*parts, self.currency])
+        if not self.local_symbol:
+            parts += [self.expiry, plain(self.strike), self.right]
+        return " ".join(part for part in (*parts, self.currency) if part)
 
 
 def described(contract: Contract) -> Contract:

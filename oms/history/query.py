@@ -379,7 +379,11 @@ async def beyond(reader: Reader, query: Query) -> str:
 
 def _offer(value: str, known: Sequence[str]) -> str:
     by_lower = {one.lower(): one for one in known}
-    close = [by_lower[one] for one in difflib.get_close_matches(value.lower(), by_lower, 3)]
+    # An actor is a kind and a name: person:anna.
+    close = [one for one in known if one.lower().endswith(f":{value.lower()}")]
+    close = close or [
+        by_lower[one] for one in difflib.get_close_matches(value.lower(), by_lower, 3)
+    ]
     if close or len(known) == 1:
         return f"did you mean {' or '.join(close or known)}?"
     shown = ", ".join(known[:_OFFERED_MAX]) + (", ..." if len(known) > _OFFERED_MAX else "")

@@ -1,12 +1,15 @@
 """Records by the same question as events: orders, fills, positions, breaks, runs, alarms.
 
-`meets` says whether a record answers a query; nothing else decides. What it cannot be asked (a
-position has no code) is refused, because passing over it would show everything under the name of a
-filter. Orders and fills are many, so they are found by the events that brought them into the books.
+`meets` says whether a record answers a query; nothing else decides. What a record does not say
+itself is asked of its orders: positions are those that a fill of such an order moved, breaks and
+alarms those about such an order. What no record can be asked is refused, because passing over it
+would show everything under the name of a filter. Orders and fills are many, so they are found by
+the events that brought them into the books.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +52,8 @@ class Shape:
     #: Where in the log it came: pages follow it. None for what no single event brought.
     sequence: Callable[[Any], int] | None
     sorts: Mapping[str, Key]
+    #: The order without another, of what has no place in the log.
+    order: Key | None = None
     #: Whether conditions are asked of the order that it belongs to.
     of_order: bool = False
 
@@ -138,6 +143,7 @@ SHAPES: Final[Mapping[str, Shape]] = MappingProxyType(
             lambda position: position.updated_at,
             None,
             {**_SORTS, "quantity": lambda position: position.quantity},
+            order=lambda one: (one.account, one.contract.symbol, one.contract.con_id),
         ),
         "breaks": Shape(
             "a break",
@@ -194,12 +200,12 @@ async def find(
     records cannot be asked.
     """
     shape = SHAPES[table]
-    known = await _known(reader, table, query, None if past is None else past.sequence)
+    known = await _known(reader, table, query, past)
     if table in _BIRTHS and past is None and _NARROW.isdisjoint(where or {}):
         records = await _born(reader, table, query, known, where)
     else:
         records = await _filtered(reader if past is None else past, table, query, known, where)
-        if query.sort is None and query.limit and query.after is None:
+        if query.sort is None and query.limit and query.after is None and shape.order is None:
             records = records[-query.limit :]
     if query.sort is not None:
         records.sort(key=_sort_of(shape, query.sort), reverse=query.sort.startswith("-"))
@@ -237,7 +243,8 @@ async def count(
 ) -> Counted:
     """Return how many records answer a query, and how many have each value of a key."""
     shape = SHAPES[table]
-    keys = [kind for kind in shape.says if kind != "order"]
+    by_events = _BY_EVENTS if table in _BIRTHS else ()
+    keys = [kind for kind in (*shape.says, *by_events) if kind != "order"]
     if by and by not in keys:
         raise InvalidRequest(
             f"{shape.noun} has no {by!r} to count by", hint=f"one of: {', '.join(keys)}"
@@ -246,6 +253,10 @@ async def count(
     records = await find(reader, table, every, where, past)
     if not by:
         return Counted(by, len(records), ())
+    if by in by_events:
+        last = None if past is None else past.sequence
+        tally = await _tally_by_events(reader, table, records, by, last)
+        return Counted(by, len(records), _most_first(tally))
     books = reader if past is None else past
     orders = await _orders_of(books, records) if shape.of_order else {}
     tally = Counter(
@@ -253,8 +264,39 @@ async def count(
         for record in records
         for value in (set(shape.says[by](record, orders.get(record.key))) - {""} or {""})
     )
-    counts = sorted(tally.items(), key=lambda one: (-one[1], one[0]))
-    return Counted(by, len(records), tuple(counts))
+    return Counted(by, len(records), _most_first(tally))
+
+
+def _most_first(tally: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(tally.items(), key=lambda one: (-one[1], one[0])))
+
+
+async def _tally_by_events(
+    reader: Reader, table: str, records: Sequence[AnyRecord], by: str, last: int | None
+) -> dict[str, int]:
+    """Return how many records each session brought, or have an event with each code about their
+    order; under "" those without.
+    """
+    end = (await reader.head()).sequence if last is None else last
+    postings = await asyncio.to_thread(
+        index.postings_of, reader.url, (), (by,), within=(1, max(end, 1))
+    )
+    sequence = SHAPES[table].sequence
+    assert sequence is not None
+    tally: dict[str, int] = {}
+    left = {record.key for record in records}
+    for (kind, value), bits in postings.items():
+        if kind != by or not bits:
+            continue
+        if by == "session":
+            met = {one.key for one in records if index.has(bits, sequence(one))}
+        else:
+            about = await _orders_of_events(reader, bits)
+            met = {one.key for one in records if getattr(one, "order_id", "") in about}
+        if met:
+            tally[value] = len(met)
+            left -= met
+    return {**tally, **({"": len(left)} if left else {})}
 
 
 def meets(table: str, record: AnyRecord, query: Query, order: Order | None = None) -> bool:
@@ -281,6 +323,8 @@ class _Known:
     where: dict[str, object]
     #: The orders that it is about; None for all.
     order_ids: frozenset[str] | None
+    #: The positions that fills of such orders moved; None for all.
+    keys: frozenset[str] | None
     #: The events of the sessions asked for that brought records; None for all.
     brought: Bits | None
     first: int
@@ -288,49 +332,69 @@ class _Known:
 
 
 _BIRTHS: Final = {"orders": ORDER_BIRTHS, "fills": FILL_BIRTHS}
+#: By which events a session brought a record.
+_BROUGHT_BY: Final = {**_BIRTHS, "breaks": ("BreakOpened",), "alarms": ("AlarmRaised",)}
 #: Columns whose index leaves few rows: no event has to be looked for.
 _NARROW: Final = frozenset({"live", "order_id", "exec_id", "perm_id"})
-#: Conditions that only the events about an order answer.
+#: Conditions that only events answer.
 _BY_EVENTS: Final = ("code", "session")
+#: What an order is asked for the records that are about it.
+_OF_ITS_ORDERS: Final = ("con_id", "side", "state", "code", "actor", "strategy")
 
 
-async def _known(reader: Reader, table: str, query: Query, last: int | None) -> _Known:
+async def _known(reader: Reader, table: str, query: Query, past: PastBooks | None) -> _Known:
     shape = SHAPES[table]
-    by_events = _BY_EVENTS if table in _BIRTHS else ()
-    for kind in _values_of(query):
-        if kind not in shape.says and kind not in by_events:
-            known = ", ".join([one for one in shape.says if one != "order"])
-            raise InvalidRequest(f"{shape.noun} has no {kind}", hint=f"it has: {known}")
+    _refuse(shape, query)
+    first, end = await range_of(reader, query)
+    order_ids: set[str] | None = None
+    keys: frozenset[str] | None = None
+    asked = {
+        kind: getattr(query, kind) for kind in _OF_ITS_ORDERS if kind not in shape.says
+    }  # of an order or a fill, only the code
+    if table == "positions":
+        asked |= {"order": query.order, "session": query.session}
+        if any(asked.values()):
+            fills = await find(reader, "fills", Query(**asked), None, past)
+            keys = frozenset(cast(Fill, one).position_key for one in fills)
+    else:
+        if query.order:
+            order_ids = {await resolve(reader, name) for name in query.order}
+        if any(asked.values()):
+            meant = await _orders_that(reader, table, Query(**asked), past)
+            order_ids = meant if order_ids is None else order_ids & meant
+    where: dict[str, object] = {}
+    if table == "orders":
+        columns = {"account": query.account, "state": query.state}
+        where |= {column: list(values) for column, values in columns.items() if values}
+    brought: Bits | None = None
+    if query.session and table in _BROUGHT_BY:
+        brought = await matching(reader, Query(session=query.session, type=_BROUGHT_BY[table]))
+    ids = None if order_ids is None else frozenset(order_ids)
+    return _Known(where, ids, keys, brought, first, end)
+
+
+def _refuse(shape: Shape, query: Query) -> None:
+    """Raise `InvalidRequest` for what a kind of record cannot be asked."""
+    if query.type:
+        raise InvalidRequest(f"{shape.noun} has no type", hint="events have one: `oms log`")
     if query.correlation is not None:
         raise InvalidRequest(
             f"{shape.noun} is of no single correlation", hint="events have one: `oms log`"
         )
     if query.sort is not None:
         _sort_of(shape, query.sort)
-    if query.order and table not in _BIRTHS and "order" not in shape.says:
-        raise InvalidRequest(f"{shape.noun} is of no single order")
     if (query.after, query.before) != (None, None) and (shape.sequence is None or query.sort):
         raise InvalidRequest("pages follow the log: --after and --before do not go with this order")
-    first, end = await range_of(reader, query)
-    order_ids: set[str] | None = None
-    if query.order:
-        order_ids = {await resolve(reader, name) for name in query.order}
-    if query.code:
-        until = None if last is None else last + 1
-        coded = await _orders_with(reader, Query(code=query.code, until=until))
-        order_ids = coded if order_ids is None else order_ids & coded
-    where: dict[str, object] = {}
-    columns = {"account": "account", "con_id": "con_id", "state": "state"}
-    if table == "orders":
-        for kind, column in columns.items():
-            if values := _values_of(query).get(kind):
-                where[column] = [int(one) for one in values] if kind == "con_id" else list(values)
-        where.pop("con_id", None)  # of a combo, a leg can have it
-    ids = None if order_ids is None else frozenset(order_ids)
-    brought: Bits | None = None
-    if query.session:
-        brought = await matching(reader, Query(session=query.session, type=_BIRTHS[table]))
-    return _Known(where, ids, brought, first, end)
+
+
+async def _orders_that(
+    reader: Reader, table: str, query: Query, past: PastBooks | None
+) -> set[str]:
+    """Return the orders that records must be about, for what these do not say themselves."""
+    if table not in _BIRTHS:
+        return {one.key for one in await find(reader, "orders", query, None, past)}
+    until = None if past is None else past.sequence + 1
+    return await _orders_of_events(reader, await matching(reader, query.evolve(until=until)))
 
 
 def _values_of(query: Query) -> dict[str, tuple[str, ...]]:
@@ -340,10 +404,10 @@ def _values_of(query: Query) -> dict[str, tuple[str, ...]]:
     return values
 
 
-async def _orders_with(reader: Reader, query: Query) -> set[str]:
+async def _orders_of_events(reader: Reader, bits: Bits) -> set[str]:
     """Return the orders that events are about."""
     found: set[str] = set()
-    wanted = index.sequences(await matching(reader, query))
+    wanted = index.sequences(bits)
     while page := list(islice(wanted, _PAGE)):
         found.update(order_id for _, order_id in await reader.links(page))
     return found
@@ -394,12 +458,14 @@ async def _filtered(
     conditions = {**known.where, **(where or {})}
     # The past keeps more than memory should hold; where nothing else is asked, a limit ends it.
     plain = not (query.values or query.order or query.sort or query.since or query.until)
-    limit = query.limit if plain and query.after is None and query.before is None else None
+    shape = SHAPES[table]
+    is_page = query.after is not None or query.before is not None or shape.order is not None
+    limit = query.limit if plain and not is_page else None
     rows = await books.rows(table, conditions, limit=limit)
     records = await _meeting(books, table, rows, query, known)
-    sequence = SHAPES[table].sequence
-    if sequence is not None:
-        records.sort(key=sequence)
+    order = shape.order or shape.sequence
+    if order is not None:
+        records.sort(key=order)
     return records
 
 
@@ -445,6 +511,8 @@ async def _orders_of(books: Bookshelf, records: Sequence[AnyRecord]) -> dict[str
 
 
 def _is_of(table: str, record: AnyRecord, known: _Known) -> bool:
+    if known.keys is not None:
+        return record.key in known.keys
     if known.order_ids is None:
         return True
     says = SHAPES[table].says.get("order")

@@ -55,6 +55,7 @@ from oms.report.clock import UNMEASURED, ClockBound
 from oms.report.sentences import name_of, sentence
 from oms.report.story import tell
 from oms.report.why import Answered, Moved, Movement, Step, Why
+from oms.report.words import shown_price
 from oms.store.answers import whole_answer
 from oms.store.reader import Reader
 from oms.store.tables import EVENT_COLUMNS
@@ -248,7 +249,7 @@ async def of_position(reader: Reader, key: str) -> Why:
     await walk.follow(shown)
     movements = tuple(_in_words(one, walk.envelopes.get(one.sequence)) for one in movements)
     held = f"{plain(position.quantity)} {name_of(position.contract)} in {position.account}"
-    average = f" at {plain(position.average_price)}" if position.quantity else ""
+    average = f" at {plain(shown_price(position.average_price))}" if position.quantity else ""
     notes = [*walk.notes()]
     if len(shown) < len(movements):
         notes.append(f"the causes of the last {len(shown):,} movements are shown")

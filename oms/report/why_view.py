@@ -16,7 +16,7 @@ from oms.core.money import plain
 from oms.report.sentences import sentence
 from oms.report.why import Answered, Movement, Step, Why
 from oms.report.wire import wire_text
-from oms.report.words import OUTCOMES, query_words
+from oms.report.words import OUTCOMES, query_words, shown_price
 
 ROLES: Final[dict[Role, str]] = {
     "request": "asked for",
@@ -125,10 +125,10 @@ def _movements(movements: Iterable[Movement]) -> Table:
             str(one.sequence or ""),
             said,
             plain(one.quantity),
-            "" if one.price is None else plain(one.price),
+            "" if one.price is None else plain(shown_price(one.price)),
             plain(one.held),
-            plain(one.average),
-            plain(one.realised_pnl),
+            plain(shown_price(one.average)),
+            plain(shown_price(one.realised_pnl)),
         )
     return table
 

@@ -5,6 +5,7 @@ told: on a small log that is written here.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,7 +34,7 @@ from oms.errors import InvalidRequest
 from oms.history import query, records
 from oms.store import schema
 from oms.store.reader import Reader
-from tests.lives import ACCOUNT, ACME
+from tests.lives import ACCOUNT, ACME, Life
 from tests.pasts import Fact, write
 from tests.shell import Shell
 
@@ -172,7 +173,7 @@ async def test_events_come_in_the_order_asked_for(
         (("log", "--limit", "0"), "limit is a whole number from 1 to"),
         (("orders", "--limit", "-1"), "limit is a whole number from 1 to"),
         (("log", "--limit", "99999999999999999999"), "limit is a whole number"),
-        (("alarms", "--code", "201"), "an alarm has no code"),
+        (("alarms", "--count", "--by", "code"), "an alarm has no 'code' to count by"),
         (("alarms", "--class", "order_quiet"), "no class is called"),
         (("positions", "--zone", "Mars"), "no time zone is called"),
     ],
@@ -196,6 +197,70 @@ async def test_day_of_a_zone_is_that_of_the_zone_named(shell: Shell) -> None:
 async def test_question_beyond_the_end_of_the_log_says_where_it_ends(shell: Shell) -> None:
     for words in (("log", "--since", "20260601"), ("orders", "--all", "--since", "2026-06-02")):
         assert "the log ends with event 12" in (await shell.oms(*words)).err
+
+
+#: What the orders, fills and positions of one strategy, and the alarm about one of its orders, are
+#: found by; the other order of the log is Bob's, in another session, and answers none of it.
+FOUND_BY = (
+    {"order": "A"},
+    {"account": ACCOUNT},
+    {"symbol": "acme"},
+    {"con_id": 1},
+    {"side": "BUY"},
+    {"state": "FILLED"},
+    {"code": 399},
+    {"actor": "strategy:mean"},
+    {"strategy": "mean"},
+    {"session": 1},
+)
+
+
+async def test_every_list_is_asked_for_everything(tmp_path: Path) -> None:
+    path = tmp_path / "two.sqlite"
+    schema.upgrade(str(path))
+    life = Life().play(
+        "session\nintent BUY 5 LMT 10\nsent\nnotice 399\nfill 5 @ 10\nstatus Filled 5"
+    )
+    raised = AlarmRaised(
+        alarm_id="a",
+        kind="order_silent",
+        subject="A",
+        since=NOON,
+        text="x",
+        account=ACCOUNT,
+        symbol="ACME",
+        order_id="A",
+    )
+    life.apply(raised, "A", "watchman")
+    life.play(
+        "session\nB: intent SELL 5 LMT 10 con=2 account=U2\nB: sent\n"
+        "B: fill 1 @ 10 con=2 account=U2"
+    )
+    other = raised.evolve(alarm_id="b", subject="B", account="U2", symbol="C2", order_id="B")
+    life.apply(other, "B", "watchman")
+    facts = [
+        Pending(one.event, replace(one.context, actor="strategy:mean"))
+        if isinstance(one.event, OrderIntended) and one.event.order_id == "A"
+        else Pending(one.event, one.context)
+        for one in life.envelopes
+    ]
+    write(path, [(NOON, one) for one in facts])
+    reader = await Reader.open(str(path))
+    try:
+        for words in FOUND_BY:
+            asked = query.parse(words)
+            found = {
+                table: [one.key for one in await records.find(reader, table, asked)]
+                for table in ("orders", "fills", "positions", "alarms")
+            }
+            assert found == {
+                "orders": ["A"],
+                "fills": [f"{ACCOUNT}:x.1"],
+                "positions": [f"{ACCOUNT}:1"],
+                "alarms": ["a"],
+            }, words
+    finally:
+        await reader.close()
 
 
 async def test_records_are_not_asked_what_only_events_have(shell: Shell) -> None:

@@ -284,7 +284,7 @@ async def test_an_order_is_told_by_any_of_its_names(shell: Shell, name: str) -> 
         (("log", "--code", "x"), 2, "is a whole number"),
         (("log", "--by", "symbol"), 2, "--by belongs to --as-of"),
         (("log", "--count", "--by", "colour"), 2, "no key is called"),
-        (("positions", "--code", "201"), 2, "a position has no code"),
+        (("positions", "--after", "201"), 2, "pages follow the log"),
         (("fills", "--sort", "colour"), 2, "cannot be sorted by"),
         (("fills", "--sort", "price", "--after", "3"), 2, "pages follow the log"),
     ],

@@ -373,9 +373,9 @@ async def test_lists_take_the_filters_of_the_shell(site: Site) -> None:
     assert counted["total"] == len(
         (await site.get("/log.json?symbol=NVDA&limit=1000")).json()["events"]
     )
-    refused = await site.get("/positions?code=201")
+    refused = await site.get("/positions?after=201")
     assert refused.status_code == 400
-    assert "a position has no code" in refused.text
+    assert "pages follow the log" in refused.text
 
 
 async def test_an_altered_event_is_no_page(site: Site) -> None:
