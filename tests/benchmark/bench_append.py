@@ -22,6 +22,7 @@ from tests.benchmark import peer, raw
 from tests.benchmark.flow import pendings
 from tests.benchmark.measure import (
     Figures,
+    Result,
     Row,
     folder,
     measure,
@@ -79,7 +80,7 @@ async def _open(path: Path, *, projector: bool) -> EventLog:
     return await EventLog.open(str(path), clock=SystemClock(), lease=lease, projector=projector)
 
 
-def main() -> None:
+def main() -> list[Result]:
     facts = pendings(BULK)
     stored = raw.rows(facts)
     with folder() as where:
@@ -102,7 +103,7 @@ def main() -> None:
             }
             return figures if other is None else figures | {"peer": other.save()}
 
-        print_table(ROWS, measure(one_round))
+        return print_table(ROWS, measure(one_round))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,15 @@ from oms.core.outgoing import Outgoing
 from oms.store import schema
 from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog
-from tests.benchmark.measure import Figures, Row, folder, measure, print_table, quiet_collector
+from tests.benchmark.measure import (
+    Figures,
+    Result,
+    Row,
+    folder,
+    measure,
+    print_table,
+    quiet_collector,
+)
 
 READ_BYTES = 65_536
 CLIENT_ID = 1
@@ -261,5 +269,5 @@ def round_() -> Figures:
     return figures
 
 
-def main() -> None:
-    print_table(ROWS, measure(round_))
+def main() -> list[Result]:
+    return print_table(ROWS, measure(round_))

@@ -1,19 +1,18 @@
-"""P9, P10, P12: what questions about the past cost in logs of different sizes, in one table.
+"""P10, P12: the books as of a moment, the check of the chain, and what stands beside a log.
 
-    OMS_TEST_BENCH_LOGS=one.sqlite,ten.sqlite python -m tests.benchmark past
+Of each log: the size of what stands beside it and the processor's time to make it, the whole books
+as of the worst moments by either clock, one order as of a moment, and the check of the chain beside
+a bare scan. Seconds are those of the processor, because others may be at work.
 
-Of each log: the size of what stands beside it and the time to make it, an order's story and a
-search beside a raw read of the same events, the whole books as of the worst moments by either
-clock, and the check of the chain beside a bare scan. `tests.benchmark.big_log` writes such logs;
-without the variable a small one is made. The figures are kept as JSON in OMS_TEST_BENCH_JSON
-(`past.json`), with the load of the machine; seconds of the processor stand beside those of the
-clock, because others may be at work.
+    python -m tests.benchmark past
+
+OMS_TEST_BENCH_LOGS names the logs (`big_log`). What stands beside a log and is not made yet is made
+first, and the snapshots of ten million events take an hour.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import statistics
@@ -25,22 +24,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from oms.core.codec import GENESIS
+from oms.history import index
 from oms.history.asof import By, books_at
-from oms.history.making import bring_up
-from oms.history.side import path_of
+from oms.history.making import bring_up, standing
+from oms.history.side import opened, path_of
 from oms.history.snapshots import CHUNK_EVENTS
 from oms.store.audit import check_chain
 from oms.store.backend import connect, parse_url
 from oms.store.reader import Reader
-from tests.benchmark.bench_ask import index_made, names_of_one, round_of
-from tests.benchmark.big_log import make
-from tests.benchmark.measure import folder, measure
+from tests.benchmark.big_log import events_in, lent
+from tests.benchmark.measure import Figures, Result, Row, print_table
 
-EVENTS = 100_000
 MOMENTS = int(os.environ.get("OMS_TEST_BENCH_MOMENTS", "12"))
 CLOCKS: tuple[By, ...] = ("known", "happened")
+AS_OF_MAX_SECONDS = 0.6
 
-Figures = dict[str, float]
 _Result = TypeVar("_Result")
 
 
@@ -63,11 +61,13 @@ async def whole_books(url: str, moment: int, by: By) -> int:
         await reader.close()
 
 
-async def one_order(url: str, moment: int, order_id: str) -> None:
-    """Ask for one order as of a moment."""
+async def one_order(url: str, moment: int) -> None:
+    """Ask for one order as of a moment at which it had ended."""
     reader = await Reader.open(url)
     try:
-        await (await books_at(reader, moment)).one("orders", order_id)
+        (fill,) = await reader.highest("fills", "booked_sequence", moment // 2, limit=1)
+        books = await books_at(reader, moment)
+        assert await books.one("orders", str(fill.columns()["order_id"])) is not None
     finally:
         await reader.close()
 
@@ -80,34 +80,43 @@ def worst_moments(head: int) -> Iterator[int]:
         yield chance.randrange(max(spans // 5, 1), max(spans, 2)) * CHUNK_EVENTS - 1
 
 
+def made(path: Path) -> None:
+    """Make what stands beside a log and is not made yet, and print what that took."""
+    url = str(path)
+
+    def find() -> None:
+        with closing(connect(parse_url(url), "read")) as log, opened(log, url, write=True) as side:
+            index.catch_up(log, side, index.folded(log))
+
+    for name, make in (("index", find), ("snapshots", partial(bring_up, url, _silent))):
+        _, clock, cpu = spent(make)
+        size = path_of(url).stat().st_size / 1e6
+        print(
+            f"{path.name}: {name} in {clock:,.1f} s ({cpu:,.1f} s of the processor); with it",
+            end="",
+        )
+        print(f" {size:,.0f} MB stand beside {path.stat().st_size / 1e6:,.0f} MB", flush=True)
+
+
+def _silent(done: int, of: int) -> None: ...
+
+
 def figures_of(path: Path) -> Figures:
     """Return every figure of a log."""
-    url = str(path)
-    with closing(connect(parse_url(url), "read")) as log:
-        head = int(log.rows("SELECT max(sequence) FROM events")[0][0])
-    found: Figures = {"events": head, "log MB": path.stat().st_size / 1e6}
-    (_, size, _), found["index s"], found["index cpu s"] = spent(lambda: index_made(path))
-    found["index MB"] = size / 1e6
-    _, found["snapshots s"], found["snapshots cpu s"] = spent(
-        lambda: bring_up(url, lambda done, of: None)
-    )
-    found["snapshots MB"] = path_of(url).stat().st_size / 1e6 - found["index MB"]
-    names = names_of_one(path)
-    rounds = measure(round_of(path, names))
-    for name in rounds[0]:
-        found[f"{name} s"] = statistics.median(one[name] for one in rounds)
+    url, head = str(path), events_in(path)
+    found: Figures = {"bytes": path.stat().st_size / head}
+    made(path)
+    found["beside"] = path_of(url).stat().st_size / head
+    reached = min(standing(url))
     for by in CLOCKS:
         asked = [
             spent(partial(asyncio.run, whole_books(url, moment, by)))
-            for moment in worst_moments(head)
+            for moment in worst_moments(reached)
         ]
-        found[f"as of, {by}, worst s"] = max(seconds for _, seconds, _ in asked)
-        found[f"as of, {by}, worst cpu s"] = max(used for _, _, used in asked)
-        found[f"as of, {by}, median cpu s"] = statistics.median(used for _, _, used in asked)
-        found[f"as of, {by}, records"] = max(records for records, _, _ in asked)
-    moment = next(worst_moments(head))
-    one = one_order(url, moment, names["our id"])
-    _, _, found["as of, one order, cpu s"] = spent(partial(asyncio.run, one))
+        found[f"{by} worst"] = max(used for _, _, used in asked)
+        found[f"{by} median"] = statistics.median(used for _, _, used in asked)
+    one = [spent(partial(asyncio.run, one_order(url, m)))[2] for m in worst_moments(reached)]
+    found["one order"] = statistics.median(one)
     with closing(connect(parse_url(url), "read")) as log:
 
         def scan() -> None:
@@ -115,31 +124,32 @@ def figures_of(path: Path) -> Figures:
                 for _ in log.scanned("SELECT * FROM events"):
                     pass
 
-        _, found["scan s"], found["scan cpu s"] = spent(scan)
-        end, found["verify s"], found["verify cpu s"] = spent(lambda: check_chain(log))
+        _, clock, cpu = spent(scan)
+        found["scan"], found["scan cpu"] = head / clock, head / cpu
+        end, clock, cpu = spent(lambda: check_chain(log))
+        found["verify"], found["verify cpu"] = head / clock, head / cpu
         assert end.hash != GENESIS
-    found["verify, of a scan"] = found["scan cpu s"] / found["verify cpu s"]
     return found
 
 
-def main() -> None:
-    given = [one for one in os.environ.get("OMS_TEST_BENCH_LOGS", "").split(",") if one]
-    with folder() as where:
-        paths = [Path(one) for one in given]
-        if not paths:
-            paths = [where / "log.sqlite"]
-            make(paths[0], EVENTS, open_orders=1_000)
-        load = os.getloadavg()[0]
-        figures = {path.name: figures_of(path) for path in paths}
-    kept = Path(os.environ.get("OMS_TEST_BENCH_JSON", "past.json"))
-    kept.write_text(json.dumps({"load": load, "cores": os.cpu_count(), "logs": figures}, indent=1))
-    print(f"load {load:.1f} of {os.cpu_count()} cores; kept in {kept}\n")
-    print("| what |" + "".join(f" {name} |" for name in figures))
-    print("| --- |" + " ---: |" * len(figures))
-    for what in next(iter(figures.values())):
-        cells = (f" {one[what]:,.3f} |" for one in figures.values())
-        print(f"| {what} |" + "".join(cells))
-
-
-if __name__ == "__main__":
-    main()
+def main() -> list[Result]:
+    """Print a table for each log."""
+    results = []
+    with lent() as paths:
+        for path in dict.fromkeys((paths[0], paths[-1])):
+            at = f"{events_in(path):,} events"
+            rows = [
+                Row("P10", f"as {by}, {kind}, {at}", f"{by} {kind}", "", "", "s", None, wanted)
+                for by in CLOCKS
+                for kind, wanted in (("worst", AS_OF_MAX_SECONDS), ("median", None))
+            ]
+            rows += [
+                Row("", f"one ended order as known, {at}", "one order", "", "", "s"),
+                Row("P12", f"verify, {at}", "verify", "scan", "bare scan", "/s", at_least=0.45),
+                Row("", f"verify, processor, {at}", "verify cpu", "scan cpu", "bare scan", "/s"),
+                Row("", f"the log, {at}", "bytes", "", "", "bytes an event"),
+                Row("", f"beside it, {at}", "beside", "", "", "bytes an event"),
+            ]
+            results += print_table(tuple(rows), [figures_of(path)])
+            print()
+    return results

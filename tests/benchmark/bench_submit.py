@@ -6,6 +6,9 @@ figure is of an idle program. The limit is what cannot be saved: one awaited app
 intent (P3) and ib_async's own placeOrder. Then orders a second with the pace off, from the call
 until the last bytes are handed over: in one bulk, and as orders of their own at the same time.
 
+Before that, how long each takes to connect: ours until the session is written down, and until every
+question of the first comparison is answered and compared; theirs until ib_async has synchronised.
+
     python -m tests.benchmark submit
 """
 
@@ -15,6 +18,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ from oms.store.lease import LeaseRequest
 from oms.store.log import EventLog
 from tests.benchmark.measure import (
     Figures,
+    Result,
     Row,
     folder,
     measure,
@@ -54,6 +59,8 @@ ROWS = (
     Row("", "call to socket, p99", "submit p99", "limit p99", "append + bare", "ms"),
     Row("", "orders a second, one bulk", "bulk", "bare burst", "bare ib_async", "/s"),
     Row("", "orders a second, one by one", "each", "bare burst", "bare ib_async", "/s"),
+    Row("", "connected", "connected", "bare connected", "bare ib_async, synchronised", "ms"),
+    Row("", "ready, all compared", "ready", "bare connected", "bare ib_async, synchronised", "ms"),
 )
 
 
@@ -78,8 +85,11 @@ async def ours(path: Path, port: int) -> Figures:
     """Return the seconds from call to socket, and the orders a second with the pace off."""
     schema.upgrade(f"sqlite:///{path}")
     settings = settings_for(port, path, messages_per_second_max=10_000, request_timeout_seconds=30)
+    began = datetime.now(UTC)
     async with open_oms(settings) as running:
         await running.ready(30)
+        ready = datetime.now(UTC) - began
+        (session,) = await running.reader.events(type="SessionOpened")
         aapl = await running.manager.qualify(AAPL)
         connection: Any = running.gateway._ib.client.conn
         with watched(connection) as moments, quiet_collector():
@@ -98,6 +108,8 @@ async def ours(path: Path, port: int) -> Figures:
             )
             await _rest(running)
     return {
+        "connected": (session.recorded_at - began) / timedelta(milliseconds=1),
+        "ready": ready / timedelta(milliseconds=1),
         "submit p50": percentile(seconds, 50) * 1e3,
         "submit p99": percentile(seconds, 99) * 1e3,
         "bulk": bulk,
@@ -130,7 +142,9 @@ async def bare(port: int) -> Figures:
     """Return the same of ib_async alone, which writes nothing down."""
     ib = ib_async.IB()
     ib.client.MaxRequests = 0
+    began = time.perf_counter()
     await ib.connectAsync("127.0.0.1", port, clientId=BARE_CLIENT_ID, timeout=10)
+    connected = time.perf_counter() - began
     connection: Any = ib.client.conn
     contract = ib_async.Stock("AAPL", "SMART", "USD", conId=265598)
     try:
@@ -144,6 +158,7 @@ async def bare(port: int) -> Figures:
     finally:
         ib.disconnect()
     return {
+        "bare connected": connected * 1e3,
         "bare p50": percentile(seconds, 50) * 1e3,
         "bare p99": percentile(seconds, 99) * 1e3,
         "bare burst": burst,
@@ -196,9 +211,9 @@ async def _round(where: Path) -> Figures:
     return figures
 
 
-def main() -> None:
+def main() -> list[Result]:
     with folder() as where:
-        print_table(ROWS, measure(lambda: asyncio.run(_round(where))))
+        return print_table(ROWS, measure(lambda: asyncio.run(_round(where))))
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def pendings(count: int, seed: int = 7, open_orders: int = 1_000) -> list[Pendin
     return list(islice(day(seed, open_orders), count))
 
 
-def day(seed: int = 7, open_orders: int = 1_000) -> Iterator[Pending]:
-    """Yield facts without end, of so many orders at work at any time."""
+def day(seed: int = 7, open_orders: int = 1_000, first: int = 1) -> Iterator[Pending]:
+    """Yield facts without end, of so many orders at work at any time, numbered from the first."""
     rnd = random.Random(seed)
     opened = SessionOpened(
         host="127.0.0.1",
@@ -60,7 +60,7 @@ def day(seed: int = 7, open_orders: int = 1_000) -> Iterator[Pending]:
     )
     yield Pending(opened, DAEMON)
     at_work: list[Iterator[Pending]] = []
-    number = 0
+    number = first - 1
     while True:
         if len(at_work) < open_orders and (not at_work or rnd.random() < 0.5):
             number += 1

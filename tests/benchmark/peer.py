@@ -1,6 +1,6 @@
 """The peer: PyPI `eventsourcing` with its SQLite module, WAL and synchronous=FULL as ours.
 
-It is not a dependency: `pip install eventsourcing` before the benchmark, or the rows stay empty.
+The extra `bench` installs it; without it the rows stay empty.
 """
 
 from __future__ import annotations
