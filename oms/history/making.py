@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -28,6 +28,7 @@ from oms.history.happened import FACT_INDEXES, FACT_TABLES, Facts, Window
 from oms.history.index import folded
 from oms.history.side import Side, Unready, Unusable, opened
 from oms.history.snapshots import (
+    APART,
     CHANGED,
     CHUNK_EVENTS,
     ENDED,
@@ -38,6 +39,7 @@ from oms.history.snapshots import (
     KNOWN,
     LISTED,
     MARK,
+    NAMED,
     Entries,
     Entry,
     Flag,
@@ -58,9 +60,13 @@ from oms.history.snapshots import (
 from oms.store.archived import filled
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import SELECT_EVENTS, envelope, follow
+from oms.store.projector import Evicted
 from oms.store.rows import check_fits
 from oms.store.shadow import collector_at_rest
 
+#: Snapshots of one transaction, where nobody waits meanwhile: to wait for the disk after each would
+#: take as long as to make them.
+_AT_ONCE: Final = 8
 #: Ended records that stay in memory between two snapshots.
 _RESIDENT_MAX: Final = 5_000
 _PAGE_EVENTS: Final = 1_000
@@ -104,10 +110,18 @@ class Line:
     there when an event needs them.
     """
 
-    def __init__(self, snapshots: Snapshots | None, line: int, start: Snapshot) -> None:
+    def __init__(
+        self,
+        snapshots: Snapshots | None,
+        line: int,
+        start: Snapshot,
+        evicted: Evicted | None = None,
+    ) -> None:
         self.books: Books = initial()
         self.books.sequence = start.sequence
         self._snapshots = snapshots
+        #: Every record that has left memory; None where some never were in it.
+        self._evicted = evicted
         self._line = line
         self._number = start.number
         #: The records that came into memory from the snapshot, and whether they were live.
@@ -156,8 +170,15 @@ class Line:
         evictable = [name for name in books.evictable() if name[0] not in KEPT_TABLES]
         gone = evictable[: max(0, len(evictable) - _RESIDENT_MAX)]
         for table, key in gone:
+            record = books.get(table, key)
+            if self._evicted is not None and record is not None:
+                self._evicted.add(table, key, record)
             books.evict(table, key)
         return gone
+
+    def may_be_stored(self, table: str, column: str, value: str | int) -> bool:
+        """Say whether a snapshot can have a record that is not in memory."""
+        return self._evicted is None or self._evicted.may_have(table, column, value)
 
     def _read(self, wants: Iterable[Want]) -> Iterator[AnyRecord]:
         if self._snapshots is None or not self._number:
@@ -165,7 +186,8 @@ class Line:
         books = self.books
         missing: dict[tuple[str, str], list[str | int]] = {}
         for want in wants:
-            if not books.holds(want.table, want.column, want.value):
+            told = (want.table, want.column, want.value)
+            if not books.holds(*told) and self.may_be_stored(*told):
                 missing.setdefault((want.table, want.column), []).append(want.value)
         for (table, column), values in missing.items():
             absent = []
@@ -199,10 +221,13 @@ class _Noted(NamedTuple):
     kept: bool
     live: bool
     names: tuple[tuple[str, str], ...]
+    shared: list[int]
 
     @classmethod
     def of(cls, table: str, record: AnyRecord) -> _Noted:
-        return cls(is_kept(table, record), record.live, former_names_of(table, record))
+        columns = record.columns() if table in NAMED else {}
+        names, shared = former_names_of(table, columns), shared_of(table, columns)
+        return cls(is_kept(table, record), record.live, names, shared)
 
 
 class Maker:
@@ -229,6 +254,8 @@ class Maker:
             known = self._snapshots.last()
         else:
             happened = self._snapshots.last(HAPPENED)
+            if happened.number + 1 < known.number:
+                self._known = None  # for long; what it holds is half of the memory
             if happened.number < known.number:
                 self._happen(happened, rest)
         left = (end - known.sequence) // self._chunk_events
@@ -270,12 +297,7 @@ class Maker:
         if facts.first_event is not None:
             found = min(found, -(-facts.first_event // self._chunk_events))
         if facts.first_time is not None:
-            rows = self._side.rows(
-                (int | None,),
-                "SELECT min(number) FROM {}snapshots WHERE recorded_at >= ?",
-                (facts.first_time,),
-            )
-            found = min(found, rows[0][0] or found)
+            found = min(found, self._snapshots.at_moment(facts.first_time - 1).number + 1)
         return found
 
     # ── what had happened ──
@@ -316,7 +338,7 @@ class _Known:
         self._noted: dict[Name, _Noted] = {}
         #: What a whole block would have.
         self._kept: Entries = {}
-        self.line = Line(snapshots, KNOWN, start)
+        self.line = Line(snapshots, KNOWN, start, None if start.number else Evicted())
         self.line.on_read = self._note
         self.line.restore()
 
@@ -345,7 +367,7 @@ class _Known:
                 gone = set(before.names) - set(now.names)
                 former.update((number_of(table, column), value, key) for column, value in gone)
             if before is None or not now.kept:
-                shared.update(dict.fromkeys(shared_of(table, record), int(before is None)))
+                shared.update(dict.fromkeys(now.shared, int(before is None)))
             if now.kept:
                 changed[name] = self._kept[name] = Entry(KEPT, text)
             else:
@@ -379,7 +401,9 @@ class _Known:
 
     def _find_stored(self, touched: Mapping[Name, AnyRecord]) -> None:
         """Find what is stored of records that the fold wrote without reading them."""
-        names = touched.keys() - self._noted.keys()
+        may_be_stored = self.line.may_be_stored
+        unread = touched.keys() - self._noted.keys()
+        names = [(table, key) for table, key in unread if may_be_stored(table, "", key)]
         for name, text in self._snapshots.at(self.at.number, names).items():
             row = Stored(*name, text)
             self._note(row, row.decoded())
@@ -397,7 +421,7 @@ class _Happened:
         #: What was known, and what lies over it.
         self._known = snapshots.kept(start.number)
         self._odd = snapshots.kept(start.number, HAPPENED)
-        self.line = Line(snapshots, HAPPENED, start)
+        self.line = Line(snapshots, HAPPENED, start, None if start.number else Evicted())
         self.line.restore()
 
     def write(self, snapshot: Snapshot) -> None:
@@ -429,7 +453,8 @@ class _Happened:
             same = now.text == known.text
             if not same and held is not None:
                 former |= names_beside(name, held, known.text)
-            is_listed = KEPT in (now.flag, known.flag) or bool(now.text) is not bool(known.text)
+            is_one_there = bool(now.text) is not bool(known.text) and name[0] not in APART
+            is_listed = KEPT in (now.flag, known.flag) or is_one_there
             if not same and is_listed:
                 if self._odd.get(name) != now:
                     changed[name] = self._odd[name] = now
@@ -442,7 +467,7 @@ class _Happened:
         snapshots.put(HAPPENED, number, ENDED, ended)
         whole = snapshots.put_whole(HAPPENED, number, self.at.whole_happened, self._odd)
         insert_former_names(self._side, former)
-        snapshots.note_happened(number, whole)
+        snapshots.note_happened(number, whole, self._odd)
         advance(self._known, known_changed)
         self.at = replace(snapshot, whole_happened=whole)
         self.line.settle(self.at)
@@ -468,9 +493,9 @@ def touched_in(books: Books) -> dict[Name, AnyRecord]:
 def names_beside(name: Name, record: AnyRecord, known: str) -> set[tuple[int, str, str]]:
     """Return the names that a record has and that it was not known by."""
     table, key = name
-    found = set(former_names_of(table, record))
+    found = set(former_names_of(table, record.columns()))
     if known:
-        found -= set(former_names_of(table, Stored(table, key, known).decoded()))
+        found -= set(former_names_of(table, Stored(table, key, known).decoded().columns()))
     return {(number_of(table, column), value, key) for column, value in found}
 
 
@@ -537,12 +562,17 @@ def bring_up(url: str, progress: Callable[[int, int], None], rest: Rest = no_res
         collector_at_rest(),
     ):
         maker = Maker(log, side)
-        while True:
-            left = maker.step(rest)
-            made += 1
-            progress(made, made + left)
-            if not left:
-                return made
+        left = 1
+        while left:
+            # Who rests between steps would keep other writers waiting.
+            with side.writing() if rest is no_rest else nullcontext():
+                for _ in range(_AT_ONCE):
+                    left = maker.step(rest)
+                    made += 1
+                    progress(made, made + left)
+                    if not left:
+                        break
+        return made
 
 
 def standing(url: str) -> tuple[int, int]:

@@ -27,8 +27,9 @@ from oms.store.schema import REVISIONS
 
 #: Of everything in the file; raised with each change of a table or of what stands in it. The tables
 #: of the log are part of it: an upgrade may fold rows anew, and what was found by them with it.
-VERSION: Final = f"3/{REVISIONS[-1]}"
+VERSION: Final = f"4/{REVISIONS[-1]}"
 
+_CACHE_KIB: Final = 32_768
 #: For a question that folds many events while it reads, as long as that takes at most.
 _WAIT_SECONDS: Final = 60.0
 #: One writer of the schema at a time, on PostgreSQL.
@@ -71,6 +72,7 @@ class Side:
     def __init__(self, database: _Database, schema: str = "") -> None:
         self._database = database
         self._schema = schema
+        self._is_writing = False
 
     def rows(
         self, types: Sequence[type | UnionType], statement: str, values: Sequence[Value] = ()
@@ -91,8 +93,14 @@ class Side:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Run a block in a transaction that no other writer can enter."""
+        """Run a block in a transaction that no other writer can enter; a block inside of another is
+        part of its transaction.
+        """
+        if self._is_writing:
+            yield
+            return
         self._database.execute("BEGIN" if self._schema else "BEGIN IMMEDIATE")
+        self._is_writing = True
         try:
             if self._schema:
                 self._database.rows(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
@@ -102,6 +110,8 @@ class Side:
             with suppress(Unusable, StoreError):
                 self._database.execute("ROLLBACK")
             raise
+        finally:
+            self._is_writing = False
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -264,6 +274,8 @@ class _File:
             if write:
                 # Whole after a power cut, but for the last steps; a lost one is made again.
                 self._connection.execute("PRAGMA synchronous = NORMAL")
+                # What a transaction changes is in memory until its end, so that no reader waits.
+                self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         except OSError as error:
             raise Unready(f"{path} cannot be written: {error.strerror}") from error
         except sqlite3.Error as error:
