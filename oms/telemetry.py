@@ -45,7 +45,6 @@ _LIBRARY_LEVELS: Final = {
     "ib_async": logging.WARNING,
     "eventkit": logging.WARNING,
     "sqlalchemy": logging.WARNING,
-    "aiosqlite": logging.WARNING,
     "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
     "uvicorn.access": logging.WARNING,

@@ -34,8 +34,7 @@ from typing import Final, NoReturn
 REQUEST_BYTES_MAX: Final = 2**18
 #: What is imported only where it is used.
 _LATE: Final = (
-    *("aiosqlite", "alembic.command", "httpx", "rich.progress", "rich.status", "rich.table"),
-    *("sqlalchemy.dialects.sqlite.aiosqlite", "sqlalchemy.ext.asyncio", "uvicorn"),
+    *("alembic.command", "httpx", "rich.progress", "rich.status", "rich.table", "uvicorn"),
     *("tests.crash.child", "tests.conformance.appender"),
 )
 

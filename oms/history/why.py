@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final, cast
 
 from oms.core.answer_rows import line_of, set_digest_of
@@ -136,7 +137,9 @@ async def _answers(reader: Reader, own: Envelope) -> tuple[Answered, ...]:
     found: list[Answered] = []
     for question in own.event.questions:
         try:
-            whole = await whole_answer(reader, own.sequence, question.kind, question.account)
+            kind, account = question.kind, question.account
+            told = partial(whole_answer, sequence=own.sequence, kind=kind, account=account)
+            whole = await reader.ask(told)
         except NotFound:
             found.append(Answered(question))
             continue

@@ -9,6 +9,7 @@ from oms.core.events import Envelope, QueryAnswered, QueryKind, Question
 from oms.core.fold.answers import name_of_answer
 from oms.errors import ArchiveUnavailable, ChainBroken, NotFound
 from oms.store.reader import Reader
+from oms.store.reading import Reading
 from oms.telemetry import get_logger
 
 log = get_logger("store.answers")
@@ -28,28 +29,28 @@ class Whole(NamedTuple):
     links: int
 
 
-async def whole_answer(reader: Reader, sequence: int, kind: QueryKind, account: str = "") -> Whole:
+def whole_answer(reading: Reading, sequence: int, kind: QueryKind, account: str = "") -> Whole:
     """Return the answer of this kind that a `QueryAnswered` tells of.
 
     Raises `NotFound` where it tells of none, or where an event that it needs has left the database.
     """
-    told = [await _question(reader, sequence, kind, account)]
+    told = [_question(reading, sequence, kind, account)]
     while told[-1].like:
-        told.append(await _question(reader, told[-1].like, kind, account))
+        told.append(_question(reading, told[-1].like, kind, account))
     rows: set[int] = set()
     for question in reversed(told):
         rows = rows_of(question, rows)
     wanted, found = sorted(rows), list[Envelope]()
     for start in range(0, len(wanted), _PAGE):
-        found += await reader.envelopes(wanted[start : start + _PAGE])
+        found += reading.envelopes(wanted[start : start + _PAGE])
     if len(found) < len(wanted):
         missing = min(rows - {one.sequence for one in found})
         raise NotFound(f"event {missing} holds a row of the answer, and is not in the database")
     return Whole(told[0], found, len(told) - 1)
 
 
-async def _question(reader: Reader, sequence: int, kind: QueryKind, account: str) -> Question:
-    event = (await reader.event(sequence)).event
+def _question(reading: Reading, sequence: int, kind: QueryKind, account: str) -> Question:
+    event = reading.event(sequence).event
     asked = event.questions if isinstance(event, QueryAnswered) else ()
     for question in asked:
         if (question.kind, question.account) == (kind, account):
@@ -64,17 +65,21 @@ async def recall(reader: Reader, kind: QueryKind, account: str) -> Recalled:
     Some hundred reads, when the question is asked for the first time: a start does not depend on
     it. Where much was said since, no row counts as a repeat of anything.
     """
-    sequence = (await reader.system()).answers.get(name_of_answer(kind, account), 0)
+    return await reader.ask(lambda reading: _recalled(reading, kind, account))
+
+
+def _recalled(reading: Reading, kind: QueryKind, account: str) -> Recalled:
+    sequence = reading.system().answers.get(name_of_answer(kind, account), 0)
     if not sequence:
         return Recalled()
     try:
-        _, rows, links = await whole_answer(reader, sequence, kind, account)
+        _, rows, links = whole_answer(reading, sequence, kind, account)
     except (NotFound, ChainBroken, ArchiveUnavailable) as error:
         log.info("answer_not_recalled", kind=kind, account=account, reason=error.message)
         return Recalled()
     answer = LastAnswer(sequence, {one.sequence: key_of(one.event) for one in rows}, links)
-    if (await reader.head()).sequence - sequence > SINCE_MAX:
+    if reading.head().sequence - sequence > SINCE_MAX:
         return Recalled(answer)
     names = [one.__name__ for one in SAID_AGAIN]
-    since = await reader.events(sequence, limit=SINCE_MAX, type=names)
+    since = reading.events(sequence, limit=SINCE_MAX, type=names)
     return Recalled(answer, (*rows, *since))

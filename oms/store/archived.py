@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -127,23 +127,16 @@ def filled(
     Raises `ArchiveUnavailable` where the archive that has one cannot be read now, and `ChainBroken`
     where it is not the one that was written.
     """
-    try:
-        return fill(rows, lambda: removed(connection), payload)
-    except ArchiveUnavailable:
-        refuse_altered(connection)
-        raise
-
-
-def fill(
-    rows: Iterable[Row], segments: Callable[[], Sequence[Segment]], payload: int = PAYLOAD
-) -> list[tuple[Any, ...]]:
-    """Do the same where another connection than ours has read the segments."""
     whole: list[tuple[Any, ...]] = list(map(tuple, rows))
-    known: Sequence[Segment] | None = None
+    segments: Sequence[Segment] | None = None
     for at, row in enumerate(whole):
         if lacks_text(row, payload):
-            known = segments() if known is None else known
-            texts = zip(row[payload : payload + 2], _texts(row[0], known), strict=True)
+            segments = removed(connection) if segments is None else segments
+            try:
+                texts = zip(row[payload : payload + 2], _texts(row[0], segments), strict=True)
+            except ArchiveUnavailable:
+                refuse_altered(connection)
+                raise
             found = (kept if kept != REMOVED else text for kept, text in texts)
             whole[at] = (*row[:payload], *found, *row[payload + 2 :])
     return whole

@@ -113,12 +113,12 @@ def sync_engine(url: URL, access: Access) -> Engine:
     """Return an engine whose connections are set up for the log."""
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
-            sqlite_url(url, access).set(drivername="sqlite+pysqlite"),
+            _sqlite_url(url, access).set(drivername="sqlite+pysqlite"),
             poolclass=NullPool,
             # Large inserts leave large prepared statements behind; the default keeps 128.
             connect_args={"isolation_level": None, "cached_statements": 32},
         )
-        event.listen(engine, "connect", set_pragmas(access))
+        event.listen(engine, "connect", _set_pragmas(access))
         return engine
     with needs_driver():
         return create_engine(
@@ -127,7 +127,7 @@ def sync_engine(url: URL, access: Access) -> Engine:
             # The end of a connection undoes what is open; where the server has cut it, a rollback
             # before that would only print a traceback.
             pool_reset_on_return=None,
-            connect_args=postgresql_arguments(access),
+            connect_args=_postgresql_arguments(access),
         )
 
 
@@ -542,7 +542,7 @@ def _multi_insert(head: str, tail: str, width: int, count: int, placeholder: str
     return f"{head} VALUES {','.join([row] * count)} {tail}"
 
 
-def sqlite_url(url: URL, access: Access) -> URL:
+def _sqlite_url(url: URL, access: Access) -> URL:
     """Return the URL that opens a SQLite file in one mode."""
     # mode=rw: a wrong path is an error, never a new and empty log. Migration creates the file.
     mode = "ro" if access == "read" else "rw"
@@ -550,7 +550,7 @@ def sqlite_url(url: URL, access: Access) -> URL:
     return url.set(database=file, query={"mode": mode, "uri": "true"})
 
 
-def set_pragmas(access: Access) -> Callable[[Any, object], None]:
+def _set_pragmas(access: Access) -> Callable[[Any, object], None]:
     """Return what SQLAlchemy calls with each new SQLite connection."""
     pragmas = SQLITE_WRITE_PRAGMAS if access == "write" else SQLITE_READ_PRAGMAS
 
@@ -564,7 +564,7 @@ def set_pragmas(access: Access) -> Callable[[Any, object], None]:
     return set_pragmas
 
 
-def postgresql_arguments(access: Access) -> dict[str, Any]:
+def _postgresql_arguments(access: Access) -> dict[str, Any]:
     """Return what each new PostgreSQL connection is opened with."""
     options = [
         f"-c lock_timeout={BUSY_TIMEOUT_SECONDS * 1000}",

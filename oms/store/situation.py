@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -26,8 +25,10 @@ from oms.core.fold.records import (
 from oms.core.resets import Window
 from oms.core.situation import Claim, Doubt, Situation
 from oms.errors import ChainBroken, DatabaseDamaged
+from oms.store.lease import Lease
 from oms.store.loss import find_loss
 from oms.store.reader import Reader
+from oms.store.reading import Reading
 from oms.store.tables import BOOKS_CHECKPOINT
 
 #: How many of the newest events are searched for a message of the broker: a quiet night is longer
@@ -52,51 +53,60 @@ async def read_situation(
 
     `damage` is what `soundness.find_damage` has found.
 
-    The head of the log is read first, so that everything else is at least as new as it.
+    All of it is of one state of the database.
     """
-    loss = await asyncio.to_thread(find_loss, reader.url)
-    read_at = await time_of_log(reader, now, host)
-    head = await reader.head()
-    system = await reader.system()
-    alarms = cast("list[Alarm]", await reader.rows("alarms", {"live": 1}))
-    last_run = cast("RunRecord | None", await reader.one("runs", system.last_run_id))
-    return Situation(
-        read_at=read_at,
-        apart=now - read_at,
-        head=head,
-        loss=loss.text if loss is not None else "",
-        damage=damage,
-        books_sequence=(await reader.checkpoints()).get(BOOKS_CHECKPOINT, 0),
-        system=system,
-        session=cast(
-            "SessionRecord | None", await reader.one("sessions", str(system.session_epoch))
-        ),
-        claims=await _claims(reader, now, host),
-        orders_by_state=await _orders_by_state(reader),
-        doubts=await _doubts(reader),
-        open_breaks=tuple(cast("list[BreakCase]", await reader.rows("breaks", {"live": 1}))),
-        set_aside=tuple(
-            cast("list[Anomaly]", await reader.rows("anomalies", {"live": 1, "kind": "set_aside"}))
-        ),
-        alarms=tuple(sorted(alarms, key=lambda alarm: alarm.since)),
-        last_run=last_run,
-        runs_under_way=tuple(cast("list[RunRecord]", await reader.rows("runs", {"live": 1}))),
-        heard=await _heard(reader),
-        questions=await _questions(reader, last_run),
-        resets=tuple(resets),
-        reconcile_interval=timedelta(seconds=reconcile_interval_seconds),
-    )
+
+    def situation(reading: Reading) -> Situation:
+        """Return it as one state of the database has it."""
+        loss = find_loss(reader.url)
+        read_at = _time_of_log(reading.leases(), now, host)
+        head = reading.head()
+        system = reading.system()
+        alarms = cast("list[Alarm]", reading.rows("alarms", {"live": 1}))
+        last_run = cast("RunRecord | None", reading.one("runs", system.last_run_id))
+        return Situation(
+            read_at=read_at,
+            apart=now - read_at,
+            head=head,
+            loss=loss.text if loss is not None else "",
+            damage=damage,
+            books_sequence=reading.checkpoints().get(BOOKS_CHECKPOINT, 0),
+            system=system,
+            session=cast(
+                "SessionRecord | None", reading.one("sessions", str(system.session_epoch))
+            ),
+            claims=_claims(reading, now, host),
+            orders_by_state=_orders_by_state(reading),
+            doubts=_doubts(reading),
+            open_breaks=tuple(cast("list[BreakCase]", reading.rows("breaks", {"live": 1}))),
+            set_aside=tuple(
+                cast("list[Anomaly]", reading.rows("anomalies", {"live": 1, "kind": "set_aside"}))
+            ),
+            alarms=tuple(sorted(alarms, key=lambda alarm: alarm.since)),
+            last_run=last_run,
+            runs_under_way=tuple(cast("list[RunRecord]", reading.rows("runs", {"live": 1}))),
+            heard=_heard(reading),
+            questions=_questions(reading, last_run),
+            resets=tuple(resets),
+            reconcile_interval=timedelta(seconds=reconcile_interval_seconds),
+        )
+
+    return await reader.ask(situation)
 
 
 async def time_of_log(reader: Reader, now: datetime, host: str) -> datetime:
     """Return the time of the log at a moment of the machine's clock: what is recorded has it, so
     ages are counted from it, also where the clock was set.
     """
-    found = [lease.time_of_log(now, host) for lease in await reader.leases()]
+    return _time_of_log(await reader.leases(), now, host)
+
+
+def _time_of_log(leases: Iterable[Lease], now: datetime, host: str) -> datetime:
+    found = (lease.time_of_log(now, host) for lease in leases)
     return max((at for at in found if at is not None), default=now)
 
 
-async def _claims(reader: Reader, now: datetime, host: str) -> tuple[Claim, ...]:
+def _claims(reading: Reading, now: datetime, host: str) -> tuple[Claim, ...]:
     return tuple(
         Claim(
             name=lease.name,
@@ -109,34 +119,34 @@ async def _claims(reader: Reader, now: datetime, host: str) -> tuple[Claim, ...]
             held=lease.held(now, host),
             alive=lease.is_alive(host),
         )
-        for lease in await reader.leases()
+        for lease in reading.leases()
     )
 
 
-async def _orders_by_state(reader: Reader) -> dict[str, int]:
+def _orders_by_state(reading: Reading) -> dict[str, int]:
     states = sorted(state.value for state in OrderState if state not in ENDED)
-    counts = {state: await reader.count("orders", {"state": state}) for state in states}
+    counts = {state: reading.count("orders", {"state": state}) for state in states}
     return {state: count for state, count in counts.items() if count}
 
 
-async def _doubts(reader: Reader) -> tuple[Doubt, ...]:
+def _doubts(reading: Reading) -> tuple[Doubt, ...]:
     where = {"state": OrderState.IN_DOUBT.value}
-    orders = cast("list[Order]", await reader.rows("orders", where))
+    orders = cast("list[Order]", reading.rows("orders", where))
     orders.sort(key=lambda order: order.doubt_sequence)
     doubts = []
     for number, order in enumerate(orders):
         since = None if order.doubt_sequence else order.updated_at
         if order.doubt_sequence and number < _DATED_DOUBTS_MAX:
-            since = (await reader.event(order.doubt_sequence)).recorded_at
+            since = reading.event(order.doubt_sequence).recorded_at
         doubts.append(Doubt(order, since))
     return tuple(doubts)
 
 
-async def _heard(reader: Reader) -> Envelope | None:
+def _heard(reading: Reading) -> Envelope | None:
     before: int | None = None
     looked = 0
     while looked < HEARD_EVENTS_MAX:
-        newest = await reader.events(before=before, reverse=True, limit=_LOOKED_AT)
+        newest = reading.events(before=before, reverse=True, limit=_LOOKED_AT)
         heard = next((e for e in newest if _is_heard(e)), None)
         if heard is not None or len(newest) < _LOOKED_AT:
             return heard
@@ -144,10 +154,10 @@ async def _heard(reader: Reader) -> Envelope | None:
     return None
 
 
-async def _questions(reader: Reader, run: RunRecord | None) -> tuple[Question, ...]:
+def _questions(reading: Reading, run: RunRecord | None) -> tuple[Question, ...]:
     if run is None or not run.sequence:
         return ()
-    report = (await reader.event(run.sequence)).event
+    report = reading.event(run.sequence).event
     return report.questions if isinstance(report, ReconciliationCompleted) else ()
 
 
