@@ -13,7 +13,7 @@ FILE is a SQLite database, a folder or `.zip` with a `manifest.json` (an export 
 pack), a `.jsonl` of events, or a proof. With --key a database is held against the checkpoints in
 NOTES, else in FILE.checkpoints beside it, else those that the log itself remembers; that none is
 found is a failure. Texts that left a database
-are read from the archive that it names, or from --archive; that needs `pyarrow`. The exit status
+are read from the archive that it names, or from --archive. The exit status
 is 0 where all of it holds, 4 where something does not, 2 where it could not be checked. With
 --stamps FILE is a file of notes: its time stamps are written to FOLDER, for `openssl ts -verify`.
 """
@@ -38,6 +38,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Final
@@ -90,6 +91,17 @@ ARCHIVE_ERRORS: Final = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError),
     *(zipfile.BadZipFile, zlib.error, struct.error, csv.Error),
 )
+
+#: Parts of a Parquet file that are in memory at a time: those that this program writes are smaller.
+FOOTER_BYTES_MAX: Final = 1 << 22
+GROUP_BYTES_MAX: Final = 1 << 28
+GROUP_ROWS_MAX: Final = 1 << 20
+PAGE_BYTES_MAX: Final = 1 << 26
+THRIFT_DEPTH_MAX: Final = 16
+#: Times in Parquet are counted from here.
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: What reading a Parquet file can end in.
+PARQUET_ERRORS: Final = (*ARCHIVE_ERRORS, LookupError, AttributeError, RecursionError)
 
 #: What reading JSON of a file can end with, nested a hundred thousand times included.
 JSON_ERRORS: Final = (ValueError, KeyError, TypeError, RecursionError)
@@ -764,9 +776,10 @@ def walk_events(events: Iterator[Stored], walk: Walk | Some) -> None:
             columns, stored = next(events)
         except StopIteration:
             return
-        except (*JSON_ERRORS, csv.Error):
+        except (*JSON_ERRORS, csv.Error) as error:
             after = walk.found.last + 1
-            raise DamageError(f"the line behind event {after - 1} cannot be read", after) from None
+            words = f"what stands behind event {after - 1} cannot be read: {error}"
+            raise DamageError(words, after) from None
         walk.step(columns, stored)
 
 
@@ -789,21 +802,209 @@ def csv_events(file: IO[bytes]) -> Iterator[Stored]:
             yield [int(row["sequence"]), *texts[1:]], row["hash"]
 
 
+# ── Parquet ──────────────────────────────────────────────────────────────────────────────────────
+
+
 def parquet_events(file: IO[bytes]) -> Iterator[Stored]:
-    """Yield the events of a Parquet file."""
+    """Yield the events of a Parquet file: in plain values, as this program writes them, with no
+    package; in others, as it wrote them before, with `pyarrow`.
+
+    Raises `ValueError` for what is no such file.
+    """
+    try:
+        optional, groups = _parquet_groups(file)
+        plain = all(one.is_plain for group in groups for one in group.values())
+        for row in _plain_rows(file, optional, groups) if plain else _rows_with_arrow(file):
+            columns = list(row)
+            columns[3:5] = (c and c.isoformat(timespec="microseconds") for c in columns[3:5])
+            yield columns[:-1], columns[-1]
+    except PARQUET_ERRORS as error:
+        raise ValueError(f"it is no Parquet file of events: {error}") from None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The values of a column in a group of rows."""
+
+    rows: int
+    #: 2 is INT64, 6 is BYTE_ARRAY.
+    kind: int
+    #: 0 is none, 2 is gzip.
+    codec: int
+    offset: int
+    size: int
+    has_dictionary: bool
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether `_plain_values` reads it."""
+        return self.kind in (2, 6) and self.codec in (0, 2) and not self.has_dictionary
+
+
+def _parquet_groups(file: IO[bytes]) -> tuple[set[str], list[dict[str, Chunk]]]:
+    """Return which columns can be null, and where the values of each are, a group of rows after the
+    other; numbers are those of parquet.thrift.
+    """
+    end = file.seek(-8, io.SEEK_END)
+    size, mark = struct.unpack("<I4s", _taken(file, 8))
+    if mark != b"PAR1" or size > min(end, FOOTER_BYTES_MAX):
+        raise ValueError("its end is not that of one")
+    file.seek(end - size)
+    footer = _thrift_struct(io.BytesIO(_taken(file, size)))
+    optional = {one[4].decode() for one in footer[2][1:] if one.get(3) == 1}
+    groups, offset = [], 0
+    for group in footer[4]:
+        chunks = {}
+        for one in (column[3] for column in group[1]):
+            name = b".".join(one[3]).decode()
+            chunks[name] = Chunk(group[3], one[1], one[4], one[9], one[7], 11 in one)
+        groups.append({name: chunks[name] for name in (*HASHED, "hash")})
+        if group[3] > GROUP_ROWS_MAX or sum(c.size for c in chunks.values()) > GROUP_BYTES_MAX:
+            raise ValueError("a group of its rows is too large")
+        for chunk in groups[-1].values():
+            # Going back in an archive that is compressed begins again with its first byte.
+            if chunk.offset < offset:
+                raise ValueError("its columns are not in their order")
+            offset = chunk.offset
+    return optional, groups
+
+
+def _plain_rows(
+    file: IO[bytes], optional: set[str], groups: Sequence[dict[str, Chunk]]
+) -> Iterator[tuple[Any, ...]]:
+    for group in groups:
+        columns = [_plain_values(file, one, name in optional) for name, one in group.items()]
+        for at in (3, 4):
+            columns[at] = (
+                c if c is None else EPOCH + timedelta(microseconds=c) for c in columns[at]
+            )
+        yield from zip(*columns, strict=True)
+
+
+def _plain_values(file: IO[bytes], chunk: Chunk, is_optional: bool) -> Iterator[Any]:
+    """Yield the values of a column, page by page: a page is the most that is in memory."""
+    file.seek(chunk.offset)
+    pages, left = io.BytesIO(_taken(file, chunk.size)), chunk.rows
+    while left:
+        head = _thrift_struct(pages)
+        page, count, encoding = _taken(pages, head[3]), head[5][1], head[5][2]
+        if not 0 < count <= left or (head[1], encoding) != (0, 0):
+            raise ValueError("a page of it has other values than it should")
+        left -= count
+        if chunk.codec:
+            page = _inflated(page, head[2])
+        there, at = [1] * count, 0
+        if is_optional:
+            at = 4 + int.from_bytes(page[:4], "little")
+            there = _levels(io.BytesIO(page[4:at]), count)
+        values = _integers(page, at, sum(there)) if chunk.kind == 2 else _texts(page, at)
+        yield from (next(values) if one else None for one in there)
+
+
+def _integers(page: bytes, at: int, count: int) -> Iterator[int]:
+    return iter(struct.unpack_from(f"<{count}q", page, at))
+
+
+def _texts(page: bytes, at: int) -> Iterator[str]:
+    while at < len(page):
+        end = at + 4 + int.from_bytes(page[at : at + 4], "little")
+        if end > len(page):
+            raise ValueError("a text of it is cut off")
+        yield page[at + 4 : end].decode()
+        at = end
+    raise ValueError("a page of it has too few values")
+
+
+def _levels(stream: IO[bytes], count: int) -> list[int]:
+    """Return for each value whether it is there: runs of one bit, and bits in eights."""
+    found: list[int] = []
+    while len(found) < count:
+        run = _varint(stream)
+        if run & 1:
+            for byte in _taken(stream, run >> 1):
+                found += (byte >> bit & 1 for bit in range(8))
+        else:
+            found += [_taken(stream, 1)[0]] * min(run >> 1, count)
+    return found[:count]
+
+
+def _inflated(page: bytes, size: int) -> bytes:
+    if not 0 <= size <= PAGE_BYTES_MAX:
+        raise ValueError("a page of it is too large")
+    stream = zlib.decompressobj(wbits=31)
+    found = stream.decompress(page, size + 1)
+    if len(found) != size or not stream.eof:
+        raise ValueError("a page of it has another size than it says")
+    return found
+
+
+def _taken(stream: IO[bytes], size: int) -> bytes:
+    if not 0 <= size <= GROUP_BYTES_MAX or len(found := stream.read(size)) != size:
+        raise ValueError("it is cut off")
+    return found
+
+
+def _varint(stream: IO[bytes]) -> int:
+    found = 0
+    for shift in range(0, 70, 7):
+        byte = _taken(stream, 1)[0]
+        found |= (byte & 127) << shift
+        if byte < 128:
+            return found
+    raise ValueError("a number of it has no end")
+
+
+def _thrift_struct(stream: IO[bytes], depth: int = 0) -> dict[int, Any]:
+    """Return the fields of a struct in Thrift's compact protocol, by their numbers."""
+    found: dict[int, Any] = {}
+    field_id = 0
+    while head := _taken(stream, 1)[0]:
+        field_id = field_id + (head >> 4) if head >> 4 else _zigzag(stream)
+        kind = head & 15
+        # True and false stand in the head itself.
+        found[field_id] = kind == 1 if kind in (1, 2) else _thrift_value(stream, kind, depth)
+    return found
+
+
+def _thrift_value(stream: IO[bytes], kind: int, depth: int) -> Any:
+    if depth > THRIFT_DEPTH_MAX:
+        raise ValueError("it is nested too deep")
+    match kind:
+        case 1 | 2 | 3:
+            return _taken(stream, 1)[0]
+        case 4 | 5 | 6:
+            return _zigzag(stream)
+        case 7:
+            return _taken(stream, 8)
+        case 8:
+            return _taken(stream, _varint(stream))
+        case 9 | 10:
+            head = _taken(stream, 1)[0]
+            count = head >> 4 if head >> 4 < 15 else _varint(stream)
+            return [_thrift_value(stream, head & 15, depth + 1) for _ in range(count)]
+        case 12:
+            return _thrift_struct(stream, depth + 1)
+        case _:
+            raise ValueError("it has a field of no kind that Parquet has")
+
+
+def _zigzag(stream: IO[bytes]) -> int:
+    found = _varint(stream)
+    return found >> 1 ^ -(found & 1)
+
+
+def _rows_with_arrow(file: IO[bytes]) -> Iterator[Iterable[Any]]:
     try:
         from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - only where needed
     except ImportError:
         raise UncheckableError(
-            "events are in Parquet: install the Python package pyarrow to check their chain; the "
-            "files in which they stand are those of their manifest"
+            "events are in Parquet of an earlier version: install the Python package pyarrow to"
+            " check their chain; the files in which they stand are those of their manifest"
         ) from None
+    file.seek(0)
     with ParquetFile(file) as table:
         for batch in table.iter_batches(PAGE_ROWS, columns=[*HASHED, "hash"]):
-            for row in batch.to_pylist():
-                columns = [row[name] for name in HASHED]
-                times = [c and c.isoformat(timespec="microseconds") for c in columns[3:5]]
-                yield [*columns[:3], *times, *columns[5:]], row["hash"]
+            yield from (row.values() for row in batch.to_pylist())
 
 
 # ── folders and archives ─────────────────────────────────────────────────────────────────────────

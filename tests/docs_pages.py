@@ -297,7 +297,7 @@ def export_page() -> str:
             f"Text that begins with {signs}, a tab or a line end gets an apostrophe in front, "
             "because a spreadsheet would calculate it; take one apostrophe away to have the text.",
             f"Parquet has a folder `events` with files of {PART_ROWS:,} rows, compressed with "
-            "zstd; it needs `pip install 'ib-oms[parquet]'`.",
+            "gzip; to write it needs `pip install 'ib-oms[parquet]'`, to check it does not.",
             "`manifest.json` says what was asked, `first` and `last` event of the range, how many "
             "rows, versions, columns, the digest of each file, and for a whole range of events "
             "the [chain](log-format.md#exports-and-packs); unless masked, `head` has the sequence "

@@ -20,7 +20,7 @@ from oms.cli.past import calendar
 from oms.cli.reading import asynchronous, perform, reading, warn_of_loss
 from oms.cli.request import append, person
 from oms.cli.terminal import progress, say_count, show, table
-from oms.cli.verify import signed_heads
+from oms.cli.verify import refuse_forgery, signed_heads, signed_with
 from oms.clock import SystemClock
 from oms.core.bounds import WORD
 from oms.core.events import HoldPlaced, HoldReleased
@@ -32,7 +32,6 @@ from oms.history.archive import archive as write_segments
 from oms.history.archive import remove as remove_texts
 from oms.history.holds import Hold, find, refuse_taken, standing
 from oms.history.query import Query, parse, range_of
-from oms.service.checkpoints import signing
 from oms.store import schema
 from oms.store.audit import Progress
 from oms.store.backup import back_up, manifest_path
@@ -276,6 +275,8 @@ async def archive(
     """
     _check_removal(check=check, remove=remove, reason=reason)
     left = ""
+    if not check:
+        await asyncio.to_thread(refuse_forgery, settings_of(context))
     async with reading(context) as reader:
         query = parse({"until": until}, calendar(context, None))
         with progress("archiving") as report:
@@ -315,8 +316,9 @@ async def _write(
     settings = settings_of(context)
     _, last = await range_of(reader, query)
     log = next((one.hex() for one in await reader.hashes(1, 1)), "")
-    signer = signing(settings)[0] if settings.signing_key_file else None
-    work = Work(reader.url, folder, log, SystemClock(), signer, f"ib-oms {__version__}")
+    signer, notes = signed_with(settings)
+    program = f"ib-oms {__version__}"
+    work = Work(reader.url, folder, log, SystemClock(), signer, notes, program)
     return await asyncio.to_thread(_archived, work, last, report)
 
 

@@ -16,19 +16,16 @@ from oms.cli.output import print_json, say, write
 from oms.cli.past import AsOf, WhichOf, make_snapshots, shelf
 from oms.cli.reading import perform, reading
 from oms.cli.terminal import progress
-from oms.cli.verify import refuse_forgery
+from oms.cli.verify import refuse_forgery, signed_with
 from oms.core.words import counted
 from oms.errors import InvalidRequest
-from oms.evidence.keys import Signer
 from oms.history import mask as masks
 from oms.history.columns import Subject
 from oms.history.export import Exported, Request
 from oms.history.export import export as run_export
 from oms.history.formats import Form
 from oms.history.pack import pack as run_pack
-from oms.service.checkpoints import signing
 from oms.settings import Settings
-from oms.verify import Note
 
 app = typer.Typer()
 
@@ -152,14 +149,6 @@ def room_of(settings: Settings, out: Path) -> int:
     except OSError:
         return 0  # what is missing is said where it is opened
     return settings.disk_free_megabytes_min * 1_000_000 if beside else 0
-
-
-def signed_with(settings: Settings) -> tuple[Signer | None, list[Note]]:
-    """Return the key that signs, and what was signed so far; None where the settings name none."""
-    if settings.signing_key_file is None:
-        return None, []
-    signer, places = signing(settings)
-    return signer, places.file.notes()
 
 
 @app.command(cls=Question)

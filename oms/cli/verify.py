@@ -21,12 +21,13 @@ from oms.errors import (
     StoreUnavailable,
 )
 from oms.evidence.checkpoints import refuse_other_key
+from oms.evidence.keys import Signer
 from oms.service.checkpoints import refuse_loss, signing
 from oms.settings import Settings
 from oms.store.audit import verify as check
 from oms.store.loss import refuse_contradiction
 from oms.store.soundness import check_database
-from oms.verify import UncheckableError, read_expected
+from oms.verify import Note, UncheckableError, read_expected
 
 app = typer.Typer()
 
@@ -112,6 +113,14 @@ def signed_heads(settings: Settings) -> dict[int, str]:
     signer, places = signing(settings)
     refuse_other_key(places.file.notes(), signer, str(places.file.path))
     return {one.last: one.head.hex() for one in places.file.checkpoints(signer)}
+
+
+def signed_with(settings: Settings) -> tuple[Signer | None, list[Note]]:
+    """Return the key that signs, and what was signed so far; None where the settings name none."""
+    if settings.signing_key_file is None:
+        return None, []
+    signer, places = signing(settings)
+    return signer, places.file.notes()
 
 
 def refuse_forgery(settings: Settings) -> None:

@@ -1,9 +1,10 @@
 """The archive: the log in segments of Parquet, with its chain, for as long as it must be kept.
 
-A segment is a folder that the verifier checks alone: events as an export has them, a manifest, the
-digests of both, and a signature where there is a key. Segments follow each other without a gap,
-from the first event on. A segment is written under another name, read back and checked against the
-log, made durable, and only then given its name; that it was archived is a fact of the log.
+A segment is a folder that the verifier checks alone: events and signed checkpoints as an export has
+them, a manifest, the digests of both, and a signature where there is a key. Segments follow each
+other without a gap, from the first event on. A segment is written under another name, read back and
+checked against the log, made durable, and only then given its name; that it was archived is a fact
+of the log.
 
 An archive is a second copy, and the log can be restored from it, until a person has texts of whole
 segments removed from the database. From then on the archive alone has them, and readers go on there
@@ -39,8 +40,9 @@ from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
 from oms.files import whole_file
 from oms.history.columns import STORED
-from oms.history.formats import Made, writer_of
+from oms.history.formats import Made, made_of, writer_of
 from oms.history.holds import Hold
+from oms.history.proofs import Proofs
 from oms.store import archived, schema
 from oms.store.audit import Progress, hash_before, held_rows
 from oms.store.backend import Connection, connect, parse_url
@@ -50,7 +52,17 @@ from oms.store.copying import fill_with_events
 from oms.store.envelopes import HASH, draft
 from oms.store.mend import refuse_beside_daemon
 from oms.store.tables import BOOKS_CHECKPOINT, EVENT_COLUMNS
-from oms.verify import HASHED, DamageError, Options, Parcel, UncheckableError, check_parcel
+from oms.verify import (
+    CHECKPOINTS,
+    HASHED,
+    PROOFS,
+    DamageError,
+    Note,
+    Options,
+    Parcel,
+    UncheckableError,
+    check_parcel,
+)
 
 FORMAT: Final = 1
 KIND: Final = "segment"
@@ -101,6 +113,8 @@ class Work:
     log: str
     clock: Clock
     signer: Signer | None = None
+    #: What was signed of the log so far.
+    notes: Sequence[Note] = ()
     #: Which program writes it.
     program: str = ""
     segment_events: int = SEGMENT_EVENTS
@@ -308,6 +322,8 @@ def _write(work: Work, first: int, last: int, progress: Progress) -> Segment:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(mode=0o700)
             files, head = _write_events(part, work.url, first, last, progress)
+            Proofs(work.url, work.notes).write(part, first, last)
+            beside = [made_of(part / name, rows=0) for name in (CHECKPOINTS, PROOFS)]
             made_at = time_text(work.clock.now())
             manifest = {
                 "kind": KIND,
@@ -315,7 +331,7 @@ def _write(work: Work, first: int, last: int, progress: Progress) -> Segment:
                 "log": work.log,
                 "program": work.program,
                 "made_at": made_at,
-                "files": [{"name": one.name, "sha256": one.sha256} for one in files],
+                "files": [{"name": one.name, "sha256": one.sha256} for one in (*files, *beside)],
                 "chain": {
                     "files": [one.name for one in files],
                     "first": first,

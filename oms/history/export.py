@@ -30,7 +30,6 @@ from oms.core.codec import time_text
 from oms.core.fold.records import AnyRecord, Fill
 from oms.core.values import Value, jsonable, read_with_model
 from oms.errors import ChainBroken, ConfigurationError, ExportFailed, InvalidRequest, OmsError
-from oms.evidence.checkpoints import note_line
 from oms.evidence.keys import Signer
 from oms.evidence.sealing import sealed_manifest
 from oms.files import whole_file
@@ -57,7 +56,7 @@ from oms.history.snapshots import born
 from oms.report.clock import ClockBound
 from oms.store.reader import Reader
 from oms.store.space import free_bytes
-from oms.verify import CHECKPOINT, CHECKPOINTS, GENESIS, PROOFS, Note, event_hash
+from oms.verify import CHECKPOINTS, GENESIS, PROOFS, Note, event_hash
 
 #: Number of the form of exports; it changes where a column changes its meaning.
 SCHEMA: Final = 1
@@ -126,7 +125,7 @@ async def export(
     stage = Stage(out, room)
     with failures(stage):
         stage.open()
-        proofs = Proofs(reader, notes)
+        proofs = Proofs(reader.url, notes)
         return await _export(reader, request, stage, proofs, signer=signer, moved=moved, past=past)
 
 
@@ -544,19 +543,8 @@ async def write_proofs(folder: Path, proofs: Proofs, source: Source) -> int:
     """Write the signed notes that cover events, and what shows that these stand under them; return
     how many checkpoints there are.
     """
-    notes = proofs.notes_over(source.last)
-    with whole_file(folder / CHECKPOINTS) as file:
-        for note in notes:
-            file.write(note_line(note).encode())
-    lines = (
-        proofs.of_range(source.first, source.last)
-        if source.is_whole
-        else proofs.of_some(index.sequences(source.bits))
-    )
-    with whole_file(folder / PROOFS) as file:
-        async for line in lines:
-            file.write(line.encode())
-    return sum(note.kind == CHECKPOINT for note in notes)
+    chosen = None if source.is_whole else index.sequences(source.bits)
+    return await asyncio.to_thread(proofs.write, folder, source.first, source.last, chosen)
 
 
 def manifest_text(manifest: Mapping[str, object]) -> bytes:

@@ -39,6 +39,8 @@ DECIMALS: Final = 18
 #: Rows of a Parquet file and of a group in it. A file is what can be kept, a group is in memory.
 PART_ROWS: Final = 200_000
 GROUP_ROWS: Final = 10_000
+#: Rows after which a page of a column is looked at: it ends where it has a megabyte.
+_PAGE_ROWS: Final = 16
 #: A spreadsheet calculates what begins with one of these; the last five are the wide ones of East
 #: Asia. An apostrophe in front says that it is text, so one that was there gets another.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠")
@@ -303,8 +305,15 @@ class _Parts:
         table = self._arrow.Table.from_arrays(arrays, schema=self._schema)
         if self._open is None:
             _created(self._path()).close()
+            # In a form for which nobody needs a package to check it (`oms.verify`): plain values
+            # and gzip, which takes as little room, and pages that are small whatever is in them.
             self._open = self._arrow.parquet.ParquetWriter(
-                self._path(), self._schema, compression="zstd"
+                self._path(),
+                self._schema,
+                compression="gzip",
+                compression_level=6,
+                use_dictionary=False,
+                write_batch_size=_PAGE_ROWS,
             )
         self._open.write_table(table)
         self._part_rows += len(rows)

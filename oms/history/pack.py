@@ -145,7 +145,7 @@ async def pack(
             with _sheet(stage.folder, subject, COLUMNS[subject]) as sheet:
                 async for rows in books.rows(0):
                     sheet.write(rows)
-        checkpoints = await write_proofs(stage.folder, Proofs(reader, notes), source)
+        checkpoints = await write_proofs(stage.folder, Proofs(reader.url, notes), source)
         texts = await _texts(reader, source, signer)
         _texts_in(stage.folder, texts)
         files = await asyncio.to_thread(_made_in, stage.folder)

@@ -7,51 +7,66 @@ Of the other events that shows hashes, from which nothing can be read.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 from oms.errors import ChainBroken
-from oms.evidence.checkpoints import root_of, roots_beside
-from oms.store.reader import Reader
-from oms.verify import CHECKPOINT, GENESIS, Checkpoint, Note
+from oms.evidence.checkpoints import note_line, root_of, roots_beside
+from oms.files import whole_file
+from oms.store import audit
+from oms.verify import CHECKPOINT, CHECKPOINTS, GENESIS, PROOFS, Checkpoint, Note
 
 #: Events of which one line speaks, where no checkpoint covers them.
 _UNSIGNED_MAX: Final = 100_000
 
 
 class Proofs:
-    """The signed notes of a log, and what they prove of some of its events."""
+    """The signed notes of a log, and what they prove of some of its events; blocks its callers."""
 
-    def __init__(self, reader: Reader, notes: Sequence[Note] = ()) -> None:
-        self._reader = reader
+    def __init__(self, url: str, notes: Sequence[Note] = ()) -> None:
+        self._url = url
         self._notes = notes
         self._marks = [Checkpoint.of(one) for one in notes if one.kind == CHECKPOINT]
         self._ends = [one.last for one in self._marks]
 
-    def notes_over(self, last: int) -> list[Note]:
+    def write(
+        self, folder: Path, first: int, last: int, sequences: Iterable[int] | None = None
+    ) -> int:
+        """Write the notes that cover some events of a range, all of them where none are named, and
+        what shows that these stand under them; return how many checkpoints there are.
+
+        Raises `ChainBroken` where the log does not have the events that were signed.
+        """
+        notes = self._notes_over(last)
+        with whole_file(folder / CHECKPOINTS) as file:
+            for note in notes:
+                file.write(note_line(note).encode())
+        lines = self._of_range(first, last) if sequences is None else self._of_some(sequences)
+        with whole_file(folder / PROOFS) as file:
+            for line in lines:
+                file.write(line.encode())
+        return sum(note.kind == CHECKPOINT for note in notes)
+
+    def _notes_over(self, last: int) -> list[Note]:
         """Return the notes about keys, and the checkpoints to the one that covers an event."""
         over = self._over(last)
         end = over.last if over is not None else last
         return [n for n in self._notes if n.kind != CHECKPOINT or Checkpoint.of(n).last <= end]
 
-    async def of_range(self, first: int, last: int) -> AsyncIterator[str]:
+    def _of_range(self, first: int, last: int) -> Iterator[str]:
         """Yield the line for a whole range that ends in the middle of a checkpoint's events; the
         hashes tie all others to a checkpoint's end.
-
-        Raises `ChainBroken` where the log does not have the events that were signed.
         """
         mark = self._over(last)
         if mark is not None and mark.last > last:
-            yield await self._under(mark, range(max(first, mark.first), last + 1), [])
+            yield self._under(mark, range(max(first, mark.first), last + 1), [])
 
-    async def of_some(self, sequences: Iterable[int]) -> AsyncIterator[str]:
-        """Yield the lines for events that are no whole range, in their order; raises
-        `ChainBroken`.
-        """
+    def _of_some(self, sequences: Iterable[int]) -> Iterator[str]:
+        """Yield the lines for events that are no whole range, in their order."""
         after = 0
         for _, group in groupby(sequences, self._stretch):
             chosen = list(group)
@@ -61,20 +76,20 @@ class Proofs:
             after = chosen[-1]
             mark = self._over(after)
             if mark is not None:
-                yield await self._under(mark, chosen, lone)
+                yield self._under(mark, chosen, lone)
             else:
-                hashes = await self._hashes(chosen[0], after)
+                hashes = self._hashes(chosen[0], after)
                 before = [hashes[one - chosen[0]] for one in lone]
                 yield _line(chosen[0], after, before, [])
 
-    async def _under(self, mark: Checkpoint, chosen: Sequence[int], lone: Sequence[int]) -> str:
-        hashes = await self._hashes(mark.first, mark.last)
-        return await asyncio.to_thread(_proven, mark, hashes, chosen, lone)
+    def _under(self, mark: Checkpoint, chosen: Sequence[int], lone: Sequence[int]) -> str:
+        hashes = self._hashes(mark.first, mark.last)
+        return _proven(mark, hashes, chosen, lone)
 
-    async def _hashes(self, first: int, last: int) -> list[bytes]:
+    def _hashes(self, first: int, last: int) -> list[bytes]:
         """Return the hashes of a range, and of the event before it."""
         before = [GENESIS] if first == 1 else []
-        return before + await self._reader.hashes(max(1, first - 1), last)
+        return before + audit.hashes(self._url, max(1, first - 1), last)
 
     def _over(self, sequence: int) -> Checkpoint | None:
         at = bisect_left(self._ends, sequence)

@@ -167,6 +167,13 @@ def held_rows(url: str, first: int, last: int) -> Iterator[tuple[Any, ...]]:
                 yield row
 
 
+def hashes(url: str, first: int, last: int) -> list[bytes]:
+    """Return the hashes of the events of a range that are there, in order."""
+    select = "SELECT hash FROM events WHERE sequence BETWEEN ? AND ? ORDER BY sequence"
+    with closing(connect(parse_url(url), "read")) as connection:
+        return [bytes(row[0]) for row in connection.rows(select, (first, last))]
+
+
 def hash_before(url: str, sequence: int) -> bytes:
     """Return the hash that an event was chained to; raises `NotFound` for none."""
     with closing(connect(parse_url(url), "read")) as connection:

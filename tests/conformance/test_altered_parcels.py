@@ -4,6 +4,7 @@ alters in them is found, by our verifier and by a stranger's.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import gzip
 import io
@@ -13,10 +14,12 @@ import shutil
 import sqlite3
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from hashlib import sha256
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,10 @@ from oms.errors import ChainBroken
 from oms.evidence.checkpoints import CheckpointFile, root_of, roots_beside
 from oms.evidence.keys import Signer, make_key
 from oms.evidence.sealing import Places, seal, sealed_manifest
+from oms.history.archive import Work, archive
+from oms.history.columns import STORED
 from oms.history.export import Request, export
+from oms.history.formats import Form, writer_of
 from oms.history.pack import pack
 from oms.history.query import Query
 from oms.store.reader import Reader
@@ -49,8 +55,13 @@ PARCELS = {
     "lines": (Query(since=5, until=40), 39),
     "sheet": (Query(since=14, until=17), 16),
     "late": (Query(since=45), 47),
+    "parts": (Query(since=10, until=41), 40),
+    "segment": (Query(since=18, until=36), 35),
     "some": (Query(type=("OrderIntended",)), 46),
 }
+
+if find_spec("pyarrow") is None:  # an extra, which these are written with
+    PARCELS = {name: one for name, one in PARCELS.items() if name not in ("parts", "segment")}
 
 Row = list[Any]
 How = Callable[[list[Row], int, random.Random], None]
@@ -76,14 +87,31 @@ class World:
         out, notes = self.folder / name, self.checkpoints.notes()
         signer = signer or self.signer
         try:
+            if name == "segment":
+                return await asyncio.to_thread(self._segment, query, signer, notes)
             if name.endswith(".zip"):
                 await pack(reader, query, out, signer=signer, notes=notes)
             else:
-                request = Request("events", "csv" if name == "sheet" else "jsonl", query)
-                await export(reader, request, out, signer=signer, notes=notes)
+                form: Form = {"sheet": "csv", "parts": "parquet"}.get(name, "jsonl")
+                await export(
+                    reader, Request("events", form, query), out, signer=signer, notes=notes
+                )
         finally:
             await reader.close()
         return out
+
+    def _segment(self, query: Query, signer: Signer, notes: Sequence[verify.Note]) -> Path:
+        """Archive the log to the end of a range, which is a segment of its own."""
+        assert isinstance(query.since, int)
+        assert isinstance(query.until, int)
+        (log,) = self.place.sql("SELECT hash FROM events WHERE sequence = 1")[0]
+        folder = self.folder / "archive"
+        folder.mkdir()
+        work = Work(self.place.url, folder, log.hex(), SystemClock(), signer, notes)
+        first, end = query.since, query.until
+        list(archive(replace(work, segment_events=first - 1), first - 1))
+        *_, found = archive(replace(work, segment_events=end - first), end - 1)
+        return found.folder
 
     def verdict(self, path: Path) -> tuple[int | None, str]:
         """Return the first sequence that does not hold and why; an empty text where all holds."""
@@ -309,7 +337,8 @@ class Parcel:
             with zipfile.ZipFile(path) as archive:
                 self.files = {name: archive.read(name) for name in archive.namelist()}
         else:
-            self.files = {one.name: one.read_bytes() for one in path.iterdir()}
+            inside = (one for one in path.rglob("*") if one.is_file())
+            self.files = {one.relative_to(path).as_posix(): one.read_bytes() for one in inside}
         self.manifest = json.loads(self.files["manifest.json"])
         self._chain = self.manifest.get("chain")
         (self._name,) = self._chain["files"] if self._chain else self.manifest["events"]
@@ -321,6 +350,8 @@ class Parcel:
             for row in self.rows:
                 for column in (0, 2, 5, 6):
                     row[column] = int(row[column])
+        elif self._name.endswith(".parquet"):
+            self.rows = _rows_of_parquet(content)
         else:
             plain = gzip.decompress(content) if self._name.endswith(".gz") else content
             events = map(json.loads, plain.decode().splitlines())
@@ -353,6 +384,8 @@ class Parcel:
             text = io.StringIO()
             csv.writer(text).writerows([names, *self.rows])
             content = b"\xef\xbb\xbf" + text.getvalue().encode()
+        elif self._name.endswith(".parquet"):
+            content = _parquet_of(self.rows, path.parent / "rows")
         else:
             lines = (dict(zip(names, row, strict=True)) for row in self.rows)
             content = "".join(json.dumps(line) + "\n" for line in lines).encode()
@@ -370,12 +403,35 @@ class Parcel:
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir()
             for name, one in self.files.items():
+                (path / name).parent.mkdir(exist_ok=True)
                 (path / name).write_bytes(one)
             return
         members = [verify.Member(n, len(c), zlib.crc32(c)) for n, c in self.files.items()]
         bodies = zip(members, self.files.values(), strict=True)
         made = b"".join(one.header + content for one, content in bodies)
         path.write_bytes(made + verify.archive_end(members))
+
+
+def _rows_of_parquet(content: bytes) -> list[Row]:
+    from pyarrow import parquet
+
+    rows = [list(row.values()) for row in parquet.read_table(io.BytesIO(content)).to_pylist()]
+    for row in rows:
+        row[3:5] = [at and at.isoformat(timespec="microseconds") for at in row[3:5]]
+    return [[*row[: len(verify.HASHED)], row[-1]] for row in rows]
+
+
+def _parquet_of(rows: list[Row], folder: Path) -> bytes:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    writer = writer_of("parquet", folder, "events", STORED)
+    for row in rows:
+        if row[3].endswith("x"):  # no time any more: a later one is as wrong
+            later = datetime.fromisoformat(row[3][:-1]) + timedelta(microseconds=1)
+            row[3] = later.isoformat(timespec="microseconds")
+    writer.write(rows)
+    (made,) = writer.end()
+    return (folder / made.name).read_bytes()
 
 
 async def tried(world: World, seeds: range) -> None:

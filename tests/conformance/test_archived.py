@@ -31,6 +31,9 @@ from oms.core.events import (
     TextsRemoved,
 )
 from oms.errors import ArchiveUnavailable, ChainBroken, ConfigurationError, LeaseHeld, OmsError
+from oms.evidence.checkpoints import CheckpointFile
+from oms.evidence.keys import make_key
+from oms.evidence.sealing import Places, seal
 from oms.history import index
 from oms.history.archive import Removal, Segment, Work, archive, check_archive, remove
 from oms.history.asof import By
@@ -43,6 +46,7 @@ from oms.store.reader import Reader
 from oms.store.rebuild import rebuild, rebuild_check
 from oms.store.recheck import Recheck
 from oms.store.restore import restore
+from tests.auditor import Auditor
 from tests.conformance.conftest import Place
 from tests.conformance.facts import execution, gap, lives
 from tests.conformance.test_event_log import filled, lease, opened_log, stored
@@ -616,19 +620,36 @@ async def test_without_the_archive_the_daemon_works_and_old_texts_have_a_clear_e
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-async def test_a_missing_package_is_named(
-    log: Archived, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """By the offline verifier too: a database is no folder with a manifest."""
+async def test_a_missing_package_is_named(log: Archived, monkeypatch: pytest.MonkeyPatch) -> None:
     _forget()
     for name in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ArchiveUnavailable, match="the package pyarrow") as caught:
         audit.verify(log.url)
     assert "ib-oms[parquet]" in caught.value.hint
-    assert verify.main([log.url.removeprefix("sqlite:///")]) == 2
-    out, err = capsys.readouterr()
-    assert "not checked: events are in Parquet: install the Python package pyarrow" in out + err
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+async def test_an_auditor_reads_the_archive_with_no_package(log: Archived, tmp_path: Path) -> None:
+    """A backup whose old texts are in segments, a key, one file; wherever the archive is."""
+    signer = make_key(tmp_path / "oms.key", "paper")
+    async with reading(log.place) as reader:
+        places = Places(CheckpointFile(tmp_path / "checkpoints"))
+        (signed,) = [one async for one in seal(reader, signer, places, SystemClock())]
+    await filled(log.place, [Pending(signed, gap().context)])
+    backup = back_up(log.url, tmp_path / "b.sqlite").path
+    auditor = Auditor(tmp_path / "auditor")
+    arguments = [backup, "--key", tmp_path / "oms.key.pub"]
+    code, said = auditor.checks(*arguments)
+    assert (code, "1 signed checkpoint holds, to event" in said) == (0, True), said
+    elsewhere = tmp_path / "elsewhere"
+    log.folder.rename(elsewhere)
+    code, said = auditor.checks(*arguments)
+    assert (code, "name the archive with --archive" in said) == (2, True)
+    assert auditor.checks(*arguments, "--archive", elsewhere)[0] == 0
+    _flip(elsewhere / _second(log).name / "events" / "part-00001.parquet")
+    code, said = auditor.checks(*arguments, "--archive", elsewhere)
+    assert (code, "is not the file that the manifest was made for" in said) == (4, True)
 
 
 # ── copies ───────────────────────────────────────────────────────────────────────────────────────
