@@ -457,6 +457,20 @@ SHORT: dict[str, tuple[dict[str, Any], list[Any]]] = {
         [5, 201, "no", ""],
     ),
     "userInfo": ({"reqId": "9", "whiteBrandingId": "x"}, [9, "x"]),
+    "updateMktDepth": (
+        {"reqId": "9", "position": "1", "operation": "2", "side": "0", "price": "1.5",
+         "size": "100"},
+        [9, 1, 2, 0, 1.5, 100.0],
+    ),
+    "updateMktDepthL2": (
+        {"reqId": "9", "position": "1", "marketMaker": "NSDQ", "operation": "2", "side": "1",
+         "price": "1.5", "size": "100", "isSmartDepth": "1"},
+        [9, 1, "NSDQ", 2, 1, 1.5, 100.0, True],
+    ),
+    "scannerParameters": ({"xml": "<a/>"}, ["<a/>"]),
+    "displayGroupList": ({"reqId": "9", "groups": "1|2"}, [9, "1|2"]),
+    "displayGroupUpdated": ({"reqId": "9", "contractInfo": "265598@SMART"}, [9, "265598@SMART"]),
+    "historicalNewsEnd": ({"reqId": "9", "hasMore": "1"}, [9, True]),
 }  # fmt: skip
 
 _NOTHING = "1.7976931348623157E308"
@@ -469,6 +483,17 @@ GROUPED: dict[str, tuple[dict[str, Any], list[Any]]] = {
         {"reqId": "9", "tiers": [{"name": "a", "value": "b", "displayName": "c"}]},
         [9, [["a", "b", "c"]]],
     ),
+    "mktDepthExchanges": (
+        {"exchanges": [{"exchange": "ARCA", "secType": "STK", "listingExch": "NYSE",
+                        "serviceDataType": "Deep2", "aggGroup": "3"}]},
+        [[["ARCA", "STK", "NYSE", "Deep2", 3]]],
+    ),
+    "smartComponents": (
+        {"reqId": "9", "components": [{"bitNumber": "1", "exchange": "ARCA",
+                                       "exchangeLetter": "P"}]},
+        [9, [[1, "ARCA", "P"]]],
+    ),
+    "newsProviders": ({"providers": [{"code": "BRFG", "name": "x"}]}, [[["BRFG", "x"]]]),
     "familyCodes": ({"codes": [{"account": "DU1", "familyCode": "x"}]}, [[["DU1", "x"]]]),
     "marketRule": (
         {"marketRuleId": "26", "increments": [{"lowEdge": "0", "increment": "0.01"}]},
@@ -588,9 +613,51 @@ def test_every_field_of_contract_details_arrives(version: int) -> None:
         assert (details.minSize, details.sizeIncrement) == (0.0001, 0.001)
 
 
+@at_every_version
+def test_every_field_of_bond_contract_details_arrives(version: int) -> None:
+    sent = {
+        **sample_values("bondContractDetails", version),
+        "secIdList": [{"tag": "CUSIP", "value": "037833BX7"}],
+    }
+    sent |= {"reqId": "9", "conId": "7", "coupon": "4", "minTick": "0.001", "aggGroup": "3"}
+    sent |= {"maturity": "20460223 12:30:00 US/Eastern", "evMultiplier": "7"}
+    sent |= {"convertible": "1", "callable": "0", "putable": "1", "nextOptionPartial": "1"}
+    sent |= {"minSize": "2", "sizeIncrement": "1", "suggestedSizeIncrement": "5"}
+    fields = messages.encode("bondContractDetails", version, sent)
+    ((_, (request_id, details)),) = decode(version, fields)
+    contract = details.contract
+    assert (request_id, contract.conId, details.coupon, details.minTick) == (9, 7, 4, 0.001)
+    assert (details.maturity, details.lastTradeTime) == ("20460223", "12:30:00")
+    for name in ("cusip", "issueDate", "ratings", "bondType", "couponType", "descAppend",
+                 "marketName", "orderTypes", "validExchanges", "nextOptionDate", "nextOptionType",
+                 "notes", "longName", "evRule", "marketRuleIds"):  # fmt: skip
+        assert getattr(details, name) == sent[name], name
+    for name in ("symbol", "secType", "exchange", "currency", "tradingClass"):
+        assert getattr(contract, name) == sent[name], name
+    flags = (details.convertible, details.callable, details.putable, details.nextOptionPartial)
+    assert flags == (True, False, True, True)
+    assert (details.evMultiplier, details.aggGroup) == (7, 3)
+    assert details.secIdList == [TagValue("CUSIP", "037833BX7")]
+    if version >= 164:
+        assert (details.minSize, details.sizeIncrement) == (2, 1)
+
+
+@at_every_version
+def test_every_field_of_a_scanner_row_arrives(version: int) -> None:
+    row = {**dict.fromkeys(messages.SCANNED, "x"), "rank": "3", "conId": "7", "strike": "1.5"}
+    row |= {"distance": "d", "benchmark": "b", "projection": "p", "legsStr": "l"}
+    values = {"reqId": "9", "rows": [row, row]}
+    first, _, end = decode(version, messages.encode("scannerData", version, values))
+    assert first[1][:2] == (9, 3)
+    assert first[1][3:] == ("d", "b", "p", "l")
+    assert (first[1][2].contract.conId, first[1][2].contract.strike) == (7, 1.5)
+    assert end == ("scannerDataEnd", (9,))
+
+
 def test_every_message_has_a_test_of_its_values() -> None:
     by_field = {"openOrder", "completedOrder", "execDetails", "contractDetails"}
-    assert set(messages.LAYOUTS) == by_field | set(SHORT) | set(GROUPED) | {"symbolSamples"}
+    by_field |= {"bondContractDetails", "scannerData", "symbolSamples"}
+    assert set(messages.LAYOUTS) == by_field | set(SHORT) | set(GROUPED)
 
 
 @pytest.mark.parametrize("name", sorted(SHORT.keys()))
@@ -758,11 +825,13 @@ def test_an_unset_number_is_none_in_every_spelling(text: str) -> None:
 @at_every_version
 def test_a_symbol_search_reaches_the_wrapper(version: int) -> None:
     row = {"conId": "265598", "symbol": "AAPL", "secType": "STK", "primaryExchange": "NASDAQ",
-           "currency": "USD", "derivatives": "0", "description": "APPLE"}  # fmt: skip
-    values = {"reqId": "9", "samples": [row, row]}
+           "currency": "USD", "description": "APPLE"}  # fmt: skip
+    kinds = [{"derivativeSecType": kind} for kind in ("CFD", "OPT")]
+    values = {"reqId": "9", "samples": [{**row, "derivativeSecTypes": kinds}, row]}
     fields = messages.encode("symbolSamples", version, values)
     ((_, (request_id, found)),) = decode(version, fields)
     assert (request_id, [one.contract.conId for one in found]) == (9, [265598, 265598])
+    assert [one.derivativeSecTypes for one in found] == [["CFD", "OPT"], []]
     assert found[1].contract.description == ("APPLE" if version >= 176 else "")
 
 

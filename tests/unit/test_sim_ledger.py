@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.sim.broker.books.ledger import Position, cash_flows, commission
+from oms.sim.broker.books.ledger import Charge, Position, cash_flows, commission
 from oms.sim.broker.exchange.contracts import Contract
 
 D = Decimal
@@ -95,7 +95,8 @@ def test_gains_are_cash_flow_plus_what_is_held(
 def test_a_commission_follows_its_schedule(
     kind: str, quantity: str, price: str, schedule: str, expected: str
 ) -> None:
-    assert commission(contract(kind), D(quantity), D(price), schedule) == D(expected)
+    charge = commission(contract(kind), D(quantity), D(price), schedule, "USD")
+    assert charge == Charge(D(expected), "USD")
 
 
 @pytest.mark.parametrize(
@@ -109,12 +110,12 @@ def test_a_commission_follows_its_schedule(
 def test_an_execution_moves_cash_as_its_kind_of_contract_does(
     kind: str, expected: dict[str, Decimal]
 ) -> None:
-    assert cash_flows(contract(kind), D(100), D(10), None, D(1)) == expected
+    assert cash_flows(contract(kind), D(100), D(10), None, Charge(D(1), "USD")) == expected
 
 
 def test_a_future_pays_its_commissions_once() -> None:
     row, first = Position().after(D(1), D(5300), D(50), D("2.25"))
-    opening = cash_flows(contract("FUT", "50"), D(1), D(5300), first, D("2.25"))
+    opening = cash_flows(contract("FUT", "50"), D(1), D(5300), first, Charge(D("2.25"), "USD"))
     row, second = row.after(D(-1), D(5310), D(50), D("2.25"))
-    closing = cash_flows(contract("FUT", "50"), D(-1), D(5310), second, D("2.25"))
+    closing = cash_flows(contract("FUT", "50"), D(-1), D(5310), second, Charge(D("2.25"), "USD"))
     assert opening["USD"] + closing["USD"] == 500 - D("4.50")

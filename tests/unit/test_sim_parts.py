@@ -13,6 +13,7 @@ from oms.sim.broker.exchange.catalogue import Catalogue
 from oms.sim.broker.exchange.contracts import MARKET_RULES, Contract, Query
 from oms.sim.broker.exchange.listings import option
 from oms.sim.broker.exchange.market import Market
+from oms.sim.broker.floor import Floor
 from oms.sim.broker.rules.conditions import Sight, hold
 from oms.sim.clock import SteppedClock, order_time
 from oms.sim.gateway.gateway import Gateway
@@ -148,13 +149,18 @@ def test_futures_are_listed_as_time_goes_on_and_expired_ones_are_gone() -> None:
     assert len(catalogue.resolve(query(symbol="ES", secType="FUT", includeExpired="1"))) == 5
 
 
-def market_of(seed: int) -> Market:
+def floor_of(seed: int) -> Floor:
     clock = SteppedClock(datetime(2026, 1, 5, 15, tzinfo=UTC))
-    return Gateway(Settings(port=0, seed=seed), clock=clock).floor.market
+    return Gateway(Settings(port=0, seed=seed), clock=clock).floor
+
+
+def market_of(seed: int) -> Market:
+    return floor_of(seed).market
 
 
 def test_the_smallest_increment_of_every_market_rule_is_the_contracts_minimum_tick() -> None:
-    catalogue, market = Catalogue(lambda: TODAY), market_of(3)
+    floor = floor_of(3)
+    catalogue, market = floor.catalogue, floor.market
     stock = catalogue.one("AAPL")
     assert stock is not None
     catalogue.option_chain(stock)
@@ -227,6 +233,27 @@ def test_conditions_are_joined_from_left_to_right(
     now = utc("2026-01-05T12:00:00")
     sight = Sight(now, NEW_YORK, lambda _: market.quote(stock), Decimal(50), frozenset())
     assert hold(rows, sight) is expected
+
+
+def test_an_option_follows_its_underlying_and_nothing_else() -> None:
+    floor = floor_of(1)
+    catalogue, market = floor.catalogue, floor.market
+    stock, other = catalogue.one("AAPL"), catalogue.one("MSFT")
+    assert stock is not None
+    assert other is not None
+    chain = catalogue.option_chain(stock)
+    call = next(one for one in chain if one.right == "C" and one.strike == 190)
+    put = next(one for one in chain if one.right == "P" and one.expiry == call.expiry
+               and one.strike == 190)  # fmt: skip
+    before = market.quote(call), market.quote(put)
+    assert market.follow(other) == []
+    market.set(stock, last=market.quote(stock).last + 20)
+    assert sorted(market.follow(stock)) == sorted((call.con_id, put.con_id))
+    after = market.quote(call), market.quote(put)
+    assert after[0].last > before[0].last + 10
+    assert after[1].last < before[1].last
+    # The same question again: nothing has moved since.
+    assert market.follow(stock) == []
 
 
 def test_a_stepped_clock_runs_what_falls_due_at_its_own_time() -> None:

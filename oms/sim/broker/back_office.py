@@ -9,7 +9,7 @@ from decimal import Decimal
 from oms.sim.broker.books import ledger
 from oms.sim.broker.books.books import Adjustment
 from oms.sim.broker.books.executions import Execution
-from oms.sim.broker.books.ledger import ZERO, Position
+from oms.sim.broker.books.ledger import ZERO, Charge, Position
 from oms.sim.broker.books.orders import Order
 from oms.sim.broker.combos import leg_prices, legs_of
 from oms.sim.broker.exchange.contracts import CONVERSION_VENUE, Contract
@@ -161,22 +161,26 @@ class BackOffice:
 
         The minimum is one for the order: what it has paid already counts.
         """
-        schedule = self.settings.commission
-        charge = ledger.commission(contract, filled, row.price, schedule)
-        charge -= ledger.commission(contract, filled - row.quantity, row.price, schedule)
-        charge = max(charge, ZERO)
-        row.commission, row.commission_currency = charge, contract.currency
+        whole = self._charge(contract, filled, row.price)
+        paid = self._charge(contract, filled - row.quantity, row.price)
+        row.commission = max(whole.amount - paid.amount, ZERO)
+        row.commission_currency = whole.currency
         if row.moves_position:
             before = self.books.position(row.account, row.con_id)
             after, row.realized = before.after(
-                row.signed, row.price, contract.multiplier, _in_cost(contract, charge)
+                row.signed, row.price, contract.multiplier, _in_cost(row, contract)
             )
             self.books.set_position(row.account, row.con_id, after)
         self._pay(row, contract, 1)
 
+    def _charge(self, contract: Contract, quantity: Decimal, price: Decimal) -> Charge:
+        schedule, base = self.settings.commission, self.settings.base_currency
+        return ledger.commission(contract, quantity, price, schedule, base)
+
     def _pay(self, row: Execution, contract: Contract, times: int) -> None:
-        charge = row.commission or ZERO
-        flows = ledger.cash_flows(contract, row.signed, row.price, row.realized, charge)
+        flows = ledger.cash_flows(
+            contract, row.signed, row.price, row.realized, row.charge(contract)
+        )
         for currency, amount in flows.items():
             self.books.add_cash(row.account, currency, amount * times)
 
@@ -200,13 +204,9 @@ class BackOffice:
         order.filled += new.quantity - old.quantity
         order.value += new.quantity * new.price - old.quantity * old.price
         new.cumulative, new.average_price = order.filled, order.average_price
-        schedule = self.settings.commission
-        new.commission = max(
-            (old.commission or ZERO)
-            + ledger.commission(contract, new.quantity, new.price, schedule)
-            - ledger.commission(contract, old.quantity, old.price, schedule),
-            ZERO,
-        )
+        change = self._charge(contract, new.quantity, new.price).amount
+        change -= self._charge(contract, old.quantity, old.price).amount
+        new.commission = max((old.commission or ZERO) + change, ZERO)
         old.superseded = True
         self._pay(old, contract, -1)
         self.books.save_execution(old)
@@ -225,7 +225,7 @@ class BackOffice:
         row = Position()
         for entry in _revised(self.books.history(corrected.account, corrected.con_id)):
             if isinstance(entry, Execution):
-                charge = _in_cost(contract, entry.commission or ZERO)
+                charge = _in_cost(entry, contract)
                 row, realized = row.after(entry.signed, entry.price, contract.multiplier, charge)
                 if entry.exec_id == corrected.exec_id:
                     corrected.realized = realized
@@ -250,9 +250,12 @@ def _part_number(row: Execution) -> int:
     return int(segments[3]) - 1 if len(segments) > 4 else 0
 
 
-def _in_cost(contract: Contract, charge: Decimal) -> Decimal:
-    """Return the part of a commission that IB's average cost has in it: none of a CFD's."""
-    return ZERO if contract.sec_type == "CFD" else charge
+def _in_cost(row: Execution, contract: Contract) -> Decimal:
+    """Return the part of a commission that IB's average cost has in it, in the contract's currency:
+    none of a CFD's.
+    """
+    is_apart = contract.sec_type == "CFD"
+    return ZERO if is_apart else row.charge(contract).in_currency(contract.currency)
 
 
 def _revised(entries: Iterable[Execution | Adjustment]) -> Iterator[Execution | Adjustment]:

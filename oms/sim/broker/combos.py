@@ -43,12 +43,34 @@ def legs_of(floor: Floor, order: Order) -> Legs:
 def leg_prices(
     floor: Floor, order: Order, price: Decimal
 ) -> Iterator[tuple[Contract, Decimal, Decimal]]:
-    """Yield each leg with its ratio and its last price; the first makes up the rest of `price`."""
+    """Yield each leg with its ratio and its price: together they are the price of the combination.
+
+    A leg trades at its own touch. Where the combination trades at another price than those make,
+    each leg moves by a part of the difference, as large as its spread; what steps of price leave
+    over is with the leg that is worth most.
+    """
     legs = legs_of(floor, order)
-    lasts = [floor.market.quote(leg).last for leg, _ in legs]
-    total = sum((ratio * last for (_, ratio), last in zip(legs, lasts, strict=True)), ZERO)
-    for number, ((leg, ratio), last) in enumerate(zip(legs, lasts, strict=True)):
-        yield leg, ratio, last + (price - total) / ratio if number == 0 else last
+    quotes = [floor.market.quote(leg) for leg, _ in legs]
+    buys = [(ratio > 0) == order.is_buy for _, ratio in legs]
+    paid = [quote.ask if buy else quote.bid for quote, buy in zip(quotes, buys, strict=True)]
+    beside = price - _net(legs, paid)
+    if beside:
+        spreads = [
+            abs(ratio) * (quote.ask - quote.bid or quote.last)
+            for (_, ratio), quote in zip(legs, quotes, strict=True)
+        ]
+        for at, (leg, ratio) in enumerate(legs):
+            moved = paid[at] + beside * spreads[at] / sum(spreads) / ratio
+            paid[at] = max(leg.on_tick(moved), leg.minimum_tick)
+        worths = [abs(ratio) * one for (_, ratio), one in zip(legs, paid, strict=True)]
+        dearest = worths.index(max(worths))
+        paid[dearest] += (price - _net(legs, paid)) / legs[dearest][1]
+    for (leg, ratio), one in zip(legs, paid, strict=True):
+        yield leg, ratio, one
+
+
+def _net(legs: Legs, prices: Iterable[Decimal]) -> Decimal:
+    return sum((ratio * one for (_, ratio), one in zip(legs, prices, strict=True)), ZERO)
 
 
 def quote_of_legs(market: Market, legs: Legs) -> Quote:

@@ -89,6 +89,10 @@ class TradingDay:
             gain = accounting.gain(self.floor, con_id, row)
             books.set_opening(account, con_id, row.realized, gain)
         self.floor.market.roll()
+        # An option is worth less with every day.
+        for contract in map(self.floor.contract, self.floor.market.quoted):
+            for option in self.floor.market.follow(contract):
+                self.orders.on_quote(option)
         books.set_meta("day", f"{midnight_before(self.floor.clock.now(), self.floor.zone):%Y%m%d}")
 
     def _wait_for_settlement(self) -> None:

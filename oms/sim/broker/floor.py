@@ -84,8 +84,10 @@ def open_floor(settings: Settings, clock: Clock, notify: Notify) -> Floor:
     zone = ZoneInfo(settings.zone)
     books = Books(settings.books)
     past = Past(settings.seed, Sessions(settings.hours == "always", zone))
-    market = Market(settings.seed, now=clock.now, past=past, record=books.tape)
     catalogue = Catalogue(lambda: clock.now().astimezone(zone).date())
+    market = Market(
+        settings.seed, contract_of=catalogue.by_id, now=clock.now, past=past, record=books.tape
+    )
     for contract in books.contracts():
         catalogue.restore(contract)
     # Options that nobody traded are listed, and quoted, anew when somebody asks for them.

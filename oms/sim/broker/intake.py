@@ -7,19 +7,22 @@ gateway restarts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from oms.sim.broker.accounts import credit
 from oms.sim.broker.books.books import Placement
 from oms.sim.broker.books.ledger import ZERO
 from oms.sim.broker.books.orders import Order, terms_of
 from oms.sim.broker.combos import legs_of, quote_of
-from oms.sim.broker.exchange.contracts import Contract, Query
+from oms.sim.broker.exchange.contracts import CONTINUOUS, Contract, Query
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.order_life import CANCELLED_TEXT, OrderLife
 from oms.sim.broker.rules import checks, matching
 from oms.sim.broker.rules.checks import Refusal
 from oms.sim.protocol.fields import to_bool, to_decimal, to_int
+
+#: What may be ordered by an amount of money.
+BY_CASH: Final = ("CASH", "CRYPTO", "FUND")
 
 
 class Intake:
@@ -162,6 +165,11 @@ class Intake:
         )
         self._size_by_cash(order, contract)
         checks.check(order, contract, self.clock.now(), self.floor.zone)
+        if contract.sec_type == "CRYPTO" and not order.is_buy:
+            held = self.books.position(order.account, contract.con_id).quantity
+            if order.quantity > held:
+                text = "Order rejected - reason:The crypto position cannot be short"
+                raise Refusal(201, text)
         if contract.sec_type == "BAG":
             legs = legs_of(self.floor, order)
             if any(self.catalogue.expired(leg) for leg, _ in legs):
@@ -171,14 +179,14 @@ class Intake:
         return order, contract
 
     def _size_by_cash(self, order: Order, contract: Contract) -> None:
-        """A currency pair may be ordered by an amount of its second currency; nothing else may.
+        """Size what is ordered by an amount of money, which only `BY_CASH` may be.
 
-        The size is what the amount pays for at the limit, or at the touch, in whole units.
+        The size is what the amount pays for at the limit, or at the touch, in whole steps of size.
         """
         amount = order.price("cashQty")
         if not amount:
             return
-        if contract.sec_type != "CASH":
+        if contract.sec_type not in BY_CASH:
             raise Refusal(10244, "Cash Quantity cannot be used for this order")
         if order.quantity:
             raise Refusal(321, checks.INVALID + "Cash quantity and size cannot both be specified")
@@ -190,6 +198,8 @@ class Intake:
     def resolve(self, values: Mapping[str, str]) -> Contract:
         """Return the one contract that a client names. Raises the Refusal of none and of many."""
         query = Query.from_wire(values)
+        if query.sec_type == CONTINUOUS and not query.con_id:
+            raise Refusal(321, checks.INVALID + "Please enter a valid security type")
         found = self.catalogue.resolve_any(query)
         live = [one for one in found if not self.catalogue.expired(one)]
         if found and not live:

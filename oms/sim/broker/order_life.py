@@ -176,8 +176,13 @@ class OrderLife:
             self.reject(order, 201, shortfall)
 
     def on_quote(self, con_id: int) -> None:
-        """Look at every order that depends on a contract whose market has moved."""
-        self.notify.quote(self.floor.contract(con_id))
+        """Look at every order that depends on a contract whose market has moved, and on the
+        options that move with it.
+        """
+        contract = self.floor.contract(con_id)
+        self.notify.quote(contract)
+        for option in self.floor.market.follow(contract):
+            self.on_quote(option)
         for order in self.books.live.affected_by(con_id):
             if not order.ended:
                 self.work(order)

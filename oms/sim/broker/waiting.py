@@ -12,7 +12,7 @@ from oms.sim.broker.books.orders import ConditionKind, Order
 from oms.sim.broker.exchange.market import Quote
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.open_markets import OpenMarkets
-from oms.sim.broker.rules import conditions, matching
+from oms.sim.broker.rules import checks, conditions, matching
 from oms.sim.clock import order_time
 
 
@@ -33,7 +33,9 @@ def waits(floor: Floor, markets: OpenMarkets, order: Order) -> bool:
 
 
 def has_run_out(floor: Floor, order: Order) -> bool:
-    """Say whether the good-till time of an order has come."""
+    """Say whether the good-till time of an order has come, or its minutes are over."""
+    if order.tif == checks.MINUTES and order.placed_at is not None:
+        return order.placed_at + checks.MINUTES_LONG <= floor.clock.now()
     until = order_time(str(order.terms.get("goodTillDate", "")), floor.zone)
     return order.tif == "GTD" and until is not None and until <= floor.clock.now()
 
@@ -52,6 +54,8 @@ def times_to_look(floor: Floor, order: Order) -> Iterator[datetime]:
         moment = order_time(str(text), floor.zone) if text else None
         if moment is not None:
             yield moment
+    if order.tif == checks.MINUTES and order.placed_at is not None:
+        yield order.placed_at + checks.MINUTES_LONG
 
 
 def conditions_hold(floor: Floor, order: Order) -> bool:

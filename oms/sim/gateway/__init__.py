@@ -16,7 +16,11 @@ gateway composes:
     reports         orders and executions told to one session
     subscriptions   what a session has subscribed to
     bars            five-second bars
-    quote_answers   contracts and quotes
+    depth           market depth
+    contract_answers look-ups, searches, chains, exchanges
+    option_ticks    what the model says of an option
+    quote_answers   quotes, depth
+    service_answers scanners, news, windows, advisors, exercises
     account_answers positions, account values, P&L
     answers         every request that only reads
     gateway_clock   a clock that flushes after what fell due

@@ -20,8 +20,11 @@ from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.gateway import render
 from oms.sim.gateway.account_answers import AccountAnswers
 from oms.sim.gateway.clients import Clients
+from oms.sim.gateway.contract_answers import ContractAnswers
+from oms.sim.gateway.option_ticks import OptionAnswers
 from oms.sim.gateway.quote_answers import QuoteAnswers
 from oms.sim.gateway.reports import Reports
+from oms.sim.gateway.service_answers import ServiceAnswers
 from oms.sim.gateway.session import Session
 from oms.sim.protocol.errors import WireError
 from oms.sim.protocol.fields import to_bool, to_int
@@ -32,28 +35,17 @@ log = logging.getLogger("oms.sim.gateway.answers")
 Action = Callable[[Session, Request], None]
 
 NOT_ENTITLED: Final = "No market data permissions for this request"
-#: What IB answers to an account that has no permission for it; the rest gets 321.
+#: What IB answers to an account that has no permission for it.
 REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
-    "reqMktDepth": (354, "Requested market data is not subscribed."),
     "reqHistoricalData": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
     "reqHistoricalTicks": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
     "reqHeadTimeStamp": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
     "reqHistogramData": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
-    "reqScannerSubscription": (162, "Historical Market Data Service error message:scanner"),
-    "reqFundamentalData": (430, "We are sorry, but fundamentals data for the security is not"),
-    "reqNewsArticle": (10276, "News feed is not allowed."),
-    "reqHistoricalNews": (10276, "News feed is not allowed."),
-    "reqWshMetaData": (10281, "WSH calendar permissions are missing."),
-    "reqWshEventData": (10281, "WSH calendar permissions are missing."),
-    "requestFA": (321, "Error validating request.-'bE' : cause - FA data operations ignored for"),
-    "replaceFA": (321, "Error validating request.-'bE' : cause - FA data operations ignored for"),
 }
 NOT_FOUND: Final[Mapping[str, tuple[int, str]]] = {
-    "cancelMktDepth": (310, "Can't find the subscribed market depth with tickerId:"),
     "cancelHistoricalData": (366, "No historical data query found for ticker id:"),
     "cancelHeadTimeStamp": (366, "No historical data query found for ticker id:"),
     "cancelHistogramData": (366, "No historical data query found for ticker id:"),
-    "cancelScannerSubscription": (365, "No scanner subscription found for ticker id:"),
 }
 
 
@@ -66,7 +58,10 @@ class Answers:
         self._clients = clients
         self._reports = reports
         self.accounts = AccountAnswers(broker.floor, clients)
-        self.quotes = QuoteAnswers(broker.floor, broker.markets, clients)
+        self.quotes = QuoteAnswers(broker.floor, clients)
+        contracts = ContractAnswers(broker.floor, broker.markets)
+        options = OptionAnswers(broker.floor)
+        services = ServiceAnswers(broker.floor, broker.derivatives)
         self.actions: Mapping[str, Action] = {
             "reqIds": self._ids,
             "reqCurrentTime": self._current_time,
@@ -78,6 +73,9 @@ class Answers:
             "reqCompletedOrders": self._completed_orders,
             "reqExecutions": self._executions,
             **self.accounts.actions,
+            **contracts.actions,
+            **options.actions,
+            **services.actions,
             **self.quotes.actions,
         }
 
@@ -88,8 +86,7 @@ class Answers:
             code, text = NOT_FOUND[request.name]
             session.error(request.request_id, code, text + request.request_id)
             return
-        unserved = f"Error validating request.-'bN' : cause - {request.name} is not supported"
-        code, text = REFUSALS.get(request.name, (321, unserved))
+        code, text = REFUSALS[request.name]
         session.error(request.request_id, code, text)
 
     # ── small ones ───────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,7 @@ RESTORED: Final = {
     " All data farms are connected: usfarm; ushmds; secdefil.",
 }
 #: Subscriptions that 1101 ends.
-SUBSCRIBED: Final = ("MktData:", "TickByTickData:", "RealTimeBars:")
+SUBSCRIBED: Final = ("MktData:", "MktDepth:", "TickByTickData:", "RealTimeBars:")
 
 
 class ReportTime(StrEnum):

@@ -1,4 +1,4 @@
-"""Contracts and quotes: look-ups, ticks, bars."""
+"""Quotes as long as somebody wants them: ticks, depth, bars."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from oms.sim.broker.combos import Legs, named_legs, quote_of_legs
-from oms.sim.broker.exchange.contracts import MARKET_RULES, Contract, Query
+from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
-from oms.sim.broker.open_markets import OpenMarkets
 from oms.sim.broker.rules.checks import Refusal
 from oms.sim.gateway import render
 from oms.sim.gateway.bars import Bar, RealTimeBars
 from oms.sim.gateway.clients import Clients
+from oms.sim.gateway.contract_answers import BBO_EXCHANGE, one_contract
+from oms.sim.gateway.depth import DEPTHS_MAX, ROWS_MAX, Depth
+from oms.sim.gateway.option_ticks import computations
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import key_of, subscribe, subscriptions, unsubscribe
 from oms.sim.protocol.fields import number, to_bool, to_int
 from oms.sim.protocol.requests import Request
 
-NOT_FOUND: Final = "No security definition has been found for the request"
+NO_DEPTH: Final = "Deep market data is not supported for this combination of security type/exchange"
 TICK_KINDS: Final = {"Last": "1", "AllLast": "2", "BidAsk": "3", "MidPoint": "4"}
 
 
@@ -57,98 +59,26 @@ class Prints:
 
 
 class QuoteAnswers:
-    """What is known of contracts, and quotes as long as somebody wants them."""
+    """What answers the requests for quotes, and tells those who subscribed."""
 
-    def __init__(self, floor: Floor, markets: OpenMarkets, clients: Clients) -> None:
+    def __init__(self, floor: Floor, clients: Clients) -> None:
         self._floor = floor
-        self._markets = markets
         self._clients = clients
         self._bars = RealTimeBars(floor, clients)
         self.actions: Mapping[str, Callable[[Session, Request], None]] = {
-            "reqContractDetails": self._contract_details,
-            "reqMatchingSymbols": self._matching_symbols,
-            "reqSecDefOptParams": self._option_parameters,
-            "reqMarketRule": self._market_rule,
             "reqMktData": self._quotes,
             "cancelMktData": _cancel,
             "reqMarketDataType": self._quote_type,
             "reqTickByTickData": self._tick_by_tick,
             "cancelTickByTickData": _cancel,
+            "reqMktDepth": self._depth,
+            "cancelMktDepth": _cancel_depth,
             "reqRealTimeBars": self._real_time_bars,
             "cancelRealTimeBars": _cancel,
         }
 
-    # ── contracts ────────────────────────────────────────────────────────────────────────────────
-
-    def _contract_details(self, session: Session, request: Request) -> None:
-        request_id = request.values["reqId"]
-        found = self._floor.catalogue.resolve(Query.from_wire(request.values))
-        if not found:
-            session.error(request_id, 200, NOT_FOUND)
-            return
-        for contract in found:
-            hours = self._markets.told(contract)
-            values = render.contract_details(
-                contract, request.values["exchange"], request_id, hours
-            )
-            session.send("contractDetails", values)
-        session.send("contractDetailsEnd", {"reqId": request_id})
-
-    def _matching_symbols(self, session: Session, request: Request) -> None:
-        pattern = request.values["pattern"].upper()
-        found = self._floor.catalogue.starting_with(pattern)[:16]
-        samples = [
-            {
-                "conId": str(one.con_id),
-                "symbol": one.symbol,
-                "secType": one.sec_type,
-                "primaryExchange": one.primary_exchange,
-                "currency": one.currency,
-                "derivatives": "0",
-                "description": one.long_name,
-            }
-            for one in found
-        ]
-        session.send("symbolSamples", {"reqId": request.values["reqId"], "samples": samples})
-
-    def _option_parameters(self, session: Session, request: Request) -> None:
-        asked = request.values
-        catalogue = self._floor.catalogue
-        underlying = catalogue.by_id(to_int(asked["underlyingConId"]))
-        if underlying is not None:
-            chain = catalogue.option_chain(underlying)
-            expiries = sorted({one.expiry for one in chain})
-            strikes = sorted({one.strike for one in chain if one.strike is not None})
-            for exchange in ("SMART", "CBOE"):
-                values = {
-                    "reqId": asked["reqId"],
-                    "exchange": exchange,
-                    "underlyingConId": asked["underlyingConId"],
-                    "tradingClass": underlying.symbol,
-                    "multiplier": "100",
-                    "expirations": [{"expiration": one} for one in expiries],
-                    "strikes": [{"strike": number(one)} for one in strikes],
-                }
-                session.send("securityDefinitionOptionParameter", values)
-        session.send("securityDefinitionOptionParameterEnd", {"reqId": asked["reqId"]})
-
-    def _market_rule(self, session: Session, request: Request) -> None:
-        rule = to_int(request.values["marketRuleId"])
-        if rule not in MARKET_RULES:
-            session.error(-1, 321, "Error validating request.-'bR' : cause - Invalid market rule")
-            return
-        increments = [
-            {"lowEdge": number(edge), "increment": number(step)}
-            for edge, step in MARKET_RULES[rule]
-        ]
-        session.send("marketRule", {"marketRuleId": str(rule), "increments": increments})
-
     def _one_contract(self, session: Session, request: Request) -> Contract | None:
-        found = self._floor.catalogue.resolve(Query.from_wire(request.values))
-        if len(found) == 1:
-            return found[0]
-        session.error(request.values["reqId"], 200, NOT_FOUND)
-        return None
+        return one_contract(self._floor, session, request)
 
     # ── quotes ───────────────────────────────────────────────────────────────────────────────────
 
@@ -189,7 +119,7 @@ class QuoteAnswers:
         kind = session.subscriptions.get("MarketDataType", 1)
         session.send("marketDataType", {"reqId": request_id, "marketDataType": str(kind)})
         parameters = {"reqId": request_id, "minTick": number(contract.minimum_tick)}
-        session.send("tickReqParams", {**parameters, "bboExchange": "9c0001"})
+        session.send("tickReqParams", {**parameters, "bboExchange": BBO_EXCHANGE})
         ticker = Ticker(contract, legs, delayed=kind in DELAYED)
         self._send_ticks(session, request_id, ticker)
         if to_bool(request.values["snapshot"]):
@@ -206,6 +136,9 @@ class QuoteAnswers:
             if size_tick >= 0:
                 sizes = {"reqId": request_id, "tickType": str(size_tick), "size": size}
                 session.send("tickSize", sizes)
+        told = computations(market, ticker.contract, quote, delayed=ticker.delayed)
+        for values in told:
+            session.send("tickOptionComputation", {**values, "reqId": request_id})
 
     def _tick_by_tick(self, session: Session, request: Request) -> None:
         if self._refuses(session, request):
@@ -234,6 +167,35 @@ class QuoteAnswers:
         values |= {"midPoint": number((quote.bid + quote.ask) / 2)}
         session.send("tickByTick", values)
 
+    def _depth(self, session: Session, request: Request) -> None:
+        request_id = request.values["reqId"]
+        if key_of(request) in session.subscriptions:
+            session.error(request_id, 102, "Duplicate ticker ID.")
+            return
+        others = [name for name in session.subscriptions if name.startswith("MktDepth:")]
+        if len(others) >= DEPTHS_MAX:
+            text = f"Max number ({DEPTHS_MAX}) of market depth requests has been reached"
+            session.error(request_id, 309, text)
+            return
+        contract = self._one_contract(session, request)
+        if contract is None:
+            return
+        is_smart = to_bool(request.values["isSmartDepth"])
+        depth = Depth.of(contract, request.values["exchange"], is_smart=is_smart)
+        if depth is None:
+            text = (
+                "Deep market data is not supported for this combination of security type/exchange"
+            )
+            session.error(request_id, 10092, text)
+            return
+        depth.rows = min(max(to_int(request.values["numRows"], 5), 1), ROWS_MAX)
+        subscribe(session, request, depth)
+        self._send_depth(session, request_id, depth)
+
+    def _send_depth(self, session: Session, request_id: str, depth: Depth) -> None:
+        for name, values in depth.news(self._floor.market.quote(depth.contract)):
+            session.send(name, {**values, "reqId": request_id})
+
     def quote_changed(self, contract: Contract) -> None:
         """Send ticks to those who subscribed to a contract."""
         for session in self._clients.ready():
@@ -241,6 +203,8 @@ class QuoteAnswers:
                 match wanted:
                     case Ticker() if contract.con_id in wanted.con_ids:
                         self._send_ticks(session, request_id, wanted)
+                    case Depth() if wanted.contract.con_id == contract.con_id:
+                        self._send_depth(session, request_id, wanted)
                     case Bar() if wanted.contract.con_id == contract.con_id:
                         wanted.see(self._floor.market.quote(contract))
                     case Prints() if wanted.contract.con_id == contract.con_id:
@@ -258,3 +222,10 @@ def _cancel(session: Session, request: Request) -> None:
     if not unsubscribe(session, request):
         request_id = request.values["reqId"]
         session.error(request_id, 300, f"Can't find EId with tickerId:{request_id}")
+
+
+def _cancel_depth(session: Session, request: Request) -> None:
+    if not unsubscribe(session, request):
+        request_id = request.values["reqId"]
+        text = f"Can't find the subscribed market depth with tickerId:{request_id}"
+        session.error(request_id, 310, text)

@@ -125,6 +125,7 @@ def contract_details(
         **hours,
         "marketRuleIds": ",".join([str(contract.market_rule)] * len(exchanges)),
         "realExpirationDate": contract.expiry,
+        "secIdList": sec_ids(contract),
         "stockType": contract.stock_type if contract.sec_type == "STK" else "",
         "minSize": number(contract.size_increment),
         "sizeIncrement": number(contract.size_increment),
@@ -133,8 +134,36 @@ def contract_details(
     return values
 
 
+def sec_ids(contract: Contract) -> list[dict[str, str]]:
+    """Return the numbers of a security: of a bond both, of a share its ISIN, of others none."""
+    numbers = (("CUSIP", contract.cusip), ("ISIN", contract.isin))
+    return [{"tag": tag, "value": value} for tag, value in numbers if value]
+
+
+def bond_contract_details(contract: Contract, request_id: str) -> dict[str, Any]:
+    """Return the values of bondContractDetails: for want of a licence IB tells no more of a bond
+    than its name, its numbers, its exchange and its step of price.
+    """
+    exchanges = contract.valid_exchanges.split(",")
+    return {
+        **contract.wire("SMART"),
+        "reqId": request_id,
+        "descAppend": contract.long_name,
+        "marketName": contract.trading_class,
+        "minTick": number(contract.minimum_tick),
+        "orderTypes": "ACTIVETIM,ADJUST,ALERT,DAY,GTC,LMT,MKT,WHATIF",
+        "validExchanges": contract.valid_exchanges,
+        "longName": ascii7(contract.long_name),
+        "secIdList": sec_ids(contract),
+        "marketRuleIds": ",".join([str(contract.market_rule)] * len(exchanges)),
+        "minSize": number(contract.size_increment),
+        "sizeIncrement": number(contract.size_increment),
+        "suggestedSizeIncrement": number(contract.size_increment),
+    }
+
+
 #: What a derivative is on.
-UNDERLYINGS: Final = {"OPT": "STK", "FUT": "IND", "FOP": "FUT"}
+UNDERLYINGS: Final = {"OPT": "STK", "FUT": "IND", "FOP": "FUT", "WAR": "STK"}
 #: The tick type of a delayed figure for that of the live one.
 DELAYED_TICKS: Final = {
     1: 66,

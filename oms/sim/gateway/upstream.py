@@ -33,7 +33,12 @@ REPORTS: Final = frozenset(
     )
 )
 #: Messages that are lost without the line: the next one is as good.
-TICKS: Final = frozenset(("tickPrice", "tickSize", "tickByTick", "realtimeBar", "tickGeneric"))
+TICKS: Final = frozenset(
+    (
+        *("tickPrice", "tickSize", "tickGeneric", "tickString", "tickOptionComputation"),
+        *("tickByTick", "realtimeBar", "updateMktDepth", "updateMktDepthL2"),
+    )
+)
 #: Requests that wait for the line.
 ASKED_OF_IB: Final = frozenset(("placeOrder", "cancelOrder", "reqGlobalCancel"))
 

@@ -74,11 +74,7 @@ class Run(Part):
         out += self.values_of(values)
 
     def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
-        end = at + len(self.names)
-        if end > len(fields):
-            raise WireError(f"{len(fields)} fields, {self.names[len(fields) - at]} is missing")
-        into.update(zip(self.names, fields[at:end], strict=True))
-        return end
+        return _fields_of(self.names, fields, at, into)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +98,40 @@ class _Branch(Part):
 
 @dataclass(frozen=True, slots=True)
 class Repeat(Part):
-    """A count, then that many groups of the same fields. The value is a list of dictionaries."""
+    """A count, then that many groups of the same fields. The value is a list of dictionaries.
+
+    A group may have one of its own inside, after its plain fields and before `tail`.
+    """
 
     name: str
     items: tuple[str, ...]
+    inner: Repeat | None = None
+    tail: tuple[str, ...] = ()
 
     def encode(self, values: Values, out: list[str]) -> None:
         groups = values.get(self.name, ())
         out.append(str(len(groups)))
         for group in groups:
             out += [group.get(item, "") for item in self.items]
+            if self.inner is not None:
+                self.inner.encode(group, out)
+            out += [group.get(item, "") for item in self.tail]
 
     def decode(self, fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
         count, at = _count(fields, at, self.name)
-        width = len(self.items)
-        if at + count * width > len(fields):
+        groups: list[dict[str, Any]] = []
+        into[self.name] = groups
+        # Checked before the loop: a count of its own must not make millions of groups.
+        if at + count * (len(self.items) + len(self.tail)) > len(fields):
             raise WireError(f"{self.name} announces {count} groups, the frame ends before them")
-        into[self.name] = [
-            dict(zip(self.items, fields[at + n * width : at + (n + 1) * width], strict=True))
-            for n in range(count)
-        ]
-        return at + count * width
+        for _ in range(count):
+            group: dict[str, Any] = {}
+            at = _fields_of(self.items, fields, at, group)
+            if self.inner is not None:
+                at = self.inner.decode(fields, at, group)
+            at = _fields_of(self.tail, fields, at, group)
+            groups.append(group)
+        return at
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +266,14 @@ def _compile(source: Sequence[Source], version: int, defaults: dict[str, str]) -
     walk(source)
     close_run()
     return tuple(parts)
+
+
+def _fields_of(names: tuple[str, ...], fields: Sequence[str], at: int, into: dict[str, Any]) -> int:
+    end = at + len(names)
+    if end > len(fields):
+        raise WireError(f"{len(fields)} fields, {names[len(fields) - at]} is missing")
+    into.update(zip(names, fields[at:end], strict=True))
+    return end
 
 
 def _count(fields: Sequence[str], at: int, name: str) -> tuple[int, int]:

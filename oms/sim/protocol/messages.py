@@ -79,6 +79,7 @@ END_OF: Final[Mapping[str, str]] = {
     "reqContractDetails": "contractDetailsEnd",
     "reqMktData": "tickSnapshotEnd",
     "reqSecDefOptParams": "securityDefinitionOptionParameterEnd",
+    "reqHistoricalNews": "historicalNewsEnd",
 }
 
 _CONTRACT: Final = (
@@ -202,10 +203,29 @@ _SHORT_CONTRACT: Final = (
 _POSITION_CONTRACT: Final = (_SHORT_CONTRACT, "exchange currency localSymbol tradingClass")
 
 
-#: One match of a symbol search: five contract fields, the number of derivative types (none here).
-SAMPLE: Final = (
-    *("conId", "symbol", "secType", "primaryExchange", "currency", "derivatives"),
-    *("description", "issuerId"),
+#: A bond has a message of its own: a coupon and a maturity, no strike and no hours.
+_BOND_CONTRACT_DETAILS: Final = Layout(
+    "id=18",
+    Since(("version=6",), until=164),
+    "reqId symbol secType cusip coupon=0 maturity issueDate ratings bondType couponType"
+    " convertible=0 callable=0 putable=0 descAppend exchange currency marketName tradingClass"
+    " conId minTick",
+    Since(("mdSizeMultiplier=1",), until=164),
+    "orderTypes validExchanges nextOptionDate nextOptionType nextOptionPartial=0 notes longName"
+    " evRule evMultiplier=0",
+    Repeat("secIdList", TAG),
+    "aggGroup=2147483647 marketRuleIds",
+    Since(("minSize sizeIncrement suggestedSizeIncrement",), since=164),
+)
+
+#: One match of a symbol search: contract fields, and the types of derivatives on it.
+_SAMPLE: Final = ("conId", "symbol", "secType", "primaryExchange", "currency")
+_DERIVATIVES: Final = Repeat("derivativeSecTypes", ("derivativeSecType",))
+#: One hit of a scanner.
+SCANNED: Final = (
+    *("rank", "conId", "symbol", "secType", "lastTradeDateOrContractMonth", "strike", "right"),
+    *("exchange", "currency", "localSymbol", "marketName", "tradingClass"),
+    *("distance", "benchmark", "projection", "legsStr"),
 )
 
 
@@ -242,7 +262,14 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "nextValidId": Layout("id=9 version=1 orderId"),
     "contractDetails": _CONTRACT_DETAILS,
     "execDetails": _EXEC_DETAILS,
+    "updateMktDepth": Layout("id=12 version=1 reqId position operation side price size"),
+    "updateMktDepthL2": Layout(
+        "id=13 version=1 reqId position marketMaker operation side price size isSmartDepth=0"
+    ),
     "managedAccts": Layout("id=15 version=1 accounts"),
+    "bondContractDetails": _BOND_CONTRACT_DETAILS,
+    "scannerParameters": Layout("id=19 version=1 xml"),
+    "scannerData": Layout("id=20 version=3 reqId", Repeat("rows", SCANNED)),
     "tickOptionComputation": Layout(
         "id=21 reqId tickType tickAttrib=0 impliedVol delta optPrice pvDividend=0 gamma vega theta"
         " undPrice"
@@ -265,6 +292,8 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "positionEnd": Layout("id=62 version=1"),
     "accountSummary": Layout("id=63 version=1 reqId account tag value currency"),
     "accountSummaryEnd": _end(64),
+    "displayGroupList": Layout("id=67 version=1 reqId groups"),
+    "displayGroupUpdated": Layout("id=68 version=1 reqId contractInfo"),
     "positionMulti": Layout(
         "id=71 version=1 reqId account", *_POSITION_CONTRACT, "position avgCost modelCode"
     ),
@@ -281,10 +310,19 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "familyCodes": Layout("id=78", Repeat("codes", ("account", "familyCode"))),
     "symbolSamples": Layout(
         "id=79 reqId",
-        Since((Repeat("samples", SAMPLE[:6]),), until=176),
-        Since((Repeat("samples", SAMPLE),), since=176),
+        Since((Repeat("samples", _SAMPLE, _DERIVATIVES),), until=176),
+        Since((Repeat("samples", _SAMPLE, _DERIVATIVES, ("description", "issuerId")),), since=176),
+    ),
+    "mktDepthExchanges": Layout(
+        "id=80",
+        Repeat("exchanges", ("exchange", "secType", "listingExch", "serviceDataType", "aggGroup")),
     ),
     "tickReqParams": Layout("id=81 reqId minTick bboExchange snapshotPermissions=3"),
+    "smartComponents": Layout(
+        "id=82 reqId", Repeat("components", ("bitNumber", "exchange", "exchangeLetter"))
+    ),
+    "newsProviders": Layout("id=85", Repeat("providers", ("code", "name"))),
+    "historicalNewsEnd": Layout("id=87 reqId hasMore=0"),
     "marketRule": Layout("id=93 marketRuleId", Repeat("increments", ("lowEdge", "increment"))),
     "pnl": Layout("id=94 reqId dailyPnL unrealizedPnL realizedPnL"),
     "pnlSingle": Layout("id=95 reqId position dailyPnL unrealizedPnL realizedPnL value"),

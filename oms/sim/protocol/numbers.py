@@ -20,6 +20,7 @@ _INTEGERS: Final = (
     " scalePriceAdjustInterval scaleInitPosition scaleInitFillQty adjustableTrailingUnit"
     " usePriceMgmtAlgo duration postToAts minTradeQty minCompeteSize deltaNeutralConId"
     " deltaNeutralShortSaleSlot deltaNeutralContractConId referenceContractId volume ratio"
+    " numRows faDataType exerciseAction exerciseQuantity numberOfRows groupId"
 )
 _AMOUNTS: Final = (
     "strike totalQuantity lmtPrice auxPrice discretionaryAmt percentOffset nbboPriceCap"
@@ -29,6 +30,7 @@ _AMOUNTS: Final = (
     " adjustedStopLimitPrice adjustedTrailingAmount cashQty competeAgainstBestOffset"
     " midOffsetAtWhole midOffsetAtHalf peggedChangeAmount referenceChangeAmount"
     " deltaNeutralContractDelta deltaNeutralContractPrice price percent changePercent"
+    " optionPrice underPrice"
 )
 _FLAGS: Final = (
     "transmit blockOrder sweepToFill outsideRth hidden allOrNone eTradeOnly firmQuoteOnly"
@@ -37,7 +39,7 @@ _FLAGS: Final = (
     " discretionaryUpToLimitPrice autoCancelParent deltaNeutralShortSale scaleAutoReset"
     " scaleRandomPercent isPeggedChangeAmountDecrease conditionsIgnoreRth conditionsCancelOrder"
     " isMore snapshot regulatorySnapshot includeExpired subscribe useRTH ledgerAndNLV apiOnly"
-    " autoBind ignoreSize"
+    " autoBind ignoreSize isSmartDepth allMsgs"
 )
 _READ: Final[Mapping[str, Callable[[str], object]]] = {
     **dict.fromkeys(_INTEGERS.split(), to_int),

@@ -130,21 +130,33 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
             Since(("issuerId",), since=176),
         ),
     ),
-    10: ("reqMktDepth", None),
-    11: ("cancelMktDepth", None),
-    12: ("reqNewsBulletins", None),
-    13: ("cancelNewsBulletins", None),
+    10: ("reqMktDepth", Layout(_BY_ID, CONTRACT, "numRows isSmartDepth options")),
+    11: ("cancelMktDepth", Layout(_BY_ID, "isSmartDepth")),
+    12: ("reqNewsBulletins", Layout("id version allMsgs")),
+    13: ("cancelNewsBulletins", Layout(_BARE)),
     14: ("setServerLogLevel", Layout("id version logLevel")),
     15: ("reqAutoOpenOrders", Layout("id version autoBind")),
     16: ("reqAllOpenOrders", Layout(_BARE)),
     17: ("reqManagedAccts", Layout(_BARE)),
-    18: ("requestFA", None),
-    19: ("replaceFA", None),
+    18: ("requestFA", Layout("id version faDataType")),
+    # The request's id came with the answer that ends it, at 157.
+    19: ("replaceFA", Layout("id version faDataType xml reqId")),
     20: ("reqHistoricalData", None),
-    21: ("exerciseOptions", None),
-    22: ("reqScannerSubscription", None),
-    23: ("cancelScannerSubscription", None),
-    24: ("reqScannerParameters", None),
+    21: (
+        "exerciseOptions",
+        Layout(
+            _BY_ID,
+            "conId symbol secType lastTradeDateOrContractMonth strike right multiplier exchange"
+            " currency localSymbol tradingClass exerciseAction exerciseQuantity account override",
+        ),
+    ),
+    # Its filters follow; none is acted on.
+    22: (
+        "reqScannerSubscription",
+        Layout("id reqId numberOfRows instrument locationCode scanCode"),
+    ),
+    23: ("cancelScannerSubscription", Layout(_BY_ID)),
+    24: ("reqScannerParameters", Layout(_BARE)),
     25: ("cancelHistoricalData", None),
     49: ("reqCurrentTime", Layout(_BARE)),
     50: (
@@ -152,27 +164,27 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
         Layout(_BY_ID, CONTRACT, "barSize whatToShow useRTH options"),
     ),
     51: ("cancelRealTimeBars", Layout(_BY_ID)),
-    52: ("reqFundamentalData", None),
-    53: ("cancelFundamentalData", None),
-    54: ("calculateImpliedVolatility", None),
-    55: ("calculateOptionPrice", None),
-    56: ("cancelCalculateImpliedVolatility", None),
-    57: ("cancelCalculateOptionPrice", None),
+    52: ("reqFundamentalData", Layout(_BY_ID)),
+    53: ("cancelFundamentalData", Layout(_BY_ID)),
+    54: ("calculateImpliedVolatility", Layout(_BY_ID, CONTRACT, "optionPrice underPrice")),
+    55: ("calculateOptionPrice", Layout(_BY_ID, CONTRACT, "volatility underPrice")),
+    56: ("cancelCalculateImpliedVolatility", Layout(_BY_ID)),
+    57: ("cancelCalculateOptionPrice", Layout(_BY_ID)),
     58: ("reqGlobalCancel", Layout(_BARE)),
     59: ("reqMarketDataType", Layout("id version marketDataType")),
     61: ("reqPositions", Layout(_BARE)),
     62: ("reqAccountSummary", Layout(_BY_ID, "group tags")),
     63: ("cancelAccountSummary", Layout(_BY_ID)),
     64: ("cancelPositions", Layout(_BARE)),
-    65: ("verifyRequest", None),
-    66: ("verifyMessage", None),
-    67: ("queryDisplayGroups", None),
-    68: ("subscribeToGroupEvents", None),
-    69: ("updateDisplayGroup", None),
-    70: ("unsubscribeFromGroupEvents", None),
+    65: ("verifyRequest", Layout(_BARE)),
+    66: ("verifyMessage", Layout(_BARE)),
+    67: ("queryDisplayGroups", Layout(_BY_ID)),
+    68: ("subscribeToGroupEvents", Layout(_BY_ID, "groupId")),
+    69: ("updateDisplayGroup", Layout(_BY_ID, "contractInfo")),
+    70: ("unsubscribeFromGroupEvents", Layout(_BY_ID)),
     71: ("startApi", Layout("id version clientId", Since(("capabilities",), since=72))),
-    72: ("verifyAndAuthRequest", None),
-    73: ("verifyAndAuthMessage", None),
+    72: ("verifyAndAuthRequest", Layout(_BARE)),
+    73: ("verifyAndAuthMessage", Layout(_BARE)),
     74: ("reqPositionsMulti", Layout(_BY_ID, "account modelCode")),
     75: ("cancelPositionsMulti", Layout(_BY_ID)),
     76: ("reqAccountUpdatesMulti", Layout(_BY_ID, "account modelCode ledgerAndNLV")),
@@ -184,11 +196,11 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     79: ("reqSoftDollarTiers", Layout("id reqId")),
     80: ("reqFamilyCodes", Layout("id")),
     81: ("reqMatchingSymbols", Layout("id reqId pattern")),
-    82: ("reqMktDepthExchanges", None),
-    83: ("reqSmartComponents", None),
-    84: ("reqNewsArticle", None),
-    85: ("reqNewsProviders", None),
-    86: ("reqHistoricalNews", None),
+    82: ("reqMktDepthExchanges", Layout("id")),
+    83: ("reqSmartComponents", Layout("id reqId bboExchange")),
+    84: ("reqNewsArticle", Layout("id reqId")),
+    85: ("reqNewsProviders", Layout("id")),
+    86: ("reqHistoricalNews", Layout("id reqId conId providerCodes")),
     87: ("reqHeadTimeStamp", None),
     88: ("reqHistogramData", None),
     89: ("cancelHistogramData", None),
@@ -205,10 +217,10 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     ),
     98: ("cancelTickByTickData", Layout("id reqId")),
     99: ("reqCompletedOrders", Layout("id apiOnly")),
-    100: ("reqWshMetaData", None),
-    101: ("cancelWshMetaData", None),
-    102: ("reqWshEventData", None),
-    103: ("cancelWshEventData", None),
+    100: ("reqWshMetaData", Layout("id reqId")),
+    101: ("cancelWshMetaData", Layout("id reqId")),
+    102: ("reqWshEventData", Layout("id reqId")),
+    103: ("cancelWshEventData", Layout("id reqId")),
     104: ("reqUserInfo", Layout("id reqId")),
 }
 
@@ -218,10 +230,7 @@ LAYOUT_OF: Final[Mapping[str, Layout]] = {
 NAMES: Final[Mapping[int, str]] = {number: name for number, (name, _) in _REQUESTS.items()}
 
 #: Refused requests that carry their id in the second field, without a version before it.
-_ID_IN_SECOND_FIELD: Final = frozenset((20, 22, 84, 86, 87, 88, 89, 90, 96, 83, 100, 101, 102, 103))
-
-#: Refused requests without any id: what stands where others have one is something else.
-_WITHOUT_ID: Final = frozenset((12, 13, 18, 19, 24, 65, 66, 72, 73, 82, 85))
+_ID_IN_SECOND_FIELD: Final = frozenset((20, 87, 88, 89, 90, 96))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +251,6 @@ class Request:
         if not self.known:
             at = 1 if self.number in _ID_IN_SECOND_FIELD else 2
             text = self.fields[at] if len(self.fields) > at else ""
-            if self.number in _WITHOUT_ID:
-                text = ""
         else:
             text = str(self.values.get("reqId", self.values.get("orderId", "")))
         return text if is_digits(text.removeprefix("-")) else "-1"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from oms.sim.broker.accounts.accounting import Totals, Worth, rate, realized_today, totals, worths
-from oms.sim.broker.books.ledger import ZERO
+from oms.sim.broker.accounts.accounting import Totals, Worth, realized_today, totals, worths
+from oms.sim.broker.books.ledger import ZERO, rate
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
 from oms.sim.protocol.fields import number
@@ -125,6 +125,10 @@ def _ledger_of(
         ("UnrealizedPnL", worth.unrealized),
         ("RealizedPnL", worth.realized),
         ("NetDividend", ZERO),
+        ("MutualFundValue", worth.funds),
+        ("CorporateBondValue", worth.bonds),
+        ("WarrantValue", worth.warrants),
+        ("Cryptocurrency", worth.crypto),
     ):
         yield Row(key, money(value), currency, per_currency=True)
     yield Row("ExchangeRate", number(exchange), currency, per_currency=True)

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, assert_never
+from typing import assert_never
 
-from oms.sim.broker.books.ledger import ZERO, Position, margin
+from oms.sim.broker.books.ledger import ZERO, Position, margin, rate
 from oms.sim.broker.floor import Floor
-
-#: One unit of the currency in US dollars. Fixed: no rate travels with an execution anyway.
-RATES: Final = {
-    "USD": Decimal(1),
-    "EUR": Decimal("1.10"),
-    "GBP": Decimal("1.28"),
-    "CHF": Decimal("1.13"),
-    "JPY": Decimal("0.0066"),
-    "CAD": Decimal("0.73"),
-    "AUD": Decimal("0.66"),
-    "HKD": Decimal("0.128"),
-    "MXN": Decimal("0.055"),
-}
-
-
-def rate(currency: str, base: str) -> Decimal:
-    """Return units of `base` for one of `currency`; an unknown currency counts one for one."""
-    return RATES.get(currency, Decimal(1)) / RATES.get(base, Decimal(1))
 
 
 @dataclass(slots=True)
@@ -37,6 +19,10 @@ class Worth:
     #: What they have gained or lost.
     futures: Decimal = ZERO
     cfds: Decimal = ZERO
+    crypto: Decimal = ZERO
+    bonds: Decimal = ZERO
+    warrants: Decimal = ZERO
+    funds: Decimal = ZERO
     #: Long and short positions, both counted above zero.
     gross: Decimal = ZERO
     unrealized: Decimal = ZERO
@@ -48,7 +34,8 @@ class Worth:
     @property
     def net(self) -> Decimal:
         """Return what all kinds come to."""
-        return self.stocks + self.options + self.futures + self.cfds
+        traded = self.stocks + self.options + self.futures + self.cfds
+        return traded + self.crypto + self.bonds + self.warrants + self.funds
 
     def add(self, other: Worth, factor: Decimal) -> None:
         """Add another worth, at a rate of exchange."""
@@ -144,8 +131,16 @@ def worths(floor: Floor, account: str) -> dict[str, Worth]:
                 worth.cfds += gained
             case "OPT" | "FOP":
                 worth.options += value
-            case "STK" | "BAG" | "IND":
+            case "STK" | "BAG" | "IND" | "CMDTY":
                 worth.stocks += value
+            case "CRYPTO":
+                worth.crypto += value
+            case "BOND":
+                worth.bonds += value
+            case "WAR":
+                worth.warrants += value
+            case "FUND":
+                worth.funds += value
             case "CASH":
                 pass
             case other:

@@ -63,7 +63,7 @@ def _price(
 def _margin(floor: Floor, con_id: int, quantity: Decimal, price: Decimal) -> Decimal:
     """Initial margin in the base currency."""
     contract = floor.contract(con_id)
-    rate = accounting.rate(contract.currency, floor.settings.base_currency)
+    rate = ledger.rate(contract.currency, floor.settings.base_currency)
     return ledger.margin(contract, quantity, price) * rate
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from oms.sim.broker.accounts.account_values import money
-from oms.sim.broker.accounts.accounting import rate, totals
-from oms.sim.broker.books.ledger import ZERO, commission, margin
+from oms.sim.broker.accounts.accounting import totals
+from oms.sim.broker.books.ledger import ZERO, charge_currency, commission, margin, rate
 from oms.sim.broker.books.orders import Order
 from oms.sim.broker.combos import leg_prices, quote_of
 from oms.sim.broker.exchange.contracts import Contract
@@ -18,29 +18,37 @@ from oms.sim.protocol.fields import number
 def fields(floor: Floor, order: Order) -> dict[str, str]:
     """Return the margin and commission fields of a whatIf answer.
 
-    What the books will show when the order has filled at its price: at the touch if it crosses
-    it, else at its limit. A fill is a print, so that what is held already is worth the new price.
+    The order is taken at the price at which it can trade, and what is held already at the market.
+    An order that crosses the touch trades there, and its print is the market: the answer is what
+    the books show after it. One that rests trades at its limit and moves no market: what it opens
+    takes margin there, and what it closes gives back the margin of the market.
     """
     total = totals(floor, order.account)
     base = floor.settings.base_currency
+    currency = charge_currency(floor.contract(order.con_id), base)
     change = equity = charge = ZERO
-    for contract, signed, price in _previewed(floor, order):
+    for contract, signed, price, crosses in _previewed(floor, order):
         factor = rate(contract.currency, base)
-        held = floor.books.position(order.account, contract.con_id).quantity
         last = floor.market.quote(contract).last
+        held = floor.books.position(order.account, contract.con_id).quantity
+        fee = commission(contract, abs(signed), price, floor.settings.commission, base)
         # The fill of a combination is no print of its legs.
-        mark = last if order.terms.get("comboLegs") else price
-        fee = commission(contract, abs(signed), price, floor.settings.commission)
-        after = margin(contract, held + signed, mark) - margin(contract, held, last)
-        change += after * factor
+        mark = price if crosses and not order.terms.get("comboLegs") else last
+        if crosses:
+            more = margin(contract, held + signed, mark) - margin(contract, held, last)
+        else:
+            closing = min(abs(signed), abs(held)) if held * signed < 0 else ZERO
+            more = margin(contract, abs(signed) - closing, price) - margin(contract, closing, last)
+        change += more * factor
         if contract.sec_type == "CASH":
             # The two currencies change places, at rates that are not the pair's price.
             equity += signed * (rate(contract.symbol, base) - price * factor)
-        else:
+        elif crosses:
             gained = held * (mark - last) + signed * (mark - price)
             equity += gained * contract.multiplier * factor
-        equity -= fee * factor
-        charge += fee * factor / rate(floor.contract(order.con_id).currency, base)
+        equity -= fee.in_currency(base)
+        charge += fee.in_currency(currency)
+    charged = number(charge)
     return {
         "whatIf": "1",
         "initMarginBefore": money(total.initial_margin),
@@ -52,23 +60,25 @@ def fields(floor: Floor, order: Order) -> dict[str, str]:
         "initMarginAfter": money(total.initial_margin + change),
         "maintMarginAfter": money(total.maintenance_margin + change / 2),
         "equityWithLoanAfter": money(total.net + equity),
-        "commission": number(charge),
-        "minCommission": number(charge),
-        "maxCommission": number(charge),
-        "commissionCurrency": floor.contract(order.con_id).currency,
+        "commission": charged,
+        "minCommission": charged,
+        "maxCommission": charged,
+        "commissionCurrency": currency,
     }
 
 
-def _previewed(floor: Floor, order: Order) -> Iterator[tuple[Contract, Decimal, Decimal]]:
-    """The fills an order would have: contract, signed quantity, price; a combo's are its legs'."""
+def _previewed(floor: Floor, order: Order) -> Iterator[tuple[Contract, Decimal, Decimal, bool]]:
+    """The fills an order would have: contract, signed quantity, price, and whether it would trade
+    now; those of a combo are its legs'.
+    """
     quote = quote_of(floor, order)
     touch = quote.ask if order.is_buy else quote.bid
     limit = order.limit_price
     crosses = limit is None or (touch <= limit if order.is_buy else touch >= limit)
     price = touch if limit is None or crosses else limit
-    if floor.contract(order.con_id).sec_type == "BAG":
+    contract, sign = floor.contract(order.con_id), 1 if order.is_buy else -1
+    if contract.sec_type == "BAG":
         for leg, ratio, leg_price in leg_prices(floor, order, price):
-            yield leg, order.quantity * ratio * (1 if order.is_buy else -1), leg_price
+            yield leg, order.quantity * ratio * sign, leg_price, crosses
         return
-    contract = floor.contract(order.con_id)
-    yield contract, order.quantity * (1 if order.is_buy else -1), price
+    yield contract, order.quantity * sign, price, crosses

@@ -27,11 +27,10 @@ from decimal import Decimal
 from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
 
-from oms.sim.broker.accounts.accounting import rate
 from oms.sim.broker.accounts.trading_day import NEW_YORK, trading_day
 from oms.sim.broker.books.books import ChangeKind, LifeRow
 from oms.sim.broker.books.executions import Execution
-from oms.sim.broker.books.ledger import ZERO, cash_flows
+from oms.sim.broker.books.ledger import ZERO, cash_flows, rate
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.floor import Floor
 from oms.sim.protocol.fields import number
@@ -300,15 +299,15 @@ class _Statement:
         settled: dict[str, Decimal] = defaultdict(Decimal)
         for one in (revisions[-1] for revisions in self.deals.values()):
             contract = self.floor.contract(one.con_id)
-            charge = one.commission or ZERO
-            charges[one.commission_currency or contract.currency] -= charge
+            charge = one.charge(contract)
+            charges[charge.currency] -= charge.amount
             flows = cash_flows(contract, one.signed, one.price, one.realized, charge)
             for currency, amount in flows.items():
-                if contract.sec_type == "FUT":
-                    settled[currency] += amount + charge
-                    continue
                 # The charge has a line of its own.
-                own = amount + (charge if currency == contract.currency else ZERO)
+                own = amount + (charge.amount if currency == charge.currency else ZERO)
+                if contract.sec_type == "FUT":
+                    settled[currency] += own
+                    continue
                 (sales if own > 0 else purchases)[currency] += own
         for row in self.option_life:
             contract = self.floor.contract(row.con_id)

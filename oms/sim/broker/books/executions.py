@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from oms.sim.broker.books import stored
+from oms.sim.broker.books.ledger import ZERO, Charge
 from oms.sim.broker.books.stored import number_or_none
-from oms.sim.broker.exchange.contracts import CONVERSION_VENUE
+from oms.sim.broker.exchange.contracts import CONVERSION_VENUE, Contract
 from oms.sim.protocol.fields import number
 
 #: Bought or sold.
@@ -72,6 +73,10 @@ class Execution:
     def revision(self) -> int:
         """Return the number of the revision, from 1."""
         return int(self.exec_id.rpartition(".")[2])
+
+    def charge(self, contract: Contract) -> Charge:
+        """Return what it was charged; nothing where no commission is known."""
+        return Charge(self.commission or ZERO, self.commission_currency or contract.currency)
 
     def to_json(self) -> str:
         """Return it as the books keep it."""

@@ -10,12 +10,15 @@ from decimal import Decimal
 from typing import Final
 
 from oms.sim.broker.exchange import listings
-from oms.sim.broker.exchange.contracts import Contract, Query
+from oms.sim.broker.exchange.contracts import CONTINUOUS, Contract, Query
+from oms.sim.broker.exchange.identifiers import is_cusip, is_isin, isin_of_cusip
 
 #: A local symbol has five digits for the whole part of a strike.
 OPTION_STRIKE_MAX: Final = 100_000
 #: What there are options on; those on an index are settled in cash.
 OPTIONED: Final = ("STK", "IND")
+#: What a search by symbol finds.
+SEARCHED: Final = ("STK", "IND", "CRYPTO", "FUND", "CMDTY")
 _OPTION_NAME: Final = re.compile(r"(.{6})(\d{6})([CP])(\d{8})", re.ASCII)
 
 
@@ -38,6 +41,9 @@ class Catalogue:
             listings.forex(),
             listings.indices(),
             listings.contracts_for_difference(),
+            listings.crypto(),
+            listings.bonds(),
+            listings.metals_and_funds(),
         ):
             for contract in source:
                 self.add(contract)
@@ -48,7 +54,7 @@ class Catalogue:
         today = self._today()
         if today != self._listed_on:
             self._listed_on = today
-            for contract in listings.futures(today):
+            for contract in (*listings.futures(today), *listings.warrants(today)):
                 self.add(contract)
 
     def add(self, contract: Contract) -> None:
@@ -65,6 +71,8 @@ class Catalogue:
         if listed is not None and listed.symbol != contract.symbol:
             self._by_symbol[listed.symbol].remove(listed)
             del self._by_id[contract.con_id]
+            # Books of an older program know no ISIN.
+            contract = replace(contract, isin=listed.isin)
         self.add(contract)
 
     def rename(self, contract: Contract, symbol: str, con_id: int) -> Contract:
@@ -106,10 +114,18 @@ class Catalogue:
             self._list_options(query)
         if query.sec_type == "FOP":
             self._list_futures_options(query)
+        if query.sec_type == "BOND":
+            self._list_bond(query)
+        if query.sec_type == CONTINUOUS:
+            return self._front_futures(query)
+        if query.sec_id:
+            return [one for one in self._by_id.values() if _has_number(one, query)]
         symbol = query.symbol or query.local_symbol.partition(".")[0].upper()
         candidates = self._by_symbol.get(symbol, [])
         if not candidates and query.local_symbol:
             candidates = [one for one in self._by_id.values() if _named(one, query.local_symbol)]
+        if query.sec_type == "BOND" and is_cusip(symbol):
+            candidates = [one for one in self._by_id.values() if one.cusip == symbol]
         return [contract for contract in candidates if _fits(contract, query)]
 
     def one(self, symbol: str) -> Contract | None:
@@ -117,16 +133,33 @@ class Catalogue:
         for contract in self._by_symbol.get(symbol.upper(), ()):
             if contract.sec_type in ("STK", "CASH") and contract.local_symbol == symbol.upper():
                 return contract
-        return next((one for one in self._by_id.values() if _named(one, symbol)), None)
+        named = next((one for one in self._by_id.values() if _named(one, symbol)), None)
+        return named or next(iter(self._by_symbol.get(symbol.upper(), ())), None)
 
     def starting_with(self, pattern: str) -> list[Contract]:
-        """Return the stocks whose symbol starts so, or whose name has it."""
-        return [
+        """Return what has derivatives or issues bonds, and whose symbol starts so or whose name has
+        it; the symbol itself first.
+        """
+        found = [
             one
             for one in self._by_id.values()
-            if one.sec_type == "STK"
+            if one.sec_type in SEARCHED
             and (one.symbol.startswith(pattern) or pattern in one.long_name.upper())
         ]
+        return sorted(found, key=lambda one: one.symbol != pattern)
+
+    def derivatives(self, contract: Contract) -> list[str]:
+        """Return the security types of what is derived from a contract, combinations last."""
+        if contract.sec_type not in OPTIONED:
+            return []
+        on_it: set[str] = {
+            one.sec_type for one in self._by_id.values() if one.under_id == contract.con_id
+        }
+        if contract.sec_type == "IND":
+            on_it |= {"FUT"} & {one.sec_type for one in self._by_symbol[contract.symbol]}
+        if contract.currency == "USD":
+            on_it.add("OPT")
+        return [*sorted(on_it), *(["BAG"] if "OPT" in on_it else [])]
 
     def option_chain(self, underlying: Contract) -> list[Contract]:
         """Return eleven strikes round the base price, on the next six expiries, calls and puts."""
@@ -186,6 +219,24 @@ class Catalogue:
                 for right in ("C", "P"):
                     self.add(listings.futures_option(future, strike, right))
 
+    def _list_bond(self, query: Query) -> None:
+        """A bond comes into being when somebody asks for it by a number whose check digit holds."""
+        isin = query.sec_id
+        if is_cusip(query.sec_id) or is_cusip(query.symbol):
+            isin = isin_of_cusip(query.sec_id or query.symbol)
+        if is_isin(isin) and all(one.isin != isin for one in self._by_id.values()):
+            self.add(listings.bond_of(isin))
+
+    def _front_futures(self, query: Query) -> list[Contract]:
+        """The future of each trading class that expires first."""
+        first: dict[tuple[str, str], Contract] = {}
+        wanted = replace(query, sec_type="FUT", expiry="")
+        for one in self._by_symbol.get(query.symbol or query.trading_class, ()):
+            if _fits(one, wanted) and not self.expired(one):
+                key = (one.trading_class, one.primary_exchange)
+                first[key] = min(first.get(key, one), one, key=lambda future: future.expiry)
+        return list(first.values())
+
     def _combination(self, query: Query) -> Contract:
         made = listings.combination(query.symbol, query.currency or "USD")
         self.add(made)
@@ -201,6 +252,20 @@ def _is_friday(expiry: str) -> bool:
 
 def _named(contract: Contract, local_symbol: str) -> bool:
     return contract.local_symbol.replace(" ", "") == local_symbol.upper().replace(" ", "")
+
+
+def _has_number(contract: Contract, query: Query) -> bool:
+    """Fits a look-up by ISIN or CUSIP, where the symbol may be left out or be anything."""
+    number = {"ISIN": contract.isin, "CUSIP": contract.cusip or contract.isin[2:11]}
+    is_american = contract.isin.startswith("US")
+    return (
+        number.get(query.sec_id_type) == query.sec_id
+        and (query.sec_id_type != "CUSIP" or is_american)
+        and query.sec_type in ("", contract.sec_type)
+        and query.currency in ("", contract.currency)
+        and query.primary_exchange in ("", contract.primary_exchange, "SMART")
+        and _exchange_fits(contract, query.exchange)
+    )
 
 
 def _fits(contract: Contract, query: Query) -> bool:

@@ -12,8 +12,26 @@ from typing import Final, Literal
 from oms.sim.protocol.fields import number, to_bool, to_decimal, to_int
 
 #: IB's security types that exist here: stock, option, future, option on a future, currency pair,
-#: combination, index, contract for difference.
-SecType = Literal["STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND", "CFD"]
+#: combination, index, contract for difference, crypto currency, bond, warrant, fund, metal.
+SecType = Literal[
+    "STK",
+    "OPT",
+    "FUT",
+    "FOP",
+    "CASH",
+    "BAG",
+    "IND",
+    "CFD",
+    "CRYPTO",
+    "BOND",
+    "WAR",
+    "FUND",
+    "CMDTY",
+]
+#: A look-up of this type finds the front future of a symbol: it has that one's con id.
+CONTINUOUS: Final = "CONTFUT"
+#: What has a right, a strike and an end, and is worth what a model makes of its underlying.
+OPTIONS: Final = frozenset(("OPT", "FOP", "WAR"))
 #: Where currencies are converted: both balances move, and there is no position in the pair.
 CONVERSION_VENUE: Final = "FXCONV"
 #: The con id that IB shows for every combination in US dollars.
@@ -27,11 +45,12 @@ MARKET_RULES: Final[Mapping[int, tuple[tuple[Decimal, Decimal], ...]]] = {
         32: (("0", "0.01"), ("3", "0.05")),
         67: (("0", "0.25"),),
         239: (("0", "0.00005"),),
-        # IB's numbers of the next four are not known here.
+        # IB's numbers of the next five are not known here.
         9001: (("0", "0.1"),),
         9002: (("0", "0.015625"),),
         9003: (("0", "0.005"),),
         9004: (("0", "0.0001"),),
+        9005: (("0", "0.001"),),
     }.items()
 }
 
@@ -68,6 +87,9 @@ class Contract:
     #: The number of its price increments, see `MARKET_RULES`.
     market_rule: int = 26
     stock_type: str = "COMMON"
+    #: Made up, see `identifiers`; empty where IB tells none.
+    isin: str = ""
+    cusip: str = ""
 
     def increment(self, price: Decimal) -> Decimal:
         """Return the step that a price of this size must be a multiple of."""
@@ -131,6 +153,9 @@ class Query:
     local_symbol: str
     trading_class: str
     include_expired: bool = False
+    #: ISIN or CUSIP, and the number; IB knows more.
+    sec_id_type: str = ""
+    sec_id: str = ""
 
     @classmethod
     def from_wire(cls, values: Mapping[str, str]) -> Query:
@@ -151,6 +176,8 @@ class Query:
             local_symbol=values.get("localSymbol", ""),
             trading_class=values.get("tradingClass", ""),
             include_expired=to_bool(values.get("includeExpired", "")),
+            sec_id_type=values.get("secIdType", "").upper(),
+            sec_id=values.get("secId", "").upper(),
         )
 
     def conflict(self, found: Contract) -> str:

@@ -114,6 +114,10 @@ US_OPTIONS: Final = _schedule("us-options US/Eastern America/New_York 09:30-16:0
 FOREX: Final = _schedule(
     "forex US/Eastern America/New_York 17:15-17:00 17:15-17:00", splits_day=False
 )
+#: Sunday afternoon to Friday afternoon, but for a quarter of an hour a day.
+CRYPTO: Final = _schedule(
+    "crypto US/Eastern America/New_York 16:15-16:00 16:15-16:00", splits_day=False
+)
 _CHICAGO: Final = "US/Central America/Chicago 17:00-16:00 08:30-16:00"
 _NEW_YORK: Final = "US/Eastern America/New_York 18:00-17:00 09:30-17:00"
 _BY_EXCHANGE: Final = {
@@ -123,11 +127,12 @@ _BY_EXCHANGE: Final = {
     "COMEX": _schedule(f"comex {_NEW_YORK}", splits_day=False),
     "IBIS": _schedule("xetra MET Europe/Berlin 09:00-17:30 09:00-17:30"),
     "IBIS2": _schedule("xetra2 MET Europe/Berlin 09:00-17:30 09:00-17:30"),
+    "FWB": _schedule("frankfurt MET Europe/Berlin 08:00-22:00 08:00-22:00"),
     "LSE": _schedule("lse GB-Eire Europe/London 08:00-16:30 08:00-16:30"),
     "LSEETF": _schedule("lse-etf GB-Eire Europe/London 08:00-16:30 08:00-16:30"),
     "MEXI": _schedule("mexico Mexico/General America/Mexico_City 08:30-15:00 08:30-15:00"),
 }
-SCHEDULES: Final = (US_STOCKS, US_OPTIONS, FOREX, *_BY_EXCHANGE.values())
+SCHEDULES: Final = (US_STOCKS, US_OPTIONS, FOREX, CRYPTO, *_BY_EXCHANGE.values())
 
 
 def schedule_of(contract: Contract) -> Schedule:
@@ -136,6 +141,8 @@ def schedule_of(contract: Contract) -> Schedule:
         return FOREX
     if contract.sec_type == "OPT":
         return US_OPTIONS
+    if contract.sec_type == "CRYPTO":
+        return CRYPTO
     return _BY_EXCHANGE.get(contract.primary_exchange, US_STOCKS)
 
 

@@ -1,4 +1,4 @@
-"""The contracts that exist: stocks, indices, currencies, futures, options on both. Pure.
+"""The contracts that exist: stocks, indices, currencies, futures, what is derived from them. Pure.
 
 Symbols are real ones; con ids of the best-known stocks are IB's, the others are made from the
 symbol and stay the same for ever.
@@ -18,6 +18,7 @@ from oms.sim.broker.exchange.contracts import (
     MARKET_RULES,
     Contract,
 )
+from oms.sim.broker.exchange.identifiers import made_isin
 
 #: symbol, con id (0: made from the symbol), listing exchange, name, price in round figures
 _STOCKS: Final = """
@@ -57,17 +58,26 @@ GLD 51529211 ARCA 215 SPDR GOLD SHARES
 TLT 15547841 NASDAQ 92 ISHARES 20+ YEAR TREASURY BD
 """
 
+#: Of those, the exchange-traded funds: they have a net asset value.
+FUNDS_TRADED: Final = frozenset(("SPY", "QQQ", "IWM", "GLD", "TLT"))
+
 _US_VENUES: Final = ("SMART", "AMEX", "NYSE", "ARCA", "ISLAND", "IEX")
 
 #: The same symbol listed elsewhere: a look-up without exchange and currency finds them all.
 _FOREIGN: Final = """
 AAPL 0 MEXI 3300 MXN APPLE INC
 AAPL 0 IBIS2 175 EUR APPLE INC
+AMD 0 MEXI 2600 MXN ADVANCED MICRO DEVICES
+AMD 0 IBIS2 138 EUR ADVANCED MICRO DEVICES
 IBM 0 LSEETF 145 GBP INTL BUSINESS MACHINES CORP
 MSFT 0 IBIS2 380 EUR MICROSOFT CORP
 SAP 14204 IBIS 180 EUR SAP SE
 VOD 0 LSE 70 GBP VODAFONE GROUP PLC
 """
+
+
+#: The country in an ISIN, by the listing exchange of a share that has no listing in New York.
+_COUNTRIES: Final = {"IBIS": "DE", "IBIS2": "DE", "LSE": "GB", "LSEETF": "GB", "MEXI": "MX"}
 
 
 def stable_id(text: str) -> int:
@@ -82,7 +92,8 @@ def _rule(tick: str) -> int:
 
 
 def stocks() -> Iterator[Contract]:
-    """Yield the stocks, main listings first."""
+    """Yield the stocks, main listings first. A share has one ISIN wherever it is listed."""
+    american = {line.split(" ", 4)[4] for line in _STOCKS.strip().splitlines()}
     for line in _STOCKS.strip().splitlines():
         symbol, con_id, listing, price, name = line.split(" ", 4)
         yield Contract(
@@ -96,6 +107,8 @@ def stocks() -> Iterator[Contract]:
             base_price=Decimal(price),
             long_name=name,
             valid_exchanges=",".join(dict.fromkeys((*_US_VENUES, listing))),
+            stock_type="ETF" if symbol in FUNDS_TRADED else "COMMON",
+            isin=made_isin("US", name),
         )
     for line in _FOREIGN.strip().splitlines():
         symbol, con_id, listing, price, currency, name = line.split(" ", 5)
@@ -110,6 +123,7 @@ def stocks() -> Iterator[Contract]:
             base_price=Decimal(price),
             long_name=name,
             valid_exchanges=f"SMART,{listing}",
+            isin=made_isin("US" if name in american else _COUNTRIES[listing], name),
         )
 
 
@@ -237,11 +251,8 @@ def strike_step(price: Decimal) -> Decimal:
 def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Contract:
     """Return an option on a stock or, settled in cash, on an index.
 
-    Its base price is what exercise would bring now plus two per cent of the stock's price: enough
-    to trade against, no valuation.
+    Its base price is a first guess; its market is made by a model, see `valuation`.
     """
-    worth = underlying.base_price - strike if right == "C" else strike - underlying.base_price
-    base = max(worth, Decimal(0)) + underlying.base_price / 50
     strike_text = f"{int(strike * 1000):08d}"
     local = f"{underlying.symbol:<6}{expiry[2:]}{right}{strike_text}"
     return Contract(
@@ -252,7 +263,7 @@ def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Co
         primary_exchange="CBOE",
         local_symbol=local,
         trading_class=underlying.symbol,
-        base_price=base.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN),
+        base_price=_worth(underlying, strike, right),
         long_name=underlying.long_name,
         multiplier=Decimal(100),
         multiplier_text="100",
@@ -266,10 +277,15 @@ def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Co
     )
 
 
+def _worth(underlying: Contract, strike: Decimal, right: str) -> Decimal:
+    """What exercise would bring now, and two per cent of the price of the underlying."""
+    worth = underlying.base_price - strike if right == "C" else strike - underlying.base_price
+    base = max(worth, Decimal(0)) + underlying.base_price / 50
+    return base.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)
+
+
 def futures_option(future: Contract, strike: Decimal, right: str) -> Contract:
     """Return an option on a future that expires with it, on its exchange and price steps."""
-    worth = future.base_price - strike if right == "C" else strike - future.base_price
-    base = max(worth, Decimal(0)) + future.base_price / 50
     local = f"{future.local_symbol} {right}{strike.normalize():f}"
     return Contract(
         con_id=stable_id(f"{local}.{future.expiry}"),
@@ -279,7 +295,7 @@ def futures_option(future: Contract, strike: Decimal, right: str) -> Contract:
         primary_exchange=future.primary_exchange,
         local_symbol=local,
         trading_class=future.trading_class,
-        base_price=future.on_tick(base),
+        base_price=future.on_tick(_worth(future, strike, right)),
         long_name=future.long_name,
         minimum_tick=future.minimum_tick,
         multiplier=future.multiplier,
@@ -294,25 +310,199 @@ def futures_option(future: Contract, strike: Decimal, right: str) -> Contract:
     )
 
 
+#: symbol, currency, price, name: an index one can trade as a CFD
+_INDEX_CFDS: Final = """
+IBUS500 USD 5300 US 500
+IBUS30 USD 39000 US 30
+IBUST100 USD 18500 US Tech 100
+IBDE40 EUR 18400 Germany 40
+IBGB100 GBP 8200 UK 100
+"""
+
+
 def contracts_for_difference() -> Iterator[Contract]:
-    """Yield CFDs on the first stocks of the list and on the S&P 500."""
-    underlyings = [one for one, _ in zip(stocks(), range(10), strict=False)]
-    for one in (*underlyings, next(indices())):
-        symbol = "IBUS500" if one.sec_type == "IND" else one.symbol
+    """Yield CFDs on the stocks that are listed in New York, and on five indices."""
+    for one in stocks():
+        if one.currency == "USD":
+            yield _difference(one.symbol, one.currency, one.base_price, one.long_name, one.con_id)
+    under = {"IBUS500": "SPX", "IBUST100": "NDX"}
+    indices_by_symbol = {one.symbol: one.con_id for one in indices()}
+    for line in _INDEX_CFDS.strip().splitlines():
+        symbol, currency, price, name = line.split(" ", 3)
+        under_id = indices_by_symbol.get(under.get(symbol, ""), 0)
+        yield _difference(symbol, currency, Decimal(price), name, under_id)
+
+
+def _difference(symbol: str, currency: str, price: Decimal, name: str, under_id: int) -> Contract:
+    return Contract(
+        con_id=stable_id(f"CFD.{symbol}"),
+        symbol=symbol,
+        sec_type="CFD",
+        currency=currency,
+        primary_exchange="SMART",
+        local_symbol=symbol,
+        trading_class=symbol,
+        base_price=price,
+        long_name=name,
+        valid_exchanges="SMART",
+        under_id=under_id,
+        stock_type="",
+    )
+
+
+#: symbol, con id, tick, price, name: crypto currencies against the dollar at Paxos
+_CRYPTO: Final = """
+BTC 479624278 0.25 65000 Bitcoin cryptocurrency
+ETH 495759171 0.01 3400 Ethereum cryptocurrency
+LTC 498989715 0.01 80 Litecoin cryptocurrency
+BCH 498989721 0.01 450 Bitcoin Cash cryptocurrency
+"""
+
+
+def crypto() -> Iterator[Contract]:
+    """Yield the crypto currencies: for sale in a hundred-millionth of one."""
+    for line in _CRYPTO.strip().splitlines():
+        symbol, con_id, tick, price, name = line.split(" ", 4)
         yield Contract(
-            con_id=stable_id(f"CFD.{symbol}"),
+            con_id=int(con_id),
             symbol=symbol,
-            sec_type="CFD",
-            currency=one.currency,
+            sec_type="CRYPTO",
+            currency="USD",
+            primary_exchange="PAXOS",
+            local_symbol=f"{symbol}.USD",
+            trading_class=symbol,
+            base_price=Decimal(price),
+            long_name=name,
+            minimum_tick=Decimal(tick),
+            size_increment=Decimal("0.00000001"),
+            valid_exchanges="PAXOS",
+            market_rule=_rule(tick),
+            stock_type="",
+        )
+
+
+#: issuer, coupon, matures, price in per cent of its face, name
+_BONDS: Final = """
+AAPL 3.25 20290223 96.4 APPLE INC
+AAPL 4.65 20460223 92.8 APPLE INC
+MSFT 3.5 20350212 93.9 MICROSOFT CORP
+JPM 5.04 20330123 99.2 JPMORGAN CHASE & CO
+US-T 4.125 20330815 98.6 UNITED STATES TREASURY
+"""
+
+
+def bonds() -> Iterator[Contract]:
+    """Yield the bonds that are known without having been asked for."""
+    for line in _BONDS.strip().splitlines():
+        symbol, coupon, matures, price, issuer = line.split(" ", 4)
+        isin = made_isin("US", f"{issuer} {coupon} {matures}")
+        yield _bond(symbol, isin, coupon, matures, Decimal(price))
+
+
+def bond_of(isin: str) -> Contract:
+    """Return the bond of an ISIN that nobody has asked for yet."""
+    made = zlib.crc32(isin.encode())
+    coupon = str(Decimal(made % 28 + 8) / 4)
+    matures = f"{2031 + made % 20}{made % 12 + 1:02d}15"
+    return _bond(isin[2:8], isin, coupon, matures, 90 + Decimal(made % 200) / 10)
+
+
+def _bond(symbol: str, isin: str, coupon: str, matures: str, price: Decimal) -> Contract:
+    """A bond: an order counts pieces of 1,000 of its face, the price is in per cent of it."""
+    return Contract(
+        con_id=stable_id(f"BOND.{isin}"),
+        symbol=symbol,
+        sec_type="BOND",
+        currency="USD",
+        primary_exchange="SMART",
+        local_symbol=f"IBCID{stable_id(f'IBCID.{isin}')}",
+        trading_class=symbol,
+        base_price=price,
+        long_name=f"{symbol} {coupon} {matures[4:6]}/{matures[6:]}/{matures[2:4]}",
+        minimum_tick=Decimal("0.001"),
+        multiplier=Decimal(10),
+        expiry=matures,
+        valid_exchanges="SMART",
+        market_rule=_rule("0.001"),
+        stock_type="",
+        isin=isin,
+        cusip=isin[2:11] if isin.startswith("US") else "",
+    )
+
+
+#: symbol, con id, price, name: metals, by the ounce
+_METALS: Final = """
+XAUUSD 69067924 2300 London Gold
+XAGUSD 77124483 29 London Silver
+"""
+#: symbol, price, name: funds that are bought for an amount
+_FUNDS: Final = """
+VFIAX 480 VANGUARD 500 INDEX FUND-ADM
+VINIX 430 VANGUARD INSTL INDEX FD-INST
+"""
+
+
+def metals_and_funds() -> Iterator[Contract]:
+    """Yield the metals and the mutual funds."""
+    for line in _METALS.strip().splitlines():
+        symbol, con_id, price, name = line.split(" ", 3)
+        yield Contract(
+            con_id=int(con_id),
+            symbol=symbol,
+            sec_type="CMDTY",
+            currency="USD",
             primary_exchange="SMART",
             local_symbol=symbol,
             trading_class=symbol,
-            base_price=one.base_price,
-            long_name=one.long_name,
-            valid_exchanges="SMART",
-            under_id=one.con_id,
+            base_price=Decimal(price),
+            long_name=name,
             stock_type="",
         )
+    for line in _FUNDS.strip().splitlines():
+        symbol, price, name = line.split(" ", 2)
+        yield Contract(
+            con_id=stable_id(f"FUND.{symbol}"),
+            symbol=symbol,
+            sec_type="FUND",
+            currency="USD",
+            primary_exchange="FUNDSERV",
+            local_symbol=symbol,
+            trading_class=symbol,
+            base_price=Decimal(price),
+            long_name=name,
+            size_increment=Decimal("0.001"),
+            valid_exchanges="FUNDSERV",
+            stock_type="",
+            isin=made_isin("US", name),
+        )
+
+
+def warrants(today: date) -> Iterator[Contract]:
+    """Yield the warrants on SAP: calls and puts, three strikes, settled in cash."""
+    under = next(one for one in stocks() if one.symbol == "SAP")
+    for expiry in expiries(today, 4)[:2]:
+        for strike in (160, 180, 200):
+            for right in ("C", "P"):
+                name = f"{under.symbol}{expiry:%y%m}{right}{strike}"
+                yield Contract(
+                    con_id=stable_id(f"WAR.{name}.{expiry:%Y%m%d}"),
+                    symbol=under.symbol,
+                    sec_type="WAR",
+                    currency=under.currency,
+                    primary_exchange="FWB",
+                    local_symbol=name,
+                    trading_class=under.symbol,
+                    base_price=_worth(under, Decimal(strike), right),
+                    long_name=under.long_name,
+                    multiplier_text="1",
+                    expiry=f"{expiry:%Y%m%d}",
+                    strike=Decimal(strike),
+                    right=right,
+                    under_id=under.con_id,
+                    valid_exchanges="FWB",
+                    stock_type="",
+                    isin=made_isin("DE", name),
+                )
 
 
 def combination(symbol: str, currency: str) -> Contract:

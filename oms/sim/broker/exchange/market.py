@@ -1,6 +1,8 @@
 """Quotes from a seed: the same seed gives the same prices on every machine.
 
 What a quote becomes is recorded, tick by tick, from the first one on; `past` makes what was before.
+What has an underlying and a strike has no path of its own: its price is what the model of
+`valuation` makes of the underlying's, at a volatility that the seed gives to the underlying.
 """
 
 from __future__ import annotations
@@ -9,13 +11,15 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final, Protocol
 
-from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.contracts import OPTIONS, Contract
+from oms.sim.broker.exchange.hours import schedule_of
 from oms.sim.broker.exchange.past import DAY_VOLUME, Origin, Past
+from oms.sim.broker.exchange.valuation import DAYS_A_YEAR, Terms, value
 from oms.sim.settings import Liquidity
 
 NOTHING: Final = Decimal(0)
@@ -89,13 +93,20 @@ class Market:
 
     A contract's first quote is its base price moved by at most one per cent, chosen by the seed;
     bid and ask are one tick either side of the last. The market stands still until `set` or
-    `step` moves it.
+    `step` moves it; an option follows its underlying.
     """
 
     def __init__(
-        self, seed: int, *, now: Callable[[], datetime], past: Past, record: Record
+        self,
+        seed: int,
+        *,
+        contract_of: Callable[[int], Contract | None],
+        now: Callable[[], datetime],
+        past: Past,
+        record: Record,
     ) -> None:
         self._seed = seed
+        self._contract_of = contract_of
         self._now = now
         self._past = past
         self._record = record
@@ -236,13 +247,58 @@ class Market:
             quote = replace(quote, bid_size=max(quote.bid_size - quantity, Decimal(0)))
         self._keep(contract.con_id, quote)
 
+    # ── options ──────────────────────────────────────────────────────────────────────────────────
+
+    def volatility(self, underlying: Contract) -> float:
+        """Return the volatility of what options on a contract are made of: 15 to 60 % a year."""
+        chosen = random.Random(f"{self._seed}:volatility:{underlying.con_id}")
+        return chosen.randint(15, 60) / 100
+
+    def underlying(self, contract: Contract) -> Contract | None:
+        """Return what an option is on; None for what is no option."""
+        return self._contract_of(contract.under_id) if contract.sec_type in OPTIONS else None
+
+    def terms(self, option: Contract, spot: Decimal) -> Terms:
+        """Return what the value of an option hangs on, now and at a price of the underlying."""
+        schedule = schedule_of(option)
+        day = date.fromisoformat(option.expiry)
+        ends = datetime.combine(day, schedule.liquid[1], tzinfo=schedule.zone)
+        years = (ends - self._now()).total_seconds() / 86_400 / DAYS_A_YEAR
+        return Terms(float(spot), float(option.strike or 0), years, option.right == "C")
+
+    def model_price(self, option: Contract) -> Decimal | None:
+        """Return the price of the model on the option's steps, two of them at least; None for what
+        is no option.
+        """
+        underlying = self.underlying(option)
+        if underlying is None:
+            return None
+        terms = self.terms(option, self.quote(underlying).last)
+        price = Decimal(repr(value(terms, self.volatility(underlying)).price))
+        return max(option.on_tick(price), option.minimum_tick * 2)
+
+    def follow(self, underlying: Contract) -> list[int]:
+        """Let the options on a contract follow it; return the con ids of those that moved."""
+        moved = []
+        for con_id in self.quoted:
+            option = self._contract_of(con_id)
+            if option is None or option.under_id != underlying.con_id:
+                continue
+            price = self.model_price(option)
+            if price is not None and price != self._quotes[con_id].last:
+                self.set(option, last=price)
+                moved.append(con_id)
+        return moved
+
     @property
     def quoted(self) -> list[int]:
         """Return con ids that somebody has asked for."""
         return list(self._quotes)
 
     def step(self, contract: Contract) -> Quote:
-        """Move to the next price of a contract's path: a tick up, down, or none, by the seed."""
+        """Move to the next price of a contract's path: a tick up, down, or none, by the seed; an
+        option's next price is the model's.
+        """
         path = self._paths.get(contract.con_id)
         if path is None:
             path = self._paths[contract.con_id] = random.Random(
@@ -251,6 +307,7 @@ class Market:
         before = self.quote(contract).last
         tick = contract.increment(before)
         last = max(contract.on_tick(before + path.choice((-1, 0, 1)) * tick), tick * 2)
+        last = self.model_price(contract) or last
         size = Decimal(path.randint(1, 10) * 100)
         self.set(contract, last=last, size=size)
         # A step is a print too: somebody else has traded.
@@ -261,7 +318,8 @@ class Market:
         rng = random.Random(f"{self._seed}:{contract.con_id}")
         last = contract.on_tick(contract.base_price * Decimal(rng.randint(9900, 10100)) / 10000)
         tick = contract.increment(last)
-        last = max(last, tick * 2)
+        last = self.model_price(contract) or max(last, tick * 2)
+        tick = contract.increment(last)
         origin = self._begin(contract.con_id, last)
         if last < NOTHING or not last:
             return Quote(last - tick, last + tick, last, open=last, high=last, low=last, close=last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, assert_never
 from zoneinfo import ZoneInfo
@@ -27,6 +27,9 @@ CONFLICT: Final = (
 )
 EXPIRED: Final = "Invalid order: contract expired."
 TIFS: Final = frozenset(("DAY", "GTC", "IOC", "FOK", "GTD", "OPG"))
+#: The time in force of a crypto order that may rest, and for how long.
+MINUTES: Final = "Minutes"
+MINUTES_LONG: Final = timedelta(minutes=5)
 #: Units of the base currency under which IDEALPRO routes an order as an odd lot.
 ODD_LOT_BELOW: Final = 25_000
 #: The smallest part of a share that a person may order.
@@ -59,9 +62,11 @@ def check(
         raise Refusal(201, f"Order rejected - reason:{NOT_TRADED}")
     if order.kind is None:
         raise Refusal(387, "Unsupported order type for this exchange and security type.")
+    if contract.sec_type == "CRYPTO":
+        _check_crypto(order)
     _check_quantity(order, contract, by_person=by_person)
     _check_prices(order, contract)
-    if order.tif not in TIFS:
+    if order.tif not in TIFS and contract.sec_type != "CRYPTO":
         raise Refusal(10052, f"Invalid time in force:{order.tif}")
     if order.tif == "GTD" and not order.terms.get("goodTillDate"):
         raise Refusal(337, "Good till date is required for this time in force.")
@@ -72,6 +77,19 @@ def check(
     until = order_time(str(order.terms.get("goodTillDate", "")), zone)
     if order.tif == "GTD" and until is not None and until <= now:
         raise Refusal(343, "The date, time, or time-zone entered is invalid: it is in the past")
+
+
+def _check_crypto(order: Order) -> None:
+    """A market order buys for an amount and ends at once; a limit one may rest five minutes."""
+    reason = "Order rejected - reason:"
+    if order.kind not in ("MKT", "LMT"):
+        raise Refusal(387, "Unsupported order type for this exchange and security type.")
+    if order.kind == "MKT" and order.is_buy and not order.price("cashQty"):
+        raise Refusal(10289, "You must set Cash Quantity for this order")
+    if order.kind == "MKT" and order.tif != "IOC":
+        raise Refusal(201, f"{reason}The crypto MKT order must be IOC")
+    if order.tif not in ("IOC", MINUTES):
+        raise Refusal(201, f"{reason}The crypto LMT order must be Minutes or IOC")
 
 
 def _check_quantity(order: Order, contract: Contract, *, by_person: bool) -> None:
