@@ -10,7 +10,9 @@ A step is one transaction. If the process dies, the step is made again.
 
 from __future__ import annotations
 
+import gc
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -67,8 +69,10 @@ from oms.store.shadow import collector_at_rest
 #: Snapshots of one transaction, where nobody waits meanwhile: to wait for the disk after each would
 #: take as long as to make them.
 _AT_ONCE: Final = 8
+#: Between two transactions, for another writer: SQLite looks again after a tenth of a second.
+_GAP_SECONDS: Final = 0.1
 #: Ended records that stay in memory between two snapshots.
-_RESIDENT_MAX: Final = 5_000
+_RESIDENT_MAX: Final = 10_000
 _PAGE_EVENTS: Final = 1_000
 #: Tables of which what had happened can be otherwise than what was known.
 _OF_WHAT_HAPPENED: Final = frozenset(
@@ -254,8 +258,10 @@ class Maker:
             known = self._snapshots.last()
         else:
             happened = self._snapshots.last(HAPPENED)
-            if happened.number + 1 < known.number:
-                self._known = None  # for long; what it holds is half of the memory
+            if self._known is not None and happened.number + 1 < known.number:
+                # Not needed for long, and half of the memory; it holds itself in a cycle.
+                self._known = None
+                gc.collect()
             if happened.number < known.number:
                 self._happen(happened, rest)
         left = (end - known.sequence) // self._chunk_events
@@ -564,6 +570,8 @@ def bring_up(url: str, progress: Callable[[int, int], None], rest: Rest = no_res
         maker = Maker(log, side)
         left = 1
         while left:
+            if made and rest is no_rest:
+                time.sleep(_GAP_SECONDS)
             # Who rests between steps would keep other writers waiting.
             with side.writing() if rest is no_rest else nullcontext():
                 for _ in range(_AT_ONCE):

@@ -77,7 +77,7 @@ _NONE: Final = (None, "", 0)
 #: Values of a statement.
 _PAGE: Final = 500
 #: Pieces of blocks that stay unpacked: some tens of megabytes.
-_BLOCKS_MAX: Final = 512
+_BLOCKS_MAX: Final = 256
 _DIGEST_BYTES: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
