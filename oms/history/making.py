@@ -443,7 +443,8 @@ class _Happened:
         }
         touched = [n for n in touched_in(self.line.books) if n[0] in _OF_WHAT_HAPPENED]
         names = {*touched, *told}
-        before = self._before(names, self._known, KNOWN)
+        unsaid = [n for n in names if n not in told or self.line.books.get(*n) is None]
+        before = self._before(unsaid, self._known, KNOWN)
         stood = self._before(names, self._odd, HAPPENED)
         changed: Entries = {}
         ended: Entries = {}
