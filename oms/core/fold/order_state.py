@@ -98,10 +98,10 @@ def settled(order: Order, changes: OrderChanges, sequence: int, at: datetime) ->
     if state is order.state and (order.ended_at is None) is (state not in ENDED):
         return new
     if state not in ENDED:
-        return new.amended(state=state, ended_at=None, end_sequence=0)
+        return new.evolve(state=state, ended_at=None, end_sequence=0)
     if order.ended_at is None:
-        return new.amended(state=state, ended_at=at, end_sequence=sequence)
-    return new.amended(state=state)
+        return new.evolve(state=state, ended_at=at, end_sequence=sequence)
+    return new.evolve(state=state)
 
 
 def filled_past_its_end(order: Order) -> bool:
