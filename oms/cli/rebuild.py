@@ -34,7 +34,9 @@ def rebuild(
     they were made are made again; stop the daemon for that. Then rows that differ are swapped in
     one transaction, also beside a running daemon: readers see the old rows or the new ones, and the
     daemon loads its books again. Where more rows differ than its next append can wait for, stop the
-    daemon first. The exit status is 4 where anything was not as it should be, also when it is now.
+    daemon first. A rebuild of a long log that is ended before it is done goes on where it was when
+    you repeat it; until then a file beside the head file has its rows (NAME.rebuild). The exit
+    status is 4 where anything was not as it should be, also when it is now.
 
     \b
     events   how many were folded

@@ -11,7 +11,14 @@ from typing import Any, Final
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
 from rich.text import Text
 
@@ -65,15 +72,25 @@ def table(*headers: str, right: tuple[str, ...] = (), wrap: tuple[str, ...] = ()
     return Listing(headers, right=right, wrap=wrap)
 
 
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Return how many are done a second; nothing until that can be said."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how far a long piece of work is, on stderr and only to a person."""
+    """Show how far a long piece of work is, how fast it goes and how long it will take, on stderr
+    and only to a person.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
 
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    counts = (MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn())
+    with Progress(
+        "{task.description}", BarColumn(), *counts, console=Console(stderr=True), transient=True
+    ) as bars:
         bar = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(bar, completed=done, total=total)
 

@@ -339,7 +339,11 @@ class Evicted:
 
     def add(self, table: str, key: str, record: AnyRecord) -> None:
         """Note every name of a record that leaves memory."""
-        for column, value in (("", key), *record.columns().items()):
+        self.add_names(table, key, record.columns().items())
+
+    def add_names(self, table: str, key: str, columns: Iterable[tuple[str, object]]) -> None:
+        """Do so for the columns of its row."""
+        for column, value in (("", key), *columns):
             if isinstance(value, str | int):
                 number = hash((table, column, value)) & self._BITS - 1
                 self._octets[number >> 3] |= 1 << (number & 7)

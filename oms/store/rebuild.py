@@ -7,7 +7,7 @@ that they do is what makes them projections and not a second truth.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,8 +22,9 @@ from oms.store.chain import Chain
 from oms.store.differences import LAYOUTS, Comparison, Difference, Layout, Row, RowKey, compare
 from oms.store.envelopes import draft
 from oms.store.mend import refuse_beside_daemon
-from oms.store.shadow import SHADOW_RECORDS_MAX, Shadow, temporary_shadow
+from oms.store.shadow import SHADOW_RECORDS_MAX, Shadow
 from oms.store.tables import BOOKS_CHECKPOINT, UPGRADE_CHECKPOINT
+from oms.store.unfinished import KEPT_EVENTS, shadow_of
 
 #: Rows that are replaced at a time.
 PAGE_ROWS: Final = 1_000
@@ -53,26 +54,26 @@ def rebuild_check(
     *,
     clock: Clock | None = None,
     resident_records_max: int = SHADOW_RECORDS_MAX,
+    kept_events: int = KEPT_EVENTS,
 ) -> RebuildResult:
     """Fold the log from zero up to where the projections stand, and compare row for row.
 
-    Changes nothing and may run beside the daemon; blocks the caller.
+    Changes nothing and may run beside the daemon; blocks the caller. One that did not end is gone
+    on with (`unfinished`); `progress` hears of how many events are folded, and of how many.
     """
     time = clock if clock is not None else SystemClock()
     started = time.monotonic()
-    with (
-        closing(connect(parse_url(url), "read")) as source,
-        temporary_shadow(resident_records_max) as rebuilt,
-    ):
+    with closing(connect(parse_url(url), "read")) as source:
         schema.check_connection(source)
         chain = Chain(source, time)
         # In one state: a daemon beside us goes on appending.
         with source.reading():
             chain.checked_end()
             chain.check_folded()
-        rebuilt.follow(source, _reached(chain), progress)
-        # The daemon has gone on since: what is left is small.
-        compared = _compare(source, chain, rebuilt)
+        with _shadow(url, source, chain, resident_records_max, kept_events) as rebuilt:
+            rebuilt.follow(source, _reached(chain), progress)
+            # The daemon has gone on since: what is left is small.
+            compared = _compare(source, chain, rebuilt)
         return _result(compared, rebuilt.sequence, time.monotonic() - started)
 
 
@@ -82,6 +83,7 @@ def rebuild(
     *,
     clock: Clock | None = None,
     resident_records_max: int = SHADOW_RECORDS_MAX,
+    kept_events: int = KEPT_EVENTS,
     mended: tuple[str, ...] = (),
 ) -> RebuildResult:
     """Fold the log into a shadow, and swap the rows that differ, while readers and a daemon go on.
@@ -91,36 +93,47 @@ def rebuild(
     its books again from the rows. Then both are compared once more, because the daemon may have
     written from wrong books between the comparison and the swap.
 
-    Returns what differed at first; what was mended before (`mend`) is written down with it. Raises
+    One that did not end is gone on with (`unfinished`). Returns what differed at first; what was
+    mended before (`mend`) is written down with it. Raises
     `LeaseHeld`, and changes nothing, where a daemon is at work and more rows differ than its append
     can wait for, and `ChainBroken` where the end of the log is missing.
     """
     time = clock if clock is not None else SystemClock()
     started = time.monotonic()
-    with (
-        closing(connect(parse_url(url))) as target,
-        temporary_shadow(resident_records_max) as rebuilt,
-    ):
+    with closing(connect(parse_url(url))) as target:
         schema.check_connection(target)
         chain = Chain(target, time)
         with target.reading():
             chain.checked_end()
-        rebuilt.follow(target, _reached(chain), progress)
-        compared = first = _compare(target, chain, rebuilt)
-        for _ in range(SWAPS_MAX):
-            if not compared.differing and compared.written_down and not mended:
-                break
-            if len(compared.differing) > SWAP_ROWS_MAX:
-                refuse_beside_daemon(target, time)
-            _swap(target, rebuilt, compared.differing, time, mended)
-            mended = ()
-            compared = _compare(target, chain, rebuilt)
-        else:
-            raise StoreUnavailable(
-                f"rows differ from the log again after {SWAPS_MAX} swaps",
-                hint="stop the daemon, rebuild, and start it again",
-            )
+        with _shadow(url, target, chain, resident_records_max, kept_events) as rebuilt:
+            rebuilt.follow(target, _reached(chain), progress)
+            compared = first = _compare(target, chain, rebuilt)
+            for _ in range(SWAPS_MAX):
+                if not compared.differing and compared.written_down and not mended:
+                    break
+                if len(compared.differing) > SWAP_ROWS_MAX:
+                    refuse_beside_daemon(target, time)
+                _swap(target, rebuilt, compared.differing, time, mended)
+                mended = ()
+                compared = _compare(target, chain, rebuilt)
+            else:
+                raise StoreUnavailable(
+                    f"rows differ from the log again after {SWAPS_MAX} swaps",
+                    hint="stop the daemon, rebuild, and start it again",
+                )
         return _result(first, rebuilt.sequence, time.monotonic() - started)
+
+
+def _shadow(
+    url: str, source: Connection, chain: Chain, resident_records_max: int, kept_events: int
+) -> AbstractContextManager[Shadow]:
+    return shadow_of(
+        parse_url(url),
+        source,
+        _reached(chain),
+        resident_records_max=resident_records_max,
+        kept_events=kept_events,
+    )
 
 
 def _result(compared: _Compared, events: int, seconds: float) -> RebuildResult:

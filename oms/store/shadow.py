@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import gc
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
-from oms.errors import ChainBroken
+from oms.core.fold.records import TABLES
+from oms.errors import ChainBroken, DatabaseDamaged
 from oms.store.archived import filled
 from oms.store.audit import Progress
 from oms.store.backend import Connection, connect
-from oms.store.differences import RowKey
+from oms.store.differences import LAYOUTS, RowKey
 from oms.store.envelopes import SELECT_FACTS, envelope
-from oms.store.projector import ChangedRecords, Evicted, Projector
-from oms.store.rows import Sums, Unfit
+from oms.store.projector import ROWS_DO_NOT_ADD_UP, ChangedRecords, Evicted, Projector
+from oms.store.rows import LIVE, Sums, Unfit, check_row, digest_of
 from oms.store.tables import ORDER_EVENTS, PROJECTIONS
 
 PAGE_ROWS: Final = 1_000
@@ -38,14 +39,29 @@ EVENTS_PER_WRITE: Final = 10_000
 SHADOW_RECORDS_MAX: Final = 2_000
 #: Columns that the fold looks stored rows up by, besides the keys. The shadow needs no
 #: index for readers: they would be a third of the work of writing it.
+_KEPT: Final = "kept"
+_KEPT_COLUMNS: Final = ("folds", "sequence", "hash", "row_sum", "live_row_sum")
 _SOUGHT: Final = frozenset({"perm_id", "broker_key", "order_ref", "exec_id", "position_key"})
 
 
 class Shadow:
-    """The projections of a fold from zero."""
+    """The projections of a fold from zero.
 
-    def __init__(self, connection: Connection, resident_records_max: int) -> None:
+    With `kept_events` all rows are kept after so many events, for whoever comes after a process
+    that died; `folds` names what makes them.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        resident_records_max: int,
+        *,
+        kept_events: int = 0,
+        folds: str = "",
+    ) -> None:
         self.connection = connection
+        self._kept_events = kept_events
+        self._folds = folds
         #: Of the last event that was folded.
         self.sequence = 0
         self._resident_records_max = resident_records_max
@@ -53,9 +69,9 @@ class Shadow:
         self._checks_each = False
         self._projector = self._empty()
 
-    def _empty(self) -> Projector:
+    def _empty(self, evicted: Evicted | None = None) -> Projector:
         most = self._resident_records_max
-        return Projector(self.connection, resident_records_max=most, evicted=Evicted())
+        return Projector(self.connection, resident_records_max=most, evicted=evicted or Evicted())
 
     @property
     def sums(self) -> Sums:
@@ -75,38 +91,74 @@ class Shadow:
         Raises `ChainBroken` where one of them is missing.
         """
         first = self.sequence
-        with self.connection.writing(), collector_at_rest():
-            try:
-                self._fold(source, first, to, progress, touched)
-            except Unfit:
-                # A fault of a fold, and none is known: what it costs does not matter.
-                self._start_again()
-                self._fold(source, first, to, progress, touched)
 
-    def _fold(
-        self,
-        source: Connection,
-        first: int,
-        to: int,
-        progress: Progress | None,
-        touched: set[RowKey] | None,
-    ) -> None:
-        while self.sequence < to:
-            changes = self._fold_page(source, to)
+        def folded(changes: ChangedRecords) -> None:
             if touched is not None and self.sequence > first:
                 touched.update((table, (key,)) for table, found in changes.items() for key in found)
+            if progress is not None and self.sequence > first:
+                progress(self.sequence, to)
+
+        while self.sequence < to:
+            last = min(to, self.sequence + self._kept_events) if self._kept_events else to
+            with self.connection.writing(), collector_at_rest():
+                try:
+                    self._fold(source, last, folded)
+                except Unfit:
+                    # A fault of a fold, and none is known: what it costs does not matter.
+                    self._checks_each = True
+                    self._empty_tables()
+                    self._fold(source, last, folded)
+                if self._kept_events:
+                    self._keep(source)
+
+    def _fold(self, source: Connection, to: int, folded: Callable[[ChangedRecords], None]) -> None:
+        while self.sequence < to:
+            changes = self._fold_page(source, to)
             if self._projector.behind >= EVENTS_PER_WRITE:
                 self._projector.write(but_live=True)
-            if progress is not None and self.sequence > first:
-                progress(self.sequence - first, to - first)
+            folded(changes)
         self._projector.write()
 
-    def _start_again(self) -> None:
-        """Fold from the first event again, each alone: of one of them no row can be made."""
-        for table in (*PROJECTIONS, ORDER_EVENTS.name):
+    def begin_anew(self) -> None:
+        """Take away what was kept."""
+        with self.connection.writing():
+            self._empty_tables()
+
+    def _empty_tables(self) -> None:
+        kept = (_KEPT,) if self._kept_events else ()
+        for table in (*PROJECTIONS, ORDER_EVENTS.name, *kept):
             self.connection.execute(f"DELETE FROM {table}")
-        self.sequence, self._checks_each = 0, True
+        self.sequence = 0
         self._projector = self._empty()
+
+    def _keep(self, source: Connection) -> None:
+        self.connection.execute(f"DELETE FROM {_KEPT}")
+        row = (self._folds, self.sequence, _hash_at(source, self.sequence), *self.sums.stored())
+        self.connection.insert(f"INSERT INTO {_KEPT} ({', '.join(_KEPT_COLUMNS)})", [row])
+
+    def go_on(self, source: Connection) -> None:
+        """Take up what was kept of a log; raises `ChainBroken` where it is of another one or made
+        by other folds, and `DatabaseDamaged` where the rows are not those that were written.
+        """
+        connection = self.connection
+        kept = connection.rows(f"SELECT {', '.join(_KEPT_COLUMNS)} FROM {_KEPT}")
+        if not kept:
+            return self.begin_anew()
+        made_by, sequence, digest, *stored = kept[0]
+        if made_by != self._folds or bytes(digest) != _hash_at(source, sequence):
+            raise ChainBroken("what was kept is of another log", sequence=sequence)
+        evicted, found, written = Evicted(), Sums(), Sums.of(*stored)
+        with connection.reading():
+            for table, layout in LAYOUTS.items():
+                for page in connection.scanned(f"SELECT {', '.join(layout.columns)} FROM {table}"):
+                    for row in page:
+                        _take_in(table, row, found, evicted)
+        if found != written:
+            raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the rows"))
+        self._projector = self._empty(evicted)
+        self._projector.restore(sequence, written)
+        self.sequence = sequence
+        return None
 
     def _fold_page(self, source: Connection, to: int) -> ChangedRecords:
         rows = source.rows(
@@ -122,6 +174,22 @@ class Shadow:
         self.sequence = rows[-1][0]
         projector = self._projector
         return projector.fold_each(envelopes) if self._checks_each else projector.fold(envelopes)
+
+
+def _take_in(table: str, row: Sequence[Any], found: Sums, evicted: Evicted) -> None:
+    """Count a row that was kept, and note its names where its record does not come into memory."""
+    if table not in TABLES:
+        found.add(digest_of(table, row), live=False)
+        return
+    live = bool(row[LIVE])
+    found.add(check_row(table, row), live=live)
+    if not live:
+        evicted.add_names(table, row[0], zip(TABLES[table].columns, row[1:LIVE], strict=True))
+
+
+def _hash_at(source: Connection, sequence: int) -> bytes:
+    rows = source.rows("SELECT hash FROM events WHERE sequence = ?", (sequence,))
+    return bytes(rows[0][0]) if rows else b""
 
 
 @contextmanager
@@ -152,22 +220,27 @@ def temporary_shadow(resident_records_max: int) -> Iterator[Shadow]:
             connection.rows("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
             with connection.writing():
-                for statement in _tables():
-                    connection.execute(statement)
+                make_tables(connection)
             yield Shadow(connection, resident_records_max)
+
+
+def make_tables(connection: Connection) -> None:
+    """Make the tables of a shadow that are not there, and the indexes that the fold needs."""
+    for statement in _tables():
+        connection.execute(statement)
 
 
 @cache
 def _tables() -> tuple[str, ...]:
-    """Return what makes the tables of a shadow and the indexes that the fold needs."""
     dialect = sqlite.dialect()
     made: list[ExecutableDDLElement] = [
-        CreateTable(table) for table in (*PROJECTIONS.values(), ORDER_EVENTS)
+        CreateTable(table, if_not_exists=True) for table in (*PROJECTIONS.values(), ORDER_EVENTS)
     ]
     made += [
-        CreateIndex(index)
+        CreateIndex(index, if_not_exists=True)
         for table in PROJECTIONS.values()
         for index in table.indexes
         if _SOUGHT.issuperset(index.columns.keys())
     ]
-    return tuple(str(one.compile(dialect=dialect)) for one in made)
+    kept = f"CREATE TABLE IF NOT EXISTS {_KEPT} ({', '.join(_KEPT_COLUMNS)})"
+    return (*(str(one.compile(dialect=dialect)) for one in made), kept)
