@@ -29,6 +29,9 @@
     │  └─ OutcomeUnknown             exit 6   ambiguous; the order is IN_DOUBT
     ├─ OrderDeniedError              exit 1   refused by our own checks, nothing was sent
     ├─ TradingHalted                 exit 1
+    ├─ AccessRefused                 exit 1   a token that is not known, or none
+    │  └─ RightMissing               exit 1   the token may not do that
+    ├─ TooManyRequests               exit 1   more within a minute than the settings let pass
     ├─ CaseRefused                   exit 1   a break cannot be treated like that, nothing was done
     ├─ DaemonNotRunning              exit 1
     ├─ RequestTimedOut               exit 6
@@ -251,6 +254,24 @@ class TradingHalted(OmsError):
     """New orders are halted."""
 
     default_hint = "cancels still pass; `oms status` says who halted and why"
+
+
+class AccessRefused(OmsError):
+    """Nobody is let in without a token that the log knows."""
+
+    default_hint = "nothing was done; `oms token new NAME --right RIGHT` gives a token"
+
+
+class RightMissing(AccessRefused):
+    """The right of a token does not reach so far."""
+
+    default_hint = "nothing was done; `oms token new NAME --right RIGHT` gives another token"
+
+
+class TooManyRequests(OmsError):
+    """A program asks more often than it may."""
+
+    transient = True
 
 
 class CaseRefused(OmsError):

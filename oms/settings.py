@@ -693,6 +693,24 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, description="Port on which Prometheus reads metrics; 0 turns it off."
     )
 
+    # ── the service for other programs ───────────────────────────────────────────────────────────
+
+    api: bool = Field(
+        True, description="Whether `oms run` answers other programs: strategies, shells, notebooks."
+    )
+    api_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address on which it answers. Tokens travel as they are, so other machines"
+        " belong behind a tunnel or a proxy with TLS.",
+    )
+    api_port: int = Field(
+        0, ge=0, le=65535, description="Port on which it answers; 0 takes a free one."
+    )
+    api_requests_per_minute_max: Annotated[int | None, Unit("requests in 60 seconds")] = Field(
+        1_200, ge=1, description="How often each token may ask; none means no bound."
+    )
+
     # ── who may read the pages and the metrics ───────────────────────────────────────────────────
 
     web_password: SecretStr = Field(

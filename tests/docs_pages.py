@@ -20,6 +20,7 @@ from oms.core import contracts
 from oms.core.bounds import BOUNDS
 from oms.core.events import (
     EVENT_TYPES,
+    access,
     base,
     broker,
     cases,
@@ -45,7 +46,7 @@ LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 #: The modules of the events, in the order in which the page tells of them.
 EVENT_MODULES = (
     *(daemon, orders, requests, broker, reconciliation, cases, watchman, checkpoints),
-    *(keeping, base, envelope),
+    *(keeping, access, base, envelope),
 )
 
 

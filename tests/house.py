@@ -56,10 +56,15 @@ HOUSE = {
         "access store core history report settings telemetry errors clock",
         "starlette uvicorn jinja2 markupsafe prometheus_client",
     ),
-    "cli": allowed(f"{EVERYTHING} access files _version", "typer rich click"),
+    # The service for other programs, in a thread of the daemon.
+    "api": allowed(
+        "access files core store history report service settings telemetry errors clock _version",
+        "starlette uvicorn pydantic websockets httpx",
+    ),
+    "cli": allowed(f"{EVERYTHING} access api files _version", "typer rich click"),
     "sim": allowed(),
     # The front door: it only re-exports.
-    "": allowed(f"{EVERYTHING} _version"),
+    "": allowed(f"{EVERYTHING} api _version"),
 }
 
 #: Rooms inside a room, and which of their neighbours each may import. Modules that stand beside

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -94,11 +94,11 @@ class Lookup:
         found = await self._details(contract)
         if not found:
             raise ContractUnknown(f"IB knows no contract like {describe(contract)}")
-        if len(found) > 1:
+        details = found[0] if len(found) == 1 else _routed(found)
+        if details is None:
             raise ContractAmbiguous(
                 f"{len(found)} contracts fit {describe(contract)}: {_candidates(found)}"
             )
-        details = found[0]
         return Qualified(
             contract=contract_from_ib(details.contract),
             rules=VenueRules(
@@ -296,6 +296,15 @@ def describe(contract: Contract) -> str:
         f"con_id {contract.con_id}" if contract.con_id else "",
     ]
     return " ".join(word for word in words if word)
+
+
+def _routed(found: Sequence[Any]) -> Any:
+    """Return the row by which IB chooses the venue itself, where all are of one contract: who names
+    no exchange gets a row for each. None where they are not, or none is routed so.
+    """
+    if len({one.contract.conId for one in found}) != 1:
+        return None
+    return next((one for one in found if one.contract.exchange == "SMART"), None)
 
 
 def _candidates(found: Iterable[Any]) -> str:

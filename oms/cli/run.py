@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -81,4 +82,13 @@ def run(
     elif done.folded:
         say("folded the rows of orders, fills and positions anew from the log")
 
-    raise typer.Exit(perform(run_daemon(chosen, accept_loss=word)))
+    if not chosen.api:
+        raise typer.Exit(perform(run_daemon(chosen, accept_loss=word)))
+    # Here: a verb that only reads should not load a server.
+    from oms.api.server import listening, serving  # noqa: PLC0415
+
+    with listening(chosen) as place:
+        running = run_daemon(
+            chosen, accept_loss=word, address=place.address, beside=partial(serving, place)
+        )
+        raise typer.Exit(perform(running))

@@ -76,6 +76,7 @@ VERBS: Final[Mapping[str, Listed]] = MappingProxyType(
         "export": Listed("export", "Write events, orders and fills to files."),
         "pack": Listed("export", "Write an examination pack of a time."),
         "key": Listed("key", "Make, show and replace the key that signs."),
+        "token": Listed("token", "Let other programs use the daemon."),
         "rebuild": Listed("rebuild", "Fold the whole log again, and compare the books."),
         "history": Listed("history", "Make and check what answers about the past."),
         "settings": Listed("settings", "List every setting, its value and its source."),

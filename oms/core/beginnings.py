@@ -72,6 +72,8 @@ BEGINNINGS: Final[Mapping[type[Event], str]] = {
     events.BackupRestored: _WANTED,
     events.SegmentArchived: _WANTED,
     events.TextsRemoved: _WANTED,
+    events.AccessGranted: _WANTED,
+    events.AccessRevoked: _WANTED,
     events.HoldPlaced: _WANTED,
     events.HoldReleased: _WANTED,
     events.OrderIntended: _WANTED,

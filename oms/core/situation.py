@@ -58,6 +58,8 @@ class Claim:
     held: bool
     #: Whether its program is seen to run on this machine, held or not.
     alive: bool = False
+    #: Where it answers other programs; "" where it does not.
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,16 @@ def _(event: events.TextsRemoved) -> str:
 
 
 @_say.register
+def _(event: events.AccessGranted) -> str:
+    return _with(f"{event.name} has a token with the right to {event.right}", event.reason)
+
+
+@_say.register
+def _(event: events.AccessRevoked) -> str:
+    return _with(f"The token of {event.name} is worth nothing any more", event.reason)
+
+
+@_say.register
 def _(event: events.HoldPlaced) -> str:
     covered = "every event"
     if event.first is not None or event.last is not None:

@@ -110,6 +110,7 @@ def _claim(claim: Claim, now: datetime) -> Json:
         "held": claim.held,
         "heartbeat_at": time(claim.heartbeat_at),
         "age_seconds": age_seconds(claim.heartbeat_at, now),
+        "address": claim.address or None,
     }
 
 

@@ -90,12 +90,14 @@ async def open_oms(
     actor: str = "strategy:python",
     clock: Clock | None = None,
     accept_loss: LossWord | None = None,
+    address: str = "",
 ) -> AsyncIterator[Oms]:
     """Run the whole subsystem inside this process for as long as the block lasts.
 
     Raises `LeaseHeld` when a daemon runs on the same database for the same account and client id,
     and `StoreUnavailable`, `MigrationNeeded` or `ChainBroken` for the log; `LogWentBack` where
-    events are missing, unless a person accepts that. A gateway that is away is not an error: the
+    events are missing, unless a person accepts that. `address` is where other programs will find
+    it: the lease says so. A gateway that is away is not an error: the
     supervisor goes on trying.
     """
     clock = SteadyClock(clock or SystemClock())
@@ -112,7 +114,7 @@ async def open_oms(
     event_log = await EventLog.open(
         settings.database_url,
         clock=clock,
-        lease=_lease(settings),
+        lease=_lease(settings, address),
         queue_length_max=settings.queue_length_max,
         batch_rows_max=settings.batch_rows_max,
         resident_records_max=settings.resident_records_max,
@@ -148,7 +150,7 @@ async def open_oms(
         await stop(oms)
 
 
-def _lease(settings: Settings) -> LeaseRequest:
+def _lease(settings: Settings, address: str) -> LeaseRequest:
     """Ask for the one lease of the database.
 
     Books, sessions and gaps are of one gateway connection, so a second daemon with another client
@@ -161,6 +163,7 @@ def _lease(settings: Settings) -> LeaseRequest:
         host=socket.gethostname(),
         process_id=os.getpid(),
         seconds=settings.lease_seconds,
+        address=address,
     )
 
 

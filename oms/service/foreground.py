@@ -6,11 +6,13 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from oms.access import access_for
 from oms.service.daemon import open_oms
 from oms.service.lifetime import LossWord
+from oms.service.subsystem import Oms
 from oms.settings import Settings
 from oms.telemetry import MetricsServer, serve_metrics
 
@@ -20,11 +22,16 @@ async def run_daemon(
     *,
     ready: Callable[[], None] | None = None,
     accept_loss: LossWord | None = None,
+    address: str = "",
+    beside: Callable[[Oms], AbstractAsyncContextManager[None]] | None = None,
 ) -> int:
-    """Run until SIGTERM or SIGINT, or until the log cannot be written; returns the exit code."""
+    """Run until SIGTERM or SIGINT, or until the log cannot be written; returns the exit code.
+
+    `beside` is what goes on while it runs, such as the service for other programs at `address`.
+    """
     server = _serve_metrics(settings) if settings.metrics_port else None
     try:
-        return await _run(settings, ready, accept_loss)
+        return await _run(settings, ready, accept_loss, address, beside)
     finally:
         if server is not None:
             server.stop()
@@ -38,9 +45,14 @@ def _serve_metrics(settings: Settings) -> MetricsServer:
 
 
 async def _run(
-    settings: Settings, ready: Callable[[], None] | None, accept_loss: LossWord | None
+    settings: Settings,
+    ready: Callable[[], None] | None,
+    accept_loss: LossWord | None,
+    address: str,
+    beside: Callable[[Oms], AbstractAsyncContextManager[None]] | None,
 ) -> int:
-    async with open_oms(settings, actor="daemon", accept_loss=accept_loss) as oms:
+    opened = open_oms(settings, actor="daemon", accept_loss=accept_loss, address=address)
+    async with opened as oms, beside(oms) if beside is not None else nullcontext():
         _stop_on_signals(oms.stopping)
         _spare_the_collector()
         if ready is not None:

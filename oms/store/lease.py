@@ -41,7 +41,8 @@ from oms.store.backend import Connection
 SURE_FRACTION: Final = 0.8
 
 _SELECT: Final = (
-    "SELECT name, holder, host, process_id, epoch, seconds, heartbeat_at, log_time_at FROM leases"
+    "SELECT name, holder, host, process_id, epoch, seconds, heartbeat_at, log_time_at, address"
+    " FROM leases"
 )
 
 
@@ -57,6 +58,8 @@ class LeaseRequest:
     process_id: int
     #: How long a heartbeat counts as fresh; one is written three times as often.
     seconds: float = 10.0
+    #: Where other programs reach it; "" where it does not answer any.
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class Lease:
     heartbeat_at: datetime | None
     #: The log's time at that heartbeat.
     log_time_at: datetime | None = None
+    #: Where its holder answers other programs; "" where it does not.
+    address: str = ""
 
     def log_time(self, now: datetime) -> datetime | None:
         """Return the log's time, a wall clock being at `now`; None where the lease does not tell.
@@ -201,12 +206,12 @@ class Watched:
         request = self._request
         connection.execute(
             "INSERT INTO leases (name, holder, host, process_id, epoch, seconds, heartbeat_at,"
-            " log_time_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+            " log_time_at, address)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
             " holder = excluded.holder, host = excluded.host, process_id = excluded.process_id,"
             " epoch = excluded.epoch, seconds = excluded.seconds,"
             " heartbeat_at = excluded.heartbeat_at, log_time_at = excluded.log_time_at,"
-            " claim = NULL",
+            " address = excluded.address, claim = NULL",
             (
                 request.name,
                 request.holder,
@@ -216,6 +221,7 @@ class Watched:
                 request.seconds,
                 time_text(self._clock.wall()),
                 time_text(self._clock.now()),
+                request.address,
             ),
         )
         return epoch
@@ -272,11 +278,13 @@ def lease_of(row: Sequence[Any]) -> Lease:
     """Return the lease that a row holds, its columns in the order of the fields; raises
     `DatabaseDamaged` where it can hold none.
     """
-    name, holder, host, process_id, epoch, seconds, *texts = row
+    name, holder, host, process_id, epoch, seconds, *moments, address = row
     try:
-        beat_at, log_time_at = (_moment(text) for text in texts)
+        beat_at, log_time_at = (_moment(text) for text in moments)
         numbers = operator.index(process_id), operator.index(epoch), float(seconds)
-        lease = Lease(name, f"{holder}", f"{host}", *numbers, beat_at, log_time_at)
+        lease = Lease(
+            name, f"{holder}", f"{host}", *numbers, beat_at, log_time_at, f"{address or ''}"
+        )
     except (ValueError, TypeError) as error:
         raise DatabaseDamaged(f"the lease {name!r} cannot be read: {error}") from error
     return lease

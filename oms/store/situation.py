@@ -117,6 +117,7 @@ def _claims(reading: Reading, now: datetime, host: str) -> tuple[Claim, ...]:
             # In the time of the log, like everything whose age is shown beside it.
             heartbeat_at=lease.heartbeat_at and (lease.log_time_at or lease.heartbeat_at),
             held=lease.held(now, host),
+            address=lease.address,
             alive=lease.is_alive(host),
         )
         for lease in reading.leases()

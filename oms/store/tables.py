@@ -94,6 +94,8 @@ LEASES: Final = Table(
     Column("log_time_at", Text),
     # Who watches the lease to take it; NULL again with each heartbeat.
     Column("claim", Text),
+    # Where its daemon answers other programs.
+    Column("address", Text),
 )
 
 CHECKPOINTS: Final = Table(

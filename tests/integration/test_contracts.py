@@ -21,11 +21,13 @@ pytestmark = pytest.mark.slow
     ("contract", "con_id", "units", "price"),
     [
         (oms.Stock("SPY"), 756733, 1, "10"),
+        # Of no exchange IB has a row for each: one contract, which it routes itself.
+        (oms.Contract(symbol="SPY"), 756733, 1, "10"),
         (oms.Forex("EUR.USD"), 12087792, 1, "0.5"),
         (oms.Future("ES", "202612", "CME"), 0, 50, "1000"),
         (oms.Option("AAPL", "20261218", "190", "C"), 0, 100, "0.05"),
     ],
-    ids=["stock", "forex", "future", "option"],
+    ids=["stock", "stock without exchange", "forex", "future", "option"],
 )
 async def test_an_order_of_every_class_carries_the_con_id_and_works(
     world: World, contract: oms.Contract, con_id: int, units: int, price: str

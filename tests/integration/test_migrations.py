@@ -175,6 +175,7 @@ def events_of(path: Path) -> list[tuple[object, ...]]:
 
 #: What takes the tables back to the revision before each one.
 _UNDO: dict[str, tuple[str, ...]] = {
+    "0010": ("ALTER TABLE leases DROP COLUMN address",),
     "0009": (
         "DROP TABLE segments",
         "DROP TRIGGER events_refuse_update",

@@ -34,7 +34,6 @@ def test_page_lists_every_projection_with_its_columns() -> None:
 #: Modules that read stored texts and fill none, and why.
 FILL_NONE = {
     "store/envelopes.py": "it has the statements",
-    "store/mend.py": "it reads facts of our own, whose texts stay",
     "verify.py": "it imports nothing, and fills with its own `Texts`",
     "sim/checker.py": "it judges logs of which no text was removed",
 }

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from oms.core.events.access import *
 from oms.core.events.base import *
 from oms.core.events.broker import *
 from oms.core.events.cases import *
