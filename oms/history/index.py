@@ -445,12 +445,14 @@ def _put(side: Side, number: int, bits: Bits, digest: bytes) -> bytes:
         if rows:
             total -= _block_digest(number, block, rows[0][0])
         packed = _packed(before | more)
+        added = _block_digest(number, block, packed)
         side.execute(
-            "INSERT INTO {}postings (term, block, bits) VALUES (?, ?, ?)"
-            " ON CONFLICT (term, block) DO UPDATE SET bits = excluded.bits",
-            (number, block, packed),
+            "INSERT INTO {}postings (term, block, digest, bits) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (term, block) DO UPDATE SET digest = excluded.digest,"
+            " bits = excluded.bits",
+            (number, block, added.to_bytes(_DIGEST_BYTES), packed),
         )
-        total += _block_digest(number, block, packed)
+        total += added
     return (total % _MODULUS).to_bytes(_DIGEST_BYTES)
 
 
@@ -477,14 +479,20 @@ def load(
 
 
 def _blocks(side: Side, number: int, digest: bytes, within: tuple[int, int]) -> Bits:
-    """Return the blocks of a term that a range touches; all of them must add up."""
-    query = "SELECT block, bits FROM {}postings WHERE term = ?"
-    rows = side.rows((int, bytes), query, (number,))
-    total = sum(_block_digest(number, block, bits) for block, bits in rows)
+    """Return the blocks of a term that a range touches, and read no others: the digests of all must
+    add up, and each that is read must have its own.
+    """
+    query = "SELECT block, digest FROM {}postings WHERE term = ?"
+    digests = dict(side.rows((int, bytes), query, (number,)))
+    total = sum(map(_number, digests.values()))
     if (total % _MODULUS).to_bytes(_DIGEST_BYTES) != digest:
         raise Unusable("what is kept does not add up")
     first, last = (sequence // BLOCK for sequence in within)
-    return {block: _unpacked(bits) for block, bits in rows if first <= block <= last}
+    query = "SELECT block, bits FROM {}postings WHERE term = ? AND block BETWEEN ? AND ?"
+    rows = side.rows((int, bytes), query, (number, first, last))
+    if any(_block_digest(number, block, bits) != _number(digests[block]) for block, bits in rows):
+        raise Unusable("a block is not what was written")
+    return {block: _unpacked(bits) for block, bits in rows}
 
 
 def _known(side: Side, total: bytes) -> dict[Term, tuple[int, bytes]]:
@@ -519,15 +527,19 @@ def _make_buckets(side: Side) -> None:
 
 def _term_digest(number: int, term: Term, digest: bytes) -> int:
     text = f"{number}\x1f{term[0]}\x1f{term[1]}\x1f".encode("utf-8", "backslashreplace")
-    return _number(text + digest)
+    return _digest(text + digest)
 
 
 def _block_digest(number: int, block: int, packed: bytes) -> int:
-    return _number(f"{number}\x1f{block}\x1f".encode() + packed)
+    return _digest(f"{number}\x1f{block}\x1f".encode() + packed)
 
 
-def _number(text: bytes) -> int:
-    return int.from_bytes(blake2b(text, digest_size=_DIGEST_BYTES).digest())
+def _digest(text: bytes) -> int:
+    return _number(blake2b(text, digest_size=_DIGEST_BYTES).digest())
+
+
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest)
 
 
 def _packed(bits: int) -> bytes:

@@ -36,6 +36,8 @@ from oms.history.terms import KINDS
 from oms.store.reader import Reader
 
 _PAGE: Final = 500
+#: Events at the beginning or end of a range that are looked at alone where few are wanted.
+_NEAR_EVENTS: Final = 1_000_000
 SECURITY_TYPES: Final = (
     *("STK", "OPT", "FUT", "FOP", "CASH", "BAG", "IND", "CFD", "BOND", "FUND", "CMDTY", "WAR"),
     *("CRYPTO", "NEWS", "CONTFUT", "FUT+CONTFUT", "IOPT"),
@@ -263,7 +265,7 @@ async def search(reader: Reader, query: Query) -> AsyncIterator[Envelope]:
 async def _in_order(reader: Reader, query: Query) -> Iterator[int]:
     """Return the sequences that meet a query, in the order in which it wants them."""
     if query.sort is None:
-        return index.sequences((await _found(reader, query)).bits, reverse=query.reverse)
+        return index.sequences(await _near(reader, query), reverse=query.reverse)
     key, is_back = query.sort.removeprefix("-"), query.sort.startswith("-")
     if key not in SORTS:
         raise InvalidRequest(
@@ -278,6 +280,20 @@ async def _in_order(reader: Reader, query: Query) -> Iterator[int]:
     if key == "happened":
         return iter(await _by_happened(reader, found.bits, reverse=is_back))
     return _by_value(found, key, reverse=is_back)
+
+
+async def _near(reader: Reader, query: Query) -> Bits:
+    """Return the sequences that meet a query, as many as it wants from the end where it begins: a
+    page of the newest takes as long in a log of any length.
+    """
+    first, last = await range_of(reader, query)
+    is_found_by_key = query.order or query.correlation is not None
+    if query.limit is not None and not is_found_by_key and last - first >= _NEAR_EVENTS:
+        near = (last - _NEAR_EVENTS, last) if query.reverse else (first, first + _NEAR_EVENTS)
+        bits = (await _found(reader, query, within=near)).bits
+        if index.size(bits) >= query.limit:
+            return bits
+    return (await _found(reader, query, within=(first, last))).bits
 
 
 async def _by_happened(reader: Reader, bits: Bits, *, reverse: bool) -> list[int]:
@@ -401,9 +417,17 @@ class _Found:
     postings: Postings
 
 
-async def _found(reader: Reader, query: Query, kinds: Sequence[str] = ()) -> _Found:
-    """Return the sequences that meet a query, and the sets of every term of some kinds."""
-    first, last = await range_of(reader, query)
+async def _found(
+    reader: Reader,
+    query: Query,
+    kinds: Sequence[str] = (),
+    *,
+    within: tuple[int, int] | None = None,
+) -> _Found:
+    """Return the sequences that meet a query, and the sets of every term of some kinds; with
+    `within` those of a part of its range.
+    """
+    first, last = await range_of(reader, query) if within is None else within
     if first > last:
         return _Found({}, Postings())
     wanted = [(kind, one) for kind, many in query.values.items() for one in many]

@@ -69,6 +69,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "BLOCK", 16)
     monkeypatch.setattr(index, "TAIL_MAX", 3)
     monkeypatch.setattr(index, "_PAGE", 5)
+    monkeypatch.setattr(query, "_NEAR_EVENTS", 7)
 
 
 @settings(
@@ -164,6 +165,8 @@ async def _compare(path: Path, rnd: random.Random) -> None:
                 expected.reverse()
             found = [e.sequence async for e in query.search(reader, asked)]
             assert found == expected[: asked.limit], asked
+            few = asked.evolve(limit=rnd.randrange(2, 9))
+            assert [e.sequence async for e in query.search(reader, few)] == expected[: few.limit]
             by = rnd.choice(query.KEYS)
             counted = await query.count(reader, asked, by)
             assert counted.total == len(expected), asked
