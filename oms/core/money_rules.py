@@ -34,6 +34,8 @@ class MoneyRule:
     expires: bool = False
     #: Gives a right to something else, at a strike.
     is_option: bool = False
+    #: Its price is in per cent of a face that no message names, so that cost cannot be compared.
+    in_percent: bool = False
 
 
 _OPTION: Final = MoneyRule("price", expires=True, is_option=True)
@@ -52,8 +54,8 @@ RULES: Final[Mapping[str, MoneyRule]] = MappingProxyType(
         "FUT": MoneyRule("settled", _DAILY, expires=True),
         # Some exchanges have the premium paid at once, others settle it day by day.
         "FOP": MoneyRule("settled", _DAILY, expires=True, is_option=True),
-        "BOND": MoneyRule("unknown", _BY_PERCENT),
-        "BILL": MoneyRule("unknown", _BY_PERCENT),
+        "BOND": MoneyRule("unknown", _BY_PERCENT, in_percent=True),
+        "BILL": MoneyRule("unknown", _BY_PERCENT, in_percent=True),
         "CRYPTO": MoneyRule("unknown", "it is paid through the account of a custodian"),
         "CMDTY": MoneyRule("unknown", "how spot metals are paid is in no message"),
         "BAG": MoneyRule("legs"),

@@ -120,6 +120,21 @@ async def test_a_symbol_alone_has_a_row_for_every_exchange_of_every_listing() ->
         assert len(await details(client, conId="4391")) == 1
 
 
+async def test_the_details_name_the_listing_exchange_of_a_share_and_of_nothing_else() -> None:
+    async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
+        client = await sim.client()
+        told = {}
+        for contract in (
+            {"symbol": "AAPL", "secType": "STK", "exchange": "SMART", "currency": "USD"},
+            OPTION,
+            {"symbol": "CL", "secType": "CONTFUT", "exchange": "NYMEX"},
+            {"symbol": "EUR", "secType": "CASH", "exchange": "IDEALPRO", "currency": "USD"},
+        ):
+            (row,) = await details(client, **contract)
+            told[row["secType"]] = row["primaryExchange"]
+        assert told == {"STK": "NASDAQ", "OPT": "", "CONTFUT": "", "CASH": ""}
+
+
 async def test_a_search_names_the_kinds_of_derivatives() -> None:
     async with world() as sim:
         client = await sim.client()

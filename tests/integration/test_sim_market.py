@@ -68,6 +68,21 @@ async def test_a_minimum_quantity_that_the_touch_does_not_offer_waits_or_ends() 
         assert states(sim) == {"day": ("Submitted", "0"), "ioc": ("Cancelled", "0")}
 
 
+async def test_a_limit_inside_the_touch_trades_at_its_own_price_when_others_print_there() -> None:
+    async with world(clock=SteppedClock(MONDAY_NOON), market="moving") as sim:
+        client = await sim.client()
+        last = D(sim.do("quote", symbol="AAPL", last="150")["last"])
+        client.place(orderType="LMT", lmtPrice=str(last), orderRef="inside")
+        client.place(orderType="LMT", lmtPrice="100", orderRef="far")
+        await client.settle()
+        assert states(sim)["inside"] == ("Submitted", "0")
+        # Within a minute the path of the seed prints at that price or below.
+        sim.do("advance", seconds="60")
+        await client.settle()
+        assert states(sim) == {"inside": ("Filled", "100"), "far": ("Submitted", "0")}
+        assert D(client.last("execDetails")["price"]) == last
+
+
 async def test_the_rest_of_a_market_to_limit_order_rests_at_the_price_of_its_first_fill() -> None:
     async with world(liquidity="touch") as sim:
         client = await sim.client()

@@ -25,6 +25,11 @@ SCOPE = Scope(client_id=1, accounts=(), now=NOW, doubt_settle=timedelta(0), run_
 def cost_classes(shares: int, told: str, *realised: str, symbol: str = "KO") -> list[str | None]:
     """Judge IB's cost of shares that came at 70, beside options that realised so much at 0."""
     stock = Position(account="A", contract=KO, quantity=Decimal(shares), average_price=Decimal(70))
+    return cost_breaks(stock, told, *realised, symbol=symbol)
+
+
+def cost_breaks(stock: Position, told: str, *realised: str, symbol: str = "KO") -> list[str | None]:
+    """Judge IB's cost of a position."""
     options = [
         Position(
             account="A",
@@ -47,7 +52,10 @@ def cost_classes(shares: int, told: str, *realised: str, symbol: str = "KO") -> 
         asked_sequence=1,
     )  # fmt: skip
     row = PositionReceived(
-        account="A", contract=KO, quantity=stock.quantity, average_cost=Decimal(told)
+        account="A",
+        contract=stock.contract,
+        quantity=stock.quantity,
+        average_cost=Decimal(told),
     )
     answers = Answers().with_answer(question, [Row(row, 5)])
     found = position_findings(books, books, answers, SCOPE)
@@ -96,3 +104,30 @@ def test_what_was_closed_at_nothing_is_kept_apart_from_what_was_sold() -> None:
     assert (life.position().realised_pnl, life.position().closed_at_zero) == (-220, -240)
     life.play("fill 10 @ 41 exec=x.1.02")
     assert (life.position().realised_pnl, life.position().closed_at_zero) == (-230, -246)
+
+
+@pytest.mark.parametrize(
+    ("currency", "expected"), [("JPY", ["cost_drift"]), ("EUR", [])], ids=["its own", "the base"]
+)
+def test_a_commission_in_another_currency_leaves_the_cost_of_a_pair_open(
+    currency: str, expected: list[str]
+) -> None:
+    """1.82 euro on 1,000 dollars are 0.3 yen a dollar, which no rate of ours makes of 1.82."""
+    pair = Position(
+        account="A",
+        contract=Contract(con_id=2, symbol="USD", sec_type="CASH", currency="JPY"),
+        quantity=Decimal(1000),
+        average_price=Decimal(150),
+        commissions=((currency, Decimal("1.82")),),
+    )
+    assert cost_breaks(pair, "150.303") == expected
+
+
+def test_a_price_in_per_cent_leaves_the_cost_of_a_bond_open() -> None:
+    bond = Position(
+        account="A",
+        contract=Contract(con_id=3, symbol="AAPL", sec_type="BOND"),
+        quantity=Decimal(5),
+        average_price=Decimal("98.5"),
+    )
+    assert cost_breaks(bond, "986") == []

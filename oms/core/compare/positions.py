@@ -149,8 +149,10 @@ def _cost(
 
     IB's is per unit, times multiplier, commissions included (broker notes: positions). Once a
     position has been reduced, IB's choice of lots decides and nothing can be compared, and a
-    commission that is not known yet could be any. Shares that an exercise or an assignment brought
-    cost the strike at first, and with the option's premium a day or two later: both are right.
+    commission that is not known yet could be any; so could one in another currency, for no rate
+    comes with it: currency pairs are charged in that of the account. A price in per cent of a face
+    makes a cost that no message explains. Shares that an exercise or an assignment brought cost the
+    strike at first, and with the option's premium a day or two later: both are right.
     """
     is_watched = f"cost:{position.key}" in ours.watched
     if not position.quantity:
@@ -158,6 +160,11 @@ def _cost(
             yield _cost_thing(position, broker_cost, evidence).match("flat")
         return
     if broker_cost is None or position.realised_pnl or not charged_whole:
+        return
+    contract = position.contract
+    if rule_of(contract.sec_type).in_percent:
+        return
+    if any(amount and currency != contract.currency for currency, amount in position.commissions):
         return
     ours_cost = position.average_price * position.contract.units
     charged = sum((abs(amount) for _, amount in position.commissions), ZERO)

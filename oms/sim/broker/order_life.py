@@ -103,8 +103,10 @@ class OrderLife:
         else:
             self.work(live)
 
-    def work(self, order: Order) -> None:
-        """Bring an order to the market: trigger it, fill it, or let it rest."""
+    def work(self, order: Order, printed: Decimal | None = None) -> None:
+        """Bring an order to the market: trigger it, fill it, or let it rest. `printed` is the price
+        of a print of others.
+        """
         if order.ended:
             return
         if waiting.waits(self.floor, self.markets, order):
@@ -114,7 +116,7 @@ class OrderLife:
         if waiting.cancelled_by_conditions(self.floor, order):
             self.end(order)
             return
-        decision = matching.decide(order, quote_of(self.floor, order))
+        decision = matching.decide(order, quote_of(self.floor, order), printed)
         if decision.trail_price != order.trail_price:
             order.trail_price = decision.trail_price
             self.books.save(order)
@@ -186,6 +188,13 @@ class OrderLife:
         for order in self.books.live.affected_by(con_id):
             if not order.ended:
                 self.work(order)
+
+    def on_print(self, contract: Contract) -> None:
+        """Let others trade at the last price: an order that stood there, or better, is filled."""
+        price = self.floor.market.quote(contract).last
+        for order in self.books.live.affected_by(contract.con_id):
+            if not order.ended and order.con_id == contract.con_id:
+                self.work(order, price)
 
     def cross(self, order: Order, failure: str) -> None:
         """Hold an auction for an order: fill it wholly at the last price, or end it.

@@ -19,6 +19,7 @@ gateway composes:
     depth           market depth
     contract_answers look-ups, searches, chains, exchanges
     option_ticks    what the model says of an option
+    generic_ticks   what may be asked for beside a quote
     quote_answers   quotes, depth
     service_answers scanners, news, windows, advisors, exercises
     account_answers positions, account values, P&L

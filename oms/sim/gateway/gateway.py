@@ -100,8 +100,10 @@ class Gateway:
     def _move(self) -> None:
         """One step of the seeded path for every contract that somebody has looked at."""
         for con_id in self.floor.market.quoted:
-            self.floor.market.step(self.floor.contract(con_id))
+            contract = self.floor.contract(con_id)
+            self.floor.market.step(contract)
             self.broker.orders.on_quote(con_id)
+            self.broker.orders.on_print(contract)
         self.clock.call_later(self.settings.step_seconds, self._move)
 
     async def stop(self) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from oms.sim.broker.combos import Legs, named_legs, quote_of_legs
 from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.market import Quote
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.rules.checks import Refusal
-from oms.sim.gateway import render
+from oms.sim.gateway import generic_ticks, render
 from oms.sim.gateway.bars import Bar, RealTimeBars
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.contract_answers import BBO_EXCHANGE, one_contract
 from oms.sim.gateway.depth import DEPTHS_MAX, ROWS_MAX, Depth
+from oms.sim.gateway.generic_ticks import Asked
 from oms.sim.gateway.option_ticks import computations
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import key_of, subscribe, subscriptions, unsubscribe
@@ -22,6 +25,10 @@ from oms.sim.protocol.fields import number, to_bool, to_int
 from oms.sim.protocol.requests import Request
 
 NO_DEPTH: Final = "Deep market data is not supported for this combination of security type/exchange"
+NO_SNAPSHOT: Final = (
+    "Error validating request.-'bW' : cause - Snapshot market data subscription is not applicable"
+    " to generic ticks"
+)
 TICK_KINDS: Final = {"Last": "1", "AllLast": "2", "BidAsk": "3", "MidPoint": "4"}
 
 
@@ -30,7 +37,7 @@ QUOTE_TYPES: Final = ("1", "2", "3", "4")
 DELAYED: Final = frozenset((3, 4))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ticker:
     """What a market data subscription is about; a combination has its quote from its legs."""
 
@@ -38,6 +45,9 @@ class Ticker:
     #: Empty but for a combination.
     legs: Legs
     delayed: bool
+    asked: Asked
+    #: The day's volume when it was told last: a print has changed it.
+    volume: Decimal | None = None
 
     @property
     def con_ids(self) -> set[int]:
@@ -116,11 +126,24 @@ class QuoteAnswers:
             except Refusal as refusal:
                 session.error(request_id, refusal.code, refusal.text)
                 return
+        wanted = request.values["genericTicks"]
+        asked = generic_ticks.read(wanted, contract.sec_type)
+        if asked is None:
+            session.error(request_id, 321, generic_ticks.refusal(wanted, contract.sec_type))
+            return
+        if asked.series and to_bool(request.values["snapshot"]):
+            session.error(request_id, 321, NO_SNAPSHOT)
+            return
         kind = session.subscriptions.get("MarketDataType", 1)
         session.send("marketDataType", {"reqId": request_id, "marketDataType": str(kind)})
         parameters = {"reqId": request_id, "minTick": number(contract.minimum_tick)}
         session.send("tickReqParams", {**parameters, "bboExchange": BBO_EXCHANGE})
-        ticker = Ticker(contract, legs, delayed=kind in DELAYED)
+        ticker = Ticker(contract, legs, kind in DELAYED, asked)
+        if not legs:
+            halted = "90" if ticker.delayed else "49"
+            session.send("tickGeneric", {"reqId": request_id, "tickType": halted, "value": "0"})
+            for name, values in generic_ticks.at_first(self._floor, contract, asked.series):
+                session.send(name, {**values, "reqId": request_id})
         self._send_ticks(session, request_id, ticker)
         if to_bool(request.values["snapshot"]):
             session.send("tickSnapshotEnd", {"reqId": request_id})
@@ -128,6 +151,8 @@ class QuoteAnswers:
             subscribe(session, request, ticker)
 
     def _send_ticks(self, session: Session, request_id: str, ticker: Ticker) -> None:
+        if not ticker.asked.with_quote:
+            return
         market, legs = self._floor.market, ticker.legs
         quote = quote_of_legs(market, legs) if legs else market.quote(ticker.contract)
         for tick, price, size_tick, size in render.ticks(quote, delayed=ticker.delayed):
@@ -139,6 +164,25 @@ class QuoteAnswers:
         told = computations(market, ticker.contract, quote, delayed=ticker.delayed)
         for values in told:
             session.send("tickOptionComputation", {**values, "reqId": request_id})
+        if not legs:
+            self._send_beside(session, request_id, ticker, quote)
+
+    def _send_beside(self, session: Session, request_id: str, ticker: Ticker, quote: Quote) -> None:
+        """Send what was asked for beside the quote, and when the last print was. What lags behind
+        has none of the exchange's figures but the quote.
+        """
+        is_print = quote.volume != ticker.volume
+        ticker.volume = quote.volume
+        if is_print:
+            kind, seconds = "88" if ticker.delayed else "45", self._floor.clock.now().timestamp()
+            values = {"reqId": request_id, "tickType": kind, "value": str(int(seconds))}
+            session.send("tickString", values)
+        if ticker.delayed:
+            return
+        series = ticker.asked.series - (frozenset() if is_print else generic_ticks.PRINTS)
+        told = generic_ticks.with_quote(self._floor, ticker.contract, quote, series)
+        for name, values in told:
+            session.send(name, {**values, "reqId": request_id})
 
     def _tick_by_tick(self, session: Session, request: Request) -> None:
         if self._refuses(session, request):

@@ -112,6 +112,8 @@ def contract_details(
     values: dict[str, Any] = contract.wire(exchange or exchanges[0])
     values |= {
         "reqId": request_id,
+        # Here IB names the listing exchange of a share only.
+        "primaryExchange": contract.primary_exchange if contract.sec_type == "STK" else "",
         "marketName": contract.trading_class,
         "minTick": number(contract.minimum_tick),
         "orderTypes": "ACTIVETIM,ADJUST,ALERT,BAG,COND,DAY,DEACT,GAT,GTC,GTD,GTT,IOC,LIT,LMT,LOC,"

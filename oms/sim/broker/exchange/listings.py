@@ -20,7 +20,7 @@ from oms.sim.broker.exchange.contracts import (
 )
 from oms.sim.broker.exchange.identifiers import made_isin
 
-#: symbol, con id (0: made from the symbol), listing exchange, name, price in round figures
+#: symbol (_ is a blank), con id (0: made from the symbol), listing exchange, round price, name
 _STOCKS: Final = """
 AAPL 265598 NASDAQ 190 APPLE INC
 MSFT 272093 NASDAQ 410 MICROSOFT CORP
@@ -56,10 +56,15 @@ QQQ 320227571 NASDAQ 455 INVESCO QQQ TRUST SERIES 1
 IWM 9579970 ARCA 205 ISHARES RUSSELL 2000 ETF
 GLD 51529211 ARCA 215 SPDR GOLD SHARES
 TLT 15547841 NASDAQ 92 ISHARES 20+ YEAR TREASURY BD
+SGOV 0 ARCA 100 ISHARES 0-3 MONTH TREASURY B
+VTI 12340041 ARCA 260 VANGUARD TOTAL STOCK MKT ETF
+ABNB 459530964 NASDAQ 145 AIRBNB INC-CLASS A
+PLTR 444857009 NASDAQ 24 PALANTIR TECHNOLOGIES INC-A
+BRK_B 72063691 NYSE 410 BERKSHIRE HATHAWAY INC-CL B
 """
 
 #: Of those, the exchange-traded funds: they have a net asset value.
-FUNDS_TRADED: Final = frozenset(("SPY", "QQQ", "IWM", "GLD", "TLT"))
+FUNDS_TRADED: Final = frozenset(("SPY", "QQQ", "IWM", "GLD", "TLT", "SGOV", "VTI"))
 
 _US_VENUES: Final = ("SMART", "AMEX", "NYSE", "ARCA", "ISLAND", "IEX")
 
@@ -96,6 +101,7 @@ def stocks() -> Iterator[Contract]:
     american = {line.split(" ", 4)[4] for line in _STOCKS.strip().splitlines()}
     for line in _STOCKS.strip().splitlines():
         symbol, con_id, listing, price, name = line.split(" ", 4)
+        symbol = symbol.replace("_", " ")
         yield Contract(
             con_id=int(con_id) or stable_id(f"{symbol}.{listing}"),
             symbol=symbol,
@@ -248,6 +254,10 @@ def strike_step(price: Decimal) -> Decimal:
     return Decimal(1) if price < 100 else Decimal(5)
 
 
+#: Options on these trade in cents at every price, on others in five from 3 on.
+_PENNY_OPTIONS: Final = frozenset(("SPY", "QQQ", "IWM"))
+
+
 def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Contract:
     """Return an option on a stock or, settled in cash, on an index.
 
@@ -272,7 +282,7 @@ def option(underlying: Contract, expiry: str, strike: Decimal, right: str) -> Co
         right=right,
         under_id=underlying.con_id,
         valid_exchanges="SMART,CBOE,AMEX,PHLX,ISE",
-        market_rule=32,
+        market_rule=26 if underlying.symbol in _PENNY_OPTIONS else 32,
         stock_type="",
     )
 

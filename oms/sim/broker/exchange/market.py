@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -67,6 +67,15 @@ class Tick:
     ask_size: Decimal
     #: What was traded; 0 when the price moved and nothing was.
     traded: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """How low and how high the price of a day was."""
+
+    day: date
+    low: Decimal
+    high: Decimal
 
 
 class Record(Protocol):
@@ -289,6 +298,17 @@ class Market:
                 self.set(option, last=price)
                 moved.append(con_id)
         return moved
+
+    def days(self, contract: Contract, since: date) -> Iterator[Day]:
+        """Yield what the prices of each day reached, from a day up to that of the first quote."""
+        origin = self.origin(contract)
+        last = self._past.today(contract, origin).day
+        for session in self._past.sessions.between(contract, since, last, origin.second):
+            block = self._past.day(contract, origin, session)
+            low, high = (
+                contract.on_tick(at * contract.minimum_tick) for at in (block.low, block.high)
+            )
+            yield Day(session.day, low, high)
 
     @property
     def quoted(self) -> list[int]:

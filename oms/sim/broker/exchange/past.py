@@ -30,7 +30,15 @@ _WAVES: Final = ((1, 0.006), (4, 0.01), (16, 0.02), (64, 0.04), (256, 0.08), (1_
 _GAP: Final = 0.003
 _REACH: Final = 0.008
 #: How lively a class of contracts is, beside a stock.
-_LIVELY: Final = {"CASH": 0.25, "FUT": 0.6, "IND": 0.6, "OPT": 2.5, "FOP": 2.5}
+_LIVELY: Final = {
+    "CASH": 0.25,
+    "FUT": 0.6,
+    "IND": 0.6,
+    "OPT": 2.5,
+    "FOP": 2.5,
+    "WAR": 2.5,
+    "BOND": 0.1,
+}
 #: What trades on a day.
 DAY_VOLUME: Final = 1_000_000
 

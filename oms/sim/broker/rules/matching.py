@@ -39,8 +39,12 @@ class Decision:
     trail_price: Decimal | None = None
 
 
-def decide(order: Order, quote: Quote) -> Decision:
-    """Return what a quote does to an order that may work."""
+def decide(order: Order, quote: Quote, printed: Decimal | None = None) -> Decision:
+    """Return what a quote does to an order that may work.
+
+    `printed` is the price at which others have traded just now: a limit that is as good stood
+    before them, and trades at its own price.
+    """
     trail = trail_price(order, quote.last) if order.kind in TRAILING else None
     if order.kind in TRIGGERED and not order.triggered:
         level = trail if trail is not None else order.aux_price
@@ -49,8 +53,12 @@ def decide(order: Order, quote: Quote) -> Decision:
     touch = quote.ask if order.is_buy else quote.bid
     if order.kind in LIMITED or (order.kind == "MTL" and order.filled):
         limit = limit_price(order, trail)
-        crosses = limit is not None and within(order, touch, limit)
-        return Decision(triggered=True, price=touch if crosses else None, trail_price=trail)
+        price = None
+        if limit is not None and within(order, touch, limit):
+            price = touch
+        elif limit is not None and printed is not None and within(order, printed, limit):
+            price = limit
+        return Decision(triggered=True, price=price, trail_price=trail)
     return Decision(triggered=True, price=touch, trail_price=trail)
 
 
