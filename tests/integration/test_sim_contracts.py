@@ -96,6 +96,8 @@ async def test_a_bond_is_found_by_any_isin_whose_check_digit_holds() -> None:
         (again,) = await details(client, secType="BOND", symbol="03076KAA6", exchange="SMART")
         assert again["conId"] == row["conId"]
         assert await details(client, secType="BOND", secIdType="ISIN", secId="US03076KAA61") == []
+        (german,) = await details(client, secType="BOND", secIdType="ISIN", secId="DE0001102580")
+        assert (german["currency"], numbers(german)) == ("EUR", {"ISIN": "DE0001102580"})
         order_id = client.place(conId=row["conId"], symbol="", secType="BOND", totalQuantity="5")
         await client.wait_for("orderStatus", orderId=str(order_id), status="Filled")
         price = D(client.last("execDetails")["price"])
@@ -144,6 +146,32 @@ async def test_a_search_names_the_kinds_of_derivatives() -> None:
         kinds = [one["derivativeSecType"] for one in found["USD", "NASDAQ"]["derivativeSecTypes"]]
         assert kinds == ["CFD", "OPT", "BAG"]
         assert found["EUR", "IBIS2"]["derivativeSecTypes"] == []
+
+
+async def test_the_chain_of_a_future_and_of_an_index_reaches_some_per_cent_round_its_price() -> (
+    None
+):
+    async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
+        client = await sim.client()
+        (future,) = await details(client, symbol="ES", secType="CONTFUT", exchange="CME")
+        for con_id, kind, exchange in ((future["conId"], "FUT", "CME"), ("416904", "IND", "SMART")):
+            client.ask("reqSecDefOptParams", reqId="4", underlyingSymbol="x", futFopExchange="",
+                       underlyingSecType=kind, underlyingConId=con_id)  # fmt: skip
+            await client.settle()
+            chains = [
+                row for name, row in client.received if name == "securityDefinitionOptionParameter"
+            ]
+            assert chains[0]["exchange"] == exchange
+            strikes = [D(one["strike"]) for one in chains[0]["strikes"]]
+            assert len(strikes) == 11
+            assert strikes[0] < 5300 * D("0.96") < 5300 * D("1.04") < strikes[-1]
+            expiry = chains[0]["expirations"][0]["expiration"]
+            asked = {"secType": "FOP" if kind == "FUT" else "OPT", "exchange": exchange}
+            rows = await details(
+                client, symbol="ES" if kind == "FUT" else "SPX", right="P",
+                lastTradeDateOrContractMonth=expiry, strike=str(strikes[0]), **asked
+            )  # fmt: skip
+            assert [row["multiplier"] for row in rows] == [chains[0]["multiplier"]]
 
 
 async def test_a_continuous_future_is_the_one_that_expires_first() -> None:

@@ -107,17 +107,18 @@ class ContractAnswers:
         asked = request.values
         catalogue = self._floor.catalogue
         underlying = catalogue.by_id(to_int(asked["underlyingConId"]))
-        if underlying is not None:
-            chain = catalogue.option_chain(underlying)
+        chain = catalogue.option_chain(underlying) if underlying is not None else []
+        if underlying is not None and chain:
             expiries = sorted({one.expiry for one in chain})
             strikes = sorted({one.strike for one in chain if one.strike is not None})
-            for exchange in ("SMART", "CBOE"):
+            is_future = underlying.sec_type == "FUT"
+            for exchange in (underlying.primary_exchange,) if is_future else ("SMART", "CBOE"):
                 values = {
                     "reqId": asked["reqId"],
                     "exchange": exchange,
                     "underlyingConId": asked["underlyingConId"],
-                    "tradingClass": underlying.symbol,
-                    "multiplier": "100",
+                    "tradingClass": chain[0].trading_class,
+                    "multiplier": chain[0].multiplier_text,
                     "expirations": [{"expiration": one} for one in expiries],
                     "strikes": [{"strike": number(one)} for one in strikes],
                 }

@@ -162,12 +162,21 @@ class Catalogue:
         return [*sorted(on_it), *(["BAG"] if "OPT" in on_it else [])]
 
     def option_chain(self, underlying: Contract) -> list[Contract]:
-        """Return eleven strikes round the base price, on the next six expiries, calls and puts."""
+        """Return eleven strikes round the base price, calls and puts: on the next six expiries, and
+        of a future on its own.
+        """
+        strikes = _strikes_round(underlying.base_price)
+        if underlying.sec_type == "FUT":
+            made_on_it = [
+                listings.futures_option(underlying, strike, right)
+                for strike in strikes
+                for right in ("C", "P")
+            ]
+            for one in made_on_it:
+                self.add(one)
+            return made_on_it
         if underlying.sec_type not in OPTIONED:
             return []
-        step = listings.strike_step(underlying.base_price)
-        middle = (underlying.base_price / step).quantize(Decimal(1)) * step
-        strikes = [middle + step * n for n in range(-5, 6)]
         today = self._today()
         friday = today + timedelta(days=(4 - today.weekday()) % 7)
         days = {friday + timedelta(weeks=n) for n in range(4)}
@@ -209,15 +218,13 @@ class Catalogue:
         for future in list(self._by_symbol.get(query.symbol, ())):
             if future.sec_type != "FUT" or self.expired(future):
                 continue
+            if query.strike is None:
+                self.option_chain(future)
+                continue
             step = listings.strike_step(future.base_price)
-            middle = (future.base_price / step).quantize(Decimal(1)) * step
-            strikes = [middle + step * n for n in range(-5, 6)]
-            if query.strike is not None:
-                fits = 0 < query.strike < OPTION_STRIKE_MAX and not query.strike % step
-                strikes = [query.strike] if fits else []
-            for strike in strikes:
+            if 0 < query.strike < OPTION_STRIKE_MAX and not query.strike % step:
                 for right in ("C", "P"):
-                    self.add(listings.futures_option(future, strike, right))
+                    self.add(listings.futures_option(future, query.strike, right))
 
     def _list_bond(self, query: Query) -> None:
         """A bond comes into being when somebody asks for it by a number whose check digit holds."""
@@ -241,6 +248,14 @@ class Catalogue:
         made = listings.combination(query.symbol, query.currency or "USD")
         self.add(made)
         return made
+
+
+def _strikes_round(price: Decimal) -> list[Decimal]:
+    """Eleven strikes, about a hundredth of the price apart."""
+    step = listings.strike_step(price)
+    step *= max((price / 100 / step).quantize(Decimal(1)), Decimal(1))
+    middle = (price / step).quantize(Decimal(1)) * step
+    return [middle + step * n for n in range(-5, 6)]
 
 
 def _is_friday(expiry: str) -> bool:

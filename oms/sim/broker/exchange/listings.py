@@ -401,6 +401,10 @@ US-T 4.125 20330815 98.6 UNITED STATES TREASURY
 """
 
 
+#: The currency of a bond by the country in its ISIN; of all others the euro.
+_ISSUED_IN: Final = {"US": "USD", "GB": "GBP", "CH": "CHF", "JP": "JPY", "CA": "CAD"}
+
+
 def bonds() -> Iterator[Contract]:
     """Yield the bonds that are known without having been asked for."""
     for line in _BONDS.strip().splitlines():
@@ -423,7 +427,7 @@ def _bond(symbol: str, isin: str, coupon: str, matures: str, price: Decimal) -> 
         con_id=stable_id(f"BOND.{isin}"),
         symbol=symbol,
         sec_type="BOND",
-        currency="USD",
+        currency=_ISSUED_IN.get(isin[:2], "EUR"),
         primary_exchange="SMART",
         local_symbol=f"IBCID{stable_id(f'IBCID.{isin}')}",
         trading_class=symbol,
