@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+import os
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final
 
 import typer
 
 from oms.cli.context import settings_of
 from oms.cli.options import AsJson
-from oms.cli.output import print_json, write
+from oms.cli.output import print_json, say, write
 from oms.cli.terminal import progress
 from oms.core.bounds import SEQUENCE
 from oms.core.words import counted
@@ -24,12 +25,17 @@ from oms.evidence.checkpoints import refuse_other_key
 from oms.evidence.keys import Signer
 from oms.service.checkpoints import refuse_loss, signing
 from oms.settings import Settings
+from oms.store.answer_digests import check_answers
+from oms.store.audit import VerifyResult
 from oms.store.audit import verify as check
 from oms.store.loss import refuse_contradiction
 from oms.store.soundness import check_database
 from oms.verify import Note, UncheckableError, read_expected
 
 app = typer.Typer()
+
+#: More of them wait for one disk.
+PROCESSES_MAX: Final = 4
 
 
 @app.command()
@@ -50,11 +56,13 @@ def verify(
 ) -> None:
     """Check the hash chain, and that tables, triggers, indexes and rows are what was written.
 
-    Prints how many events hold and the head's hash. Keep that hash elsewhere, or have checkpoints
-    signed (`oms key new`): a person who can rewrite the whole file can rewrite the whole chain. Our
-    own signed checkpoints are checked as well. With --from, the hash of the event before SEQ is
-    trusted. The exit status is 4 where anything does not hold, and the first such thing is
-    named. `oms rebuild --check` folds the log again and compares the rows with it.
+    Each answer of the broker is held against the digest over its rows too. Prints how many events
+    hold and the head's hash. Keep that hash elsewhere, or have checkpoints signed (`oms key new`):
+    a person who can rewrite the whole file can rewrite the whole chain. Our own signed checkpoints
+    are checked as well. With --from, the hash of the event before SEQ is trusted. The exit status
+    is 4 where anything does not hold, and the first such thing is named. Of a log that `oms db
+    restore` put into a place that knew nothing, all holds, status 0, and a warning says that nobody
+    knows whether there was more. `oms rebuild --check` folds the log again and compares the rows.
 
     \b
     oms verify
@@ -69,17 +77,24 @@ def verify(
         with progress("verifying") as moved:
             held = {**signed, **noted}
             try:
-                result = check(url, moved, from_sequence=from_sequence, expected=held)
+                result = check(
+                    url, moved, from_sequence=from_sequence, expected=held, processes=_processes()
+                )
             except (MigrationNeeded, StoreUnavailable):
                 # Where one was signed, a file that is missing or has no tables is a log that went.
                 refuse_loss(settings)
                 raise
+            check_answers(url, moved, first=from_sequence)
             check_database(url)
     except (ChainBroken, DatabaseDamaged) as error:
         if as_json:
             sequence = error.sequence if isinstance(error, ChainBroken) else None
             print_json("verify", ok=False, sequence=sequence, text=error.message)
         raise
+    _say(result, signed, as_json=as_json)
+
+
+def _say(result: VerifyResult, signed: Mapping[int, str], *, as_json: bool) -> None:
     if as_json:
         print_json(
             "verify",
@@ -89,6 +104,7 @@ def verify(
             hash=result.head_hash,
             seconds=round(result.seconds, 3),
             signed_to=max(signed, default=None),
+            unknown=result.unknown,
         )
         return
     hold = "holds" if result.events == 1 else "hold"
@@ -97,6 +113,14 @@ def verify(
     if signed:
         checkpoints = counted(len(signed), "signed checkpoint")
         write(f"signed  {checkpoints}, to event {max(signed)}")
+    if result.unknown:
+        say(f"warning: {result.unknown}")
+        say("hint: what was in the backup holds; `oms run` starts when a person accepts the rest")
+        say("      with --accept-loss --reason TEXT, after a look at TWS: docs/operating/backup.md")
+
+
+def _processes() -> int:
+    return min(PROCESSES_MAX, os.cpu_count() or 1)
 
 
 def _noted(texts: Iterable[str]) -> dict[int, str]:

@@ -120,17 +120,18 @@ def lacks_text(row: Row, payload: int = PAYLOAD) -> bool:
 
 
 def filled(
-    connection: Connection, rows: Iterable[Row], payload: int = PAYLOAD
+    connection: Connection, rows: Iterable[tuple[Any, ...]], payload: int = PAYLOAD
 ) -> list[tuple[Any, ...]]:
     """Return rows of events, the sequence first in each, with every text that they had.
 
     Raises `ArchiveUnavailable` where the archive that has one cannot be read now, and `ChainBroken`
     where it is not the one that was written.
     """
-    whole: list[tuple[Any, ...]] = list(map(tuple, rows))
+    whole: list[tuple[Any, ...]] = list(rows)
     segments: Sequence[Segment] | None = None
     for at, row in enumerate(whole):
-        if lacks_text(row, payload):
+        # `lacks_text`, which would take twice as long for each event of a log.
+        if row[payload] == REMOVED or row[payload + 1] == REMOVED:
             segments = removed(connection) if segments is None else segments
             try:
                 texts = zip(row[payload : payload + 2], _texts(row[0], segments), strict=True)

@@ -12,16 +12,21 @@ are trusted: they stay in the database, and the archive is checked by `verify`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from oms.clock import Clock, SystemClock
 from oms.core import codec
 from oms.core.codec import Head
-from oms.errors import ChainBroken, NotFound, StoreError
+from oms.errors import ChainBroken, NotFound, OmsError, StoreError
 from oms.store import schema
 from oms.store.archived import filled, lacks_text, removed
 from oms.store.backend import Connection, connect, parse_url
@@ -31,7 +36,6 @@ from oms.store.envelopes import (
     SELECT_EVENTS,
     SELECT_HEAD,
     SELECT_MARKS,
-    Row,
     follow,
     head_of,
     mark_of,
@@ -44,6 +48,26 @@ Progress = Callable[[int, int], None]
 
 #: Small pages stay in the processor's cache between reading and hashing.
 PAGE_ROWS: Final = 1_000
+#: Events that a process checks at a time, some tenths of a second. To start one takes as long.
+PART_EVENTS: Final = 100_000
+#: Whoever interrupts the program ends its processes by that.
+_IGNORED: Final = (signal.SIGINT, signal.SIG_IGN)
+
+
+class Walk(Protocol):
+    """Follows the links of a log from one event to another."""
+
+    def __call__(
+        self,
+        connection: Connection,
+        after: Head,
+        last: int,
+        progress: Progress | None,
+        *,
+        with_archive: bool,
+    ) -> bytes:
+        """Return the hash of the event `last`; raises `ChainBroken`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +79,8 @@ class VerifyResult:
     #: Hexadecimal; of 32 zero bytes for an empty log.
     head_hash: str
     seconds: float
+    #: What is not known of such a log: of a backup that was restored, whether there was more.
+    unknown: str = ""
 
 
 def verify(
@@ -65,6 +91,7 @@ def verify(
     expected: Mapping[int, str] = MappingProxyType({}),
     clock: Clock | None = None,
     with_archive: bool = True,
+    processes: int = 1,
 ) -> VerifyResult:
     """Check every link from a sequence to the end of the log; blocks the caller and no writer.
 
@@ -73,6 +100,7 @@ def verify(
     the first sequence that does not hold, `LogWentBack` where all of it holds and the head file
     knows of more, `NotFound` where the log does not reach that far, and `ArchiveUnavailable` where
     texts were removed and their archive is away; without `with_archive` it is not looked for.
+    A long log is checked by so many `processes`.
     """
     time = clock if clock is not None else SystemClock()
     started = time.monotonic()
@@ -85,16 +113,19 @@ def verify(
             from_sequence=from_sequence,
             expected=expected,
             with_archive=with_archive,
+            follow_to=partial(_follow_in_parts, url=url, processes=processes),
         )
         with connection.reading():
             Chain(connection, time).checked_end()
-    if loss is not None:
+    # Of a backup that was restored all of it holds: whether there was more, nobody knows.
+    if loss is not None and loss.kind != "restored":
         raise loss.error()
     return VerifyResult(
         events=head.sequence - from_sequence + 1,
         head_sequence=head.sequence,
         head_hash=head.hash.hex(),
         seconds=time.monotonic() - started,
+        unknown="" if loss is None else loss.text,
     )
 
 
@@ -105,38 +136,38 @@ def check_chain(
     from_sequence: int = 1,
     expected: Mapping[int, str] = MappingProxyType({}),
     with_archive: bool = True,
+    follow_to: Walk | None = None,
 ) -> Head:
     """Check every link of a log whose tables are of any version, and return where it ends; raises
     `ChainBroken`, and `NotFound` where it does not reach `from_sequence`.
     """
+    follow_to = follow_to or _follow
     with connection.reading():
         marks = {row[0]: mark_of(row) for row in connection.rows(SELECT_MARKS)}
         rows = connection.rows(SELECT_HEAD)
     head = head_of(rows[0]) if rows else Head()
-    sequence = from_sequence - 1
-    digest = _hash_before(connection, from_sequence)
-    marked = {mark[0] for mark in marks.values()}
-    links = _links(connection, Head(sequence, digest), head.sequence, progress, with_archive)
-    for link in links:
-        sequence, digest = link
-        if sequence in marked:
-            _check_marks(sequence, digest, marks)
-        if sequence in expected and expected[sequence] != digest.hex():
-            raise ChainBroken(
-                f"event {sequence} has another hash than was noted", sequence=sequence
-            )
-    appended = max(marked, default=0)
-    if sequence < appended:
-        check_end(sequence, appended)
+    start = Head(from_sequence - 1, _hash_before(connection, from_sequence))
+    last = max(head.sequence, start.sequence)
+    try:
+        digest = follow_to(connection, start, last, progress, with_archive=with_archive)
+    except ChainBroken as error:
+        # What holds up to there may be another past than was noted.
+        held = range(from_sequence, error.sequence)
+        _check_noted(connection, held, marks, expected)
+        raise
+    _check_noted(connection, range(from_sequence, last + 1), marks, expected)
+    appended = max((sequence for sequence, _ in marks.values()), default=0)
+    if last < appended:
+        check_end(last, appended)
     noted = max(expected, default=0)
-    if sequence < noted:
+    if last < noted:
         raise ChainBroken(
-            f"the log ends at {sequence}, before event {noted} whose hash was noted",
-            sequence=sequence + 1,
+            f"the log ends at {last}, before event {noted} whose hash was noted",
+            sequence=last + 1,
         )
-    if sequence:
-        check_end(sequence, marks[LOG_CHECKPOINT][0] if LOG_CHECKPOINT in marks else end_unknown())
-    return Head(sequence, digest, head.recorded_at)
+    if last:
+        check_end(last, marks[LOG_CHECKPOINT][0] if LOG_CHECKPOINT in marks else end_unknown())
+    return Head(last, digest, head.recorded_at)
 
 
 def _hash_before(connection: Connection, sequence: int) -> bytes:
@@ -180,20 +211,22 @@ def hash_before(url: str, sequence: int) -> bytes:
         return _hash_before(connection, sequence)
 
 
-def _links(
+def _follow(
     connection: Connection,
     after: Head,
-    head: int,
+    last: int,
     progress: Progress | None,
+    *,
     with_archive: bool,
-) -> Iterator[tuple[int, bytes]]:
-    """Yield the sequence and the hash of every event that holds."""
-    first, digest = after.sequence, after.hash
-    sequence = first
+) -> bytes:
+    """Return the hash of an event to which every event after another one holds; raises
+    `ChainBroken`.
+    """
+    sequence, digest = after.sequence, after.hash
     trusted_to = 0 if with_archive else _removed_to(connection)
-    while sequence < head:
+    while sequence < last:
         # What a daemon has appended since the end was looked up is not in the marks either.
-        rows: Sequence[Row] = _page(connection, sequence)[: head - sequence]
+        rows = _page(connection, sequence)[: last - sequence]
         if sequence >= trusted_to:
             rows = filled(connection, rows)
         if not rows:
@@ -205,9 +238,60 @@ def _links(
                 digest = bytes(row[HASH])
             else:
                 digest = follow(digest, sequence, row)
-            yield sequence, digest
         if progress is not None:
-            progress(sequence - first, head - first)
+            progress(sequence - after.sequence, last - after.sequence)
+    return digest
+
+
+def _follow_in_parts(
+    connection: Connection,
+    after: Head,
+    last: int,
+    progress: Progress | None,
+    *,
+    with_archive: bool,
+    url: str,
+    processes: int,
+) -> bytes:
+    """Do the same with several processes, each of which takes the event before its part at its
+    word: who has that part checks it.
+    """
+    firsts = range(after.sequence, last, PART_EVENTS)
+    if processes < 2 or len(firsts) < 2:
+        return _follow(connection, after, last, progress, with_archive=with_archive)
+    parts = [(first, min(first + PART_EVENTS, last)) for first in firsts]
+    # Not forked: a child would share the connections of this process.
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), signal.signal, _IGNORED)
+    try:
+        asked = [pool.submit(_holds, url, *part, with_archive) for part in parts]
+        for (first, end), one in zip(parts, asked, strict=True):
+            if not _said(one):
+                # Here again, so that what does not hold is raised where it is.
+                start = Head(first, _hash_before(connection, first + 1))
+                _follow(connection, start, end, None, with_archive=with_archive)
+            if progress is not None:
+                progress(end - after.sequence, last - after.sequence)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return _hash_before(connection, last + 1)
+
+
+def _said(one: Future[bool]) -> bool:
+    try:
+        return one.result()
+    except (BrokenProcessPool, OSError):
+        return False  # a process that could not be started, or was ended
+
+
+def _holds(url: str, first: int, last: int, with_archive: bool) -> bool:
+    """Say whether the events after `first` to `last` hold."""
+    try:
+        with closing(connect(parse_url(url), "read")) as connection:
+            start = Head(first, _hash_before(connection, first + 1))
+            _follow(connection, start, last, None, with_archive=with_archive)
+    except OmsError:
+        return False
+    return True
 
 
 def _removed_to(connection: Connection) -> int:
@@ -236,11 +320,22 @@ def _page(connection: Connection, after: int) -> list[tuple[Any, ...]]:
         raise
 
 
-def _check_marks(sequence: int, digest: bytes, marks: Mapping[str, tuple[int, bytes]]) -> None:
-    for name, (marked, expected) in marks.items():
-        if marked == sequence and digest != expected:
-            raise ChainBroken(
+def _check_noted(
+    connection: Connection,
+    held: range,
+    marks: Mapping[str, tuple[int, bytes]],
+    expected: Mapping[int, str],
+) -> None:
+    """Hold the hashes of events that hold against those that were noted, in order."""
+    named = [(sequence, name, digest) for name, (sequence, digest) in marks.items()]
+    named += [(sequence, "", bytes.fromhex(digest)) for sequence, digest in expected.items()]
+    for sequence, name, digest in sorted(named):
+        if sequence not in held or _hash_before(connection, sequence + 1) == digest:
+            continue
+        text = f"event {sequence} has another hash than was noted"
+        if name:
+            text = (
                 f"event {sequence} is not the one that checkpoint {name!r} was made at: the end of "
-                "the log was written anew",
-                sequence=sequence,
+                "the log was written anew"
             )
+        raise ChainBroken(text, sequence=sequence)

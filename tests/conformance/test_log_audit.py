@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +16,18 @@ import pytest
 
 from oms.clock import SystemClock
 from oms.core import codec
+from oms.core.answer_rows import LastAnswer, key_of, line_of, set_digest_of, told_by
 from oms.core.codec import Header
-from oms.core.events import Stamp
+from oms.core.events import Context, Pending, PositionReceived, QueryAnswered, Question, Stamp
 from oms.errors import ChainBroken, MigrationNeeded, NotFound
 from oms.store import audit
+from oms.store.answer_digests import check_answers
 from oms.store.backend import connect, parse_url
 from oms.store.envelopes import HASH, SELECT_EVENTS
 from oms.store.log import EventLog, append_foreign
 from oms.store.rebuild import rebuild
 from tests.conformance.conftest import Place
-from tests.conformance.facts import NOON, execution, gap, status
+from tests.conformance.facts import ACCOUNT, BROKER, NOON, contract, execution, gap, status
 from tests.conformance.test_event_log import filled, opened_log, stored
 
 EVENTS = 20
@@ -232,3 +238,98 @@ def rewrite(place: Place, first: int) -> None:
                 "UPDATE events SET payload = ?, hash = ? WHERE sequence = ?",
                 (payload, digest, row[0]),
             )
+
+
+# ── a long log, and answers ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+async def test_several_processes_find_what_one_does(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first event that does not hold, in whichever part it is, and at its edges."""
+    monkeypatch.setattr(audit, "PART_EVENTS", 40)
+    await filled(place, [gap(f"{number}") for number in range(150)])
+    moved: list[tuple[int, int]] = []
+
+    def both(**options: Any) -> tuple[int, str]:
+        found = []
+        for processes in (1, 2):
+            try:
+                found.append((0, audit.verify(place.url, processes=processes, **options).head_hash))
+            except ChainBroken as error:
+                found.append((error.sequence, error.message))
+        assert found[0] == found[1]
+        return found[0]
+
+    sound = audit.verify(place.url, lambda *at: moved.append(at), processes=2)
+    # Threads from here on: they start at once.
+    monkeypatch.setattr(audit, "ProcessPoolExecutor", lambda count, *_: ThreadPoolExecutor(count))
+    assert moved == [(40, 150), (80, 150), (120, 150), (150, 150)]
+    assert both(from_sequence=35) == (0, sound.head_hash)
+    assert both(expected={81: "00"})[0] == 81
+    place.remove_guards()
+    for sequence in (120, 81, 80):
+        place.sql(f"UPDATE events SET actor = 'x' WHERE sequence = {sequence}")
+        assert both()[0] == sequence
+        assert both(expected={79: "00"})[0] == 79
+
+
+async def answers(place: Place, count: int, chance: random.Random) -> list[int]:
+    """Write answers about positions, each with some rows that are new, gone or as before; return
+    the events that tell of them.
+    """
+    before: LastAnswer | None = None
+    rows: dict[int, str] = {}
+    lines: dict[int, str] = {}
+    told: list[int] = []
+    async with opened_log(place) as opened:
+        for number in range(count):
+            for gone in [one for one in rows if chance.random() < 0.1]:
+                del rows[gone]
+            for _ in range(chance.randrange(4)):
+                held, of = Decimal(number), contract(chance.randrange(40))
+                event = PositionReceived(account=ACCOUNT, contract=of, quantity=held)
+                receipt = await opened.append(Pending(event, BROKER, ("61",)))
+                rows[receipt.sequence] = key_of(event)
+                lines[receipt.sequence] = line_of(type(event).__name__, codec.encode(event))
+            question = Question(
+                query_id=f"q{number}",
+                kind="positions",
+                outcome="complete",
+                asked_at=NOON,
+                answered_at=NOON,
+                asked_sequence=1,
+                set_digest=set_digest_of([lines[one] for one in rows]),
+                **told_by(rows, before, whole=True)._asdict(),
+            )
+            answered = QueryAnswered(run_id="run", question=question)
+            receipt = await opened.append(Pending(answered, Context("daemon")))
+            told.append(receipt.sequence)
+            links = before.links + 1 if before is not None and question.like else 0
+            before = LastAnswer(receipt.sequence, dict(rows), links)
+    return told
+
+
+async def test_every_answer_is_held_against_the_digest_of_its_rows(place: Place, seed: int) -> None:
+    """Also where the check begins later; a log that was hashed anew may hold and name others."""
+    chance = random.Random(seed)
+    told = await answers(place, 70, chance)
+    assert check_answers(place.url) == len(told)
+    for _ in range(5):
+        first = chance.randrange(1, told[-1])
+        left = [one for one in told if one >= first]
+        assert check_answers(place.url, first=first) == len(left)
+    place.remove_guards()
+    sequence = chance.choice(told)
+    (payload,) = place.sql(f"SELECT payload FROM events WHERE sequence = {sequence}")[0]
+    for altered in (
+        payload.replace('"set_digest":"', '"set_digest":"0'),
+        payload.replace('"answered_at"', '"taken_in":[{"first":1,"last":1000000000}],"answered_at"')
+        if '"taken_in"' not in payload
+        else re.sub(r'"taken_in":\[.*?\]', '"taken_in":[{"first":1,"last":1000000000}]', payload),
+    ):
+        place.sql(f"UPDATE events SET payload = '{altered}' WHERE sequence = {sequence}")
+        with pytest.raises(ChainBroken, match="is not made of the rows") as caught:
+            check_answers(place.url)
+        assert caught.value.sequence == sequence

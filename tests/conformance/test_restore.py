@@ -23,7 +23,7 @@ from oms.errors import (
     OmsError,
     StoreUnavailable,
 )
-from oms.store import head_file, schema
+from oms.store import audit, head_file, schema
 from oms.store.backend import connect, parse_url
 from oms.store.backup import back_up, manifest_path
 from oms.store.lease import read_all
@@ -128,6 +128,8 @@ async def test_a_place_that_knows_more_starts_with_a_word_only(log: Place, backu
     assert done.missing == "events"
     assert "knows of 26 events" in done.text
     with pytest.raises(LogWentBack, match="knows of 26 events"):
+        audit.verify(log.url)
+    with pytest.raises(LogWentBack, match="knows of 26 events"):
         async with opened_log(log, lease=lease(), projector=True):
             pass
     async with opened_log(log, lease=lease(), projector=True, loss_accepted=True) as opened:
@@ -151,6 +153,7 @@ async def test_a_place_that_knows_the_end_of_the_backup_lacks_nothing(
 ) -> None:
     done = in_place(log, backup)
     assert (done.missing, done.text) == ("nothing", "")
+    assert audit.verify(log.url).unknown == ""
     async with opened_log(log, lease=lease(), projector=True) as opened:
         await opened.append(gap("goes on"))
 
@@ -165,12 +168,15 @@ async def test_a_place_that_knows_nothing_starts_with_a_word_only(log: Place, ba
             async with opened_log(log, lease=lease(), projector=True):
                 pass
         assert "--accept-loss" in caught.value.hint
+        # All of the backup holds: that nobody knows of more is no damage.
+        assert "whether the log had more events is not known" in audit.verify(log.url).unknown
         grow(log.url)
     async with opened_log(log, lease=lease(), projector=True, loss_accepted=True) as opened:
         assert opened.loss is not None
         assert opened.loss.accepted("why").loss == "restored"
         await opened.append(gap("accepted"))
     assert find_loss(log.url) is None
+    assert audit.verify(log.url).unknown == ""
 
 
 def test_a_head_file_that_is_named_shows_that_nothing_is_missing(
