@@ -1204,6 +1204,12 @@ def _check_parcel(parcel: Parcel, options: Options) -> Finding:
         raise UncheckableError("it has no events as they are stored: leave --expect out")
     else:
         found = Finding(notes=["no events as they are stored are in it: it has no chain to check"])
+        if parcel.manifest.get("masked"):
+            found.notes[0] += (
+                "; its accounts and names are masked, which a hash would show to who tries all of"
+                " them: that it is of this log is shown by who has the log and the key of the mask,"
+                " and makes the same bytes again"
+            )
     found.files = files
     found.manifest_signed = bool(options.keys)
     found.notes[:0] = said

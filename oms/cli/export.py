@@ -32,6 +32,13 @@ app = typer.Typer()
 UNSIGNED: Final = "the manifest is not signed: no signing key is set (`oms key new`)"
 
 
+Masked = Annotated[
+    bool, typer.Option("--mask", help="Write pseudonyms for accounts and names; needs --key.")
+]
+MaskKey = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="Of --mask: the same key, the same pseudonyms."),
+]
 #: An export has all rows that meet the conditions.
 CONDITIONS: Final[Options] = {name: one for name, one in FILTERS.items() if name != "limit"}
 TIMES: Final[Options] = {name: FILTERS[name] for name in ("since", "until", "during", "zone")}
@@ -57,13 +64,8 @@ def export(
             help="csv-semicolon writes 1,5 for 1.5; Parquet needs the extra ib-oms[parquet].",
         ),
     ] = "jsonl",
-    masked: Annotated[
-        bool, typer.Option("--mask", help="Write pseudonyms for accounts and names; needs --key.")
-    ] = False,
-    key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Of --mask: the same key gives the same pseudonyms."),
-    ] = None,
+    masked: Masked = False,
+    key: MaskKey = None,
     as_of: AsOf = None,
     by: WhichOf = None,
     as_json: AsJson = False,
@@ -157,6 +159,8 @@ def pack(
     context: typer.Context,
     *,
     out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="A file that does not exist yet.")],
+    masked: Masked = False,
+    key: MaskKey = None,
     as_json: AsJson = False,
     **times: Any,
 ) -> None:
@@ -165,12 +169,15 @@ def pack(
     It has every event with its hash, orders event by event, fills, cases, reconciliations, checks
     of statements, clocks, versions and settings, signed checkpoints, and a dictionary; README.txt
     in it says what is where. The same log and time give the same bytes. Who has verify.py and the
-    public key checks it without this program: docs/operating/examination.md.
+    public key checks it without this program: docs/operating/examination.md. With --mask it shows
+    neither accounts nor names, and so has no hashes and no checkpoints: its files and the signature
+    under them can be checked, and that they are of this log only by who has the log and the key.
 
     \b
     oms pack q2.zip --since 2026-04-01 --until 2026-07-01
-    oms pack june.zip --during 2026-06 --json
+    oms pack june.zip --during 2026-06 --mask --key m.key --json
     """
+    mask_key = _mask_key(key, masked=masked)
     settings = settings_of(context)
     query = asked(context, times).evolve(reverse=False)
     (signer, notes), room = signed_with(settings), room_of(settings, out)
@@ -188,6 +195,7 @@ def pack(
                     moved=moved,
                     room=room,
                     when_far=partial(make_snapshots, settings.database_url),
+                    mask_key=mask_key,
                 )
         if as_json:
             print_json(
@@ -198,6 +206,7 @@ def pack(
                 files=made.files,
                 checkpoints=made.checkpoints,
                 signed=signer is not None,
+                masked=masked,
             )
             return
         write(f"{out}: events {made.first} to {made.last}, {counted(made.files, 'file')}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import gzip
 import hashlib
 import io
 import json
@@ -834,22 +835,19 @@ def personal_facts() -> list[Pending]:
     ]
 
 
+#: Whom and what those facts name.
+PERSONAL = (
+    ACCOUNT,
+    *("U7654321", "F1112223", "Smith Family", "anna", "Müller", "tower.home", "strategy:test"),
+    *("B12345678", "B87654321"),
+)
+
+
 @pytest.mark.parametrize("form", FORMS)
 async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, form: Form) -> None:
     """Accounts, people, strategies, machines: in columns, payloads, wire fields and free words."""
     needs(form)
     await filled(log, personal_facts())
-    names = (
-        ACCOUNT,
-        "U7654321",
-        "F1112223",
-        "Smith Family",
-        "anna",
-        "Müller",
-        "tower.home",
-        "strategy:test",
-        *("B12345678", "B87654321"),
-    )
     seen: set[str] = set()
     for subject in SUBJECTS:
         out = tmp_path / subject
@@ -864,7 +862,7 @@ async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, fo
         if form == "parquet":
             texts.append(repr(rows_of(out, subject, form)).encode())
         for text in texts:
-            for name in names:
+            for name in PERSONAL:
                 assert name.lower().encode() not in text.lower(), (subject, name)
             if subject == "events" and b'"files"' not in text:
                 assert not re.search(rb"(?<![0-9a-f])[0-9a-f]{64}(?!  )", text), subject
@@ -874,6 +872,44 @@ async def test_no_masked_name_is_left_in_any_byte(log: Place, tmp_path: Path, fo
         assert verify.main([str(out)]) == 0
     (pseudonym,) = seen - {None, ""}
     assert pseudonym.startswith("masked-")
+
+
+async def test_a_masked_pack_names_nobody_and_says_what_it_cannot_prove(
+    log: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In any of its files; the same log and key give the same bytes, another byte is found."""
+    await filled(log, personal_facts())
+    signer = make_key(tmp_path / "oms.key", "paper")
+    paths = [tmp_path / "one.zip", tmp_path / "two.zip"]
+    async with reading(log) as reader:
+        for path in paths:
+            made = await pack(reader, Query(), path, signer=signer, mask_key=KEY)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert made.checkpoints == 0
+    with zipfile.ZipFile(paths[0]) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["events.jsonl.gz"] = gzip.decompress(files["events.jsonl.gz"])
+    assert not {"checkpoints.jsonl", "proofs.jsonl"} & files.keys()
+    manifest = json.loads(files["manifest.json"])
+    assert ("chain" in manifest, bool(manifest["masked"])) == (False, True)
+    digests = b"".join(files.pop(name) for name in verify.SEALS)
+    for name, content in files.items():
+        assert not re.search(rb"(?<![0-9a-f])[0-9a-f]{64}", content), name
+        for person in PERSONAL:
+            assert person.lower().encode() not in (content + digests).lower(), (name, person)
+    assert b"checkpoints.jsonl" not in files["README.txt"]
+    assert b'"hash"' not in files["events.jsonl.gz"]
+    assert b"masked-" in files["order_events.csv"]
+    key = str(tmp_path / "oms.key.pub")
+    capsys.readouterr()
+    assert verify.main([str(paths[0]), "--key", key]) == 0
+    said = capsys.readouterr().out
+    assert "the signature of paper under the manifest holds" in said
+    assert "its accounts and names are masked" in said
+    content = bytearray(paths[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    paths[1].write_bytes(content)
+    assert verify.main([str(paths[1]), "--key", key]) == 4
 
 
 async def test_a_pseudonym_is_of_its_key(log: Place, tmp_path: Path) -> None:

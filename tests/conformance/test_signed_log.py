@@ -242,6 +242,7 @@ async def test_a_forged_log_is_not_exported_packed_or_proven(
     monkeypatch.setenv("OMS_CHECKPOINT_FILE", str(log.checkpoints))
     monkeypatch.setenv("OMS_DATABASE_URL", f"sqlite:///{log.database}")
     (tmp_path / "made").mkdir()
+    (tmp_path / "archive").mkdir()
 
     async def statuses(name: str) -> list[int]:
         out = str(tmp_path / "made" / name)
@@ -254,6 +255,8 @@ async def test_a_forged_log_is_not_exported_packed_or_proven(
     await rewritten(log)
     assert await asyncio.to_thread(main, ["verify"]) == 4
     assert await statuses("forged") == [4, 4, 4]
+    assert await asyncio.to_thread(main, ["db", "archive", str(tmp_path / "archive")]) == 4
+    assert list((tmp_path / "archive").iterdir()) == []
     assert set((tmp_path / "made").iterdir()) == made
     capsys.readouterr()
     assert await asyncio.to_thread(main, ["prove", "order-0"]) == 4
