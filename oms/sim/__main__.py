@@ -220,6 +220,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--cancel-order", choices=CHOICES["cancel_order"], default=default.cancel_order)
     add("--acknowledge", choices=CHOICES["acknowledge"], default=default.acknowledge)
     add("--children", choices=CHOICES["children"], default=default.children)
+    add("--oca", choices=CHOICES["oca"], default=default.oca)
     add("--modify-reject", choices=CHOICES["modify_reject"], default=default.modify_reject)
     add("--bind", choices=("negative", "positive"), default="negative", help="ids of bound orders")
     read("--master-client", help="client id that sees every client's orders")
@@ -244,7 +245,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         *("host", "port", "control_port", "books", "seed", "cash", "zone", "server_version"),
         *("commission", "hours", "market", "liquidity", "fills", "parts", "part_seconds"),
         *("read_only", "cancel_order", "acknowledge", "modify_reject", "master_client"),
-        *("children", "messages_per_second", "chunk_bytes", "trigger_seconds"),
+        *("children", "oca", "messages_per_second", "chunk_bytes", "trigger_seconds"),
     )
     return Settings(
         **{name: getattr(options, name) for name in same},
