@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -253,12 +253,12 @@ class Block:
 
     def entries(self) -> Entries:
         """Return what every line says."""
-        found: Entries = {}
+        return {_named(head): Entry(_FLAGS[flag], text) for head, flag, text in self.lines()}
+
+    def lines(self) -> Iterator[list[str]]:
+        """Yield what names a record, and what is said of it."""
         for line in self._text.split("\n") if self._text else ():
-            number, key, said = line.split("\t", 2)
-            name = json.loads(key) if "\\" in key else key[1:-1]
-            found[TABLE_NAMES[int(number)], name] = _said(said)
-        return found
+            yield line.rsplit("\t", 2)
 
     def of(self, name: Name) -> Entry | None:
         """Return what is said of a record, None where nothing is."""
@@ -272,6 +272,27 @@ class Block:
 
 def _said(line: str) -> Entry:
     return Entry(_FLAGS[line[0]], line[2:])
+
+
+def _named(head: str) -> Name:
+    number, key = head.split("\t")
+    return TABLE_NAMES[int(number)], json.loads(key) if "\\" in key else key[1:-1]
+
+
+def newest_of(blocks: Iterable[Block]) -> Entries:
+    """Return what the newest block says of each record, of blocks of which the newest comes first,
+    but for those that have gone.
+    """
+    said: dict[str, list[str]] = {}
+    for block in blocks:
+        # Most lines of older blocks were said anew: only what names them is looked at.
+        for line in block.lines():
+            said.setdefault(line[0], line)
+    return {
+        _named(head): Entry(_FLAGS[flag], text)
+        for head, flag, text in said.values()
+        if flag != GONE
+    }
 
 
 def advance(kept: Entries, changed: Entries) -> Entries:
@@ -450,10 +471,12 @@ class Snapshots:
         whole = snapshot.whole if line == KNOWN else snapshot.whole_happened
         if not number:
             return {}
-        found = self.block(line, whole, WHOLE) if whole else {}
-        for one in range(whole + 1, number + 1):
-            advance(found, self.block(line, one, CHANGED))
-        return found
+        blocks = [self._block(line, one, CHANGED) for one in range(number, whole, -1)]
+        blocks += [self._block(line, whole, WHOLE)] if whole else []
+        try:
+            return newest_of(blocks)
+        except (ValueError, KeyError, IndexError) as error:
+            raise Unusable(f"a block of snapshot {number} cannot be read: {error}") from error
 
     def live(self, number: int, line: int = KNOWN) -> list[Stored]:
         """Return the records of a snapshot that the books begin with."""
@@ -605,10 +628,13 @@ class Snapshots:
                 entries |= self.block(HAPPENED, one, ENDED)
             names = [name for name in entries if name[0] == table and name not in told]
             told.update(names)
-            if line == HAPPENED:
+            if line == HAPPENED and table in APART:
                 rows = self._stored(number, names, line)
             else:
-                rows = [Stored(*name, entries[name].text) for name in names]
+                # Nothing newer is known of them; what had happened lies over it.
+                over = self.ended(number, names, HAPPENED) if line == HAPPENED else {}
+                told_last = {n: e.text for n, e in over.items() if e.flag != GONE}
+                rows = [Stored(*name, told_last.get(name, entries[name].text)) for name in names]
             yield self.numbered(one - 1).sequence, rows
 
     def _stored(self, number: int, names: Collection[Name], line: int) -> list[Stored]:
