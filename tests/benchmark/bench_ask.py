@@ -83,7 +83,7 @@ async def positions(reader: Reader, _: Case) -> object:
 
 async def status(reader: Reader, _: Case) -> object:
     now = datetime.now(UTC)
-    return await read_situation(reader, now, host="bench", reconcile_interval_seconds=0)
+    return await read_situation(reader, now, host="bench", resets=(), reconcile_interval_seconds=0)
 
 
 def events(**words: object) -> Asked:
