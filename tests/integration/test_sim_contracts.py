@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -54,23 +55,20 @@ async def test_a_share_has_one_isin_that_holds_wherever_it_is_listed() -> None:
         assert [isin[:2] for isin in seen] == ["US", "US", "US", "DE", "GB"]
 
 
-@pytest.mark.parametrize(
-    "contract",
-    [
-        OPTION,
-        {"symbol": "ES", "secType": "FUT", "exchange": "CME"},
-        {"symbol": "EUR", "secType": "CASH", "currency": "USD"},
-        {"symbol": "SPX", "secType": "IND"},
-        {"symbol": "IBUS500", "secType": "CFD"},
-        {"symbol": "BTC", "secType": "CRYPTO"},
-    ],
-    ids=lambda contract: contract["secType"],
-)
-async def test_what_has_no_number_at_ib_has_none_here(contract: dict[str, str]) -> None:
+async def test_what_has_no_number_at_ib_has_none_here() -> None:
     async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
-        rows = await details(await sim.client(), **contract)
-        assert rows
-        assert [row["secIdList"] for row in rows] == [[]] * len(rows)
+        client = await sim.client()
+        for contract in (
+            OPTION,
+            {"symbol": "ES", "secType": "FUT", "exchange": "CME"},
+            {"symbol": "EUR", "secType": "CASH", "currency": "USD"},
+            {"symbol": "SPX", "secType": "IND"},
+            {"symbol": "IBUS500", "secType": "CFD"},
+            {"symbol": "BTC", "secType": "CRYPTO"},
+        ):
+            rows = await details(client, **contract)
+            assert rows, contract
+            assert [row["secIdList"] for row in rows] == [[]] * len(rows), contract
 
 
 async def test_a_share_is_found_by_its_isin_and_by_its_cusip() -> None:
@@ -209,25 +207,29 @@ async def test_a_crypto_currency_is_bought_for_an_amount_and_sold_by_the_piece()
         assert [row["quantity"] for row in sim.books()["positions"]] == ["0"]
 
 
-@pytest.mark.parametrize(
-    ("order", "code"),
-    [
-        ({"totalQuantity": "1", "tif": "IOC"}, "10289"),
-        ({"cashQty": "100", "totalQuantity": "0", "tif": "DAY"}, "201"),
-        ({"orderType": "LMT", "lmtPrice": "64000", "totalQuantity": "1", "tif": "GTC"}, "201"),
-        ({"action": "SELL", "totalQuantity": "1", "tif": "IOC"}, "201"),
-        ({"orderType": "STP", "auxPrice": "64000", "totalQuantity": "1", "tif": "IOC"}, "387"),
-        ({"orderType": "LMT", "lmtPrice": "64000", "totalQuantity": "0.000000001",
-          "tif": "IOC"}, "10243"),
-    ],
-    ids=["a size", "the day", "till cancelled", "short", "a stop", "too small"],
+#: Orders for crypto that IB takes none of, and the code of each.
+REFUSED: tuple[tuple[dict[str, str], str], ...] = (
+    ({"totalQuantity": "1", "tif": "IOC"}, "10289"),
+    ({"cashQty": "100", "totalQuantity": "0", "tif": "DAY"}, "201"),
+    ({"orderType": "LMT", "lmtPrice": "64000", "totalQuantity": "1", "tif": "GTC"}, "201"),
+    ({"action": "SELL", "totalQuantity": "1", "tif": "IOC"}, "201"),
+    ({"orderType": "STP", "auxPrice": "64000", "totalQuantity": "1", "tif": "IOC"}, "387"),
+    ({"orderType": "LMT", "lmtPrice": "64000", "totalQuantity": "0.000000001", "tif": "IOC"},
+     "10243"),
 )  # fmt: skip
-async def test_what_ib_takes_of_no_order_for_crypto(order: dict[str, str], code: str) -> None:
+
+
+async def test_what_ib_takes_of_no_order_for_crypto() -> None:
+    """A size, the day, till cancelled, a short sale, a stop, and too small a part."""
     btc = {"symbol": "BTC", "secType": "CRYPTO", "exchange": "PAXOS", "currency": "USD"}
     async with world() as sim:
         client = await sim.client()
-        order_id = client.place(**btc, **order)
-        assert (await client.wait_for("errMsg", reqId=str(order_id)))["code"] == code
+        for order, code in REFUSED:
+            order_id = client.place(**btc, **order)
+            refusal = await client.wait_for("errMsg", reqId=str(order_id))
+            assert refusal["code"] == code, order
+            # The id of an order that was refused with an error alone is free.
+            client.next_id = order_id + 1
 
 
 async def test_a_crypto_order_of_minutes_ends_after_five_of_them() -> None:
@@ -243,32 +245,28 @@ async def test_a_crypto_order_of_minutes_ends_after_five_of_them() -> None:
         await client.wait_for("orderStatus", orderId=str(order_id), status="Cancelled")
 
 
-@pytest.mark.parametrize(
-    ("contract", "quantity", "charge"),
-    [
-        ({"symbol": "IBUS500", "secType": "CFD"}, "10", lambda price: price * 10 / 20_000),
-        ({"symbol": "AMD", "secType": "CFD"}, "1000", lambda _: D(5)),
-        ({"symbol": "XAUUSD", "secType": "CMDTY"}, "1", lambda _: D(2)),
-        ({"symbol": "VINIX", "secType": "FUND", "exchange": "FUNDSERV"}, "10",
-         lambda _: D("14.95")),
-        ({"symbol": "SAP", "secType": "WAR", "exchange": "FWB", "right": "C", "strike": "180",
-          "currency": "EUR", "lastTradeDateOrContractMonth": "20260320"}, "100", lambda _: D(4)),
-    ],
-    ids=["index CFD", "share CFD", "metal", "fund", "warrant"],
+#: A contract, a size, and what a deal costs at a price.
+CHARGES: tuple[tuple[dict[str, str], str, Callable[[Decimal], Decimal]], ...] = (
+    ({"symbol": "IBUS500", "secType": "CFD"}, "10", lambda price: price * 10 / 20_000),
+    ({"symbol": "IBM", "secType": "CFD"}, "1000", lambda _: D(5)),
+    ({"symbol": "XAUUSD", "secType": "CMDTY"}, "1", lambda _: D(2)),
+    ({"symbol": "VINIX", "secType": "FUND", "exchange": "FUNDSERV"}, "10", lambda _: D("14.95")),
+    ({"symbol": "SAP", "secType": "WAR", "exchange": "FWB", "right": "C", "strike": "180",
+      "currency": "EUR", "lastTradeDateOrContractMonth": "20260320"}, "100", lambda _: D(4)),
 )  # fmt: skip
-async def test_each_class_is_charged_by_its_own_schedule(
-    contract: dict[str, str], quantity: str, charge: Any
-) -> None:
+
+
+async def test_each_class_is_charged_by_its_own_schedule() -> None:
     async with world(clock=SteppedClock(MONDAY_NOON)) as sim:
         client = await sim.client()
-        rows = await details(client, **contract)
-        assert len(rows) == 1
-        order = {"exchange": "SMART", "currency": "USD", **contract}
-        order_id = client.place(**order, totalQuantity=quantity)
-        await client.wait_for("orderStatus", orderId=str(order_id), status="Filled")
-        price = D(client.last("execDetails")["price"])
-        told = D(sim.books()["commissions"][0]["commission"])
-        assert abs(told - charge(price)) < D("0.01")
+        for contract, quantity, charge in CHARGES:
+            assert len(await details(client, **contract)) == 1, contract
+            order = {"exchange": "SMART", "currency": "USD", **contract}
+            order_id = client.place(**order, totalQuantity=quantity)
+            await client.wait_for("orderStatus", orderId=str(order_id), status="Filled")
+            price = D(client.last("execDetails")["price"])
+            told = D(client.last("commissionReport")["commission"])
+            assert abs(told - charge(price)) < D("0.01"), contract
 
 
 # -- options --------------------------------------------------------------------------------------

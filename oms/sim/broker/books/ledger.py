@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, assert_never
 
 from oms.sim.broker.exchange.contracts import Contract, SecType
+from oms.sim.broker.exchange.listings import INDEX_CFDS
 from oms.sim.settings import Commission
 
 ZERO: Final = Decimal(0)
@@ -175,7 +176,7 @@ def commission(
             charge = max(Decimal("4.00"), value * Decimal("0.001"))
         case "FUND":
             charge = min(Decimal("14.95"), value * Decimal("0.03"))
-        case "CFD" if contract.symbol.startswith("IB"):
+        case "CFD" if contract.symbol in INDEX_CFDS:
             charge = max(Decimal("1.00"), value * Decimal("0.00005"))
         case "STK" | "BAG" | "IND" | "CFD":
             each, smallest = ("0.0035", "0.35") if tiered else ("0.005", "1.00")

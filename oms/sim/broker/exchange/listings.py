@@ -330,6 +330,9 @@ IBGB100 GBP 8200 UK 100
 """
 
 
+INDEX_CFDS: Final = frozenset(line.split()[0] for line in _INDEX_CFDS.strip().splitlines())
+
+
 def contracts_for_difference() -> Iterator[Contract]:
     """Yield CFDs on the stocks that are listed in New York, and on five indices."""
     for one in stocks():
