@@ -158,6 +158,20 @@ async def test_a_copy_without_its_file_is_held_against_what_the_log_remembers(
     events = [dict(zip(names, (*row[:-1], row[-1].hex()), strict=True)) for row in rows]
     lines.write_text("".join(json.dumps(event) + "\n" for event in events))
     assert said(lines, "--key", key)[0] == 0
+    written, (signed,) = lines.read_text(), [n for n, e in enumerate(events) if n == 1]
+    for altered in (
+        '{"note":7}',
+        '{"note":"x"}',
+        "[]",
+        '{"key_notes":3}',
+        "{",
+        '{"note":"\\n\\n— a é"}',
+    ):
+        events[signed]["payload"] = altered
+        lines.write_text("".join(json.dumps(event) + "\n" for event in events))
+        assert said(lines, "--key", key)[0] == 4, altered
+    lines.write_bytes(written.encode().replace(b"CheckpointSigned", b"CheckpointSigned\xff"))
+    assert said(lines, "--key", key)[0] == 4
     # Hashed anew from an event on that a checkpoint covers: the log remembers that one still.
     Place(f"sqlite:///{made}").remove_guards()
     digest = verify.GENESIS
