@@ -26,7 +26,7 @@ from oms.core.resets import windows_of
 from oms.core.situation import Health, Situation, alarm_words, judge
 from oms.errors import LogWentBack
 from oms.history.situation import situation_at
-from oms.report.situation_json import of_the_past, situation_json
+from oms.report.situation_json import of_the_past, queue_words, situation_json
 from oms.settings import Settings
 from oms.store.situation import HEARD_EVENTS_MAX, read_situation
 from oms.store.soundness import find_damage
@@ -60,6 +60,7 @@ async def status(
     \b
     verdict     all is well, needs a look, or down; why, and what to do
     daemon      who holds the lease on this log, and its last sign of life
+    queue       what waited for the disk before that sign of life
     session     the connection to the gateway; ready: compared since it came up, orders may leave
     last answer what the last comparison asked IB, and how each question ended
     gap         since when the broker may know things that we do not
@@ -198,14 +199,16 @@ def _daemon_lines(situation: Situation) -> list[StatusLine]:
         stopped = age(situation.system.daemon_stopped_at, now)
         words = f"not running, stopped {stopped} ago" if stopped else "not running"
         return [StatusLine("daemon", words, True)]
-    return [
-        StatusLine(
-            "daemon",
+    lines = []
+    for claim in situation.holders:
+        words = (
             f"running on {claim.host}, process {claim.process_id}: {claim.holder}; lease epoch"
-            f" {claim.epoch}, sign of life {age(claim.heartbeat_at, now)} ago",
+            f" {claim.epoch}, sign of life {age(claim.heartbeat_at, now)} ago"
         )
-        for claim in situation.holders
-    ]
+        lines.append(StatusLine("daemon", words))
+        if waited := queue_words(claim):
+            lines.append(StatusLine("queue", waited))
+    return lines
 
 
 def _session_line(situation: Situation) -> StatusLine:

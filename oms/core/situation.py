@@ -60,6 +60,11 @@ class Claim:
     alive: bool = False
     #: Where it answers other programs; "" where it does not.
     address: str = ""
+    #: The most events that waited for the disk before its last sign of life, how long one did, and
+    #: how long a transaction took; None from an earlier version.
+    waiting: int | None = None
+    oldest_waited: timedelta | None = None
+    append_took: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

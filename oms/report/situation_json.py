@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from oms.core.fold.records import Alarm, Anomaly
 from oms.core.situation import Claim, Health, Situation
+from oms.core.words import counted
 from oms.report.record_json import alarm_json, run_json, time
 
 Json = dict[str, Any]
@@ -111,7 +112,31 @@ def _claim(claim: Claim, now: datetime) -> Json:
         "heartbeat_at": time(claim.heartbeat_at),
         "age_seconds": age_seconds(claim.heartbeat_at, now),
         "address": claim.address or None,
+        "queue": None
+        if claim.waiting is None
+        else {
+            "waiting": claim.waiting,
+            "oldest_seconds": _seconds(claim.oldest_waited),
+            "append_seconds": _seconds(claim.append_took),
+        },
     }
+
+
+def queue_words(claim: Claim) -> str:
+    """Return what waited for the disk before a daemon's last sign of life; "" where it says none
+    of it.
+    """
+    if claim.waiting is None:
+        return ""
+    return (
+        f"at most {counted(claim.waiting, 'event')} waited for the disk, the oldest"
+        f" {_seconds(claim.oldest_waited):.3f} s; a transaction took up to"
+        f" {_seconds(claim.append_took):.3f} s"
+    )
+
+
+def _seconds(duration: timedelta | None) -> float:
+    return 0.0 if duration is None else round(duration.total_seconds(), 6)
 
 
 def _session(situation: Situation) -> Json | None:

@@ -41,9 +41,21 @@ from oms.store.backend import Connection
 SURE_FRACTION: Final = 0.8
 
 _SELECT: Final = (
-    "SELECT name, holder, host, process_id, epoch, seconds, heartbeat_at, log_time_at, address"
-    " FROM leases"
+    "SELECT name, holder, host, process_id, epoch, seconds, heartbeat_at, log_time_at, address,"
+    " waiting, oldest_seconds, append_seconds FROM leases"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The most that waited for the disk between two signs of life."""
+
+    #: Events.
+    waiting: int = 0
+    #: How long the one that waited longest did.
+    oldest_seconds: float = 0.0
+    #: How long a transaction took.
+    append_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,10 @@ class Lease:
     log_time_at: datetime | None = None
     #: Where its holder answers other programs; "" where it does not.
     address: str = ""
+    #: As in `Backlog`; None from an earlier version.
+    waiting: int | None = None
+    oldest_seconds: float | None = None
+    append_seconds: float | None = None
 
     def log_time(self, now: datetime) -> datetime | None:
         """Return the log's time, a wall clock being at `now`; None where the lease does not tell.
@@ -211,7 +227,8 @@ class Watched:
             " holder = excluded.holder, host = excluded.host, process_id = excluded.process_id,"
             " epoch = excluded.epoch, seconds = excluded.seconds,"
             " heartbeat_at = excluded.heartbeat_at, log_time_at = excluded.log_time_at,"
-            " address = excluded.address, claim = NULL",
+            " address = excluded.address, claim = NULL, waiting = NULL, oldest_seconds = NULL,"
+            " append_seconds = NULL",
             (
                 request.name,
                 request.holder,
@@ -250,14 +267,21 @@ def check(connection: Connection, request: LeaseRequest, epoch: int) -> None:
         )
 
 
-def beat(connection: Connection, request: LeaseRequest, epoch: int, clock: Clock) -> None:
-    """Write a sign of life; raises `LeaseLost` where the lease is another's by now."""
+def beat(
+    connection: Connection, request: LeaseRequest, epoch: int, clock: Clock, backlog: Backlog
+) -> None:
+    """Write a sign of life and what waited; raises `LeaseLost` where the lease is another's by
+    now.
+    """
     statement = (
-        "UPDATE leases SET heartbeat_at = ?, log_time_at = ?, claim = NULL"
-        " WHERE name = ? AND epoch = ?"
+        "UPDATE leases SET heartbeat_at = ?, log_time_at = ?, claim = NULL, waiting = ?,"
+        " oldest_seconds = ?, append_seconds = ? WHERE name = ? AND epoch = ?"
     )
-    times = time_text(clock.wall()), time_text(clock.now())
-    if connection.execute(statement, (*times, request.name, epoch)) != 1:
+    said = (
+        *(time_text(clock.wall()), time_text(clock.now())),
+        *(backlog.waiting, backlog.oldest_seconds, backlog.append_seconds),
+    )
+    if connection.execute(statement, (*said, request.name, epoch)) != 1:
         check(connection, request, epoch)
 
 
@@ -278,12 +302,15 @@ def lease_of(row: Sequence[Any]) -> Lease:
     """Return the lease that a row holds, its columns in the order of the fields; raises
     `DatabaseDamaged` where it can hold none.
     """
-    name, holder, host, process_id, epoch, seconds, *moments, address = row
+    name, holder, host, process_id, epoch, seconds, beat_text, log_text, *rest = row
     try:
-        beat_at, log_time_at = (_moment(text) for text in moments)
+        times = _moment(beat_text), _moment(log_text)
         numbers = operator.index(process_id), operator.index(epoch), float(seconds)
+        address, waiting, oldest, append = rest
         lease = Lease(
-            name, f"{holder}", f"{host}", *numbers, beat_at, log_time_at, f"{address or ''}"
+            *(name, f"{holder}", f"{host}", *numbers, *times, f"{address or ''}"),
+            None if waiting is None else operator.index(waiting),
+            *(None if one is None else float(one) for one in (oldest, append)),
         )
     except (ValueError, TypeError) as error:
         raise DatabaseDamaged(f"the lease {name!r} cannot be read: {error}") from error

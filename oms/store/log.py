@@ -23,7 +23,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ from oms.errors import DaemonNotRunning, DatabaseDamaged, OmsError, StoreUnavail
 from oms.store import lease as leases
 from oms.store.backend import Connection, parse_url
 from oms.store.envelopes import Draft, draft
-from oms.store.lease import LeaseRequest
+from oms.store.lease import Backlog, LeaseRequest
 from oms.store.loss import Loss
 from oms.store.projector import RESIDENT_RECORDS_MAX
 from oms.store.writer import Committed, Writer
@@ -78,6 +78,9 @@ class EventLog:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
         self._clock = clock
+        #: Of the writer's thread.
+        self._backlog = Backlog()
+        writer.backlog = self._take_backlog
         self._queue_length_max = queue_length_max
         self._batch_rows_max = batch_rows_max
         self._poll_seconds = poll_seconds
@@ -360,11 +363,31 @@ class EventLog:
             return groups, True
         return groups, False
 
+    def _note_backlog(self) -> None:
+        """Keep the most that waited since the last sign of life."""
+        most = self._backlog
+        self._backlog = replace(
+            most,
+            waiting=max(most.waiting, self._waiting),
+            oldest_seconds=max(most.oldest_seconds, self.oldest_waiting_seconds),
+        )
+
+    def _note_append(self, seconds: float) -> None:
+        most = self._backlog
+        self._backlog = replace(most, append_seconds=max(most.append_seconds, seconds))
+
+    def _take_backlog(self) -> Backlog:
+        found, self._backlog = self._backlog, Backlog()
+        return found
+
     def _write(self, groups: list[_Group]) -> None:
         logger.debug("batch_taken", groups=len(groups))
         if any(group.drafts for group in groups):
+            self._note_backlog()
+            began_at = self._clock.monotonic()
             with APPEND_SECONDS.time():
                 receipts, committed = self._writer.write([group.drafts for group in groups])
+            self._note_append(self._clock.monotonic() - began_at)
         else:
             receipts, committed = [() for _ in groups], Committed((), {})
         for group in groups:

@@ -119,9 +119,16 @@ def _claims(reading: Reading, now: datetime, host: str) -> tuple[Claim, ...]:
             held=lease.held(now, host),
             address=lease.address,
             alive=lease.is_alive(host),
+            waiting=lease.waiting,
+            oldest_waited=_duration(lease.oldest_seconds),
+            append_took=_duration(lease.append_seconds),
         )
         for lease in reading.leases()
     )
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _orders_by_state(reading: Reading) -> dict[str, int]:

@@ -92,6 +92,10 @@ LEASES: Final = Table(
     Column("heartbeat_at", Text),
     # The log's time at the heartbeat; NULL from a version that did not write it.
     Column("log_time_at", Text),
+    #: What waited for the disk since the heartbeat before; NULL from an earlier version.
+    Column("waiting", Integer),
+    Column("oldest_seconds", Float),
+    Column("append_seconds", Float),
     # Who watches the lease to take it; NULL again with each heartbeat.
     Column("claim", Text),
     # Where its daemon answers other programs.

@@ -45,7 +45,7 @@ from oms.store.backend import Connection, connect, place_of
 from oms.store.chain import Chain
 from oms.store.envelopes import Draft
 from oms.store.keeper import Keeper
-from oms.store.lease import Instant, LeaseRequest
+from oms.store.lease import Backlog, Instant, LeaseRequest
 from oms.store.loss import Loss
 from oms.store.patience import Patience
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
@@ -109,6 +109,8 @@ class Writer:
         self._guard = guard
         #: When the renewal was asked for that was confirmed last, by both clocks; None without one.
         self._renewed: Instant | None = None
+        #: What to say beside a sign of life of what waits for the disk.
+        self.backlog: Callable[[], Backlog] = Backlog
         self.patience = Patience(clock, place_of(url), lock_seconds_max)
         #: Where the log ended after the last transaction that is known to be durable.
         self._durable = Head()
@@ -243,7 +245,10 @@ class Writer:
             if failure is None:
                 changes = self._write_rows((*foreign.envelopes, *own)) or changes
             if self._lease is not None and is_due:
-                leases.beat(self._connection, self._lease, self.lease_epoch, self._clock)
+                leases.beat(
+                    *(self._connection, self._lease, self.lease_epoch, self._clock),
+                    self.backlog(),
+                )
             logger.debug("batch_written", rows=len(own))
             committed = Committed((*foreign.envelopes, *own), changes)
             self._written = _Written(

@@ -22,6 +22,7 @@ from oms.core.fold.records import Order
 from oms.core.words import ago, counted, duration
 from oms.report.html_view import shown_in_markup
 from oms.report.sentences import describe_terms, name_of, sentence
+from oms.report.situation_json import queue_words
 from oms.report.why_view import checks_text, role_text, times_text
 from oms.report.wire import wire_fields, wire_text
 from oms.report.words import (
@@ -71,6 +72,7 @@ def environment() -> Environment:
         "case_badge": words.case_badge,
         "commands": commands,
         "trigger_words": trigger_words,
+        "queue_words": queue_words,
         "witness": witness_words,
         "coverage": coverage_words,
         "wire_fields": wire_fields,

@@ -175,6 +175,10 @@ def events_of(path: Path) -> list[tuple[object, ...]]:
 
 #: What takes the tables back to the revision before each one.
 _UNDO: dict[str, tuple[str, ...]] = {
+    "0011": tuple(
+        f"ALTER TABLE leases DROP COLUMN {name}"
+        for name in ("waiting", "oldest_seconds", "append_seconds")
+    ),
     "0010": ("ALTER TABLE leases DROP COLUMN address",),
     "0009": (
         "DROP TABLE segments",

@@ -34,7 +34,8 @@ def test_process_that_ended_is_dead_before_its_parent_has_looked() -> None:
 )
 @pytest.mark.parametrize("column", [6, 7])
 def test_a_row_whose_times_can_be_none_is_damage(column: int, text: str) -> None:
-    row: list[object] = ["daemon", "me", "here", 1, 1, 10.0, *[NOON.isoformat()] * 2, None]
+    row: list[object] = ["daemon", "me", "here", 1, 1, 10.0, *[NOON.isoformat()] * 2]
+    row += [None, None, None, None]
     assert lease_of(row).log_time_at == NOON
     row[column] = text
     with pytest.raises(DatabaseDamaged, match="daemon"):
@@ -47,12 +48,12 @@ def test_the_time_of_the_log_is_told_by_the_lease_alive_and_dead(hours: int) -> 
     log_time = NOON - timedelta(hours=hours)
     process_id = os.getpid()
     row = ("daemon", "me", "here", process_id, 1, 10.0, NOON.isoformat(), log_time.isoformat(), "")
-    lease = lease_of(row)
+    lease = lease_of((*row, 3, 0.5, 0.25))
     for seconds in (0, 3, 9):
         passed = timedelta(seconds=seconds)
         assert lease.time_of_log(NOON + passed, "here") == log_time + passed
     # An hour's step since that heartbeat: nobody knows yet, and the next one will tell.
     passed = timedelta(minutes=10)
     assert lease.time_of_log(NOON + passed, "here") == log_time + passed
-    given_back = lease_of((*row[:6], None, None, None))
+    given_back = lease_of((*row[:6], *[None] * 6))
     assert given_back.time_of_log(NOON, "here") is None
