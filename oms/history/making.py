@@ -229,6 +229,7 @@ class _Noted(NamedTuple):
 
     @classmethod
     def of(cls, table: str, record: AnyRecord) -> _Noted:
+        """Return what a snapshot notes of a record."""
         columns = record.columns() if table in NAMED else {}
         names, shared = former_names_of(table, columns), shared_of(table, columns)
         return cls(is_kept(table, record), record.live, names, shared)

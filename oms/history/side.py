@@ -60,11 +60,17 @@ class Unready(Unusable):
 class _Database(Protocol):
     """The part of a connection that both databases offer."""
 
-    def rows(self, statement: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]: ...
+    def rows(self, statement: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return every row."""
+        ...
 
-    def execute(self, statement: str, values: Sequence[Value] = ()) -> int: ...
+    def execute(self, statement: str, values: Sequence[Value] = ()) -> int:
+        """Run a statement; return how many rows it changed."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
+        ...
 
 
 class Side:

@@ -19,6 +19,7 @@ by other folds, or that does not hold, is thrown away with all others (decision 
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -157,6 +158,12 @@ class Snapshot:
 EMPTY: Final = Snapshot(0, 0, bytes(32), _EPOCH, {}, 0, 0)
 
 
+#: What decides how an event changes a record, and how both are written: with what they import.
+_FOLDING: Final = ("oms.core.fold.apply", "oms.core.fold.records", "oms.core.codec")
+_MAKING: Final = ("happened.py", "making.py", "snapshots.py")
+_IMPORTS: Final = re.compile(r"^\s*from (oms\.core[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
+
+
 @cache
 def folds() -> bytes:
     """Return what names the folds of this program: a digest of everything that they are made of.
@@ -165,13 +172,45 @@ def folds() -> bytes:
     at an upgrade; a fold that was changed and not noticed would be a wrong answer.
     """
     digest = blake2b(digest_size=16)
-    room = files("oms.core")
-    parts = [room, *(room / name for name in ("events", "fold", "fold/records"))]
-    found = [f for part in parts for f in sorted(part.iterdir(), key=str) if f.name.endswith(".py")]
-    own = files("oms.history")
-    for file in (*found, *(own / name for name in ("happened.py", "making.py", "snapshots.py"))):
-        digest.update(file.name.encode() + file.read_bytes())
+    for name, text in sorted(folding_modules().items()):
+        digest.update(f"{name}\0{text}\0".encode())
+    for name in _MAKING:
+        digest.update(name.encode() + (files("oms.history") / name).read_bytes())
     return digest.digest()
+
+
+def folding_modules() -> dict[str, str]:
+    """Return the modules of the core that a fold is made of, by name, with their text: what else
+    stands there (alarms, admission, words) changes without a snapshot being another.
+    """
+    found: dict[str, str] = {}
+    waiting = list(_FOLDING)
+    while waiting:
+        name = waiting.pop()
+        text = None if name in found else _text_of(name)
+        if text is None:
+            continue
+        found[name] = text
+        # Who imports a module of a folder has run the folder's own module.
+        waiting.append(name.rpartition(".")[0])
+        for module, names in _IMPORTS.findall(text):
+            waiting.append(module)
+            waiting += [f"{module}.{one}" for one in re.findall(r"\w+", names)]
+    return found
+
+
+def _text_of(name: str) -> str | None:
+    """Return the text of a module of the core, None for what is none."""
+    _, *parts = name.split(".")
+    if parts[:1] != ["core"]:
+        return None
+    place = files("oms").joinpath(*parts)
+    file = (
+        place / "__init__.py"
+        if place.is_dir()
+        else files("oms").joinpath(*parts[:-1], f"{parts[-1]}.py")
+    )
+    return file.read_text("utf-8") if file.is_file() else None
 
 
 def microseconds(moment: datetime) -> int:

@@ -289,6 +289,7 @@ class _Json(JSONResponse):
     """A JSON value in which text from outside is as it may be shown."""
 
     def render(self, content: object) -> bytes:
+        """Return the text of a value."""
         return shown(super().render(content).decode()).encode()
 
 
