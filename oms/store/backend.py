@@ -12,7 +12,7 @@ import contextlib
 import json
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
@@ -221,7 +221,7 @@ class Connection(ABC):
             found: list[tuple[Any, ...]] = self._cursor.fetchall()
             return found
 
-    def scanned(self, statement: str) -> Iterator[list[tuple[Any, ...]]]:
+    def scanned(self, statement: str) -> Generator[list[tuple[Any, ...]], None, None]:
         """Run a query and yield every row, in parts; others may be run meanwhile. Inside of
         `reading` only.
         """

@@ -11,7 +11,7 @@ while no daemon was there can lie beyond it; start-up folds them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from oms.core.bounds import reason_of
@@ -36,6 +36,7 @@ from oms.store.rows import (
     Unfit,
     check_fits,
     digest_of,
+    digest_of_link,
     record_of,
     row_columns,
     select_rows,
@@ -47,6 +48,13 @@ ChangedRecords = dict[str, dict[str, AnyRecord]]
 #: Ended orders and fills that stay in memory, because a late fill, correction or commission is
 #: likely to name them soon: the last minutes of a busy day. 5,000 records are about 30 MB.
 RESIDENT_RECORDS_MAX: Final = 5_000
+
+#: Columns that folds look stored rows up by, besides the keys.
+SOUGHT: Final[Mapping[str, frozenset[str]]] = {
+    "orders": frozenset({"perm_id", "broker_key", "order_ref"}),
+    "fills": frozenset({"perm_id", "exec_id", "order_id", "position_key"}),
+    "account_values": frozenset({"account"}),
+}
 
 #: Faults of the disk, the database or the memory.
 _NOT_THE_EVENTS: Final = (StoreError, ConfigurationError, MemoryError, OSError)
@@ -252,10 +260,12 @@ class Projector:
         # In the order of their key: the tree is walked once, not once a row.
         links = sorted(set(self._unwritten_links))
         select = "SELECT count(*) FROM order_events WHERE order_id = ? AND sequence = ?"
-        for link in links:
-            # An event that is in the rows already may be so with this link.
-            if link[1] > self.written or not self._connection.rows(select, link)[0][0]:
-                self.sums.add(digest_of("order_events", link), live=False)
+        # An event that is in the rows already may be so with this link.
+        self.sums.add_ended(
+            digest_of_link(link)
+            for link in links
+            if link[1] > self.written or not self._connection.rows(select, link)[0][0]
+        )
         self._connection.insert(
             "INSERT INTO order_events (order_id, sequence)", links, "ON CONFLICT DO NOTHING"
         )
@@ -343,13 +353,16 @@ class Evicted:
 
     def add_names(self, table: str, key: str, columns: Iterable[tuple[str, object]]) -> None:
         """Do so for the columns of its row."""
+        sought = SOUGHT.get(table, frozenset())
         for column, value in (("", key), *columns):
-            if isinstance(value, str | int):
+            if (not column or column in sought) and isinstance(value, str | int):
                 number = hash((table, column, value)) & self._BITS - 1
                 self._octets[number >> 3] |= 1 << (number & 7)
 
     def may_have(self, table: str, column: str, value: str | int) -> bool:
         """Say whether a record with a value in a column may have left memory; "" is the key."""
+        if column and column not in SOUGHT.get(table, frozenset()):
+            return True  # of that nothing is noted
         number = hash((table, column, value)) & self._BITS - 1
         return bool(self._octets[number >> 3] >> (number & 7) & 1)
 

@@ -8,7 +8,7 @@ a person who can count digests as well, `rebuild --check` folds the log again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -73,6 +73,12 @@ def digest_of(table: str, values: Sequence[Any]) -> bytes:
     return blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
 
 
+def digest_of_link(link: tuple[str, int]) -> bytes:
+    """Return the digest of a row of `order_events`: nearly every event has one."""
+    text = f"order_events\x1f{link[0]}\x1f{link[1]}"
+    return blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
+
+
 @dataclass(slots=True)
 class Sums:
     """The sums of the digests of all rows, links included, and of the live ones alone."""
@@ -86,6 +92,10 @@ class Sums:
         self.every = (self.every + number) % _MODULUS
         if live:
             self.live = (self.live + number) % _MODULUS
+
+    def add_ended(self, digests: Iterable[bytes]) -> None:
+        """Count many rows that are not live."""
+        self.every = (self.every + sum(map(int.from_bytes, digests))) % _MODULUS
 
     def remove(self, digest: bytes, *, live: bool) -> None:
         """Count a row no more."""

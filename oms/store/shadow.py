@@ -37,10 +37,15 @@ EVENTS_PER_WRITE: Final = 10_000
 #: Ended orders and fills that stay in memory. Fewer than in the daemon: a row that a late message
 #: needs may be read back here without hurry.
 SHADOW_RECORDS_MAX: Final = 2_000
-#: Columns that the fold looks stored rows up by, besides the keys. The shadow needs no
-#: index for readers: they would be a third of the work of writing it.
 _KEPT: Final = "kept"
 _KEPT_COLUMNS: Final = ("folds", "sequence", "hash", "row_sum", "live_row_sum")
+#: By event, so that the tree grows at its end; by order each link would be a page of its own.
+_LINKS: Final = (
+    "CREATE TABLE IF NOT EXISTS order_events (order_id TEXT NOT NULL, sequence INTEGER NOT NULL,"
+    " PRIMARY KEY (sequence, order_id)) WITHOUT ROWID"
+)
+#: Columns that the fold looks stored rows up by, besides the keys. The shadow needs no
+#: index for readers: they would be a third of the work of writing it.
 _SOUGHT: Final = frozenset({"perm_id", "broker_key", "order_ref", "exec_id", "position_key"})
 
 
@@ -234,7 +239,7 @@ def make_tables(connection: Connection) -> None:
 def _tables() -> tuple[str, ...]:
     dialect = sqlite.dialect()
     made: list[ExecutableDDLElement] = [
-        CreateTable(table, if_not_exists=True) for table in (*PROJECTIONS.values(), ORDER_EVENTS)
+        CreateTable(table, if_not_exists=True) for table in PROJECTIONS.values()
     ]
     made += [
         CreateIndex(index, if_not_exists=True)
@@ -243,4 +248,4 @@ def _tables() -> tuple[str, ...]:
         if _SOUGHT.issuperset(index.columns.keys())
     ]
     kept = f"CREATE TABLE IF NOT EXISTS {_KEPT} ({', '.join(_KEPT_COLUMNS)})"
-    return (*(str(one.compile(dialect=dialect)) for one in made), kept)
+    return (*(str(one.compile(dialect=dialect)) for one in made), _LINKS, kept)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from oms.core.events import Envelope, Event, ExecutionReceived
@@ -458,6 +459,7 @@ def broker_key(epoch: int, client_id: int, broker_order_id: int) -> str:
     return f"{epoch}:{client_id}:{broker_order_id}"
 
 
+@lru_cache(maxsize=4_096)
 def stem_and_revision(exec_id: str) -> tuple[str, int]:
     """Return what a correction shares with the execution it corrects, and which revision this is.
 

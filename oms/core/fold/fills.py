@@ -308,13 +308,15 @@ def _commission(books: Books, envelope: Envelope, event: CommissionReceived) -> 
     # What a corrected execution had is not what IB said for its correction.
     is_other = fill.commission_sequence and changed
     books.put(
-        fill.evolve(
+        fill.after(
+            fill,
+            envelope.sequence,
             commission=event.commission,
             commission_currency=event.currency,
             commission_sequence=0 if is_older else envelope.sequence,
             commission_was=known if is_other else fill.commission_was,
             realised_pnl=event.realised_pnl,
-        ).after(fill, envelope.sequence)
+        )
     )
     order = books.order(fill.order_id)
     if order is not None:

@@ -131,18 +131,23 @@ def fills_in_question(books: Books, context: Context, event: Shown) -> Wants:
 
 
 def _disproved(books: Books, context: Context, event: Shown) -> list[Order]:
-    candidates = [books.owner_of(event.perm_id)]
+    owner = books.owner_of(event.perm_id)
+    candidates = [] if owner is None or owner.named else [owner]
     # A fetched execution and a completed order can be older than the number's owner.
     if isinstance(event, OpenOrderReceived) or (
         isinstance(event, ExecutionReceived) and not event.fetched
     ):
         client_id, number = event.client_id, event.broker_order_id
-        candidates.append(books.at_number(context.session_epoch, client_id, number))
+        there = books.at_number(context.session_epoch, client_id, number)
+        if there is not None and not there.named:
+            candidates.append(there)
         if isinstance(event, OpenOrderReceived):
             # A client id's numbers outlive the session: the same number names one order at IB.
             candidates += books.unanswered_at(client_id, number)
-    found = [o for o in candidates if o is not None and not o.named and _is_anothers(o, event)]
-    return list({o.order_id: o for o in found}.values()) if found else found
+    if not candidates:
+        return candidates
+    found = {o.order_id: o for o in candidates if not o.named and _is_anothers(o, event)}
+    return list(found.values())
 
 
 def _is_anothers(order: Order, event: Shown) -> bool:

@@ -26,8 +26,9 @@ def note_time(books: Books, envelope: Envelope, text: str, *, pushed: bool) -> N
         set_system(books, unread_time=text, unread_time_at=now)
         return
     offset = occurred_at - now
-    by_the_machine = offset - _apart(books.system, now)
-    if not pushed or any(-_AHEAD < by < _AHEAD for by in (offset, by_the_machine)):
+    if not pushed or -_AHEAD < offset < _AHEAD:
+        return
+    if -_AHEAD < offset - _apart(books.system, now) < _AHEAD:
         return
     closed_at = books.system.gap_closed_at
     was_away = books.system.gap_sequence or (closed_at is not None and occurred_at <= closed_at)

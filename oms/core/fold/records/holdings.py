@@ -71,11 +71,15 @@ class Fill(Evolving):
         named = {self.booked_sequence, self.commission_sequence, self.last_sequence}
         return {*self.told_sequences, *named} - {0}
 
-    def after(self, before: Fill | None, sequence: int) -> Fill:
-        """Return this as the event of a sequence made it out of what it was before."""
+    def after(self, before: Fill | None, sequence: int, **changes: object) -> Fill:
+        """Return this, with changes, as the event of a sequence made it of what it was before."""
         told = self.told if before is None else before.told | self.told
-        told -= {self.booked_sequence, self.commission_sequence, sequence}
-        return self.evolve(last_sequence=sequence, told_sequences=tuple(sorted(told)))
+        commission = changes.get("commission_sequence", self.commission_sequence)
+        told -= {self.booked_sequence, commission, sequence}
+        told_sequences = tuple(sorted(told))
+        if not changes and (sequence, told_sequences) == (self.last_sequence, self.told_sequences):
+            return self
+        return self.evolve(**changes, last_sequence=sequence, told_sequences=told_sequences)
 
     @property
     def key(self) -> str:
