@@ -8,10 +8,10 @@ from types import UnionType
 from typing import (
     TYPE_CHECKING,
     Any,
+    Final,
     Literal,
     NamedTuple,
     Self,
-    TypeVar,
     Union,
     dataclass_transform,
     get_args,
@@ -26,6 +26,8 @@ from oms.core.checks import check_of, test_of
 
 ColumnType = Literal["text", "integer", "boolean"]
 Column = str | int | bool | None
+
+_set: Final = structs.force_setattr
 
 
 class _Records(msgspec.StructMeta):
@@ -63,20 +65,13 @@ class Part(msgspec.Struct, metaclass=_Records, frozen=True):
         def __copy__(self) -> Self: ...
 
 
-class _CheckedRecords(_Records):
-    if not TYPE_CHECKING:  # a type checker makes the signature from the fields
+class Evolving(Part):
+    """A record: it can be copied with changes, whatever its number of fields."""
 
-        def __call__(cls, /, **fields: object) -> Any:
-            """Return a record whose fields are of their types, else raise ValueError."""
-            return checked(super().__call__(**fields))
-
-
-class Evolving(Part, metaclass=_CheckedRecords):
-    """A record: it can be copied with changes, whatever its number of fields.
-
-    It is checked when it is made and where it changes. Not in `__post_init__`, which would look at
-    all fields of every copy.
-    """
+    def __post_init__(self) -> None:
+        if not _types(type(self)).are_met(self):
+            for name in self.__struct_fields__:
+                _check(self, name, getattr(self, name))
 
     def evolve(self, **changes: object) -> Self:
         """Return a copy with some fields changed. A name that is no field is a bug and raises
@@ -85,24 +80,14 @@ class Evolving(Part, metaclass=_CheckedRecords):
         Only what changes is looked at: the fold does this for every event, and an order has
         seventy fields.
         """
+        new = self.__copy__()
         enough = _types(type(self)).enough
         for name, value in changes.items():
             assert name in enough, f"{type(self).__name__} has no {{{name!r}}}"
-            # What stood there before was looked at when it came.
-            if type(value) not in enough[name] and value is not getattr(self, name):
+            if type(value) not in enough[name]:
                 _check(self, name, value)
-        return structs.replace(self, **changes)
-
-
-_E = TypeVar("_E", bound=Evolving)
-
-
-def checked(record: _E) -> _E:
-    """Return a record whose fields are of their types, else raise ValueError."""
-    if not _types(type(record)).are_met(record):
-        for name in record.__struct_fields__:
-            _check(record, name, getattr(record, name))
-    return record
+            _set(new, name, value)
+        return new
 
 
 class _Types(NamedTuple):

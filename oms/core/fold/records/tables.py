@@ -15,7 +15,7 @@ from msgspec.structs import force_setattr
 from oms.core.fold.records.cases import Anomaly, BreakCase, RunRecord
 from oms.core.fold.records.holdings import AccountValue, EarlyCommission, Fill, Position
 from oms.core.fold.records.orders import Order, UnknownOrder
-from oms.core.fold.records.row import ColumnType, Part, checked
+from oms.core.fold.records.row import ColumnType, Part
 from oms.core.fold.records.system import Alarm, SessionRecord, SystemRecord
 from oms.core.money import ZERO
 from oms.core.values import Value, jsonable
@@ -163,7 +163,7 @@ def decode_record(table: str, body: str) -> AnyRecord:
     """Return the record that a projection row holds, equal to the last digit of its numbers; raises
     ValueError where it holds none.
     """
-    return checked(_reader(table)(body))
+    return _reader(table)(body)
 
 
 @cache
