@@ -217,6 +217,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     read("--part-seconds", help="time between parts")
     add("--read-only", action="store_true", help="refuse orders with 321")
     add("--no-download-open-orders", action="store_true", help="push nothing on connect")
+    add("--no-pacing", action="store_true", help="take historical questions at any pace")
     add("--cancel-order", choices=CHOICES["cancel_order"], default=default.cancel_order)
     add("--acknowledge", choices=CHOICES["acknowledge"], default=default.acknowledge)
     add("--children", choices=CHOICES["children"], default=default.children)
@@ -253,6 +254,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         time_form=options.time_format,
         download_open_orders=not options.no_download_open_orders,
         bind_negative=options.bind == "negative",
+        pacing=not options.no_pacing,
     )
 
 

@@ -47,7 +47,7 @@ RUNNING: Final = frozenset(
         *("time_form", "commission", "liquidity", "cancel_order", "acknowledge", "fills"),
         *("modify_reject", "parts", "part_seconds", "master_client", "clients_max"),
         *("account_summaries_max", "tickers_max", "messages_per_second", "chunk_bytes"),
-        *("read_only", "download_open_orders", "bind_negative", "expiry_notice", "oca"),
+        *("read_only", "download_open_orders", "bind_negative", "expiry_notice", "pacing", "oca"),
     )
 )
 
@@ -113,6 +113,9 @@ class Settings:
     """Account summaries of one client at a time; more get 322. The field reports 2 and 3."""
     tickers_max: int = 100
     """Lines of quotes of one client at a time; more get 101."""
+    pacing: bool = True
+    """Refuse historical questions that IB's pacing rules forbid (162): bars of 30 seconds and less,
+    and ticks. `no` takes any."""
     bind_negative: bool = True
     """Bound manual orders get ids -2, -3 and so on; otherwise client 0's next ones."""
     fills: Fills = "market"

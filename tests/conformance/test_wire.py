@@ -13,7 +13,7 @@ import inspect
 import logging
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -471,9 +471,12 @@ SHORT: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "displayGroupList": ({"reqId": "9", "groups": "1|2"}, [9, "1|2"]),
     "displayGroupUpdated": ({"reqId": "9", "contractInfo": "265598@SMART"}, [9, "265598@SMART"]),
     "historicalNewsEnd": ({"reqId": "9", "hasMore": "1"}, [9, True]),
+    "headTimestamp": ({"reqId": "9", "headTimestamp": "20010102-14:30:00"},
+                      [9, "20010102-14:30:00"]),
 }  # fmt: skip
 
 _NOTHING = "1.7976931348623157E308"
+_AT_17 = datetime.fromtimestamp(17, UTC)
 GROUPED: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "commissionReport": (
         {"execId": "a.01", "commission": "1.25", "currency": "USD", "realizedPNL": "-3.5"},
@@ -504,6 +507,34 @@ GROUPED: dict[str, tuple[dict[str, Any], list[Any]]] = {
          "multiplier": "100", "expirations": [{"expiration": "20260116"}],
          "strikes": [{"strike": "190"}, {"strike": "195.5"}]},
         [9, "CBOE", "5", "AAPL", "100", ["20260116"], [190.0, 195.5]],
+    ),
+    "historicalDataUpdate": (
+        {"reqId": "9", "count": "3", "date": "17", "open": "1", "close": "1.5", "high": "2",
+         "low": "0.5", "wap": "1.25", "volume": "7"},
+        [9, ["17", 1.0, 2.0, 0.5, 1.5, 7.0, 1.25, 3]],
+    ),
+    "histogramData": (
+        {"reqId": "9", "points": [{"price": "1.5", "size": "7"}]}, [9, [[1.5, 7]]],
+    ),
+    "historicalTicks": (
+        {"reqId": "9", "ticks": [{"time": "17", "unused": "0", "price": "1.5", "size": "7"}]},
+        [9, [[_AT_17, 1.5, 7.0]], True],
+    ),
+    "historicalTicksBidAsk": (
+        {"reqId": "9", "ticks": [{"time": "17", "attrMask": "2", "bidPrice": "1", "askPrice": "2",
+                                  "bidSize": "3", "askSize": "4"}]},
+        [9, [[_AT_17, [True, False], 1.0, 2.0, 3.0, 4.0]], True],
+    ),
+    "historicalTicksLast": (
+        {"reqId": "9", "done": "0",
+         "ticks": [{"time": "17", "attrMask": "2", "price": "1.5", "size": "7", "exchange": "X",
+                    "specialConditions": "y"}]},
+        [9, [[_AT_17, [False, True], 1.5, 7.0, "X", "y"]], False],
+    ),
+    "historicalSchedule": (
+        {"reqId": "9", "startDateTime": "a", "endDateTime": "b", "timeZone": "US/Eastern",
+         "sessions": [{"startDateTime": "c", "endDateTime": "d", "refDate": "20260304"}]},
+        [9, "a", "b", "US/Eastern", [["c", "d", "20260304"]]],
     ),
     "tickByTick": (
         {"reqId": "9", "tickType": "3", "time": "17", "bidPrice": "1", "askPrice": "2",
@@ -656,7 +687,7 @@ def test_every_field_of_a_scanner_row_arrives(version: int) -> None:
 
 def test_every_message_has_a_test_of_its_values() -> None:
     by_field = {"openOrder", "completedOrder", "execDetails", "contractDetails"}
-    by_field |= {"bondContractDetails", "scannerData", "symbolSamples"}
+    by_field |= {"bondContractDetails", "scannerData", "symbolSamples", "historicalData"}
     assert set(messages.LAYOUTS) == by_field | set(SHORT) | set(GROUPED)
 
 
@@ -741,9 +772,8 @@ def test_every_request_of_the_client_is_understood(version: int) -> None:
         fields = sent_by_client(version, name, *arguments)
         request = requests.parse(version, fields)
         assert request.name == name
-        if request.known:
-            layout_fields = [text for text in request.values.values() if isinstance(text, str)]
-            assert len(layout_fields) <= len(fields)
+        layout_fields = [text for text in request.values.values() if isinstance(text, str)]
+        assert len(layout_fields) <= len(fields)
 
 
 def test_no_request_of_the_client_is_left_out() -> None:
@@ -820,6 +850,45 @@ def test_a_version_range_is_read_in_every_spelling(text: bytes, expected: tuple[
 )
 def test_an_unset_number_is_none_in_every_spelling(text: str) -> None:
     assert to_decimal(text) is None
+
+
+@at_every_version
+def test_bars_reach_the_wrapper_one_by_one_and_their_end(version: int) -> None:
+    bar = {"date": "20260304", "open": "1", "high": "2", "low": "0.5", "close": "1.5",
+           "volume": "7", "wap": "1.25", "count": "3"}  # fmt: skip
+    values = {"reqId": "9", "startDate": "a", "endDate": "b", "bars": [bar, bar]}
+    calls = decode(version, messages.encode("historicalData", version, values))
+    shown = [9, ["20260304", 1.0, 2.0, 0.5, 1.5, 7.0, 1.25, 3]]
+    assert [plain(arguments) for _, arguments in calls] == [shown, shown, [9, "a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("reqHistoricalData",
+         (9, Contract(conId=5), "20260304-15:00:00", "2 D", "1 min", "TRADES", True, 2, True, []),
+         {"reqId": "9", "conId": "5", "endDateTime": "20260304-15:00:00", "durationStr": "2 D",
+          "barSizeSetting": "1 min", "whatToShow": "TRADES", "useRTH": "1", "formatDate": "2",
+          "keepUpToDate": "1"}),
+        ("reqHistoricalTicks",
+         (9, Contract(conId=5), "", "20260304-15:00:00", 100, "BID_ASK", True, True, []),
+         {"reqId": "9", "conId": "5", "startDateTime": "", "endDateTime": "20260304-15:00:00",
+          "numberOfTicks": "100", "whatToShow": "BID_ASK", "useRTH": "1", "ignoreSize": "1"}),
+        ("reqHeadTimeStamp", (9, Contract(conId=5), "TRADES", True, 1),
+         {"reqId": "9", "conId": "5", "useRTH": "1", "whatToShow": "TRADES", "formatDate": "1"}),
+        ("reqHistogramData", (9, Contract(conId=5), True, "3 days"),
+         {"reqId": "9", "conId": "5", "useRTH": "1", "timePeriod": "3 days"}),
+        ("cancelHistoricalData", (9,), {"reqId": "9"}),
+        ("cancelHeadTimeStamp", (9,), {"reqId": "9"}),
+        ("cancelHistogramData", (9,), {"reqId": "9"}),
+    ],
+)  # fmt: skip
+@at_every_version
+def test_a_historical_question_is_read_under_its_names(
+    version: int, name: str, arguments: tuple[Any, ...], expected: Mapping[str, str]
+) -> None:
+    values = requests.parse(version, sent_by_client(version, name, *arguments)).values
+    assert {field: values[field] for field in expected} == expected
 
 
 @at_every_version

@@ -112,7 +112,9 @@ async def test_single_ticks_come_as_they_are(
 async def test_bars_of_five_seconds_come_as_the_clock_goes(
     start_simulator: StartSimulator, make_desk: MakeDesk
 ) -> None:
-    simulator = await start_simulator("--clock", "stepped")
+    # Bars begin at full five seconds.
+    start = ("--start", "2026-01-05T15:00:00+00:00")
+    simulator = await start_simulator("--clock", "stepped", *start)
     desk = make_desk(simulator.port)
     await desk.gateway.session.open(fail_fast=True)
     aapl = (await desk.gateway.lookup.qualify(Stock("AAPL"))).contract

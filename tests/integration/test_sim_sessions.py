@@ -406,7 +406,6 @@ async def test_look_ups_are_answered() -> None:
 @pytest.mark.parametrize(
     ("fields", "request_id", "code"),
     [
-        (("20", "7", "0", "AAPL"), "7", "162"),
         (("25", "1", "7"), "7", "366"),
         (("2", "2", "5"), "5", "300"),
     ],

@@ -8,6 +8,8 @@ needs from parts above it in this list, never the other way round:
     books           what is kept
     rules           what is refused, when an order may work, when it trades
     floor           what all parts below share: settings, clock, the three above, who is told
+    bar_sizes       how long a bar is, and where one begins
+    history         bars and ticks of what was
     combos          combinations: their legs, and what they cost
     accounts        what the accounts are worth, what they may buy, what they are told of it
     open_markets    which markets are open now

@@ -15,7 +15,10 @@ gateway composes:
     render          orders, executions and contracts as values of messages (pure)
     reports         orders and executions told to one session
     subscriptions   what a session has subscribed to
-    bars            five-second bars
+    live_bars       bars that are told as they end
+    pacing          how often history may be asked for
+    history_questions what a historical question asks for
+    history_answers bars, ticks and schedules of the past
     depth           market depth
     contract_answers look-ups, searches, chains, exchanges
     option_ticks    what the model says of an option

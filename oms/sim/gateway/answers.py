@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from oms.sim.broker.accounts import preview
@@ -33,20 +32,6 @@ from oms.sim.protocol.requests import Request
 log = logging.getLogger("oms.sim.gateway.answers")
 
 Action = Callable[[Session, Request], None]
-
-NOT_ENTITLED: Final = "No market data permissions for this request"
-#: What IB answers to an account that has no permission for it.
-REFUSALS: Final[Mapping[str, tuple[int, str]]] = {
-    "reqHistoricalData": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
-    "reqHistoricalTicks": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
-    "reqHeadTimeStamp": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
-    "reqHistogramData": (162, "Historical Market Data Service error message:" + NOT_ENTITLED),
-}
-NOT_FOUND: Final[Mapping[str, tuple[int, str]]] = {
-    "cancelHistoricalData": (366, "No historical data query found for ticker id:"),
-    "cancelHeadTimeStamp": (366, "No historical data query found for ticker id:"),
-    "cancelHistogramData": (366, "No historical data query found for ticker id:"),
-}
 
 
 class Answers:
@@ -78,16 +63,6 @@ class Answers:
             **services.actions,
             **self.quotes.actions,
         }
-
-    def refuse_unknown(self, session: Session, request: Request) -> None:
-        """Refuse a request that is not served here, in IB's words for that."""
-        log.info("%s is not served", request.name)
-        if request.name in NOT_FOUND:
-            code, text = NOT_FOUND[request.name]
-            session.error(request.request_id, code, text + request.request_id)
-            return
-        code, text = REFUSALS[request.name]
-        session.error(request.request_id, code, text)
 
     # ── small ones ───────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from oms.sim.broker.exchange.contracts import (
 )
 from oms.sim.broker.floor import Floor
 from oms.sim.broker.open_markets import OpenMarkets
+from oms.sim.broker.rules.checks import Refusal
 from oms.sim.gateway import render
 from oms.sim.gateway.session import Session
 from oms.sim.protocol.fields import number, to_int
@@ -171,14 +172,21 @@ def one_contract(floor: Floor, session: Session, request: Request) -> Contract |
     A continuous future is for look-ups and history; with its con id it is the future itself.
     """
     query = Query.from_wire(request.values)
-    if query.sec_type == CONTINUOUS and not query.con_id:
-        session.error(request.values["reqId"], 321, INVALID_TYPE)
+    try:
+        if query.sec_type == CONTINUOUS and not query.con_id:
+            raise Refusal(321, INVALID_TYPE)
+        return contract_named(floor, query)
+    except Refusal as refusal:
+        session.error(request.values["reqId"], refusal.code, refusal.text)
         return None
+
+
+def contract_named(floor: Floor, query: Query) -> Contract:
+    """Return the one contract that a query names. Raises the Refusal of none and of several."""
     found = floor.catalogue.resolve(query)
     if len(found) == 1:
         return found[0]
     text = NOT_FOUND
     if found:
         text = f"The contract description specified for {query.symbol} is ambiguous."
-    session.error(request.values["reqId"], 200, text)
-    return None
+    raise Refusal(200, text)

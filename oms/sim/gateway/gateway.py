@@ -15,6 +15,7 @@ from oms.sim.broker.books.executions import Execution
 from oms.sim.broker.books.orders import Order
 from oms.sim.broker.broker import Broker
 from oms.sim.broker.exchange.contracts import Contract
+from oms.sim.broker.exchange.hours import schedule_of
 from oms.sim.clock import Clock, RealClock
 from oms.sim.gateway import render
 from oms.sim.gateway.answers import Answers
@@ -101,9 +102,10 @@ class Gateway:
         """One step of the seeded path for every contract that somebody has looked at."""
         for con_id in self.floor.market.quoted:
             contract = self.floor.contract(con_id)
-            self.floor.market.step(contract)
-            self.broker.orders.on_quote(con_id)
-            self.broker.orders.on_print(contract)
+            if self.broker.markets.trading[schedule_of(contract)]:
+                self.floor.market.step(contract)
+                self.broker.orders.on_quote(con_id)
+                self.broker.orders.on_print(contract)
         self.clock.call_later(self.settings.step_seconds, self._move)
 
     async def stop(self) -> None:
@@ -195,14 +197,11 @@ class Gateway:
         log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
         if self.outages.delays(session, request):
             return
-        action = self._actions.get(request.name) or self.answers.actions.get(request.name)
+        action = self._actions.get(request.name) or self.answers.actions[request.name]
         self._asking = (session.client_id, request.request_id)
         try:
             with self.upstream.answering():
-                if action is None:
-                    self.answers.refuse_unknown(session, request)
-                else:
-                    action(session, request)
+                action(session, request)
         finally:
             self._asking = None
         self.observers.tell("on", request.name, session.client_id, request.values)

@@ -11,13 +11,15 @@ from oms.sim.broker.combos import Legs, named_legs, quote_of_legs
 from oms.sim.broker.exchange.contracts import Contract
 from oms.sim.broker.exchange.market import Quote
 from oms.sim.broker.floor import Floor
+from oms.sim.broker.history import History
 from oms.sim.broker.rules.checks import Refusal
 from oms.sim.gateway import generic_ticks, render
-from oms.sim.gateway.bars import Bar, RealTimeBars
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.contract_answers import BBO_EXCHANGE, one_contract
 from oms.sim.gateway.depth import DEPTHS_MAX, ROWS_MAX, Depth
 from oms.sim.gateway.generic_ticks import Asked
+from oms.sim.gateway.history_answers import HistoryAnswers
+from oms.sim.gateway.live_bars import LiveBars
 from oms.sim.gateway.option_ticks import computations
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import key_of, subscribe, subscriptions, unsubscribe
@@ -30,6 +32,8 @@ NO_SNAPSHOT: Final = (
     " to generic ticks"
 )
 TICK_KINDS: Final = {"Last": "1", "AllLast": "2", "BidAsk": "3", "MidPoint": "4"}
+#: The same as kinds of historical ticks.
+HISTORY_KINDS: Final = {"1": "TRADES", "2": "TRADES", "3": "BID_ASK", "4": "MIDPOINT"}
 
 
 #: Live, frozen, delayed, delayed and frozen.
@@ -59,13 +63,28 @@ class Ticker:
 LINES: Final = ("MktData:", "TickByTickData:", "RealTimeBars:")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prints:
     """A subscription of ticks one by one."""
 
     contract: Contract
     #: Of `TICK_KINDS`.
     kind: str
+    #: What was told last.
+    told: tuple[Decimal, ...] = ()
+
+    def news(self, quote: Quote) -> bool:
+        """Say whether a quote is another one for who watches this kind."""
+        match self.kind:
+            case "1" | "2":
+                # A trade, at whatever price.
+                seen: tuple[Decimal, ...] = (quote.volume,)
+            case "3":
+                seen = (quote.bid, quote.ask, quote.bid_size, quote.ask_size)
+            case _:
+                seen = (quote.bid + quote.ask,)
+        changed, self.told = seen != self.told, seen
+        return changed
 
 
 class QuoteAnswers:
@@ -74,7 +93,9 @@ class QuoteAnswers:
     def __init__(self, floor: Floor, clients: Clients) -> None:
         self._floor = floor
         self._clients = clients
-        self._bars = RealTimeBars(floor, clients)
+        history = History(floor)
+        self._bars = LiveBars(floor, history, clients)
+        self._history = HistoryAnswers(floor, history, self._bars)
         self.actions: Mapping[str, Callable[[Session, Request], None]] = {
             "reqMktData": self._quotes,
             "cancelMktData": _cancel,
@@ -85,6 +106,7 @@ class QuoteAnswers:
             "cancelMktDepth": _cancel_depth,
             "reqRealTimeBars": self._real_time_bars,
             "cancelRealTimeBars": _cancel,
+            **self._history.actions,
         }
 
     def _one_contract(self, session: Session, request: Request) -> Contract | None:
@@ -197,11 +219,14 @@ class QuoteAnswers:
             return
         prints = Prints(contract, kind)
         subscribe(session, request, prints)
+        self._history.send_last_ticks(session, request, contract, HISTORY_KINDS[kind])
         self._send_tick_by_tick(session, request.values["reqId"], prints)
 
     def _send_tick_by_tick(self, session: Session, request_id: str, prints: Prints) -> None:
         contract = prints.contract
         quote = self._floor.market.quote(contract)
+        if not prints.news(quote):
+            return
         time = str(int(self._floor.clock.now().timestamp()))
         values = {"reqId": request_id, "tickType": prints.kind, "time": time}
         values |= {"price": number(quote.last), "size": number(quote.last_size)}
@@ -249,8 +274,6 @@ class QuoteAnswers:
                         self._send_ticks(session, request_id, wanted)
                     case Depth() if wanted.contract.con_id == contract.con_id:
                         self._send_depth(session, request_id, wanted)
-                    case Bar() if wanted.contract.con_id == contract.con_id:
-                        wanted.see(self._floor.market.quote(contract))
                     case Prints() if wanted.contract.con_id == contract.con_id:
                         self._send_tick_by_tick(session, request_id, wanted)
 

@@ -262,6 +262,10 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "nextValidId": Layout("id=9 version=1 orderId"),
     "contractDetails": _CONTRACT_DETAILS,
     "execDetails": _EXEC_DETAILS,
+    "historicalData": Layout(
+        "id=17 reqId startDate endDate",
+        Repeat("bars", ("date", "open", "high", "low", "close", "volume", "wap", "count")),
+    ),
     "updateMktDepth": Layout("id=12 version=1 reqId position operation side price size"),
     "updateMktDepthL2": Layout(
         "id=13 version=1 reqId position marketMaker operation side price size isSmartDepth=0"
@@ -323,9 +327,25 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     ),
     "newsProviders": Layout("id=85", Repeat("providers", ("code", "name"))),
     "historicalNewsEnd": Layout("id=87 reqId hasMore=0"),
+    "headTimestamp": Layout("id=88 reqId headTimestamp"),
+    "histogramData": Layout("id=89 reqId", Repeat("points", ("price", "size"))),
+    "historicalDataUpdate": Layout("id=90 reqId count date open close high low wap volume"),
     "marketRule": Layout("id=93 marketRuleId", Repeat("increments", ("lowEdge", "increment"))),
     "pnl": Layout("id=94 reqId dailyPnL unrealizedPnL realizedPnL"),
     "pnlSingle": Layout("id=95 reqId position dailyPnL unrealizedPnL realizedPnL value"),
+    "historicalTicks": Layout(
+        "id=96 reqId", Repeat("ticks", ("time", "unused", "price", "size")), "done=1"
+    ),
+    "historicalTicksBidAsk": Layout(
+        "id=97 reqId",
+        Repeat("ticks", ("time", "attrMask", "bidPrice", "askPrice", "bidSize", "askSize")),
+        "done=1",
+    ),
+    "historicalTicksLast": Layout(
+        "id=98 reqId",
+        Repeat("ticks", ("time", "attrMask", "price", "size", "exchange", "specialConditions")),
+        "done=1",
+    ),
     "tickByTick": Layout(
         "id=99 reqId tickType time",
         When(_tick_kind("1", "2"), ("price size attrMask=0 exchange specialConditions",)),
@@ -335,6 +355,10 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "orderBound": Layout("id=100 permId clientId orderId"),
     "completedOrder": _COMPLETED_ORDER,
     "completedOrdersEnd": Layout("id=102"),
+    "historicalSchedule": Layout(
+        "id=106 reqId startDateTime endDateTime timeZone",
+        Repeat("sessions", ("startDateTime", "endDateTime", "refDate")),
+    ),
     "userInfo": Layout("id=107 reqId whiteBrandingId"),
 }
 

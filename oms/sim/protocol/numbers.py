@@ -14,7 +14,7 @@ from oms.sim.protocol.errors import WireError
 from oms.sim.protocol.fields import to_bool, to_decimal, to_int
 
 _INTEGERS: Final = (
-    "reqId clientId barSize numberOfTicks marketDataType marketRuleId underlyingConId"
+    "reqId clientId barSize numberOfTicks formatDate marketDataType marketRuleId underlyingConId"
     " conId origin parentId displaySize triggerMethod shortSaleSlot exemptCode ocaType minQty"
     " auctionStrategy volatilityType referencePriceType scaleInitLevelSize scaleSubsLevelSize"
     " scalePriceAdjustInterval scaleInitPosition scaleInitFillQty adjustableTrailingUnit"
@@ -39,7 +39,7 @@ _FLAGS: Final = (
     " discretionaryUpToLimitPrice autoCancelParent deltaNeutralShortSale scaleAutoReset"
     " scaleRandomPercent isPeggedChangeAmountDecrease conditionsIgnoreRth conditionsCancelOrder"
     " isMore snapshot regulatorySnapshot includeExpired subscribe useRTH ledgerAndNLV apiOnly"
-    " autoBind ignoreSize isSmartDepth allMsgs"
+    " autoBind ignoreSize isSmartDepth allMsgs keepUpToDate"
 )
 _READ: Final[Mapping[str, Callable[[str], object]]] = {
     **dict.fromkeys(_INTEGERS.split(), to_int),

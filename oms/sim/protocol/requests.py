@@ -96,8 +96,8 @@ def _contract_request(*rest: Source) -> Layout:
     return Layout("id reqId", CONTRACT, *rest)
 
 
-#: Message id: name, layout. A layout of None belongs to a request that is refused unread.
-_REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
+#: Message id: name, layout.
+_REQUESTS: Final[Mapping[int, tuple[str, Layout]]] = {
     1: (
         "reqMktData",
         Layout(
@@ -141,7 +141,14 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     18: ("requestFA", Layout("id version faDataType")),
     # The request's id came with the answer that ends it, at 157.
     19: ("replaceFA", Layout("id version faDataType xml reqId")),
-    20: ("reqHistoricalData", None),
+    20: (
+        "reqHistoricalData",
+        _contract_request(
+            "includeExpired endDateTime barSizeSetting durationStr useRTH whatToShow formatDate",
+            When(is_combo, (Repeat("comboLegs", SHORT_LEG),)),
+            "keepUpToDate chartOptions",
+        ),
+    ),
     21: (
         "exerciseOptions",
         Layout(
@@ -157,7 +164,7 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     ),
     23: ("cancelScannerSubscription", Layout(_BY_ID)),
     24: ("reqScannerParameters", Layout(_BARE)),
-    25: ("cancelHistoricalData", None),
+    25: ("cancelHistoricalData", Layout(_BY_ID)),
     49: ("reqCurrentTime", Layout(_BARE)),
     50: (
         "reqRealTimeBars",
@@ -201,16 +208,22 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     84: ("reqNewsArticle", Layout("id reqId")),
     85: ("reqNewsProviders", Layout("id")),
     86: ("reqHistoricalNews", Layout("id reqId conId providerCodes")),
-    87: ("reqHeadTimeStamp", None),
-    88: ("reqHistogramData", None),
-    89: ("cancelHistogramData", None),
-    90: ("cancelHeadTimeStamp", None),
+    87: ("reqHeadTimeStamp", _contract_request("includeExpired useRTH whatToShow formatDate")),
+    88: ("reqHistogramData", _contract_request("includeExpired useRTH timePeriod")),
+    89: ("cancelHistogramData", Layout("id reqId")),
+    90: ("cancelHeadTimeStamp", Layout("id reqId")),
     91: ("reqMarketRule", Layout("id marketRuleId")),
     92: ("reqPnL", Layout("id reqId account modelCode")),
     93: ("cancelPnL", Layout("id reqId")),
     94: ("reqPnLSingle", Layout("id reqId account modelCode conId")),
     95: ("cancelPnLSingle", Layout("id reqId")),
-    96: ("reqHistoricalTicks", None),
+    96: (
+        "reqHistoricalTicks",
+        _contract_request(
+            "includeExpired startDateTime endDateTime numberOfTicks whatToShow useRTH ignoreSize"
+            " miscOptions"
+        ),
+    ),
     97: (
         "reqTickByTickData",
         _contract_request("tickType numberOfTicks ignoreSize"),
@@ -224,13 +237,8 @@ _REQUESTS: Final[Mapping[int, tuple[str, Layout | None]]] = {
     104: ("reqUserInfo", Layout("id reqId")),
 }
 
-LAYOUT_OF: Final[Mapping[str, Layout]] = {
-    name: layout for name, layout in _REQUESTS.values() if layout is not None
-}
+LAYOUT_OF: Final[Mapping[str, Layout]] = dict(_REQUESTS.values())
 NAMES: Final[Mapping[int, str]] = {number: name for number, (name, _) in _REQUESTS.items()}
-
-#: Refused requests that carry their id in the second field, without a version before it.
-_ID_IN_SECOND_FIELD: Final = frozenset((20, 87, 88, 89, 90, 96))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,19 +248,13 @@ class Request:
     version: int
     number: int
     name: str
-    #: Empty for a request that is refused unread.
     values: Mapping[str, Any]
     fields: tuple[str, ...]
-    known: bool
 
     @property
     def request_id(self) -> str:
         """The id that an error answer carries: the order id, the request id, or -1."""
-        if not self.known:
-            at = 1 if self.number in _ID_IN_SECOND_FIELD else 2
-            text = self.fields[at] if len(self.fields) > at else ""
-        else:
-            text = str(self.values.get("reqId", self.values.get("orderId", "")))
+        text = str(self.values.get("reqId", self.values.get("orderId", "")))
         return text if is_digits(text.removeprefix("-")) else "-1"
 
     def edited(self, changes: Mapping[str, str]) -> Request:
@@ -274,6 +276,6 @@ def parse(version: int, fields: Sequence[str]) -> Request:
     if number not in _REQUESTS:
         raise WireError(f"{number} is not a message id of version {version}")
     name, layout = _REQUESTS[number]
-    values = layout.decode(version, fields) if layout is not None else {}
+    values = layout.decode(version, fields)
     numbers.check(values)
-    return Request(version, number, name, values, tuple(fields), layout is not None)
+    return Request(version, number, name, values, tuple(fields))

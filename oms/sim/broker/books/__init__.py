@@ -5,5 +5,6 @@ ledger        positions, cash flows, margin and commission (pure)
 orders        orders; `executions` beside them
 live_orders   what connects the orders that live
 exposure      what they may still buy and sell
+tape          what prices did, tick by tick
 stored        how a record is written
 """

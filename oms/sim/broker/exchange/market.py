@@ -117,7 +117,8 @@ class Market:
         self._seed = seed
         self._contract_of = contract_of
         self._now = now
-        self._past = past
+        #: What was before the first quotes.
+        self.past = past
         self._record = record
         self._quotes: dict[int, Quote] = {}
         self._paths: dict[int, random.Random] = {}
@@ -183,7 +184,26 @@ class Market:
         last: Decimal | None = None,
         size: Decimal | None = None,
     ) -> Quote:
-        """Move the touch. A side left out follows the sides given; `size` is for both sides."""
+        """Move the touch. A side left out follows the sides given; `size` is for both sides.
+
+        Where the last price is another one then, somebody has traded.
+        """
+        before = self.quote(contract)
+        changed = self._moved(contract, bid=bid, ask=ask, last=last, size=size)
+        traded = before.last_size if changed.last != before.last else NOTHING
+        changed = replace(changed, volume=changed.volume + traded)
+        self._tell(contract.con_id, changed, traded)
+        return changed
+
+    def _moved(
+        self,
+        contract: Contract,
+        *,
+        bid: Decimal | None = None,
+        ask: Decimal | None = None,
+        last: Decimal | None = None,
+        size: Decimal | None = None,
+    ) -> Quote:
         old = self.quote(contract)
         known = last if last is not None else bid if bid is not None else ask
         if known is None:
@@ -193,7 +213,7 @@ class Market:
         new_ask = ask if ask is not None else max(known + tick, bid) if bid else known + tick
         if last is None:
             last = contract.on_tick((new_bid + new_ask) / 2)
-        changed = replace(
+        return replace(
             old,
             bid=new_bid,
             ask=new_ask,
@@ -203,8 +223,6 @@ class Market:
             bid_size=size if size is not None else old.bid_size,
             ask_size=size if size is not None else old.ask_size,
         )
-        self._tell(contract.con_id, changed)
-        return changed
 
     def print_last(self, contract: Contract, price: Decimal, quantity: Decimal) -> Quote:
         """Print a fill: last, last size and volume follow it, the touch does not."""
@@ -302,9 +320,9 @@ class Market:
     def days(self, contract: Contract, since: date) -> Iterator[Day]:
         """Yield what the prices of each day reached, from a day up to that of the first quote."""
         origin = self.origin(contract)
-        last = self._past.today(contract, origin).day
-        for session in self._past.sessions.between(contract, since, last, origin.second):
-            block = self._past.day(contract, origin, session)
+        last = self.past.today(contract, origin).day
+        for session in self.past.sessions.between(contract, since, last, origin.second):
+            block = self.past.day(contract, origin, session)
             low, high = (
                 contract.on_tick(at * contract.minimum_tick) for at in (block.low, block.high)
             )
@@ -329,7 +347,7 @@ class Market:
         last = max(contract.on_tick(before + path.choice((-1, 0, 1)) * tick), tick * 2)
         last = self.model_price(contract) or last
         size = Decimal(path.randint(1, 10) * 100)
-        self.set(contract, last=last, size=size)
+        self._keep(contract.con_id, self._moved(contract, last=last, size=size))
         # A step is a print too: somebody else has traded.
         return self.print_last(contract, last, Decimal(path.randint(1, 5) * 100))
 
@@ -343,7 +361,7 @@ class Market:
         origin = self._begin(contract.con_id, last)
         if last < NOTHING or not last:
             return Quote(last - tick, last + tick, last, open=last, high=last, low=last, close=last)
-        day = self._past.day(contract, origin, self._past.today(contract, origin))
+        day = self.past.day(contract, origin, self.past.today(contract, origin))
         return Quote(
             last - tick,
             last + tick,
@@ -351,5 +369,5 @@ class Market:
             open=contract.on_tick(day.open * contract.minimum_tick),
             high=contract.on_tick(day.high * contract.minimum_tick),
             low=contract.on_tick(day.low * contract.minimum_tick),
-            close=contract.on_tick(self._past.close_before(contract, origin)),
+            close=contract.on_tick(self.past.close_before(contract, origin)),
         )

@@ -24,6 +24,8 @@ from oms.sim.broker.exchange.sessions import Session, Sessions
 
 #: The lengths of the blocks of a session, in seconds; each but the first cuts the one before it.
 LEVELS: Final = (1_800, 60, 5, 1)
+#: The length of a block that is the regular session, or what is before or after it.
+WHOLE: Final = 0
 #: How far the close of a day may be from the middle, by how many days that lasts.
 _WAVES: Final = ((1, 0.006), (4, 0.01), (16, 0.02), (64, 0.04), (256, 0.08), (1_024, 0.1))
 #: How far a day opens from the close before, and how far it goes beyond open and close.
@@ -78,10 +80,15 @@ class Past:
     def __init__(self, seed: int, sessions: Sessions) -> None:
         self._seed = seed
         self.sessions = sessions
+        self._todays: dict[Origin, Session] = {}
 
     def today(self, contract: Contract, origin: Origin) -> Session:
         """Return the session of the first quote: the one that it was in, or came after."""
-        return self.sessions.latest(contract, origin.second, origin.second)
+        found = self._todays.get(origin)
+        if found is None:
+            found = self.sessions.latest(contract, origin.second, origin.second)
+            self._todays[origin] = found
+        return found
 
     def day(self, contract: Contract, origin: Origin, session: Session) -> Block:
         """Return a session as a block; that of the first quote ends there."""
@@ -121,7 +128,8 @@ class Past:
         span: tuple[int, int],
         length: int,
     ) -> Iterator[Block]:
-        """Yield the blocks of a session within `span`, each of one of `LEVELS` in seconds or less.
+        """Yield the blocks of a session within `span`, each of one of `LEVELS` in seconds, or less,
+        or `WHOLE`.
 
         They begin at full half-hours, minutes and so on.
         """
@@ -132,7 +140,9 @@ class Past:
         inner = (session.regular_opens, session.regular_closes)
         cuts = sorted({day.start, day.end, *(one for one in inner if day.start < one < day.end)})
         for part in _split(day, cuts, f"{key}:{day.start}:parts"):
-            yield from _descend(part, span, LEVELS[: LEVELS.index(length) + 1], key)
+            yield from _descend(
+                part, span, [one for one in LEVELS if length <= one and length], key
+            )
 
     def _key(self, origin: Origin) -> str:
         return f"{self._seed}:past:{origin.path}"

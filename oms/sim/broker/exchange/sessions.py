@@ -76,7 +76,8 @@ class Sessions:
                 continue
             found = _session(schedule, day)
             if whole_from is None or found.opens < whole_from:
-                yield found if whole_from is None else _until(found, whole_from)
+                cut = whole_from is not None and found.closes > whole_from
+                yield _until(found, whole_from) if cut and whole_from is not None else found
 
 
 def _until(session: Session, end: int) -> Session:
