@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import attrgetter
 from typing import Final
 
 from oms.core.events import CompletedOrderReceived, Event, OpenOrderReceived, Terms
@@ -11,6 +12,8 @@ from oms.core.members import members
 #: Terms of an open order that must be the ones that were asked for. Not among them: the first stop
 #: price of a trailing stop, because IB writes the stop as it is now.
 _COMPARED: Final = tuple(name for name in members(Terms) if name != "trail_stop_price")
+#: What both sides say of an order, which nearly always is the same word for word.
+_WORDS: Final = attrgetter(*_COMPARED)
 #: IB fills these in where we left them out: its words only count where we said something.
 _FILLED_IN: Final = frozenset(
     {"limit_price", "stop_price", "trail_amount", "trail_percent", "limit_offset", "display_size"}
@@ -33,6 +36,8 @@ def terms_of(event: OpenOrderReceived | CompletedOrderReceived, quantity: Decima
 
 def differing(asked: Terms, event: OpenOrderReceived) -> tuple[str, ...]:
     """Return the names of the terms that IB has otherwise than asked for."""
+    if _WORDS(asked) == _WORDS(event):
+        return ()
     found = terms_of(event, event.quantity)
     return tuple(name for name in _COMPARED if _differs(asked, found, event, name))
 

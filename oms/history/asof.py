@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar, assert_never
 from oms.clock import SystemClock
 from oms.core.bounds import brief
 from oms.core.codec import time_text
+from oms.core.collector import collector_at_rest
 from oms.core.events import Envelope
 from oms.core.fold.books import Books
 from oms.core.fold.records import TABLE_OF, TABLES, AnyRecord
@@ -47,7 +48,6 @@ from oms.history.snapshots import (
 )
 from oms.store.backend import Connection, connect, parse_url
 from oms.store.reader import Reader
-from oms.store.shadow import collector_at_rest
 
 By = Literal["known", "happened"]
 #: Columns that say how old a record is.

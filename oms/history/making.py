@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from oms.core.codec import GENESIS, Head
+from oms.core.collector import collector_at_rest
 from oms.core.events import Envelope
 from oms.core.fold.apply import apply, cannot_prepare, companions, initial, wanted
 from oms.core.fold.books import Books
@@ -64,7 +65,6 @@ from oms.store.backend import Connection, connect, parse_url
 from oms.store.envelopes import SELECT_EVENTS, envelope, follow
 from oms.store.projector import Evicted
 from oms.store.rows import check_fits
-from oms.store.shadow import collector_at_rest
 
 #: Snapshots of one transaction, where nobody waits meanwhile: to wait for the disk after each would
 #: take as long as to make them.

@@ -1,19 +1,22 @@
 """Our side of a comparison, read from the rows that the last commits left.
 
 Read from the store, not from the fold: the rows of one commit are complete, and reading them does
-not stop the writer. What ended long ago is read only where an answer names it.
+not stop the writer. All of it is read in one state of the database, beside the event loop. What
+ended long ago is read only where an answer names it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final, TypeVar, get_args
 
+from oms.core.collector import collector_at_rest
 from oms.core.compare.cases import break_ids_of, watched_by
 from oms.core.compare.cash import explained_by
 from oms.core.compare.positions import premiums_of
 from oms.core.compare.rest import BREAKS_MAX
+from oms.core.compare.run import compare
 from oms.core.compare.sides import Answers, Beyond, OurSide, perm_index, ref_index
 from oms.core.events import Finding
 from oms.core.fold.books import stem_and_revision
@@ -32,6 +35,7 @@ from oms.core.fold.records import (
 
 if TYPE_CHECKING:
     from oms.store.reader import Reader
+    from oms.store.reading import Reading
 
 _R = TypeVar("_R")
 _Key = TypeVar("_Key", str, int)
@@ -39,8 +43,6 @@ _Key = TypeVar("_Key", str, int)
 #: Fills of the day that are held beside those that IB names, and how many are read at a time.
 OTHER_FILLS_MAX: Final = 10_000
 _PAGE: Final = 1_000
-#: Rows asked for in one query; SQLite takes 32,766 values in a statement.
-VALUES_MAX: Final = 5_000
 
 
 async def load_our_side(
@@ -51,24 +53,44 @@ async def load_our_side(
     `order_ids` are orders that matter whether they live or not: a case about one that has ended
     meanwhile is only closed by a run that looked at it.
     """
+    wanted = frozenset(order_ids)
+    return await reader.ask(lambda reading: _our_side(reading, answers, wanted))
+
+
+async def load_cases(
+    reader: Reader, findings: Iterable[Finding], open_cases: Iterable[BreakCase]
+) -> dict[str, BreakCase]:
+    """Return the open cases, and those that the findings belong to, closed long ago or not."""
+    cases = {c.break_id: c for c in open_cases}
+    named = {n for f in findings if f.result == "break" for n in break_ids_of(f)} - set(cases)
+    rows = await reader.ask(lambda reading: _any(reading, "breaks", "break_id", named))
+    return cases | {case.break_id: case for case in _of(BreakCase, rows)}
+
+
+#: Without the collector, which would walk both sides again and again, and stop the event loop each
+#: time.
+compare_at_rest: Final = collector_at_rest()(compare)
+
+
+def _our_side(reading: Reading, answers: Answers | None, order_ids: frozenset[str]) -> OurSide:
     orders: dict[str, Order] = {}
     fills: dict[str, Fill] = {}
     beyond: list[Beyond] = []
-    system = await reader.one("system", "system")
+    system = reading.one("system", "system")
     books = system if isinstance(system, SystemRecord) else SystemRecord()
-    _add(orders, await reader.rows("orders", {"live": True}))
-    _add(orders, await _any(reader, "orders", "order_id", set(order_ids) - set(orders) - {""}))
-    open_cases = _of(BreakCase, await reader.rows("breaks", {"live": True}))
+    _add(orders, reading.rows("orders", {"live": True}))
+    _add(orders, _any(reading, "orders", "order_id", order_ids - set(orders) - {""}))
+    open_cases = _of(BreakCase, reading.rows("breaks", {"live": True}))
     watched = watched_by(open_cases)
     if answers is not None:
-        await _add_named_orders(reader, answers, orders)
-        await _add_named_fills(reader, answers, watched, fills)
-        beyond += await _add_other_fills(reader, answers, fills)
-    anomalies = await _anomalies(reader, watched, beyond)
-    orphans = await _orphans(reader, watched, beyond)
-    await _add_kin(reader, orders)
+        _add_named_orders(reading, answers, orders)
+        _add_named_fills(reading, answers, watched, fills)
+        beyond += _add_other_fills(reading, answers, fills)
+    anomalies = _anomalies(reading, watched, beyond)
+    orphans = _orphans(reading, watched, beyond)
+    _add_kin(reading, orders)
     # Of those that are flat, what they have done to cash.
-    ever_held = _of(Position, await reader.rows("positions", None if answers else {"live": True}))
+    ever_held = _of(Position, reading.rows("positions", None if answers else {"live": True}))
     cash = explained_by(ever_held if answers else (), books.cash_adjusted)
     by_key = {p.key: p for p in ever_held if p.live}
     if answers is not None:
@@ -77,7 +99,7 @@ async def load_our_side(
         shown = [f for c in open_cases for f in c.findings]
         named |= {f.thing for f in shown if f.subject in _HOLDINGS}
         by_key |= {p.key: p for p in ever_held if p.key in named}
-    last_run = await reader.one("runs", books.last_run_id) if books.last_run_id else None
+    last_run = reading.one("runs", books.last_run_id) if books.last_run_id else None
     sequences = [o.last_sequence for o in orders.values()]
     sequences += [p.last_sequence for p in by_key.values()]
     return OurSide(
@@ -102,21 +124,19 @@ async def load_our_side(
 _HOLDINGS: Final = frozenset({"position", "cost"})
 
 
-async def _orphans(
-    reader: Reader, watched: frozenset[str], beyond: list[Beyond]
+def _orphans(
+    reading: Reading, watched: frozenset[str], beyond: list[Beyond]
 ) -> tuple[EarlyCommission, ...]:
     """Return charges without an execution, and those of open cases; of too many, a number."""
     live = {"live": True}
-    rows = _of(EarlyCommission, await reader.rows("early_commissions", live, limit=BREAKS_MAX))
+    rows = _of(EarlyCommission, reading.rows("early_commissions", live, limit=BREAKS_MAX))
     watching = {key.removeprefix("commission:") for key in watched if key.startswith("commission:")}
     cased = _of(
         EarlyCommission,
-        await _any(
-            reader, "early_commissions", "exec_id", watching - {row.exec_id for row in rows}
-        ),
+        _any(reading, "early_commissions", "exec_id", watching - {row.exec_id for row in rows}),
     )
     if len(rows) == BREAKS_MAX:
-        left = await reader.count("early_commissions", live) - len(rows)
+        left = reading.count("early_commissions", live) - len(rows)
         left -= sum(one.live for one in cased)
         if left:
             beyond.append(
@@ -132,21 +152,21 @@ async def _orphans(
     return (*rows, *cased)
 
 
-async def _anomalies(
-    reader: Reader, watched: frozenset[str], beyond: list[Beyond]
+def _anomalies(
+    reading: Reading, watched: frozenset[str], beyond: list[Beyond]
 ) -> tuple[Anomaly, ...]:
     """Return what must not be passed over; of too many, a number for each kind."""
     live = {"live": True}
-    rows = _of(Anomaly, await reader.rows("anomalies", live, limit=BREAKS_MAX))
+    rows = _of(Anomaly, reading.rows("anomalies", live, limit=BREAKS_MAX))
     if len(rows) < BREAKS_MAX:
         return tuple(rows)
     shown = {key.rpartition(":")[2] for key in watched if key.startswith("message:")}
     rows += _of(
-        Anomaly, await _any(reader, "anomalies", "anomaly_key", shown - {one.key for one in rows})
+        Anomaly, _any(reading, "anomalies", "anomaly_key", shown - {one.key for one in rows})
     )
     held: Counter[AnomalyKind] = Counter(one.kind for one in rows if one.live)
     for kind in get_args(AnomalyKind):
-        left = await reader.count("anomalies", {**live, "kind": kind}) - held[kind]
+        left = reading.count("anomalies", {**live, "kind": kind}) - held[kind]
         if left > 0:
             beyond.append(
                 Beyond(
@@ -161,42 +181,31 @@ async def _anomalies(
     return tuple(rows)
 
 
-async def load_cases(
-    reader: Reader, findings: Iterable[Finding], open_cases: Iterable[BreakCase]
-) -> dict[str, BreakCase]:
-    """Return the open cases, and those that the findings belong to, closed long ago or not."""
-    cases = {c.break_id: c for c in open_cases}
-    named = {n for f in findings if f.result == "break" for n in break_ids_of(f)} - set(cases)
-    for case in _of(BreakCase, await _any(reader, "breaks", "break_id", named)):
-        cases[case.break_id] = case
-    return cases
-
-
-async def _add_named_orders(reader: Reader, answers: Answers, orders: dict[str, Order]) -> None:
+def _add_named_orders(reading: Reading, answers: Answers, orders: dict[str, Order]) -> None:
     refs: set[str] = set()
     perm_ids: set[int] = set()
     for row in answers.order_rows():
         refs.add(row.event.order_ref)
         perm_ids.add(row.event.perm_id)
     known = perm_index(orders.values())
-    _add(orders, await _any(reader, "orders", "order_id", refs - set(orders) - {""}))
-    _add(orders, await _any(reader, "orders", "order_ref", refs - {""}))
-    _add(orders, await _any(reader, "orders", "perm_id", perm_ids - set(known) - {0}))
+    _add(orders, _any(reading, "orders", "order_id", refs - set(orders) - {""}))
+    _add(orders, _any(reading, "orders", "order_ref", refs - {""}))
+    _add(orders, _any(reading, "orders", "perm_id", perm_ids - set(known) - {0}))
 
 
-async def _add_kin(reader: Reader, orders: dict[str, Order]) -> None:
+def _add_kin(reading: Reading, orders: dict[str, Order]) -> None:
     """Add the entries and the other exits of those that IB works in another size than asked, or of
     whose group one is filled.
     """
     watched = [o for o in orders.values() if o.rival_filled or (o.live and o.asked_sizes)]
     parents = {o.parent_order_id for o in watched} - {""}
     named = (parents | {o.rival_filled for o in watched}) - set(orders) - {""}
-    _add(orders, await _any(reader, "orders", "order_id", named))
-    _add(orders, await _any(reader, "orders", "parent_order_id", parents))
+    _add(orders, _any(reading, "orders", "order_id", named))
+    _add(orders, _any(reading, "orders", "parent_order_id", parents))
 
 
-async def _add_named_fills(
-    reader: Reader, answers: Answers, watched: frozenset[str], fills: dict[str, Fill]
+def _add_named_fills(
+    reading: Reading, answers: Answers, watched: frozenset[str], fills: dict[str, Fill]
 ) -> None:
     keys = {
         key.partition(":")[2] for key in watched if key.startswith(("execution:", "commission:"))
@@ -204,22 +213,20 @@ async def _add_named_fills(
     for row in answers.executions:
         stem, _ = stem_and_revision(row.event.exec_id)
         keys.add(f"{row.event.account}:{stem}")
-    for fill in _of(Fill, await _any(reader, "fills", "fill_key", keys)):
+    for fill in _of(Fill, _any(reading, "fills", "fill_key", keys)):
         fills[fill.key] = fill
 
 
-async def _add_other_fills(
-    reader: Reader, answers: Answers, fills: dict[str, Fill]
-) -> list[Beyond]:
+def _add_other_fills(reading: Reading, answers: Answers, fills: dict[str, Fill]) -> list[Beyond]:
     """Add the newest fills, until one is older than the answer can reach: those that IB should have
     named. Where there are too many, return how many of the others it has not named.
     """
     question = answers.questions.get("executions")
     if question is None or question.reaches_back_to is None:
         return []
-    below = (await reader.head()).sequence + 1
+    below = reading.head().sequence + 1
     for _ in range(OTHER_FILLS_MAX // _PAGE):
-        rows = _of(Fill, await reader.highest("fills", "booked_sequence", below, limit=_PAGE))
+        rows = _of(Fill, reading.highest("fills", "booked_sequence", below, limit=_PAGE))
         for fill in rows:
             fills.setdefault(fill.key, fill)
         if len(rows) < _PAGE:
@@ -229,11 +236,11 @@ async def _add_other_fills(
             return []
     if question.outcome != "complete":
         return []
-    since = await reader.first_since(question.reaches_back_to)
+    since = reading.first_since(question.reaches_back_to)
     # What was booked while the answer was under way is newer than it.
     until = min(below - 1, question.asked_sequence)
     named = Counter(f.account for f in fills.values() if since <= f.booked_sequence <= until)
-    counts = await reader.tally("fills", "account", "booked_sequence", since, until)
+    counts = reading.tally("fills", "account", "booked_sequence", since, until)
     return [
         Beyond(
             subject="execution",
@@ -248,14 +255,9 @@ async def _add_other_fills(
     ]
 
 
-async def _any(reader: Reader, table: str, column: str, values: Iterable[_Key]) -> list[AnyRecord]:
-    """Return the rows whose column has one of many values, a few thousand values at a time."""
-    wanted = sorted(values)
-    found: list[AnyRecord] = []
-    for start in range(0, len(wanted), VALUES_MAX):
-        part = wanted[start : start + VALUES_MAX]
-        found += await reader.rows(table, {column: part})
-    return found
+def _any(reading: Reading, table: str, column: str, values: Collection[_Key]) -> list[AnyRecord]:
+    """Return the rows whose column has one of some values."""
+    return reading.rows(table, {column: sorted(values)}) if values else []
 
 
 def _add(orders: dict[str, Order], rows: Iterable[AnyRecord]) -> None:

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Final
 from oms.clock import Clock
 from oms.core.compare.adoption import adoptions
 from oms.core.compare.cases import unsettled
-from oms.core.compare.run import compare
 from oms.core.compare.sides import Answers, Scope
 from oms.core.events import Finding, QueryKind, ReconciliationCompleted
 from oms.core.fold.records import RunRecord
-from oms.service.our_side import load_cases, load_our_side
+from oms.service.our_side import compare_at_rest, load_cases, load_our_side
 from oms.service.view import View
 from oms.telemetry import get_logger
 
@@ -85,7 +84,7 @@ class QuickCheck:
             run_id=run_id,
             position_settle=self._position_settle,
         )
-        found = await asyncio.to_thread(compare, ours, ours, answers, scope)
+        found = await asyncio.to_thread(compare_at_rest, ours, ours, answers, scope)
         cases = await load_cases(self._reader, found.findings, self._view.open_breaks())
         news = unsettled(cases, found.findings)
         if news:

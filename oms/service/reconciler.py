@@ -41,7 +41,7 @@ from oms.core.compare.repair import (
     openings,
     resolutions,
 )
-from oms.core.compare.run import compare, verdict_of
+from oms.core.compare.run import verdict_of
 from oms.core.compare.sides import Answers, OurSide, Scope
 from oms.core.events import (
     Cause,
@@ -57,7 +57,7 @@ from oms.core.events import (
 )
 from oms.core.fold.records import BreakCase
 from oms.errors import InvalidRequest
-from oms.service.our_side import load_cases, load_our_side
+from oms.service.our_side import compare_at_rest, load_cases, load_our_side
 from oms.service.view import View
 from oms.telemetry import get_logger
 
@@ -268,7 +268,7 @@ class Reconciler:
         self, run: _Run, prior: OurSide, ours: OurSide, answers: Answers
     ) -> Compared:
         """Compare, and once more where a person's word lets cash be compared beside a break."""
-        against = partial(compare, run.before, ours, answers, run.scope, prior=prior)
+        against = partial(compare_at_rest, run.before, ours, answers, run.scope, prior=prior)
         found = await asyncio.to_thread(against)
         cases = await load_cases(self._reader, found.findings, self._view.open_breaks())
         after = accepted(cases, found.findings)

@@ -6,7 +6,6 @@ as the live books, so that memory stays flat however long the log is.
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,6 +18,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
+from oms.core.collector import collector_at_rest
 from oms.core.fold.records import TABLES
 from oms.errors import ChainBroken, DatabaseDamaged
 from oms.store.archived import filled
@@ -195,22 +195,6 @@ def _take_in(table: str, row: Sequence[Any], found: Sums, evicted: Evicted) -> N
 def _hash_at(source: Connection, sequence: int) -> bytes:
     rows = source.rows("SELECT hash FROM events WHERE sequence = ?", (sequence,))
     return bytes(rows[0][0]) if rows else b""
-
-
-@contextmanager
-def collector_at_rest() -> Iterator[None]:
-    """Keep the garbage collector from walking the books again and again.
-
-    A fold makes no cycles, so there is nothing to be found; the more records were in memory, the
-    longer each event took.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

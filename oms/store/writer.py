@@ -27,6 +27,7 @@ from sqlalchemy.engine import URL
 
 from oms.clock import Clock
 from oms.core.codec import Head
+from oms.core.collector import collector_at_rest
 from oms.core.events import Envelope
 from oms.core.fold.books import Books
 from oms.core.receipt import Receipt
@@ -50,7 +51,6 @@ from oms.store.loss import Loss
 from oms.store.patience import Patience
 from oms.store.projector import RESIDENT_RECORDS_MAX, ChangedRecords, Projector
 from oms.store.rows import Unfit
-from oms.store.shadow import collector_at_rest
 from oms.store.soundness import check_start
 from oms.store.tables import BOOKS_CHECKPOINT
 from oms.telemetry import get_logger

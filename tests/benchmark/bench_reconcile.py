@@ -25,7 +25,7 @@ import ib_async
 
 from oms.core.codec import encode
 from oms.core.compare.cases import case_events
-from oms.core.compare.run import compare, verdict_of
+from oms.core.compare.run import verdict_of
 from oms.core.compare.sides import Answers, OurSide, Row, Scope, perm_index, ref_index
 from oms.core.contracts import Contract
 from oms.core.events import (
@@ -40,6 +40,7 @@ from oms.core.events import (
     Terms,
 )
 from oms.core.fold.records import Fill, Order, OrderState, Position
+from oms.service.our_side import compare_at_rest
 from tests.benchmark.measure import Figures, Result, measure, print_table
 from tests.benchmark.measure import Row as TableRow
 from tests.precision.schedule import ACCOUNTS, World
@@ -177,7 +178,7 @@ def compared(_: object) -> tuple[float, float, int]:
     ours, answers, scope = sides()
     before = _memory()
     began = time.perf_counter()
-    found = compare(ours, ours, answers, scope)
+    found = compare_at_rest(ours, ours, answers, scope)
     listed, counts = found.listed()
     news = case_events({}, found.findings, found.matches, run_id="R1", complete=True)
     report = _report(listed, counts, found.findings)

@@ -22,8 +22,11 @@ def execution_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterato
         if scope.accounts and row.event.account not in scope.accounts:
             continue
         fill = ours.fills.get(key)
-        yield _missing(row) if fill is None else _execution_finding(row, fill, scope)
-        if fill is not None and not fill.order_id:
+        if fill is None:
+            yield _missing(row)
+            continue
+        yield _execution_finding(key, row, fill, scope)
+        if not fill.order_id:
             yield _unowned(fill)
     yield from _not_named(rows, ours, answers, scope)
     for key in sorted(ours.watched):
@@ -31,18 +34,20 @@ def execution_findings(ours: OurSide, answers: Answers, scope: Scope) -> Iterato
         break_class, _, thing = key.partition(":")
         fill = ours.fills.get(thing)
         if break_class == "missing_fill" and fill is not None and thing not in rows:
-            yield _same(fill, None, (fill.last_sequence,))
+            yield _same(thing, fill, None, (fill.last_sequence,))
 
 
 def _newest(answers: Answers) -> dict[str, Row[ExecutionReceived]]:
     """Return the highest revision of every execution that the answer names, by account and stem."""
-    found: dict[str, tuple[int, Row[ExecutionReceived]]] = {}
+    found: dict[str, Row[ExecutionReceived]] = {}
     for row in answers.executions:
-        stem, revision = stem_and_revision(row.event.exec_id)
-        key = f"{row.event.account}:{stem}"
-        if key not in found or revision >= found[key][0]:
-            found[key] = (revision, row)
-    return {key: row for key, (_, row) in found.items()}
+        event = row.event
+        stem, revision = stem_and_revision(event.exec_id)
+        key = f"{event.account}:{stem}"
+        other = found.get(key)
+        if other is None or revision >= stem_and_revision(other.event.exec_id)[1]:
+            found[key] = row
+    return found
 
 
 def _not_named(
@@ -83,14 +88,16 @@ def _missing(row: Row[ExecutionReceived]) -> Finding:
     return thing.broken("missing_fill", "high", text)
 
 
-def _execution_finding(row: Row[ExecutionReceived], fill: Fill, scope: Scope) -> Finding | Match:
+def _execution_finding(
+    key: str, row: Row[ExecutionReceived], fill: Fill, scope: Scope
+) -> Finding | Match:
     event = row.event
+    agrees = _agrees(fill, event)
     # What was pushed meanwhile is news, and no difference that the run mended.
-    is_old = row.sequence <= scope.started_sequence or not fill.backfilled
-    if is_old and _agrees(fill, event):
-        return _same(fill, event, (row.sequence,))
+    if agrees and (row.sequence <= scope.started_sequence or not fill.backfilled):
+        return _same(key, fill, event, (row.sequence,))
     theirs = _theirs(event)
-    if fill.exec_id == event.exec_id and not _agrees(fill, event):
+    if fill.exec_id == event.exec_id and not agrees:
         text = "the same execution id with other contents"
         return _as_booked(fill, theirs).broken("contradiction", "high", text)
     if fill.exec_id != event.exec_id:
@@ -118,11 +125,13 @@ def _theirs(event: ExecutionReceived) -> str:
     return f"{event.side} {plain(event.quantity)} {event.contract.symbol} @ {plain(event.price)}"
 
 
-def _same(fill: Fill, event: ExecutionReceived | None, evidence: tuple[int, ...]) -> Match:
+def _same(
+    key: str, fill: Fill, event: ExecutionReceived | None, evidence: tuple[int, ...]
+) -> Match:
     """State a match in few steps: there are as many as executions, and few are ever shown."""
     values = f"{fill.exec_id} {fill.quantity} {fill.price}"
     draw = partial(_matched, fill, event, evidence)
-    return Match("execution", f"execution:{fill.key}", values, evidence, draw)
+    return Match("execution", f"execution:{key}", values, evidence, draw)
 
 
 def _matched(fill: Fill, event: ExecutionReceived | None, evidence: tuple[int, ...]) -> Finding:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cache
+from typing import Final, NamedTuple, TypeVar
 
 from oms.core.compare.brackets import ends_the_other, unexplained_size
 from oms.core.compare.findings import MOVED, Thing
@@ -41,10 +41,9 @@ def order_findings(
     """Yield what each order on our side is found to be."""
     open_rows = _by_order(ours, answers.open_orders)
     done_rows = _by_order(ours, answers.completed_orders)
-    executed = _by_order(ours, answers.executions)
+    executed = cache(lambda: _by_order(ours, answers.executions).keys())
     for order in ours.orders.values():
         order_id = order.order_id
-        unnamed = rows_that_may_be(order, ours, answers)
         if scope.accounts and order.account not in scope.accounts:
             continue
         repair = _order_repair(before.orders.get(order_id), order, scope)
@@ -52,9 +51,9 @@ def order_findings(
             order,
             open_rows.get(order_id, []),
             done_rows.get(order_id, []),
-            was_executed=order_id in executed,
             repair=repair,
-            may_be=unnamed,
+            executed=executed,
+            may_be=rows_that_may_be(order, ours, answers),
         )
         found = _order_finding(named, answers, ours, scope)
         if (
@@ -114,15 +113,15 @@ def _by_order(ours: OurSide, rows: Iterable[Row[_E]]) -> dict[str, list[Row[_E]]
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     """One of our orders, and how IB's answers name it."""
 
     order: Order
     open_rows: list[Row[OpenOrderReceived]]
     done_rows: list[Row[CompletedOrderReceived]]
-    was_executed: bool
     repair: str
+    #: Returns the orders that executions name; looked up where an order is listed nowhere else.
+    executed: Callable[[], Collection[str]]
     #: Sequences of rows without an orderRef that may be it.
     may_be: tuple[int, ...]
 
@@ -339,7 +338,8 @@ def _unlisted_finding(named: _Named, answers: Answers) -> Finding | Match:
         return named.thing.unknown("the gateway holds it until the rest of its group has come")
     if order.sent_sequence > answers.questions["open_orders"].asked_sequence:
         return named.thing.unknown(MOVED)
-    found = "it was executed in part" if named.was_executed else "no execution names it"
+    is_named = order.order_id in named.executed()
+    found = "it was executed in part" if is_named else "no execution names it"
     reaches = answers.questions["completed_orders"].reaches_back_to
     if reaches is not None and order.updated_at is not None and order.updated_at < reaches:
         found += f"; what ended before {reaches} is listed no more"

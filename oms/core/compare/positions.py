@@ -66,19 +66,28 @@ def _position_finding(
     was = before.positions.get(key)
     was_held = was.quantity if was else ZERO
     account, contract = _what(position, row)
-    thing = Thing(
-        subject="position",
-        name=key,
-        account=account,
-        con_id=contract.con_id,
-        symbol=contract.symbol,
-        ours=plain(held),
-        theirs=plain(told) if complete or row else "not answered",
-        evidence=(row.sequence,) if row else (),
-        repair="" if was_held == held else f"was {plain(was_held)}",
-    )
+    evidence = (row.sequence,) if row else ()
+
+    def thing_of() -> Thing:
+        return Thing(
+            subject="position",
+            name=key,
+            account=account,
+            con_id=contract.con_id,
+            symbol=contract.symbol,
+            ours=plain(held),
+            theirs=plain(told) if complete or row else "not answered",
+            evidence=evidence,
+            repair="" if was_held == held else f"was {plain(was_held)}",
+        )
+
+    if complete and held == told == was_held:
+        # In few steps: there are thousands, and few are ever shown.
+        values = plain(held)
+        return Match("position", f"position:{key}", values, evidence, lambda: thing_of().matched())
+    thing = thing_of()
     if complete and held == told:
-        return thing.matched() if thing.repair else thing.match(plain(held))
+        return thing.matched()
     wanted = Adjustment(account=account, contract=contract, quantity=told - held)
     judged = _judge_position(thing, position, wanted, answers, scope)
     is_pair = rule_of(contract.sec_type).cash == "pair"
