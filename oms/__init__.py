@@ -9,9 +9,9 @@
         await order.modify(limit="512.40")
         await order.done()
 
-`connect` runs the whole subsystem inside the caller's process: the log, the session with the
-gateway, recovery and reconciliation. The names below are the public ones; everything else can
-change.
+`connect` uses the daemon that runs on the database, or runs the whole subsystem inside the caller's
+process: the log, the session with the gateway, recovery and reconciliation. The names below are the
+public ones; everything else can change.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from oms._version import __version__
 
 if TYPE_CHECKING:
+    from oms.api.attached import Attached
     from oms.core.adapter import BrokerAdapter
     from oms.core.admit.groups import NewOrder
     from oms.core.contracts import (
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from oms.settings import Settings
 
 __all__ = [
+    "Attached",
     "BrokerAdapter",
     "Combo",
     "ComboLeg",
@@ -109,23 +111,43 @@ __all__ = [
 
 @asynccontextmanager
 async def connect(
-    settings: Settings | None = None, *, strategy: str = "python", wait_seconds: float = 60.0
-) -> AsyncIterator[OrderManager]:
-    """Run the subsystem in this process and give its order manager, once orders may leave.
+    settings: Settings | None = None,
+    *,
+    strategy: str = "python",
+    wait_seconds: float = 60.0,
+    attach: bool | None = None,
+) -> AsyncIterator[OrderManager | Attached]:
+    """Give the orders of the daemon that runs on the database, or run the whole subsystem in this
+    process where none does; both take the same calls, once orders may leave.
 
-    Settings come from the environment, `.env` and `oms.toml` where none are given. Raises
-    `InvalidRequest` for an argument that is none, `IBConnectionError` when no gateway answered
-    whole within `wait_seconds`, and `LeaseHeld` when a daemon serves the same database already.
+    `attach=True` insists on a daemon, `attach=False` on none. Settings come from the environment,
+    `.env` and `oms.toml` where none are given. Raises `InvalidRequest` for an argument that is
+    none, `IBConnectionError` when no gateway answered whole within `wait_seconds`,
+    `DaemonNotRunning` where one is insisted on, and `LeaseHeld` where a daemon is there and either
+    it or the caller wants no company.
     """
     # Imported late: a program that only reads the log should not load ib_async.
     from oms.core.asked import check, check_actor
-    from oms.service.daemon import open_oms
     from oms.settings import Settings, load
 
     check("settings", settings, Settings | None)
     check_actor("strategy", strategy)
     check("wait_seconds", wait_seconds, float)
-    async with open_oms(settings or load(), actor=f"strategy:{strategy}") as running:
+    check("attach", attach, bool | None)
+    chosen, actor = settings or load(), f"strategy:{strategy}"
+    if attach is None:
+        from oms.api.places import daemon_answers
+
+        attach = await daemon_answers(chosen.database_url)
+    if attach:
+        from oms.api.attached import attached
+
+        async with attached(chosen, actor, wait_seconds) as om:
+            yield om
+        return
+    from oms.service.daemon import open_oms
+
+    async with open_oms(chosen, actor=actor) as running:
         await running.until_ready(wait_seconds)
         yield running.manager
 
@@ -163,6 +185,8 @@ def __getattr__(name: str) -> object:
             from oms import errors as home
         case "IBBrokerAdapter":
             from oms.service import adapter as home
+        case "Attached":
+            from oms.api import attached as home
         case "NewOrder":
             from oms.core.admit import groups as home
         case "OrderManager":

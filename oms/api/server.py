@@ -24,6 +24,7 @@ import uvicorn
 
 from oms.access import Access, access_for
 from oms.api.app import Application
+from oms.api.places import owner_file
 from oms.api.rights import GRANTS, Gatekeeper
 from oms.api.service import Service
 from oms.api.stream import Bell
@@ -31,7 +32,6 @@ from oms.errors import ConfigurationError
 from oms.files import whole_file
 from oms.service.subsystem import Oms
 from oms.settings import Settings
-from oms.store.backend import parse_url
 from oms.store.reader import Reader
 from oms.store.writer import Committed
 from oms.telemetry import get_logger
@@ -64,9 +64,15 @@ def listening(settings: Settings) -> Iterator[Listening]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Tokens are asked for everywhere; the names are what a browser must not be led around.
     access = access_for(host, settings.web_hosts, "tokens are asked for")
+    taken = socket.socket(family)
     try:
-        taken = socket.create_server((host, port), family=family)
+        if os.name == "posix":
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Not listened on before there is an answer: a program that calls earlier is refused, and
+        # asks again when the books are compared.
+        taken.bind((host, port))
     except (OSError, OverflowError) as error:
+        taken.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(
             f"the service cannot be offered on {host}:{port}: {reason}",
@@ -74,15 +80,6 @@ def listening(settings: Settings) -> Iterator[Listening]:
         ) from error
     with taken:
         yield Listening(taken, Access(access.names, access.every_address))
-
-
-def owner_file(database_url: str) -> Path | None:
-    """Return where the owner's token of a database stands; None where it is on a server."""
-    url = parse_url(database_url)
-    if url.get_backend_name() != "sqlite" or not url.database:
-        return None
-    database = Path(url.database)
-    return database.with_name(f"{database.name}.owner")
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final, Literal, TypeVar, cast
 
 from oms.api import requests as bodies
@@ -21,7 +20,7 @@ from oms.core.fold.records import AnyRecord, Order
 from oms.core.order_types import Changes
 from oms.core.resets import windows_of
 from oms.core.situation import judge
-from oms.core.values import fields_of
+from oms.core.values import fields_of, jsonable
 from oms.errors import InvalidRequest, RightMissing
 from oms.history import records
 from oms.history.moments import Calendar
@@ -48,6 +47,11 @@ from oms.store.reader import Reader
 from oms.store.situation import read_situation
 
 _R = TypeVar("_R")
+#: The numbers of a quote.
+QUOTED: Final = (
+    *("bid", "ask", "last", "close", "bid_size", "ask_size", "last_size"),
+    *("open", "high", "low", "volume"),
+)
 _LIMIT: Final = 100
 _LIMIT_MAX: Final = 1_000
 
@@ -187,7 +191,7 @@ class Service:
         found = await self._on_daemon(
             lambda: self._manager.what_if(body.contract, body.terms, account=body.account or None)
         )
-        return {"what_if": {name: _plain(value) for name, value in fields_of(found).items()}}
+        return {"what_if": jsonable(found)}
 
     async def cancel_everything(self, asked: Asked) -> Json:
         """Ask IB to cancel every order of the login, those of others included."""
@@ -211,7 +215,7 @@ class Service:
         """Return a contract as IB knows it."""
         contract = asked.body.contract
         found = await self._on_daemon(lambda: self._manager.qualify(contract))
-        return {"contract": contract_json(found)}
+        return {"contract": jsonable(found)}
 
     async def quote(self, asked: Asked) -> Json:
         """Return the market of a contract as it is now."""
@@ -224,13 +228,7 @@ class Service:
         return {
             "contract": contract_json(found.contract),
             "at": time(found.at),
-            **{
-                name: number(getattr(found, name))
-                for name in (
-                    *("bid", "ask", "last", "close", "bid_size", "ask_size", "last_size"),
-                    *("open", "high", "low", "volume"),
-                )
-            },
+            **{name: number(getattr(found, name)) for name in QUOTED},
             "market_type": found.market_type,
         }
 
@@ -340,7 +338,3 @@ def _new_order(body: bodies.OrderBody) -> NewOrder:
         body.reason,
         closing=body.closing,
     )
-
-
-def _plain(value: object) -> object:
-    return number(value) if isinstance(value, Decimal) else value

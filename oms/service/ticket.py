@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Unpack
+from collections.abc import Callable, Mapping
+from typing import Protocol, Unpack
 
 from oms.core.asked import door
 from oms.core.fold.records import ENDED, Order, OrderState
@@ -16,7 +16,6 @@ from oms.errors import (
     OrderDeniedError,
     RequestTimedOut,
 )
-from oms.service.orders_at_work import OrdersAtWork
 from oms.service.sending import By
 
 #: The order is on its way, and IB has not named it.
@@ -26,6 +25,34 @@ _AT_WORK = frozenset({OrderState.WORKING, OrderState.PARTIALLY_FILLED, OrderStat
 _ASKED = frozenset({OrderState.MODIFY_PENDING, OrderState.CANCEL_PENDING})
 
 
+class OrdersView(Protocol):
+    """The orders as the last commit left them."""
+
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """Return those that are live or ended lately, by id."""
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return when a condition holds."""
+
+
+class Desk(Protocol):
+    """Where orders that exist are seen, changed and cancelled: in this process, or in a daemon."""
+
+    @property
+    def view(self) -> OrdersView:
+        """Return the orders as the last commit left them."""
+
+    def order(self, order_id: str) -> Order:
+        """Return an order that is live or ended lately; raises `NotFound`."""
+
+    async def modify(self, order_id: str, changes: Changes, *, reason: str, by: By) -> Order:
+        """Send new terms."""
+
+    async def cancel(self, order_id: str, *, reason: str, by: By) -> Order:
+        """Ask IB to cancel it."""
+
+
 class Ticket:
     """The caller's end of one order.
 
@@ -33,7 +60,7 @@ class Ticket:
     `RequestTimedOut`, and the order goes on as it is.
     """
 
-    def __init__(self, orders: OrdersAtWork, order_id: str, by: By) -> None:
+    def __init__(self, orders: Desk, order_id: str, by: By) -> None:
         """`by` is who its changes and cancels are said to come from."""
         self._orders = orders
         self._by = by

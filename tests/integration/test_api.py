@@ -15,8 +15,9 @@ import pytest
 import websockets
 
 from oms.api.operations import OPERATIONS
+from oms.api.places import owner_file
 from oms.api.rights import GRANTS, digest_of
-from oms.api.server import Listening, listening, owner_file, serving
+from oms.api.server import Listening, listening, serving
 from oms.core.events import AccessGranted, AccessRevoked, Context, Event, OrderIntended, Pending
 from tests.world import ACCOUNT, LOW, World
 
