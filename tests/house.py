@@ -58,8 +58,9 @@ HOUSE = {
     ),
     # The service for other programs, in a thread of the daemon.
     "api": allowed(
-        "access files core store history report service settings telemetry errors clock _version",
-        "starlette uvicorn pydantic websockets httpx",
+        "access files core store history report service settings telemetry errors clock _version"
+        " broker.feed",
+        "starlette uvicorn pydantic msgspec websockets httpx",
     ),
     "cli": allowed(f"{EVERYTHING} access api files _version", "typer rich click"),
     "sim": allowed(),

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from oms.access import Access
 from oms.api import openapi
 from oms.api.operations import OPERATIONS, Operation
+from oms.api.requests import FeedBody
 from oms.api.rights import Caller, Gatekeeper
 from oms.api.service import Asked, Service
 from oms.api.stream import Bell, Stream, Wanted
@@ -86,6 +88,7 @@ class Application:
         ]
         routes.append(Route("/v1/openapi.json", self._openapi))
         routes.append(WebSocketRoute("/v1/stream", self._stream))
+        routes.append(WebSocketRoute("/v1/feed", self._feed))
         refusals = {OmsError: _refuse, HTTPException: _refuse_http, Exception: _refuse_bug}
         return Starlette(routes=routes, exception_handlers=refusals)
 
@@ -133,7 +136,7 @@ class Application:
             )
         return caller
 
-    # ── the stream ──
+    # ── the streams ──
 
     async def _stream(self, socket: WebSocket) -> None:
         await socket.accept()
@@ -152,6 +155,44 @@ class Application:
             pass  # it went while something was on its way
         finally:
             gone.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await gone
+
+    async def _feed(self, socket: WebSocket) -> None:
+        """Tell the market of the contract that the first message names."""
+        await socket.accept()
+        try:
+            caller = self._let_in(socket, "read")
+            self._gate.count(caller, self._clock.monotonic())
+            wanted = _read(FeedBody, await socket.receive_text())
+            assert isinstance(wanted, FeedBody)
+            feed = await self._service.feed(wanted)
+        except OmsError as error:
+            await socket.send_json(_refusal_json(error))
+            await socket.close(_REFUSED if isinstance(error, AccessRefused) else _BAD)
+            return
+        except (WebSocketDisconnect, KeyError):
+            return  # it went, or sent bytes
+        gone = asyncio.ensure_future(_until_gone(socket))
+        try:
+            while self._gate.holds(caller):
+                item = asyncio.ensure_future(self._service.next_item(feed))
+                await asyncio.wait({item, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if gone.done():
+                    item.cancel()
+                    break
+                await socket.send_json(
+                    {"dropped": feed.dropped, "item": msgspec.to_builtins(item.result())}
+                )
+        except OmsError as error:
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                await socket.send_json(_refusal_json(error))
+                await socket.close(_BAD)
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # it went while something was on its way
+        finally:
+            gone.cancel()
+            await self._service.close_feed(feed)
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await gone
 

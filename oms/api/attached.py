@@ -20,6 +20,7 @@ import httpx
 import websockets
 
 from oms import errors
+from oms.api.attached_feed import AttachedFeed
 from oms.api.places import where
 from oms.api.service import QUOTED
 from oms.core.admit.groups import NewOrder, check_distinct
@@ -30,7 +31,7 @@ from oms.core.fold.records import AnyRecord, Order
 from oms.core.money import Number, number
 from oms.core.order_types import Changes
 from oms.core.portfolio import Account
-from oms.core.quotes import Quote
+from oms.core.quotes import FeedKind, Quote
 from oms.core.values import jsonable, read_with_model
 from oms.errors import (
     DaemonNotRunning,
@@ -76,6 +77,7 @@ class Attached:
         self._after = after
         self.view = View(live)
         self._desk = _Desk(self)
+        self._feeds: list[AttachedFeed] = []
 
     # ── new orders ──
 
@@ -234,6 +236,15 @@ class Attached:
         at = datetime.fromisoformat(said["at"])
         return Quote(contract, at, market_type=said["market_type"], **numbers)
 
+    @door
+    def feed(self, contract: Contract, kind: FeedKind = "quotes") -> AttachedFeed:
+        """Return a bounded queue of a contract's quotes, ticks or 5-second bars; see
+        `OrderManager.feed`.
+        """
+        feed = AttachedFeed(contract, kind, self._reached, _error_of)
+        self._feeds.append(feed)
+        return feed
+
     async def accounts(self) -> tuple[Account, ...]:
         """Return what the accounts hold and are worth; see `OrderManager.accounts`."""
         return await read_accounts(self._reader, marks={})
@@ -271,11 +282,7 @@ class Attached:
                     if found is None:
                         await self._successor()
                         continue
-                    address, token = found
-                    headers = {
-                        "authorization": f"Bearer {token}",
-                        "oms-actor": self._by.actor,
-                    }
+                    address, headers = found[0], self._headers(found[1])
                     try:
                         said = await self._http.request(
                             method, f"{address}/v1{path}", json=body, params=words, headers=headers
@@ -305,6 +312,13 @@ class Attached:
                 return found
             await asyncio.sleep(_LOOK_SECONDS)
 
+    def _headers(self, token: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {token}", "oms-actor": self._by.actor}
+
+    async def _reached(self) -> tuple[str, dict[str, str]]:
+        address, token = await self._found()
+        return address, self._headers(token)
+
     async def _successor(self) -> None:
         """Return when a daemon may be there that takes orders."""
         await asyncio.sleep(_LOOK_SECONDS)
@@ -324,7 +338,7 @@ class Attached:
 
     async def _follow(self, ready: asyncio.Event) -> None:
         address, token = await self._found()
-        headers = {"authorization": f"Bearer {token}", "oms-actor": self._by.actor}
+        headers = self._headers(token)
         url = f"{address.replace('http', 'ws', 1)}/v1/stream?after={self._after}"
         async with websockets.connect(url, additional_headers=headers) as stream:
             ready.set()
@@ -340,7 +354,9 @@ class Attached:
                 self._after = message["sequence"]
 
     async def close(self) -> None:
-        """Let go of the daemon."""
+        """Let go of the daemon, and of every feed."""
+        for feed in self._feeds:
+            feed.close()
         await self._http.aclose()
 
 

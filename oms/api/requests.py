@@ -5,6 +5,7 @@ from __future__ import annotations
 from oms.core.bounds import Price, Prose, Word
 from oms.core.contracts import Contract
 from oms.core.events import Terms
+from oms.core.quotes import FeedKind
 from oms.core.values import Given
 
 
@@ -91,3 +92,10 @@ class ContractBody(Given):
     """A contract, described as far as it is known."""
 
     contract: Contract
+
+
+class FeedBody(Given):
+    """What a feed tells of which contract, as IB has qualified it."""
+
+    contract: Contract
+    kind: FeedKind = "quotes"

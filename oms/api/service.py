@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from oms.api import requests as bodies
 from oms.api.rights import Caller
@@ -45,6 +45,10 @@ from oms.service.sending import By
 from oms.settings import Settings
 from oms.store.reader import Reader
 from oms.store.situation import read_situation
+
+if TYPE_CHECKING:
+    from oms.broker.feed import Feed
+    from oms.core.quotes import MarketItem
 
 _R = TypeVar("_R")
 #: The numbers of a quote.
@@ -231,6 +235,22 @@ class Service:
             **{name: number(getattr(found, name)) for name in QUOTED},
             "market_type": found.market_type,
         }
+
+    async def feed(self, wanted: bodies.FeedBody) -> Feed:
+        """Return a feed of the daemon; it is of the daemon's loop."""
+
+        async def subscribe() -> Feed:
+            return self._manager.feed(wanted.contract, wanted.kind)
+
+        return await self._on_daemon(subscribe)
+
+    async def next_item(self, feed: Feed) -> MarketItem:
+        """Return the oldest item that a feed has kept, or wait for one."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(feed.next(), self._loop))
+
+    async def close_feed(self, feed: Feed) -> None:
+        """Let a feed end."""
+        self._loop.call_soon_threadsafe(feed.close)
 
     # ── what is read ──
 

@@ -13,6 +13,7 @@ import pytest
 import oms
 from oms.api.server import listening, serving
 from oms.core.fold.records import OrderState
+from oms.core.quotes import Quote
 from oms.errors import DaemonNotRunning, InvalidRequest, LeaseHeld, OrderDeniedError
 from oms.service.daemon import open_oms
 from oms.settings import Settings
@@ -50,6 +51,10 @@ async def test_two_strategies_trade_through_one_daemon(
         spy = await alpha.qualify(oms.Stock("SPY"))
         assert spy.con_id == 756733
         assert (await alpha.quote(spy)).price == await alpha.price(spy)
+        feed = beta.feed(spy)
+        assert isinstance(quote := await asyncio.wait_for(feed.next(), 30), Quote)
+        assert quote.contract == spy
+        feed.close()
         resting = await alpha.submit(AAPL, oms.Limit("BUY", 10, LOW), order_id="a1")
         assert (await resting.working()).actor == "strategy:alpha"
         await resting.modify(limit="11")
