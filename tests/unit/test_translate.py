@@ -207,6 +207,25 @@ def test_account_values_come_from_three_messages() -> None:
     ] == [AccountValueReceived(**expected, source=s) for s in ("updates", "summary", "multi")]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("told", "key"),
+    [
+        ("$LEDGER-CashBalance", "CashBalance"),
+        ("$LEDGER-ExchangeRate", "ExchangeRate"),
+        # The account has one of that name as well.
+        ("$LEDGER-AccruedCash", "$LEDGER-AccruedCash"),
+        ("AccruedCash", "AccruedCash"),
+        ("$LEDGER-", "$LEDGER-"),
+    ],
+)
+def test_the_prefix_of_per_currency_values_is_no_part_of_their_name(told: str, key: str) -> None:
+    expected = {"account": "DU1", "key": key, "value": "1.5", "currency": "EUR"}
+    assert [
+        read(6, 2, told, "1.5", "EUR", "DU1"),
+        read(73, 1, 9, "DU1", "", told, "1.5", "EUR"),
+    ] == [AccountValueReceived(**expected, source=s) for s in ("updates", "multi")]  # type: ignore[arg-type]
+
+
 def test_ids_and_ends_are_translated() -> None:
     assert [
         read(9, 1, 42),

@@ -25,6 +25,10 @@ from oms.core.events import (
     PositionReceived,
 )
 
+LEDGER_PREFIX: Final = "$LEDGER-"
+#: Values that a currency has and the whole account as well.
+OF_ACCOUNT_TOO: Final = frozenset(("AccruedCash",))
+
 
 def _position(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated:
     return Translated(
@@ -66,11 +70,22 @@ def _portfolio(fields: Fields, version: int, zone: ZoneInfo | None) -> Translate
     )
 
 
+def _key(text: str) -> str:
+    """Return the name of a value without what gateways from 10.47 put before those of a currency.
+
+    The accrued cash of a currency keeps it: that of the whole account has the same name, and the
+    prefix alone says which of the two it is (IB: TWS API changelog of 8 May 2026).
+    """
+    key = required("key", text)
+    bare = key.removeprefix(LEDGER_PREFIX)
+    return bare if bare and bare not in OF_ACCOUNT_TOO else key
+
+
 def _account_value(fields: Fields, version: int, zone: ZoneInfo | None) -> Translated:
     return Translated(
         AccountValueReceived(
             account=fields[5],
-            key=required("key", fields[2]),
+            key=_key(fields[2]),
             value=fields[3],
             currency=fields[4],
             source="updates",
@@ -97,7 +112,7 @@ def _account_update_multi(fields: Fields, version: int, zone: ZoneInfo | None) -
     return Translated(
         AccountValueReceived(
             account=required("account", fields[3]),
-            key=required("key", fields[5]),
+            key=_key(fields[5]),
             value=fields[6],
             currency=currency,
             source="multi",
