@@ -47,7 +47,16 @@ RUNNING: Final = frozenset(
         *("time_form", "commission", "liquidity", "cancel_order", "acknowledge", "fills"),
         *("modify_reject", "parts", "part_seconds", "master_client", "clients_max"),
         *("account_summaries_max", "tickers_max", "messages_per_second", "chunk_bytes"),
-        *("read_only", "download_open_orders", "bind_negative", "expiry_notice", "pacing", "oca"),
+        *(
+            "read_only",
+            "download_open_orders",
+            "bind_negative",
+            "expiry_notice",
+            "pacing",
+            "filled_twice",
+            "ledger_prefix",
+            "oca",
+        ),
     )
 )
 
@@ -128,6 +137,11 @@ class Settings:
     oca: OcaRule = "kept"
     """`kept`: a fill ends or reduces the other orders of its group, or of its parent; `ignored`:
     it leaves them alone."""
+    filled_twice: bool = True
+    """Say openOrder and orderStatus Filled twice, as IB does; `no` says them once."""
+    ledger_prefix: bool = False
+    """Begin per-currency keys of account updates with `$LEDGER-`. Gateways from 10.47 do so for new
+    users, and leave it to a box in their settings for those who upgrade."""
     expiry_notice: bool = True
     """Send 202 when a day order ends with the session, as well as its status."""
     messages_per_second: int = 0

@@ -205,8 +205,11 @@ class World:
 async def world(
     *, clock: Clock | None = None, script: str = "", **settings: Any
 ) -> AsyncIterator[World]:
-    """A gateway with these settings, playing a scenario if there is one; all closed at the end."""
-    gateway = Gateway(Settings(port=0, **settings), clock=clock)
+    """A gateway with these settings, playing a scenario if there is one; all closed at the end.
+
+    Filled is said once, so that a story has no line twice.
+    """
+    gateway = Gateway(Settings(port=0, **{"filled_twice": False, **settings}), clock=clock)
     player = Player(parse(script), gateway) if script else None
     if player is not None:
         player.start()

@@ -83,6 +83,24 @@ async def test_figures_are_refreshed_by_themselves(world: World) -> None:
     await refreshed(4)
 
 
+async def test_cash_and_rate_of_a_currency_are_refreshed_under_keys_with_ibs_prefix(
+    world: World,
+) -> None:
+    """Gateways from 10.47 put `$LEDGER-` before them in account updates, not in the summary."""
+    await world.simulator.do("setting", name="ledger_prefix", value="yes")
+    await world.start(account_refresh_seconds=0)
+    await world.simulator.do("cash", amount=5000, currency="EUR")
+    await world.reconcile()
+    await world.simulator.do("cash", amount=-1000, currency="EUR")
+    await world.oms.gateway.accounts.refresh()
+    await world.oms.log.flush()
+    (account,) = await read_accounts(world.oms.reader)
+    (euro,) = [one for one in account.balances if one.currency == "EUR"]
+    assert (euro.cash.value, euro.rate.is_known) == (Decimal(4000), True)
+    names = {value.name for value in await world.oms.reader.rows("account_values", {})}
+    assert {one for one in names if one.startswith("$")} == {"$LEDGER-AccruedCash"}
+
+
 async def test_a_refusal_and_silence_are_errors_of_the_one_who_asked(world: World) -> None:
     await world.start()
     await world.simulator.do(

@@ -909,3 +909,21 @@ async def test_an_option_on_a_future_trades_on_its_exchange() -> None:
         client.place(orderRef="fop", totalQuantity="1", **option)
         await client.wait_for("execDetails", secType="FOP")
         assert states(sim)["fop"] == ("Filled", "1")
+
+
+async def test_per_currency_keys_of_account_updates_may_have_ibs_prefix() -> None:
+    """IB: TWS API changelog of 8 May 2026; the summary has its keys as before."""
+    async with world(ledger_prefix=True) as sim:
+        client = await sim.client()
+        client.ask("reqAccountUpdates", subscribe="1", account="DU1234567")
+        await client.wait_for("accountDownloadEnd")
+        client.ask("reqAccountUpdatesMulti", reqId="1", account="All", ledgerAndNLV="1")
+        await client.wait_for("accountUpdateMultiEnd", reqId="1")
+        client.ask("reqAccountSummary", reqId="2", group="All", tags="$LEDGER:ALL")
+        await client.wait_for("accountSummaryEnd", reqId="2")
+        for name in ("updateAccountValue", "accountUpdateMulti"):
+            keys = {values["key"] for seen, values in client.received if seen == name}
+            assert {"$LEDGER-CashBalance", "$LEDGER-ExchangeRate", "NetLiquidation"} <= keys
+            assert not {"CashBalance", "$LEDGER-NetLiquidation"} & keys
+        tags = {values["tag"] for seen, values in client.received if seen == "accountSummary"}
+        assert "CashBalance" in tags

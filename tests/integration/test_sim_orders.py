@@ -94,6 +94,17 @@ async def test_a_modify_answers_with_the_new_terms_and_keeps_the_order() -> None
         assert [row["received"] for row in books["modifications"]] == [1]
 
 
+@pytest.mark.parametrize("twice", [True, False])
+async def test_the_end_of_a_filled_order_is_told_twice_as_ib_does(*, twice: bool) -> None:
+    async with world(filled_twice=twice) as sim:
+        client = await sim.client()
+        client.place()
+        await client.wait_for("commissionReport")
+        story = client.story("openOrder", "orderStatus", "execDetails", "commissionReport")
+        end = ["openOrder Filled", "orderStatus Filled"] * (1 + twice)
+        assert story[2:] == ["execDetails", *end, "commissionReport"]
+
+
 async def test_new_terms_that_cross_a_fill_are_no_second_placement() -> None:
     async with world() as sim:
         client = await sim.client()

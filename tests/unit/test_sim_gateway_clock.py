@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
-from oms.sim.clock import SteppedClock
-from oms.sim.gateway.gateway_clock import GatewayClock
+from oms.sim.clock import RealClock, SteppedClock
+from oms.sim.gateway.gateway_clock import TURN_SECONDS, GatewayClock
 
 
 def test_what_falls_due_is_followed_by_a_flush() -> None:
@@ -43,6 +45,30 @@ def test_nothing_falls_due_after_the_stop() -> None:
     clock.stop()
     stepped.advance(2)
     assert done == []
+
+
+async def test_between_what_falls_due_at_once_others_have_their_turn() -> None:
+    """What one loop does for its sockets waits for a turn, not for a thousand timers."""
+    loop = asyncio.get_running_loop()
+    done: list[str] = []
+    ended = asyncio.Event()
+    clock = GatewayClock(RealClock(), lambda: None)
+
+    def work(name: str) -> None:
+        if name == "first":
+            loop.call_soon(done.append, "another")
+        until = loop.time() + TURN_SECONDS
+        while loop.time() < until:
+            pass
+        done.append(name)
+        if name == "last":
+            ended.set()
+
+    for name in ("first", "second", "last"):
+        clock.call_later(0.01, partial(work, name))
+    clock.call_later(0.01, lambda: done.append("cancelled")).cancel()
+    await ended.wait()
+    assert done == ["first", "another", "second", "last"]
 
 
 def clocks() -> tuple[list[str], SteppedClock, GatewayClock]:

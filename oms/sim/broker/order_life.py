@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import partial
 from typing import Final, assert_never
 
 from oms.sim.broker import waiting
@@ -41,6 +42,8 @@ class OrderLife:
         self.linked = LinkedOrders(floor, end=self.end, work=self.work)
         #: Perm ids in the order in which they were given out since the gateway started.
         self.accepted_ids: list[int] = []
+        #: Orders whose next part comes by a timer, whatever the market does until then.
+        self._between_parts: set[int] = set()
         self._perm_base = random.Random(f"orders:{floor.settings.seed}").randint(10**8, 19 * 10**8)
 
     # ── taking in ────────────────────────────────────────────────────────────────────────────────
@@ -145,6 +148,8 @@ class OrderLife:
 
     def _fill_what_fits(self, order: Order, price: Decimal) -> None:
         """Fill what the market and the account allow."""
+        if order.perm_id in self._between_parts:
+            return
         contract = self.floor.contract(order.con_id)
         offered = order.remaining
         if self.settings.liquidity == "touch":
@@ -161,12 +166,17 @@ class OrderLife:
             return
         if self.settings.part_seconds and len(pieces) > 1:
             pieces = pieces[:1]
-            self.floor.clock.call_later(self.settings.part_seconds, lambda: self._look_at(order))
+            self._between_parts.add(order.perm_id)
+            self.floor.clock.call_later(self.settings.part_seconds, lambda: self._next_part(order))
         for piece in pieces:
             if not order.ended:
                 for con_id, signed in order.per_unit():
                     self._take(self.floor.contract(con_id), signed * piece)
                 self.fill(order, piece, price)
+
+    def _next_part(self, order: Order) -> None:
+        self._between_parts.discard(order.perm_id)
+        self._look_at(order)
 
     def _take(self, contract: Contract, signed: Decimal) -> None:
         self.floor.market.take(contract, signed > 0, abs(signed), self.settings.liquidity)
@@ -177,24 +187,28 @@ class OrderLife:
         else:
             self.reject(order, 201, shortfall)
 
-    def on_quote(self, con_id: int) -> None:
+    def on_quote(self, con_id: int, *, at_once: bool = True) -> None:
         """Look at every order that depends on a contract whose market has moved, and on the
-        options that move with it.
+        options that move with it: now, or each order in a turn of its own.
         """
         contract = self.floor.contract(con_id)
         self.notify.quote(contract)
         for option in self.floor.market.follow(contract):
-            self.on_quote(option)
+            self.on_quote(option, at_once=at_once)
         for order in self.books.live.affected_by(con_id):
-            if not order.ended:
+            if at_once:
                 self.work(order)
+            else:
+                self.floor.clock.call_later(0.0, partial(self.work, order))
 
     def on_print(self, contract: Contract) -> None:
-        """Let others trade at the last price: an order that stood there, or better, is filled."""
+        """Let others trade at the last price: an order that stood there, or better, is filled, each
+        in a turn of its own.
+        """
         price = self.floor.market.quote(contract).last
         for order in self.books.live.affected_by(contract.con_id):
-            if not order.ended and order.con_id == contract.con_id:
-                self.work(order, price)
+            if order.con_id == contract.con_id:
+                self.floor.clock.call_later(0.0, partial(self.work, order, price))
 
     def cross(self, order: Order, failure: str) -> None:
         """Hold an auction for an order: fill it wholly at the last price, or end it.
@@ -285,6 +299,8 @@ class OrderLife:
         for row in rows:
             self.notify.execution(row)
         self.notify.order(order)
+        if order.status == "Filled" and self.settings.filled_twice and not after_end:
+            self.notify.order(order)
         self._tell_of_money(rows)
         if contract.sec_type != "BAG":
             self.notify.quote(contract)

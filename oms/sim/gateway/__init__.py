@@ -11,6 +11,7 @@ gateway composes:
     rate_limit      how many messages a second a client may send
     session         one client: its socket, its two links, and the host that it reports to
     clients         the sessions, and the client ids in use
+    known           what the gateway knows of IB, in an outage too
     outage          the loss of the line to IB and its end, as clients notice it
     render          orders, executions and contracts as values of messages (pure)
     reports         orders and executions told to one session

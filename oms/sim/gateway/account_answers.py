@@ -10,12 +10,16 @@ from oms.sim.broker.accounts import account_values, accounting
 from oms.sim.broker.accounts.account_values import Row
 from oms.sim.broker.floor import Floor
 from oms.sim.gateway.clients import Clients
+from oms.sim.gateway.known import Known
 from oms.sim.gateway.session import Session
 from oms.sim.gateway.subscriptions import subscribe, subscriptions, unsubscribe
 from oms.sim.protocol.fields import number, to_bool, to_int
 from oms.sim.protocol.requests import Request
 
 VALUES_SECONDS: Final = 1.0
+
+#: What gateways from 10.47 put before per-currency keys of account updates.
+LEDGER_PREFIX: Final = "$LEDGER-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,10 @@ class PositionPnL:
 class AccountAnswers:
     """What is asked once, and what is sent again to those who subscribed."""
 
-    def __init__(self, floor: Floor, clients: Clients) -> None:
+    def __init__(self, floor: Floor, clients: Clients, known: Known) -> None:
         self._floor = floor
         self._clients = clients
+        self._known = known
         self._timer_set = False
         self.actions: Mapping[str, Callable[[Session, Request], None]] = {
             "reqPositions": self._positions,
@@ -114,7 +119,7 @@ class AccountAnswers:
 
     def _positions(self, session: Session, request: Request) -> None:
         session.subscriptions["Positions"] = True
-        for (account, con_id), row in self._floor.books.positions.items():
+        for (account, con_id), row in self._known.positions().items():
             if row.quantity:
                 self._send_position(session, account, con_id)
         session.send("positionEnd")
@@ -142,7 +147,7 @@ class AccountAnswers:
         if not self._known_account(session, request, "bR"):
             return
         subscribe(session, request, PositionsMulti(wanted))
-        for (account, con_id), row in self._floor.books.positions.items():
+        for (account, con_id), row in self._known.positions().items():
             if wanted in ("", "All", account) and row.quantity:
                 values = self.position_values(account, con_id)
                 session.send("positionMulti", {**values, "reqId": request_id})
@@ -220,7 +225,7 @@ class AccountAnswers:
         updates = Updates(account)
         session.subscriptions["AccountUpdates"] = updates
         self._tell_updates(session, updates)
-        for owner, con_id in list(self._floor.books.positions):
+        for owner, con_id in list(self._known.positions()):
             if owner == account:
                 self._send_portfolio(session, account, con_id)
         session.send("accountDownloadEnd", {"account": account})
@@ -228,10 +233,14 @@ class AccountAnswers:
     def _tell_updates(self, session: Session, updates: Updates) -> None:
         account = updates.account
         for row in updates.told.news(account, account_values.rows(self._floor, account)):
-            values = {"key": row.key, "value": row.value, "currency": row.currency}
+            values = {"key": self._key(row), "value": row.value, "currency": row.currency}
             session.send("updateAccountValue", {**values, "account": account})
         now = self._floor.clock.now().astimezone(self._floor.zone)
         session.send("updateAccountTime", {"time": now.strftime("%H:%M")})
+
+    def _key(self, row: account_values.Row) -> str:
+        prefixed = row.per_currency and self._floor.settings.ledger_prefix
+        return LEDGER_PREFIX + row.key if prefixed else row.key
 
     def _send_portfolio(self, session: Session, account: str, con_id: int) -> None:
         contract = self._floor.contract(con_id)
@@ -258,7 +267,7 @@ class AccountAnswers:
                     brief = row.per_currency or row.key == "NetLiquidation"
                     if updates.ledger_only and not brief:
                         continue
-                    values = {"key": row.key, "value": row.value, "currency": row.currency}
+                    values = {"key": self._key(row), "value": row.value, "currency": row.currency}
                     values |= {"reqId": request_id, "account": account}
                     session.send("accountUpdateMulti", {**values, "modelCode": updates.model})
 

@@ -20,6 +20,7 @@ from oms.sim.gateway import render
 from oms.sim.gateway.account_answers import AccountAnswers
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.contract_answers import ContractAnswers
+from oms.sim.gateway.known import Known
 from oms.sim.gateway.option_ticks import OptionAnswers
 from oms.sim.gateway.quote_answers import QuoteAnswers
 from oms.sim.gateway.reports import Reports
@@ -37,12 +38,13 @@ Action = Callable[[Session, Request], None]
 class Answers:
     """What answers each request that only reads."""
 
-    def __init__(self, broker: Broker, clients: Clients, reports: Reports) -> None:
+    def __init__(self, broker: Broker, clients: Clients, reports: Reports, known: Known) -> None:
         self._floor = broker.floor
         self._intake = broker.intake
         self._clients = clients
         self._reports = reports
-        self.accounts = AccountAnswers(broker.floor, clients)
+        self._known = known
+        self.accounts = AccountAnswers(broker.floor, clients, known)
         self.quotes = QuoteAnswers(broker.floor, clients)
         contracts = ContractAnswers(broker.floor, broker.markets)
         options = OptionAnswers(broker.floor)
@@ -85,12 +87,12 @@ class Answers:
             for order in list(self._floor.books.live.values()):
                 if not order.order_id:
                     self._reports.bind(order)
-        live = self._floor.books.live.values()
+        live = self._known.orders()
         own = [one for one in live if one.client_id == session.client_id and one.order_id]
         self._send_orders(session, own)
 
     def _all_open_orders(self, session: Session, request: Request) -> None:
-        self._send_orders(session, list(self._floor.books.live.values()))
+        self._send_orders(session, self._known.orders())
 
     def _send_orders(self, session: Session, orders: list[Order]) -> None:
         for order in orders:
@@ -144,6 +146,7 @@ class Answers:
                 and values["exchange"] in ("", "SMART", row.venue)
                 and side in ("", row.side)
                 and (later_than is None or row.time > later_than)
+                and self._known.has(row.time)
             ):
                 yield row
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from oms.sim.broker.books.executions import Execution
@@ -22,6 +23,7 @@ from oms.sim.gateway.answers import Answers
 from oms.sim.gateway.clients import Clients
 from oms.sim.gateway.faults import FaultPlan
 from oms.sim.gateway.gateway_clock import GatewayClock
+from oms.sim.gateway.known import Known
 from oms.sim.gateway.observers import Observers
 from oms.sim.gateway.outage import Outages
 from oms.sim.gateway.reports import Reports
@@ -58,9 +60,10 @@ class Gateway:
         self.observers = Observers()
         self.upstream = Upstream()
         self.clients = Clients()
-        self.outages = Outages(self.upstream, self.clients)
+        known = Known(self.floor)
         self.reports = Reports(self.floor, self.intake, self.clients)
-        self.answers = Answers(self.broker, self.clients, self.reports)
+        self.answers = Answers(self.broker, self.clients, self.reports, known)
+        self.outages = Outages(self.upstream, self.clients, known, self.answers.quotes.refresh)
         self.refusing = False
         self._shared = Shared(
             settings, self.clock, self.zone, self.faults, self.observers, self.upstream
@@ -99,14 +102,24 @@ class Gateway:
         return Session(self._shared, self)
 
     def _move(self) -> None:
-        """One step of the seeded path for every contract that somebody has looked at."""
+        """One step of the seeded path for every contract that somebody has looked at.
+
+        Each is a turn of its own, so that a long list of them keeps nobody waiting; the next step
+        begins when this one is over.
+        """
         for con_id in self.floor.market.quoted:
-            contract = self.floor.contract(con_id)
-            if self.broker.markets.trading[schedule_of(contract)]:
-                self.floor.market.step(contract)
-                self.broker.orders.on_quote(con_id)
-                self.broker.orders.on_print(contract)
+            self.clock.call_later(0.0, partial(self._step, con_id))
+        self.clock.call_later(0.0, self._move_later)
+
+    def _move_later(self) -> None:
         self.clock.call_later(self.settings.step_seconds, self._move)
+
+    def _step(self, con_id: int) -> None:
+        contract = self.floor.contract(con_id)
+        if self.broker.markets.trading[schedule_of(contract)]:
+            self.floor.market.step(contract)
+            self.broker.orders.on_quote(con_id, at_once=False)
+            self.broker.orders.on_print(contract)
 
     async def stop(self) -> None:
         """Close every session in good order, then the books."""
@@ -195,7 +208,7 @@ class Gateway:
             session.came_early(request)
             return
         log.debug("client %s: %s %s", session.client_id, request.name, request.fields)
-        if self.outages.delays(session, request):
+        if self.outages.stops(session, request):
             return
         action = self._actions.get(request.name) or self.answers.actions[request.name]
         self._asking = (session.client_id, request.request_id)

@@ -265,6 +265,25 @@ class QuoteAnswers:
         for name, values in depth.news(self._floor.market.quote(depth.contract)):
             session.send(name, {**values, "reqId": request_id})
 
+    def refresh(self) -> None:
+        """Tell every subscriber the quote of now: the line was down while it changed."""
+        wanted: dict[int, Contract] = {}
+        for session in self._clients.ready():
+            for _, one in subscriptions(session):
+                match one:
+                    case Ticker():
+                        legs = [leg for leg, _ in one.legs] or [one.contract]
+                        wanted |= {leg.con_id: leg for leg in legs}
+                    case Depth():
+                        # What it was told is lost: it begins anew.
+                        one.told.clear()
+                        wanted[one.contract.con_id] = one.contract
+                    case Prints():
+                        one.told = ()
+                        wanted[one.contract.con_id] = one.contract
+        for contract in wanted.values():
+            self.quote_changed(contract)
+
     def quote_changed(self, contract: Contract) -> None:
         """Send ticks to those who subscribed to a contract."""
         for session in self._clients.ready():

@@ -9,6 +9,9 @@ from typing import Final
 from oms.sim.clock import Clock
 
 SLICE_SECONDS: Final = 0.05
+#: More than so many bytes are read in several turns, so that nobody waits for a client that writes
+#: a thousand orders at a time.
+TURN_BYTES: Final = 4_096
 
 
 class SlowReader:
@@ -32,7 +35,7 @@ class SlowReader:
         """Take in what the socket brought."""
         if self._stopped:
             return
-        if self._slice_bytes or self._waiting:
+        if self._slice_bytes or self._waiting or len(chunk) > TURN_BYTES:
             self._waiting += chunk
             self._slice_later()
         else:
@@ -57,13 +60,16 @@ class SlowReader:
             self.transport.pause_reading()
         if not self._timer_set:
             self._timer_set = True
-            self._clock.call_later(SLICE_SECONDS if self._slice_bytes else 0.0, self._slice)
+            if self._slice_bytes:
+                self._clock.call_later(SLICE_SECONDS, self._slice)
+            else:
+                asyncio.get_running_loop().call_soon(self._slice)
 
     def _slice(self) -> None:
         self._timer_set = False
         if self.transport is None or self._stopped:
             return
-        size = self._slice_bytes or len(self._waiting)
+        size = self._slice_bytes or TURN_BYTES
         chunk = bytes(self._waiting[:size])
         del self._waiting[:size]
         self._read(chunk)

@@ -1,13 +1,15 @@
 """The line between the gateway and IB: whether it is up, and what cannot come while it is not.
 
-Orders keep working at IB. What they report waits for the line, what clients ask of IB waits too;
-everything else is answered from the gateway's own books, as TWS answers from its cache.
+Orders keep working at IB. What they report waits for the line, and so do orders of clients. What
+only IB can answer is not answered, and quotes stand still. The rest is answered by the gateway as
+it was when the line went, as TWS answers from its cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Final
 
 BROKEN: Final = (
@@ -37,10 +39,34 @@ TICKS: Final = frozenset(
     (
         *("tickPrice", "tickSize", "tickGeneric", "tickString", "tickOptionComputation"),
         *("tickByTick", "realtimeBar", "updateMktDepth", "updateMktDepthL2"),
+        "historicalDataUpdate",
     )
 )
 #: Requests that wait for the line.
-ASKED_OF_IB: Final = frozenset(("placeOrder", "cancelOrder", "reqGlobalCancel"))
+ASKED_OF_IB: Final = frozenset(("placeOrder", "cancelOrder", "reqGlobalCancel", "exerciseOptions"))
+#: Requests whose quotes begin when the line is back, unless that has lost all of them (1101).
+SUBSCRIBING: Final = frozenset(
+    ("reqMktData", "reqTickByTickData", "reqRealTimeBars", "reqMktDepth")
+)
+#: Requests that only IB can answer: nobody does while the line is down, nor afterwards.
+ANSWERED_BY_IB: Final = frozenset(
+    (
+        *("reqContractDetails", "reqMatchingSymbols", "reqSecDefOptParams", "reqCompletedOrders"),
+        *("reqHistoricalData", "reqHistoricalTicks", "reqHeadTimeStamp", "reqHistogramData"),
+        *("reqScannerParameters", "reqScannerSubscription", "reqFundamentalData"),
+        *("reqNewsProviders", "reqNewsArticle", "reqHistoricalNews", "reqSmartComponents"),
+        *("reqMktDepthExchanges", "calculateImpliedVolatility", "calculateOptionPrice"),
+        *("reqWshMetaData", "reqWshEventData", "requestFA", "replaceFA"),
+    )
+)
+
+
+class Fate(StrEnum):
+    """What becomes of a request."""
+
+    ACTED_ON = "acted on"
+    WAITS = "waits"
+    LOST = "lost"
 
 
 class Upstream:
@@ -68,6 +94,10 @@ class Upstream:
         """Return True for a message that comes from IB and cannot come now."""
         return not (self.up or self._answering) and (name in REPORTS or name in TICKS)
 
-    def delays(self, request_name: str) -> bool:
-        """Return True for a request that has to wait for the line."""
-        return not self.up and request_name in ASKED_OF_IB
+    def fate(self, request_name: str) -> Fate:
+        """Return what becomes of a request that a client makes now."""
+        if self.up:
+            return Fate.ACTED_ON
+        if request_name in ASKED_OF_IB or request_name in SUBSCRIBING:
+            return Fate.WAITS
+        return Fate.LOST if request_name in ANSWERED_BY_IB else Fate.ACTED_ON
