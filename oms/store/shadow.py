@@ -74,9 +74,10 @@ class Shadow:
         self._checks_each = False
         self._projector = self._empty()
 
-    def _empty(self, evicted: Evicted | None = None) -> Projector:
+    def _empty(self) -> Projector:
         most = self._resident_records_max
-        return Projector(self.connection, resident_records_max=most, evicted=evicted or Evicted())
+        self._evicted = Evicted()
+        return Projector(self.connection, resident_records_max=most, evicted=self._evicted)
 
     @property
     def sums(self) -> Sums:
@@ -152,15 +153,14 @@ class Shadow:
         made_by, sequence, digest, *stored = kept[0]
         if made_by != self._folds or bytes(digest) != _hash_at(source, sequence):
             raise ChainBroken("what was kept is of another log", sequence=sequence)
-        evicted, found, written = Evicted(), Sums(), Sums.of(*stored)
+        found, written = Sums(), Sums.of(*stored)
         with connection.reading():
             for table, layout in LAYOUTS.items():
                 for page in connection.scanned(f"SELECT {', '.join(layout.columns)} FROM {table}"):
                     for row in page:
-                        _take_in(table, row, found, evicted)
+                        _take_in(table, row, found, self._evicted)
         if found != written:
             raise DatabaseDamaged(ROWS_DO_NOT_ADD_UP.format("the rows"))
-        self._projector = self._empty(evicted)
         self._projector.restore(sequence, written)
         self.sequence = sequence
         return None
