@@ -96,9 +96,10 @@ class Lookup:
             raise ContractUnknown(f"IB knows no contract like {describe(contract)}")
         details = found[0] if len(found) == 1 else _routed(found)
         if details is None:
-            raise ContractAmbiguous(
-                f"{len(found)} contracts fit {describe(contract)}: {_candidates(found)}"
-            )
+            # The first row of each: who names no exchange gets one for every venue.
+            several = {one.contract.conId: one for one in reversed(found)}
+            listed = _candidates(list(several.values())[::-1])
+            raise ContractAmbiguous(f"{len(several)} contracts fit {describe(contract)}: {listed}")
         return Qualified(
             contract=contract_from_ib(details.contract),
             rules=VenueRules(
