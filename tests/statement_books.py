@@ -10,11 +10,12 @@ unless a line says it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from oms.core.contracts import Contract
@@ -78,6 +79,13 @@ class Books:
         return books
 
     async def rows(self, table: str, where: Mapping[str, Any] | None = None, **_: Any) -> list[Any]:
+        return self._rows(table, where)
+
+    async def ask(self, question: Callable[[Any], Any]) -> Any:
+        """Answer from one state: these books do not change."""
+        return question(SimpleNamespace(rows=self._rows, one=lambda *_: None))
+
+    def _rows(self, table: str, where: Mapping[str, Any] | None = None, **_: Any) -> list[Any]:
         where = dict(where or {})
         if table == "sessions":
             return [_session(self.accounts, self.began, self.ended)]

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from oms.cli.output import give_up_output
 from oms.cli.verbs import Given, Verbs
 
 app = typer.Typer(
@@ -61,10 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except OSError as error:  # of the help alone; what a verb meets is said where it is invoked
         sys.stderr.write(f"{error.filename or 'standard output'}: {error.strerror or error}\n")
-        stdout = sys.__stdout__
-        if stdout is not None and stdout is sys.stdout:
-            # What is still in its buffer cannot be written at the end of the process either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        give_up_output()
         return 1
     return 0
 

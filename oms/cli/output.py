@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import Final
 
 import typer
@@ -31,3 +33,12 @@ def write(words: str) -> None:
 def say(words: str) -> None:
     """Write words for a person to stderr."""
     typer.echo(shown(words), err=True)
+
+
+def give_up_output() -> None:
+    """Let nothing more be written to a stdout that takes nothing: what is still in its buffer could
+    not be written at the end of the process either.
+    """
+    stdout = sys.__stdout__
+    if stdout is not None and stdout is sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from oms.cli.output import say
+from oms.cli.output import give_up_output, say
 from oms.errors import InvalidRequest, OmsError
 
 #: Options that belong to the program and are taken after the verb as well.
@@ -152,6 +152,8 @@ class Verbs(TyperGroup):
         except BrokenPipeError:
             raise  # whoever read has gone
         except OSError as error:
+            if error.filename is None:
+                give_up_output()
             hint = "is this its right path, may this user use it, and has its disk room?"
             fail(
                 OmsError(f"{error.filename or 'the output'}: {error.strerror or error}", hint=hint)

@@ -195,7 +195,7 @@ def _(event: events.TextsRemoved) -> str:
 
 @_say.register
 def _(event: events.AccessGranted) -> str:
-    return _with(f"{event.name} has a token with the right to {event.right}", event.reason)
+    return _with(f"The token of {event.name} gives the right to {event.right}", event.reason)
 
 
 @_say.register

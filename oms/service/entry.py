@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from oms.core.admit.groups import Group, NewOrder, attach_denial, check_order, check_same
+from oms.core.admit.readiness import check_world
 from oms.core.admit.rule import Denial
 from oms.core.admit.validity import validate
 from oms.core.admit.venue import VenueRules
@@ -75,6 +76,10 @@ class Entry:
             if one.order_id in earlier:
                 continue
             account = self._account(one.account)
+            broken = self._why_not_ask()
+            if broken is not None:
+                denials.append(denied(self._intent(one, account, one.contract), broken))
+                continue
             try:
                 qualified = await self._lookup.qualify(one.contract)
             except BrokerError as error:
@@ -102,6 +107,12 @@ class Entry:
         account = self._account(group.orders[0].account)
         intents: list[OrderIntended] = []
         rules: list[VenueRules] = []
+        broken = self._why_not_ask()
+        if broken is not None:
+            wanted = [self._intent(one, account, one.contract, group) for one in group.orders]
+            denials = [denied(one, broken) for one in wanted]
+            await self._sending.submit([], denials, by=by, whole=True)
+            return
         for one in group.orders:
             qualified = await self._lookup.qualify(one.contract)
             intents.append(self._intent(one, account, qualified.contract, group))
@@ -132,6 +143,13 @@ class Entry:
         )
 
     # ── inside ──
+
+    def _why_not_ask(self) -> Denial | None:
+        """Return why IB cannot be asked about a contract: while the gateway has lost it, the answer
+        would not come, and no order may leave.
+        """
+        system = self._view.system
+        return check_world(system) if system.connected and system.gap_sequence else None
 
     def _intent(
         self, one: NewOrder, account: str, contract: Contract, group: Group | None = None

@@ -65,7 +65,7 @@ class Daemon:
         self.watched = None
         try:
             with connection.writing():
-                leases.beat(connection, self.request, self.epoch, self.clock)
+                leases.beat(connection, self.request, self.epoch, self.clock, leases.Backlog())
         except LeaseLost:
             self.epoch = self.renewed = None
             return

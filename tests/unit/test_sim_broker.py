@@ -32,6 +32,7 @@ def test_a_fill_is_told_as_execution_then_order_then_commission() -> None:
         "order 1 Filled 10",
         "commission 1.00",
         "position 265598",
+        "quote AAPL",
     ]
 
 
@@ -66,6 +67,7 @@ def test_a_child_goes_to_work_with_its_parent_and_its_rival_goes_with_the_fill()
         "order 2 Filled 10",
         "commission 1.00",
         "position 265598",
+        "quote AAPL",
         "status 3 Cancelled",
         "error 3 202",
     ]
@@ -138,7 +140,10 @@ class World:
     def __init__(self, **settings: Any) -> None:
         self.heard = Heard()
         self.clock = SteppedClock(NOON)
-        self.broker = Broker(Settings(**settings), clock=self.clock, notify=self.heard)
+        # What is said twice is not the subject here.
+        self.broker = Broker(
+            Settings(**{"filled_twice": False, **settings}), clock=self.clock, notify=self.heard
+        )
         apple = self.broker.floor.contract(APPLE)
         self.broker.floor.market.set(apple, bid=Decimal("189.99"), ask=Decimal(190))
 
