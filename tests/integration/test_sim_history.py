@@ -167,6 +167,27 @@ async def test_bars_of_all_sizes_agree_and_are_the_same_for_everybody() -> None:
                 assert one["date"] == inside[-1]["date"]
 
 
+@pytest.mark.parametrize("end", ["15:00:00", "15:20:00", "15:31:15", "15:31:17"])
+async def test_bars_agree_up_to_any_end_within_a_session(end: str) -> None:
+    """Goal: the last bars before a full hour or minute are no longer and no shorter than others.
+
+    Method: bars of each size up to the end, beside the seconds of that time.
+    """
+    async with stepped(pacing=False) as sim:
+        client = await sim.client()
+        asked = {"endDateTime": f"20251230-{end}", "durationStr": "900 S"}
+        seconds = await bars(client, **asked, barSizeSetting="1 secs")
+        stop = int(datetime.fromisoformat(f"2025-12-30T{end}Z").timestamp())
+        for size, length in (("5 secs", 5), ("30 secs", 30), ("1 min", 60), ("5 mins", 300)):
+            rows = await bars(client, **asked, barSizeSetting=size)
+            # The first one began before the seconds did.
+            for one in rows[1:]:
+                start = int(one["date"])
+                inside = [row for row in seconds if start <= int(row["date"]) < start + length]
+                assert len(inside) == min(length, stop - start)
+                assert summed([one]) == summed(inside), (size, start)
+
+
 async def test_the_day_bar_is_the_day_of_the_ticks() -> None:
     async with stepped() as sim:
         client = await sim.client()

@@ -276,7 +276,10 @@ class History:
             return
         if last > span.start:
             yield from blocks((span.start, last), length)
-        yield from blocks((last, stop), next(one for one in LEVELS if not stop % one))
+        # Blocks that are longer than a bar would begin before the last one.
+        step = size.seconds if size.within_day else 0
+        fits = next(one for one in LEVELS if not stop % one and not step % one)
+        yield from blocks((last, stop), fits)
 
     def _take_ticks(
         self,
