@@ -49,6 +49,7 @@ from oms.core.events import (
     OrderIntended,
     OrderMessageSent,
     OrderNotSent,
+    OrderRequested,
     OrderStatusReceived,
     PositionReceived,
     RequestNotTaken,
@@ -265,6 +266,16 @@ def _crash(life: Life, line: Line) -> Fact:
         program_version="0", host="h", process_id=2, client_id=CLIENT, mode="paper"
     )
     return started, "", "recovery"
+
+
+def _request(life: Life, line: Line) -> Fact:
+    requested = OrderRequested(
+        order_id=line.name,
+        account=line.options.get("account", ACCOUNT),
+        contract=_contract(line),
+        terms=terms(" ".join(line.words)),
+    )
+    return requested, line.name, "person:ann"
 
 
 def _intent(life: Life, line: Line) -> Fact:
@@ -492,6 +503,7 @@ _VERBS: Final[dict[str, Callable[[Life, Line], Fact]]] = {
     "whole": _said(lambda _: GapClosed(cause="1102", opened_sequence=1)),
     "intent": _intent,
     "denied": _denied,
+    "request": _request,
     "sent": _sent,
     "not_sent": _said(lambda line: OrderNotSent(order_id=line.name, text="the line was lost")),
     "doubted": _said(lambda line: OrderDoubted(order_id=line.name, text="no answer")),

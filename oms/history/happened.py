@@ -7,7 +7,7 @@ other events stay where they were recorded: IB gives their messages no time.
 
 IB writes seconds, and its clock is not ours. So an execution that was recorded within two seconds
 stays where it is, unless an earlier one was recorded after it; none happens after it was recorded,
-or before its order began.
+and neither it nor the end of an order of ours before the order was intended.
 
 What is kept here of each execution is small: when it happened, and which events are about it. Every
 event that joins them can move it, and says from which snapshot on what had happened is to be folded
@@ -34,6 +34,7 @@ from oms.core.events import (
     OpeningPositionRecorded,
 )
 from oms.core.fold.books import stem_and_revision
+from oms.core.fold.records import Order, decode_record
 from oms.history.side import Side, Unusable
 from oms.history.snapshots import insert, microseconds, moment_of
 from oms.store.archived import filled
@@ -163,8 +164,13 @@ class Facts:
         """Take what the next events of the log say."""
         stems = {stem for e in envelopes if (stem := stem_of(e)) is not None}
         self._load(stems - self._executions.keys())
-        executed = (e.event for e in envelopes)
-        begun = self._begun({e.order_ref for e in executed if isinstance(e, ExecutionReceived)})
+        begun = self._begun(
+            {
+                e.event.order_ref
+                for e in envelopes
+                if isinstance(e.event, ExecutionReceived | CompletedOrderReceived)
+            }
+        )
         for one in envelopes:
             match one.event:
                 case ExecutionReceived(order_ref=order_ref):
@@ -175,10 +181,10 @@ class Facts:
                         self._charged(stem, one)
                 case OpeningPositionRecorded() | CashOpened():
                     self._move(one, _BEGINNING, "")
-                case CompletedOrderReceived(perm_id=perm_id, status=status):
+                case CompletedOrderReceived(perm_id=perm_id, status=status, order_ref=order_ref):
                     occurred_at = one.context.occurred_at
                     if occurred_at is not None:
-                        at = microseconds(occurred_at)
+                        at = max(microseconds(occurred_at), begun.get(order_ref, -1) + 1)
                         if microseconds(one.recorded_at) - at > PROMPT_MICROSECONDS:
                             self._move(one, at, f"{perm_id}:{at}:{status}")
                 case _:
@@ -267,19 +273,18 @@ class Facts:
         return max(at, *known) if known else at
 
     def _begun(self, order_ids: set[str]) -> dict[str, int]:
-        """Return when orders of ours were first written down."""
+        """Return when orders of ours were intended: the books have none of them before."""
         log, found = self._log, {}
         for part in _parts(sorted(order_ids - {""})):
-            firsts = log.rows(
-                f"SELECT order_id, min(sequence) FROM order_events WHERE order_id {log.membership}"
-                " GROUP BY order_id",
-                (log.members(part),),
-            )
-            of = {int(sequence): str(order_id) for order_id, sequence in firsts}
-            select = "SELECT sequence, recorded_at, type FROM events"
-            for sequence, recorded_at, name in log.among(select, "sequence", list(of)):
-                if name in ("OrderRequested", "OrderIntended"):
-                    found[of[sequence]] = microseconds(datetime.fromisoformat(recorded_at))
+            intents = {}
+            for order_id, body in log.among("SELECT order_id, body FROM orders", "order_id", part):
+                order = decode_record("orders", body)
+                assert isinstance(order, Order)
+                if order.origin == "ours":
+                    intents[order.intent_sequence] = str(order_id)
+            select = "SELECT sequence, recorded_at FROM events"
+            for sequence, recorded_at in log.among(select, "sequence", list(intents)):
+                found[intents[sequence]] = microseconds(datetime.fromisoformat(recorded_at))
         return found
 
     # ── what is stored ──

@@ -27,7 +27,7 @@ from oms.store.schema import REVISIONS
 
 #: Of everything in the file; raised with each change of a table or of what stands in it. The tables
 #: of the log are part of it: an upgrade may fold rows anew, and what was found by them with it.
-VERSION: Final = f"5/{REVISIONS[-1]}"
+VERSION: Final = f"6/{REVISIONS[-1]}"
 
 _CACHE_KIB: Final = 32_768
 #: For a question that folds many events while it reads, as long as that takes at most.

@@ -39,6 +39,18 @@ RULES = (
         {7: "- - -", 10.5: "40 - 40", 12: "40 - 40"},
     ),
     Rule(
+        "an execution was behind the intent and not only behind what the shell asked for",
+        "0 session\n10.8 request BUY 40 LMT 10\n10.86 intent BUY 40 LMT 10\n10.87 sent\n"
+        "18 crash\n18.5 session\n19~10 completed Filled 40\n19.1~10 fill 40 @ 10\n"
+        "20 commission x.1.01 1",
+        {10.5: "- - -", 10.9: "40 1 40", 19: "40 1 40 FILLED", 30: "40 1 40 FILLED"},
+    ),
+    Rule(
+        "an order ended behind its intent, whatever the clock of the broker says",
+        "0 session\n10.8 intent BUY 40 LMT 10\n10.87 sent\n19~10 completed Cancelled 0",
+        {10.5: "- - -", 10.9: "0 - - CANCELLED", 30: "0 - - CANCELLED"},
+    ),
+    Rule(
         "an execution was before we heard of it, whatever the clock of the broker says",
         "0 session\n1 intent BUY 100 LMT 10\n2 sent\n20~100 fill 40 @ 10\n26 commission x.1.01 1",
         {19: "0 - -", 25: "40 1 40", 101: "40 1 40"},
