@@ -161,8 +161,8 @@ def _references(event: Event) -> Iterator[tuple[int, str]]:
 
 
 def attributions(story: Iterable[Envelope]) -> dict[int, Link]:
-    """Return, for each event of an order's story but the first, the earlier one that it hangs on,
-    and by what the fold has joined the two.
+    """Return, for each event of an order's story that hangs on an earlier one of it, that one, and
+    by what the fold has joined the two.
     """
     known = _Known()
     found: dict[int, Link] = {}
@@ -214,6 +214,9 @@ class _Known:
             return Link(seen, "attributed", f"by its permanent number {perm_id}")
         if isinstance(event, events.OrderDoubted) and self._sent:
             return Link(self._sent, "attributed", "what was sent and is in doubt")
+        if isinstance(event, events.DaemonStarted | events.GlobalCancelIntended):
+            # It touches the order, as it does others, and is not there because of it.
+            return None
         is_named = hasattr(event, "order_id")
         text = "it is about the order that this began" if is_named else "the fold joins it to this"
         return Link(self._first, "attributed", text)

@@ -78,10 +78,12 @@ def sought(envelope: Envelope) -> tuple[Sought, ...]:
         types = ("OrderIntended", "OrderAdopted")
         text = "the order that it is attached to"
         return (Sought(types, text, order_id=event.parent_order_id, how="named"),)
-    return () if envelope.context.causation_sequence is not None else tuple(_sought(event))
+    if envelope.context.causation_sequence is not None:
+        return ()
+    return tuple(_sought(event, envelope.context.actor))
 
 
-def _sought(event: Event) -> Iterator[Sought]:
+def _sought(event: Event, actor: str) -> Iterator[Sought]:
     match event:
         case events.GapOpened(cause=cause) | events.GapClosed(cause=cause):
             code = cause.partition(" ")[0]
@@ -112,7 +114,7 @@ def _sought(event: Event) -> Iterator[Sought]:
         case events.ServerTimeRead():
             yield Sought(("SessionOpened",), "the session whose clock is read")
             yield _setting("clock_check_seconds")
-        case events.CheckpointSigned():
+        case events.CheckpointSigned() if not actor.startswith("person:"):
             yield _setting("checkpoint_events", "checkpoint_seconds")
         case events.AlarmRaised():
             yield from _of_alarm(event)

@@ -14,6 +14,7 @@ from oms.core.events import (
     AlarmKind,
     AlarmRaised,
     AnswerEndReceived,
+    CheckpointSigned,
     Context,
     Envelope,
     GapOpened,
@@ -60,6 +61,19 @@ def test_a_status_of_a_later_session_is_joined_by_the_permanent_number() -> None
         "status Submitted 0"
     )
     assert found["OrderStatusReceived"].startswith("OpenOrderReceived by its permanent number")
+
+
+def test_a_start_that_leaves_an_order_in_doubt_is_not_there_because_of_it() -> None:
+    found = reasons("session\nintent BUY 100 LMT 10\nsent\ncrash")
+    assert found["OrderMessageSent"]
+    assert "DaemonStarted" not in found
+
+
+def test_a_checkpoint_that_a_person_signed_is_not_there_because_of_a_setting() -> None:
+    signed = Envelope(9, example_of(CheckpointSigned, whole=True), Context("person:anna"), START)
+    assert not sought(signed)
+    by_itself = replace(signed, context=Context("daemon"))
+    assert [w.settings for w in sought(by_itself)] == [("checkpoint_events", "checkpoint_seconds")]
 
 
 def test_rows_that_ib_does_not_mark_only_presume_their_question() -> None:
