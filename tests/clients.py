@@ -152,7 +152,12 @@ def main(words: list[str]) -> int:
     parser.add_argument("page", nargs="*", help="such as ib_async")
     parser.add_argument("--folder", type=Path, help="keep what was made, in this folder")
     options = parser.parse_args(words)
-    chosen = [one for one in pages() if not options.page or one.stem[4:] in options.page]
+    known = {one.stem.removeprefix("bot-"): one for one in pages()}
+    names = [Path(one).stem.removeprefix("bot-") for one in options.page] or list(known)
+    for name in names:
+        if name not in known:
+            parser.error(f"{name} has no page; these have: {', '.join(known)}")
+    chosen = [known[name] for name in names]
     failed = 0
     for page, parent in zip(chosen, _folders(options.folder), strict=False):
         folder = parent / page.stem

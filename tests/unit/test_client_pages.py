@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import clients
 from tests.clients import PAGES, Failed, blocks, pages, run
 
 
@@ -44,3 +45,22 @@ def test_a_page_that_does_otherwise_fails(
     with pytest.raises(Failed) as failed:
         run(page, tmp_path)
     assert said in str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["ib_async", "bot-ib_async", "docs/how-to/bot-ib_async.md"])
+def test_a_page_may_be_named_by_its_client_or_its_file(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[str] = []
+    monkeypatch.setattr(clients, "run", lambda page, folder: played.append(page.name))
+    assert clients.main([name]) == 0
+    assert played == ["bot-ib_async.md"]
+
+
+def test_a_name_without_a_page_is_refused_with_those_that_have_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        clients.main(["ib_asynk"])
+    assert ended.value.code == 2
+    assert "ib_asynk has no page; these have: ib_async" in capsys.readouterr().err
