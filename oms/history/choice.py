@@ -55,7 +55,8 @@ class Choice:
                     self._meets(record.account, record.contract, record.side, record.order_id)
                 ) and self._is_of_time(record)
             case Position():
-                return self._meets(record.account, record.contract, "", "")
+                side = "BUY" if record.quantity > 0 else "SELL" if record.quantity < 0 else ""
+                return self._meets(record.account, record.contract, side, "")
             case BreakCase(finding=finding):
                 contract = Contract(con_id=finding.con_id, symbol=finding.symbol, sec_type="")
                 klass = finding.break_class or ""
@@ -104,6 +105,11 @@ async def choice(
             raise InvalidRequest(
                 f"{subject} cannot be chosen by {name}", hint="leave it out, or export events"
             )
+    if subject == "positions" and query.order:
+        raise InvalidRequest(
+            "positions of an order are in no export",
+            hint="`oms positions --order` lists them; `oms export fills --order` has what it did",
+        )
     if subject == "positions" and not (query.since is query.until is query.after is None):
         raise InvalidRequest(
             "positions are what is held now: they have no --since and no --until",
