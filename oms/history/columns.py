@@ -158,6 +158,8 @@ broker_status     text     IB's last word for its status.
 created_at        time     When it came to the log.
 updated_at        time     When the log last had something about it.
 ended_at          time     When it ended.
+clock_offset_ms   integer  The gateway's clock less ours, by the reading next to the last event.
+clock_error_ms    integer  The most that clock_offset_ms can be wrong; empty: not read.
 intent_sequence   integer  The event that intended it; empty for an order of others.
 last_sequence     integer  The last event about it.
 """)
@@ -207,6 +209,8 @@ broker_quantity      number   What IB last said; empty where it said nothing.
 broker_average_cost  quotient IB's figure, a unit, with multiplier and commissions.
 broker_at            time     When IB said it.
 updated_at           time     When the log last had something about it.
+clock_offset_ms      integer  The gateway's clock less ours, by the reading next to last_sequence.
+clock_error_ms       integer  The most that clock_offset_ms can be wrong; empty: not read.
 last_sequence        integer  The last event about it.
 """)
 
@@ -297,9 +301,9 @@ COLUMNS: Final[Mapping[Subject, tuple[Column, ...]]] = MappingProxyType(
 )
 
 
-def order_row(order: Order) -> Row:
-    """Return an order as a row."""
-    values = {**order_json(order), "order_ref": order.order_ref}
+def order_row(order: Order, clock: ClockBound | None) -> Row:
+    """Return an order as a row, with how far the gateway's clock was from ours."""
+    values = {**order_json(order), "order_ref": order.order_ref, **_clock(clock)}
     return _row(_ORDERS, _flat(values))
 
 
@@ -313,15 +317,21 @@ def fill_row(fill: Fill, clock: ClockBound | None) -> Row:
         "order_ref": fill.order_ref,
         "value": _text(_value(fill)),
         "commission_was": _text(fill.commission_was),
-        "clock_offset_ms": None if clock is None else clock.offset_ms,
-        "clock_error_ms": None if clock is None else clock.error_ms,
+        **_clock(clock),
     }
     return _row(_FILLS, values)
 
 
-def position_row(position: Position) -> Row:
-    """Return a position as a row."""
-    return _row(_POSITIONS, _flat(position_json(position)))
+def position_row(position: Position, clock: ClockBound | None) -> Row:
+    """Return a position as a row, with how far the gateway's clock was from ours."""
+    return _row(_POSITIONS, {**_flat(position_json(position)), **_clock(clock)})
+
+
+def _clock(clock: ClockBound | None) -> dict[str, object]:
+    return {
+        "clock_offset_ms": None if clock is None else clock.offset_ms,
+        "clock_error_ms": None if clock is None else clock.error_ms,
+    }
 
 
 def case_row(case: BreakCase) -> Row:
@@ -385,14 +395,14 @@ def event_row(stored: Row) -> Row:
 
 
 def record_row(record: AnyRecord, clock: ClockBound | None = None) -> Row:
-    """Return a record of the books as a row of its subject; of a fill with its `clock`."""
+    """Return a record of the books as a row of its subject; `clock` bounds IB's times in it."""
     match record:
         case Order():
-            return order_row(record)
+            return order_row(record, clock)
         case Fill():
             return fill_row(record, clock)
         case Position():
-            return position_row(record)
+            return position_row(record, clock)
         case BreakCase():
             return case_row(record)
         case _:

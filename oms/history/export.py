@@ -27,7 +27,7 @@ from typing import Any, Final
 from oms._version import __version__
 from oms.core.bounds import Count, SequenceNumber, Word
 from oms.core.codec import time_text
-from oms.core.fold.records import AnyRecord, Fill
+from oms.core.fold.records import AnyRecord, Fill, Order, Position
 from oms.core.values import Value, jsonable, read_with_model
 from oms.errors import ChainBroken, ConfigurationError, ExportFailed, InvalidRequest, OmsError
 from oms.evidence.keys import Signer
@@ -35,7 +35,6 @@ from oms.evidence.sealing import sealed_manifest
 from oms.files import whole_file
 from oms.history import index
 from oms.history.asof import PastBooks, as_of_json
-from oms.history.choice import Choice, choice
 from oms.history.clocks import Readings, readings
 from oms.history.columns import COLUMNS, Column, Row, Subject, event_row, record_row
 from oms.history.formats import (
@@ -52,6 +51,7 @@ from oms.history.formats import (
 from oms.history.mask import Mask, Names
 from oms.history.proofs import Proofs
 from oms.history.query import Query, matching, range_of
+from oms.history.records import Choice, choice
 from oms.history.snapshots import born
 from oms.report.clock import ClockBound
 from oms.store.reader import Reader
@@ -279,7 +279,7 @@ class _Records(Source):
         total: int,
         clocks: Readings,
     ) -> None:
-        super().__init__(COLUMNS[subject], total, chosen.first, chosen.last)
+        super().__init__(COLUMNS[subject], total, chosen.known.first, chosen.known.last)
         self._pages = pages
         self._chosen = chosen
         self._clocks = clocks
@@ -287,12 +287,19 @@ class _Records(Source):
     async def rows(self, after: int) -> AsyncIterator[list[Row]]:
         """Yield pages of rows behind the first `after`."""
         async for page in self._pages:
-            chosen = [record for record in page if self._chosen.takes(record)]
+            chosen = await self._chosen.of(page)
             skipped, after = min(after, len(chosen)), max(0, after - len(chosen))
             yield [record_row(record, self._clock_of(record)) for record in chosen[skipped:]]
 
     def _clock_of(self, record: AnyRecord) -> ClockBound | None:
-        return self._clocks.of_fill(record) if isinstance(record, Fill) else None
+        match record:
+            case Fill():
+                return self._clocks.of_fill(record)
+            case Order() | Position():
+                at = record.updated_at
+                return None if at is None else self._clocks.at(record.last_sequence, at)
+            case _:
+                return None
 
 
 def refuse_empty(source: Source) -> None:
@@ -301,6 +308,8 @@ def refuse_empty(source: Source) -> None:
         raise InvalidRequest("the log has no event in that time", hint="`oms log` shows when")
 
 
+#: What an export of records cannot be chosen by.
+_OF_EVENTS: Final = ("type", "correlation", "limit", "sort")
 _TABLES: Final = {"orders": "orders", "fills": "fills", "positions": "positions", "cases": "breaks"}
 
 
@@ -318,15 +327,28 @@ async def source_of(
             )
         first, last = await range_of(reader, query)
         return _Events(reader, await matching(reader, query), first, last)
-    by_happened = past is not None and past.as_of.by == "happened"
-    chosen = await choice(reader, subject, query, by_happened=by_happened)
+    for name in _OF_EVENTS:
+        if getattr(query, name) not in (None, ()):
+            raise InvalidRequest(
+                f"{subject} cannot be chosen by {name}", hint="leave it out, or export events"
+            )
+    if subject == "positions" and not (query.since is query.until is query.after is None):
+        raise InvalidRequest(
+            "positions are what is held now: they have no --since and no --until",
+            hint="--as-of has them at a moment; `oms export fills` has what was bought and sold",
+        )
     table = _TABLES[subject]
+    # Positions have no place in the log: where it ends is no condition of them.
+    asked = query.evolve(before=None) if subject == "positions" else query
+    chosen = await choice(reader, table, asked, past)
     pages = reader.stream(table) if past is None else _past(past, table)
     total = await (reader if past is None else past).count(table)
     clocks = Readings(())
-    if subject == "fills":
+    if subject != "cases":
         until = None if past is None else past.sequence
-        clocks = await readings(reader, chosen.first, chosen.last, until=until)
+        # An order or a position goes on after the range in which it began.
+        last = chosen.known.last if subject == "fills" else (await reader.head()).sequence
+        clocks = await readings(reader, chosen.known.first, last, until=until)
     source = _Records(subject, pages, chosen, total, clocks)
     source.moment = as_of_json(past.as_of) if past is not None else None
     return source

@@ -23,6 +23,7 @@ from oms.errors import InvalidRequest
 from oms.history import index
 from oms.history.asof import Bookshelf, PastBooks
 from oms.history.index import Bits
+from oms.history.moments import Moment
 from oms.history.names import resolve
 from oms.history.query import Counted, Query, matching, range_of, sequences_about
 from oms.history.terms import STRATEGY
@@ -312,11 +313,34 @@ def meets(table: str, record: AnyRecord, query: Query, order: Order | None = Non
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which records of a projection a query means: for whoever reads all of them, page by page."""
+
+    table: str
+    query: Query
+    known: Known
+    books: Bookshelf
+
+    async def of(self, rows: Sequence[AnyRecord]) -> list[AnyRecord]:
+        """Return those of some records that are meant."""
+        return await _meeting(self.books, self.table, rows, self.query, self.known)
+
+
+async def choice(reader: Reader, table: str, query: Query, past: PastBooks | None = None) -> Choice:
+    """Return which records a query means, now or in books of the past.
+
+    Raises `InvalidRequest` for what these records cannot be asked.
+    """
+    known = await _known(reader, table, query, past)
+    return Choice(table, query, known, reader if past is None else past)
+
+
 # ── inside ──
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
     """What was found out before any record is read."""
 
     #: Conditions that the database is asked.
@@ -327,8 +351,11 @@ class _Known:
     keys: frozenset[str] | None
     #: The events of the sessions asked for that brought records; None for all.
     brought: Bits | None
+    #: The part of the log that is meant.
     first: int
     last: int
+    #: Of fills in books of what had happened: when they must have happened; None: by the log.
+    happened: tuple[datetime | None, datetime | None] | None = None
 
 
 _BIRTHS: Final = {"orders": ORDER_BIRTHS, "fills": FILL_BIRTHS}
@@ -342,10 +369,16 @@ _BY_EVENTS: Final = ("code", "session")
 _OF_ITS_ORDERS: Final = ("con_id", "side", "state", "code", "actor", "strategy")
 
 
-async def _known(reader: Reader, table: str, query: Query, past: PastBooks | None) -> _Known:
+async def _known(reader: Reader, table: str, query: Query, past: PastBooks | None) -> Known:
     shape = SHAPES[table]
     _refuse(shape, query)
-    first, end = await range_of(reader, query)
+    happened = None
+    if table == "fills" and past is not None and past.as_of.by == "happened":
+        happened = (await _time_of(reader, query.since), await _time_of(reader, query.until))
+        # What happened in a time can have come to the log at any other.
+        first, end = await range_of(reader, query.evolve(since=None, until=None))
+    else:
+        first, end = await range_of(reader, query)
     order_ids: set[str] | None = None
     keys: frozenset[str] | None = None
     asked = {
@@ -370,7 +403,15 @@ async def _known(reader: Reader, table: str, query: Query, past: PastBooks | Non
     if query.session and table in _BROUGHT_BY:
         brought = await matching(reader, Query(session=query.session, type=_BROUGHT_BY[table]))
     ids = None if order_ids is None else frozenset(order_ids)
-    return _Known(where, ids, keys, brought, first, end)
+    return Known(where, ids, keys, brought, first, end, happened)
+
+
+async def _time_of(reader: Reader, moment: Moment | None) -> datetime | None:
+    """Return the time of a moment; of a sequence, when that was recorded."""
+    if not isinstance(moment, int):
+        return moment
+    head = (await reader.head()).sequence
+    return await reader.recorded_at(moment) if 1 <= moment <= head else None
 
 
 def _refuse(shape: Shape, query: Query) -> None:
@@ -417,7 +458,7 @@ async def _born(
     reader: Reader,
     table: str,
     query: Query,
-    known: _Known,
+    known: Known,
     where: Mapping[str, object] | None,
 ) -> list[AnyRecord]:
     """Return records by the events that brought them into the books, as many as are wanted."""
@@ -451,7 +492,7 @@ async def _filtered(
     books: Bookshelf,
     table: str,
     query: Query,
-    known: _Known,
+    known: Known,
     where: Mapping[str, object] | None,
 ) -> list[AnyRecord]:
     """Return records by reading those that the columns leave."""
@@ -487,7 +528,7 @@ async def _brought(
 
 
 async def _meeting(
-    books: Bookshelf, table: str, rows: Iterable[AnyRecord], query: Query, known: _Known
+    books: Bookshelf, table: str, rows: Iterable[AnyRecord], query: Query, known: Known
 ) -> list[AnyRecord]:
     shape = SHAPES[table]
     records = list(rows)
@@ -510,7 +551,7 @@ async def _orders_of(books: Bookshelf, records: Sequence[AnyRecord]) -> dict[str
     return {fill.key: orders[fill.order_id] for fill in fills if fill.order_id in orders}
 
 
-def _is_of(table: str, record: AnyRecord, known: _Known) -> bool:
+def _is_of(table: str, record: AnyRecord, known: Known) -> bool:
     if known.keys is not None:
         return record.key in known.keys
     if known.order_ids is None:
@@ -520,15 +561,21 @@ def _is_of(table: str, record: AnyRecord, known: _Known) -> bool:
     return not names.isdisjoint(known.order_ids)
 
 
-def _is_in(shape: Shape, record: AnyRecord, query: Query, known: _Known) -> bool:
+def _is_in(shape: Shape, record: AnyRecord, query: Query, known: Known) -> bool:
     if shape.sequence is not None:
         sequence = shape.sequence(record)
         inside = known.brought is None or index.has(known.brought, sequence)
-        return inside and known.first <= sequence <= known.last
-    at = shape.at(record)
+        inside = inside and known.first <= sequence <= known.last
+        if not inside or known.happened is None:
+            return inside
+        return _is_between(cast(Fill, record).happened_by, *known.happened)
     since, until = query.since, query.until
     if isinstance(since, int) or isinstance(until, int):
         raise InvalidRequest(f"{shape.noun} has no place in the log", hint="give a time or a day")
+    return _is_between(shape.at(record), since, until)
+
+
+def _is_between(at: datetime | None, since: datetime | None, until: datetime | None) -> bool:
     after = since is None or (at is not None and at >= since)
     return after and (until is None or (at is not None and at < until))
 

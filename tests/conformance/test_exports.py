@@ -924,8 +924,8 @@ async def test_a_pseudonym_is_of_its_key(log: Place, tmp_path: Path) -> None:
 
 
 async def test_conditions_that_records_have_not_are_refused(log: Place, tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="fills cannot be chosen by state"):
-        await exported(log, tmp_path / "out", "fills", state="FILLED")
+    with pytest.raises(InvalidRequest, match="fills cannot be chosen by type"):
+        await exported(log, tmp_path / "out", "fills", type="ExecutionReceived")
     with pytest.raises(InvalidRequest, match="no --since"):
         await exported(log, tmp_path / "out", "positions", since="2026-01-01")
 
