@@ -371,6 +371,9 @@ async def test_a_buy_far_below_the_market_asks_for_margin_whatever_is_held() -> 
         told = await preview(client, action="SELL", orderType="LMT", lmtPrice="900",
                              totalQuantity="100")  # fmt: skip
         assert told["initMarginChange"] == -100 * D("190.01") / 2
+        # A stop trades at its price at the earliest.
+        told = await preview(client, orderType="STP", auxPrice="280", totalQuantity="10")
+        assert told["initMarginChange"] == 10 * D(280) / 2
 
 
 async def test_a_currency_deal_is_charged_in_the_base_currency_of_the_account() -> None:

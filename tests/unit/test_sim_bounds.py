@@ -99,6 +99,16 @@ def commands() -> Iterator[dict[str, Any]]:
                 yield {"do": name} | plain | {field.rstrip("?"): value}
 
 
+@pytest.mark.parametrize("text", ["1e-9999999999", "0.123456789", "1.0000000001"])
+def test_an_amount_of_too_many_decimals_is_refused(tmp_path: Path, text: str) -> None:
+    clock = SteppedClock(datetime(2026, 1, 5, 17, tzinfo=UTC))
+    control = ControlPort(Commands(Gateway(Settings(port=0), clock=clock)))
+    command = {"do": "position_adjust", "symbol": "AAPL", "quantity": "1"}
+    command["average_cost"] = text
+    with no_longer_than(SECONDS_MAX):
+        assert "decimals" in control._answer(json.dumps(command).encode())["error"]
+
+
 def test_every_control_line_is_answered(tmp_path: Path, seed: int) -> None:
     books = tmp_path / "books.db"
     clock = SteppedClock(datetime(2026, 1, 5, 17, tzinfo=UTC))

@@ -99,8 +99,10 @@ class Fields:
             raise CommandError(f"{name} {text[:40]} is out of bounds", f"{lowest:f} to {most:f}")
         if not value:
             return Decimal(0)  # 0e9999999999 would be written out with as many zeros
-        exponent = value.normalize().as_tuple().exponent
-        if isinstance(exponent, int) and -exponent > DECIMALS_MAX:
+        # Not `normalize`, which takes 1e-9999999999 for nothing.
+        _, digits, exponent = value.as_tuple()
+        zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+        if isinstance(exponent, int) and -exponent - zeros > DECIMALS_MAX:
             raise CommandError(f"{name} has more than {DECIMALS_MAX} decimals", "round it")
         return value
 

@@ -74,8 +74,11 @@ def _previewed(floor: Floor, order: Order) -> Iterator[tuple[Contract, Decimal, 
     quote = quote_of(floor, order)
     touch = quote.ask if order.is_buy else quote.bid
     limit = order.limit_price
-    crosses = limit is None or (touch <= limit if order.is_buy else touch >= limit)
-    price = touch if limit is None or crosses else limit
+    stop = order.aux_price if order.order_type in ("STP", "STP LMT") else None
+    waits = stop is not None and (touch < stop if order.is_buy else touch > stop)
+    crosses = not waits and (limit is None or (touch <= limit if order.is_buy else touch >= limit))
+    # A stop that is not touched yet trades there at the earliest.
+    price = touch if crosses else limit or stop or touch
     contract, sign = floor.contract(order.con_id), 1 if order.is_buy else -1
     if contract.sec_type == "BAG":
         for leg, ratio, leg_price in leg_prices(floor, order, price):
