@@ -176,7 +176,7 @@ def _show_pnl(one: Account, now: datetime) -> None:
     for holding in one.holdings:
         made.add_row(*_pnl_row(holding), age(holding.unrealised_pnl.at, now), _why(holding))
     made.add_row(
-        "whole account",
+        "all",
         *("", "", ""),
         _value(one.realised_pnl),
         _value(one.unrealised_pnl),
