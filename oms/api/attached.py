@@ -2,7 +2,8 @@
 
 The daemon does what leaves, by its service; what is read is read from the log. A stream of the
 daemon says when to look. When the daemon goes away, calls wait for it or its successor: each order
-has a key, so asking again sends nothing twice.
+has a key, so asking again sends nothing twice. What has none (a change, a halt, a resume) is not
+asked again once it may have arrived.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import httpx
 import websockets
 
 from oms import errors
-from oms.api.attached_feed import AttachedFeed
+from oms.api.attached_feed import followed
 from oms.api.places import where
 from oms.api.service import QUOTED
+from oms.broker.feed import Feed
 from oms.core.admit.groups import NewOrder, check_distinct
 from oms.core.asked import door
 from oms.core.contracts import Contract
@@ -77,7 +79,7 @@ class Attached:
         self._after = after
         self.view = View(live)
         self._desk = _Desk(self)
-        self._feeds: list[AttachedFeed] = []
+        self._feeds: list[Feed] = []
 
     # ── new orders ──
 
@@ -199,7 +201,7 @@ class Attached:
     ) -> Order:
         """Say what became of an order in doubt; see `OrderManager.resolve`."""
         body = {"outcome": outcome, "reason": reason}
-        await self._ask("POST", f"/orders/{order_id}/resolve", body)
+        await self._ask("POST", f"/orders/{order_id}/resolve", body, once=True)
         await self._read_orders([order_id])
         return self.order(order_id)
 
@@ -208,17 +210,17 @@ class Attached:
     @door
     async def cancel_everything(self, *, reason: str = "") -> None:
         """Ask IB to cancel every order of the login; see `OrderManager.cancel_everything`."""
-        await self._ask("POST", "/cancel-everything", {"reason": reason})
+        await self._ask("POST", "/cancel-everything", {"reason": reason}, once=True)
 
     @door
     async def halt(self, reason: str) -> None:
         """Stop new orders and changes; cancels pass. It lasts until `resume`."""
-        await self._ask("POST", "/halt", {"reason": reason})
+        await self._ask("POST", "/halt", {"reason": reason}, once=True)
 
     @door
     async def resume(self, reason: str = "") -> None:
         """Allow new orders again."""
-        await self._ask("POST", "/resume", {"reason": reason})
+        await self._ask("POST", "/resume", {"reason": reason}, once=True)
 
     @door
     async def price(self, contract: Contract) -> Decimal:
@@ -237,11 +239,11 @@ class Attached:
         return Quote(contract, at, market_type=said["market_type"], **numbers)
 
     @door
-    def feed(self, contract: Contract, kind: FeedKind = "quotes") -> AttachedFeed:
+    def feed(self, contract: Contract, kind: FeedKind = "quotes") -> Feed:
         """Return a bounded queue of a contract's quotes, ticks or 5-second bars; see
         `OrderManager.feed`.
         """
-        feed = AttachedFeed(contract, kind, self._reached, _error_of)
+        feed = followed(contract, kind, self._reached, _error_of)
         self._feeds.append(feed)
         return feed
 
@@ -269,10 +271,19 @@ class Attached:
         )
 
     async def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, **words: str
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        words: Mapping[str, str] | None = None,
+        once: bool = False,
     ) -> dict[str, Any]:
         """Return the daemon's answer; raises the error that it names, and `OutcomeUnknown` where
         none came as long as a request may be old.
+
+        What may be asked `once` has no key: it is not asked again where its answer was lost on the
+        way, because others may have acted since.
         """
         seconds = self._settings.request_age_seconds_max
         try:
@@ -289,6 +300,11 @@ class Attached:
                         )
                     except httpx.TransportError as error:
                         log.warning("daemon_away", address=address, reason=str(error))
+                        if once and not isinstance(error, httpx.ConnectError):
+                            raise OutcomeUnknown(
+                                "the daemon went away before it answered",
+                                hint="look at `oms status` and `oms log`, then ask again",
+                            ) from error
                         await self._successor()
                         continue
                     answer: dict[str, Any] = said.json()
@@ -381,14 +397,15 @@ class _Desk:
     async def modify(self, order_id: str, changes: Changes, *, reason: str, by: By) -> Order:
         """Send new terms."""
         body = {name: _text(value) for name, value in changes.items() if value is not None}
-        await self._attached._ask("PATCH", f"/orders/{order_id}", {**body, "reason": reason})
+        asked = {**body, "reason": reason}
+        await self._attached._ask("PATCH", f"/orders/{order_id}", asked, once=True)
         await self._attached._read_orders([order_id])
         return self.order(order_id)
 
     async def cancel(self, order_id: str, *, reason: str, by: By) -> Order:
         """Ask IB to cancel it."""
         words = {"reason": reason} if reason else {}
-        await self._attached._ask("DELETE", f"/orders/{order_id}", None, **words)
+        await self._attached._ask("DELETE", f"/orders/{order_id}", words=words)
         await self._attached._read_orders([order_id])
         return self.order(order_id)
 

@@ -57,9 +57,7 @@ class Listening:
 
 @contextmanager
 def listening(settings: Settings) -> Iterator[Listening]:
-    """Take the address of the settings; raises `ConfigurationError` where it cannot be had, and
-    where other machines could reach it without TLS in front of it.
-    """
+    """Take the address of the settings; raises `ConfigurationError` where it cannot be had."""
     host, port = settings.api_host, settings.api_port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Tokens are asked for everywhere; the names are what a browser must not be led around.
@@ -136,9 +134,14 @@ class _Thread:
     def start(self) -> None:
         """Return once requests are answered; raises what stands in the way."""
         self._thread.start()
-        self._ready.wait(_START_SECONDS_MAX)
+        is_ready = self._ready.wait(_START_SECONDS_MAX)
         if self._error is not None:
             raise self._error
+        if not is_ready:
+            raise ConfigurationError(
+                f"the service did not begin to answer within {_START_SECONDS_MAX:g} s",
+                hint="start again, or with OMS_API=false to do without it",
+            )
 
     def stop(self) -> None:
         """Let what is being answered end, and return when nothing is."""

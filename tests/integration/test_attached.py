@@ -8,13 +8,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 
 import oms
 from oms.api.server import listening, serving
 from oms.core.fold.records import OrderState
 from oms.core.quotes import Quote
-from oms.errors import DaemonNotRunning, InvalidRequest, LeaseHeld, OrderDeniedError
+from oms.errors import (
+    DaemonNotRunning,
+    InvalidRequest,
+    LeaseHeld,
+    OrderDeniedError,
+    OutcomeUnknown,
+)
 from oms.service.daemon import open_oms
 from oms.settings import Settings
 from tests.simulator import Simulator
@@ -100,6 +107,39 @@ async def test_order_asked_for_while_the_daemon_is_away_is_sent_once_by_its_succ
             assert (await known.done(30)).state is OrderState.CANCELLED
     rows = (await simulator.do("books"))["placements"]
     assert sum(row["received"] for row in rows if row["order_ref"] == "k2") == 1
+
+
+class CutOnce(httpx.AsyncHTTPTransport):
+    """A way to the daemon on which the next answer is lost."""
+
+    lost = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if not self.lost:
+            self.lost += 1
+            await response.aclose()
+            raise httpx.ReadError("cut")
+        return response
+
+
+async def test_what_has_no_key_is_not_asked_again_when_its_answer_is_lost(
+    settings: Settings, simulator: Simulator
+) -> None:
+    async with daemon(settings), oms.connect(settings, strategy="alpha") as om:
+        assert isinstance(om, oms.Attached)
+        way = CutOnce()
+        await om._http.aclose()
+        om._http = httpx.AsyncClient(transport=way, timeout=None)
+        ticket = await om.submit(AAPL, oms.Limit("BUY", 10, LOW))
+        assert (await ticket.working()).state is OrderState.WORKING
+        for ask in (ticket.modify(limit="11"), om.halt("lunch"), om.resume()):
+            assert way.lost == 1
+            way.lost = 0
+            with pytest.raises(OutcomeUnknown, match="before it answered"):
+                await ask
+    rows = (await simulator.do("books"))["placements"]
+    assert [row["received"] for row in rows if row["order_ref"] == ticket.order_id] == [1]
 
 
 async def test_who_insists_is_told_what_stands_in_the_way(settings: Settings) -> None:
